@@ -1,0 +1,48 @@
+"""What `wheelgate check` tries: the store, and every source with a question it can answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.sources.merged import Member, Merged
+from proxy.storage.local import LocalStore
+
+_PROBE = "pip"
+"""Any index may be asked for it without telling a secret name; whether it has it does not matter."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was tried."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+async def findings(store: LocalStore, index: Merged) -> AsyncIterator[Finding]:
+    """Every finding, as it is made."""
+    yield Finding("store", True, f"{store.root} can be read and written")
+    for member in index.members:
+        yield await _source_finding(member)
+
+
+async def _source_finding(member: Member) -> Finding:
+    what = f"source {member.source.name} ({'private' if member.private else 'public'})"
+    try:
+        page = await member.source.project_page(_PROBE)
+    except ProjectNotFound:
+        return Finding(what, True, "answers")
+    except (UpstreamError, StoreError) as error:
+        return Finding(what, False, str(error))
+    if page.dropped and not page.files:
+        return Finding(
+            what,
+            False,
+            f"answers, but none of the {page.dropped} files of {_PROBE} can be fetched: if they lie on another host, "
+            "add it to the source's file_hosts",
+        )
+    left_out = f"; {page.dropped} entries of {_PROBE} are left out as unusable" if page.dropped else ""
+    return Finding(what, True, f"answers{left_out}")

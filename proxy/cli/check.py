@@ -1,0 +1,35 @@
+"""`wheelgate check`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from proxy.checks import Finding, findings
+from proxy.cli.options import configured, settings
+from proxy.config import Config
+
+
+@click.command()
+@configured
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+def check(config: Path | None, data: Path | None, as_json: bool) -> None:
+    """Validate the settings, and try the store and every source. Exit status 1 if something does not work."""
+    found = asyncio.run(_found(settings(config, data)))
+    if as_json:
+        print(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in found], indent=2))
+    else:
+        for finding in found:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    sys.exit(0 if all(finding.ok for finding in found) else 1)
+
+
+async def _found(config: Config) -> list[Finding]:
+    from proxy.wiring import wheelgate
+
+    async with wheelgate(config) as gate:
+        return [finding async for finding in findings(gate.store, gate.index)]

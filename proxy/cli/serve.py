@@ -1,0 +1,94 @@
+"""`wheelgate serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from proxy import logs
+from proxy.cli.options import configured, settings
+from proxy.config import Config
+
+
+@click.command()
+@configured
+@click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be said.")
+@click.option("--port", type=int, help="Port to listen on (8080).")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
+def serve(
+    config: Path | None,
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    log_format: logs.Format,
+    log_level: str,
+) -> None:
+    """Run the server.
+
+    Without any setting it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/.
+    """
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "server.tls_cert": tls_cert.absolute() if tls_cert else None,
+        "server.tls_key": tls_key.absolute() if tls_key else None,
+    }
+    loaded = settings(config, data, **flags)
+    logs.configure(log_format, log_level)
+    asyncio.run(_serve(loaded))
+
+
+async def _serve(config: Config) -> None:
+    from proxy.web.server import listening_socket, serving, tls_context, until_stopped
+    from proxy.wiring import watching, wheelgate
+
+    server = config.server
+    tls = None
+    if server.tls_cert is not None and server.tls_key is not None:
+        tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+    with listening_socket(server.host, server.port) as listener:
+        async with (
+            wheelgate(config) as gate,
+            watching(gate.changes),
+            serving(
+                listener=listener,
+                tls=tls,
+                index=gate.index,
+                delivery=gate.delivery,
+                metadata_files=gate.metadata_files,
+                store=gate.store,
+                claims=gate.claims,
+                metrics=gate.metrics,
+                prefix=server.path_prefix,
+            ) as ops,
+        ):
+            print(_welcome(config, listener.getsockname()[1]), file=sys.stderr, flush=True)
+            # A laptop's server goes at once; one that others reach lets its load balancer notice first.
+            await until_stopped(ops, drain_s=0.0 if config.is_loopback else 5.0)
+
+
+def _welcome(config: Config, port: int) -> str:
+    server = config.server
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
+    host = f"[{host}]" if ":" in host else host
+    base = server.public_url or f"{'https' if server.tls_cert else 'http'}://{host}:{port}{server.path_prefix}"
+    url = f"{base.rstrip('/')}/simple/"
+    lines = [
+        f"Wheelgate serves {url}",
+        f"  pip:     pip install --index-url {url} PACKAGE",
+        f"  uv:      uv pip install --default-index {url} PACKAGE",
+        "  sources: in this order",
+    ]
+    for source in config.source:
+        place = {"store": "the store", "directory": str(config.source_folder(source)), "index": source.index_url}
+        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {place[source.type]}")
+    lines.append(f"  data:    {config.store_folder}")
+    return "\n".join(lines)

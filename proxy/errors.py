@@ -1,0 +1,171 @@
+"""Every way a request or a command can fail, each with its kind.
+
+A kind says what the caller may conclude; ``web/errors.py`` alone turns it into a status, ``cli`` alone into an exit status.
+A message is one sentence for a person: what happened, to which project, file, source or setting, and what to do. It never
+carries a URL's query, user information or a secret.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+
+class Kind(Enum):
+    """What went wrong, without a word about HTTP."""
+
+    NOT_FOUND = "not found"  # definite: asking again soon gives the same
+    WITHHELD = "withheld"  # there, but a rule says no
+    INVALID = "invalid"  # the caller's input cannot be used
+    CONFLICT = "conflict"  # the name is taken by other content
+    TOO_LARGE = "too large"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"  # a known caller without the right
+    UNAVAILABLE = "unavailable"  # unreachable, throttled or slow: try again
+    BAD_ANSWER = "bad answer"  # an upstream answered wrongly, or refused our credential
+    CONFIGURATION = "configuration"  # only the operator can mend it
+    INTERNAL = "internal"
+
+
+class WheelgateError(Exception):
+    """The base of every error people may see; ``str()`` is the sentence."""
+
+    kind = Kind.INTERNAL
+
+
+class InvalidName(WheelgateError):
+    """A project or file name that could never be served."""
+
+    kind = Kind.INVALID
+
+
+class ProjectNotFound(WheelgateError):
+    """Definitely not there: the source was heard and does not have the project.
+
+    With ``outage_since`` the source was *not* heard just now: this repeats what it said at ``last_heard``, before it became
+    unreachable. Only a caller that knows what may follow from that (:class:`proxy.sources.merged.Merged`) looks at it.
+    """
+
+    kind = Kind.NOT_FOUND
+
+    def __init__(self, message: str, *, outage_since: datetime | None = None, last_heard: datetime | None = None) -> None:
+        super().__init__(message)
+        self.outage_since = outage_since
+        self.last_heard = last_heard
+
+
+class FileNotListed(WheelgateError):
+    """The file is not on the project's page, so it cannot be downloaded either."""
+
+    kind = Kind.NOT_FOUND
+
+
+class MetadataNotFound(WheelgateError):
+    """The file is listed, and has no core metadata to give."""
+
+    kind = Kind.NOT_FOUND
+
+
+class FileWithheld(WheelgateError):
+    """The file exists and a rule keeps it back; the sentence names the rule and the remedy."""
+
+    kind = Kind.WITHHELD
+
+
+class UpstreamError(WheelgateError):
+    """A source could not be heard. Nothing may be concluded about what it has."""
+
+    kind = Kind.UNAVAILABLE
+
+    def __init__(self, message: str, *, source: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.source = source
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamUnavailable(UpstreamError):
+    """Unreachable, throttled, too slow, or a server error: the same request may succeed in a moment."""
+
+
+class UpstreamBadAnswer(UpstreamError):
+    """It answered, but not as an index: wrong type, cut short, too large, wrong digest, a sign-in page."""
+
+    kind = Kind.BAD_ANSWER
+
+
+class CredentialRefused(UpstreamBadAnswer):
+    """It refused our credential, or wants one that no connection provides."""
+
+
+class AddressRefused(UpstreamBadAnswer):
+    """A link or redirect leads to an address this source may not reach."""
+
+
+class StoreError(WheelgateError):
+    """The store could not be read or written."""
+
+    kind = Kind.UNAVAILABLE
+
+
+class BlobNotFound(StoreError):
+    """No blob of that path: definite."""
+
+    kind = Kind.NOT_FOUND
+
+
+class BlobExists(StoreError):
+    """Create-if-absent found a blob there already."""
+
+    kind = Kind.CONFLICT
+
+
+class BlobChanged(StoreError):
+    """Compare-and-swap lost: somebody else changed the blob since it was read."""
+
+    kind = Kind.CONFLICT
+
+
+class UploadRefused(WheelgateError):
+    """The file cannot be accepted as it is."""
+
+    kind = Kind.INVALID
+
+
+class FileExists(UploadRefused):
+    """The name is taken by other bytes. The sentence begins as PyPI's does: upload tools look for it."""
+
+    kind = Kind.CONFLICT
+
+
+class NameTaken(UploadRefused):
+    """Another source answers for the project."""
+
+    kind = Kind.CONFLICT
+
+
+class TooLarge(WheelgateError):
+    """More bytes than a limit allows."""
+
+    kind = Kind.TOO_LARGE
+
+
+class Unauthenticated(WheelgateError):
+    """No token, or one we do not know."""
+
+    kind = Kind.UNAUTHENTICATED
+
+
+class Forbidden(WheelgateError):
+    """A known token without this right."""
+
+    kind = Kind.FORBIDDEN
+
+
+class ConfigurationError(WheelgateError):
+    """One or more settings are wrong; ``problems`` holds a sentence each, beginning with the key path."""
+
+    kind = Kind.CONFIGURATION
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

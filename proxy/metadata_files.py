@@ -1,0 +1,107 @@
+"""The ``.metadata`` file beside a distribution file (PEP 658, PEP 714): from the store, the upstream, or the wheel itself.
+
+What is advertised is served: pip and uv abort an installation when an advertised file is missing or differs from its digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, read_core_metadata
+from proxy.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer
+from proxy.model import File, LocalFile, RemoteFile
+from proxy.protocols import BlobStore
+from proxy.singleflight import SingleFlight
+from proxy.storage import layout
+from proxy.upstream.client import SourceClient
+
+_log = logging.getLogger(__name__)
+
+
+class MetadataFiles:
+    """Core metadata of listed files. In the store it is kept by the digest of its wheel, so two wheels never mix theirs."""
+
+    def __init__(self, *, store: BlobStore, clients: Mapping[str, SourceClient]) -> None:
+        self._store = store
+        self._clients = clients
+        self._flights: SingleFlight[bytes] = SingleFlight()
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._flights.close()
+
+    async def body(self, file: File) -> bytes:
+        """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
+
+        Raises:
+            MetadataNotFound: the listing offers none.
+            UpstreamError, StoreError: it cannot be had now.
+        """
+        if file.core_metadata is None:
+            raise MetadataNotFound(f"{file.filename} has no core metadata to offer")
+        return await self._flights.run((file.source, file.project, file.filename), lambda: self._body(file))
+
+    async def _body(self, file: File) -> bytes:
+        if isinstance(file.location, LocalFile):
+            return await asyncio.to_thread(_from_wheel, file, file.location)
+        wheel_sha256 = file.hashes.get("sha256")
+        if wheel_sha256 is not None:
+            try:
+                body, _ = await self._store.read(layout.metadata(wheel_sha256))
+            except BlobNotFound:
+                pass
+            else:
+                return _verified(file, body)
+        if not isinstance(file.location, RemoteFile):
+            raise StoreError(f"the core metadata of {file.filename} is missing from the store")
+        body = _verified(file, await self._fetched(file, file.location))
+        if wheel_sha256 is not None:
+            await self._keep(wheel_sha256, body)
+        return body
+
+    async def _fetched(self, file: File, location: RemoteFile) -> bytes:
+        parts = urlsplit(location.url)
+        url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
+        body = b""
+        async with self._clients[location.source].file(url) as answer:
+            async for chunk in answer.chunks():
+                body += chunk
+                if len(body) > MAX_METADATA_BYTES:
+                    raise UpstreamBadAnswer(
+                        f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
+                    )
+        if not body.lstrip()[:64].lower().startswith((b"metadata-version:", b"name:", b"version:")):
+            raise UpstreamBadAnswer(
+                f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
+            )
+        return body
+
+    async def _keep(self, wheel_sha256: str, body: bytes) -> None:
+        try:
+            await self._store.put_if_absent(layout.metadata(wheel_sha256), body, {})
+        except BlobExists:
+            pass
+        except StoreError as error:
+            _log.warning("core metadata could not be kept: %s", error)
+
+
+def _verified(file: File, body: bytes) -> bytes:
+    advertised = (file.core_metadata or {}).get("sha256")
+    if advertised is not None and hashlib.sha256(body).hexdigest() != advertised:
+        message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
+        _log.error(message)
+        raise UpstreamBadAnswer(message, source=file.source)
+    return body
+
+
+def _from_wheel(file: File, location: LocalFile) -> bytes:
+    try:
+        with Path(location.path).open("rb") as wheel:
+            return _verified(file, read_core_metadata(wheel, file.filename).body)
+    except (OSError, BadWheel) as error:
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {error}") from None

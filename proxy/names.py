@@ -1,0 +1,146 @@
+"""Project names and file names: one validation and one normalisation, before any decision is made with either.
+
+Two normalisers in one server are a hole (one route asks for ``Foo``, another checks ``foo``); so is a name that reaches a
+path before it was checked. Everything that comes from a client or an upstream passes through here first.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+_PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
+_SEPARATORS = re.compile(r"[-_.]+")
+# No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
+# nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
+_FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,253}[A-Za-z0-9)]", re.ASCII)
+_PLATFORM = re.compile(r"\.(win32|win|linux|macosx)[^-]*$")
+_SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
+_OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
+
+
+def normalised(name: str) -> str | None:
+    """The PEP 503 form of a project name, or ``None`` if it is not a valid name.
+
+    A name is ASCII letters, digits, ``.``, ``_`` and ``-``, begins and ends with a letter or digit, and has at most 200
+    characters (PEP 508 sets the alphabet; the length is ours).
+    """
+    if not _PROJECT.fullmatch(name):
+        return None
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def is_safe_filename(filename: str) -> bool:
+    """Whether the name can stand in a URL, a page, a header and a folder without quoting tricks."""
+    return bool(_FILENAME.fullmatch(filename)) and ".." not in filename and not filename.lower().endswith(".metadata")
+
+
+def is_distribution(filename: str) -> bool:
+    """Whether the name ends like a distribution file of any age, and not like a signature or a page beside it."""
+    return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *_OTHER_ENDINGS))
+
+
+class Membership:
+    """Answers, for one page, which file names belong to its project; each distinct prefix is normalised once.
+
+    A wheel or sdist whose name parses must normalise to the project. Any other name (eggs, installers, invalid versions)
+    must begin, normalised, with the project's name and a separator.
+    """
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._prefix = project + "-"
+        self._heads: dict[str, bool] = {}
+
+    def __contains__(self, filename: str) -> bool:
+        """Whether the file is this project's."""
+        if filename.endswith(".whl"):
+            return self._is_head(filename.partition("-")[0]) or self._is_odd_wheel(filename)
+        stem = without_sdist_ending(filename)
+        if stem is not None and "-" in stem:
+            head, _, tail = stem.rpartition("-")
+            if self._is_head(head):
+                return True
+            if tail[:1].isdigit() and not self._is_post_release(head, tail):
+                return self._starts(filename) and not _is_parsable_sdist(filename)
+        return self._starts(filename)
+
+    def _is_head(self, head: str) -> bool:
+        known = self._heads.get(head)
+        if known is None:
+            known = self._heads[head] = normalised(head) == self._project
+        return known
+
+    def _is_odd_wheel(self, filename: str) -> bool:
+        try:
+            parse_wheel_filename(filename)
+        except InvalidWheelFilename:
+            return self._starts(filename)
+        return False  # parses, and as another project's
+
+    def _is_post_release(self, head: str, tail: str) -> bool:
+        """``demo-1.0-1.tar.gz``: PEP 440 reads ``1.0-1`` as a post release, so the name is ``demo``, not ``demo-1.0``."""
+        name, _, version = head.rpartition("-")
+        if not name or not self._is_head(name):
+            return False
+        try:
+            Version(f"{version}-{tail}")
+        except InvalidVersion:
+            return False
+        return True
+
+    def _starts(self, filename: str) -> bool:
+        return _SEPARATORS.sub("-", filename).lower().startswith(self._prefix)
+
+
+def _is_parsable_sdist(filename: str) -> bool:
+    try:
+        parse_sdist_filename(filename)
+    except InvalidSdistFilename:
+        return False
+    return True
+
+
+def without_sdist_ending(filename: str) -> str | None:
+    """The part of an sdist's name before ``.tar.gz`` and its older siblings, or ``None``."""
+    lowered = filename.lower()
+    for ending in _SDIST_ENDINGS:
+        if lowered.endswith(ending):
+            return filename[: -len(ending)]
+    return None
+
+
+def version_of(filename: str, project: str) -> str | None:
+    """The version a file name states, canonical where PEP 440 can read it, as written where it cannot.
+
+    ``None`` if the name has no place for one. The second field of a wheel (PEP 427), the last of an sdist (PEP 625), what
+    follows the project's name in anything else.
+    """
+    if filename.endswith(".whl"):
+        fields = filename[:-4].split("-")
+        return _canonical(fields[1].replace("_", "-")) if len(fields) >= 5 else None
+    stem = without_sdist_ending(filename) or filename.rpartition(".")[0]
+    rest = _after_project(stem, project)
+    if not rest:
+        return None
+    if without_sdist_ending(filename) is None:
+        rest = _PLATFORM.sub("", rest.partition("-")[0])  # demo-1.0-py2.7.egg, demo-1.0.win32-py2.7.exe
+    return _canonical(rest)
+
+
+def _after_project(stem: str, project: str) -> str:
+    for index, character in enumerate(stem):
+        if character in "-_." and _SEPARATORS.sub("-", stem[:index]).lower() == project:
+            return stem[index + 1 :]
+    return ""
+
+
+@lru_cache(maxsize=65_536)
+def _canonical(version: str) -> str:
+    try:
+        return str(Version(version))
+    except InvalidVersion:
+        return version

@@ -1,0 +1,270 @@
+"""A Simple API answer to a frozen page: what is usable is kept, what is not is left out and counted.
+
+Upstreams are not trusted to be well-formed. One bad field in one entry makes some installers reject the whole page and
+others crash, so every entry is judged alone: a mistyped optional field is left out; an entry whose name, link or digest
+cannot be trusted is dropped. Only an answer that is not an index page at all is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from proxy.model import File, ProjectStatus
+from proxy.names import Membership, is_safe_filename, normalised, version_of
+from proxy.slices import Steps
+
+MAX_FILES = 200_000
+_DIGEST = {
+    "md5": re.compile(r"[0-9a-f]{32}"),
+    "sha256": re.compile(r"[0-9a-f]{64}"),
+    "sha384": re.compile(r"[0-9a-f]{96}"),
+    "sha512": re.compile(r"[0-9a-f]{128}"),
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_STATUSES = {"active", "archived", "quarantined", "deprecated"}
+_MAX_TEXT = 1_000
+_SLICE_FILES = 250
+
+
+class NotAnIndexPage(ValueError):
+    """The answer cannot be read as a page of the Simple API; the message completes "it answered with ..."."""
+
+
+class Links(Protocol):
+    """Turns what a page links to into URLs we may ask, and everything else into ``None``."""
+
+    def rebase(self, href: str) -> None:
+        """Resolve from now on against a ``<base href>``."""
+        ...
+
+    def absolute(self, href: str) -> str | None:
+        """The absolute URL without fragment, or ``None`` if it is malformed or leads where the source may not go."""
+        ...
+
+
+class Parsed(msgspec.Struct):
+    """What one answer says about one project."""
+
+    files: tuple[File, ...]
+    versions: tuple[str, ...]
+    status: ProjectStatus | None
+    dropped: int
+
+
+class Collector:
+    """Judges entries one by one and gathers a page. Both serialisations end here, so one set of rules holds for both."""
+
+    def __init__(self, project: str, make: Callable[..., File]) -> None:
+        self._project = project
+        self._make = make
+        self._members = Membership(project)
+        self._files: dict[str, File | None] = {}
+        self.dropped = 0
+
+    def add(
+        self,
+        filename: str,
+        url: str | None,
+        hashes: Mapping[str, str] | None,
+        **known: Any,
+    ) -> None:
+        """One entry. ``hashes=None``: a digest was malformed; ``url=None``: the link was unsafe. Either drops it."""
+        if url is None or hashes is None or not is_safe_filename(filename) or filename not in self._members:
+            self.dropped += 1
+            return
+        if len(self._files) >= MAX_FILES:
+            raise NotAnIndexPage(f"more than {MAX_FILES} files")
+        if filename in self._files:
+            self.dropped += 1
+            earlier = self._files[filename]
+            if earlier is not None and earlier.hashes != hashes:
+                self._files[filename] = None  # one name, two contents: neither can be trusted
+            return
+        self._files[filename] = self._make(filename=filename, url=url, hashes=hashes, **known)
+
+    def page(self, versions: Iterable[str] | None, status: ProjectStatus | None) -> Parsed:
+        """The page, with versions that cover every file: the upstream's own, or those its file names state."""
+        files = tuple(file for file in self._files.values() if file is not None)
+        self.dropped += len(self._files) - len(files)
+        if versions is None:
+            versions = filter(None, (version_of(file.filename, self._project) for file in files))
+        return Parsed(files, tuple(dict.fromkeys(versions)), status, self.dropped)
+
+
+class _WireFile(msgspec.Struct, rename="kebab", gc=False):
+    filename: str
+    url: str
+    hashes: dict[str, str]
+    requires_python: str | None = None
+    size: int | None = None
+    upload_time: datetime | None = None
+    yanked: bool | str | None = False
+    core_metadata: bool | dict[str, str] | None = None
+    dist_info_metadata: bool | dict[str, str] | None = None
+    provenance: str | None = None
+
+
+class _WirePage(msgspec.Struct, rename="kebab"):
+    files: list[msgspec.Raw]
+    name: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.Raw()
+    versions: msgspec.Raw = msgspec.Raw()
+    project_status: msgspec.Raw = msgspec.Raw()
+
+
+_page_decoder = msgspec.json.Decoder(_WirePage)
+_file_decoder = msgspec.json.Decoder(_WireFile)
+
+
+def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
+    """A PEP 691 project page, in slices.
+
+    Raises:
+        NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
+    """
+    try:
+        page = _page_decoder.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
+    yield
+    check_version(_get(_loose(page.meta), "api-version"))
+    name = _loose(page.name)
+    if isinstance(name, str) and normalised(name) != project:
+        raise NotAnIndexPage("the page of another project")
+    collector = Collector(project, make)
+    for start in range(0, len(page.files), _SLICE_FILES):
+        for raw in page.files[start : start + _SLICE_FILES]:
+            _add_json(collector, raw, links)
+        yield
+    versions = _loose(page.versions)
+    listed = [v for v in versions if isinstance(v, str) and _is_text(v)] if isinstance(versions, list) else None
+    return collector.page(listed, status_of(_loose(page.project_status)))
+
+
+def _add_json(collector: Collector, raw: msgspec.Raw, links: Links) -> None:
+    try:
+        wire = _file_decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        usable = _repaired(_loose(raw))
+        if usable is None:
+            collector.dropped += 1
+            return
+        wire = usable
+    metadata = wire.core_metadata if wire.core_metadata is not None else wire.dist_info_metadata
+    collector.add(
+        wire.filename,
+        links.absolute(wire.url),
+        digests(wire.hashes),
+        size=wire.size if wire.size is not None and 0 <= wire.size < 2**53 else None,
+        upload_time=_utc(wire.upload_time),
+        requires_python=text(wire.requires_python),
+        yanked=None if not wire.yanked else "" if wire.yanked is True else clean(wire.yanked),
+        core_metadata=metadata_digests(metadata),
+        provenance=provenance_url(wire.provenance),
+    )
+
+
+def _repaired(entry: object) -> _WireFile | None:
+    """The usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
+    if not isinstance(entry, dict):
+        return None
+    kept: dict[str, Any] = {}
+    for field in msgspec.structs.fields(_WireFile):
+        if field.encode_name in entry:
+            try:
+                kept[field.name] = msgspec.convert(entry[field.encode_name], field.type)
+            except msgspec.ValidationError:
+                if field.required:
+                    return None
+    if kept.keys() >= {"filename", "url", "hashes"}:
+        return _WireFile(**kept)
+    return None
+
+
+def _loose(raw: msgspec.Raw) -> object:
+    try:
+        value: object = msgspec.json.decode(raw) if raw else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value
+
+
+def _get(value: object, key: str) -> object:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def check_version(version: object) -> None:
+    """PEP 629: no version means 1.0; another minor one is fine; another major one is not for us to guess at.
+
+    Raises:
+        NotAnIndexPage: the major version is not 1.
+    """
+    if isinstance(version, str) and version.partition(".")[0].strip() not in ("1", ""):
+        raise NotAnIndexPage(f"Simple API version {clean(version)[:20]}, of which only 1.x is known")
+
+
+def status_of(value: object) -> ProjectStatus | None:
+    """PEP 792, from the object or (in HTML) the pair of meta tags; a status nobody defined is left out."""
+    status, reason = _get(value, "status"), _get(value, "reason")
+    if status not in _STATUSES:
+        return None
+    return ProjectStatus(str(status), clean(reason) if isinstance(reason, str) else None)
+
+
+def digests(hashes: Mapping[str, str]) -> dict[str, str] | None:
+    """The digests we and every installer can check, lower-case; ``None`` if one of them is malformed.
+
+    Without its digest a file would install unverified, so a bad one costs the file, not only the digest. Algorithms
+    beyond these are left out: uv rejects a page that carries a ``blake2b`` of the usual length.
+    """
+    kept = {}
+    for algorithm, digest in hashes.items():
+        pattern = _DIGEST.get(algorithm)
+        if pattern is not None:
+            digest = digest.lower()  # noqa: PLW2901
+            if not pattern.fullmatch(digest):
+                return None
+            kept[algorithm] = digest
+    return kept
+
+
+def metadata_digests(value: bool | Mapping[str, str] | None) -> dict[str, str] | None:
+    """PEP 714: ``None`` for not offered (or offered under a digest that cannot be right), ``{}`` for offered without."""
+    if value is None or value is False:
+        return None
+    if value is True:
+        return {}
+    known = digests(value)
+    return None if known is None else {"sha256": known["sha256"]} if "sha256" in known else {}
+
+
+def provenance_url(value: str | None) -> str | None:
+    """PEP 740 wants an absolute https URL; anything else is left out."""
+    if value is None or not value.startswith("https://") or len(value) > 2_000:
+        return None
+    return value if value.isascii() and value.isprintable() and not set(value) & set("\"'<>\\ `") else None
+
+
+def clean(value: str) -> str:
+    """Upstream text that may stand in a page, a log line or a header: no control characters, bounded."""
+    return _CONTROL.sub(" ", value)[:_MAX_TEXT]
+
+
+def text(value: str | None) -> str | None:
+    """A short printable string as it is; anything else is left out."""
+    return value if value and _is_text(value) else None
+
+
+def _is_text(value: str) -> bool:
+    return len(value) <= _MAX_TEXT and value.isprintable()
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo is None:
+        return None  # without an offset it is not a moment; PEP 700 demands one
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)

@@ -1,0 +1,140 @@
+"""PEP 503 pages by lxml's C parser, fed in slices through a target: no tree, linear even on hostile nesting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote
+
+from lxml import etree
+
+from proxy.model import File
+from proxy.names import is_distribution
+from proxy.simple_api.parse import (
+    Collector,
+    Links,
+    NotAnIndexPage,
+    Parsed,
+    check_version,
+    clean,
+    digests,
+    metadata_digests,
+    provenance_url,
+    status_of,
+    text,
+)
+from proxy.slices import Steps
+
+_SLICE_BYTES = 16 * 1024
+_HEADINGS = ("title", "h1")
+# What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
+# PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
+_INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
+_DIGEST_FRAGMENT = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)=([^&]*)", re.IGNORECASE)
+
+
+class _Target:
+    """Receives tags from the parser; keeps only what a simple page can mean."""
+
+    def __init__(self, collector: Collector, links: Links) -> None:
+        self._collector = collector
+        self._links = links
+        self._based = False
+        self._in_heading = False
+        self._heading = ""
+        self._metas: dict[str, str] = {}
+        self.seen_file_links = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """One opening tag; lxml has lowered names and decoded entities."""
+        if tag == "a":
+            href = attributes.get("href")
+            if href:
+                self._anchor(href, attributes)
+        elif tag == "base" and not self._based and attributes.get("href"):
+            self._based = True  # only the first counts (HTML, 4.2.3)
+            self._links.rebase(attributes["href"])
+        elif tag == "meta":
+            self._metas.setdefault(attributes.get("name", "").lower(), attributes.get("content", ""))
+        elif tag in _HEADINGS:
+            self._in_heading = True
+
+    def end(self, tag: str) -> None:
+        """One closing tag."""
+        if tag in _HEADINGS:
+            self._in_heading = False
+
+    def data(self, data: str) -> None:
+        """Text; only headings matter, anchor text never does (installers ignore it too)."""
+        if self._in_heading and len(self._heading) < 1_000:
+            self._heading += data
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _anchor(self, href: str, attributes: Mapping[str, str]) -> None:
+        address, _, fragment = href.strip().partition("#")
+        filename = unquote(address.partition("?")[0].rpartition("/")[2])
+        if not is_distribution(filename):
+            return
+        self.seen_file_links += 1
+        self._collector.add(
+            filename,
+            self._links.absolute(address),
+            _fragment_digests(fragment),
+            requires_python=text(attributes.get("data-requires-python")),
+            yanked=clean(attributes["data-yanked"]) if "data-yanked" in attributes else None,
+            core_metadata=_attribute_digests(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
+            provenance=provenance_url(attributes.get("data-provenance")),
+        )
+
+    def result(self) -> Parsed:
+        """The page.
+
+        Raises:
+            NotAnIndexPage: no file link, and nothing that says this is an index.
+        """
+        version = self._metas.get("pypi:repository-version")
+        check_version(version)
+        if not self.seen_file_links and version is None and not _INDEX_HEADING.search(self._heading):
+            raise NotAnIndexPage("a web page that is not an index page (a sign-in page or captive portal?)")
+        status = {
+            "status": self._metas.get("pypi:project-status"),
+            "reason": self._metas.get("pypi:project-status-reason"),
+        }
+        return self._collector.page(None, status_of(status))
+
+
+def parse_html(body: bytes, charset: str, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
+    """A PEP 503 project page, in slices.
+
+    Raises:
+        NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
+    """
+    target = _Target(Collector(project, make), links)
+    try:
+        parser = etree.HTMLParser(target=target, encoding=charset, no_network=True, huge_tree=False)
+    except LookupError:
+        raise NotAnIndexPage("a character set nobody knows") from None
+    try:
+        for start in range(0, len(body), _SLICE_BYTES):
+            parser.feed(body[start : start + _SLICE_BYTES])
+            yield
+        if body:
+            parser.close()
+    except etree.LxmlError:
+        raise NotAnIndexPage("HTML that cannot be parsed") from None
+    return target.result()
+
+
+def _fragment_digests(fragment: str) -> dict[str, str] | None:
+    """PEP 503's ``#sha256=...``; further fields (``&egg=...``) confuse installers and end here."""
+    match = _DIGEST_FRAGMENT.search(fragment)
+    return digests({match[1].lower(): match[2]}) if match else {}
+
+
+def _attribute_digests(value: str | None) -> dict[str, str] | None:
+    if value is None or value == "false":
+        return None
+    algorithm, equals, digest = value.partition("=")
+    return metadata_digests({algorithm: digest} if equals else True)

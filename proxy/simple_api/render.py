@@ -1,0 +1,128 @@
+"""A frozen page to the bytes of a Simple API answer. Keys we do not know are left out, never null."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from html import escape
+from urllib.parse import quote
+
+import msgspec
+
+from proxy.model import File, ProjectPage
+from proxy.simple_api import API_VERSION, JSON
+from proxy.slices import Steps
+
+_SLICE_FILES = 250
+_NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_FRAGMENTS = ("sha256", "sha512", "sha384", "md5")
+
+
+class _WireFile(msgspec.Struct, rename="kebab", omit_defaults=True, gc=False):
+    filename: str
+    url: str
+    hashes: Mapping[str, str]
+    requires_python: str | None = None
+    size: int | None = None
+    upload_time: datetime | None = None
+    yanked: bool | str = False
+    core_metadata: bool | Mapping[str, str] = False
+    dist_info_metadata: bool | Mapping[str, str] = False
+    provenance: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def file_url(prefix: str, project: str, filename: str) -> str:
+    """The path-absolute URL of a file: no host, so that no Host header is ever believed; its last segment is the name."""
+    name = filename if _NEEDS_NO_QUOTING.fullmatch(filename) else quote(filename, safe="")
+    return f"{prefix}/files/{project}/{name}"
+
+
+def render_page(page: ProjectPage, content_type: str, prefix: str) -> Steps[bytes]:
+    """A project page in one of the three content types, in slices. ``prefix``: the path that everything is served below."""
+    if content_type == JSON:
+        return _page_json(page, prefix)
+    return _page_html(page, prefix)
+
+
+def _page_json(page: ProjectPage, prefix: str) -> Steps[bytes]:
+    entries = []
+    for start in range(0, len(page.files), _SLICE_FILES):
+        wires = [_wire(file, prefix) for file in page.files[start : start + _SLICE_FILES]]
+        entries.append(_encode(wires)[1:-1])
+        yield
+    head: dict[str, object] = {"meta": {"api-version": API_VERSION}, "name": page.project}
+    if page.status is not None:
+        head["project-status"] = page.status if page.status.reason else {"status": page.status.status}
+    head["versions"] = page.versions
+    return b"".join((_encode(head)[:-1], b',"files":[', b",".join(entries), b"]}"))
+
+
+def _wire(file: File, prefix: str) -> _WireFile:
+    metadata = False if file.core_metadata is None else file.core_metadata or True
+    return _WireFile(
+        file.filename,
+        file_url(prefix, file.project, file.filename),
+        file.hashes,
+        file.requires_python,
+        file.size,
+        file.upload_time,
+        False if file.yanked is None else file.yanked or True,
+        metadata,
+        metadata,
+        file.provenance,
+    )
+
+
+def _page_html(page: ProjectPage, prefix: str) -> Steps[bytes]:
+    parts = [_HEAD.format(title=f"Links for {page.project}", status=_status_metas(page))]
+    for start in range(0, len(page.files), _SLICE_FILES):
+        parts += [_anchor(file, prefix) for file in page.files[start : start + _SLICE_FILES]]
+        yield
+    parts.append(_FOOT)
+    return "".join(parts).encode()
+
+
+_HEAD = (
+    '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+    f'<meta name="pypi:repository-version" content="{API_VERSION}">\n'
+    "{status}<title>{title}</title>\n</head>\n<body>\n<h1>{title}</h1>\n"
+)
+_FOOT = "</body>\n</html>\n"
+
+
+def _status_metas(page: ProjectPage) -> str:
+    if page.status is None:
+        return ""
+    metas = f'<meta name="pypi:project-status" content="{escape(page.status.status)}">\n'
+    if page.status.reason:
+        metas += f'<meta name="pypi:project-status-reason" content="{escape(page.status.reason)}">\n'
+    return metas
+
+
+def _anchor(file: File, prefix: str) -> str:
+    fragment = next((f"#{name}={file.hashes[name]}" for name in _FRAGMENTS if name in file.hashes), "")
+    attributes = [f'href="{file_url(prefix, file.project, file.filename)}{fragment}"']
+    if file.requires_python is not None:
+        attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
+    if file.yanked is not None:
+        attributes.append(f'data-yanked="{escape(file.yanked)}"')
+    if file.core_metadata is not None:
+        digest = file.core_metadata.get("sha256")
+        value = f"sha256={digest}" if digest else "true"
+        attributes += [f'data-core-metadata="{value}"', f'data-dist-info-metadata="{value}"']
+    if file.provenance is not None:
+        attributes.append(f'data-provenance="{escape(file.provenance)}"')
+    return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br>\n"
+
+
+def render_names(names: Iterable[str], content_type: str, prefix: str) -> bytes:
+    """The project list in one of the three content types."""
+    ordered = sorted(names)
+    if content_type == JSON:
+        return _encode({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in ordered]})
+    links = "".join(f'<a href="{prefix}/simple/{name}/">{name}</a><br>\n' for name in ordered)
+    return (_HEAD.format(title="Simple index", status="") + links + _FOOT).encode()

@@ -1,0 +1,170 @@
+"""Time: when a source is asked again, and what stands in for it when it cannot be heard."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import datetime
+from typing import NoReturn
+
+import msgspec
+from cachetools import LRUCache
+
+from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.metrics import Metrics
+from proxy.model import ProjectPage
+from proxy.protocols import Clock, Source
+from proxy.singleflight import SingleFlight
+from proxy.sources.weight import page_bytes
+
+KEEP_S = 24 * 3600.0
+"""How long a last good answer stands in for a source that fails (P6)."""
+_RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
+_log = logging.getLogger(__name__)
+
+
+class _Answer(msgspec.Struct):
+    """What the source said of one project, and when."""
+
+    page: ProjectPage | None
+    """``None``: not there."""
+    heard_s: float
+    heard_at: datetime
+    known_since: datetime
+    """When it first had a page of this project, as far as this process knows."""
+    retry_s: float = -math.inf
+    """While failing: not asked again before this moment."""
+    stale_page: ProjectPage | None = None
+    """The page as it stands in, made once so that everyone gets the same object."""
+
+
+class Cached:
+    """A :class:`~proxy.protocols.Source` that remembers another one's answers.
+
+    * Within ``fresh_s`` (pages) or ``absent_s`` ("not there") the source is not asked.
+    * However many ask at once, it is asked once.
+    * If it fails, its last good page stands in for 24 h, marked stale. A remembered "not there" is repeated too, but marked
+      with the outage, because it may have been overtaken: what may follow from it is :class:`Merged`'s to decide.
+      ``strict`` switches that off.
+    * Memory is bounded by bytes; the least recently used goes first.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        fresh_s: float,
+        absent_s: float,
+        strict: bool = False,
+        max_bytes: int = 48 * 1024 * 1024,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._fresh_s = fresh_s
+        self._absent_s = absent_s
+        self._strict = strict
+        self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
+        self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
+        self._failing_since: datetime | None = None
+        self._generation = 0
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    async def project_names(self) -> frozenset[str]:
+        """The source's own, asked each time."""
+        return await self._source.project_names()
+
+    def drop(self) -> None:
+        """The source's content changed: ask it again for everything, and keep what it said only to stand in."""
+        self._generation += 1
+        for answer in self._answers.values():
+            answer.heard_s = -math.inf
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._flights.close()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
+        answer = self._answers.get(project)
+        if answer is not None and self._is_fresh(answer):
+            return self._given(project, answer.page)
+        if answer is not None and self._clock.monotonic() < answer.retry_s:
+            return self._standing_in(project, answer, "it failed a moment ago")
+        # A flight that began before the content changed must not answer for after it, so the generation is in the key.
+        page = await self._flights.run((project, self._generation), lambda: self._ask(project, self._generation))
+        return self._given(project, page)
+
+    def _is_fresh(self, answer: _Answer) -> bool:
+        lifetime = self._absent_s if answer.page is None else self._fresh_s
+        return self._clock.monotonic() - answer.heard_s < lifetime
+
+    def _given(self, project: str, page: ProjectPage | None) -> ProjectPage:
+        if page is None:
+            raise ProjectNotFound(f"source {self.name} has no project {project}")
+        return page
+
+    async def _ask(self, project: str, generation: int) -> ProjectPage | None:
+        page: ProjectPage | None
+        try:
+            page = await self._source.project_page(project)
+        except ProjectNotFound:
+            page = None
+        except (UpstreamError, StoreError) as error:
+            return self._failed(project, error)
+        if self._failing_since is not None:
+            _log.info("source %s answers again", self.name)
+            self._failing_since = None
+        now = self._clock.now()
+        earlier = self._answers.get(project)
+        known_since = earlier.known_since if earlier and earlier.page and page else now
+        if page is not None:
+            page = msgspec.structs.replace(page, known_since=known_since)
+        # An answer overtaken by a change while it was on its way may serve those who waited, nobody later.
+        heard_s = self._clock.monotonic() if generation == self._generation else -math.inf
+        self._answers.pop(project, None)
+        answer = _Answer(page, heard_s, now, known_since)
+        if _weight(answer) <= self._answers.maxsize:
+            self._answers[project] = answer
+        return page
+
+    def _failed(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
+        if self._failing_since is None:
+            self._failing_since = self._clock.now()
+            _log.warning("source %s cannot be heard: %s", self.name, error)
+        answer = self._answers.get(project)
+        if answer is None or (self._clock.now() - answer.heard_at).total_seconds() > KEEP_S:
+            raise error
+        answer.retry_s = self._clock.monotonic() + _RETRY_S
+        return self._standing_in(project, answer, str(error), error)
+
+    def _standing_in(
+        self, project: str, answer: _Answer, why: str, error: UpstreamError | StoreError | None = None
+    ) -> ProjectPage:
+        if answer.page is None:
+            self._repeat_absence(project, answer, why, error)
+        if answer.stale_page is None:
+            answer.stale_page = msgspec.structs.replace(answer.page, stale=True)
+        self._metrics.stale_pages.labels(self.name).inc()
+        return answer.stale_page
+
+    def _repeat_absence(self, project: str, answer: _Answer, why: str, error: UpstreamError | StoreError | None) -> NoReturn:
+        if self._strict and error is not None:
+            raise error
+        if self._strict:
+            raise UpstreamError(f"source {self.name} cannot be heard about {project}: {why}", source=self.name)
+        raise ProjectNotFound(
+            f"source {self.name} cannot be heard ({why}); before that it had no project {project}",
+            outage_since=self._failing_since or self._clock.now(),
+            last_heard=answer.heard_at,
+        )
+
+
+def _weight(answer: _Answer) -> int:
+    return 300 if answer.page is None else 300 + page_bytes(answer.page)

@@ -1,0 +1,371 @@
+"""Precedence: which source may answer for a name. This is where dependency confusion is prevented.
+
+The scenario, step by step. ``acme-secrets`` lives in a private feed. A stranger registers ``acme-secrets`` 99.0 in public.
+If both were asked and the answers joined, every build would install the stranger's. If the public index were asked whenever
+the feed is silent, the stranger would only have to wait for an outage. If it were asked once the last private file is gone,
+for a clean-up. So:
+
+1. All private sources that may hold the name are asked at once. The first, in the operator's order, that has it owns it;
+   nobody else is asked. If one that comes before it could not be heard, the request fails.
+2. Only when every private source has said "not there", and the name is neither claimed nor reserved, the public ones are
+   asked, at once, by the same rule.
+3. A private source that cannot be heard, and said "not there" before, lets a public page through only if we knew that page
+   before the outage, and without the files uploaded since the source was last heard.
+4. Two sources share a project only where a merge rule says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+from cachetools import LRUCache
+
+from proxy.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable, WheelgateError
+from proxy.metrics import Metrics
+from proxy.model import File, ProjectPage, Withheld
+from proxy.patterns import NamePatterns
+from proxy.protocols import Clock, Source
+from proxy.storage.claims import Claims
+
+_log = logging.getLogger(__name__)
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A source and its place in the order of trust."""
+
+    source: Source
+    private: bool
+    only: NamePatterns | None = None
+    """Asked for these names alone; ``None``: for all."""
+
+    def may_hold(self, project: str) -> bool:
+        """Whether the operator lets this source be asked for the name."""
+        return self.only is None or project in self.only
+
+
+class MergeRule(msgspec.Struct, frozen=True):
+    """Projects whose files come from several sources, the earlier one winning a file name."""
+
+    names: NamePatterns
+    sources: tuple[str, ...]
+
+
+class Answer(msgspec.Struct):
+    """What one source said, or that it was not asked, and why."""
+
+    source: str
+    private: bool
+    outcome: str
+    """``has it``, ``not there``, ``not there before the outage``, ``failed`` or ``not asked``."""
+    detail: str = ""
+    page: ProjectPage | None = None
+    error: WheelgateError | None = None
+
+
+class Decision(msgspec.Struct):
+    """Who answers for a name, and how that came about: the whole of what page, file and ``explain`` go by."""
+
+    project: str
+    answers: list[Answer]
+    reason: str = ""
+    owner: str | None = None
+    reserved_by: str | None = None
+    """The pattern."""
+    claimed: bool = False
+    page: ProjectPage | None = None
+    error: WheelgateError | None = None
+    """What the request fails with when there is no page."""
+
+    def outcome(self) -> ProjectPage:
+        """The page.
+
+        Raises:
+            ProjectNotFound, UpstreamError, StoreError: there is none to give.
+        """
+        if self.page is None:
+            raise self.error or ProjectNotFound(f"no source has a project {self.project}")
+        return self.page
+
+
+class Merged:
+    """Many sources as one :class:`~proxy.protocols.Source`, by the rules above."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        claims: Claims,
+        clock: Clock,
+        metrics: Metrics,
+        reserved: NamePatterns,
+        merges: Sequence[MergeRule] = (),
+    ) -> None:
+        self._private = [member for member in members if member.private]
+        self._public = [member for member in members if not member.private]
+        self._members: Mapping[str, Member] = {member.source.name: member for member in members}
+        self._claims = claims
+        self._clock = clock
+        self._metrics = metrics
+        self._reserved = reserved
+        self._merges = merges
+        self._made: LRUCache[str, tuple[tuple[object, ...], ProjectPage]] = LRUCache(512)
+
+    @property
+    def name(self) -> str:
+        """What the whole is called."""
+        return "index"
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """The sources in the order they are asked: private ones, then public ones."""
+        return (*self._private, *self._public)
+
+    async def project_names(self) -> frozenset[str]:
+        """Every name a private source holds, and those that public sources care to list."""
+        members = self.members
+        held = await asyncio.gather(*(member.source.project_names() for member in members))
+        return frozenset(name for member, names in zip(members, held, strict=True) for name in names if member.may_hold(name))
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
+        return (await self.decide(project)).outcome()
+
+    async def decide(self, project: str) -> Decision:
+        """Ask who has to be asked, and decide. Never raises for what a source did: the decision says it."""
+        decision = Decision(project, [], reserved_by=self._reserved.first_for(project))
+        try:
+            await self._decide(project, decision)
+        except (ProjectNotFound, UpstreamError, StoreError) as error:
+            decision.page, decision.error = None, error
+            decision.reason = decision.reason or str(error)
+        return decision
+
+    async def _decide(self, project: str, decision: Decision) -> None:
+        private = await self._ask(self._private, project)
+        decision.answers += private
+        owner = self._owner(private)
+        if owner is not None and owner.page is not None:
+            decision.owner = owner.source
+            decision.reason = f"the first private source that has it is {owner.source}"
+            await self._claim(project, owner)
+            decision.claimed = True
+            await self._finish(decision, owner, private)
+            return
+        if decision.reserved_by is not None:
+            decision.reason = f"the name is reserved by {decision.reserved_by}, and no private source has it"
+            self._not_asked(decision, "reserved names are never asked of a public source")
+            raise ProjectNotFound(f"no private source has {project}, and {decision.reserved_by} is reserved for them")
+        decision.claimed = await self._claims.holds(project)
+        allowed = [m for m in self._public if not decision.claimed or m.source.name in self.merge_sources(project)]
+        if not allowed and decision.claimed:
+            # An empty page, not an absence: a client with further indexes of its own must stop here too.
+            decision.reason = "the name was claimed by a private source, and none lists a file of it now"
+            self._not_asked(decision, "a claimed name is never asked of a public source")
+            decision.page = self._remade(project, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
+            return
+        public = await self._ask(allowed, project)
+        decision.answers += public
+        owner = self._owner(public)
+        if owner is None:
+            silent = next((a for a in private if a.outcome == _ABSENT_BEFORE), None)
+            if silent is not None:
+                raise UpstreamUnavailable(silent.detail, source=silent.source)
+            decision.reason = "every source was asked, and none has it"
+            raise ProjectNotFound(f"no source has a project {project}")
+        decision.owner = owner.source
+        decision.reason = f"no private source has it, and the first public one that does is {owner.source}"
+        await self._finish(decision, owner, [*private, *public])
+
+    async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
+        return list(await asyncio.gather(*(self._answer(member, project) for member in members)))
+
+    async def _answer(self, member: Member, project: str) -> Answer:
+        name = member.source.name
+        if not member.may_hold(project):
+            return Answer(name, member.private, "not asked", "its `only` does not cover the name")
+        try:
+            page = await member.source.project_page(project)
+        except ProjectNotFound as error:
+            outcome = "not there" if error.outage_since is None else _ABSENT_BEFORE
+            return Answer(name, member.private, outcome, str(error), error=error)
+        except (UpstreamError, StoreError) as error:
+            return Answer(name, member.private, "failed", str(error), error=error)
+        return Answer(name, member.private, "has it", _described(page), page=page)
+
+    @staticmethod
+    def _owner(answers: Sequence[Answer]) -> Answer | None:
+        """The first that has the project.
+
+        Raises:
+            UpstreamError, StoreError: one before it could not be heard, so that it may be the owner.
+        """
+        for answer in answers:
+            if answer.outcome == "failed" and answer.error is not None:
+                raise answer.error
+            if answer.page is not None:
+                return answer
+        return None
+
+    async def _claim(self, project: str, owner: Answer) -> None:
+        """From the first file on, the name is private for ever."""
+        if owner.page is None or not (owner.page.files or owner.page.withheld):
+            return
+        try:
+            await self._claims.claim(project, owner.source)
+        except StoreError as error:
+            # The page itself is private and right; what is at risk is only the memory of it.
+            _log.error("project %s could not be recorded as private: %s", project, error)
+
+    def comes_before(self, one: str, other: str) -> bool:
+        """Whether the first source is asked with more trust than the second."""
+        order = [member.source.name for member in self.members]
+        return order.index(one) < order.index(other)
+
+    def merge_sources(self, project: str) -> tuple[str, ...]:
+        """The sources that a merge rule joins for this project; empty: it belongs to one alone."""
+        return next((rule.sources for rule in self._merges if project in rule.names), ())
+
+    async def _finish(self, decision: Decision, owner: Answer, heard: Sequence[Answer]) -> None:
+        """The owner's page, joined with those a merge rule names, less what an outage puts in doubt."""
+        pages = [(owner.source, owner.page)]
+        shared = self.merge_sources(decision.project)
+        if owner.source in shared:
+            pages = await self._shared_pages(decision, shared, heard)
+            decision.reason += f", and a merge rule joins {', '.join(name for name, _ in pages)}"
+        else:
+            self._not_asked(decision, f"{owner.source} owns the name")
+        inputs = tuple(page for _, page in pages if page is not None)
+        doubt = self._doubt(heard, owner)
+        page = inputs[0]
+        if len(inputs) > 1:
+            page = self._remade(decision.project, inputs, lambda: self._joined(decision.project, inputs))
+        if doubt is not None:
+            page = self._without_doubtful(page, doubt)
+        decision.page = page
+
+    async def _shared_pages(
+        self, decision: Decision, shared: Sequence[str], heard: Sequence[Answer]
+    ) -> list[tuple[str, ProjectPage | None]]:
+        answers = {answer.source: answer for answer in heard}
+        missing = [
+            self._members[name]
+            for name in shared
+            if name in self._members and name not in answers and (self._members[name].private or decision.reserved_by is None)
+        ]
+        for answer in await self._ask(missing, decision.project):
+            answers[answer.source] = answer
+            decision.answers.append(answer)
+        pages: list[tuple[str, ProjectPage | None]] = []
+        for answer in (answers[name] for name in shared if name in answers):
+            if answer.outcome in ("failed", _ABSENT_BEFORE) and answer.error is not None:
+                # Its files would silently be missing, or another's take their place.
+                raise UpstreamUnavailable(str(answer.error), source=answer.source)
+            if answer.page is not None:
+                pages.append((answer.source, answer.page))
+        return pages
+
+    def _not_asked(self, decision: Decision, why: str) -> None:
+        asked = {answer.source for answer in decision.answers}
+        decision.answers += [
+            Answer(member.source.name, member.private, "not asked", why)
+            for member in self._public
+            if member.source.name not in asked
+        ]
+
+    def _joined(self, project: str, pages: Sequence[ProjectPage]) -> ProjectPage:
+        """One page of several: the earlier source keeps a file name, the later one's is withheld if its bytes differ."""
+        files: dict[str, File] = {}
+        withheld = [entry for page in pages for entry in page.withheld]
+        for page in pages:
+            for file in page.files:
+                kept = files.setdefault(file.filename, file)
+                if kept is not file and _differ(kept, file):
+                    reason = f"{file.source} has other bytes under this name than {kept.source}, which comes first"
+                    withheld.append(Withheld(file.filename, file.source, "merge", reason))
+                    _log.warning("project %s: %s of %s", project, reason, file.filename)
+                    self._metrics.withheld_files.labels(file.source, "merge").inc()
+        versions = dict.fromkeys(version for page in pages for version in page.versions)
+        return ProjectPage(
+            project=project,
+            files=tuple(files.values()),
+            versions=tuple(versions),
+            status=pages[0].status,
+            withheld=tuple(withheld),
+            as_of=min(page.as_of for page in pages),
+            known_since=min((page.known_since for page in pages if page.known_since), default=None),
+            stale=any(page.stale for page in pages),
+            dropped=sum(page.dropped for page in pages),
+        )
+
+    def _remade(self, project: str, inputs: tuple[ProjectPage, ...], make: Callable[[], ProjectPage]) -> ProjectPage:
+        """A page made of others, made once: the same object while the others are."""
+        made = self._made.get(project)
+        if made is None or len(made[0]) != len(inputs) or any(a is not b for a, b in zip(made[0], inputs, strict=True)):
+            made = self._made[project] = (inputs, make())
+        return made[1]
+
+    @staticmethod
+    def _doubt(heard: Sequence[Answer], owner: Answer) -> ProjectNotFound | None:
+        """The outage of a source that would come before the owner, the longest unheard first."""
+        doubts = []
+        for answer in heard:
+            if answer is owner:
+                break
+            if answer.outcome == _ABSENT_BEFORE and isinstance(answer.error, ProjectNotFound):
+                doubts.append(answer.error)
+        return min(doubts, key=lambda error: _moment(error.last_heard), default=None)
+
+    def _without_doubtful(self, page: ProjectPage, doubt: ProjectNotFound) -> ProjectPage:
+        """What was known before a private source fell silent; nothing that may have been put there since.
+
+        Raises:
+            UpstreamUnavailable: the page itself was not known before.
+        """
+        if page.known_since is None or page.known_since >= _moment(doubt.outage_since):
+            raise UpstreamUnavailable(str(doubt))
+        heard = _moment(doubt.last_heard)
+        doubtful = {
+            file.filename: file
+            for file in page.files
+            if not self._members[file.source].private and (file.upload_time is None or file.upload_time >= heard)
+        }
+        if not doubtful:
+            return page
+        withheld = [
+            Withheld(file.filename, file.source, "outage", f"uploaded since a private source was last heard: {doubt}")
+            for file in doubtful.values()
+        ]
+        return self._remade(
+            f"{page.project} outage {heard.timestamp()}",
+            (page,),
+            lambda: msgspec.structs.replace(
+                page,
+                files=tuple(file for file in page.files if file.filename not in doubtful),
+                withheld=(*page.withheld, *withheld),
+            ),
+        )
+
+
+_ABSENT_BEFORE = "not there before the outage"
+
+
+def _described(page: ProjectPage) -> str:
+    stale = ", its last good page" if page.stale else ""
+    dropped = f", {page.dropped} unusable entries left out" if page.dropped else ""
+    return f"{len(page.files)} files as of {page.as_of:%Y-%m-%d %H:%M:%S}Z{stale}{dropped}"
+
+
+def _differ(one: File, other: File) -> bool:
+    """Whether two files of one name may have different bytes. Without a digest in common, they may."""
+    common = one.hashes.keys() & other.hashes.keys()
+    return not common or any(one.hashes[algorithm] != other.hashes[algorithm] for algorithm in common)
+
+
+def _moment(moment: datetime | None) -> datetime:
+    if moment is None:
+        raise AssertionError("an outage without its times")
+    return moment

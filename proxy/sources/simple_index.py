@@ -1,0 +1,118 @@
+"""Any index that speaks the Simple API, in JSON or HTML."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import msgspec
+from cachetools import LRUCache
+
+from proxy.errors import ProjectNotFound, UpstreamBadAnswer
+from proxy.metrics import Metrics
+from proxy.model import File, ProjectPage, RemoteFile
+from proxy.protocols import Clock
+from proxy.simple_api import HTML, JSON, LEGACY_HTML
+from proxy.simple_api.parse import NotAnIndexPage, Parsed, parse_json
+from proxy.simple_api.parse_html import parse_html
+from proxy.slices import in_slices
+from proxy.sources.weight import page_bytes
+from proxy.upstream.client import PageAnswer, SourceClient
+from proxy.urls import PageLinks, origin, parse
+
+_ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
+_REMEMBERED_BYTES = 32 * 1024 * 1024
+
+
+class _Known(msgspec.Struct):
+    """The last answer for a project: what a 304 or an unchanged body lets us keep."""
+
+    etag: str | None
+    digest: bytes
+    page: ProjectPage
+
+
+class SimpleIndex:
+    """A :class:`~proxy.protocols.Source` behind a Simple API URL.
+
+    JSON is asked for first; the answer's own content type decides. An answer that has not changed, by the upstream's ETag or
+    by its bytes, gives the same files again without being parsed.
+    """
+
+    def __init__(self, *, name: str, url: str, client: SourceClient, clock: Clock, metrics: Metrics) -> None:
+        self._name = name
+        self._url = url if url.endswith("/") else url + "/"
+        self._client = client
+        self._clock = clock
+        self._metrics = metrics
+        self._known: LRUCache[str, _Known] = LRUCache(_REMEMBERED_BYTES, getsizeof=lambda known: page_bytes(known.page))
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it."""
+        return self._name
+
+    async def project_names(self) -> frozenset[str]:
+        """None: a remote index may hold a million."""
+        return frozenset()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~proxy.protocols.Source`."""
+        known = self._known.get(project)
+        url = f"{self._url}{project}/"
+        answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
+        if answer.status == 404:
+            self._known.pop(project, None)
+            if origin(parse(answer.url)) != origin(parse(self._url)):
+                raise UpstreamBadAnswer(
+                    f"source {self._name} redirected elsewhere, where a 404 says nothing about {project}", source=self._name
+                )
+            raise ProjectNotFound(f"source {self._name} has no project {project}")
+        if known and answer.status == 304:
+            return self._confirmed(project, known)
+        digest = hashlib.sha256(answer.body).digest()
+        if known and known.digest == digest:
+            known.etag = answer.etag
+            return self._confirmed(project, known)
+        page = await self._page(project, answer)
+        known = _Known(answer.etag, digest, page)
+        if page_bytes(page) <= _REMEMBERED_BYTES:
+            self._known[project] = known
+        return page
+
+    def _confirmed(self, project: str, known: _Known) -> ProjectPage:
+        known.page = msgspec.structs.replace(known.page, as_of=self._clock.now())
+        self._known[project] = known
+        return known.page
+
+    async def _page(self, project: str, answer: PageAnswer) -> ProjectPage:
+        try:
+            parsed = await self._parsed(project, answer)
+        except NotAnIndexPage as error:
+            raise UpstreamBadAnswer(
+                f"source {self._name}, asked for {project}, answered with {error}", source=self._name
+            ) from None
+        if parsed.dropped:
+            self._metrics.dropped_entries.labels(self._name).inc(parsed.dropped)
+        return ProjectPage(
+            project=project,
+            files=parsed.files,
+            versions=parsed.versions,
+            status=parsed.status,
+            as_of=self._clock.now(),
+            dropped=parsed.dropped,
+        )
+
+    async def _parsed(self, project: str, answer: PageAnswer) -> Parsed:
+        links = PageLinks(parse(answer.url), self._client.rules)
+        make = partial(_file, project, self._name)
+        kind = answer.content_type
+        if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
+            return await in_slices(parse_html(answer.body, answer.charset, project, links, make))
+        if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
+            return await in_slices(parse_json(answer.body, project, links, make))
+        raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
+
+
+def _file(project: str, source: str, *, filename: str, url: str, **known: object) -> File:
+    return File(filename=filename, project=project, source=source, location=RemoteFile(url, source), **known)  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""The tree of the store, in one place.
+
+::
+
+    packages/<project>/<filename>              uploads; facts: sha256, upload_time, yanked
+    cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
+    metadata/<sha256 of the wheel>             core metadata, keyed by content: two uploaders can never mix theirs
+    claims/<project>                           the name is private for ever; outlives every file
+    tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
+    tokens/<id>                                inbound tokens, hashed
+    records/<source>/<project>                 what is remembered of one source's project
+    state/changed                              rewritten by every change; replicas watch its ETag
+
+Every part is validated before it comes here: projects are normalised, file names safe, sources named by the operator's
+configuration, digests hexadecimal. So no path can climb, and none needs quoting.
+"""
+
+from __future__ import annotations
+
+PACKAGES = "packages/"
+CLAIMS = "claims/"
+TOKENS = "tokens/"
+CHANGED = "state/changed"
+
+
+def package(project: str, filename: str) -> str:
+    """An uploaded file."""
+    return f"{PACKAGES}{project}/{filename}"
+
+
+def cached(source: str, project: str, filename: str) -> str:
+    """A verified copy of an upstream file."""
+    return f"cache/{source}/{project}/{filename}"
+
+
+def metadata(wheel_sha256: str) -> str:
+    """The core metadata of the wheel with this digest."""
+    return f"metadata/{wheel_sha256}"
+
+
+def claim(project: str) -> str:
+    """The record that makes a name private."""
+    return f"{CLAIMS}{project}"
+
+
+def tombstone(project: str, filename: str) -> str:
+    """What remains of a deleted upload."""
+    return f"tombstones/{project}/{filename}"
+
+
+def token(identifier: str) -> str:
+    """One inbound token's record."""
+    return f"{TOKENS}{identifier}"

@@ -1,0 +1,204 @@
+"""Accepting a file into the store: checked against itself, its name and everyone else who has the name.
+
+The order matters. The claim comes before the file, so that there is no moment in which a public source could answer for a name
+that is ours; the core metadata comes before the file, so that what a page advertises is there; the file comes last, and from
+then on survives anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from proxy.errors import (
+    BlobExists,
+    BlobNotFound,
+    FileExists,
+    NameTaken,
+    ProjectNotFound,
+    StoreError,
+    UploadRefused,
+)
+from proxy.metrics import Metrics
+from proxy.names import is_safe_filename
+from proxy.protocols import BlobStore, Clock
+from proxy.sdists import BadSdist, check_sdist
+from proxy.sources.merged import Merged
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from proxy.storage.claims import Claims
+
+_log = logging.getLogger(__name__)
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of an upload."""
+
+    project: str
+    filename: str
+    sha256: str
+    new: bool
+    """``False``: the store had these very bytes already."""
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    project: str
+    sha256: str
+    metadata: CoreMetadata | None
+
+
+class Uploads:
+    """Takes files into the store's ``packages/``."""
+
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        source: str | None,
+        index: Merged,
+        claims: Claims,
+        changes: StoreChanges,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._source = source
+        self._index = index
+        self._claims = claims
+        self._changes = changes
+        self._clock = clock
+        self._metrics = metrics
+
+    async def accept(self, spooled: Path, filename: str, *, take_over: bool = False) -> Accepted:
+        """Check a file and keep it, durable and visible when this returns.
+
+        Args:
+            spooled: the bytes, in a file that nobody writes any more.
+            filename: the name it is to have.
+            take_over: let the store own the name although another source answers for it.
+
+        Raises:
+            UploadRefused: it is not a wheel or sdist, is damaged, or is not what its name says.
+            FileExists: the name is taken by other bytes.
+            NameTaken: another source answers for the project.
+            StoreError: the store cannot be used now.
+        """
+        try:
+            accepted = await self._accept(spooled, filename, take_over=take_over)
+        except UploadRefused:
+            self._metrics.uploads.labels("refused").inc()
+            raise
+        self._metrics.uploads.labels("stored" if accepted.new else "known").inc()
+        return accepted
+
+    async def _accept(self, spooled: Path, filename: str, *, take_over: bool) -> Accepted:
+        if self._source is None:
+            raise UploadRefused('no source of type "store" is configured, so nothing can be uploaded')
+        checked = await asyncio.to_thread(_check, spooled, filename)
+        path = layout.package(checked.project, filename)
+        if await self._is_known(path, filename, checked.sha256):
+            return Accepted(checked.project, filename, checked.sha256, new=False)
+        await self._check_tombstone(checked, filename)
+        await self._check_owner(checked.project, self._source, take_over=take_over)
+        await self._claims.claim(checked.project, self._source)
+        facts = {"sha256": checked.sha256, "upload_time": self._clock.now().isoformat()}
+        if checked.metadata is not None:
+            facts["metadata_sha256"] = hashlib.sha256(checked.metadata.body).hexdigest()
+            if checked.metadata.requires_python is not None:
+                facts["requires_python"] = checked.metadata.requires_python
+            with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
+                await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
+        try:
+            await self._store.put_if_absent(path, spooled, facts)
+        except BlobExists:
+            # Somebody else was faster; or the answer to our own first try was lost.
+            await self._is_known(path, filename, checked.sha256)
+            return Accepted(checked.project, filename, checked.sha256, new=False)
+        await self._changes.announce()
+        _log.info("stored %s of project %s, sha256 %s", filename, checked.project, checked.sha256)
+        return Accepted(checked.project, filename, checked.sha256, new=True)
+
+    async def _is_known(self, path: str, filename: str, sha256: str) -> bool:
+        try:
+            kept = (await self._store.info(path)).facts.get("sha256")
+        except BlobNotFound:
+            return False
+        if kept != sha256:
+            raise FileExists(f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}")
+        return True
+
+    async def _check_tombstone(self, checked: _Checked, filename: str) -> None:
+        try:
+            body, _ = await self._store.read(layout.tombstone(checked.project, filename))
+        except BlobNotFound:
+            return
+        if body.decode().strip() != checked.sha256:
+            raise FileExists(
+                f"File already exists ({filename!r} was deleted, and only the same bytes may return under its name); "
+                "choose a new version"
+            )
+
+    async def _check_owner(self, project: str, own: str, *, take_over: bool) -> None:
+        """A name that another source answers must not change hands by accident."""
+        decision = await self._index.decide(project)
+        if decision.owner == own or (decision.error is None and decision.owner is None):
+            return  # ours, or claimed and empty
+        if decision.owner is not None:
+            if own in self._index.merge_sources(project):
+                return
+            private = any(answer.source == decision.owner and answer.private for answer in decision.answers)
+            if private and not self._index.comes_before(own, decision.owner):
+                raise NameTaken(
+                    f"source {decision.owner} owns {project} and comes before {own}, so the file would never be served: "
+                    "put it there, or change the order of sources, or add a policy.merge rule"
+                )
+            if not take_over:
+                _refuse_takeover(project, decision.owner)
+        elif not isinstance(decision.error, ProjectNotFound) and not take_over:
+            raise NameTaken(
+                f"whether another source answers for {project} is unknown ({decision.error}): try again, or say --take-over"
+            )
+
+
+def _refuse_takeover(project: str, owner: str) -> NoReturn:
+    raise NameTaken(
+        f"source {owner} answers for {project}: all its files would vanish behind yours. Choose another name, say "
+        "--take-over if that is meant, or add a policy.merge rule"
+    )
+
+
+def _check(spooled: Path, filename: str) -> _Checked:
+    project = _project(filename)
+    try:
+        with spooled.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            metadata = None
+            if filename.endswith(".whl"):
+                metadata = read_core_metadata(file, filename)
+            else:
+                check_sdist(file, filename)
+    except (BadWheel, BadSdist) as error:
+        raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
+    except OSError as error:
+        raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
+    return _Checked(project, sha256, metadata)
+
+
+def _project(filename: str) -> str:
+    if not is_safe_filename(filename):
+        raise UploadRefused(f"{filename[:200]!r} cannot be a file name here: letters, digits and . _ + ! ~ - only")
+    try:
+        if filename.endswith(".whl"):
+            return str(parse_wheel_filename(filename)[0])
+        return str(parse_sdist_filename(filename)[0])
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        raise UploadRefused(f"{filename} is not named as a wheel (PEP 427) or an sdist (.tar.gz or .zip, PEP 625)") from None

@@ -1,0 +1,47 @@
+"""Which IP addresses may be connected to: checked on the address itself, after DNS and for literals alike."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+# Azure's wire server: a public-looking address that hands secrets to whoever asks from inside a virtual machine.
+_WIRE_SERVER = IPv4Address("168.63.129.16")
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in other clothes
+
+AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
+
+
+class ForbiddenAddress(OSError):
+    """The name resolved to an address that must not be reached from here."""
+
+
+def refuse_reason(address: str, *, inner: bool) -> str | None:
+    """Why this address may not be reached, or ``None``. ``inner``: the operator's own URL names the host."""
+    ip = ip_address(address.partition("%")[0])
+    if isinstance(ip, IPv6Address):
+        embedded = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or embedded or ip
+    if ip.is_link_local or ip == _WIRE_SERVER:
+        return "a link-local or metadata address"
+    if ip.is_multicast or ip.is_unspecified:
+        return "not the address of a host"
+    if not inner and not ip.is_global:
+        return "an inner address that the configuration does not name"
+    return None
+
+
+def socket_for(info: AddrInfo, *, inner: bool) -> socket.socket:
+    """A socket for a resolved address (aiohttp's ``socket_factory``).
+
+    This is the last point before a connection, so neither a literal in a URL nor a name that resolves differently the second
+    time slips past.
+
+    Raises:
+        ForbiddenAddress: see :func:`refuse_reason`.
+    """
+    family, kind, protocol, _, address = info
+    reason = refuse_reason(str(address[0]), inner=inner)
+    if reason:
+        raise ForbiddenAddress(f"{address[0]} is {reason}")
+    return socket.socket(family, kind, protocol)

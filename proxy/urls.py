@@ -1,0 +1,147 @@
+"""Every decision about an upstream URL: one parser, origins compared as parsed, hosts allowed by name.
+
+Two parsers that disagree about a host are how credentials and requests end up elsewhere, so nothing in the house splits a
+URL by hand to decide where it leads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from yarl import URL
+
+Origin = tuple[str, str, int]
+"""Scheme, lower-case host, effective port."""
+
+_HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
+_AUTHORITY = re.compile(rf"(?:{_HOST})(?::(?:[1-9][0-9]{{0,4}})?)?")
+_PATH = re.compile(r"/[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
+# Dot segments and encoded separators, dots or control characters: where one reader climbs, another does not.
+_AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//", re.IGNORECASE)
+# The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
+_PLAIN_PATH = r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+"
+_PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PATH})")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+class UnsafeUrl(ValueError):
+    """The URL is malformed or written so that parsers could disagree; the message says how."""
+
+
+def parse(text: str) -> URL:
+    """An absolute http(s) URL, as sent on the wire.
+
+    Raises:
+        UnsafeUrl: anything that could be read in two ways: control characters, backslashes, user information, non-ASCII or
+            trailing-dot hosts, encoded slashes or dots in the path.
+    """
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise UnsafeUrl("it has characters that do not belong in a URL")
+    try:
+        url = URL(text, encoded=True)
+        host, port = url.host, url.port
+    except ValueError:
+        raise UnsafeUrl("it is malformed") from None
+    if url.scheme not in ("http", "https") or not host or not port or not text[:8].lower().startswith(url.scheme + "://"):
+        raise UnsafeUrl("it is not an absolute http(s) URL")
+    if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
+        raise UnsafeUrl("it carries user information")
+    authority = re.split(r"[/?#]", text[len(url.scheme) + 3 :], maxsplit=1)[0].lower()
+    if not _AUTHORITY.fullmatch(authority) or ".." in authority:
+        raise UnsafeUrl("its host is not written plainly")
+    path = url.raw_path
+    if not _PATH.fullmatch(path) or _AMBIGUOUS.search(path[1:]) or path.startswith("//"):
+        raise UnsafeUrl("its path could be read in two ways")
+    return url
+
+
+def origin(url: URL) -> Origin:
+    """What "the same place" means for credentials and addresses (RFC 6454)."""
+    return (url.scheme, (url.host or "").lower(), url.port or 0)
+
+
+def shown(url: URL | str) -> str:
+    """A URL for logs and sentences: no user information, no query, no fragment."""
+    url = URL(url, encoded=True) if isinstance(url, str) else url
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
+class HostRules:
+    """Which URLs a source may ask: its own origin, and the hosts its operator listed for files.
+
+    A ``file_hosts`` entry is a host (``files.example.com``), a host with port, or ``*.`` and a domain. It is reached by
+    https; by http only if the source itself is configured with http.
+    """
+
+    def __init__(self, own: URL, file_hosts: Iterable[str] = ()) -> None:
+        self._own = origin(own)
+        self._schemes = ("https",) if own.scheme == "https" else ("https", "http")
+        self._exact = frozenset(host.lower() for host in file_hosts if not host.startswith("*."))
+        self._suffixes = tuple(host[1:].lower() for host in file_hosts if host.startswith("*."))
+
+    def allows(self, url: URL) -> bool:
+        """Whether the source may ask this URL at all."""
+        scheme, host, port = target = origin(url)
+        if target == self._own:
+            return True
+        if target == ("https", self._own[1], 443) and self._own[0] == "http":
+            return True  # the same host, better protected
+        if scheme not in self._schemes:
+            return False
+        if f"{host}:{port}" in self._exact:
+            return True
+        if port != (443 if scheme == "https" else 80):
+            return False
+        return host in self._exact or host.endswith(self._suffixes or ("\0",))
+
+    def names(self, url: URL) -> bool:
+        """Whether the operator wrote this very host: only then may it be an inner address."""
+        _, host, port = origin(url)
+        return host == self._own[1] or host in self._exact or f"{host}:{port}" in self._exact
+
+
+class PageLinks:
+    """Resolves and judges the links of one page (the :class:`proxy.simple_api.parse.Links` of real sources)."""
+
+    def __init__(self, page: URL, rules: HostRules) -> None:
+        self._base = page
+        self._here = str(page.origin())
+        self._rules = rules
+        self._origins: dict[str, bool] = {}
+
+    def rebase(self, href: str) -> None:
+        """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
+        try:
+            self._base = parse(str(_joined(self._base, href.strip())))
+            self._here = str(self._base.origin())
+        except ValueError:
+            self._base, self._here = URL("about:blank"), "about:blank"
+
+    def absolute(self, href: str) -> str | None:
+        """The absolute URL without fragment if it is safe and allowed, else ``None``."""
+        match = _PLAIN.fullmatch(href)
+        if match is None:
+            return self._judge(href)
+        place = match[1] or self._here
+        allowed = self._origins.get(place)
+        if allowed is None:
+            allowed = self._origins[place] = self._judge(place + "/") is not None
+        return place + match[2] if allowed else None
+
+    def _judge(self, href: str) -> str | None:
+        try:
+            url = parse(str(_joined(self._base, href.partition("#")[0])))
+        except ValueError:
+            return None
+        return str(url) if self._rules.allows(url) else None
+
+
+def _joined(base: URL, href: str) -> URL:
+    if not href or not href.isprintable() or "\\" in href:
+        raise UnsafeUrl("it is malformed")
+    if _SCHEME.match(href):
+        return parse(href)  # never "https:path", which some readers take as relative
+    # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
+    return base.join(URL(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-"), encoded=True))

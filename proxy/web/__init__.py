@@ -1,0 +1,1 @@
+"""HTTP in: what a URL means, who may ask, and how an answer is put."""

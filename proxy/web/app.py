@@ -1,0 +1,123 @@
+"""The application: a path is understood, a handler answers, and whatever happens becomes one clear answer and one log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from aiohttp import web
+
+from proxy.errors import WheelgateError
+from proxy.metrics import Metrics
+from proxy.web.errors import problem, response_to
+from proxy.web.files import FileHandlers
+from proxy.web.ops import OpsHandlers
+from proxy.web.paths import Route, Target, understood
+from proxy.web.simple import SimpleHandlers
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_log = logging.getLogger("wheelgate.access")
+_errors = logging.getLogger(__name__)
+_READ = frozenset({"GET", "HEAD"})
+
+
+class Front:
+    """One handler for every request."""
+
+    def __init__(self, *, simple: SimpleHandlers, files: FileHandlers, ops: OpsHandlers, metrics: Metrics, prefix: str) -> None:
+        self._simple = simple
+        self._files = files
+        self._ops = ops
+        self._metrics = metrics
+        self._prefix = prefix
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, count it, and write one line about it."""
+        began = time.perf_counter()
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        target = understood(request.rel_url.raw_path, self._prefix)
+        status = 0
+        try:
+            response = await self._answer(request, target, request_id)
+            status = response.status
+        except (ConnectionError, TimeoutError):
+            status = 499  # the client left, or was left; there is nobody to answer
+            raise
+        finally:
+            took = time.perf_counter() - began
+            route = target.route.name.lower()
+            self._metrics.requests.labels(route, str(status or 500)).inc()
+            self._metrics.request_seconds.labels(route).observe(took)
+            _log.info(
+                "%s %s %s %d",
+                request.method,
+                route,
+                f"{target.project}/{target.filename}".strip("/") or "-",
+                status or 500,
+                extra={
+                    "fields": {
+                        "method": request.method,
+                        "route": route,
+                        "project": target.project,
+                        "file": target.filename,
+                        "status": status or 500,
+                        "seconds": round(took, 4),
+                        "client": request.remote,
+                        "agent": request.headers.get("User-Agent", "")[:200],
+                        "request_id": request_id,
+                    }
+                },
+            )
+        return response
+
+    async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
+        accept = request.headers.get("Accept", "")
+        if request.method not in _READ:
+            refused = problem(405, "only GET and HEAD are answered here", accept=accept, request_id=request_id)
+            refused.headers["Allow"] = "GET, HEAD"
+            return refused
+        if target.canonical is not None:
+            query = request.rel_url.raw_query_string
+            location = target.canonical + (f"?{query}" if query else "")
+            return web.Response(status=301, headers={"Location": location, "Cache-Control": "no-cache"})
+        try:
+            response = await self._dispatch(request, target)
+        except WheelgateError as error:
+            if error.kind.name in ("INTERNAL", "CONFIGURATION"):
+                _errors.error("request %s: %s", request_id, error)
+            return response_to(error, request, request_id)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            _errors.exception("request %s failed", request_id)
+            return problem(500, "an internal error; the log has it", accept=accept, request_id=request_id)
+        if response is None:
+            return problem(404, "there is nothing at this address", accept=accept, request_id=request_id)
+        if not response.prepared:
+            response.headers["X-Request-ID"] = request_id
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse | None:
+        match target.route:
+            case Route.PROJECT:
+                return await self._simple.project(request, target.project)
+            case Route.FILE:
+                return await self._files.file(request, target.project, target.filename)
+            case Route.METADATA:
+                return await self._files.metadata(request, target.project, target.filename)
+            case Route.LIST:
+                return await self._simple.names(request)
+            case Route.EXPLAIN:
+                return await self._ops.explain(target.project)
+            case Route.LIVEZ:
+                return await self._ops.livez()
+            case Route.READYZ:
+                return await self._ops.readyz()
+            case Route.METRICS:
+                return await self._ops.metrics()
+            case Route.HOME:
+                return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")
+        return None

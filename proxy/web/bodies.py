@@ -1,0 +1,95 @@
+"""Writing a body: never a header before the first byte is sure, never a clean end to a body that is not whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+
+from aiohttp import web
+
+from proxy.delivery import Body
+from proxy.errors import WheelgateError
+
+_WRITE_S = 60.0
+"""A client that takes nothing for that long is gone."""
+_SENDFILE_BYTES = 4 * 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+async def send(
+    request: web.BaseRequest, body: Body, headers: Mapping[str, str], *, start: int, end: int | None, status: int = 200
+) -> web.StreamResponse:
+    """Answer with bytes ``start`` to ``end`` (excluded; ``None``: as many as there are) of a body.
+
+    Raises:
+        UpstreamError, StoreError: before anything was sent; afterwards the connection is broken off instead, so that the client
+            can tell.
+    """
+    response = web.StreamResponse(status=status, headers=headers)
+    if end is not None:
+        response.content_length = end - start
+    if request.method == "HEAD" or start == end:
+        await response.prepare(request)
+        return response
+    if body.path is not None and end is not None:
+        return await _send_file(request, response, body.path, start, end)
+    async with aclosing(body.chunks(start, end)) as chunks:  # type: ignore[type-var]
+        first = await anext(chunks, b"")  # an upstream that refuses does so here, while a status can still say it
+        if response.content_length is None and (total := await body.size()) is not None:
+            response.content_length = total
+        await response.prepare(request)
+        await _send_chunks(request, response, first, chunks)
+    return response
+
+
+async def _send_chunks(
+    request: web.BaseRequest, response: web.StreamResponse, first: bytes, chunks: AsyncIterator[bytes]
+) -> None:
+    try:
+        await _write(response, first)
+        async for chunk in chunks:
+            await _write(response, chunk)
+        await response.write_eof()
+    except (WheelgateError, TimeoutError) as error:
+        _log.warning("broke off an answer: %s", error or "the client took nothing for a minute")
+        _break_off(request)
+
+
+async def _write(response: web.StreamResponse, chunk: bytes) -> None:
+    async with asyncio.timeout(_WRITE_S):
+        await response.write(chunk)
+
+
+async def _send_file(
+    request: web.BaseRequest, response: web.StreamResponse, path: Path, start: int, end: int
+) -> web.StreamResponse:
+    """Let the kernel send a complete file."""
+    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        await response.prepare(request)
+        loop = asyncio.get_running_loop()
+        while start < end:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+            async with asyncio.timeout(_WRITE_S * 5):
+                sent = await loop.sendfile(request.transport, file, start, min(_SENDFILE_BYTES, end - start))
+            if not sent:
+                raise TimeoutError("the file became shorter")
+            start += sent
+        await response.write_eof()
+    except TimeoutError as error:
+        _log.warning("broke off an answer: %s", error)
+        _break_off(request)
+    finally:
+        file.close()
+    return response
+
+
+def _break_off(request: web.BaseRequest) -> None:
+    """Close without the end that HTTP needs: the client sees a cut body, and asks again."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("broken off")

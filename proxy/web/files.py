@@ -1,0 +1,90 @@
+"""``/files/``: distribution files and their core metadata."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from proxy.delivery import Body, Delivery, FillBody, Redirect
+from proxy.errors import FileNotListed, FileWithheld, StoreError
+from proxy.metadata_files import MetadataFiles
+from proxy.model import File
+from proxy.web.bodies import send
+from proxy.web.conditions import Range, none_match, range_of
+from proxy.web.pages_cache import PagesCache
+
+_TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
+_IMMUTABLE = "max-age=31536000, immutable"
+
+
+class FileHandlers:
+    """Answers for one file. Whatever is on the page a client would see can be had here, and nothing else."""
+
+    def __init__(self, pages: PagesCache, delivery: Delivery, metadata_files: MetadataFiles) -> None:
+        self._pages = pages
+        self._delivery = delivery
+        self._metadata_files = metadata_files
+
+    async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
+        """The file: redirected, whole, or a range of it."""
+        file = await self._listed(project, filename)
+        etag = file.hashes.get("sha256")
+        headers = _headers(file, etag)
+        if etag is not None and none_match(request, etag):
+            return web.Response(status=304, headers=headers)
+        asked = range_of(request, etag)
+        head = request.method == "HEAD"
+        answer = await self._delivery.open(file, plain=asked is None and not head, head=head)
+        if isinstance(answer, Redirect):
+            # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
+            return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
+        if asked is None:
+            return await send(request, answer, headers, start=0, end=await answer.size())
+        return await self._range(request, answer, asked, headers)
+
+    async def _range(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
+        size = await (body.known_size() if isinstance(body, FillBody) else body.size())
+        if size is None:
+            raise StoreError("the size of the file is not known, so that no range of it can be given")
+        span = asked.within(size)
+        if span is None:
+            return web.Response(status=416, headers={"Content-Range": f"bytes */{size}"})
+        headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{size}"
+        return await send(request, body, headers, start=span[0], end=span[1], status=206)
+
+    async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
+        """The file's core metadata."""
+        file = await self._listed(project, filename)
+        body = await self._metadata_files.body(file)
+        headers = {
+            "Cache-Control": _IMMUTABLE,
+            "Content-Type": "text/plain; charset=utf-8",
+            "X-Content-Type-Options": "nosniff",
+        }
+        etag = (file.core_metadata or {}).get("sha256")
+        if etag is not None:
+            headers["ETag"] = f'"{etag}"'
+            if none_match(request, etag):
+                return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers)
+
+    async def _listed(self, project: str, filename: str) -> File:
+        file, page = await self._pages.file(project, filename)
+        if file is not None:
+            return file
+        for withheld in page.withheld:
+            if withheld.filename == filename:
+                raise FileWithheld(f"{filename} is withheld: {withheld.reason}")
+        raise FileNotListed(f"project {project} has no file {filename}")
+
+
+def _headers(file: File, etag: str | None) -> dict[str, str]:
+    ending = file.filename[file.filename.rfind(".") :].lower()
+    headers = {
+        "Content-Type": _TYPES.get(ending, "application/octet-stream"),
+        "Cache-Control": _IMMUTABLE,  # a file name never changes its content
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if etag is not None:
+        headers["ETag"] = f'"{etag}"'
+    return headers

@@ -1,0 +1,51 @@
+"""Operations: is the process alive, should it get work, what does it count, why does it answer as it does."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from proxy.errors import BlobNotFound, StoreError
+from proxy.explanation import explanation
+from proxy.metrics import CONTENT_TYPE, Metrics
+from proxy.protocols import BlobStore
+from proxy.sources.merged import Merged
+from proxy.storage import layout
+from proxy.storage.claims import Claims
+
+_FRESH = {"Cache-Control": "no-store"}
+
+
+class OpsHandlers:
+    """Answers for whoever runs the server."""
+
+    def __init__(self, *, store: BlobStore, metrics: Metrics, index: Merged, claims: Claims) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._index = index
+        self._claims = claims
+        self.draining = False
+
+    async def livez(self) -> web.Response:
+        """The event loop turns. Says nothing of upstreams: restarting us would not mend them."""
+        return web.json_response({"status": "alive"}, headers=_FRESH)
+
+    async def readyz(self) -> web.Response:
+        """Whether new requests should come here."""
+        if self.draining:
+            return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
+        try:
+            await self._store.info(layout.CHANGED)
+        except BlobNotFound:
+            pass
+        except StoreError as error:
+            return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
+        return web.json_response({"status": "ready"}, headers=_FRESH)
+
+    async def metrics(self) -> web.Response:
+        """Prometheus text."""
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
+
+    async def explain(self, project: str) -> web.Response:
+        """Who answers for a name, who was asked, what is withheld, and why."""
+        decision = await self._index.decide(project)
+        return web.json_response(explanation(decision, await self._claims.get(project)), headers=_FRESH)

@@ -1,0 +1,137 @@
+"""A listening server: socket, TLS, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from proxy.delivery import Delivery
+from proxy.errors import ConfigurationError
+from proxy.metadata_files import MetadataFiles
+from proxy.metrics import Metrics
+from proxy.protocols import BlobStore
+from proxy.sources.merged import Merged
+from proxy.storage.claims import Claims
+from proxy.web.app import Front
+from proxy.web.files import FileHandlers
+from proxy.web.ops import OpsHandlers
+from proxy.web.pages_cache import PagesCache
+from proxy.web.simple import SimpleHandlers
+
+_SHUTDOWN_S = 25.0  # below the 30 s after which orchestrators kill
+_BACKLOG = 1_024
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError([f"server.host: {host} is not an address of this machine ({error.strerror})"]) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        why = (error.strerror or str(error)).lower()
+        raise ConfigurationError(
+            [f"server.port: cannot listen on {host} port {port}: {why}; choose another with --port"]
+        ) from None
+    return listener
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the given certificate chain.
+
+    Raises:
+        ConfigurationError: the files cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except FileNotFoundError as error:
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: {error.filename or cert}: no such file"]) from None
+    except (OSError, ssl.SSLError) as error:
+        why = getattr(error, "reason", None) or error.strerror or "unreadable"
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: cannot be used: {why}"]) from None
+    return context
+
+
+@asynccontextmanager
+async def serving(
+    *,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    index: Merged,
+    delivery: Delivery,
+    metadata_files: MetadataFiles,
+    store: BlobStore,
+    claims: Claims,
+    metrics: Metrics,
+    prefix: str,
+) -> AsyncIterator[OpsHandlers]:
+    """Answer requests on a bound socket until the block ends, then finish what is under way."""
+    pages = PagesCache(index, prefix=prefix, metrics=metrics)
+    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims)
+    front = Front(
+        simple=SimpleHandlers(index, pages, prefix),
+        files=FileHandlers(pages, delivery, metadata_files),
+        ops=ops,
+        metrics=metrics,
+        prefix=prefix,
+    )
+    server = web.Server(
+        front.handle,
+        access_log=None,  # the front writes its own line, without queries
+        keepalive_timeout=75.0,
+        lingering_time=2.0,
+        auto_decompress=False,  # an upload's gzip could inflate to anything
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG).start()
+        yield ops
+    finally:
+        await runner.cleanup()
+        await pages.close()
+
+
+async def until_stopped(ops: OpsHandlers, drain_s: float) -> None:
+    """Wait for SIGTERM or SIGINT.
+
+    After SIGTERM, refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; a second
+    signal, or SIGINT, ends that at once.
+    """
+    loop = asyncio.get_running_loop()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def terminate() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    def interrupt() -> None:
+        stop.set()
+        hurry.set()
+
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    await stop.wait()
+    ops.draining = True
+    try:
+        async with asyncio.timeout(drain_s):
+            await hurry.wait()
+    except TimeoutError:
+        pass

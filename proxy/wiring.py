@@ -1,0 +1,201 @@
+"""The object graph: built here and nowhere else, for the server and for every command.
+
+The order a request meets it: ``web`` asks the *index*. That is :class:`Merged` over the configured sources in their order; each
+remote one is a :class:`Cached` around a :class:`SimpleIndex` around its :class:`SourceClient`. A file on the resulting page goes
+to *delivery*, which asks the same clients for its bytes, or the *store*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from proxy.config import Config
+from proxy.config import Source as SourceSettings
+from proxy.delivery import Delivery, Mode
+from proxy.metadata_files import MetadataFiles
+from proxy.metrics import Metrics
+from proxy.patterns import NamePatterns
+from proxy.protocols import Clock, Credential, Source
+from proxy.sources.blob_packages import BlobPackages
+from proxy.sources.cached import Cached
+from proxy.sources.directory import Directory
+from proxy.sources.merged import Member, Merged, MergeRule
+from proxy.sources.simple_index import SimpleIndex
+from proxy.spool import Spool
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from proxy.storage.claims import Claims
+from proxy.storage.local import LocalStore
+from proxy.uploads import Uploads
+from proxy.upstream.client import SourceClient
+
+VERSION = version("wheelgate")
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def now(self) -> datetime:
+        """See :class:`~proxy.protocols.Clock`."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """See :class:`~proxy.protocols.Clock`."""
+        return time.monotonic()
+
+
+class NoCredentials:
+    """A :class:`~proxy.protocols.Credentials` without any."""
+
+    def for_url(self, url: str) -> Credential | None:  # noqa: ARG002
+        """Nothing, for any URL."""
+        return None
+
+
+class Wheelgate(msgspec.Struct, frozen=True):
+    """Everything a server or a command works with."""
+
+    config: Config
+    metrics: Metrics
+    store: LocalStore
+    changes: StoreChanges
+    claims: Claims
+    index: Merged
+    delivery: Delivery
+    metadata_files: MetadataFiles
+    uploads: Uploads
+    spool: Spool
+
+
+@asynccontextmanager
+async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncIterator[Wheelgate]:
+    """The graph of one process, closed in reverse order at the end.
+
+    Raises:
+        StoreError: the store or the spool cannot be used.
+    """
+    clock = clock or SystemClock()
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        store = LocalStore(config.store_folder)
+        await asyncio.to_thread(store.prepare)
+        # Beside a local store, so that a finished body moves into it without being copied.
+        spool = Spool(store.root / ".spool")
+        await asyncio.to_thread(spool.prepare)
+        stack.callback(spool.close)
+        changes = StoreChanges(store)
+        claims = Claims(store, clock)
+        changes.subscribe(claims.forget)
+
+        clients: dict[str, SourceClient] = {}
+        members = []
+        for settings in config.source:
+            source = _source(settings, config, store, changes, clients, clock, metrics, stack)
+            only = NamePatterns(settings.only) if settings.only is not None else None
+            members.append(Member(source, settings.is_private, only))
+        index = Merged(
+            members,
+            claims=claims,
+            clock=clock,
+            metrics=metrics,
+            reserved=NamePatterns(config.policy.reserved),
+            merges=[MergeRule(NamePatterns(m.names), tuple(m.sources)) for m in config.policy.merge],
+        )
+        delivery = Delivery(
+            store=store,
+            store_mode=Mode(config.store.delivery),
+            modes=_modes(config),
+            clients=clients,
+            spool=spool,
+            metrics=metrics,
+        )
+        stack.push_async_callback(delivery.close)
+        metadata_files = MetadataFiles(store=store, clients=clients)
+        stack.push_async_callback(metadata_files.close)
+        uploads = Uploads(
+            store=store,
+            source=next((settings.name for settings in config.source if settings.type == "store"), None),
+            index=index,
+            claims=claims,
+            changes=changes,
+            clock=clock,
+            metrics=metrics,
+        )
+        yield Wheelgate(config, metrics, store, changes, claims, index, delivery, metadata_files, uploads, spool)
+
+
+@asynccontextmanager
+async def watching(changes: StoreChanges) -> AsyncIterator[None]:
+    """Hear of changes that other processes make to the store, as long as this runs."""
+    task = asyncio.create_task(changes.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _source(
+    settings: SourceSettings,
+    config: Config,
+    store: LocalStore,
+    changes: StoreChanges,
+    clients: dict[str, SourceClient],
+    clock: Clock,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> Source:
+    if settings.type == "directory":
+        directory = Directory(name=settings.name, root=config.source_folder(settings), clock=clock)
+        stack.push_async_callback(directory.close)
+        return directory
+    if settings.type == "store":
+        packages = BlobPackages(name=settings.name, store=store, prefix=layout.PACKAGES, clock=clock)
+        changes.subscribe(packages.forget)
+        # Fresh until somebody announces a change: a listing per page would be a round trip per page.
+        cached = Cached(packages, clock=clock, metrics=metrics, fresh_s=math.inf, absent_s=math.inf)
+        changes.subscribe(cached.drop)
+        stack.push_async_callback(cached.close)
+        return cached
+    client = clients[settings.name] = SourceClient(
+        source=settings.name,
+        url=settings.index_url,
+        file_hosts=settings.all_file_hosts,
+        credentials=NoCredentials(),
+        clock=clock,
+        metrics=metrics,
+        user_agent=f"wheelgate/{VERSION}",
+        ca_file=_path(config, config.server.ca_file),
+    )
+    stack.push_async_callback(client.close)
+    index = SimpleIndex(name=settings.name, url=settings.index_url, client=client, clock=clock, metrics=metrics)
+    cached = Cached(
+        index,
+        clock=clock,
+        metrics=metrics,
+        fresh_s=settings.fresh_s,
+        absent_s=settings.absent,
+        strict=settings.strict,
+    )
+    stack.push_async_callback(cached.close)
+    return cached
+
+
+def _modes(config: Config) -> Mapping[str, Mode]:
+    defaults = {"store": Mode.REDIRECT, "directory": Mode.STREAM, "index": Mode.CACHE}
+    return {s.name: Mode(s.delivery) if s.delivery else defaults[s.type] for s in config.source}
+
+
+def _path(config: Config, path: Path | None) -> str | None:
+    return str(config.folder / path) if path is not None else None
