@@ -1,0 +1,84 @@
+"""Fixtures that every test may use, and the rule that no test leaves this machine unless it is marked `public`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.gate import Gate, gate
+from tests.support.index import FakeIndex, running
+
+_guard = {"on": False}
+
+
+def _refuse_beyond_loopback(event: str, arguments: tuple[object, ...]) -> None:
+    if not _guard["on"] or event != "socket.connect":
+        return
+    address = arguments[1]
+    if isinstance(address, tuple) and not ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        raise OSError(f"a test tried to reach {address[0]}; only tests marked `public` may leave this machine")
+
+
+sys.addaudithook(_refuse_beyond_loopback)
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(request: pytest.FixtureRequest) -> Iterator[None]:
+    _guard["on"] = request.node.get_closest_marker("public") is None
+    yield
+    _guard["on"] = False
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def index() -> Iterator[FakeIndex]:
+    """An empty index on loopback."""
+    with running(FakeIndex()) as made:
+        yield made
+
+
+@pytest.fixture
+def second_index() -> Iterator[FakeIndex]:
+    """Another one, on another port."""
+    with running(FakeIndex()) as made:
+        yield made
+
+
+@pytest.fixture
+def start_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
+    """Starts real servers: ``start_gate(config_toml, *arguments)``; each ends with the test."""
+    with ExitStack() as stack:
+        count = iter(range(100))
+
+        def start(config: str, *arguments: str) -> Gate:
+            return stack.enter_context(gate(tmp_path / f"gate{next(count)}", config, arguments))
+
+        yield start
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty home for a client."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked `long` run when asked for by ``-m long``."""
+    if "long" in (config.option.markexpr or ""):
+        return
+    skip = pytest.mark.skip(reason="long: run with -m long")
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(skip)

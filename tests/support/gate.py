@@ -1,0 +1,154 @@
+"""The real server, as its users start it: a process of its own, spoken to over a socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+WHEELGATE = str(Path(sys.executable).with_name("wheelgate"))
+_URL = re.compile(r"serves (https?://\S+)/simple/")
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """What a process gets that must not learn from this machine's settings: a path, a home, nothing else."""
+    kept = {key: os.environ[key] for key in ("PATH", "LANG") if key in os.environ}
+    return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **more}
+
+
+class Gate:
+    """A running `wheelgate serve`."""
+
+    def __init__(self, folder: Path, config: str, arguments: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config = folder / "wheelgate.toml"
+        self.config.write_text(config)
+        self.data = folder / "data"
+        self._log = folder / "serve.log"
+        self._arguments = arguments
+        self._env = env or {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+        self.url = ""
+
+    @property
+    def index_url(self) -> str:
+        return f"{self.url}/simple/"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """Everything the process printed so far."""
+        return self._log.read_text()
+
+    def start(self, wait_s: float = 15) -> None:
+        """Start and wait until it answers."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [WHEELGATE, "serve", "-c", self.config, "--data", self.data, "--port", "0", *self._arguments],
+                stdout=log,
+                stderr=log,
+                env=environment(self.folder, **self._env),
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                raise AssertionError(f"the server ended with {self._process.returncode}: {self.log}")
+            found = _URL.findall(self.log)
+            if len(found) > self._starts:
+                self._starts = len(found)
+                self.url = found[-1]
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"the server did not start: {self.log}")
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, wait_s: float = 40) -> int:
+        """End it, and return its exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+        return self._process.wait(wait_s)
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self.stop(how)
+        self.start()
+
+    def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
+        """One request, redirects not followed."""
+        return fetch(f"{self.url}{path}", headers, method)
+
+    def page(self, project: str) -> dict[str, Any]:
+        """A project's page in JSON; fails unless it is 200."""
+        answer = self.get(f"/simple/{project}/", {"Accept": "application/vnd.pypi.simple.v1+json"})
+        assert answer.status == 200, (answer.status, answer.body[:500])
+        page: dict[str, Any] = json.loads(answer.body)
+        return page
+
+    def rss_bytes(self) -> int:
+        """Memory the process holds now."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1]) * 1024
+        raise AssertionError
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Another `wheelgate` command with the same settings and store."""
+        group, *rest = arguments
+        nested = [group, rest.pop(0)] if group in ("wheel", "connection", "token") else [group]
+        command = [WHEELGATE, *nested, "-c", self.config, "--data", self.data, *rest]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(self.folder, **self._env))
+
+
+class Answer:
+    """A whole HTTP answer."""
+
+    def __init__(self, status: int, reason: str, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
+
+
+def fetch(url: str, headers: dict[str, str] | None = None, method: str = "GET", timeout: float = 60) -> Answer:
+    request = urllib.request.Request(url, headers=headers or {}, method=method)
+    try:
+        response = _opener.open(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return Answer(response.status, response.reason, dict(response.headers.items()), response.read())
+
+
+@contextmanager
+def gate(folder: Path, config: str, arguments: Sequence[str] = (), env: dict[str, str] | None = None) -> Iterator[Gate]:
+    """A server that is gone when the block ends, however it ends."""
+    server = Gate(folder, config, arguments, env)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop(signal.SIGKILL)

@@ -1,0 +1,158 @@
+"""An index on loopback that does as it is told, and remembers everything it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass
+class Asked:
+    """One request, as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+@dataclass
+class Published:
+    """One file of a project."""
+
+    body: bytes
+    entry: dict[str, Any]
+    metadata: bytes | None = None
+
+
+@dataclass
+class FakeIndex:
+    """PEP 691 pages at ``/simple/{project}/``, files at ``/packages/{project}/{filename}``; anything else as ``handlers`` say.
+
+    Runs on a thread of its own, so that it serves tests of either colour and the processes they start.
+    """
+
+    projects: dict[str, dict[str, Published]] = field(default_factory=dict)
+    handlers: dict[str, Handler] = field(default_factory=dict)
+    """Raw path to a handler that answers instead of the index."""
+    asked: list[Asked] = field(default_factory=list)
+    html: bool = False
+    """Pages in HTML alone, as old indexes do."""
+    etags: bool = False
+    url: str = ""
+    origin: str = ""
+
+    def publish(self, project: str, filename: str, body: bytes, *, metadata: bytes | None = None, **entry: Any) -> None:
+        """Add or replace a file. ``entry`` overrides keys of its JSON entry (underscores for dashes); ``None`` removes one."""
+        made: dict[str, Any] = {
+            "filename": filename,
+            "url": f"../../packages/{project}/{quote(filename)}",
+            "hashes": {"sha256": hashlib.sha256(body).hexdigest()},
+            "size": len(body),
+            "upload-time": "2025-01-01T00:00:00.000000Z",
+        }
+        if metadata is not None:
+            made["core-metadata"] = {"sha256": hashlib.sha256(metadata).hexdigest()}
+        for key, value in entry.items():
+            if value is None:
+                made.pop(key.replace("_", "-"), None)
+            else:
+                made[key.replace("_", "-")] = value
+        self.projects.setdefault(project, {})[filename] = Published(body, made, metadata)
+
+    def count(self, path: str) -> int:
+        """How often this raw path was asked for."""
+        return sum(request.path == path for request in self.asked)
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        self.asked.append(Asked(request.method, path, dict(request.headers)))
+        if path in self.handlers:
+            return await self.handlers[path](request)
+        match path.strip("/").split("/"):
+            case ["simple", project] if project in self.projects:
+                return self._page(request, project)
+            case ["packages", project, name]:
+                return self._file(request, project, name)
+        return web.Response(status=404, text="not found")
+
+    def _page(self, request: web.BaseRequest, project: str) -> web.Response:
+        entries = [published.entry for published in self.projects[project].values()]
+        if self.html:
+            body, kind = self._html(project, entries).encode(), "text/html; charset=utf-8"
+        else:
+            page = {"meta": {"api-version": "1.1"}, "name": project, "files": entries}
+            body, kind = json.dumps(page).encode(), SIMPLE_JSON
+        headers = {"Content-Type": kind}
+        if self.etags:
+            headers["ETag"] = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+            if request.headers.get("If-None-Match") == headers["ETag"]:
+                return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers)
+
+    @staticmethod
+    def _html(project: str, entries: list[dict[str, Any]]) -> str:
+        links = []
+        for entry in entries:
+            digest = "".join(f"#{name}={value}" for name, value in entry.get("hashes", {}).items())
+            links.append(f'<a href="{entry["url"]}{digest}">{entry["filename"]}</a><br>')
+        title = f"Links for {project}"
+        return f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>{''.join(links)}</body></html>"
+
+    def _file(self, request: web.BaseRequest, project: str, name: str) -> web.Response:
+        from urllib.parse import unquote
+
+        name = unquote(name)
+        published = self.projects.get(project, {}).get(name.removesuffix(".metadata"))
+        if published is None:
+            return web.Response(status=404)
+        if name.endswith(".metadata"):
+            return web.Response(status=404) if published.metadata is None else web.Response(body=published.metadata)
+        body = published.body
+        span = request.http_range
+        if span.start is None and span.stop is None:
+            return web.Response(body=body, content_type="application/octet-stream")
+        start, stop, _ = span.indices(len(body))
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+        return web.Response(status=206, body=body[start:stop], headers=headers, content_type="application/octet-stream")
+
+
+@contextmanager
+def running(index: FakeIndex, host: str = "127.0.0.1") -> Iterator[FakeIndex]:
+    """Serve the index until the block ends."""
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        runner = web.ServerRunner(web.Server(index.answer, access_log=None), shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, host, 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        index.origin = f"http://{host}:{port}"
+        index.url = f"{index.origin}/simple/"
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    started.wait(10)
+    try:
+        yield index
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()

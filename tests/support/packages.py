@@ -1,0 +1,86 @@
+"""Wheels and sdists made on the spot, small and valid unless a test wants otherwise."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def metadata(name: str, version: str, *, requires: Sequence[str] = (), requires_python: str | None = None) -> bytes:
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", "Summary: made for a test"]
+    if requires_python:
+        lines.append(f"Requires-Python: {requires_python}")
+    lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+    return ("\n".join(lines) + "\n\nA description.\n").encode()
+
+
+def wheel_bytes(
+    name: str,
+    version: str,
+    *,
+    requires: Sequence[str] = (),
+    requires_python: str | None = None,
+    padding: int = 0,
+    extra: Mapping[str, bytes] | None = None,
+    metadata_body: bytes | None = None,
+) -> bytes:
+    """A pure wheel whose one module says its version. ``padding``: incompressible bytes to make it larger."""
+    module = name.replace("-", "_").replace(".", "_")
+    info = f"{module}-{version}.dist-info"
+    body = metadata(name, version, requires=requires, requires_python=requires_python)
+    files = {
+        f"{module}.py": f'__version__ = "{version}"\n'.encode(),
+        f"{info}/METADATA": metadata_body if metadata_body is not None else body,
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **(extra or {}),
+    }
+    if padding:
+        files[f"{module}_padding.bin"] = hashlib.shake_128(f"{name}{version}".encode()).digest(padding)
+    record = "".join(f"{path},sha256={_record_digest(content)},{len(content)}\n" for path, content in files.items())
+    files[f"{info}/RECORD"] = (record + f"{info}/RECORD,,\n").encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for path, content in files.items():
+            archive.writestr(zipfile.ZipInfo(path, (2026, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
+
+
+def wheel_name(name: str, version: str) -> str:
+    return f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+
+
+def make_wheel(folder: Path, name: str, version: str, **options: object) -> Path:
+    path = folder / wheel_name(name, version)
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(wheel_bytes(name, version, **options))  # type: ignore[arg-type]
+    return path
+
+
+def sdist_bytes(name: str, version: str) -> bytes:
+    top = f"{name.replace('-', '_')}-{version}"
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
+        files = {
+            "PKG-INFO": metadata(name, version),
+            "pyproject.toml": b'[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n',
+            "setup.cfg": f"[metadata]\nname = {name}\nversion = {version}\n".encode(),
+        }
+        for path, content in files.items():
+            entry = tarfile.TarInfo(f"{top}/{path}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _record_digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
