@@ -1,0 +1,123 @@
+"""A name that is ours stays ours: in any spelling, without files, in an outage, after a restart. With real pip and uv."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.configs import UPLOADS, index_source, uploads_and
+from tests.support.clients import pip, uv
+from tests.support.gate import Gate
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel, wheel_bytes, wheel_name
+
+SPELLINGS = ["requests", "Requests", "REQUESTS", "reQuests"]
+
+
+@pytest.fixture
+def public(index: FakeIndex) -> FakeIndex:
+    for version in ("2.31.0", "2.34.2"):
+        index.publish("requests", wheel_name("requests", version), wheel_bytes("requests", version))
+    index.publish("acme-lib", wheel_name("acme-lib", "99.0"), wheel_bytes("acme-lib", "99.0"))
+    index.publish("idna", wheel_name("idna", "3.20"), wheel_bytes("idna", "3.20"))
+    return index
+
+
+def files(gate: Gate, project: str) -> set[str]:
+    return {entry["filename"] for entry in gate.page(project)["files"]}
+
+
+def test_a_taken_over_name_makes_every_public_file_vanish_for_good(
+    start_gate: Callable[..., Gate], public: FakeIndex, tmp_path: Path, home: Path
+) -> None:
+    gate = start_gate(uploads_and(public))
+    assert "requests-2.34.2-py3-none-any.whl" in files(gate, "requests")
+    wheel = make_wheel(tmp_path, "requests", "99.0")
+    refused = gate.run("wheel", "add", wheel)
+    assert refused.returncode == 1
+    assert "source public answers for requests" in refused.stderr
+    assert "--take-over" in refused.stderr
+    gate.restart()  # forget that the public page was ever seen
+
+    assert gate.run("wheel", "add", "--take-over", wheel).returncode == 0
+    _until(lambda: files(gate, "requests") == {"requests-99.0-py3-none-any.whl"})
+    public.asked.clear()
+    listed = pip(home, "index", "versions", "--index-url", gate.index_url, "requests").stdout
+    assert "Available versions: 99.0\n" in listed
+    for spelling in SPELLINGS:
+        assert gate.get(f"/simple/{spelling}").headers["Location"] == "/simple/requests/"
+        pip(home, "download", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", f"{spelling}==2.31.0", ok=False)
+    assert gate.get("/files/requests/requests-2.34.2-py3-none-any.whl").status == 404
+    assert gate.get("/files/Requests/requests-2.34.2-py3-none-any.whl").status == 404
+
+    stored = gate.data / "store" / "packages" / "requests" / wheel.name
+    stored.unlink()  # as an operator with a broom would
+    gate.restart()
+    assert files(gate, "requests") == set()
+    uv(home, "venv", "--python", sys.executable, home / "venv")
+    install = ("pip", "install", "--no-cache", "--default-index", gate.index_url, "requests")
+    assert "requests" in uv(home, *install, env={"VIRTUAL_ENV": str(home / "venv")}, ok=False).stderr
+    pip(home, "download", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", "requests", ok=False)
+    assert not [asked for asked in public.asked if "requests" in asked.path]
+
+
+def test_a_private_source_that_fails_never_lets_the_public_one_answer(
+    start_gate: Callable[..., Gate], public: FakeIndex, second_index: FakeIndex, home: Path
+) -> None:
+    private = second_index
+    private.publish("acme-lib", wheel_name("acme-lib", "1.0"), wheel_bytes("acme-lib", "1.0"))
+    gate = start_gate(UPLOADS + index_source(private, "team", private=True, fresh="1s") + index_source(public))
+    original = private.answer
+
+    async def broken(request: object) -> object:
+        from aiohttp import web
+
+        return web.Response(status=500)
+
+    private.answer = broken  # type: ignore[assignment, method-assign]
+    private.handlers = {f"/simple/{name}/": broken for name in ("acme-lib", "idna")}  # type: ignore[dict-item]
+    answer = gate.get("/simple/acme-lib/")
+    assert answer.status == 503
+    assert "team" in answer.reason
+    assert answer.headers["Retry-After"]
+    pip(home, "download", "--retries", "0", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", "acme-lib", ok=False)
+    assert not [asked for asked in public.asked if "acme-lib" in asked.path]
+
+    private.answer = original  # type: ignore[method-assign]
+    private.handlers.clear()
+    _until(lambda: gate.get("/simple/acme-lib/").status == 200)
+    pip(home, "download", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", "acme-lib")
+    assert (home / "out" / "acme_lib-1.0-py3-none-any.whl").exists()
+    assert not [asked for asked in public.asked if "acme-lib" in asked.path]
+
+
+def test_a_reserved_name_is_asked_of_nobody_public(start_gate: Callable[..., Gate], public: FakeIndex, home: Path) -> None:
+    gate = start_gate(uploads_and(public) + '[policy]\nreserved = ["Acme_*"]\n')
+    assert gate.get("/simple/acme-lib/").status == 404
+    pip(home, "download", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", "acme-lib", ok=False)
+    assert public.asked == []
+    assert gate.get("/simple/idna/").status == 200
+
+
+def test_explain_tells_who_owns_a_name_and_who_was_not_asked(
+    start_gate: Callable[..., Gate], public: FakeIndex, tmp_path: Path
+) -> None:
+    gate = start_gate(uploads_and(public))
+    assert gate.run("wheel", "add", make_wheel(tmp_path, "acme-new", "1.0")).returncode == 0
+    told = gate.run("explain", "Acme.New").stdout
+    assert "the first private source that has it is uploads" in told
+    assert "private since" in told
+    assert "public (public): not asked, uploads owns the name" in told
+    assert gate.run("explain", "nobody-has-this").returncode == 1
+
+
+def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
+    import time
+
+    deadline = time.monotonic() + wait_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.1)
