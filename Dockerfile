@@ -14,7 +14,7 @@ ENV PYTHONUNBUFFERED=1
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s CMD ["/opt/wheelgate/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
-# Reading needs no token here: whoever can reach the container may install. Nobody may upload over the network.
+# Reading needs no token here: whoever can reach the container may install. Uploading needs a token.
 ENV WHEELGATE_SERVER__HOST=0.0.0.0 WHEELGATE_SERVER__ANONYMOUS=read WHEELGATE_DATA=/data
 ENTRYPOINT ["/opt/wheelgate/bin/wheelgate"]
 CMD ["serve", "--log-format", "json"]

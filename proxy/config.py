@@ -34,14 +34,20 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 _ENVIRONMENT = "WHEELGATE_"
 
 
+def duration_s(text: str) -> float:
+    """``90``, ``90s``, ``15m``, ``24h`` or ``3d`` in seconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
 def _seconds(value: object) -> object:
-    """``"90"``, ``"15m"``, ``"24h"``, ``"3d"`` or a number of seconds."""
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if not match:
-            raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
-        return int(match[1]) * _SECONDS[match[2]]
-    return value
+    return duration_s(value) if isinstance(value, str) else value
 
 
 def _pattern(value: object) -> object:
@@ -157,6 +163,25 @@ class Config(_Section):
     def source_folder(self, source: Source) -> Path:
         """The folder of a directory source."""
         return self.folder / (source.url or "").removeprefix("file:")
+
+    def on_port(self, port: int) -> Config:
+        """The same settings with the port that a socket really got (0 asks for any)."""
+        return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
+
+    @property
+    def anonymous_read(self) -> bool:
+        """Whether installing needs no token; uploading always does."""
+        return self.server.anonymous != "none"
+
+    @property
+    def base_url(self) -> str:
+        """What people put before ``/simple/``: as stated, or as this machine would say it."""
+        server = self.server
+        if server.public_url is not None:
+            return server.public_url.rstrip("/")
+        host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}{server.path_prefix}"
 
     @property
     def is_loopback(self) -> bool:
@@ -278,8 +303,6 @@ def _server_problems(config: Config) -> list[str]:
             f'server.anonymous: say it, since {server.host} can be reached by others: anonymous = "read" (everybody who '
             'reaches the server may install) or anonymous = "none" (tokens are needed)'
         )
-    if server.anonymous == "none":
-        problems.append('server.anonymous: "none" needs inbound tokens, which this version does not have yet')
     return problems
 
 

@@ -16,10 +16,16 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from proxy.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
 
 HOLD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
@@ -80,6 +86,21 @@ class Spool:
         """A new empty file that will be digested with sha256 and these algorithms."""
         return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms})
 
+    @contextlib.contextmanager
+    def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
+        """A new empty file, gone when the block ends: what is accepted out of it has been linked or copied by then."""
+        spooled = self.new(algorithms)
+        try:
+            yield spooled
+        finally:
+            spooled.close()
+
+
+def _new_hash(algorithm: str) -> _Hash:
+    if algorithm == "blake2_256":  # upload tools' name for it; hashlib's "blake2b" is 512 bits long
+        return hashlib.blake2b(digest_size=32)
+    return hashlib.new(algorithm, usedforsecurity=False)
+
 
 class SpoolFile:
     """A body being written: appended to by one task, read at any offset by many."""
@@ -88,7 +109,7 @@ class SpoolFile:
         self.path = path
         self.size = 0
         """Bytes written."""
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+        self._hashes = {name: _new_hash(name) for name in algorithms}
         self._file = path.open("x+b", buffering=0)
 
     async def append(self, chunk: bytes) -> None:

@@ -176,7 +176,7 @@ def _refuse_takeover(project: str, owner: str) -> NoReturn:
 
 
 def _check(spooled: Path, filename: str) -> _Checked:
-    project = _project(filename)
+    project = project_of(filename)
     try:
         with spooled.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -193,7 +193,12 @@ def _check(spooled: Path, filename: str) -> _Checked:
     return _Checked(project, sha256, metadata)
 
 
-def _project(filename: str) -> str:
+def project_of(filename: str) -> str:
+    """The project that a wheel or sdist of this name belongs to.
+
+    Raises:
+        UploadRefused: it is not such a name.
+    """
     if not is_safe_filename(filename):
         raise UploadRefused(f"{filename[:200]!r} cannot be a file name here: letters, digits and . _ + ! ~ - only")
     try:

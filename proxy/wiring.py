@@ -36,6 +36,7 @@ from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
 from proxy.storage.local import LocalStore
+from proxy.tokens import Tokens
 from proxy.uploads import Uploads
 from proxy.upstream.client import SourceClient
 
@@ -74,6 +75,7 @@ class Wheelgate(msgspec.Struct, frozen=True):
     delivery: Delivery
     metadata_files: MetadataFiles
     uploads: Uploads
+    tokens: Tokens
     spool: Spool
 
 
@@ -96,6 +98,8 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         changes = StoreChanges(store)
         claims = Claims(store, clock)
         changes.subscribe(claims.forget)
+        tokens = Tokens(store, clock)
+        changes.subscribe(tokens.forget)
 
         clients: dict[str, SourceClient] = {}
         members = []
@@ -131,7 +135,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             clock=clock,
             metrics=metrics,
         )
-        yield Wheelgate(config, metrics, store, changes, claims, index, delivery, metadata_files, uploads, spool)
+        yield Wheelgate(config, metrics, store, changes, claims, index, delivery, metadata_files, uploads, tokens, spool)
 
 
 @asynccontextmanager

@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent / "proxy"
 LAYERS = [
     {"cli", "wiring"},
     {"web"},
-    {"delivery", "spool", "uploads", "metadata_files", "explanation", "checks"},
+    {"delivery", "spool", "uploads", "tokens", "metadata_files", "explanation", "checks"},
     {"sources"},
     {"upstream", "storage"},
     {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "sdists", "logs"},
-    {"model", "names", "patterns", "urls", "errors", "protocols", "config"},
+    {"model", "digests", "names", "patterns", "urls", "errors", "protocols", "config"},
 ]
 RANK = {room: len(LAYERS) - at for at, layer in enumerate(LAYERS) for room in layer}
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

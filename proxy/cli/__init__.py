@@ -16,6 +16,7 @@ from proxy.errors import ConfigurationError, WheelgateError
         "serve": "proxy.cli.serve:serve",
         "check": "proxy.cli.check:check",
         "wheel": "proxy.cli.wheel:wheel",
+        "token": "proxy.cli.token:token",
         "explain": "proxy.cli.explain:explain",
     },
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -55,6 +55,7 @@ async def _serve(config: Config) -> None:
     if server.tls_cert is not None and server.tls_key is not None:
         tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
     with listening_socket(server.host, server.port) as listener:
+        config = config.on_port(listener.getsockname()[1])
         async with (
             wheelgate(config) as gate,
             watching(gate.changes),
@@ -66,21 +67,21 @@ async def _serve(config: Config) -> None:
                 metadata_files=gate.metadata_files,
                 store=gate.store,
                 claims=gate.claims,
+                uploads=gate.uploads,
+                tokens=gate.tokens,
+                spool=gate.spool,
                 metrics=gate.metrics,
                 prefix=server.path_prefix,
+                anonymous_read=config.anonymous_read,
             ) as ops,
         ):
-            print(_welcome(config, listener.getsockname()[1]), file=sys.stderr, flush=True)
+            print(_welcome(config), file=sys.stderr, flush=True)
             # A laptop's server goes at once; one that others reach lets its load balancer notice first.
             await until_stopped(ops, drain_s=0.0 if config.is_loopback else 5.0)
 
 
-def _welcome(config: Config, port: int) -> str:
-    server = config.server
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
-    host = f"[{host}]" if ":" in host else host
-    base = server.public_url or f"{'https' if server.tls_cert else 'http'}://{host}:{port}{server.path_prefix}"
-    url = f"{base.rstrip('/')}/simple/"
+def _welcome(config: Config) -> str:
+    url = f"{config.base_url}/simple/"
     lines = [
         f"Wheelgate serves {url}",
         f"  pip:     pip install --index-url {url} PACKAGE",

@@ -5,52 +5,105 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
 from proxy.cli.options import configured, settings
-from proxy.config import Config
-from proxy.errors import FileExists, WheelgateError
+from proxy.cli.progress import transfer
+from proxy.config import Config, client_settings
+from proxy.errors import FileExists, UploadRefused, WheelgateError
+
+# Puts one file somewhere, reporting the bytes on their way: whether it is new there, and its URL.
+Adder = Callable[[Path, Callable[[int], None]], Awaitable[tuple[bool, str]]]
 
 
 @click.group()
 def wheel() -> None:
-    """Put wheels and sdists into the store, and see what is there."""
+    """Put wheels and sdists into the index, and see what is there."""
 
 
 @wheel.command()
 @configured
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--exist-ok", is_flag=True, help="Succeed if the store has these very bytes already; other bytes are refused.")
+@click.option("--url", help="A running server to upload to (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN.")
+@click.option("--exist-ok", is_flag=True, help="Succeed if these very bytes are there already; other bytes are refused.")
 @click.option("--take-over", is_flag=True, help="Own the name although another source answers for it: its files vanish.")
-def add(config: Path | None, data: Path | None, files: tuple[Path, ...], exist_ok: bool, take_over: bool) -> None:
-    """Add wheels or sdists to the local store. A running server shows them within seconds."""
-    loaded = settings(config, data)
-    failed = asyncio.run(_add(loaded, files, exist_ok=exist_ok, take_over=take_over))
+def add(
+    config: Path | None,
+    data: Path | None,
+    files: tuple[Path, ...],
+    url: str | None,
+    exist_ok: bool,
+    take_over: bool,
+) -> None:
+    """Add wheels or sdists: to a running server by --url, else straight to the local store.
+
+    Prints a permanent URL for each, which works in a requirements file. A running server shows the file within seconds.
+    """
+    default_url, token = client_settings()
+    url = url or default_url
+    if url is None:
+        failed = asyncio.run(_add_to_store(settings(config, data), files, exist_ok=exist_ok, take_over=take_over))
+    elif take_over:
+        raise click.UsageError("--take-over needs the store itself: run it where the server's configuration is, without --url")
+    else:
+        failed = asyncio.run(_add_to_server(url, token, files, exist_ok=exist_ok))
     sys.exit(1 if failed else 0)
 
 
-async def _add(config: Config, files: tuple[Path, ...], *, exist_ok: bool, take_over: bool) -> bool:
+async def _add_to_store(config: Config, files: tuple[Path, ...], *, exist_ok: bool, take_over: bool) -> bool:
+    from proxy.digests import pieces
     from proxy.wiring import wheelgate
 
-    failed = False
     async with wheelgate(config) as gate:
-        for path in files:
+
+        async def adder(path: Path, progress: Callable[[int], None]) -> tuple[bool, str]:
+            # A copy, since what is accepted may be linked into the store: the file here is its owner's to change.
+            with gate.spool.holding() as spooled:
+                async for piece in pieces(path):
+                    await spooled.append(piece)
+                    progress(len(piece))
+                accepted = await gate.uploads.accept(spooled.path, path.name, take_over=take_over)
+            url = f"{config.base_url}/files/{accepted.project}/{path.name}#sha256={accepted.sha256}"
+            return accepted.new, url
+
+        return await _add_all(adder, files, exist_ok=exist_ok)
+
+
+async def _add_to_server(url: str, token: str | None, files: tuple[Path, ...], *, exist_ok: bool) -> bool:
+    from proxy.digests import sha256_of
+    from proxy.uploads import project_of
+    from proxy.upstream.remote import RemoteGate
+
+    remote = RemoteGate(url, token)
+
+    async def adder(path: Path, progress: Callable[[int], None]) -> tuple[bool, str]:
+        project = project_of(path.name)
+        new = await remote.add(path, progress)
+        sha256 = await asyncio.to_thread(sha256_of, path)
+        return new, f"{remote.file_url(project, path.name)}#sha256={sha256}"
+
+    return await _add_all(adder, files, exist_ok=exist_ok)
+
+
+async def _add_all(adder: Adder, files: tuple[Path, ...], *, exist_ok: bool) -> bool:
+    """Add one after the other; whether any failed. One that cannot be added does not stop the rest."""
+    failed = False
+    for path in files:
+        try:
             if not path.is_file():
-                print(f"wheelgate: {path}: there is no such file", file=sys.stderr)
-                failed = True
-                continue
-            try:
-                accepted = await gate.uploads.accept(path, path.name, take_over=take_over)
-                if not accepted.new and not exist_ok:
-                    raise FileExists(f"{path.name} is in the store already, with the same bytes; --exist-ok accepts that")
-            except WheelgateError as error:
-                print(f"wheelgate: {error}", file=sys.stderr)
-                failed = True
-                continue
-            print(f"{'added' if accepted.new else 'has'} {path.name}")
-            print(f"  /files/{accepted.project}/{path.name}#sha256={accepted.sha256}")
+                raise UploadRefused(f"{path}: there is no such file")
+            with transfer(path.name, path.stat().st_size) as progress:
+                new, url = await adder(path, progress)
+            if not new and not exist_ok:
+                raise FileExists(f"{path.name} is there already, with the same bytes; --exist-ok accepts that")
+        except (WheelgateError, OSError) as error:
+            print(f"wheelgate: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+            failed = True
+        else:
+            print(url)
     return failed
 
 
@@ -60,7 +113,12 @@ async def _add(config: Config, files: tuple[Path, ...], *, exist_ok: bool, take_
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(config: Path | None, data: Path | None, project: str | None, as_json: bool) -> None:
     """List the files of the store, or of one PROJECT in it."""
-    entries = asyncio.run(_list(settings(config, data), project))
+    from proxy.names import normalised
+
+    name = None if project is None else normalised(project)
+    if project is not None and name is None:
+        raise click.UsageError(f"{project!r} is not a project name")
+    entries = asyncio.run(_list(settings(config, data), name))
     if as_json:
         print(json.dumps(entries, indent=2))
         return
@@ -69,18 +127,12 @@ def list_(config: Path | None, data: Path | None, project: str | None, as_json: 
 
 
 async def _list(config: Config, project: str | None) -> list[dict[str, object]]:
-    from proxy.names import normalised
     from proxy.storage import layout
     from proxy.wiring import wheelgate
 
-    wanted = ""
-    if project is not None:
-        name = normalised(project)
-        if name is None:
-            raise click.UsageError(f"{project!r} is not a project name")
-        wanted = f"{name}/"
+    prefix = layout.PACKAGES if project is None else f"{layout.PACKAGES}{project}/"
     async with wheelgate(config) as gate:
-        blobs = [info async for info in gate.store.list(layout.PACKAGES + wanted)]
+        blobs = [info async for info in gate.store.list(prefix)]
     return [
         {
             "project": info.path.split("/")[1],

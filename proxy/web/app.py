@@ -6,32 +6,60 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from proxy.errors import WheelgateError
 from proxy.metrics import Metrics
+from proxy.web.auth import Authentication
 from proxy.web.errors import problem, response_to
 from proxy.web.files import FileHandlers
 from proxy.web.ops import OpsHandlers
 from proxy.web.paths import Route, Target, understood
 from proxy.web.simple import SimpleHandlers
+from proxy.web.upload import UploadHandlers
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _log = logging.getLogger("wheelgate.access")
 _errors = logging.getLogger(__name__)
-_READ = frozenset({"GET", "HEAD"})
+_READ = ("GET", "HEAD")
+_METHODS = {Route.UPLOAD: ("POST",)}
+_OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
+"""Routes that tell nothing of anybody's packages, or ask for a token by themselves."""
+
+Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
 
 class Front:
     """One handler for every request."""
 
-    def __init__(self, *, simple: SimpleHandlers, files: FileHandlers, ops: OpsHandlers, metrics: Metrics, prefix: str) -> None:
-        self._simple = simple
-        self._files = files
-        self._ops = ops
+    def __init__(
+        self,
+        *,
+        simple: SimpleHandlers,
+        files: FileHandlers,
+        upload: UploadHandlers,
+        ops: OpsHandlers,
+        authentication: Authentication,
+        metrics: Metrics,
+        prefix: str,
+    ) -> None:
+        self._authentication = authentication
         self._metrics = metrics
         self._prefix = prefix
+        self._routes: dict[Route, Handler] = {
+            Route.PROJECT: lambda request, target: simple.project(request, target.project),
+            Route.FILE: lambda request, target: files.file(request, target.project, target.filename),
+            Route.METADATA: lambda request, target: files.metadata(request, target.project, target.filename),
+            Route.LIST: lambda request, _: simple.names(request),
+            Route.UPLOAD: lambda request, _: upload.upload(request),
+            Route.EXPLAIN: lambda _, target: ops.explain(target.project),
+            Route.LIVEZ: lambda _, __: ops.livez(),
+            Route.READYZ: lambda _, __: ops.readyz(),
+            Route.METRICS: lambda _, __: ops.metrics(),
+            Route.HOME: self._home,
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it, and write one line about it."""
@@ -75,9 +103,11 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
-        if request.method not in _READ:
-            refused = problem(405, "only GET and HEAD are answered here", accept=accept, request_id=request_id)
-            refused.headers["Allow"] = "GET, HEAD"
+        methods = _METHODS.get(target.route, _READ)
+        if request.method not in methods:
+            allowed = " and ".join(methods)
+            refused = problem(405, f"only {allowed} are answered here", accept=accept, request_id=request_id)
+            refused.headers["Allow"] = ", ".join(methods)
             return refused
         if target.canonical is not None:
             query = request.rel_url.raw_query_string
@@ -101,23 +131,9 @@ class Front:
         return response
 
     async def _dispatch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse | None:
-        match target.route:
-            case Route.PROJECT:
-                return await self._simple.project(request, target.project)
-            case Route.FILE:
-                return await self._files.file(request, target.project, target.filename)
-            case Route.METADATA:
-                return await self._files.metadata(request, target.project, target.filename)
-            case Route.LIST:
-                return await self._simple.names(request)
-            case Route.EXPLAIN:
-                return await self._ops.explain(target.project)
-            case Route.LIVEZ:
-                return await self._ops.livez()
-            case Route.READYZ:
-                return await self._ops.readyz()
-            case Route.METRICS:
-                return await self._ops.metrics()
-            case Route.HOME:
-                return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")
-        return None
+        if target.route not in _OPEN:
+            await self._authentication.check_read(request, target.project or "*")
+        return await self._routes[target.route](request, target) if target.route in self._routes else None
+
+    async def _home(self, _request: web.BaseRequest, _target: Target) -> web.Response:
+        return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")

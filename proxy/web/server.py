@@ -18,12 +18,17 @@ from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.protocols import BlobStore
 from proxy.sources.merged import Merged
+from proxy.spool import Spool
 from proxy.storage.claims import Claims
+from proxy.tokens import Tokens
+from proxy.uploads import Uploads
 from proxy.web.app import Front
+from proxy.web.auth import Authentication
 from proxy.web.files import FileHandlers
 from proxy.web.ops import OpsHandlers
 from proxy.web.pages_cache import PagesCache
 from proxy.web.simple import SimpleHandlers
+from proxy.web.upload import UploadHandlers
 
 _SHUTDOWN_S = 25.0  # below the 30 s after which orchestrators kill
 _BACKLOG = 1_024
@@ -80,13 +85,20 @@ async def serving(
     metadata_files: MetadataFiles,
     store: BlobStore,
     claims: Claims,
+    uploads: Uploads,
+    tokens: Tokens,
+    spool: Spool,
     metrics: Metrics,
     prefix: str,
+    anonymous_read: bool,
 ) -> AsyncIterator[OpsHandlers]:
     """Answer requests on a bound socket until the block ends, then finish what is under way."""
     pages = PagesCache(index, prefix=prefix, metrics=metrics)
     ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims)
+    authentication = Authentication(tokens, anonymous_read=anonymous_read)
     front = Front(
+        authentication=authentication,
+        upload=UploadHandlers(uploads, spool, authentication),
         simple=SimpleHandlers(index, pages, prefix),
         files=FileHandlers(pages, delivery, metadata_files),
         ops=ops,

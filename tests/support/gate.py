@@ -100,6 +100,11 @@ class Gate:
         page: dict[str, Any] = json.loads(answer.body)
         return page
 
+    def page_names(self) -> list[str]:
+        """The projects on the list page."""
+        listed = json.loads(self.get("/simple/", {"Accept": "application/vnd.pypi.simple.v1+json"}).body)
+        return [project["name"] for project in listed["projects"]]
+
     def rss_bytes(self) -> int:
         """Memory the process holds now."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():

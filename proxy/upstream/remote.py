@@ -1,0 +1,87 @@
+"""Another Wheelgate, as a command talks to it: the upload form over HTTP, for people without rights on the store."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from proxy.digests import pieces
+from proxy.errors import ConfigurationError, Forbidden, Unauthenticated, UploadRefused, UpstreamUnavailable
+from proxy.urls import UnsafeUrl, parse, shown
+
+_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+
+
+class RemoteGate:
+    """A running server, by its base URL (with or without ``/simple/``), and the token to show it."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        try:
+            self._base = parse(url.removesuffix("/").removesuffix("/simple"))
+        except UnsafeUrl as error:
+            raise ConfigurationError([f"the server's URL cannot be used: {error}"]) from None
+        if token is not None and self._base.scheme == "http" and self._base.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ConfigurationError([f"the token would travel readable to {self._base.host}: use an https URL"])
+        self._token = token
+
+    def file_url(self, project: str, filename: str) -> str:
+        """The permanent URL of a file there."""
+        return f"{str(self._base).removesuffix('/')}/files/{project}/{URL.build(path=filename).raw_path}"
+
+    async def add(self, path: Path, progress: Callable[[int], None]) -> bool:
+        """Upload a file; whether it is new there. ``progress`` is called with the bytes of each piece that is on its way.
+
+        Raises:
+            Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
+            UpstreamUnavailable: it cannot be reached, or failed.
+        """
+        headers = {"Accept": "text/plain"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        form = aiohttp.MultipartWriter("form-data")
+        for name, value in ((":action", "file_upload"), ("protocol_version", "1")):
+            form.append(value).set_content_disposition("form-data", name=name)
+        part = form.append(_reported(path, progress), {"Content-Type": "application/octet-stream"})
+        part.set_content_disposition("form-data", name="content", filename=path.name)
+        try:
+            async with (
+                aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
+                session.post(
+                    self._base.joinpath("legacy", ""),
+                    data=form,
+                    headers=headers,
+                    timeout=_TIMES,
+                    allow_redirects=False,
+                    ssl=ssl.create_default_context(),
+                ) as response,
+            ):
+                sentence = (await response.content.read(4_000)).decode("utf-8", "replace").strip()
+                return self._result(response.status, sentence)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {_why(error)}") from None
+
+    def _result(self, status: int, sentence: str) -> bool:
+        if status == 200:
+            return "already" not in sentence
+        if status == 401:
+            raise Unauthenticated(f"{sentence} (WHEELGATE_TOKEN)")
+        if status == 403:
+            raise Forbidden(sentence)
+        if status in (400, 413):
+            raise UploadRefused(sentence)
+        raise UpstreamUnavailable(f"{shown(self._base)} answered {status}: {sentence[:300]}")
+
+
+async def _reported(path: Path, progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+    async for piece in pieces(path):
+        yield piece
+        progress(len(piece))
+
+
+def _why(error: BaseException) -> str:
+    cause = getattr(error, "os_error", None) or error
+    return (getattr(cause, "strerror", None) or str(cause) or type(error).__name__).lower()

@@ -1,0 +1,119 @@
+"""``POST /legacy/``: uploads as twine, uv, flit, hatch, pdm and poetry send them (the form PyPI documents)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+from aiohttp import BodyPartReader, hdrs, web
+
+from proxy.errors import Forbidden, TooLarge, UploadRefused
+from proxy.spool import Spool, SpoolFile
+from proxy.uploads import Uploads, project_of
+from proxy.web.auth import Authentication
+
+MAX_FILE_BYTES = 4 * 1024**3
+_MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
+_MAX_PARTS = 5_000
+_DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
+
+
+class UploadHandlers:
+    """Takes a form, and believes nothing in it that the file itself can tell."""
+
+    def __init__(self, uploads: Uploads, spool: Spool, authentication: Authentication) -> None:
+        self._uploads = uploads
+        self._spool = spool
+        self._authentication = authentication
+
+    async def upload(self, request: web.BaseRequest) -> web.Response:
+        """Accept one file.
+
+        Raises:
+            Unauthenticated, Forbidden: before a byte of the body is read.
+            UploadRefused, FileExists, NameTaken, TooLarge, StoreError: see :class:`~proxy.uploads.Uploads`.
+        """
+        token = await self._authentication.uploader(request)
+        self._check_request(request)
+        with self._spool.holding(("md5", "blake2_256")) as spooled:
+            fields, filename = await _received(request, spooled)
+            _check_digests(fields, spooled.digests())
+            project = project_of(filename)
+            if not token.may("upload", project):
+                raise Forbidden(f"token {token.id} may not upload {project}")
+            accepted = await self._uploads.accept(spooled.path, filename)
+        word = "stored" if accepted.new else "known already, with the same bytes"
+        return web.Response(text=f"{accepted.filename} {word}\n", headers={"Cache-Control": "no-store"})
+
+    def _check_request(self, request: web.BaseRequest) -> None:
+        if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
+            raise UploadRefused("an upload's body must not be compressed")
+        if not request.content_type.startswith("multipart/"):
+            raise UploadRefused("an upload must be a multipart/form-data form, as twine and uv send it")
+        announced = request.content_length
+        if announced is not None and announced > MAX_FILE_BYTES:
+            raise TooLarge(f"{announced} bytes are more than the {MAX_FILE_BYTES} that one upload may have")
+        if not self._spool.has_room(announced):
+            raise TooLarge("there is no room for the upload on the server's disk")
+
+
+async def _received(request: web.BaseRequest, spooled: SpoolFile) -> tuple[dict[str, str], str]:
+    """The fields of the form and the file's name, its body in the spool. The file may stand anywhere among the fields."""
+    fields: dict[str, str] = {}
+    filename = ""
+    parts = received = 0
+    try:
+        async for part in await request.multipart():
+            parts += 1
+            if parts > _MAX_PARTS or not isinstance(part, BodyPartReader):
+                raise UploadRefused("the form is not one that upload tools send")
+            if part.name != "content":
+                value = await _field(part, _MAX_FIELDS_BYTES - received)
+                received += len(value)
+                fields.setdefault(part.name or "", value)
+            elif filename:
+                raise UploadRefused("the form has two files; send one a request")
+            else:
+                filename = part.filename or ""
+                await _spool(part, spooled)
+    except ValueError:  # aiohttp's word for a malformed multipart body
+        raise UploadRefused("the form is malformed or was cut short") from None
+    if fields.get(":action", "file_upload") != "file_upload":
+        raise UploadRefused("only the action file_upload is known")
+    if not filename:
+        raise UploadRefused("the form has no file in a field named content")
+    return fields, filename
+
+
+async def _spool(part: BodyPartReader, spooled: SpoolFile) -> None:
+    while chunk := await part.read_chunk(256 * 1024):
+        if spooled.size + len(chunk) > MAX_FILE_BYTES:
+            raise TooLarge(f"more than the {MAX_FILE_BYTES} bytes that one upload may have")
+        await spooled.append(bytes(chunk))
+
+
+async def _field(part: BodyPartReader, left: int) -> str:
+    value = b""
+    while chunk := await part.read_chunk():
+        value += chunk
+        if len(value) > left:
+            raise TooLarge("the fields of the form are larger than any package's description")
+    return value.decode("utf-8", "replace")
+
+
+def _check_digests(fields: Mapping[str, str], computed: Mapping[str, str]) -> None:
+    for field, algorithm in _DIGEST_FIELDS.items():
+        stated = fields.get(field, "").strip()
+        if stated and stated.lower() != computed[algorithm] and _from_base64(stated) != computed[algorithm]:
+            raise UploadRefused(
+                f"the file arrived with {algorithm} {computed[algorithm]}, not the {stated[:80]} that was announced"
+            )
+
+
+def _from_base64(stated: str) -> str | None:
+    """PyPI's documentation also allows an unpadded URL-safe base64 md5."""
+    try:
+        return base64.urlsafe_b64decode(stated + "=" * (-len(stated) % 4)).hex()
+    except (binascii.Error, ValueError):
+        return None

@@ -1,0 +1,172 @@
+"""Uploads by the programs people use, through the real server: what they are told, and what is on the page afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from uv import find_uv_bin
+
+from tests.acceptance.configs import uploads_and
+from tests.support.gate import WHEELGATE, Gate, environment
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel, sdist_bytes, wheel_bytes
+
+
+@pytest.fixture
+def gate(start_gate: Callable[..., Gate], index: FakeIndex) -> Gate:
+    return start_gate(uploads_and(index))
+
+
+def token(gate: Gate, *scopes: str, expires: str = "1d") -> str:
+    made = gate.run("token", "new", *(part for scope in scopes for part in ("--scope", scope)), "--expires", expires)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
+def twine(gate: Gate, password: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "twine", "--no-color", "upload", "--non-interactive", "--disable-progress-bar"]
+    env = environment(gate.folder, TWINE_USERNAME="__token__", TWINE_PASSWORD=password, COLUMNS="300")
+    return subprocess.run(
+        [*command, "--repository-url", f"{gate.url}/legacy/", *files], capture_output=True, text=True, env=env, timeout=60
+    )
+
+
+def uv_publish(gate: Gate, password: str, *files: Path) -> subprocess.CompletedProcess[str]:
+    command = [find_uv_bin(), "publish", "--publish-url", f"{gate.url}/legacy/", "--token", password, *files]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(gate.folder), timeout=60)
+
+
+Upload = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize("upload", [twine, uv_publish])
+def test_a_new_upload_the_same_again_and_other_bytes(gate: Gate, tmp_path: Path, upload: Upload) -> None:
+    secret = token(gate, "upload")
+    wheel = make_wheel(tmp_path / "one", "acme-up", "1.0")
+    sdist = tmp_path / "one" / "acme_up-1.0.tar.gz"
+    sdist.write_bytes(sdist_bytes("acme-up", "1.0"))
+    done = upload(gate, secret, wheel, sdist)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = gate.page("acme-up")
+    assert {entry["filename"] for entry in page["files"]} == {wheel.name, sdist.name}
+    for entry in page["files"]:
+        assert gate.get(entry["url"]).body == (tmp_path / "one" / entry["filename"]).read_bytes()
+        assert entry["upload-time"].endswith("Z")
+    assert gate.get(f"/files/acme-up/{wheel.name}.metadata").body.startswith(b"Metadata-Version")
+
+    assert upload(gate, secret, wheel).returncode == 0
+    other = make_wheel(tmp_path / "two", "acme-up", "1.0", requires=["idna"])
+    refused = upload(gate, secret, other)
+    assert refused.returncode != 0
+    assert "File already exists" in refused.stdout + refused.stderr
+    assert gate.get(f"/files/acme-up/{wheel.name}").body == wheel.read_bytes()
+
+
+def test_who_may_not_upload_is_told_why_by_their_own_program(gate: Gate, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "acme-up", "1.0")
+    revoked = token(gate, "upload")
+    identifier = revoked.split("_")[1]
+    assert identifier in gate.run("token", "list").stdout
+    assert gate.run("token", "revoke", identifier).returncode == 0
+    cases = {
+        token(gate, "read"): "may read, not upload",
+        token(gate, "upload:other-*"): "may not upload acme-up",
+        token(gate, "upload", expires="1s"): "expired",
+        revoked: "revoked",
+        "wgt_mistyped": "not a Wheelgate token",
+    }
+    import time
+
+    time.sleep(2.5)  # until the server has heard of all of them, and one has expired
+    for secret, sentence in cases.items():
+        done = uv_publish(gate, secret, wheel)
+        assert done.returncode != 0
+        assert sentence in done.stderr, (secret[:12], done.stderr)
+        assert sentence in (said := twine(gate, secret, wheel)).stdout + said.stderr
+    assert gate.get("/simple/acme-up/").status == 404
+
+
+def wheel_add(gate: Gate, secret: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    env = environment(gate.folder, WHEELGATE_URL=gate.index_url, WHEELGATE_TOKEN=secret)
+    return subprocess.run([WHEELGATE, "wheel", "add", *arguments], capture_output=True, text=True, env=env, timeout=60)
+
+
+def test_wheel_add_through_the_running_server_needs_no_rights_on_the_store(gate: Gate, tmp_path: Path) -> None:
+    add = partial(wheel_add, gate)
+    wheel = make_wheel(tmp_path / "one", "acme-remote", "1.0")
+    assert "a token is needed" in add("", wheel).stderr
+    secret = token(gate, "upload:acme-*")
+    added = add(secret, wheel)
+    assert added.returncode == 0, added.stderr
+    url = added.stdout.strip()
+    assert url.startswith(f"{gate.url}/files/acme-remote/{wheel.name}#sha256=")
+    assert gate.get(url.removeprefix(gate.url).partition("#")[0]).body == wheel.read_bytes()
+    assert add(secret, wheel).returncode == 1
+    assert add(secret, "--exist-ok", wheel).returncode == 0
+    other = make_wheel(tmp_path / "two", "acme-remote", "1.0", requires=["idna"])
+    refused = add(secret, "--exist-ok", other)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("wheelgate: File already exists")
+    foreign = add(secret, make_wheel(tmp_path, "foreign", "1.0"))
+    assert "may not upload foreign" in foreign.stderr
+    assert "Traceback" not in add(secret, tmp_path / "missing-1.0-py3-none-any.whl").stderr
+
+
+def test_reading_can_be_for_token_holders_alone(start_gate: Callable[..., Gate], index: FakeIndex, home: Path) -> None:
+    import base64
+
+    from tests.support.clients import pip, uv
+
+    index.publish("acme-lib", "acme_lib-1.0-py3-none-any.whl", wheel_bytes("acme-lib", "1.0"))
+    gate = start_gate('[server]\nanonymous = "none"\n' + uploads_and(index))
+    for path in ("/simple/", "/simple/acme-lib/", "/simple/unknown/", "/files/acme-lib/acme_lib-1.0-py3-none-any.whl"):
+        refused = gate.get(path)
+        assert refused.status == 401, path
+        assert refused.headers["WWW-Authenticate"].startswith("Basic ")
+    assert index.asked == []  # refused before anything was looked up
+    secret = token(gate, "read:acme-*")
+    time_basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
+    import time
+
+    time.sleep(2.5)
+    assert gate.get("/simple/acme-lib/", {"Authorization": f"Basic {time_basic}"}).status == 200
+    assert gate.get("/simple/acme-lib/", {"Authorization": f"Bearer {secret}"}).status == 200
+    assert gate.get("/simple/other/", {"Authorization": f"Bearer {secret}"}).status == 403
+    assert gate.get("/livez").status == 200
+    url = gate.index_url.replace("://", f"://build:{secret}@")
+    pip(home, "download", "--no-deps", "--index-url", url, "-d", home / "out", "acme-lib")
+    uv(home, "venv", "--python", sys.executable, home / "venv")
+    install = ("pip", "install", "--no-cache", "--default-index", url, "acme-lib")
+    uv(home, *install, env={"VIRTUAL_ENV": str(home / "venv")})
+    assert secret not in gate.log
+
+
+def test_malformed_uploads_are_refused_in_one_sentence(gate: Gate, tmp_path: Path) -> None:
+    secret = token(gate, "upload")
+    folder = tmp_path / "bad"
+    broken = make_wheel(folder, "acme-bad", "1.0")
+    broken.write_bytes(broken.read_bytes()[:-40])
+    misnamed = folder / "acme_other-1.0-py3-none-any.whl"
+    misnamed.write_bytes(wheel_bytes("acme-bad", "1.0"))
+    for path, sentence in ((broken, "not a whole zip"), (misnamed, "METADATA")):
+        done = wheel_add(gate, secret, path)
+        assert done.returncode == 1
+        assert done.stderr.startswith("wheelgate: ")
+        assert done.stderr.count("\n") == 1
+        assert sentence in done.stderr
+    assert gate.page_names() == []
+
+
+def test_the_store_keeps_its_own_copy_of_an_added_file(gate: Gate, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "acme-own", "1.0")
+    original = wheel.read_bytes()
+    assert gate.run("wheel", "add", wheel).returncode == 0
+    with wheel.open("r+b") as file:
+        file.write(b"scribble")
+    stored = gate.data / "store" / "packages" / "acme-own" / wheel.name
+    assert stored.read_bytes() == original

@@ -1,0 +1,236 @@
+"""The commands as people run them: right and wrong, always one clear sentence, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.configs import UPLOADS, index_source, uploads_and
+from tests.support.gate import WHEELGATE, Gate, environment
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel, sdist_bytes, wheel_bytes, wheel_name
+
+
+def run(home: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [WHEELGATE, *arguments], capture_output=True, text=True, timeout=30, env=environment(home, **env), cwd=home
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def config_file(home: Path, text: str) -> Path:
+    path = home / "wheelgate.toml"
+    path.write_text(text)
+    return path
+
+
+def test_help_names_every_command(home: Path) -> None:
+    told = run(home, "--help").stdout
+    for command in ("serve", "check", "wheel", "explain", "token"):
+        assert command in told
+        assert run(home, command, "--help").returncode == 0
+
+
+def test_version(home: Path) -> None:
+    assert run(home, "--version").stdout.startswith("wheelgate 0.")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("frobnicate",), ("serve", "--nonsense"), ("serve", "--port", "x"), ("wheel", "add"), ("explain",)]
+)
+def test_wrong_usage_is_status_2(home: Path, arguments: tuple[str, ...]) -> None:
+    done = run(home, *arguments)
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
+
+
+def test_every_wrong_setting_is_named_at_once(home: Path) -> None:
+    path = config_file(home, '[server]\nprt = 1\nhost = "0.0.0.0"\n[[source]]\nname = "A"\ntype = "index"\nurl = "ftp://x"\n')
+    done = run(home, "serve", "-c", path)
+    assert done.returncode == 2
+    assert "server.prt: unknown setting; did you mean port?" in done.stderr
+    done = run(home, "check", "-c", config_file(home, path.read_text().replace("prt = 1\n", "")))
+    assert done.returncode == 2
+    for sentence in ("server.anonymous: say it", "source[0].name: must be", "source[0].url: cannot be used"):
+        assert sentence in done.stderr
+
+
+def test_a_missing_or_broken_file(home: Path) -> None:
+    assert "there is no such file" in run(home, "serve", "-c", home / "nowhere.toml").stderr
+    done = run(home, "serve", "-c", config_file(home, "[server\n"))
+    assert done.returncode == 2
+    assert "is not valid TOML" in done.stderr
+
+
+def test_beyond_this_machine_serve_wants_to_be_told_who_may_read(home: Path) -> None:
+    done = run(home, "serve", "--host", "0.0.0.0")
+    assert done.returncode == 2
+    assert 'anonymous = "read"' in done.stderr
+    assert 'anonymous = "none"' in done.stderr
+
+
+def test_a_taken_port_is_one_sentence(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = run(home, "serve", "--data", home / "data", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "address already in use; choose another with --port" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(home: Path) -> None:
+    (home / "file").write_text("not a folder")
+    done = run(home, "serve", "--port", "0", "--data", home / "file" / "data")
+    assert done.returncode == 1
+    assert done.stderr.startswith("wheelgate: the store at ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_unreadable_tls_files_are_one_sentence(home: Path) -> None:
+    (home / "cert.pem").write_text("nonsense")
+    done = run(home, "serve", "--data", home / "d", "--tls-cert", home / "cert.pem", "--tls-key", home / "missing.pem")
+    assert done.returncode == 2
+    assert "server.tls_cert, server.tls_key" in done.stderr
+    assert run(home, "serve", "--tls-cert", home / "cert.pem").returncode == 2
+
+
+def test_serve_says_what_to_paste_and_where_things_lie(start_gate: Callable[..., Gate], index: FakeIndex) -> None:
+    gate = start_gate(uploads_and(index))
+    for line in (
+        f"Wheelgate serves {gate.index_url}",
+        f"pip install --index-url {gate.index_url} PACKAGE",
+        f"uv pip install --default-index {gate.index_url} PACKAGE",
+        "uploads: private, the store",
+        f"public: public, {index.url}",
+        str(gate.data / "store"),
+    ):
+        assert line in gate.log
+
+
+def test_sigterm_and_sigint_end_it_cleanly(start_gate: Callable[..., Gate], index: FakeIndex) -> None:
+    for how in (signal.SIGTERM, signal.SIGINT):
+        gate = start_gate(uploads_and(index))
+        assert gate.stop(how, wait_s=5) == 0
+        assert "Traceback" not in gate.log
+        assert list((gate.data / "store" / ".spool").iterdir()) == []
+
+
+def test_json_logs_are_json_and_carry_request_ids(start_gate: Callable[..., Gate], index: FakeIndex) -> None:
+    gate = start_gate(uploads_and(index), "--log-format", "json")
+    assert gate.get("/simple/nothing-here/", {"X-Request-ID": "from-the-balancer"}).headers["X-Request-ID"] == "from-the-balancer"
+    assert (
+        gate.get("/simple/nothing-here/", {"X-Request-ID": "no spaces, please\t"}).headers["X-Request-ID"] != "no spaces, please"
+    )
+    lines = [json.loads(line) for line in gate.log.splitlines() if line.startswith("{")]
+    entry = next(line for line in lines if line.get("request_id") == "from-the-balancer")
+    assert entry["status"] == 404
+    assert entry["project"] == "nothing-here"
+    assert entry["time"].endswith("Z")
+
+
+def test_metrics_count_by_route_and_source(start_gate: Callable[..., Gate], index: FakeIndex) -> None:
+    gate = start_gate(uploads_and(index))
+    gate.get("/simple/nothing-here/")
+    text = gate.get("/metrics").body.decode()
+    assert 'wheelgate_requests_total{route="project",status="404"} 1.0' in text
+    assert 'wheelgate_upstream_requests_total{outcome="404",source="public"} 1.0' in text
+    assert "nothing-here" not in text
+
+
+def test_check_tries_every_source(home: Path, index: FakeIndex) -> None:
+    (home / "wheels").mkdir()
+    folder = '[[source]]\nname = "shared"\ntype = "directory"\nurl = "file:./wheels"\n'
+    path = config_file(home, UPLOADS + folder + index_source(index))
+    done = run(home, "check", "-c", path, "--data", home / "data")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ok    source public (public): answers" in done.stdout
+    assert "ok    source shared (private): answers" in done.stdout
+
+    (home / "wheels").rmdir()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    path.write_text(UPLOADS + folder + f'[[source]]\nname = "dead"\ntype = "index"\nurl = "http://127.0.0.1:{port}/simple/"\n')
+    done = run(home, "check", "-c", path, "--data", home / "data")
+    assert done.returncode == 1
+    assert "FAIL  source dead (public): source dead cannot be reached" in done.stdout
+    assert "FAIL  source shared (private)" in done.stdout
+    findings = json.loads(run(home, "check", "-c", path, "--data", home / "data", "--json").stdout)
+    assert [finding["ok"] for finding in findings] == [True, True, False, False]
+
+
+def test_check_names_an_index_whose_files_lie_elsewhere(home: Path, index: FakeIndex) -> None:
+    body = wheel_bytes("pip", "1.0")
+    index.publish("pip", wheel_name("pip", "1.0"), body, url="https://files.example.com/pip-1.0-py3-none-any.whl")
+    done = run(home, "check", "-c", config_file(home, UPLOADS + index_source(index)), "--data", home / "data")
+    assert done.returncode == 1
+    assert "file_hosts" in done.stdout
+
+
+class TestWheelAdd:
+    """`wheelgate wheel add`, straight into the store."""
+
+    @pytest.fixture
+    def add(self, home: Path, index: FakeIndex) -> Callable[..., subprocess.CompletedProcess[str]]:
+        path = config_file(home, uploads_and(index))
+        return lambda *arguments: run(home, "wheel", "add", "-c", path, "--data", home / "data", *arguments)
+
+    def test_a_wheel_and_an_sdist(self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path) -> None:
+        sdist = home / "acme_a-1.0.tar.gz"
+        sdist.write_bytes(sdist_bytes("acme-a", "1.0"))
+        done = add(make_wheel(home, "acme-a", "1.0"), sdist)
+        assert done.returncode == 0, done.stderr
+        assert "/files/acme-a/acme_a-1.0-py3-none-any.whl#sha256=" in done.stdout
+        listed = run(home, "wheel", "list", "-c", home / "wheelgate.toml", "--data", home / "data", "Acme_A", "--json")
+        assert {entry["file"] for entry in json.loads(listed.stdout)} == {"acme_a-1.0-py3-none-any.whl", "acme_a-1.0.tar.gz"}
+
+    def test_the_same_again(self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path) -> None:
+        wheel = make_wheel(home, "acme-a", "1.0")
+        assert add(wheel).returncode == 0
+        assert "--exist-ok" in add(wheel).stderr
+        assert add("--exist-ok", wheel).returncode == 0
+        other = make_wheel(home / "other", "acme-a", "1.0", requires=["idna"])
+        refused = add("--exist-ok", other)
+        assert refused.returncode == 1
+        assert refused.stderr.startswith("wheelgate: File already exists")
+        assert refused.stderr.count("sha256") == 1
+        assert len([word for word in refused.stderr.replace("'", " ").split() if len(word) == 64]) == 2
+
+    def test_what_is_not_a_distribution(self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path) -> None:
+        cases = {
+            "notes.txt": (b"hello", "not named as a wheel"),
+            "acme_a-1.0-py3-none-any.whl": (b"hello", "not a whole zip file"),
+            "acme_b-1.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says 'acme-a'"),
+            "acme_a-2.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says '1.0'"),
+            "acme_a-1.0.tar.gz": (b"hello", "not a whole gzip file"),
+            "acme_c-1.0.tar.gz": (sdist_bytes("acme-a", "1.0"), "holds the folder"),
+        }
+        for name, (body, sentence) in cases.items():
+            (home / name).write_bytes(body)
+            done = add(home / name)
+            assert done.returncode == 1, name
+            assert sentence in done.stderr, done.stderr
+            assert done.stderr.count("\n") == 1
+        assert "there is no such file" in add(home / "missing-1.0-py3-none-any.whl").stderr
+        assert not (home / "data" / "store" / "packages").exists()
+
+    def test_a_name_that_another_source_answers(
+        self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path, index: FakeIndex
+    ) -> None:
+        index.publish("requests", wheel_name("requests", "2.0"), wheel_bytes("requests", "2.0"))
+        wheel = make_wheel(home, "requests", "99.0")
+        assert "--take-over" in add(wheel).stderr
+        assert add("--take-over", wheel).returncode == 0
+
+    def test_one_bad_file_does_not_stop_the_others(
+        self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path
+    ) -> None:
+        (home / "notes.txt").write_text("hello")
+        done = add(home / "notes.txt", make_wheel(home, "acme-a", "1.0"))
+        assert done.returncode == 1
+        assert "/files/acme-a/" in done.stdout
