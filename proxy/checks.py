@@ -8,7 +8,6 @@ import msgspec
 
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError
 from proxy.sources.merged import Member, Merged
-from proxy.storage.local import LocalStore
 
 _PROBE = "pip"
 """Any index may be asked for it without telling a secret name; whether it has it does not matter."""
@@ -22,9 +21,9 @@ class Finding(msgspec.Struct, frozen=True):
     detail: str
 
 
-async def findings(store: LocalStore, index: Merged) -> AsyncIterator[Finding]:
+async def findings(store_place: str, index: Merged) -> AsyncIterator[Finding]:
     """Every finding, as it is made."""
-    yield Finding("store", True, f"{store.root} can be read and written")
+    yield Finding("store", True, f"{store_place} can be read and written")
     for member in index.members:
         yield await _source_finding(member)
 

@@ -13,20 +13,22 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from proxy.errors import ConfigurationError
 from proxy.patterns import NamePatterns
-from proxy.urls import UnsafeUrl, parse
+from proxy.secret import Secret, reference_parts
+from proxy.urls import UnsafeUrl, is_emulator_host, parse
 
 # The one place where public PyPI stands: its pages, and the host its pages link files on.
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "files.pythonhosted.org"
 
-_DURATION = re.compile(r"(\d+)\s*([smhd]?)")
+_DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", re.IGNORECASE)
@@ -47,6 +49,8 @@ def duration_s(text: str) -> float:
 
 
 def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
     return duration_s(value) if isinstance(value, str) else value
 
 
@@ -60,6 +64,40 @@ Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 
 
+def _reference(value: object) -> object:
+    """Never the secret itself; so what is no reference is not repeated either."""
+    if not isinstance(value, str) or reference_parts(value) is None:
+        raise ValueError("must say where the secret is: env:NAME or file:PATH, never the secret itself")
+    return value
+
+
+Reference = Annotated[str, BeforeValidator(_reference)]
+
+
+def _container_problem(text: str) -> str | None:
+    hint = 'must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER")'
+    if problem := _url_problem(text):
+        return f"{hint}; this one {problem}"
+    url = parse(text)
+    segments = [segment for segment in url.raw_path.split("/") if segment]
+    emulator = is_emulator_host(url.host or "")
+    if len(segments) < (2 if emulator else 1):
+        return f"{hint}; this one names no container"
+    if url.scheme != "https" and not emulator:
+        return "must be https: a signed URL is a secret, and would travel readable"
+    return None
+
+
+def _url_problem(text: str) -> str | None:
+    try:
+        parse(text)
+    except UnsafeUrl as error:
+        return f"cannot be used: {error}"
+    if "?" in text or "#" in text:
+        return "must end with its path, without a query or fragment"
+    return None
+
+
 def _default_data_folder() -> Path:
     """The platform's folder for a user's data."""
     return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
@@ -67,6 +105,20 @@ def _default_data_folder() -> Path:
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        problems = self.contradictions()
+        if problems:
+            raise PydanticCustomError("contradictions", "contradictions", {"problems": problems})
+        return self
+
+    def contradictions(self) -> list[str]:
+        """What is wrong between settings that have the right type each; a sentence each, beginning with the key path from here.
+
+        Every section judges its own, so that one with a mistake in it hides no mistakes in the others.
+        """
+        return []
 
 
 class Server(_Section):
@@ -81,12 +133,57 @@ class Server(_Section):
     tls_key: Path | None = None
     ca_file: Path | None = None
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def contradictions(self) -> list[str]:
+        """See :class:`_Section`."""
+        problems = []
+        if (self.tls_cert is None) != (self.tls_key is None):
+            problems.append("tls_cert: needs tls_key, and the other way round: give both, or neither")
+        if not _PREFIX.fullmatch(self.path_prefix):
+            problems.append('path_prefix: must look like "/python", without a slash at the end')
+        if self.public_url is not None and (problem := _url_problem(self.public_url)):
+            problems.append(f"public_url: {problem}")
+        if self.anonymous is None and not self.is_loopback:
+            problems.append(
+                f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who '
+                'reaches the server may install) or anonymous = "none" (tokens are needed)'
+            )
+        return problems
+
 
 class Store(_Section):
     """What must survive."""
 
     url: str | None = None
+    account_key: Reference | None = None
     delivery: Literal["redirect", "stream"] = "redirect"
+    sas_window: Seconds = 900.0
+    sas_life: Seconds = 2700.0
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether it is a container rather than a folder."""
+        return self.url is not None and not self.url.startswith("file:")
+
+    def contradictions(self) -> list[str]:
+        """See :class:`_Section`."""
+        problems = []
+        if self.is_azure and (problem := _container_problem(self.url or "")):
+            problems.append(f"url: {problem}")
+        if self.account_key is not None and not self.is_azure:
+            problems.append("account_key: only a container in Azure has one")
+        if self.sas_window < 60 or self.sas_life < self.sas_window + 600:
+            problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 60s")
+        return problems
 
 
 class Source(_Section):
@@ -118,13 +215,38 @@ class Source(_Section):
     @property
     def index_url(self) -> str:
         """The URL of an index; public PyPI's unless stated."""
-        return self.url or PUBLIC_INDEX
+        return PUBLIC_INDEX if self.url is None else self.url  # an empty one is a mistake, never public PyPI
 
     @property
     def all_file_hosts(self) -> tuple[str, ...]:
         """The hosts beside its own that it may fetch files from."""
         own = parse(self.index_url).host == parse(PUBLIC_INDEX).host
         return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
+
+    def contradictions(self) -> list[str]:
+        """See :class:`_Section`."""
+        problems = []
+        if not _SOURCE_NAME.fullmatch(self.name):
+            problems.append("name: must be lower-case letters, digits and dashes")
+        if problem := self._url_problem():
+            problems.append(f"url: {problem}")
+        problems += [
+            f"file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
+            for host in self.file_hosts
+            if not _FILE_HOST.fullmatch(host)
+        ]
+        wrong = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "index": ()}[self.type]
+        if self.delivery in wrong:
+            hint = "; how stored files leave is store.delivery" if self.type == "store" else ""
+            problems.append(f"delivery: {self.delivery} is not possible for a {self.type}{hint}")
+        return problems
+
+    def _url_problem(self) -> str | None:
+        if self.type == "store":
+            return "a source of type store has none; the store's own is store.url" if self.url is not None else None
+        if self.type == "directory":
+            return None if self.url and self.url.startswith("file:") else 'must be a folder, such as "file:./wheels"'
+        return _url_problem(self.index_url)
 
 
 class Merge(_Section):
@@ -157,8 +279,13 @@ class Config(_Section):
     def store_folder(self) -> Path:
         """Where the local store lies."""
         if self.store.url is None:
-            return self.data / "store"
+            return self.folder / self.data / "store"
         return self.folder / self.store.url.removeprefix("file:")
+
+    @property
+    def store_place(self) -> str:
+        """Where the store is, for people."""
+        return self.store.url or "" if self.store.is_azure else str(self.store_folder)
 
     def source_folder(self, source: Source) -> Path:
         """The folder of a directory source."""
@@ -173,6 +300,26 @@ class Config(_Section):
         """Whether installing needs no token; uploading always does."""
         return self.server.anonymous != "none"
 
+    def secret(self, reference: str, key: str) -> Secret:
+        """What a reference stands for, read now. ``key``: the setting it stands in, for the sentence if it cannot be had.
+
+        Raises:
+            ConfigurationError: the variable or file is missing or empty.
+        """
+        kind, where = reference_parts(reference) or ("", "")
+        if kind == "env":
+            value = os.environ.get(where, "")
+            if not value:
+                raise ConfigurationError([f"{key}: the environment variable {where} is not set"])
+            return Secret(value)
+        try:
+            value = (self.folder / where).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise ConfigurationError([f"{key}: the file {where} cannot be read"]) from None
+        if not value:
+            raise ConfigurationError([f"{key}: the file {where} is empty"])
+        return Secret(value)
+
     @property
     def base_url(self) -> str:
         """What people put before ``/simple/``: as stated, or as this machine would say it."""
@@ -186,12 +333,25 @@ class Config(_Section):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the server."""
-        if self.server.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.server.host).is_loopback
-        except ValueError:
-            return False
+        return self.server.is_loopback
+
+    def contradictions(self) -> list[str]:
+        """What is wrong between sections; looked at once each of them is right."""
+        names = [source.name for source in self.source]
+        problems = [
+            f"source[{index}].name: {name} is the name of another source too"
+            for index, name in enumerate(names)
+            if name in names[:index]
+        ]
+        if sum(source.type == "store" for source in self.source) > 1:
+            problems.append("source: only one may have the type store: there is one store")
+        problems += [
+            f"policy.merge[{index}].sources: there is no source {name}"
+            for index, merge in enumerate(self.policy.merge)
+            for name in merge.sources
+            if name not in names
+        ]
+        return problems
 
 
 def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
@@ -215,13 +375,14 @@ def load(
     problems: list[str] = []
     _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
     _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
-    settings.setdefault("folder", path.absolute().parent if path else Path.cwd())
+    if "folder" in settings:
+        problems.append("folder: unknown setting")  # it is ours to fill in
+    settings["folder"] = path.absolute().parent if path else Path.cwd()
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        problems += [_sentence(detail) for detail in error.errors()]
+        problems += [sentence for detail in error.errors() for sentence in _sentences(detail)]
         raise ConfigurationError(problems) from None
-    problems += _contradictions(config)
     if problems:
         raise ConfigurationError(problems)
     return config
@@ -235,7 +396,7 @@ def _file(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError([f"{path}: cannot be read: {reason}"]) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from None
 
 
@@ -260,105 +421,37 @@ def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: l
             at[last] = value
 
 
-def _sentence(detail: Any) -> str:
+def _sentences(detail: Any) -> list[str]:
+    """One of pydantic's errors as people read it."""
     path = ""
     for part in detail["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        return f"{path}: unknown setting{_suggestion(detail['loc'])}"
-    if kind == "missing":
-        return f"{path}: is missing"
-    if kind == "literal_error":
-        return f"{path}: must be {context['expected']}, not {detail['input']!r}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message[0].lower()}{message[1:]}"
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "contradictions":
+            return [f"{path}.{problem}" if path else problem for problem in context["problems"]]
+        case "extra_forbidden":
+            return [f"{path}: unknown setting{_suggestion(detail['loc'])}"]
+        case "missing":
+            return [f"{path}: is missing"]
+        case "literal_error":
+            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
+        case "model_type":
+            return [f"{path}: must be a section with settings of its own"]
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
+    return [f"{path}: {message[0].lower()}{message[1:]}"]
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    sections: dict[str, type[_Section]] = {"server": Server, "store": Store, "source": Source, "policy": Policy}
-    section = Config if len(location) == 1 else sections.get(str(location[0]), Config)
-    close = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+    sections: dict[str, type[_Section]] = {
+        "": Config,
+        "server": Server,
+        "store": Store,
+        "source": Source,
+        "policy": Policy,
+        "policy.merge": Merge,
+    }
+    section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
+    known = section.model_fields.keys() - {"folder"}
+    close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
-
-def _contradictions(config: Config) -> list[str]:
-    """What is wrong between settings that are each right by themselves."""
-    return [*_server_problems(config), *_store_problems(config), *_source_problems(config), *_merge_problems(config)]
-
-
-def _server_problems(config: Config) -> list[str]:
-    server, problems = config.server, []
-    if (server.tls_cert is None) != (server.tls_key is None):
-        problems.append("server.tls_cert and server.tls_key: give both, or neither")
-    if not _PREFIX.fullmatch(server.path_prefix):
-        problems.append('server.path_prefix: must look like "/python", without a slash at the end')
-    if server.public_url is not None:
-        try:
-            parse(server.public_url)
-        except UnsafeUrl as error:
-            problems.append(f"server.public_url: {error}")
-    if server.anonymous is None and not config.is_loopback:
-        problems.append(
-            f'server.anonymous: say it, since {server.host} can be reached by others: anonymous = "read" (everybody who '
-            'reaches the server may install) or anonymous = "none" (tokens are needed)'
-        )
-    return problems
-
-
-def _store_problems(config: Config) -> list[str]:
-    url = config.store.url
-    if url is not None and not url.startswith("file:"):
-        return ['store.url: must be a folder, such as "file:./data"']
-    return []
-
-
-def _source_problems(config: Config) -> list[str]:
-    problems: list[str] = []
-    seen: set[str] = set()
-    for index, source in enumerate(config.source):
-        at = f"source[{index}]"
-        if not _SOURCE_NAME.fullmatch(source.name):
-            problems.append(f"{at}.name: must be lower-case letters, digits and dashes")
-        if source.name in seen:
-            problems.append(f"{at}.name: {source.name} is the name of another source too")
-        seen.add(source.name)
-        problems += [f"{at}.{problem}" for problem in _url_problems(source)]
-        problems += [
-            f"{at}.file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
-            for host in source.file_hosts
-            if not _FILE_HOST.fullmatch(host)
-        ]
-        wrong = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "index": ()}[source.type]
-        if source.delivery in wrong:
-            hint = "; how stored files leave is store.delivery" if source.type == "store" else ""
-            problems.append(f"{at}.delivery: {source.delivery} is not possible for a {source.type}{hint}")
-    if sum(source.type == "store" for source in config.source) > 1:
-        problems.append("source: only one may have the type store: there is one store")
-    return problems
-
-
-def _url_problems(source: Source) -> list[str]:
-    if source.type == "store":
-        return ["url: a source of type store has none; the store's own is store.url"] if source.url else []
-    if source.type == "directory":
-        if source.url and source.url.startswith("file:"):
-            return []
-        return ['url: must be a folder, such as "file:./wheels"']
-    try:
-        url = parse(source.index_url)
-    except UnsafeUrl as error:
-        return [f"url: cannot be used: {error}"]
-    if url.query_string or url.raw_fragment:
-        return ["url: must end with its path, without a query or fragment"]
-    return []
-
-
-def _merge_problems(config: Config) -> list[str]:
-    names = {source.name for source in config.source}
-    return [
-        f"policy.merge[{index}].sources: there is no source {name}"
-        for index, merge in enumerate(config.policy.merge)
-        for name in merge.sources
-        if name not in names
-    ]

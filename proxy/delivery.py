@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -31,7 +32,7 @@ from proxy.protocols import BlobInfo, BlobStore
 from proxy.sources.directory import file_etag
 from proxy.spool import HOLD_BYTES, Fill, Spool
 from proxy.storage import layout
-from proxy.upstream.client import SourceClient
+from proxy.upstream.client import FileAnswer, SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
@@ -105,20 +106,36 @@ class FillBody:
 
     path = None
 
-    def __init__(self, fill: Fill) -> None:
+    def __init__(self, fill: Fill, instead: PassedBody) -> None:
         self._fill = fill
+        self._instead = instead
 
     async def size(self) -> int | None:
         """See :class:`Body`."""
         return self._fill.total
 
-    async def known_size(self) -> int:
+    async def known_size(self) -> int | None:
         """The size, waiting for it."""
-        return await self._fill.known_total()
+        try:
+            return await self._fill.known_total()
+        except StoreError:
+            return await self._instead.size()
 
-    def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        """See :class:`Body`."""
-        return self._fill.follow(start, end)
+    async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        """See :class:`Body`. If the spool fails before the first byte, they are passed through."""
+        at = start
+        try:
+            async with aclosing(self._fill.follow(start, end)) as chunks:
+                async for chunk in chunks:
+                    at += len(chunk)
+                    yield chunk
+        except StoreError:
+            if at > start:
+                raise
+        else:
+            return
+        async for chunk in self._instead.chunks(start, end):
+            yield chunk
 
 
 class PassedBody:
@@ -131,23 +148,33 @@ class PassedBody:
         self._file = file
         self._location = location
         self._size = file.size
+        self._asked = file.size is not None
 
     async def size(self) -> int | None:
         """See :class:`Body`. Where the listing does not say, one byte is asked for: not every upstream answers HEAD."""
-        if self._size is None:
+        if not self._asked:
             async with self._client.file(self._location.url, accept=self._location.accept, start=0, end=1) as answer:
-                self._size = answer.total
+                self._learn(answer.total)
         return self._size
+
+    def _learn(self, total: int | None) -> None:
+        """What the upstream says of the size; never another than it said before."""
+        self._asked = True
+        if total is not None and self._size is not None and total != self._size:
+            raise self._wrong(f"announced {total} bytes, not {self._size}")
+        self._size = self._size if self._size is not None else total
 
     async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         """See :class:`Body`."""
         url, accept = self._location.url, self._location.accept
-        if start == 0 and (end is None or end == self._file.size):
+        if start == 0 and (end is None or end == self._size):
             async with self._client.file(url, accept=accept) as answer:
+                self._learn(answer.total)
                 async for chunk in self._checked(answer.chunks()):
                     yield chunk
             return
         async with self._client.file(url, accept=accept, start=start, end=end) as answer:
+            self._learn(answer.total)
             chunks = answer.chunks() if answer.status == 206 else _cut(answer.chunks(), start, end)
             async for chunk in chunks:
                 yield chunk
@@ -159,18 +186,28 @@ class PassedBody:
         size = 0
         async for chunk in chunks:
             size += len(chunk)
+            if self._size is not None and size > self._size:  # before what was held back follows
+                raise self._wrong(f"sent more than {self._size} bytes")
             for digest in digests.values():
                 digest.update(chunk)
             held += chunk
             if len(held) > HOLD_BYTES:
                 yield held[:-HOLD_BYTES]
                 held = held[-HOLD_BYTES:]
-        wrong = self._file.size is not None and size != self._file.size
-        if wrong or any(digests[name].hexdigest() != digest for name, digest in self._file.hashes.items()):
-            message = f"source {self._file.source} sent other bytes than it lists for {self._file.filename}"
-            _log.error(message)
-            raise UpstreamBadAnswer(message, source=self._file.source)
+        if self._size is not None and size != self._size:
+            raise UpstreamUnavailable(
+                f"source {self._file.source} broke off {self._file.filename} after {size} of {self._size} bytes",
+                source=self._file.source,
+            )
+        for name, listed in self._file.hashes.items():
+            if (computed := digests[name].hexdigest()) != listed:
+                raise self._wrong(f"sent bytes whose {name} is {computed}, not {listed}")
         yield held
+
+    def _wrong(self, what: str) -> UpstreamBadAnswer:
+        message = f"source {self._file.source}, asked for {self._file.filename}, {what}"
+        _log.error(message)
+        return UpstreamBadAnswer(message, source=self._file.source)
 
 
 async def _cut(chunks: AsyncIterator[bytes], start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -266,15 +303,16 @@ class Delivery:
         mode = self._modes[location.source]
         if mode is Mode.REDIRECT and plain and client.may_be_redirected_to(location.url):
             return Redirect(location.url)
+        passed = PassedBody(client, file, location)
         if mode is Mode.CACHE:
             held = await self._held(file)
             if held is not None:
                 return await self._stored(held, plain=plain)
-            if not head and (plain or (file.size or 0) <= JOIN_BYTES):
+            if not head and (plain or (await passed.size() or 0) <= JOIN_BYTES):
                 fill = self._fill(file, location, client)
                 if fill is not None:
-                    return FillBody(fill)
-        return PassedBody(client, file, location)
+                    return FillBody(fill, passed)
+        return passed
 
     async def _stored(self, info: BlobInfo, *, plain: bool) -> Redirect | Body:
         if plain and self._store_mode is Mode.REDIRECT:
@@ -315,9 +353,17 @@ class Delivery:
         fill = self._fills.get(key)
         if fill is not None and fill.file.hashes == file.hashes:
             return fill
-        if fill is not None or not self._spool.has_room(file.size):
+        if fill is not None:
             return None
-        fill = self._fills[key] = Fill(file, self._spool.new(file.hashes))
+        try:
+            spooled = self._spool.new(file.hashes) if self._spool.has_room(file.size) else None
+        except OSError as error:
+            _log.error("the spool cannot be used: %s", error.strerror)
+            spooled = None
+        if spooled is None:
+            _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
+            return None
+        fill = self._fills[key] = Fill(file, spooled)
         task = asyncio.create_task(self._run(key, fill, location, client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -327,10 +373,9 @@ class Delivery:
         outcome = "failed"
         try:
             async with self._turns:
-                with self._spool.promised(fill.file.size):
-                    async with client.file(location.url, accept=location.accept) as answer:
-                        await fill.receive(answer.chunks(), answer.total)
-                    outcome = await self._keep(fill)
+                async with client.file(location.url, accept=location.accept) as answer:
+                    await self._receive(fill, answer)
+                outcome = await self._keep(fill)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
             _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
@@ -338,10 +383,20 @@ class Delivery:
         except asyncio.CancelledError:
             fill.failed(UpstreamUnavailable("the server is stopping", source=fill.file.source))
             raise
+        except Exception as error:
+            _log.exception("fill of %s failed", fill.file.filename)
+            fill.failed(error)  # whoever follows it must not wait for ever
         finally:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             self._fills.pop(key, None)
             fill.finish()
+
+    async def _receive(self, fill: Fill, answer: FileAnswer) -> None:
+        size = fill.file.size if fill.file.size is not None else answer.total
+        if fill.file.size is None and not self._spool.has_room(size):
+            raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
+        with self._spool.promised(size):
+            await fill.receive(answer.chunks(), answer.total)
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""

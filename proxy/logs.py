@@ -26,7 +26,8 @@ class _Text(logging.Formatter):
         if fields:
             line += f" {fields['seconds'] * 1000:.0f} ms {fields['request_id']}"
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
+            for trace_line in self.formatException(record.exc_info).splitlines():
+                line += f"\n  {_one_line(trace_line)}"  # an exception's message must not pass for a line of its own
         return line
 
 
@@ -44,7 +45,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry).decode()
+        return msgspec.json.encode(_encodable(entry)).decode()
 
 
 def configure(style: Format, level: str = "INFO") -> None:
@@ -58,6 +59,14 @@ def configure(style: Format, level: str = "INFO") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # A malformed request or a client that hangs up is not our trouble: aiohttp writes a trace for each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+
+
+def _encodable(entry: dict[str, object]) -> dict[str, object]:
+    """What came as undecodable bytes (a header, a file name) holds lone surrogates, which no JSON may."""
+    return {
+        key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in entry.items()
+    }
 
 
 def _one_line(message: str) -> str:

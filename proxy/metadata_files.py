@@ -44,25 +44,42 @@ class MetadataFiles:
         """
         if file.core_metadata is None:
             raise MetadataNotFound(f"{file.filename} has no core metadata to offer")
-        return await self._flights.run((file.source, file.project, file.filename), lambda: self._body(file))
+        listed = (file.source, file.project, file.filename, file.hashes.get("sha256"), file.core_metadata.get("sha256"))
+        return await self._flights.run(listed, lambda: self._body(file))
 
     async def _body(self, file: File) -> bytes:
-        if isinstance(file.location, LocalFile):
-            return await asyncio.to_thread(_from_wheel, file, file.location)
+        location = file.location
+        if isinstance(location, LocalFile):
+            return await asyncio.to_thread(_from_wheel, file, location)
+        if isinstance(location, RemoteFile):
+            return await self._remote(file, location)
+        try:
+            body, _ = await self._store.read(layout.metadata(file.hashes["sha256"]))
+        except (BlobNotFound, KeyError):
+            raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
+        return _verified(file, body)
+
+    async def _remote(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
-        if wheel_sha256 is not None:
-            try:
-                body, _ = await self._store.read(layout.metadata(wheel_sha256))
-            except BlobNotFound:
-                pass
-            else:
-                return _verified(file, body)
-        if not isinstance(file.location, RemoteFile):
-            raise StoreError(f"the core metadata of {file.filename} is missing from the store")
-        body = _verified(file, await self._fetched(file, file.location))
-        if wheel_sha256 is not None:
-            await self._keep(wheel_sha256, body)
+        if wheel_sha256 is None:  # nothing to keep it by
+            return _verified(file, await self._fetched(file, location))
+        path = layout.upstream_metadata(file.source, wheel_sha256)
+        kept = await self._kept(path)
+        if kept is not None and _is_listed(file, kept):
+            return kept
+        body = _verified(file, await self._fetched(file, location))
+        if kept is None:
+            await self._keep(path, body)
         return body
+
+    async def _kept(self, path: str) -> bytes | None:
+        try:
+            return (await self._store.read(path))[0]
+        except BlobNotFound:
+            return None
+        except StoreError as error:  # the upstream may well be there
+            _log.warning("core metadata cannot be read from the store: %s", error)
+            return None
 
     async def _fetched(self, file: File, location: RemoteFile) -> bytes:
         parts = urlsplit(location.url)
@@ -81,18 +98,23 @@ class MetadataFiles:
             )
         return body
 
-    async def _keep(self, wheel_sha256: str, body: bytes) -> None:
+    async def _keep(self, path: str, body: bytes) -> None:
         try:
-            await self._store.put_if_absent(layout.metadata(wheel_sha256), body, {})
+            await self._store.put_if_absent(path, body, {})
         except BlobExists:
             pass
         except StoreError as error:
             _log.warning("core metadata could not be kept: %s", error)
 
 
-def _verified(file: File, body: bytes) -> bytes:
+def _is_listed(file: File, body: bytes) -> bool:
+    """Whether it has the digest that the listing advertises, if it advertises one."""
     advertised = (file.core_metadata or {}).get("sha256")
-    if advertised is not None and hashlib.sha256(body).hexdigest() != advertised:
+    return advertised is None or hashlib.sha256(body).hexdigest() == advertised
+
+
+def _verified(file: File, body: bytes) -> bytes:
+    if not _is_listed(file, body):
         message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
         _log.error(message)
         raise UpstreamBadAnswer(message, source=file.source)
@@ -104,4 +126,5 @@ def _from_wheel(file: File, location: LocalFile) -> bytes:
         with Path(location.path).open("rb") as wheel:
             return _verified(file, read_core_metadata(wheel, file.filename).body)
     except (OSError, BadWheel) as error:
-        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {error}") from None
+        why = f"it {error}" if isinstance(error, BadWheel) else (error.strerror or "").lower()
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None

@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_version,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import InvalidVersion, Version
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
@@ -65,7 +71,7 @@ class Membership:
             if self._is_head(head):
                 return True
             if tail[:1].isdigit() and not self._is_post_release(head, tail):
-                return self._starts(filename) and not _is_parsable_sdist(filename)
+                return self._starts(filename) and not _is_parsable_sdist(stem)
         return self._starts(filename)
 
     def _is_head(self, head: str) -> bool:
@@ -96,9 +102,9 @@ class Membership:
         return _SEPARATORS.sub("-", filename).lower().startswith(self._prefix)
 
 
-def _is_parsable_sdist(filename: str) -> bool:
+def _is_parsable_sdist(stem: str) -> bool:
     try:
-        parse_sdist_filename(filename)
+        parse_sdist_filename(f"{stem}.tar.gz")  # the older endings follow the same rule
     except InvalidSdistFilename:
         return False
     return True
@@ -136,6 +142,12 @@ def _after_project(stem: str, project: str) -> str:
         if character in "-_." and _SEPARATORS.sub("-", stem[:index]).lower() == project:
             return stem[index + 1 :]
     return ""
+
+
+@lru_cache(maxsize=65_536)
+def same_version_key(version: str) -> str:
+    """Equal for every spelling of one version: ``1.0``, ``1.0.0`` and ``v1`` are the same."""
+    return canonicalize_version(version)
 
 
 @lru_cache(maxsize=65_536)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -29,7 +30,7 @@ class SingleFlight(Generic[T]):
 
     def __init__(self) -> None:
         self._flights: dict[Hashable, _Flight[T]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[T]] = set()
 
     async def run(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """The result of ``work()``, from the flight under way for ``key`` or a new one.
@@ -40,25 +41,25 @@ class SingleFlight(Generic[T]):
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight()
-            task = asyncio.create_task(self._fly(key, flight, work))
+            task = asyncio.create_task(_fly(work))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._land, key, flight))
         await flight.landed.wait()
         if flight.error is not None:
             raise flight.error.with_traceback(flight.trace)  # one object, many raisers: each starts from the work's trace
         return flight.result
 
-    async def _fly(self, key: Hashable, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:
-        try:
-            flight.result = await work()
-        except asyncio.CancelledError:
+    def _land(self, key: Hashable, flight: _Flight[T], task: asyncio.Task[T]) -> None:
+        """A callback, not a ``finally`` of the work: a task that is cancelled before its first step never enters it."""
+        self._tasks.discard(task)
+        del self._flights[key]
+        if task.cancelled():
             flight.error = asyncio.CancelledError("the server is stopping")
-            raise
-        except BaseException as error:  # handed to every waiter, who raise it
+        elif (error := task.exception()) is not None:  # handed to every waiter, who raise it
             flight.error, flight.trace = error, error.__traceback__
-        finally:
-            del self._flights[key]
-            flight.landed.set()
+        else:
+            flight.result = task.result()
+        flight.landed.set()
 
     async def close(self) -> None:
         """Cancel what is under way and wait until it is gone."""
@@ -66,3 +67,7 @@ class SingleFlight(Generic[T]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _fly(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

@@ -14,7 +14,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -179,9 +179,9 @@ class Fill:
         self.total = self.total if self.total is not None else announced
         pace = _Pace()
         async for chunk in chunks:
-            await self.spooled.append(chunk)
-            if self.total is not None and self.spooled.size > self.total:
+            if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
                 raise self._wrong(f"sent more than {self.total} bytes")
+            await self.spooled.append(chunk)
             if pace.is_too_slow(len(chunk)):
                 raise UpstreamUnavailable(
                     f"source {self.file.source} sends {self.file.filename} too slowly", source=self.file.source
@@ -239,7 +239,7 @@ class Fill:
             await self._progress.wait()
         return self.total
 
-    async def follow(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+    async def follow(self, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
         """Bytes ``start`` to ``end`` (excluded; ``None``: to the last), as they become visible.
 
         Raises:
@@ -257,7 +257,7 @@ class Fill:
                 elif self.verified:
                     return
                 elif self._error is not None:
-                    raise self._error
+                    raise self._error.with_traceback(None)  # one object, many raisers
                 else:
                     await progress.wait()
         finally:

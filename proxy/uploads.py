@@ -26,9 +26,10 @@ from proxy.errors import (
     ProjectNotFound,
     StoreError,
     UploadRefused,
+    UpstreamUnavailable,
 )
 from proxy.metrics import Metrics
-from proxy.names import is_safe_filename
+from proxy.names import is_safe_filename, normalised
 from proxy.protocols import BlobStore, Clock
 from proxy.sdists import BadSdist, check_sdist
 from proxy.sources.merged import Merged
@@ -89,6 +90,7 @@ class Uploads:
             UploadRefused: it is not a wheel or sdist, is damaged, or is not what its name says.
             FileExists: the name is taken by other bytes.
             NameTaken: another source answers for the project.
+            UpstreamUnavailable: whether another source answers for it cannot be known now.
             StoreError: the store cannot be used now.
         """
         try:
@@ -105,6 +107,8 @@ class Uploads:
         checked = await asyncio.to_thread(_check, spooled, filename)
         path = layout.package(checked.project, filename)
         if await self._is_known(path, filename, checked.sha256):
+            # Stored, but perhaps by a try that ended before it could be announced: who tries again must see it appear.
+            await self._changes.announce()
             return Accepted(checked.project, filename, checked.sha256, new=False)
         await self._check_tombstone(checked, filename)
         await self._check_owner(checked.project, self._source, take_over=take_over)
@@ -120,7 +124,9 @@ class Uploads:
             await self._store.put_if_absent(path, spooled, facts)
         except BlobExists:
             # Somebody else was faster; or the answer to our own first try was lost.
-            await self._is_known(path, filename, checked.sha256)
+            if not await self._is_known(path, filename, checked.sha256):
+                raise StoreError(f"{filename} was deleted while it was uploaded: try again") from None
+            await self._changes.announce()
             return Accepted(checked.project, filename, checked.sha256, new=False)
         await self._changes.announce()
         _log.info("stored %s of project %s, sha256 %s", filename, checked.project, checked.sha256)
@@ -152,7 +158,7 @@ class Uploads:
         if decision.owner == own or (decision.error is None and decision.owner is None):
             return  # ours, or claimed and empty
         if decision.owner is not None:
-            if own in self._index.merge_sources(project):
+            if {own, decision.owner} <= set(self._index.merge_sources(project)):
                 return
             private = any(answer.source == decision.owner and answer.private for answer in decision.answers)
             if private and not self._index.comes_before(own, decision.owner):
@@ -163,7 +169,7 @@ class Uploads:
             if not take_over:
                 _refuse_takeover(project, decision.owner)
         elif not isinstance(decision.error, ProjectNotFound) and not take_over:
-            raise NameTaken(
+            raise UpstreamUnavailable(
                 f"whether another source answers for {project} is unknown ({decision.error}): try again, or say --take-over"
             )
 
@@ -202,8 +208,10 @@ def project_of(filename: str) -> str:
     if not is_safe_filename(filename):
         raise UploadRefused(f"{filename[:200]!r} cannot be a file name here: letters, digits and . _ + ! ~ - only")
     try:
-        if filename.endswith(".whl"):
-            return str(parse_wheel_filename(filename)[0])
-        return str(parse_sdist_filename(filename)[0])
+        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         raise UploadRefused(f"{filename} is not named as a wheel (PEP 427) or an sdist (.tar.gz or .zip, PEP 625)") from None
+    project = normalised(parsed[0])
+    if project is None:
+        raise UploadRefused(f"{filename} begins with {parsed[0]!r}, which is not a project name (PEP 508)")
+    return project

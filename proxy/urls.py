@@ -26,6 +26,9 @@ _PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PA
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
+_EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
+
+
 class UnsafeUrl(ValueError):
     """The URL is malformed or written so that parsers could disagree; the message says how."""
 
@@ -109,7 +112,7 @@ class PageLinks:
         self._base = page
         self._here = str(page.origin())
         self._rules = rules
-        self._origins: dict[str, bool] = {}
+        self._origins: dict[str, str | None] = {}
 
     def rebase(self, href: str) -> None:
         """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
@@ -125,10 +128,11 @@ class PageLinks:
         if match is None:
             return self._judge(href)
         place = match[1] or self._here
-        allowed = self._origins.get(place)
-        if allowed is None:
-            allowed = self._origins[place] = self._judge(place + "/") is not None
-        return place + match[2] if allowed else None
+        if place not in self._origins:
+            root = self._judge(place + "/")
+            self._origins[place] = root and root[:-1]
+        allowed = self._origins[place]
+        return allowed + match[2] if allowed else None
 
     def _judge(self, href: str) -> str | None:
         try:
@@ -145,3 +149,8 @@ def _joined(base: URL, href: str) -> URL:
         return parse(href)  # never "https:path", which some readers take as relative
     # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
     return base.join(URL(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-"), encoded=True))
+
+
+def is_emulator_host(host: str) -> bool:
+    """Whether storage at this host is an emulator: it has the account in the path, not in the host's name."""
+    return bool(_EMULATOR_HOST.fullmatch(host))

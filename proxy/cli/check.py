@@ -32,4 +32,4 @@ async def _found(config: Config) -> list[Finding]:
     from proxy.wiring import wheelgate
 
     async with wheelgate(config) as gate:
-        return [finding async for finding in findings(gate.store, gate.index)]
+        return [finding async for finding in findings(config.store_place, gate.index)]

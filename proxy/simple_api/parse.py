@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from proxy.model import File, ProjectStatus
-from proxy.names import Membership, is_safe_filename, normalised, version_of
+from proxy.names import Membership, is_safe_filename, normalised, same_version_key, version_of
 from proxy.slices import Steps
 
 MAX_FILES = 200_000
@@ -57,14 +57,23 @@ class Parsed(msgspec.Struct):
 
 
 class Collector:
-    """Judges entries one by one and gathers a page. Both serialisations end here, so one set of rules holds for both."""
+    """Judges entries one by one and gathers a page. Both serialisations end here, so one set of rules holds for both.
 
-    def __init__(self, project: str, make: Callable[..., File]) -> None:
+    ``versions``: those the upstream lists, if it lists any; what its file names state beyond them is added (PEP 700).
+    """
+
+    def __init__(self, project: str, make: Callable[..., File], versions: Iterable[str] = ()) -> None:
         self._project = project
         self._make = make
         self._members = Membership(project)
         self._files: dict[str, File | None] = {}
+        self._versions = dict.fromkeys(versions)
+        self._covered: set[str] | None = None
         self.dropped = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is any file of the project."""
+        return bool(self._files)
 
     def add(
         self,
@@ -86,14 +95,25 @@ class Collector:
                 self._files[filename] = None  # one name, two contents: neither can be trusted
             return
         self._files[filename] = self._make(filename=filename, url=url, hashes=hashes, **known)
+        self._cover(filename)
 
-    def page(self, versions: Iterable[str] | None, status: ProjectStatus | None) -> Parsed:
-        """The page, with versions that cover every file: the upstream's own, or those its file names state."""
+    def _cover(self, filename: str) -> None:
+        if filename.endswith(".whl") and filename.partition("-")[2].partition("-")[0] in self._versions:
+            return  # as nearly always: spelled as the upstream lists it
+        version = version_of(filename, self._project)
+        if version is None or version in self._versions:
+            return
+        if self._covered is None:
+            self._covered = {same_version_key(listed) for listed in self._versions}
+        if (key := same_version_key(version)) not in self._covered:
+            self._covered.add(key)
+            self._versions[version] = None
+
+    def page(self, status: ProjectStatus | None) -> Parsed:
+        """The page, with versions that cover every file."""
         files = tuple(file for file in self._files.values() if file is not None)
         self.dropped += len(self._files) - len(files)
-        if versions is None:
-            versions = filter(None, (version_of(file.filename, self._project) for file in files))
-        return Parsed(files, tuple(dict.fromkeys(versions)), status, self.dropped)
+        return Parsed(files, tuple(self._versions), status, self.dropped)
 
 
 class _WireFile(msgspec.Struct, rename="kebab", gc=False):
@@ -136,14 +156,14 @@ def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File
     name = _loose(page.name)
     if isinstance(name, str) and normalised(name) != project:
         raise NotAnIndexPage("the page of another project")
-    collector = Collector(project, make)
+    versions = _loose(page.versions)
+    listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
+    collector = Collector(project, make, listed)
     for start in range(0, len(page.files), _SLICE_FILES):
         for raw in page.files[start : start + _SLICE_FILES]:
             _add_json(collector, raw, links)
         yield
-    versions = _loose(page.versions)
-    listed = [v for v in versions if isinstance(v, str) and _is_text(v)] if isinstance(versions, list) else None
-    return collector.page(listed, status_of(_loose(page.project_status)))
+    return collector.page(status_of(_loose(page.project_status)))
 
 
 def _add_json(collector: Collector, raw: msgspec.Raw, links: Links) -> None:
@@ -204,16 +224,17 @@ def check_version(version: object) -> None:
     Raises:
         NotAnIndexPage: the major version is not 1.
     """
-    if isinstance(version, str) and version.partition(".")[0].strip() not in ("1", ""):
-        raise NotAnIndexPage(f"Simple API version {clean(version)[:20]}, of which only 1.x is known")
+    stated = str(version) if isinstance(version, str | int | float) else ""
+    if stated.partition(".")[0].strip() not in ("1", ""):
+        raise NotAnIndexPage(f"Simple API version {clean(stated)[:20]}, of which only 1.x is known")
 
 
 def status_of(value: object) -> ProjectStatus | None:
     """PEP 792, from the object or (in HTML) the pair of meta tags; a status nobody defined is left out."""
     status, reason = _get(value, "status"), _get(value, "reason")
-    if status not in _STATUSES:
+    if not isinstance(status, str) or status not in _STATUSES:
         return None
-    return ProjectStatus(str(status), clean(reason) if isinstance(reason, str) else None)
+    return ProjectStatus(status, clean(reason) if isinstance(reason, str) else None)
 
 
 def digests(hashes: Mapping[str, str]) -> dict[str, str] | None:
@@ -267,4 +288,7 @@ def _is_text(value: str) -> bool:
 def _utc(moment: datetime | None) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         return None  # without an offset it is not a moment; PEP 700 demands one
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    try:
+        return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    except OverflowError:  # the last hours of the year 9999, or the first of the year 1, elsewhere
+        return None

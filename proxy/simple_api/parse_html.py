@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote
@@ -43,7 +44,6 @@ class _Target:
         self._in_heading = False
         self._heading = ""
         self._metas: dict[str, str] = {}
-        self.seen_file_links = 0
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """One opening tag; lxml has lowered names and decoded entities."""
@@ -77,7 +77,6 @@ class _Target:
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         if not is_distribution(filename):
             return
-        self.seen_file_links += 1
         self._collector.add(
             filename,
             self._links.absolute(address),
@@ -92,17 +91,17 @@ class _Target:
         """The page.
 
         Raises:
-            NotAnIndexPage: no file link, and nothing that says this is an index.
+            NotAnIndexPage: no link to a file of the project, and nothing that says this is an index.
         """
         version = self._metas.get("pypi:repository-version")
         check_version(version)
-        if not self.seen_file_links and version is None and not _INDEX_HEADING.search(self._heading):
+        if not self._collector and version is None and not _INDEX_HEADING.search(self._heading):
             raise NotAnIndexPage("a web page that is not an index page (a sign-in page or captive portal?)")
         status = {
             "status": self._metas.get("pypi:project-status"),
             "reason": self._metas.get("pypi:project-status-reason"),
         }
-        return self._collector.page(None, status_of(status))
+        return self._collector.page(status_of(status))
 
 
 def parse_html(body: bytes, charset: str, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
@@ -112,19 +111,26 @@ def parse_html(body: bytes, charset: str, project: str, links: Links, make: Call
         NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
     """
     target = _Target(Collector(project, make), links)
-    try:
-        parser = etree.HTMLParser(target=target, encoding=charset, no_network=True, huge_tree=False)
-    except LookupError:
-        raise NotAnIndexPage("a character set nobody knows") from None
+    decoder = _decoder(charset)
+    parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
     try:
         for start in range(0, len(body), _SLICE_BYTES):
-            parser.feed(body[start : start + _SLICE_BYTES])
+            parser.feed(decoder.decode(body[start : start + _SLICE_BYTES]).encode("utf-8", "replace"))
             yield
         if body:
             parser.close()
     except etree.LxmlError:
         raise NotAnIndexPage("HTML that cannot be parsed") from None
     return target.result()
+
+
+def _decoder(charset: str) -> codecs.IncrementalDecoder:
+    """Decoded here, not by libxml2: at a byte that its charset lacks it drops the rest of the page without a word."""
+    try:
+        b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
+        return codecs.getincrementaldecoder(charset)("replace")
+    except (LookupError, ValueError):
+        raise NotAnIndexPage("a character set nobody knows") from None
 
 
 def _fragment_digests(fragment: str) -> dict[str, str] | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from proxy.errors import ProjectNotFound
 from proxy.model import File, ProjectPage, StoredFile
-from proxy.names import is_safe_filename, normalised, version_of
+from proxy.names import Membership, is_distribution, is_safe_filename, normalised, version_of
 from proxy.protocols import BlobInfo, BlobStore, Clock
 
 
@@ -20,6 +20,7 @@ class BlobPackages:
         self._prefix = prefix
         self._clock = clock
         self._names: frozenset[str] | None = None
+        self._generation = 0
 
     @property
     def name(self) -> str:
@@ -28,29 +29,41 @@ class BlobPackages:
 
     def forget(self) -> None:
         """The store changed: list the names again at the next question."""
+        self._generation += 1
         self._names = None
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
-        if self._names is None:
-            start = len(self._prefix)
-            folders = {info.path[start:].partition("/")[0] async for info in self._store.list(self._prefix)}
-            self._names = frozenset(folder for folder in folders if normalised(folder) == folder)
-        return self._names
+        if self._names is not None:
+            return self._names
+        generation = self._generation
+        start = len(self._prefix)
+        folders = {info.path[start:].partition("/")[0] async for info in self._store.list(self._prefix)}
+        names = frozenset(folder for folder in folders if normalised(folder) == folder)
+        if generation == self._generation:  # else what was listed may be older than the change
+            self._names = names
+        return names
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`."""
         prefix = f"{self._prefix}{project}/"
         blobs = [info async for info in self._store.list(prefix)]
+        members = Membership(project)
         files = [
             self._file(project, filename, info)
             for info in sorted(blobs, key=lambda info: info.path)
-            if is_safe_filename(filename := info.path.removeprefix(prefix))
+            if is_safe_filename(filename := info.path.removeprefix(prefix)) and is_distribution(filename) and filename in members
         ]
         if not files:
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files)))
-        return ProjectPage(project=project, files=tuple(files), versions=tuple(versions), as_of=self._clock.now())
+        return ProjectPage(
+            project=project,
+            files=tuple(files),
+            versions=tuple(versions),
+            as_of=self._clock.now(),
+            dropped=len(blobs) - len(files),
+        )
 
     def _file(self, project: str, filename: str, info: BlobInfo) -> File:
         facts = info.facts
@@ -70,6 +83,7 @@ class BlobPackages:
 
 def _moment(facts: Mapping[str, str]) -> datetime | None:
     try:
-        return datetime.fromisoformat(facts["upload_time"])
+        moment = datetime.fromisoformat(facts["upload_time"])
     except (KeyError, ValueError):
         return None
+    return None if moment.tzinfo is None else moment.astimezone(UTC)  # without an offset it is not a moment

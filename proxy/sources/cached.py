@@ -10,7 +10,7 @@ from typing import NoReturn
 import msgspec
 from cachetools import LRUCache
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.protocols import Clock, Source
@@ -29,11 +29,16 @@ class _Answer(msgspec.Struct):
     page: ProjectPage | None
     """``None``: not there."""
     heard_s: float
+    """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
     heard_at: datetime
     known_since: datetime
     """When it first had a page of this project, as far as this process knows."""
+    overtaken: bool = False
+    """The source's content changed since: good to stand in, no longer fresh."""
     retry_s: float = -math.inf
     """While failing: not asked again before this moment."""
+    outage_since: datetime | None = None
+    """When the source fell silent, if it has not been heard of this project since, whatever it says of others."""
     stale_page: ProjectPage | None = None
     """The page as it stands in, made once so that everyone gets the same object."""
 
@@ -84,7 +89,8 @@ class Cached:
         """The source's content changed: ask it again for everything, and keep what it said only to stand in."""
         self._generation += 1
         for answer in self._answers.values():
-            answer.heard_s = -math.inf
+            answer.overtaken = True
+            answer.retry_s = -math.inf
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -95,7 +101,7 @@ class Cached:
         answer = self._answers.get(project)
         if answer is not None and self._is_fresh(answer):
             return self._given(project, answer.page)
-        if answer is not None and self._clock.monotonic() < answer.retry_s:
+        if answer is not None and self._clock.monotonic() < answer.retry_s and self._may_stand_in(answer):
             return self._standing_in(project, answer, "it failed a moment ago")
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
         page = await self._flights.run((project, self._generation), lambda: self._ask(project, self._generation))
@@ -103,7 +109,10 @@ class Cached:
 
     def _is_fresh(self, answer: _Answer) -> bool:
         lifetime = self._absent_s if answer.page is None else self._fresh_s
-        return self._clock.monotonic() - answer.heard_s < lifetime
+        return not answer.overtaken and self._clock.monotonic() - answer.heard_s < lifetime
+
+    def _may_stand_in(self, answer: _Answer) -> bool:
+        return self._clock.monotonic() - answer.heard_s <= KEEP_S
 
     def _given(self, project: str, page: ProjectPage | None) -> ProjectPage:
         if page is None:
@@ -126,10 +135,10 @@ class Cached:
         known_since = earlier.known_since if earlier and earlier.page and page else now
         if page is not None:
             page = msgspec.structs.replace(page, known_since=known_since)
-        # An answer overtaken by a change while it was on its way may serve those who waited, nobody later.
-        heard_s = self._clock.monotonic() if generation == self._generation else -math.inf
+        if generation != self._generation:
+            return page  # overtaken by a change while it was on its way: for those who waited, for nobody later
         self._answers.pop(project, None)
-        answer = _Answer(page, heard_s, now, known_since)
+        answer = _Answer(page, self._clock.monotonic(), now, known_since)
         if _weight(answer) <= self._answers.maxsize:
             self._answers[project] = answer
         return page
@@ -139,8 +148,9 @@ class Cached:
             self._failing_since = self._clock.now()
             _log.warning("source %s cannot be heard: %s", self.name, error)
         answer = self._answers.get(project)
-        if answer is None or (self._clock.now() - answer.heard_at).total_seconds() > KEEP_S:
+        if answer is None or not self._may_stand_in(answer):
             raise error
+        answer.outage_since = answer.outage_since or self._failing_since
         answer.retry_s = self._clock.monotonic() + _RETRY_S
         return self._standing_in(project, answer, str(error), error)
 
@@ -158,10 +168,10 @@ class Cached:
         if self._strict and error is not None:
             raise error
         if self._strict:
-            raise UpstreamError(f"source {self.name} cannot be heard about {project}: {why}", source=self.name)
+            raise UpstreamUnavailable(f"source {self.name} cannot be heard about {project}: {why}", source=self.name)
         raise ProjectNotFound(
             f"source {self.name} cannot be heard ({why}); before that it had no project {project}",
-            outage_since=self._failing_since or self._clock.now(),
+            outage_since=answer.outage_since,
             last_heard=answer.heard_at,
         )
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 from proxy.core_metadata import BadWheel, read_core_metadata
 from proxy.errors import ProjectNotFound, UpstreamUnavailable
 from proxy.model import File, LocalFile, ProjectPage
-from proxy.names import is_safe_filename, version_of
+from proxy.names import is_safe_filename, normalised, version_of
 from proxy.protocols import Clock
 from proxy.singleflight import SingleFlight
 
 RESCAN_S = 2.0
+_SCANS = 5
 _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that much hashing, no more
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,11 @@ class _Found(msgspec.Struct, frozen=True):
     etag: str
     size: int
     modified: datetime
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """One content, as far as the file system tells."""
+        return self.path, self.etag
 
 
 class _Facts(msgspec.Struct, frozen=True):
@@ -47,16 +54,21 @@ class Directory:
     are listed without a digest until then). The modification time stands as upload time.
     """
 
-    def __init__(self, *, name: str, root: Path, clock: Clock) -> None:
+    def __init__(self, *, name: str, root: Path, clock: Clock, inline_bytes: int = _INLINE_BYTES) -> None:
         self._name = name
+        self._inline_bytes = inline_bytes
         self._root = root
         self._clock = clock
         self._scanned_s: float | None = None
         self._projects: dict[str, dict[str, _Found]] = {}
+        self._since: dict[str, datetime] = {}
         self._pages: dict[str, ProjectPage] = {}
         self._facts: dict[tuple[str, str], _Facts | None] = {}
+        """``None``: it cannot be read now, so it is not listed; tried again after the next scan."""
         self._flights: SingleFlight[None] = SingleFlight()
-        self._reading: set[asyncio.Task[None]] = set()
+        self._reading: set[tuple[str, str]] = set()
+        """Large files on their way to facts."""
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
@@ -65,9 +77,10 @@ class Directory:
 
     async def close(self) -> None:
         """Stop reading in the background."""
-        for task in self._reading:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._reading, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._flights.close()
 
     async def project_names(self) -> frozenset[str]:
@@ -78,13 +91,14 @@ class Directory:
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`."""
         await self._refresh()
-        if project not in self._projects:
-            raise ProjectNotFound(f"source {self._name} has no project {project}")
-        page = self._pages.get(project)
-        if page is None:
+        while (page := self._pages.get(project)) is None:
+            found = self._projects.get(project)
+            if not found:
+                raise ProjectNotFound(f"source {self._name} has no project {project}")
             await self._flights.run(project, lambda: self._read(project))
-            page = self._page(project)
-            self._pages[project] = page
+            if self._projects.get(project) is found:  # else the folder was scanned meanwhile: there may be more to read
+                page = self._pages[project] = self._page(project, found)
+                break
         return page
 
     async def _refresh(self) -> None:
@@ -93,24 +107,31 @@ class Directory:
 
     async def _scan(self) -> None:
         try:
-            projects = await asyncio.to_thread(_scan, self._root)
+            projects = await asyncio.to_thread(_whole_scan, self._root)
         except OSError as error:
             # An unmounted disk looks like this. Were it "no projects", public ones of the same names would be next.
             raise UpstreamUnavailable(
                 f"source {self._name}: the folder {self._root} cannot be read ({(error.strerror or '').lower()})",
                 source=self._name,
             ) from None
-        self._pages = {name: page for name, page in self._pages.items() if projects.get(name) == self._projects.get(name)}
+        known = self._projects
+        projects = {name: known[name] if known.get(name) == files else files for name, files in projects.items()}
+        self._pages = {
+            name: page for name, page in self._pages.items() if projects.get(name) is known.get(name) and not page.dropped
+        }
         self._projects = projects
-        present = {(found.path, found.etag) for files in projects.values() for found in files.values()}
-        self._facts = {key: facts for key, facts in self._facts.items() if key in present}
+        now = self._clock.now()
+        self._since = {name: self._since.get(name, now) for name in projects}
+        present = {found.key for files in projects.values() for found in files.values()}
+        self._facts = {key: facts for key, facts in self._facts.items() if key in present and facts is not None}
         self._scanned_s = self._clock.monotonic()
 
     async def _read(self, project: str) -> None:
         """Learn what the listing needs of files not read yet: small ones now, the rest meanwhile."""
-        unread = [f for f in self._projects.get(project, {}).values() if (f.path, f.etag) not in self._facts]
+        found_now = self._projects.get(project, {}).values()
+        unread = [found for found in found_now if found.key not in self._facts and found.key not in self._reading]
         later = []
-        budget = _INLINE_BYTES
+        budget = self._inline_bytes
         for found in sorted(unread, key=lambda found: found.size):
             budget -= found.size
             if budget < 0:
@@ -118,32 +139,44 @@ class Directory:
             else:
                 await self._learn(found)
         if later:
+            self._reading.update(found.key for found in later)
             task = asyncio.create_task(self._read_later(project, later))
-            self._reading.add(task)
-            task.add_done_callback(self._reading.discard)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _read_later(self, project: str, later: list[_Found]) -> None:
-        for found in later:
-            await self._learn(found)
-        self._pages.pop(project, None)
+        try:
+            for found in later:
+                await self._learn(found)
+        finally:
+            self._reading.difference_update(found.key for found in later)
+            self._pages.pop(project, None)
 
     async def _learn(self, found: _Found) -> None:
         try:
-            self._facts[found.path, found.etag] = await asyncio.to_thread(_read_facts, found)
+            self._facts[found.key] = await asyncio.to_thread(_read_facts, found)
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self._name, found.path, error.strerror)
-            self._facts[found.path, found.etag] = None
+            self._facts[found.key] = None
 
-    def _page(self, project: str) -> ProjectPage:
-        found_now = self._projects.get(project, {})
-        if not found_now:  # removed while it was read
-            raise ProjectNotFound(f"source {self._name} has no project {project}")
-        files = tuple(self._file(project, name, found) for name, found in sorted(found_now.items()))
+    def _page(self, project: str, found_now: Mapping[str, _Found]) -> ProjectPage:
+        files = tuple(
+            self._file(project, name, found)
+            for name, found in sorted(found_now.items())
+            if found.key not in self._facts or self._facts[found.key] is not None
+        )
         versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files)))
-        return ProjectPage(project=project, files=files, versions=tuple(versions), as_of=self._clock.now())
+        return ProjectPage(
+            project=project,
+            files=files,
+            versions=tuple(versions),
+            as_of=self._clock.now(),
+            known_since=self._since[project],
+            dropped=len(found_now) - len(files),
+        )
 
     def _file(self, project: str, filename: str, found: _Found) -> File:
-        facts = self._facts.get((found.path, found.etag))
+        facts = self._facts.get(found.key)
         return File(
             filename=filename,
             project=project,
@@ -162,16 +195,25 @@ def file_etag(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
+def _whole_scan(root: Path) -> dict[str, dict[str, _Found]]:
+    """Everything below, or an error: with a part unheard, a name would seem to be free.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    for _ in range(_SCANS - 1):
+        with contextlib.suppress(FileNotFoundError):  # something was removed meanwhile, or all of it: look again
+            return _scan(root)
+    return _scan(root)
+
+
 def _scan(root: Path) -> dict[str, dict[str, _Found]]:
     projects: dict[str, dict[str, _Found]] = {}
     for entry in _walk(root):
         project = _project_of(entry.name)
         if project is None:
             continue
-        try:
-            stat = entry.stat(follow_symlinks=False)
-        except OSError:  # removed since the folder was read
-            continue
+        stat = entry.stat(follow_symlinks=False)
         found = _Found(entry.path, file_etag(stat), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
         projects.setdefault(project, {}).setdefault(entry.name, found)
     return projects
@@ -194,16 +236,18 @@ def _project_of(filename: str) -> str | None:
     if not is_safe_filename(filename):
         return None
     try:
-        if filename.endswith(".whl"):
-            return str(parse_wheel_filename(filename)[0])
-        return str(parse_sdist_filename(filename)[0])
+        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
+    return normalised(parsed[0])
 
 
-def _read_facts(found: _Found) -> _Facts:
+def _read_facts(found: _Found) -> _Facts | None:
+    """What the file says; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
     with Path(found.path).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        if file_etag(os.fstat(file.fileno())) != found.etag:
+            return None
         if not found.path.endswith(".whl"):
             return _Facts(sha256, None, None)
         try:

@@ -17,8 +17,9 @@ for a clean-up. So:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -29,8 +30,10 @@ from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage, Withheld
 from proxy.patterns import NamePatterns
 from proxy.protocols import Clock, Source
+from proxy.sources.weight import page_bytes
 from proxy.storage.claims import Claims
 
+_MADE_BYTES = 32 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -112,7 +115,7 @@ class Merged:
         self._metrics = metrics
         self._reserved = reserved
         self._merges = merges
-        self._made: LRUCache[str, tuple[tuple[object, ...], ProjectPage]] = LRUCache(512)
+        self._made: LRUCache[str, _Made] = LRUCache(_MADE_BYTES, getsizeof=_made_bytes)
 
     @property
     def name(self) -> str:
@@ -151,34 +154,45 @@ class Merged:
         if owner is not None and owner.page is not None:
             decision.owner = owner.source
             decision.reason = f"the first private source that has it is {owner.source}"
-            await self._claim(project, owner)
-            decision.claimed = True
+            decision.claimed = await self._claim(project, owner)
             await self._finish(decision, owner, private)
             return
+        silent = next((answer for answer in private if answer.outcome == _ABSENT_BEFORE), None)
         if decision.reserved_by is not None:
             decision.reason = f"the name is reserved by {decision.reserved_by}, and no private source has it"
             self._not_asked(decision, "reserved names are never asked of a public source")
+            _must_have_been_heard(silent)
             raise ProjectNotFound(f"no private source has {project}, and {decision.reserved_by} is reserved for them")
         decision.claimed = await self._claims.holds(project)
         allowed = [m for m in self._public if not decision.claimed or m.source.name in self.merge_sources(project)]
         if not allowed and decision.claimed:
-            # An empty page, not an absence: a client with further indexes of its own must stop here too.
-            decision.reason = "the name was claimed by a private source, and none lists a file of it now"
             self._not_asked(decision, "a claimed name is never asked of a public source")
-            decision.page = self._remade(project, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
+            self._without_files(decision, silent)
             return
         public = await self._ask(allowed, project)
         decision.answers += public
         owner = self._owner(public)
         if owner is None:
-            silent = next((a for a in private if a.outcome == _ABSENT_BEFORE), None)
-            if silent is not None:
-                raise UpstreamUnavailable(silent.detail, source=silent.source)
+            silent = silent or next((answer for answer in public if answer.outcome == _ABSENT_BEFORE), None)
+            if decision.claimed:
+                self._without_files(decision, silent)
+                return
+            _must_have_been_heard(silent)
             decision.reason = "every source was asked, and none has it"
             raise ProjectNotFound(f"no source has a project {project}")
         decision.owner = owner.source
         decision.reason = f"no private source has it, and the first public one that does is {owner.source}"
         await self._finish(decision, owner, [*private, *public])
+
+    def _without_files(self, decision: Decision, silent: Answer | None) -> None:
+        """The page of a claimed name that nobody lists a file of.
+
+        An empty page, not an absence: a client with further indexes of its own must stop here too.
+        """
+        _must_have_been_heard(silent)
+        project = decision.project
+        decision.reason = "the name was claimed by a private source, and none lists a file of it now"
+        decision.page = self._remade(project, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
 
     async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
         return list(await asyncio.gather(*(self._answer(member, project) for member in members)))
@@ -210,15 +224,18 @@ class Merged:
                 return answer
         return None
 
-    async def _claim(self, project: str, owner: Answer) -> None:
-        """From the first file on, the name is private for ever."""
+    async def _claim(self, project: str, owner: Answer) -> bool:
+        """From the first file on, the name is private for ever. Whether there is one, now or earlier."""
         if owner.page is None or not (owner.page.files or owner.page.withheld):
-            return
+            with contextlib.suppress(StoreError):
+                return await self._claims.holds(project)
+            return False
         try:
             await self._claims.claim(project, owner.source)
         except StoreError as error:
             # The page itself is private and right; what is at risk is only the memory of it.
             _log.error("project %s could not be recorded as private: %s", project, error)
+        return True
 
     def comes_before(self, one: str, other: str) -> bool:
         """Whether the first source is asked with more trust than the second."""
@@ -261,9 +278,10 @@ class Merged:
             decision.answers.append(answer)
         pages: list[tuple[str, ProjectPage | None]] = []
         for answer in (answers[name] for name in shared if name in answers):
-            if answer.outcome in ("failed", _ABSENT_BEFORE) and answer.error is not None:
-                # Its files would silently be missing, or another's take their place.
-                raise UpstreamUnavailable(str(answer.error), source=answer.source)
+            # Were it left out, its files would silently be missing, or another's take their place.
+            if answer.outcome == "failed" and answer.error is not None:
+                raise answer.error
+            _must_have_been_heard(answer)
             if answer.page is not None:
                 pages.append((answer.source, answer.page))
         return pages
@@ -296,7 +314,7 @@ class Merged:
             status=pages[0].status,
             withheld=tuple(withheld),
             as_of=min(page.as_of for page in pages),
-            known_since=min((page.known_since for page in pages if page.known_since), default=None),
+            known_since=_latest(page.known_since for page in pages),
             stale=any(page.stale for page in pages),
             dropped=sum(page.dropped for page in pages),
         )
@@ -305,52 +323,101 @@ class Merged:
         """A page made of others, made once: the same object while the others are."""
         made = self._made.get(project)
         if made is None or len(made[0]) != len(inputs) or any(a is not b for a, b in zip(made[0], inputs, strict=True)):
-            made = self._made[project] = (inputs, make())
+            self._made.pop(project, None)
+            made = (inputs, make())
+            if _made_bytes(made) <= self._made.maxsize:
+                self._made[project] = made
         return made[1]
 
     @staticmethod
-    def _doubt(heard: Sequence[Answer], owner: Answer) -> ProjectNotFound | None:
-        """The outage of a source that would come before the owner, the longest unheard first."""
+    def _doubt(heard: Sequence[Answer], owner: Answer) -> _Doubt | None:
+        """The outages of sources that would come before the owner, taken together."""
         doubts = []
         for answer in heard:
             if answer is owner:
                 break
             if answer.outcome == _ABSENT_BEFORE and isinstance(answer.error, ProjectNotFound):
-                doubts.append(answer.error)
-        return min(doubts, key=lambda error: _moment(error.last_heard), default=None)
+                doubts.append((answer.source, answer.error))
+        if not doubts:
+            return None
+        source, error = doubts[0]
+        return _Doubt(
+            source=source,
+            sentence=str(error),
+            outage_since=min(_moment(error.outage_since) for _, error in doubts),
+            last_heard=min(_moment(error.last_heard) for _, error in doubts),
+        )
 
-    def _without_doubtful(self, page: ProjectPage, doubt: ProjectNotFound) -> ProjectPage:
-        """What was known before a private source fell silent; nothing that may have been put there since.
+    def _without_doubtful(self, page: ProjectPage, doubt: _Doubt) -> ProjectPage:
+        """What was known before a source fell silent; nothing that may have been put there since.
 
         Raises:
             UpstreamUnavailable: the page itself was not known before.
         """
-        if page.known_since is None or page.known_since >= _moment(doubt.outage_since):
-            raise UpstreamUnavailable(str(doubt))
-        heard = _moment(doubt.last_heard)
+        if page.known_since is None or page.known_since >= doubt.outage_since:
+            raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
+        key = f"{page.project} outage {doubt.last_heard.timestamp()}"
+        return self._remade(key, (page,), lambda: self._screened(page, doubt))
+
+    def _screened(self, page: ProjectPage, doubt: _Doubt) -> ProjectPage:
         doubtful = {
             file.filename: file
             for file in page.files
-            if not self._members[file.source].private and (file.upload_time is None or file.upload_time >= heard)
+            if not self._members[file.source].private and (file.upload_time is None or file.upload_time >= doubt.last_heard)
         }
         if not doubtful:
             return page
         withheld = [
-            Withheld(file.filename, file.source, "outage", f"uploaded since a private source was last heard: {doubt}")
+            Withheld(file.filename, file.source, "outage", f"it may have been uploaded since: {doubt.sentence}")
             for file in doubtful.values()
         ]
-        return self._remade(
-            f"{page.project} outage {heard.timestamp()}",
-            (page,),
-            lambda: msgspec.structs.replace(
-                page,
-                files=tuple(file for file in page.files if file.filename not in doubtful),
-                withheld=(*page.withheld, *withheld),
-            ),
+        for entry in withheld:
+            self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
+        return msgspec.structs.replace(
+            page,
+            files=tuple(file for file in page.files if file.filename not in doubtful),
+            withheld=(*page.withheld, *withheld),
         )
 
 
+class _Doubt(msgspec.Struct, frozen=True):
+    """What the silence of sources that come before the owner puts in doubt."""
+
+    source: str
+    sentence: str
+    outage_since: datetime
+    """The first of them fell silent."""
+    last_heard: datetime
+    """The longest unheard of them was heard."""
+
+
+_Made = tuple[tuple[ProjectPage, ...], ProjectPage]
+"""What a page was made of, and the page."""
 _ABSENT_BEFORE = "not there before the outage"
+
+
+def _made_bytes(made: _Made) -> int:
+    return sum(map(page_bytes, (*made[0], made[1])))
+
+
+def _must_have_been_heard(answer: Answer | None) -> None:
+    """A remembered "not there" is no definite one: nothing may be built on it but what was known before the outage.
+
+    Raises:
+        UpstreamUnavailable: the source repeats what it said before it fell silent.
+    """
+    if answer is not None and answer.outcome == _ABSENT_BEFORE:
+        raise UpstreamUnavailable(answer.detail, source=answer.source)
+
+
+def _latest(moments: Iterable[datetime | None]) -> datetime | None:
+    """Since when all of them: ``None`` if that is not known of one."""
+    latest = None
+    for moment in moments:
+        if moment is None:
+            return None
+        latest = moment if latest is None else max(latest, moment)
+    return latest
 
 
 def _described(page: ProjectPage) -> str:

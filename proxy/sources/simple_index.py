@@ -62,15 +62,15 @@ class SimpleIndex:
         url = f"{self._url}{project}/"
         answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
         if answer.status == 404:
-            self._known.pop(project, None)
             if origin(parse(answer.url)) != origin(parse(self._url)):
                 raise UpstreamBadAnswer(
                     f"source {self._name} redirected elsewhere, where a 404 says nothing about {project}", source=self._name
                 )
+            self._known.pop(project, None)
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         if known and answer.status == 304:
             return self._confirmed(project, known)
-        digest = hashlib.sha256(answer.body).digest()
+        digest = _digest(answer)
         if known and known.digest == digest:
             known.etag = answer.etag
             return self._confirmed(project, known)
@@ -112,6 +112,13 @@ class SimpleIndex:
         if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
             return await in_slices(parse_json(answer.body, project, links, make))
         raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
+
+
+def _digest(answer: PageAnswer) -> bytes:
+    """Of everything that parsing looks at: the same bytes from another address link elsewhere."""
+    digest = hashlib.sha256(f"{answer.url}\n{answer.content_type}\n{answer.charset}".encode())
+    digest.update(b"\n" + answer.body)
+    return digest.digest()
 
 
 def _file(project: str, source: str, *, filename: str, url: str, **known: object) -> File:

@@ -13,6 +13,7 @@ from proxy.protocols import BlobStore
 from proxy.storage import layout
 
 WATCH_INTERVAL_S = 2.0
+_TRIES = 20
 _log = logging.getLogger(__name__)
 
 
@@ -32,19 +33,24 @@ class StoreChanges:
         """Call ``listener`` after every change, made here or elsewhere."""
         self._listeners.append(listener)
 
-    async def announce(self) -> None:
-        """Tell everyone; here at once.
+    async def announce(self, *, here: bool = True) -> None:
+        """Tell everyone; in this process at once (``here=False``: only the others, this one knows).
 
         Raises:
             StoreError: other processes could not be told.
         """
-        self._tell()
-        for _ in range(10):
+        if here:
+            self._tell()
+        for _ in range(_TRIES):
+            before = await self._etag()
             try:
-                self._seen = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), await self._etag())
+                written = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), before)
             except BlobChanged:  # somebody else announced in between; say it again, theirs may have been seen already
                 continue
-            return
+            if before == self._seen:
+                self._seen = written
+            return  # else somebody announced since we looked last, and the next look must tell of it
+        raise StoreError("the store's changes could not be announced: too many writers at once, try again")
 
     async def look(self) -> None:
         """Ask once whether somebody announced a change, and if so pass it on.

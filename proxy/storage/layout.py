@@ -4,7 +4,8 @@
 
     packages/<project>/<filename>              uploads; facts: sha256, upload_time, yanked
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
-    metadata/<sha256 of the wheel>             core metadata, keyed by content: two uploaders can never mix theirs
+    metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
+    metadata/<source>/<sha256 of the wheel>    what an upstream says it is: no source can speak for another
     claims/<project>                           the name is private for ever; outlives every file
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
     tokens/<id>                                inbound tokens, hashed
@@ -34,8 +35,13 @@ def cached(source: str, project: str, filename: str) -> str:
 
 
 def metadata(wheel_sha256: str) -> str:
-    """The core metadata of the wheel with this digest."""
+    """The core metadata of the wheel with this digest, read from the wheel itself."""
     return f"metadata/{wheel_sha256}"
+
+
+def upstream_metadata(source: str, wheel_sha256: str) -> str:
+    """The core metadata of a wheel with this digest, as an upstream sent it: nobody compared it with the wheel."""
+    return f"metadata/{source}/{wheel_sha256}"
 
 
 def claim(project: str) -> str:

@@ -12,10 +12,12 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import threading
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -31,11 +33,15 @@ _CHUNK_BYTES = 1024 * 1024
 _FACTS = ".facts"
 _INCOMING = ".incoming"
 _LOCK = ".lock"
+_LEFT_BEHIND_S = 7 * 24 * 3600.0
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 class _Facts(msgspec.Struct):
     created: datetime
     facts: dict[str, str]
+    version: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
+    """New at every change: two changes within one tick of the file system's clock must not have one ETag."""
 
 
 class LocalStore:
@@ -56,8 +62,11 @@ class LocalStore:
         """The folder."""
         return self._root
 
-    def prepare(self) -> None:
-        """Make the folder and prove that it can be written.
+    def prepare(self, *, left_behind_s: float = _LEFT_BEHIND_S) -> None:
+        """Make the folder, prove that it can be written, and sweep up after processes that died while they wrote.
+
+        Args:
+            left_behind_s: what nobody touched for so long is half-written for good.
 
         Raises:
             StoreError: it cannot.
@@ -68,9 +77,16 @@ class LocalStore:
             probe.write_bytes(b"wheelgate")
             probe.unlink()
             with self._locked():
-                pass
+                self._sweep(left_behind_s)
         except OSError as error:
             raise self._failed("written", error) from None
+
+    def _sweep(self, left_behind_s: float) -> None:
+        latest = time.time() - left_behind_s
+        for left in (self._root / _INCOMING).iterdir():
+            with suppress(FileNotFoundError):  # another process's, just done with
+                if left.stat().st_ctime < latest:
+                    left.unlink()
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """See :class:`~proxy.protocols.BlobStore`."""
@@ -105,21 +121,33 @@ class LocalStore:
         return await self._run(self._info, path)
 
     def _info(self, path: str) -> BlobInfo:
+        body = self._stat(path)
+        while True:
+            kept = self._kept_facts(path, body)
+            again = self._stat(path)
+            if _identity(again) == _identity(body):
+                break
+            body = again  # replaced between the two looks: its facts may belong to the other one
+        etag = f"{_identity(body)}-{kept.version}"
+        return BlobInfo(path, body.st_size, etag, kept.created, kept.facts)
+
+    def _stat(self, path: str) -> os.stat_result:
         try:
-            stat = (self._root / path).stat()
-        except (FileNotFoundError, NotADirectoryError):
+            body = (self._root / path).lstat()
+        except _NO_FILE:
             raise BlobNotFound(f"the store has no {path}") from None
+        if not stat.S_ISREG(body.st_mode):
+            raise BlobNotFound(f"the store has no {path}")
+        return body
+
+    def _kept_facts(self, path: str, body: os.stat_result) -> _Facts:
         facts_file = self._facts_file(path)
         try:
-            raw = facts_file.read_bytes()
-            kept = msgspec.json.decode(raw, type=_Facts)
-            version = facts_file.stat().st_mtime_ns
-        except FileNotFoundError:
-            kept, version = _Facts(datetime.fromtimestamp(stat.st_mtime, UTC), {}), 0
-        except msgspec.MsgspecError:
+            return msgspec.json.decode(facts_file.read_bytes(), type=_Facts)
+        except FileNotFoundError:  # a body that somebody else put there
+            return _Facts(datetime.fromtimestamp(body.st_mtime, UTC), {}, version="0")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise StoreError(f"the store's facts about {path} are damaged: delete {facts_file}") from None
-        etag = f"{stat.st_ino:x}-{stat.st_mtime_ns:x}-{stat.st_size:x}-{version:x}"
-        return BlobInfo(path, stat.st_size, etag, kept.created, kept.facts)
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
         """See :class:`~proxy.protocols.BlobStore`."""
@@ -129,14 +157,14 @@ class LocalStore:
         info = self._info(path)
         try:
             return (self._root / path).read_bytes(), info
-        except FileNotFoundError:
+        except _NO_FILE:
             raise BlobNotFound(f"the store has no {path}") from None
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """See :class:`~proxy.protocols.BlobStore`."""
         try:
             file = await asyncio.to_thread((self._root / path).open, "rb", 0)
-        except FileNotFoundError:
+        except _NO_FILE:
             raise BlobNotFound(f"the store has no {path}") from None
         except OSError as error:
             raise self._failed("read", error) from None
@@ -164,12 +192,12 @@ class LocalStore:
                 if target.exists():
                     raise BlobExists(f"the store has {path} already")
                 self._write_facts(path, _Facts(datetime.now(UTC), dict(facts)))
-                target.parent.mkdir(parents=True, exist_ok=True)
+                self._make_folder(target.parent)
                 os.link(ready, target)  # the commit: atomic, and refused if the name exists
                 _sync_folder(target.parent)
+                return self._info(path)
         finally:
             ready.unlink(missing_ok=True)
-        return self._info(path)
 
     def _incoming(self, body: Path | bytes) -> Path:
         """The body on this file system, its bytes on disk, under a name nobody looks at."""
@@ -199,12 +227,14 @@ class LocalStore:
         try:
             with self._locked():
                 try:
-                    current = self._info(path).etag
+                    current = self._info(path)
                 except BlobNotFound:
                     current = None
-                if current != etag:
+                if (current and current.etag) != etag:
                     raise BlobChanged(f"the store's {path} was changed by somebody else")
-                target.parent.mkdir(parents=True, exist_ok=True)
+                # Before the body, so that no moment has a new body under an old ETag.
+                self._write_facts(path, _Facts(datetime.now(UTC), dict(current.facts) if current else {}))
+                self._make_folder(target.parent)
                 ready.replace(target)
                 _sync_folder(target.parent)
                 return self._info(path).etag
@@ -245,14 +275,20 @@ class LocalStore:
 
     def _write_facts(self, path: str, facts: _Facts) -> None:
         target = self._facts_file(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        ready = target.with_name(f".{uuid.uuid4().hex}")
-        with ready.open("wb") as file:
-            file.write(msgspec.json.encode(facts))
-            file.flush()
-            os.fsync(file.fileno())
-        ready.replace(target)
+        ready = self._incoming(msgspec.json.encode(facts))
+        try:
+            self._make_folder(target.parent)
+            ready.replace(target)
+        finally:
+            ready.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    def _make_folder(self, folder: Path) -> None:
+        """The folder and those above it, each name on disk: a body is no more durable than the folders it lies in."""
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _sync_folder(folder.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -268,9 +304,14 @@ class LocalStore:
             raise self._failed("used", error) from None
 
     def _failed(self, what: str, error: OSError) -> StoreError:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreError(f"the store's disk is full: make room at {self._root}")
         return StoreError(f"the store at {self._root} cannot be {what}: {(error.strerror or str(error)).lower()}")
+
+
+def _identity(body: os.stat_result) -> str:
+    """Tells one body from another of the same name."""
+    return f"{body.st_ino:x}-{body.st_mtime_ns:x}-{body.st_size:x}"
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 # Azure's wire server: a public-looking address that hands secrets to whoever asks from inside a virtual machine.
 _WIRE_SERVER = IPv4Address("168.63.129.16")
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in other clothes
+# `is_global` of some Pythons takes what is not known to be private for global: local NAT64 (RFC 8215), IPv4-compatible and
+# site-local addresses, the clouds' 192.0.0.192.
+_GLOBAL_V6 = IPv6Network("2000::/3")
+_PROTOCOL_V4 = IPv4Network("192.0.0.0/24")
 
 AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
@@ -26,9 +30,15 @@ def refuse_reason(address: str, *, inner: bool) -> str | None:
         return "a link-local or metadata address"
     if ip.is_multicast or ip.is_unspecified:
         return "not the address of a host"
-    if not inner and not ip.is_global:
+    if not inner and not _is_global(ip):
         return "an inner address that the configuration does not name"
     return None
+
+
+def _is_global(ip: IPv4Address | IPv6Address) -> bool:
+    if isinstance(ip, IPv6Address):
+        return ip.is_global and ip in _GLOBAL_V6
+    return ip.is_global and ip not in _PROTOCOL_V4
 
 
 def socket_for(info: AddrInfo, *, inner: bool) -> socket.socket:

@@ -9,9 +9,11 @@ import asyncio
 import random
 import re
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -33,7 +35,8 @@ _MAX_HOPS = 5
 _MAX_RATIO = 200
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
-_SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)\b", re.IGNORECASE)
+_SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PAGE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
 _FILE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30)
@@ -95,6 +98,7 @@ class SourceClient:
         self.rules = HostRules(parse(url), file_hosts)
         self._source = source
         self._credentials = credentials
+        self._clock = clock
         self._metrics = metrics
         self._user_agent = user_agent
         self._ca_file = ca_file
@@ -184,27 +188,22 @@ class SourceClient:
         received = size = 0
         try:
             async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                received += len(chunk)
-                pending = chunk
-                while pending:
-                    part = pending if inflater is None else inflater.decompress(pending, _RATIO_FREE_BYTES)
-                    pending = b"" if inflater is None else inflater.unconsumed_tail
+                received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
+                for part in _inflated(inflater, chunk):
                     size += len(part)
-                    if size > MAX_PAGE_BYTES or (size > _RATIO_FREE_BYTES and size > received * _MAX_RATIO):
+                    if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
                         raise self._bad("sent a page larger than any index page is")
                     parts.append(part)
-                    if pending:
-                        await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                if inflater is not None and inflater.unused_data:
+                    raise self._bad("sent a compressed page with more behind its end")
         except igzip_lib.IsalError:  # type: ignore[misc]
             raise self._bad("sent a page whose compression is broken") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(f"broke off in the middle of a page ({_cause(error)})") from None
-        if inflater is not None and (not inflater.eof or inflater.unused_data):
-            raise self._unavailable("broke off in the middle of a compressed page")
         body = b"".join(parts)
-        framed = inflater is not None or "Content-Length" in response.headers or response.headers.get("Transfer-Encoding")
-        if not framed and not body.rstrip().lower().endswith((b"</html>", b"</body>", b"}")):
-            raise self._unavailable("broke off in the middle of a page")  # HTTP itself cannot tell: closed is the end
+        if not _is_whole(response, inflater, body):
+            raise self._unavailable("broke off in the middle of a page")
         return body
 
     @asynccontextmanager
@@ -215,14 +214,20 @@ class SourceClient:
 
         Raises:
             UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`; a listed file that answers 404 is
-                a bad answer.
+                a bad answer, and so is another range than the one asked for.
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
         if start is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         async with AsyncExitStack() as stack:
-            response = await self._opened_with_retries(stack, url, headers)
-            yield self._file_answer(response, ranged=start is not None)
+            try:
+                async with asyncio.timeout(PAGE_BUDGET_S):  # until the body begins: whoever waits hears of it in time
+                    response = await self._opened_with_retries(stack, url, headers)
+            except TimeoutError:
+                reason = f"source {self._source} did not begin to send a file within {PAGE_BUDGET_S:.0f} s"
+                self._health.failed(reason)
+                raise UpstreamUnavailable(reason, source=self._source) from None
+            yield self._file_answer(response, start, end)
 
     async def _opened_with_retries(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """An answer that is not a failure of the source; ``stack`` closes it."""
@@ -243,8 +248,8 @@ class SourceClient:
                 return response
         raise AssertionError
 
-    def _file_answer(self, response: aiohttp.ClientResponse, *, ranged: bool) -> FileAnswer:
-        if response.status not in ((200, 206) if ranged else (200,)):
+    def _file_answer(self, response: aiohttp.ClientResponse, start: int | None, end: int | None) -> FileAnswer:
+        if response.status not in ((200,) if start is None else (200, 206)):
             raise self._bad(f"answered {response.status} for a file that it lists")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self._bad("sent a file in an encoding we did not ask for")
@@ -255,8 +260,11 @@ class SourceClient:
             )
         total = response.content_length
         if response.status == 206:
-            match = re.fullmatch(r"bytes \d+-\d+/(\d+)", response.headers.get("Content-Range", ""))
-            total = int(match[1]) if match else None
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            total = int(match[3]) if match and match[3] != "*" else None
+            last = min((e for e in (end, total) if e is not None), default=None)
+            if match is None or int(match[1]) != start or (last is not None and int(match[2]) != last - 1):
+                raise self._bad("answered with another range of a file than it was asked for")
         return FileAnswer(response.status, total, response, self._source)
 
     @asynccontextmanager
@@ -304,7 +312,8 @@ class SourceClient:
             raise self._bad("redirected to a malformed address") from None
         if not location:
             raise self._bad("redirected without saying where")
-        if _SIGN_IN.search(target.raw_path):
+        # Projects may be called login or oauth2: only a word that was not asked for says anything.
+        if _SIGN_IN.search(target.raw_path) and not _SIGN_IN.search(at.raw_path):
             raise CredentialRefused(
                 f"source {self._source} redirected to a sign-in page: it wants a credential, or refused ours",
                 source=self._source,
@@ -345,10 +354,20 @@ class SourceClient:
                 source=self._source,
             )
         if status in (408, 425, 429) or status >= 500:
-            wait = response.headers.get("Retry-After", "")
-            paused = self._health.pause(float(wait)) if wait.isdecimal() and len(wait) < 7 else None
+            wait_s = self._wait_s(response.headers.get("Retry-After", "").strip())
+            paused = self._health.pause(wait_s) if wait_s is not None else None
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
             raise self._unavailable(f"answered {status}", retry_after_s=paused)
+
+    def _wait_s(self, retry_after: str) -> float | None:
+        """What ``Retry-After`` asks for, as seconds or as a date (RFC 9110, 10.2.3); ``None``: nothing that can be read."""
+        if retry_after.isdecimal() and len(retry_after) < 7:
+            return float(retry_after)
+        try:
+            moment = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        return None if moment.tzinfo is None else (moment - self._clock.now()).total_seconds()
 
     def _unreachable(self, target: URL, error: Exception) -> UpstreamError:
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, addresses.ForbiddenAddress):
@@ -366,10 +385,32 @@ class SourceClient:
         return UpstreamBadAnswer(f"source {self._source} {what}", source=self._source)
 
 
+def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
+    """A piece of a body as it is or, with ``inflater``, in pieces of at most 1 MiB; no further than the caller goes."""
+    if inflater is None:
+        yield chunk
+        return
+    while chunk:
+        yield inflater.decompress(chunk, _RATIO_FREE_BYTES)
+        chunk = inflater.unconsumed_tail
+
+
+def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytes) -> bool:
+    """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
+    if inflater is not None:
+        return bool(inflater.eof)
+    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
+        return True
+    return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))
+
+
 @lru_cache(maxsize=8)
 def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """Reading the machine's certificates takes time and memory: once per process."""
-    return ssl.create_default_context(cafile=ca_file)
+    """The machine's certificates and the operator's. Reading them takes time and memory: once per process."""
+    context = ssl.create_default_context()
+    if ca_file is not None:  # beside the machine's own: a private index and the public one are asked by the same server
+        context.load_verify_locations(ca_file)
+    return context
 
 
 def _back_off(attempt: int) -> float:

@@ -23,6 +23,7 @@ class Health:
         self._clock = clock
         self._failures = 0
         self._last_reason = ""
+        self._probing = False
         self._closed_until = 0.0
         self._paused_until = 0.0
 
@@ -45,6 +46,7 @@ class Health:
             raise UpstreamUnavailable(
                 f"{self._last_reason} (asked again in {self._closed_until - now:.0f} s)", source=self._source
             )
+        self._probing = True
         self._closed_until = now + self._probe_interval()  # this request is the probe; the others wait for its outcome
 
     def _probe_interval(self) -> float:
@@ -53,11 +55,15 @@ class Health:
     def succeeded(self) -> None:
         """The upstream answered, whatever it said."""
         self._failures = 0
+        self._probing = False
 
     def failed(self, reason: str) -> None:
         """It could not be reached, or not in time; ``reason`` is the sentence later callers get."""
-        self._failures = min(self._failures + 1, _FAILURES_TO_OPEN + 8)
         self._last_reason = reason
+        if self._failures >= _FAILURES_TO_OPEN and not self._probing:
+            return  # one of many that were under way when it opened: the same outage, not a longer one
+        self._probing = False
+        self._failures = min(self._failures + 1, _FAILURES_TO_OPEN + 8)
         if self._failures >= _FAILURES_TO_OPEN:
             self._closed_until = self._clock.monotonic() + self._probe_interval()
 

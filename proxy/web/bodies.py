@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.delivery import Body
-from proxy.errors import WheelgateError
+from proxy.errors import StoreError, WheelgateError
 
 _WRITE_S = 60.0
 """A client that takes nothing for that long is gone."""
@@ -29,6 +29,8 @@ async def send(
             can tell.
     """
     response = web.StreamResponse(status=status, headers=headers)
+    if end is None and (request.method == "HEAD" or body.path is not None):
+        end = await body.size()
     if end is not None:
         response.content_length = end - start
     if request.method == "HEAD" or start == end:
@@ -48,26 +50,41 @@ async def send(
 async def _send_chunks(
     request: web.BaseRequest, response: web.StreamResponse, first: bytes, chunks: AsyncIterator[bytes]
 ) -> None:
+    announced, sent = response.content_length, 0
     try:
-        await _write(response, first)
-        async for chunk in chunks:
-            await _write(response, chunk)
+        async for chunk in _with_first(first, chunks):
+            sent += len(chunk)
+            if announced is not None and sent > announced:  # the server would cut it off in silence
+                raise StoreError(f"there were more than the {announced} bytes announced")
+            async with asyncio.timeout(_WRITE_S):
+                await response.write(chunk)
+        if announced is not None and sent < announced:  # the client would take the next answer for the rest of this one
+            raise StoreError(f"there were {sent} bytes of the {announced} announced")
         await response.write_eof()
+    except ConnectionError:
+        raise
     except (WheelgateError, TimeoutError) as error:
-        _log.warning("broke off an answer: %s", error or "the client took nothing for a minute")
+        _log.warning("broke off an answer: %s", error if str(error) else "the client took nothing for a minute")
+        _break_off(request)
+    except Exception:
+        _log.exception("broke off an answer")  # another answer must not follow in the middle of this one
         _break_off(request)
 
 
-async def _write(response: web.StreamResponse, chunk: bytes) -> None:
-    async with asyncio.timeout(_WRITE_S):
-        await response.write(chunk)
+async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
 
 
 async def _send_file(
     request: web.BaseRequest, response: web.StreamResponse, path: Path, start: int, end: int
 ) -> web.StreamResponse:
     """Let the kernel send a complete file."""
-    file = await asyncio.to_thread(path.open, "rb")
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except OSError as error:
+        raise StoreError(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
     try:
         await response.prepare(request)
         loop = asyncio.get_running_loop()

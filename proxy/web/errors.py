@@ -51,7 +51,7 @@ def response_to(error: WheelgateError, request: web.BaseRequest, request_id: str
 
 def problem(status: int, reason: str, *, accept: str, request_id: str, retry_after_s: float | None = None) -> web.Response:
     """An answer that says what is wrong, in every place where some client looks."""
-    headers = {"Cache-Control": "no-store", "X-Request-ID": request_id}
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Request-ID": request_id}
     if status == 503:
         wait = min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S)
         headers["Retry-After"] = str(wait)

@@ -38,7 +38,7 @@ class FileHandlers:
             # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
             return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
         if asked is None:
-            return await send(request, answer, headers, start=0, end=await answer.size())
+            return await send(request, answer, headers, start=0, end=None)
         return await self._range(request, answer, asked, headers)
 
     async def _range(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:

@@ -1,0 +1,471 @@
+"""JSON pages (PEP 691, 700, 714, 740, 792) of upstreams that are careless, broken or hostile."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.model import ProjectStatus, RemoteFile
+from proxy.simple_api.parse import MAX_FILES, NotAnIndexPage, parse_json
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, make, parsed_json
+
+modestly = settings(deadline=None, max_examples=200)
+
+GOOD = {"filename": "demo-1.0-py3-none-any.whl", "url": "/f/demo-1.0-py3-none-any.whl", "hashes": {"sha256": SHA}}
+FULL = {
+    "filename": "demo-2.0.tar.gz",
+    "url": "/f/demo-2.0.tar.gz",
+    "hashes": {"sha256": "b" * 64, "md5": "c" * 32},
+    "size": 1234,
+    "upload-time": "2025-01-02T03:04:05.123456Z",
+    "requires-python": ">=3.9,<4",
+    "yanked": "broken on Tuesdays",
+    "core-metadata": {"sha256": "d" * 64},
+    "provenance": "https://index.example.com/integrity/demo",
+}
+MISSING: Any = object()
+
+
+def page(*files: object, **more: object) -> dict[str, object]:
+    return {"meta": {"api-version": "1.4"}, "name": "demo", "files": list(files), **more}
+
+
+def test_every_field_of_an_entry_is_read() -> None:
+    parsed = parsed_json(page(FULL))
+    (file,) = parsed.files
+    assert (file.filename, file.project, file.source) == ("demo-2.0.tar.gz", "demo", "upstream")
+    assert file.location == RemoteFile(f"{ORIGIN}/f/demo-2.0.tar.gz", "upstream")
+    assert file.hashes == FULL["hashes"]
+    assert file.size == 1234
+    assert file.upload_time == datetime(2025, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)
+    assert file.requires_python == ">=3.9,<4"
+    assert file.yanked == "broken on Tuesdays"
+    assert file.core_metadata == {"sha256": "d" * 64}
+    assert file.provenance == "https://index.example.com/integrity/demo"
+    assert parsed.dropped == 0
+
+
+def test_an_entry_that_says_little_is_not_made_to_say_more() -> None:
+    (file,) = parsed_json(page(GOOD)).files
+    assert file.size is None
+    assert file.upload_time is None
+    assert file.requires_python is None
+    assert file.yanked is None
+    assert file.core_metadata is None
+    assert file.provenance is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("filename", MISSING),
+        ("filename", None),
+        ("filename", 5),
+        ("filename", ""),
+        ("filename", "../demo-2.0.tar.gz"),
+        ("filename", "demo-2.0.tar.gz\n"),
+        ("filename", "other-2.0.tar.gz"),
+        ("filename", "demo-2.0.tar.gz.metadata"),
+        ("url", MISSING),
+        ("url", None),
+        ("url", 5),
+        ("url", ""),
+        ("url", "http://[::1/x"),
+        ("url", "javascript:alert(1)"),
+        ("url", "https://evil.invalid/demo-2.0.tar.gz"),
+        ("url", "https://user:secret@index.example.com/demo-2.0.tar.gz"),
+        ("url", "/f/x\r\nX-Evil: 1"),
+        ("hashes", MISSING),
+        ("hashes", None),
+        ("hashes", "sha256"),
+        ("hashes", ["sha256"]),
+        ("hashes", {"sha256": None}),
+        ("hashes", {"sha256": 5}),
+        ("hashes", {"sha256": "abc"}),
+        ("hashes", {"sha256": "z" * 64}),
+        ("hashes", {"sha256": ""}),
+        ("hashes", {"sha256": SHA, "md5": "zz"}),
+    ],
+)
+def test_an_entry_without_a_name_link_or_digest_to_trust_is_dropped_and_its_neighbour_stays(field: str, value: object) -> None:
+    bad = {**FULL, field: value}
+    if value is MISSING:
+        del bad[field]
+    parsed = parsed_json(page(bad, GOOD))
+    assert parsed.files == parsed_json(page(GOOD)).files
+    assert parsed.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute"),
+    [
+        ("size", None, "size"),
+        ("size", "1234", "size"),
+        ("size", 12.5, "size"),
+        ("size", -1, "size"),
+        ("size", 2**53, "size"),
+        ("size", 2**64, "size"),
+        ("size", True, "size"),
+        ("size", [], "size"),
+        ("upload-time", None, "upload_time"),
+        ("upload-time", "", "upload_time"),
+        ("upload-time", "2025-01-02T03:04:05", "upload_time"),
+        ("upload-time", "yesterday", "upload_time"),
+        ("upload-time", 1735787045, "upload_time"),
+        ("upload-time", "2016-12-31T23:59:60Z", "upload_time"),
+        ("upload-time", "2025-13-01T00:00:00Z", "upload_time"),
+        ("upload-time", "0001-01-01T00:00:00+14:00", "upload_time"),
+        ("upload-time", "9999-12-31T23:59:59-14:00", "upload_time"),
+        ("requires-python", None, "requires_python"),
+        ("requires-python", 3, "requires_python"),
+        ("requires-python", "", "requires_python"),
+        ("requires-python", ">=3\r\nX-Evil: 1", "requires_python"),
+        ("requires-python", "x" * 1_001, "requires_python"),
+        ("yanked", None, "yanked"),
+        ("yanked", False, "yanked"),
+        ("yanked", "", "yanked"),
+        ("yanked", 1, "yanked"),
+        ("yanked", {}, "yanked"),
+        ("core-metadata", None, "core_metadata"),
+        ("core-metadata", False, "core_metadata"),
+        ("core-metadata", "true", "core_metadata"),
+        ("core-metadata", 1, "core_metadata"),
+        ("core-metadata", {"sha256": "bad"}, "core_metadata"),
+        ("core-metadata", {"sha256": None}, "core_metadata"),
+        ("provenance", None, "provenance"),
+        ("provenance", "/integrity/demo", "provenance"),
+        ("provenance", "http://index.example.com/integrity/demo", "provenance"),
+        ("provenance", "javascript:alert(1)", "provenance"),
+        ("provenance", 'https://index.example.com/"><script>', "provenance"),
+        ("provenance", "https://index.example.com/" + "x" * 2_000, "provenance"),
+        ("provenance", 5, "provenance"),
+    ],
+)
+def test_a_mistyped_optional_field_is_left_out_and_the_rest_of_the_entry_stays(field: str, value: object, attribute: str) -> None:
+    parsed = parsed_json(page({**FULL, field: value}, GOOD))
+    whole = parsed_json(page(FULL, GOOD))
+    expected = {name: getattr(whole.files[0], name) for name in whole.files[0].__struct_fields__}
+    found = {name: getattr(parsed.files[0], name) for name in parsed.files[0].__struct_fields__}
+    assert found == {**expected, attribute: None}
+    assert parsed.files[1] == whole.files[1]
+    assert parsed.dropped == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("gpg-sig", None),
+        ("gpg-sig", True),
+        ("_private", {"anything": [1, None]}),
+        ("unheard-of", "x"),
+        ("dist-info-metadata", None),
+        ("data-dist-info-metadata", {"sha256": SHA}),
+    ],
+)
+def test_keys_nobody_needs_change_nothing(field: str, value: object) -> None:
+    assert parsed_json(page({**FULL, field: value})) == parsed_json(page(FULL))
+
+
+@pytest.mark.parametrize("entry", [None, 5, "x", [], [FULL], True, {}])
+def test_an_entry_that_is_no_object_is_dropped(entry: object) -> None:
+    parsed = parsed_json(page(entry, GOOD))
+    assert [file.filename for file in parsed.files] == [GOOD["filename"]]
+    assert parsed.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("hashes", "kept"),
+    [
+        ({}, {}),
+        ({"sha256": "A" * 64}, {"sha256": SHA}),
+        ({"sha256": SHA, "blake2b": "0" * 128}, {"sha256": SHA}),
+        ({"sha256": SHA, "unheard-of": "x"}, {"sha256": SHA}),
+        ({"sha1": "0" * 40}, {}),
+        ({"sha512": "1" * 128, "sha384": "2" * 96, "md5": "3" * 32}, {"sha512": "1" * 128, "sha384": "2" * 96, "md5": "3" * 32}),
+    ],
+)
+def test_digests_that_every_installer_can_check_are_kept(hashes: dict[str, str], kept: dict[str, str]) -> None:
+    (file,) = parsed_json(page({**GOOD, "hashes": hashes})).files
+    assert file.hashes == kept
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"core-metadata": True}, {}),
+        ({"core-metadata": {}}, {}),
+        ({"core-metadata": {"sha512": "0" * 128}}, {}),
+        ({"core-metadata": {"sha256": "D" * 64}}, {"sha256": "d" * 64}),
+        ({"dist-info-metadata": {"sha256": SHA}}, {"sha256": SHA}),
+        ({"dist-info-metadata": True}, {}),
+        ({"core-metadata": False, "dist-info-metadata": True}, None),
+        ({"core-metadata": None, "dist-info-metadata": True}, {}),
+        ({"core-metadata": "true", "dist-info-metadata": {"sha256": SHA}}, {"sha256": SHA}),
+    ],
+)
+def test_core_metadata_is_read_under_both_its_names(fields: dict[str, object], expected: object) -> None:
+    (file,) = parsed_json(page({**GOOD, **fields})).files
+    assert file.core_metadata == expected
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("2025-01-02T03:04:05Z", datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2025-01-02T03:04:05.5Z", datetime(2025, 1, 2, 3, 4, 5, 500_000, tzinfo=UTC)),
+        ("2025-01-02T03:04:05+02:00", datetime(2025, 1, 2, 1, 4, 5, tzinfo=UTC)),
+        ("2025-01-02T03:04:05.1234567Z", datetime(2025, 1, 2, 3, 4, 5, 123_457, tzinfo=UTC)),
+    ],
+)
+def test_upload_times_are_moments_in_utc(stated: str, expected: datetime) -> None:
+    (file,) = parsed_json(page({**GOOD, "upload-time": stated})).files
+    assert file.upload_time == expected
+    assert file.upload_time is not None
+    assert file.upload_time.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("yanked", "expected"), [(True, ""), ("a reason", "a reason"), ("two\nlines\0", "two lines "), ("x" * 2_000, "x" * 1_000)]
+)
+def test_a_yank_keeps_its_reason_on_one_bounded_line(yanked: object, expected: str) -> None:
+    (file,) = parsed_json(page({**GOOD, "yanked": yanked})).files
+    assert file.yanked == expected
+
+
+def test_the_same_entry_twice_is_one_file() -> None:
+    parsed = parsed_json(page(GOOD, GOOD, FULL))
+    assert [file.filename for file in parsed.files] == [GOOD["filename"], FULL["filename"]]
+    assert parsed.dropped == 1
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_one_name_with_two_contents_is_trusted_with_neither(times: int) -> None:
+    others = [{**GOOD, "hashes": {"sha256": str(number) * 64}} for number in range(times - 1)]
+    parsed = parsed_json(page(GOOD, *others, FULL))
+    assert [file.filename for file in parsed.files] == [FULL["filename"]]
+    assert parsed.dropped == times
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        (MISSING, ("1.0", "2.0")),
+        (None, ("1.0", "2.0")),
+        ("1.0", ("1.0", "2.0")),
+        (["0.9", "1.0", "2.0", "latest"], ("0.9", "1.0", "2.0", "latest")),  # an order of its own, and versions without files
+        (["2.0", "1.0", "2.0"], ("2.0", "1.0")),
+        (["1.0"], ("1.0", "2.0")),  # PEP 700: they must cover every file
+        (["v1.0.0", "2"], ("v1.0.0", "2")),
+        ([], ("1.0", "2.0")),
+        (["1.0", None, 5, "", "a\nb", "x" * 2_000, "2.0"], ("1.0", "2.0")),
+    ],
+)
+def test_the_versions_are_the_upstreams_and_cover_every_file(listed: object, expected: tuple[str, ...]) -> None:
+    more = {} if listed is MISSING else {"versions": listed}
+    assert parsed_json(page(GOOD, FULL, **more)).versions == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"status": "archived"}, ProjectStatus("archived")),
+        ({"status": "quarantined", "reason": "it is\nmalware"}, ProjectStatus("quarantined", "it is malware")),
+        ({"status": "deprecated", "reason": 5}, ProjectStatus("deprecated")),
+        ({"status": "active", "reason": None}, ProjectStatus("active")),
+        ({"status": "unheard-of"}, None),
+        ({"status": None}, None),
+        ({"status": ["archived"]}, None),
+        ({"status": {}}, None),
+        ({"reason": "x"}, None),
+        ("archived", None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_a_projects_status_is_one_of_four_or_not_there(status: object, expected: ProjectStatus | None) -> None:
+    parsed = parsed_json(page(GOOD, **{"project-status": status}))
+    assert parsed.status == expected
+    assert len(parsed.files) == 1
+
+
+@pytest.mark.parametrize(
+    "meta", [MISSING, None, {}, [], "1.0", {"api-version": None}, *({"api-version": v} for v in ("1.0", "1.4", "1.99", 1))]
+)
+def test_every_minor_version_and_none_at_all_is_fine(meta: object) -> None:
+    body = page(GOOD)
+    if meta is MISSING:
+        del body["meta"]
+    else:
+        body["meta"] = meta
+    assert len(parsed_json(body).files) == 1
+
+
+@pytest.mark.parametrize("version", ["2.0", "2", "0.9", "10.1", "1x", "two", 2, 2.0, "2.0\r\nX-Evil: 1" + "x" * 100])
+def test_another_major_version_is_not_guessed_at(version: object) -> None:
+    with pytest.raises(NotAnIndexPage, match="of which only 1.x is known") as caught:
+        parsed_json(page(GOOD, meta={"api-version": version}))
+    assert len(str(caught.value)) < 100
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["other", "demo-utils", "", "../demo"])
+def test_the_page_of_another_project_is_refused(name: str) -> None:
+    with pytest.raises(NotAnIndexPage, match="another project"):
+        parsed_json(page(GOOD, name=name))
+
+
+@pytest.mark.parametrize("name", ["Demo", "DEMO", None, 5])
+def test_a_name_in_another_spelling_or_none_at_all_is_fine(name: object) -> None:
+    assert len(parsed_json(page(GOOD, name=name)).files) == 1
+
+
+def test_a_byte_order_mark_is_overlooked() -> None:
+    assert len(parsed_json(b"\xef\xbb\xbf" + json.dumps(page(GOOD)).encode()).files) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+        b"null",
+        b"[]",
+        b"5",
+        b'"files"',
+        b"{}",
+        b'{"files": null}',
+        b'{"files": {}}',
+        b'{"files": [}',
+        b'{"projects": []}',
+        b"<html>sign in</html>",
+        json.dumps(page(FULL)).encode()[:-1],
+        json.dumps(page(FULL)).encode()[:100],
+        json.dumps(page(FULL)).encode() + b"x",
+        json.dumps(page(FULL)).encode("utf-16"),
+        b'{"files": []' + b"\0" * 10 + b"}",
+        b'{"files": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"files": [], "meta": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"files": [' + b'{"x":[' * 50_000 + b"]}" * 50_000 + b"]}",
+    ],
+    ids=lambda body: repr(body[:24]),
+)
+def test_what_is_not_such_a_page_is_an_error_and_never_an_empty_page(body: bytes) -> None:
+    with pytest.raises(NotAnIndexPage, match="JSON that is cut short or is not a project page"):
+        parsed_json(body)
+
+
+@pytest.mark.parametrize("depth", [100, 500, 900, 950, 980, 990, 1_000, 1_100])
+def test_nesting_around_the_recursion_limit_is_borne_or_refused(depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    body = b'{"files": [%s], "meta": %s, "name": %s}' % (
+        json.dumps({**FULL, "x": 1}).encode().replace(b"1}", nested + b"}"),
+        nested,
+        nested,
+    )
+    try:
+        assert_sound(parsed_json(body))
+    except NotAnIndexPage:
+        assert depth > 800
+
+
+def test_an_entry_that_is_not_utf_8_is_an_error_or_dropped() -> None:
+    body = json.dumps(page(FULL, GOOD)).encode().replace(b"Tuesdays", b"\xff\xfe")
+    try:
+        parsed = parsed_json(body)
+    except NotAnIndexPage:
+        return
+    assert [file.filename for file in parsed.files] == [GOOD["filename"]]
+
+
+def test_a_number_of_ten_thousand_digits_costs_its_entry_at_most() -> None:
+    body = json.dumps(page({**FULL, "size": 7}, GOOD)).encode().replace(b'"size": 7', b'"size": ' + b"9" * 10_000)
+    assert GOOD["filename"] in [file.filename for file in parsed_json(body).files]
+
+
+def test_more_files_than_any_project_has_are_refused() -> None:
+    many = ",".join('{"filename":"demo-%d.zip","url":"/x","hashes":{}}' % number for number in range(MAX_FILES + 1))
+    with pytest.raises(NotAnIndexPage, match="more than 200000 files"):
+        parsed_json(f'{{"files":[{many}],"versions":[]}}'.encode())
+
+
+def test_a_long_page_is_parsed_in_short_slices() -> None:
+    files = [{**FULL, "filename": f"demo-{number}.tar.gz"} for number in range(5_000)]
+    steps = parse_json(json.dumps(page(*files)).encode(), "demo", links(), make())  # type: ignore[arg-type]
+    assert sum(1 for _ in steps) == 1 + 5_000 // 250
+
+
+def test_hostile_text_is_judged_in_linear_time() -> None:
+    began = time.perf_counter()
+    for text in ("a" * 1_000_000, "-" * 1_000_000, "../" * 300_000, "%2e" * 300_000, "1." * 500_000, "[" * 1_000_000):
+        parsed_json(page({**FULL, "filename": "demo-" + text}, {**FULL, "url": text}, {**FULL, "requires-python": text}))
+        parsed_json(page({**FULL, "provenance": "https://" + text, "yanked": text}, versions=[text]))
+    assert time.perf_counter() - began < 5
+
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from([SHA, "/f/x.whl", "1.0", "demo", "archived"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["sha256", "status", "x"]) | st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "filename": filenames | junk,
+        "url": st.sampled_from(["/f/x.whl", "x.whl", "//evil.invalid/x"]) | junk,
+        "hashes": st.just({"sha256": SHA}) | junk,
+        **{
+            key: junk
+            for key in ("size", "upload-time", "requires-python", "yanked", "core-metadata", "dist-info-metadata", "provenance")
+        },
+    },
+)
+anything = st.fixed_dictionaries(
+    {"files": st.lists(entries | junk, max_size=5) | junk},
+    optional={
+        "meta": junk | st.just({"api-version": "1.1"}),
+        "name": junk,
+        "versions": junk | st.lists(junk),
+        "project-status": junk,
+    },
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(anything | junk)
+def test_arbitrary_json_is_a_sound_page_or_not_a_page(value: object) -> None:
+    try:
+        parsed = parsed_json(json.dumps(value).encode())
+    except NotAnIndexPage:
+        return
+    assert_sound(parsed)
+
+
+@modestly
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_not_a_page(body: bytes) -> None:
+    with pytest.raises(NotAnIndexPage):
+        parsed_json(body)
+
+
+@modestly
+@given(entries | junk)
+def test_no_entry_harms_its_neighbour(entry: object) -> None:
+    if isinstance(entry, dict) and entry.get("filename") == GOOD["filename"]:
+        return
+    parsed = parsed_json(page(entry, GOOD))
+    assert parsed.files[-1] == parsed_json(page(GOOD)).files[0]
+    assert_sound(parsed)

@@ -1,0 +1,319 @@
+"""A folder as a source: what is put there is listed, what is removed is gone, and an unmounted disk is no empty one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import ProjectNotFound, UpstreamUnavailable
+from proxy.model import LocalFile, ProjectPage
+from proxy.sources.directory import RESCAN_S, Directory
+from tests.sources.source_contract import SourceContract, publish_wheel
+from tests.support.clock import FakeClock
+from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
+from tests.support.sources import filenames
+
+
+_hooks: dict[str, Callable[[], None]] = {}
+
+
+def _on_scandir(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "os.scandir" and _hooks:
+        hook = _hooks.pop(str(arguments[0]), None)
+        if hook is not None:
+            hook()
+
+
+sys.addaudithook(_on_scandir)
+
+
+@contextmanager
+def at_scandir(folder: Path, hook: Callable[[], None]) -> Iterator[None]:
+    """Do something at the very moment the folder is first listed."""
+    _hooks[str(folder)] = hook
+    yield
+    assert not _hooks, "it was never listed"
+
+
+class Folder:
+    """The source, and its folder."""
+
+    gives_digests = True
+    lists_names = True
+
+    def __init__(self, root: Path, clock: FakeClock, **options: int) -> None:
+        root.mkdir()
+        self.root = root
+        self.clock = clock
+        self.source = Directory(name="wheels", root=root, clock=clock, **options)
+
+    def rescan(self) -> None:
+        self.clock.move(RESCAN_S)
+
+    async def publish(self, project: str, filename: str, body: bytes) -> None:
+        (self.root / filename).write_bytes(body)
+        self.rescan()
+
+    async def remove(self, project: str) -> None:
+        for path in self.root.glob(f"{project.replace('-', '_')}-*"):
+            path.unlink()
+        self.rescan()
+
+    async def fail(self) -> None:
+        self.root.rename(self.root.with_name("elsewhere"))
+        self.rescan()
+
+    async def mend(self) -> None:
+        self.root.with_name("elsewhere").rename(self.root)
+
+    async def page(self, project: str = "acme-lib") -> ProjectPage:
+        return await self.source.project_page(project)
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Folder]:
+    folder = Folder(tmp_path / "wheels", clock)
+    yield folder
+    await folder.source.close()
+
+
+@pytest.fixture
+async def impatient(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Folder]:
+    """Reads no more than 10 kB before a first answer."""
+    folder = Folder(tmp_path / "impatient", clock, inline_bytes=10_000)
+    yield folder
+    await folder.source.close()
+
+
+class TestDirectory(SourceContract):
+    pass
+
+
+async def test_any_layout_will_do(world: Folder) -> None:
+    for folder, version in (("", "1.0"), ("acme-lib", "2.0"), ("2026/11/linux", "3.0"), ("other", "4.0")):
+        make_wheel(world.root / folder, "Acme.Lib", version)
+    (world.root / "acme_lib-5.0.tar.gz").write_bytes(sdist_bytes("acme-lib", "5.0"))
+    page = await world.page()
+    assert sorted(page.versions) == ["1.0", "2.0", "3.0", "4.0", "5.0"]
+    assert await world.source.project_names() == {"acme-lib"}
+
+
+async def test_a_file_is_described_by_what_is_in_it(world: Folder) -> None:
+    body = wheel_bytes("acme-lib", "1.0", requires=["idna"], requires_python=">=3.9")
+    path = world.root / wheel_name("acme-lib", "1.0")
+    path.write_bytes(body)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (file,) = (await world.page()).files
+    assert file.hashes == {"sha256": sha256(body)}
+    assert file.size == len(body)
+    assert file.upload_time == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert file.requires_python == ">=3.9"
+    described = metadata("acme-lib", "1.0", requires=["idna"], requires_python=">=3.9")
+    assert file.core_metadata == {"sha256": sha256(described)}
+    assert isinstance(file.location, LocalFile)
+    assert file.location.path == str(path)
+
+
+async def test_a_wheel_that_is_broken_or_says_it_is_another_offers_no_metadata(world: Folder) -> None:
+    (world.root / wheel_name("acme-lib", "1.0")).write_bytes(b"not a zip")
+    (world.root / wheel_name("acme-lib", "2.0")).write_bytes(wheel_bytes("other", "2.0"))
+    page = await world.page()
+    assert len(page.files) == 2
+    assert all(file.core_metadata is None and file.hashes for file in page.files)
+
+
+async def test_what_is_not_a_package_is_not_listed(world: Folder) -> None:
+    make_wheel(world.root, "acme-lib", "1.0")
+    for name in ("README.md", "acme_lib-2.0-py3-none-any.whl.part", ".acme_lib-3.0-py3-none-any.whl", "x.whl", "acme lib-1.0.tar.gz"):
+        (world.root / name).write_bytes(b"x")
+    make_wheel(world.root / ".hidden", "acme-lib", "4.0")
+    (world.root / wheel_name("acme-lib", "5.0")).mkdir()
+    assert filenames(await world.page()) == [wheel_name("acme-lib", "1.0")]
+    assert await world.source.project_names() == {"acme-lib"}
+
+
+@pytest.mark.parametrize("name", ["_acme-1.0-py3-none-any.whl", "acme+x-1.0.tar.gz", "acme x-1.0.tar.gz"])
+async def test_a_name_nobody_could_ask_for_is_no_project(world: Folder, name: str) -> None:
+    (world.root / name).write_bytes(b"x")
+    assert await world.source.project_names() == frozenset()
+
+
+async def test_links_are_not_followed(world: Folder, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    make_wheel(outside, "secret", "1.0")
+    (world.root / wheel_name("secret", "2.0")).symlink_to(outside / wheel_name("secret", "1.0"))
+    (world.root / "linked").symlink_to(outside)
+    make_wheel(world.root, "acme-lib", "1.0")
+    assert await world.source.project_names() == {"acme-lib"}
+
+
+async def test_within_two_seconds_the_folder_is_not_read_again(world: Folder, clock: FakeClock) -> None:
+    make_wheel(world.root, "acme-lib", "1.0")
+    page = await world.page()
+    make_wheel(world.root, "acme-lib", "2.0")
+    clock.move(RESCAN_S - 0.1)
+    assert await world.page() is page
+    clock.move(0.1)
+    assert len((await world.page()).files) == 2
+
+
+async def test_a_scan_that_finds_nothing_new_gives_the_same_page(world: Folder) -> None:
+    make_wheel(world.root, "acme-lib", "1.0")
+    page = await world.page()
+    world.rescan()
+    make_wheel(world.root, "other", "1.0")
+    assert await world.page() is page
+
+
+async def test_a_changed_file_gets_its_new_digest_and_location(world: Folder) -> None:
+    path = make_wheel(world.root, "acme-lib", "1.0")
+    (before,) = (await world.page()).files
+    body = wheel_bytes("acme-lib", "1.0", requires=["idna"])
+    path.write_bytes(body)
+    world.rescan()
+    (after,) = (await world.page()).files
+    assert after.hashes == {"sha256": sha256(body)}
+    assert after.location != before.location
+    assert after.core_metadata != before.core_metadata
+
+
+async def test_a_file_touched_but_the_same_is_read_again_and_says_the_same(world: Folder) -> None:
+    path = make_wheel(world.root, "acme-lib", "1.0")
+    (before,) = (await world.page()).files
+    os.utime(path, (1, 1))
+    world.rescan()
+    (after,) = (await world.page()).files
+    assert (after.hashes, after.core_metadata) == (before.hashes, before.core_metadata)
+
+
+async def test_of_two_files_with_one_name_the_first_in_order_stands(world: Folder) -> None:
+    make_wheel(world.root / "b", "acme-lib", "1.0")
+    first = world.root / "a" / wheel_name("acme-lib", "1.0")
+    first.parent.mkdir()
+    first.write_bytes(wheel_bytes("acme-lib", "1.0", requires=["idna"]))
+    (file,) = (await world.page()).files
+    assert file.hashes == {"sha256": sha256(first.read_bytes())}
+
+
+async def test_a_missing_folder_is_a_failure_and_its_return_is_noticed_at_once(world: Folder) -> None:
+    await publish_wheel(world, "acme-lib", "1.0")
+    await world.fail()
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable, match="source wheels: the folder .* cannot be read"):
+            await world.page()
+        with pytest.raises(UpstreamUnavailable):
+            await world.source.project_names()
+    await world.mend()
+    assert await world.source.project_names() == {"acme-lib"}
+
+
+async def test_a_folder_removed_while_it_is_read_does_not_make_the_rest_unheard(world: Folder) -> None:
+    make_wheel(world.root / "a", "acme-lib", "1.0")
+    make_wheel(world.root / "b", "other", "1.0")
+    with at_scandir(world.root / "a", lambda: shutil.rmtree(world.root / "b")):
+        assert await world.source.project_names() == {"acme-lib"}
+
+
+async def test_a_disk_unmounted_while_it_is_read_is_a_failure(world: Folder) -> None:
+    """Not a folder with fewer projects: the names it did not come to would seem to be free."""
+    make_wheel(world.root / "a", "acme-lib", "1.0")
+    make_wheel(world.root / "b", "other", "1.0")
+    with at_scandir(world.root / "a", lambda: shutil.rmtree(world.root)), pytest.raises(UpstreamUnavailable):
+        await world.source.project_names()
+
+
+async def test_large_files_are_listed_first_and_digested_meanwhile(impatient: Folder) -> None:
+    world = impatient
+    make_wheel(world.root, "acme-lib", "1.0")
+    make_wheel(world.root, "acme-lib", "2.0", padding=50_000)
+    page = await world.page()
+    small, large = page.files
+    assert small.hashes
+    assert small.core_metadata
+    assert (large.hashes, large.core_metadata) == ({}, None)
+    assert large.size == (world.root / large.filename).stat().st_size
+    async with asyncio.timeout(10):
+        while not (await world.page()).files[1].hashes:
+            await asyncio.sleep(0.01)
+    after = (await world.page()).files[1]
+    assert after.hashes == {"sha256": sha256((world.root / large.filename).read_bytes())}
+    assert after.core_metadata
+    assert await world.page() is await world.page()
+
+
+async def test_a_small_file_beside_a_large_one_still_being_read_has_its_digest_at_once(impatient: Folder) -> None:
+    world = impatient
+    make_wheel(world.root, "acme-lib", "2.0", padding=200_000)
+    await world.page()
+    make_wheel(world.root, "acme-lib", "1.0")
+    world.rescan()
+    small, _ = (await world.page()).files
+    assert small.hashes
+
+
+async def test_a_file_found_while_others_are_read_is_not_left_without_a_digest(world: Folder, clock: FakeClock) -> None:
+    """The folder is scanned again in the middle of a first read."""
+    make_wheel(world.root, "acme-lib", "1.0", padding=30_000_000)
+    slow = asyncio.create_task(world.page())
+    async with asyncio.timeout(5):
+        while not world.source._flights._flights.get("acme-lib"):
+            await asyncio.sleep(0)
+    make_wheel(world.root, "acme-lib", "2.0")
+    world.rescan()
+    await world.source.project_names()
+    assert all(file.hashes for file in (await slow).files)
+    page = await world.page()
+    assert len(page.files) == 2
+    assert all(file.hashes for file in page.files)
+
+
+async def test_a_file_that_cannot_be_read_is_left_out_and_tried_again(world: Folder) -> None:
+    """What is listed can be downloaded. A file that vanished since the scan stands for any that cannot be opened."""
+    kept = make_wheel(world.root, "acme-lib", "1.0")
+    gone = make_wheel(world.root, "acme-lib", "2.0")
+    await world.source.project_names()
+    body = gone.read_bytes()
+    stamp = gone.stat()
+    gone.unlink()
+    page = await world.page()
+    assert filenames(page) == [kept.name]
+    assert page.dropped == 1
+    gone.write_bytes(body)
+    os.utime(gone, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as after `chmod`: to a scan it is the file it was
+    world.rescan()
+    assert filenames(await world.page()) == [kept.name, gone.name]
+
+
+async def test_a_file_still_being_written_is_not_listed_with_the_digest_of_its_half(world: Folder) -> None:
+    path = make_wheel(world.root, "acme-lib", "1.0")
+    await world.source.project_names()  # scanned, not read
+    body = wheel_bytes("acme-lib", "1.0", requires=["idna"])
+    path.write_bytes(body)
+    assert filenames(await world.page()) == []
+    world.rescan()
+    (file,) = (await world.page()).files
+    assert file.hashes == {"sha256": sha256(body)}
+
+
+async def test_it_knows_since_when_it_has_a_project(world: Folder, clock: FakeClock) -> None:
+    make_wheel(world.root, "acme-lib", "1.0")
+    began = clock.now()
+    assert (await world.page()).known_since == began
+    world.rescan()
+    make_wheel(world.root, "acme-lib", "2.0")
+    make_wheel(world.root, "other", "1.0")
+    assert (await world.page()).known_since == began
+    assert (await world.page("other")).known_since == clock.now()
+    await world.remove("acme-lib")
+    with pytest.raises(ProjectNotFound):
+        await world.page()
+    await publish_wheel(world, "acme-lib", "3.0")
+    assert (await world.page()).known_since == clock.now()

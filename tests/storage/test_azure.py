@@ -1,0 +1,178 @@
+"""The store in a container: the contract, on the emulator, and what Azure does that a folder does not."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from azure.storage.blob.aio import BlobServiceClient
+
+from proxy.errors import BlobExists, StoreError
+from proxy.storage.azure import AzureStore, azure_store, place_of
+from tests.storage.blob_store_contract import BlobStoreContract
+from tests.support.azurite import KEY, Azurite, azurite
+from tests.support.clock import FakeClock
+from tests.support.gate import fetch
+
+WINDOW_S, LIFE_S = 900.0, 2_700.0
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    with azurite(tmp_path_factory.mktemp("azurite")) as made:
+        yield made
+
+
+@pytest.fixture
+async def container(emulator: Azurite) -> str:
+    """The URL of an empty container."""
+    name = f"c{uuid.uuid4().hex[:12]}"
+    async with BlobServiceClient(emulator.url, credential=KEY) as service:
+        await service.create_container(name)
+    return f"{emulator.url}/{name}"
+
+
+@pytest.fixture
+async def store(container: str) -> AsyncIterator[AzureStore]:
+    from proxy.wiring import SystemClock
+
+    async with azure_store(
+        f"{container}/folder", name="store", credential=KEY, clock=SystemClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
+    ) as made:
+        await made.prepare()
+        yield made
+
+
+class TestContract(BlobStoreContract):
+    """On a folder of a container."""
+
+
+async def test_a_lost_answer_to_our_own_commit_is_a_success(store: AzureStore, tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(b"x" * 100)
+    facts = {"sha256": "abc", "upload_time": "2026-01-01T00:00:00.123456+00:00"}
+    assert await store.put_if_absent("packages/a/b", body, facts) == await store.put_if_absent("packages/a/b", body, facts)
+    with pytest.raises(BlobExists):
+        await store.put_if_absent("packages/a/b", body, {**facts, "upload_time": "2026-01-01T00:00:00.123457+00:00"})
+
+
+async def test_two_uploads_of_one_name_never_mix(store: AzureStore, tmp_path: Path) -> None:
+    bodies = [bytes([65 + number]) * (9 * 1024 * 1024) for number in range(3)]
+    for number, body in enumerate(bodies):
+        (tmp_path / str(number)).write_bytes(body)
+    puts = (store.put_if_absent("packages/r/r", tmp_path / str(n), {"who": str(n)}) for n in range(3))
+    outcomes = await asyncio.gather(*puts, return_exceptions=True)
+    losers = [outcome for outcome in outcomes if isinstance(outcome, BlobExists)]
+    assert len(losers) == 2
+    body, info = await store.read("packages/r/r")
+    assert body == bodies[int(info.facts["who"])]
+
+
+async def test_a_missing_container_is_not_a_missing_blob(emulator: Azurite) -> None:
+    async with azure_store(
+        f"{emulator.url}/nowhere", name="s", credential=KEY, clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
+    ) as store:
+        for work in (store.prepare(), store.info("a"), store.read("a"), anext(store.list("")), anext(store.stream("a", 0, 1))):
+            with pytest.raises(StoreError, match="/nowhere does not exist: create it") as caught:
+                await work
+            assert type(caught.value) is StoreError
+
+
+async def test_a_refused_credential_is_one_sentence(container: str) -> None:
+    async with azure_store(
+        container, name="s", credential="d3Jvbmc=", clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
+    ) as store:
+        with pytest.raises(StoreError, match=r"refused us at .*Storage Blob Data Contributor"):
+            await store.prepare()
+
+
+async def test_a_dead_endpoint_answers_within_seconds() -> None:
+    async with (
+        azure_store(
+            "http://127.0.0.1:9/acct/c", name="s", credential=KEY, clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
+        ) as store,
+        asyncio.timeout(4),
+    ):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            await store.info("a")
+
+
+async def test_a_signed_url_reads_one_blob_and_nothing_else(store: AzureStore) -> None:
+    await store.put_if_absent("packages/a/a-1+local.tar.gz", b"the body", {})
+    await store.put_if_absent("packages/a/other", b"another", {})
+    url = await store.signed_url("packages/a/a-1+local.tar.gz")
+    assert url is not None
+    got = await asyncio.to_thread(fetch, url)
+    assert (got.status, got.body) == (200, b"the body")
+    assert {name.lower(): value for name, value in got.headers.items()}["cache-control"] == "max-age=31536000, immutable"
+    assert (await asyncio.to_thread(fetch, url, {"Range": "bytes=4-7"})).body == b"body"
+    assert (await asyncio.to_thread(fetch, url, None, "HEAD")).status == 200
+    other = url.replace("a-1%2Blocal.tar.gz", "other")
+    assert other != url
+    for refused in (other, url.replace("sp=r", "sp=rw"), url.replace("se=20", "se=21"), url.partition("?")[0]):
+        assert (await asyncio.to_thread(fetch, refused)).status in (403, 404, 409)
+    for method in ("PUT", "DELETE"):
+        assert (await asyncio.to_thread(fetch, url, {"Content-Length": "0"}, method)).status in (400, 403, 411)
+
+
+async def test_urls_are_the_same_within_a_window_and_never_about_to_end(container: str) -> None:
+    clock = FakeClock()
+    async with azure_store(container, name="s", credential=KEY, clock=clock, sas_window_s=WINDOW_S, sas_life_s=LIFE_S) as store:
+        first = await store.signed_url("a")
+        clock.move(WINDOW_S - 1)
+        assert await store.signed_url("a") == first
+        clock.move(1)
+        assert await store.signed_url("a") != first
+        assert await store.signed_url("a") != await store.signed_url("b")
+
+
+async def test_an_expired_url_is_refused(container: str) -> None:
+    clock = FakeClock()  # long ago
+    async with azure_store(container, name="s", credential=KEY, clock=clock, sas_window_s=WINDOW_S, sas_life_s=LIFE_S) as store:
+        await store.put_if_absent("a", b"x", {})
+        url = await store.signed_url("a")
+    assert url is not None
+    assert (await asyncio.to_thread(fetch, url)).status == 403
+
+
+async def test_a_frozen_service_does_not_hang_us(tmp_path: Path) -> None:
+    import signal
+
+    with azurite(tmp_path / "frozen") as emulator:
+        async with BlobServiceClient(emulator.url, credential=KEY) as service:
+            await service.create_container("frozen")
+        async with azure_store(
+            f"{emulator.url}/frozen", name="s", credential=KEY, clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
+        ) as store:
+            await store.prepare()
+            emulator.process.send_signal(signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(12):
+                    with pytest.raises(StoreError, match="does not answer in time"):
+                        await store.info("a")
+            finally:
+                emulator.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize(
+    ("url", "account", "account_url", "container", "prefix"),
+    [
+        ("https://acct.blob.core.windows.net/c", "acct", "https://acct.blob.core.windows.net", "c", ""),
+        ("https://acct.blob.core.windows.net/c/a/b/", "acct", "https://acct.blob.core.windows.net", "c", "a/b/"),
+        ("http://127.0.0.1:10000/acct/c", "acct", "http://127.0.0.1:10000/acct", "c", ""),
+    ],
+)
+def test_a_container_is_found_in_its_url(url: str, account: str, account_url: str, container: str, prefix: str) -> None:
+    place = place_of(url)
+    assert (place.account, place.account_url, place.container, place.prefix) == (account, account_url, container, prefix)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://acct.blob.core.windows.net/", "http://127.0.0.1:10000/acct", "http://127.0.0.1:10000/", "x"]
+)
+def test_a_url_without_a_container_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"names no|not an absolute"):
+        place_of(url)

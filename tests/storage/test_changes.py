@@ -1,0 +1,152 @@
+"""How every process hears of a change: always, and not twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.errors import StoreError
+from proxy.protocols import BlobInfo
+from proxy.storage import changes as changes_module
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from tests.support.sources import LONG_AGO
+from tests.support.stores import MemoryStore, WatchedStore
+
+
+class Replica:
+    """One process's view."""
+
+    def __init__(self, store: WatchedStore) -> None:
+        self.changes = StoreChanges(store)
+        self.told = 0
+        self.changes.subscribe(self._hear)
+
+    def _hear(self) -> None:
+        self.told += 1
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    return WatchedStore()
+
+
+async def test_a_change_is_heard_here_at_once_and_elsewhere_at_the_next_look(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    await one.changes.announce()
+    assert (one.told, other.told) == (1, 0)
+    await other.changes.look()
+    assert other.told == 1
+    for _ in range(3):
+        await one.changes.look()
+        await other.changes.look()
+    assert (one.told, other.told) == (1, 1)
+
+
+async def test_each_change_is_heard(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    for number in range(1, 6):
+        await one.changes.announce()
+        await other.changes.look()
+        assert other.told == number
+
+
+async def test_everybody_who_subscribed_is_told(store: WatchedStore) -> None:
+    changes = StoreChanges(store)
+    told: list[str] = []
+    for name in ("first", "second", "third"):
+        changes.subscribe(lambda name=name: told.append(name))  # type: ignore[misc]
+    await changes.announce()
+    assert told == ["first", "second", "third"]
+
+
+async def test_a_store_in_which_nothing_ever_changed_tells_nothing(store: WatchedStore) -> None:
+    one = Replica(store)
+    await one.changes.look()
+    await one.changes.look()
+    assert one.told == 0
+    assert store.count("info") == 2, "a look costs one question"
+
+
+async def test_a_change_that_only_others_need_to_hear_of_is_not_told_here(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    await one.changes.announce(here=False)
+    await one.changes.look()
+    await other.changes.look()
+    assert (one.told, other.told) == (0, 1)
+
+
+async def test_a_change_by_another_between_two_looks_is_heard_although_we_announce_over_it(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    await one.changes.announce()
+    await other.changes.look()
+    await other.changes.announce()  # `one` has not looked since
+    told = one.told
+    await one.changes.announce(here=False)
+    await one.changes.look()
+    assert one.told > told
+    await one.changes.look()
+    assert one.told == told + 1
+
+
+async def test_two_announcements_at_once_are_both_heard_by_both(store: WatchedStore) -> None:
+    """Each tells its own caches first and writes later: the other's change may fall in between."""
+    one, other = Replica(store), Replica(store)
+    await StoreChanges(store).announce()
+    for replica in (one, other):
+        await replica.changes.look()
+    store.calls.clear()
+    store.holds["info"] = asyncio.Event()  # both have told themselves, and read the same ETag
+    announcing = [asyncio.create_task(replica.changes.announce()) for replica in (one, other)]
+    await asyncio.sleep(0.01)
+    before = (one.told, other.told)
+    store.holds.pop("info").set()
+    await asyncio.gather(*announcing)
+    assert store.count("replace_if") == 3, "the loser says it again"
+    await one.changes.look()
+    await other.changes.look()
+    assert one.told > before[0]
+    assert other.told > before[1]
+
+
+async def test_a_change_that_cannot_be_announced_is_an_error(store: WatchedStore) -> None:
+    one = Replica(store)
+    store.fails = lambda method, path: method == "replace_if"
+    with pytest.raises(StoreError):
+        await one.changes.announce()
+    assert one.told == 1, "this process knows nevertheless"
+
+
+async def test_losing_for_ever_is_an_error_too() -> None:
+    inner = MemoryStore()
+    store = WatchedStore(inner)
+    one = Replica(store)
+    count = 0
+
+    def overtake(method: str, path: str) -> None:
+        nonlocal count
+        if method == "replace_if":
+            count += 1
+            inner.blobs[layout.CHANGED] = (b"", BlobInfo(layout.CHANGED, 0, f"rival{count}", LONG_AGO, {}))
+
+    store.before = overtake
+    with pytest.raises(StoreError, match="too many writers"):
+        await one.changes.announce()
+    assert count == changes_module._TRIES
+
+
+async def test_watching_outlives_a_store_that_cannot_be_asked(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    await other.changes.announce()
+    store.down()
+    watching = asyncio.create_task(one.changes.watch())
+    await asyncio.sleep(0.05)
+    assert store.count("info") > 0
+    assert one.told == 0
+    store.up()
+    await asyncio.sleep(changes_module.WATCH_INTERVAL_S + 0.2)
+    assert one.told == 1
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching

@@ -1,0 +1,174 @@
+"""Stores under the test's control: one in memory, and one that stands before another, counts, fails and waits as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from proxy.protocols import BlobInfo, BlobStore
+
+
+class MemoryStore:
+    """A BlobStore that ends with the test. Held to the same contract as the real ones."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, tuple[bytes, BlobInfo]] = {}
+        self._changes = 0
+
+    def _put(self, path: str, body: bytes, facts: Mapping[str, str], created: datetime) -> BlobInfo:
+        self._changes += 1
+        info = BlobInfo(path, len(body), f"e{self._changes}", created, dict(facts))
+        self.blobs[path] = (body, info)
+        return info
+
+    def _get(self, path: str) -> tuple[bytes, BlobInfo]:
+        if path not in self.blobs:
+            raise BlobNotFound(f"the store has no {path}")
+        return self.blobs[path]
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        for path, (_, info) in sorted(self.blobs.items()):
+            if path.startswith(prefix):
+                yield info
+
+    async def info(self, path: str) -> BlobInfo:
+        return self._get(path)[1]
+
+    async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        return self._get(path)
+
+    async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        body, _ = self._get(path)
+        for at in range(start, min(end, len(body)), 1_000_000):
+            yield body[at : min(at + 1_000_000, end)]
+        if end > len(body):
+            raise StoreError(f"the store's {path} is shorter than it was")
+
+    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        content = body if isinstance(body, bytes) else await asyncio.to_thread(body.read_bytes)
+        if path in self.blobs:
+            raise BlobExists(f"the store has {path} already")
+        return self._put(path, content, facts, datetime.now(UTC))
+
+    async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        current = self.blobs[path][1] if path in self.blobs else None
+        if (current and current.etag) != etag:
+            raise BlobChanged(f"the store's {path} was changed by somebody else")
+        return self._put(path, body, current.facts if current else {}, datetime.now(UTC)).etag
+
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+        body, info = self._get(path)
+        if info.etag != etag:
+            raise BlobChanged(f"the store's {path} was changed by somebody else")
+        return self._put(path, body, facts, info.created)
+
+    async def delete(self, path: str) -> None:
+        self.blobs.pop(path, None)
+
+    async def signed_url(self, path: str) -> str | None:
+        return None
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+
+class WatchedStore:
+    """Another store, with every call written down as ``(method, path)``, and trouble on demand."""
+
+    def __init__(self, inner: BlobStore | None = None) -> None:
+        self.inner: BlobStore = MemoryStore() if inner is None else inner
+        self.calls: list[tuple[str, str]] = []
+        self.fails: Callable[[str, str], bool] = lambda method, path: False
+        """Whether this call of ``(method, path)`` raises :class:`StoreError`."""
+        self.loses_answer: Callable[[str, str], bool] = lambda method, path: False
+        """Whether it does so after the work is done."""
+        self.holds: dict[str, asyncio.Event] = {}
+        """Method to an event: its answers are computed at once, and given when it is set."""
+        self.before: Callable[[str, str], None] = lambda method, path: None
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    def down(self) -> None:
+        self.fails = lambda method, path: True
+
+    def up(self) -> None:
+        self.fails = lambda method, path: False
+
+    def count(self, method: str, path: str | None = None) -> int:
+        return sum(called == method and path in (None, at) for called, at in self.calls)
+
+    @property
+    def written(self) -> list[str]:
+        """Paths in the order they were written."""
+        return [path for method, path in self.calls if method in ("put_if_absent", "replace_if", "set_facts")]
+
+    def _enter(self, method: str, path: str) -> None:
+        self.calls.append((method, path))
+        self.before(method, path)
+        if self.fails(method, path):
+            raise StoreError("the store cannot be reached")
+
+    async def _leave(self, method: str, path: str) -> None:
+        if method in self.holds:
+            await self.holds[method].wait()
+        if self.loses_answer(method, path):
+            raise StoreError("the store's answer was lost")
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        self._enter("list", prefix)
+        found = [info async for info in self.inner.list(prefix)]
+        await self._leave("list", prefix)
+        for info in found:
+            yield info
+
+    async def info(self, path: str) -> BlobInfo:
+        self._enter("info", path)
+        info = await self.inner.info(path)
+        await self._leave("info", path)
+        return info
+
+    async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        self._enter("read", path)
+        answer = await self.inner.read(path)
+        await self._leave("read", path)
+        return answer
+
+    async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        self._enter("stream", path)
+        async for chunk in self.inner.stream(path, start, end):
+            yield chunk
+
+    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        self._enter("put_if_absent", path)
+        info = await self.inner.put_if_absent(path, body, facts)
+        await self._leave("put_if_absent", path)
+        return info
+
+    async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        self._enter("replace_if", path)
+        written = await self.inner.replace_if(path, body, etag)
+        await self._leave("replace_if", path)
+        return written
+
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+        self._enter("set_facts", path)
+        info = await self.inner.set_facts(path, facts, etag)
+        await self._leave("set_facts", path)
+        return info
+
+    async def delete(self, path: str) -> None:
+        self._enter("delete", path)
+        await self.inner.delete(path)
+
+    async def signed_url(self, path: str) -> str | None:
+        return await self.inner.signed_url(path)
+
+    def local_path(self, path: str) -> Path | None:
+        return self.inner.local_path(path)
