@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +36,6 @@ from proxy.upstream.client import FileAnswer, SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
-_CONCURRENT_FILLS = 32
 _log = logging.getLogger(__name__)
 
 
@@ -263,6 +262,8 @@ class Delivery:
         clients: Mapping[str, SourceClient],
         spool: Spool,
         metrics: Metrics,
+        concurrent_fills: int = 32,
+        turn_s: float = 5.0,
     ) -> None:
         self._store = store
         self._store_mode = store_mode
@@ -272,7 +273,8 @@ class Delivery:
         self._metrics = metrics
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(_CONCURRENT_FILLS)
+        self._turns = asyncio.Semaphore(concurrent_fills)
+        self._turn_s = turn_s
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
@@ -308,11 +310,17 @@ class Delivery:
             held = await self._held(file)
             if held is not None:
                 return await self._stored(held, plain=plain)
-            if not head and (plain or (await passed.size() or 0) <= JOIN_BYTES):
+            if not head and (plain or await self._joins(file, passed)):
                 fill = self._fill(file, location, client)
                 if fill is not None:
                     return FillBody(fill, passed)
         return passed
+
+    async def _joins(self, file: File, passed: PassedBody) -> bool:
+        """Whether a range of a file not held yet starts a fill, or joins the one under way."""
+        fill = self._fills.get(_key(file))
+        size = fill.total if fill is not None and fill.total is not None else await passed.size()
+        return (size or 0) <= JOIN_BYTES
 
     async def _stored(self, info: BlobInfo, *, plain: bool) -> Redirect | Body:
         if plain and self._store_mode is Mode.REDIRECT:
@@ -349,7 +357,7 @@ class Delivery:
 
     def _fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
         """The fill under way for the file, or a new one; ``None`` if the spool has no room for it."""
-        key = (file.source, file.project, file.filename)
+        key = _key(file)
         fill = self._fills.get(key)
         if fill is not None and fill.file.hashes == file.hashes:
             return fill
@@ -372,10 +380,12 @@ class Delivery:
     async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
         outcome = "failed"
         try:
-            async with self._turns:
-                async with client.file(location.url, accept=location.accept) as answer:
-                    await self._receive(fill, answer)
-                outcome = await self._keep(fill)
+            async with (
+                self._turn(fill.file),
+                client.file(location.url, accept=location.accept) as answer,
+            ):
+                await self._receive(fill, answer)
+            outcome = await self._keep(fill)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
             _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
@@ -390,6 +400,21 @@ class Delivery:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             self._fills.pop(key, None)
             fill.finish()
+
+    @asynccontextmanager
+    async def _turn(self, file: File) -> AsyncIterator[None]:
+        """One of so many fills at a time. Installers give up on silence: who cannot have a turn soon is told to come back."""
+        try:
+            async with asyncio.timeout(self._turn_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"too many files are being fetched to fetch {file.filename} now", source=file.source
+            ) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _receive(self, fill: Fill, answer: FileAnswer) -> None:
         size = fill.file.size if fill.file.size is not None else answer.total
@@ -414,6 +439,10 @@ class Delivery:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
         return "kept"
+
+
+def _key(file: File) -> tuple[str, str, str]:
+    return (file.source, file.project, file.filename)
 
 
 def _local_body(file: File, location: LocalFile) -> LocalBody:

@@ -110,6 +110,17 @@ def _is_parsable_sdist(stem: str) -> bool:
     return True
 
 
+def project_in(filename: str) -> str | None:
+    """The project that a wheel (PEP 427) or sdist (PEP 625) says it belongs to; ``None`` for any other or unsafe name."""
+    if not is_safe_filename(filename):
+        return None
+    try:
+        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return normalised(parsed[0])  # packaging reads more than PEP 508 allows
+
+
 def without_sdist_ending(filename: str) -> str | None:
     """The part of an sdist's name before ``.tar.gz`` and its older siblings, or ``None``."""
     lowered = filename.lower()

@@ -25,6 +25,7 @@ from proxy.config import Source as SourceSettings
 from proxy.delivery import Delivery, Mode
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
+from proxy.packages import Packages
 from proxy.patterns import NamePatterns
 from proxy.protocols import BlobStore, Clock, Credential, Source
 from proxy.sources.blob_packages import BlobPackages
@@ -79,6 +80,7 @@ class Wheelgate(msgspec.Struct, frozen=True):
     delivery: Delivery
     metadata_files: MetadataFiles
     uploads: Uploads
+    packages: Packages
     tokens: Tokens
     spool: Spool
 
@@ -138,7 +140,20 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             clock=clock,
             metrics=metrics,
         )
-        yield Wheelgate(config, metrics, store, changes, claims, index, delivery, metadata_files, uploads, tokens, spool)
+        yield Wheelgate(
+            config,
+            metrics,
+            store,
+            changes,
+            claims,
+            index,
+            delivery,
+            metadata_files,
+            uploads,
+            Packages(store, changes),
+            tokens,
+            spool,
+        )
 
 
 @asynccontextmanager

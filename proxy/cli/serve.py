@@ -68,6 +68,7 @@ async def _serve(config: Config) -> None:
                 store=gate.store,
                 claims=gate.claims,
                 uploads=gate.uploads,
+                packages=gate.packages,
                 tokens=gate.tokens,
                 spool=gate.spool,
                 metrics=gate.metrics,

@@ -119,7 +119,7 @@ def parse_html(body: bytes, charset: str, project: str, links: Links, make: Call
             yield
         if body:
             parser.close()
-    except etree.LxmlError:
+    except (etree.LxmlError, UnicodeError):  # utf-16 wants a byte-order mark
         raise NotAnIndexPage("HTML that cannot be parsed") from None
     return target.result()
 

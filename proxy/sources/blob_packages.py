@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-
 from proxy.errors import ProjectNotFound
-from proxy.model import File, ProjectPage, StoredFile
-from proxy.names import Membership, is_distribution, is_safe_filename, normalised, version_of
-from proxy.protocols import BlobInfo, BlobStore, Clock
+from proxy.model import ProjectPage
+from proxy.names import Membership, is_distribution, is_safe_filename, normalised
+from proxy.protocols import BlobStore, Clock
+from proxy.sources.listing import page_of, stored_file
 
 
 class BlobPackages:
@@ -50,40 +48,10 @@ class BlobPackages:
         blobs = [info async for info in self._store.list(prefix)]
         members = Membership(project)
         files = [
-            self._file(project, filename, info)
-            for info in sorted(blobs, key=lambda info: info.path)
+            stored_file(self._name, self._store.name, project, filename, info)
+            for info in blobs
             if is_safe_filename(filename := info.path.removeprefix(prefix)) and is_distribution(filename) and filename in members
         ]
         if not files:
             raise ProjectNotFound(f"source {self._name} has no project {project}")
-        versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files)))
-        return ProjectPage(
-            project=project,
-            files=tuple(files),
-            versions=tuple(versions),
-            as_of=self._clock.now(),
-            dropped=len(blobs) - len(files),
-        )
-
-    def _file(self, project: str, filename: str, info: BlobInfo) -> File:
-        facts = info.facts
-        return File(
-            filename=filename,
-            project=project,
-            source=self._name,
-            location=StoredFile(self._store.name, info.path, info.etag),
-            hashes={"sha256": facts["sha256"]} if "sha256" in facts else {},
-            size=info.size,
-            upload_time=_moment(facts) or info.created,
-            requires_python=facts.get("requires_python"),
-            yanked=facts.get("yanked"),
-            core_metadata={"sha256": facts["metadata_sha256"]} if "metadata_sha256" in facts else None,
-        )
-
-
-def _moment(facts: Mapping[str, str]) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(facts["upload_time"])
-    except (KeyError, ValueError):
-        return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)  # without an offset it is not a moment
+        return page_of(project, files, as_of=self._clock.now(), dropped=len(blobs) - len(files))

@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from proxy.core_metadata import BadWheel, read_core_metadata
 from proxy.errors import ProjectNotFound, UpstreamUnavailable
 from proxy.model import File, LocalFile, ProjectPage
-from proxy.names import is_safe_filename, normalised, version_of
+from proxy.names import project_in
 from proxy.protocols import Clock
 from proxy.singleflight import SingleFlight
+from proxy.sources.listing import page_of
 
 RESCAN_S = 2.0
 _SCANS = 5
@@ -160,20 +160,13 @@ class Directory:
             self._facts[found.key] = None
 
     def _page(self, project: str, found_now: Mapping[str, _Found]) -> ProjectPage:
-        files = tuple(
+        files = [
             self._file(project, name, found)
-            for name, found in sorted(found_now.items())
+            for name, found in found_now.items()
             if found.key not in self._facts or self._facts[found.key] is not None
-        )
-        versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files)))
-        return ProjectPage(
-            project=project,
-            files=files,
-            versions=tuple(versions),
-            as_of=self._clock.now(),
-            known_since=self._since[project],
-            dropped=len(found_now) - len(files),
-        )
+        ]
+        page = page_of(project, files, as_of=self._clock.now(), dropped=len(found_now) - len(files))
+        return msgspec.structs.replace(page, known_since=self._since[project])
 
     def _file(self, project: str, filename: str, found: _Found) -> File:
         facts = self._facts.get(found.key)
@@ -210,7 +203,7 @@ def _whole_scan(root: Path) -> dict[str, dict[str, _Found]]:
 def _scan(root: Path) -> dict[str, dict[str, _Found]]:
     projects: dict[str, dict[str, _Found]] = {}
     for entry in _walk(root):
-        project = _project_of(entry.name)
+        project = project_in(entry.name)
         if project is None:
             continue
         stat = entry.stat(follow_symlinks=False)
@@ -230,16 +223,6 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
             yield from _walk(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
             yield entry
-
-
-def _project_of(filename: str) -> str | None:
-    if not is_safe_filename(filename):
-        return None
-    try:
-        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
-        return None
-    return normalised(parsed[0])
 
 
 def _read_facts(found: _Found) -> _Facts | None:

@@ -38,6 +38,8 @@ _CHUNK_BYTES = 256 * 1024
 _SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_PAGE_CONNECTIONS = 64
+_FILE_CONNECTIONS = 256
 _PAGE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
 _FILE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30)
 
@@ -103,7 +105,7 @@ class SourceClient:
         self._user_agent = user_agent
         self._ca_file = ca_file
         self._health = Health(source, clock)
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[bool, int], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
         """Close every connection."""
@@ -154,6 +156,11 @@ class SourceClient:
                     self._health.failed(str(error))
                     raise
                 await asyncio.sleep(_back_off(attempt))
+            except AddressRefused:  # perhaps nobody was asked
+                raise
+            except UpstreamBadAnswer:
+                self._health.succeeded()
+                raise
             else:
                 self._health.succeeded()
                 return answer
@@ -231,8 +238,8 @@ class SourceClient:
 
     async def _opened_with_retries(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """An answer that is not a failure of the source; ``stack`` closes it."""
+        self._health.check()
         for attempt in range(1, _ATTEMPTS + 1):
-            self._health.check()
             try:
                 async with AsyncExitStack() as opened:
                     response = await opened.enter_async_context(self._open(url, headers, _FILE_TIMES))
@@ -243,6 +250,11 @@ class SourceClient:
                     self._health.failed(str(error))
                     raise
                 await asyncio.sleep(_back_off(attempt))
+            except AddressRefused:
+                raise
+            except UpstreamBadAnswer:
+                self._health.succeeded()
+                raise
             else:
                 self._health.succeeded()
                 return response
@@ -277,7 +289,8 @@ class SourceClient:
             credential = self._credentials.for_url(url)
             own = {**headers, **(await credential.headers())} if credential else headers
             try:
-                response = await self._session(target).get(target, headers=own, timeout=times, allow_redirects=False)
+                session = self._session(target, _PAGE_CONNECTIONS if times is _PAGE_TIMES else _FILE_CONNECTIONS)
+                response = await session.get(target, headers=own, timeout=times, allow_redirects=False)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise self._unreachable(target, error) from None
             try:
@@ -320,17 +333,18 @@ class SourceClient:
             )
         return str(target.with_fragment(None))
 
-    def _session(self, target: URL) -> aiohttp.ClientSession:
-        """A session for hosts that may be inner addresses, or the one for hosts that may not.
+    def _session(self, target: URL, connections: int) -> aiohttp.ClientSession:
+        """A session for hosts that may be inner addresses, or the one for hosts that may not; for pages, or for files.
 
-        Two, because a connection of the first kind must never be reused for the second.
+        A connection of the first kind must never be reused for the second; and clients that read their files slowly must not
+        hold every connection that a page could be asked by.
         """
         inner = self.rules.names(target)
-        session = self._sessions.get(inner)
+        session = self._sessions.get((inner, connections))
         if session is None:
-            session = self._sessions[inner] = aiohttp.ClientSession(
+            session = self._sessions[inner, connections] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=64,
+                    limit=connections,
                     socket_factory=partial(addresses.socket_for, inner=inner),
                     ssl=_trust(self._ca_file),
                 ),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import aiohttp
 from yarl import URL
 
 from proxy.digests import pieces
-from proxy.errors import ConfigurationError, Forbidden, Unauthenticated, UploadRefused, UpstreamUnavailable
+from proxy.errors import ConfigurationError, FileNotListed, Forbidden, Unauthenticated, UploadRefused, UpstreamUnavailable
 from proxy.urls import UnsafeUrl, parse, shown
 
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
@@ -39,14 +39,23 @@ class RemoteGate:
             Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
             UpstreamUnavailable: it cannot be reached, or failed.
         """
+        form = _form({":action": "file_upload", "protocol_version": "1"})
+        part = form.append(_reported(path, progress), {"Content-Type": "application/octet-stream"})
+        part.set_content_disposition("form-data", name="content", filename=path.name)
+        return "already" not in await self._post(form)
+
+    async def act(self, action: str, filename: str, reason: str = "") -> None:
+        """Yank, unyank or delete a file.
+
+        Raises:
+            As :meth:`add`; FileNotListed if the server has no such file.
+        """
+        await self._post(_form({":action": action, "filename": filename, "reason": reason}))
+
+    async def _post(self, form: aiohttp.MultipartWriter) -> str:
         headers = {"Accept": "text/plain"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
-        form = aiohttp.MultipartWriter("form-data")
-        for name, value in ((":action", "file_upload"), ("protocol_version", "1")):
-            form.append(value).set_content_disposition("form-data", name=name)
-        part = form.append(_reported(path, progress), {"Content-Type": "application/octet-stream"})
-        part.set_content_disposition("form-data", name="content", filename=path.name)
         try:
             async with (
                 aiohttp.ClientSession(trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -60,20 +69,30 @@ class RemoteGate:
                 ) as response,
             ):
                 sentence = (await response.content.read(4_000)).decode("utf-8", "replace").strip()
-                return self._result(response.status, sentence)
+                self._check(response.status, sentence)
+                return sentence
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {_why(error)}") from None
 
-    def _result(self, status: int, sentence: str) -> bool:
+    def _check(self, status: int, sentence: str) -> None:
         if status == 200:
-            return "already" not in sentence
+            return
         if status == 401:
             raise Unauthenticated(f"{sentence} (WHEELGATE_TOKEN)")
         if status == 403:
             raise Forbidden(sentence)
+        if status == 404:
+            raise FileNotListed(sentence)
         if status in (400, 413):
             raise UploadRefused(sentence)
         raise UpstreamUnavailable(f"{shown(self._base)} answered {status}: {sentence[:300]}")
+
+
+def _form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
+    form = aiohttp.MultipartWriter("form-data")
+    for name, value in fields.items():
+        form.append(value).set_content_disposition("form-data", name=name)
+    return form
 
 
 async def _reported(path: Path, progress: Callable[[int], None]) -> AsyncIterator[bytes]:

@@ -53,7 +53,7 @@ class Front:
             Route.FILE: lambda request, target: files.file(request, target.project, target.filename),
             Route.METADATA: lambda request, target: files.metadata(request, target.project, target.filename),
             Route.LIST: lambda request, _: simple.names(request),
-            Route.UPLOAD: lambda request, _: upload.upload(request),
+            Route.UPLOAD: lambda request, _: upload.act(request),
             Route.EXPLAIN: lambda _, target: ops.explain(target.project),
             Route.LIVEZ: lambda _, __: ops.livez(),
             Route.READYZ: lambda _, __: ops.readyz(),

@@ -16,7 +16,7 @@ def none_match(request: web.BaseRequest, *etags: str) -> bool:
     if header is None:
         return False
     held = {item.strip().removeprefix("W/").strip('"') for item in header.split(",")}
-    return "*" in held or not held.isdisjoint(etags)
+    return header.strip() == "*" or not held.isdisjoint(etags)
 
 
 class Range(msgspec.Struct, frozen=True):

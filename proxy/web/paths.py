@@ -86,7 +86,7 @@ def _meaning(segments: list[str], prefix: str, *, slash: bool) -> Target:
             project = normalised(name)
             route = Route.EXPLAIN if segments[0] == "explain" else Route.PROJECT
             return _NOTHING if project is None else Target(route, project)
-        case ["files", name, filename]:
+        case ["files", name, filename] if not slash:  # a file is no folder
             return _file(normalised(name), filename)
         case [single]:
             return _SINGLE.get(single, _NOTHING)

@@ -16,6 +16,7 @@ from proxy.delivery import Delivery
 from proxy.errors import ConfigurationError
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
+from proxy.packages import Packages
 from proxy.protocols import BlobStore
 from proxy.sources.merged import Merged
 from proxy.spool import Spool
@@ -86,6 +87,7 @@ async def serving(
     store: BlobStore,
     claims: Claims,
     uploads: Uploads,
+    packages: Packages,
     tokens: Tokens,
     spool: Spool,
     metrics: Metrics,
@@ -98,7 +100,7 @@ async def serving(
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     front = Front(
         authentication=authentication,
-        upload=UploadHandlers(uploads, spool, authentication),
+        upload=UploadHandlers(uploads, packages, spool, authentication),
         simple=SimpleHandlers(index, pages, prefix),
         files=FileHandlers(pages, delivery, metadata_files),
         ops=ops,

@@ -2,49 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import logging
 from collections.abc import Mapping
 
+import msgspec
 from aiohttp import BodyPartReader, hdrs, web
 
 from proxy.errors import Forbidden, TooLarge, UploadRefused
+from proxy.packages import Packages
 from proxy.spool import Spool, SpoolFile
 from proxy.uploads import Uploads, project_of
 from proxy.web.auth import Authentication
 
 MAX_FILE_BYTES = 4 * 1024**3
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
+_STALL_S = 60.0
 _MAX_PARTS = 5_000
+_log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
+
+
+STORED = "stored"
+KNOWN = "known already, with the same bytes"
+
+
+class _Form(msgspec.Struct, frozen=True):
+    fields: dict[str, str]
+    filename: str
 
 
 class UploadHandlers:
     """Takes a form, and believes nothing in it that the file itself can tell."""
 
-    def __init__(self, uploads: Uploads, spool: Spool, authentication: Authentication) -> None:
+    def __init__(self, uploads: Uploads, packages: Packages, spool: Spool, authentication: Authentication) -> None:
         self._uploads = uploads
+        self._packages = packages
         self._spool = spool
         self._authentication = authentication
 
-    async def upload(self, request: web.BaseRequest) -> web.Response:
-        """Accept one file.
+    async def act(self, request: web.BaseRequest) -> web.Response:
+        """Do what the form's ``:action`` says: accept a file, or yank, unyank or delete one by its name.
 
         Raises:
-            Unauthenticated, Forbidden: before a byte of the body is read.
-            UploadRefused, FileExists, NameTaken, TooLarge, StoreError: see :class:`~proxy.uploads.Uploads`.
+            Unauthenticated, Forbidden: before a byte of the body is read, or when the file is known.
+            UploadRefused, FileExists, NameTaken, TooLarge: see :class:`~proxy.uploads.Uploads`.
+            FileNotListed: see :class:`~proxy.packages.Packages`.
+            StoreError: the store cannot be used now.
         """
         token = await self._authentication.uploader(request)
         self._check_request(request)
         with self._spool.holding(("md5", "blake2_256")) as spooled:
-            fields, filename = await _received(request, spooled)
-            _check_digests(fields, spooled.digests())
-            project = project_of(filename)
+            form = await _received(request, spooled)
+            project = project_of(form.filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
-            accepted = await self._uploads.accept(spooled.path, filename)
-        word = "stored" if accepted.new else "known already, with the same bytes"
-        return web.Response(text=f"{accepted.filename} {word}\n", headers={"Cache-Control": "no-store"})
+            done = await self._done(form, spooled)
+        _log.info("token %s: %s %s", token.id, form.filename, done)
+        return web.Response(text=f"{form.filename} {done}\n", headers={"Cache-Control": "no-store"})
+
+    async def _done(self, form: _Form, spooled: SpoolFile) -> str:
+        match form.fields.get(":action", "file_upload"):
+            case "file_upload":
+                _check_digests(form.fields, spooled.digests())
+                accepted = await self._uploads.accept(spooled.path, form.filename)
+                return STORED if accepted.new else KNOWN
+            case "yank":
+                await self._packages.yank(form.filename, form.fields.get("reason", ""))
+                return "yanked"
+            case "unyank":
+                await self._packages.unyank(form.filename)
+                return "no longer yanked"
+            case "delete":
+                await self._packages.delete(form.filename)
+                return "deleted"
+            case action:
+                raise UploadRefused(f"the action {action[:40]!r} is not known")
 
     def _check_request(self, request: web.BaseRequest) -> None:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
@@ -58,8 +93,8 @@ class UploadHandlers:
             raise TooLarge("there is no room for the upload on the server's disk")
 
 
-async def _received(request: web.BaseRequest, spooled: SpoolFile) -> tuple[dict[str, str], str]:
-    """The fields of the form and the file's name, its body in the spool. The file may stand anywhere among the fields."""
+async def _received(request: web.BaseRequest, spooled: SpoolFile) -> _Form:
+    """The form, its file's body in the spool. The file may stand anywhere among the fields."""
     fields: dict[str, str] = {}
     filename = ""
     parts = received = 0
@@ -79,23 +114,31 @@ async def _received(request: web.BaseRequest, spooled: SpoolFile) -> tuple[dict[
                 await _spool(part, spooled)
     except ValueError:  # aiohttp's word for a malformed multipart body
         raise UploadRefused("the form is malformed or was cut short") from None
+    except TimeoutError:
+        raise UploadRefused("the form came too slowly") from None
     if fields.get(":action", "file_upload") != "file_upload":
-        raise UploadRefused("only the action file_upload is known")
+        filename = fields.get("filename", "")
     if not filename:
-        raise UploadRefused("the form has no file in a field named content")
-    return fields, filename
+        raise UploadRefused("the form names no file: an upload has it in a field named content")
+    return _Form(fields, filename)
 
 
 async def _spool(part: BodyPartReader, spooled: SpoolFile) -> None:
-    while chunk := await part.read_chunk(256 * 1024):
+    while chunk := await _chunk(part):
         if spooled.size + len(chunk) > MAX_FILE_BYTES:
             raise TooLarge(f"more than the {MAX_FILE_BYTES} bytes that one upload may have")
-        await spooled.append(bytes(chunk))
+        await spooled.append(chunk)
+
+
+async def _chunk(part: BodyPartReader) -> bytes:
+    """Some bytes of a part. aiohttp itself would wait for ever for a client that stalls."""
+    async with asyncio.timeout(_STALL_S):
+        return bytes(await part.read_chunk(256 * 1024))
 
 
 async def _field(part: BodyPartReader, left: int) -> str:
     value = b""
-    while chunk := await part.read_chunk():
+    while chunk := await _chunk(part):
         value += chunk
         if len(value) > left:
             raise TooLarge("the fields of the form are larger than any package's description")

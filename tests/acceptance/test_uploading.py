@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -80,8 +81,6 @@ def test_who_may_not_upload_is_told_why_by_their_own_program(gate: Gate, tmp_pat
         revoked: "revoked",
         "wgt_mistyped": "not a Wheelgate token",
     }
-    import time
-
     time.sleep(2.5)  # until the server has heard of all of them, and one has expired
     for secret, sentence in cases.items():
         done = uv_publish(gate, secret, wheel)
@@ -131,8 +130,6 @@ def test_reading_can_be_for_token_holders_alone(start_gate: Callable[..., Gate],
     assert index.asked == []  # refused before anything was looked up
     secret = token(gate, "read:acme-*")
     time_basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
-    import time
-
     time.sleep(2.5)
     assert gate.get("/simple/acme-lib/", {"Authorization": f"Basic {time_basic}"}).status == 200
     assert gate.get("/simple/acme-lib/", {"Authorization": f"Bearer {secret}"}).status == 200
@@ -170,3 +167,40 @@ def test_the_store_keeps_its_own_copy_of_an_added_file(gate: Gate, tmp_path: Pat
         file.write(b"scribble")
     stored = gate.data / "store" / "packages" / "acme-own" / wheel.name
     assert stored.read_bytes() == original
+
+
+@pytest.mark.parametrize("remote", [False, True], ids=["store", "server"])
+def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> None:
+    wheel = make_wheel(tmp_path, "acme-life", "1.0")
+    other = make_wheel(tmp_path / "other", "acme-life", "1.0", requires=["idna"])
+    assert gate.run("wheel", "add", wheel).returncode == 0
+    env = environment(tmp_path, WHEELGATE_URL=gate.url, WHEELGATE_TOKEN=token(gate, "upload:acme-*"))
+    time.sleep(2.5)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        if not remote:
+            return gate.run("wheel", *arguments)
+        return subprocess.run([WHEELGATE, "wheel", *arguments], capture_output=True, text=True, env=env, timeout=60)
+
+    def entry() -> dict[str, object]:
+        time.sleep(0 if remote else 2.5)
+        (only,) = gate.page("acme-life")["files"]
+        return dict(only)
+
+    assert run("yank", wheel.name, "--reason", "breaks on Tuesdays").returncode == 0
+    assert entry()["yanked"] == "breaks on Tuesdays"
+    assert run("unyank", wheel.name).returncode == 0
+    assert "yanked" not in entry()
+    missing = run("yank", "acme_life-2.0-py3-none-any.whl")
+    assert missing.returncode == 1
+    assert "the store has no file acme_life-2.0" in missing.stderr
+
+    declined = run("delete", wheel.name)
+    assert declined.returncode == 130  # nobody answered the question
+    assert run("delete", wheel.name, "--yes").returncode == 0
+    time.sleep(2.5)
+    assert gate.page("acme-life")["files"] == []
+    assert gate.get(f"/files/acme-life/{wheel.name}").status == 404
+    refused = gate.run("wheel", "add", other)
+    assert "only the same bytes may return" in refused.stderr
+    assert gate.run("wheel", "add", wheel).returncode == 0

@@ -1,0 +1,106 @@
+"""A container somebody else fills, in whatever layout: scanned in the background, so that no page waits for a listing.
+
+Azure ML's private-packages container is flat; a build pipeline may put wheels five folders deep. Names alone say what a blob is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+
+from proxy.errors import ProjectNotFound, StoreError
+from proxy.model import ProjectPage
+from proxy.names import project_in
+from proxy.protocols import BlobInfo, BlobStore, Clock
+from proxy.sources.listing import page_of, stored_file
+
+_RETRY_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+class BlobScan:
+    """A :class:`~proxy.protocols.Source` over every wheel and sdist in a store, wherever it lies there.
+
+    Until the first scan is complete nobody knows what it has, so it counts as failing, not as empty.
+    """
+
+    def __init__(self, *, name: str, store: BlobStore, clock: Clock, interval_s: float) -> None:
+        self._name = name
+        self._store = store
+        self._clock = clock
+        self._interval_s = interval_s
+        self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
+        self._pages: dict[str, ProjectPage] = {}
+        self._error: StoreError | None = None
+        self._first = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it."""
+        return self._name
+
+    async def watch(self) -> None:
+        """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
+        while True:
+            try:
+                await self.scan()
+            except StoreError as error:
+                if self._error is None:
+                    _log.warning("source %s cannot be scanned: %s", self._name, error)
+                self._error = error
+                self._first.set()
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await asyncio.sleep(self._interval_s)
+
+    async def scan(self) -> None:
+        """List everything once.
+
+        Raises:
+            StoreError: it could not be listed.
+        """
+        found: dict[str, dict[str, BlobInfo]] = {}
+        async for info in self._store.list(""):
+            filename = info.path.rpartition("/")[2]
+            project = project_in(filename)
+            if project is None:
+                continue
+            files = found.setdefault(project, {})
+            earlier = files.get(filename)
+            if earlier is None or info.path < earlier.path:  # one name in two folders: always the same one of them
+                files[filename] = info
+        before = self._projects or {}
+        self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
+        self._projects = found
+        self._error = None
+        self._first.set()
+
+    async def project_names(self) -> frozenset[str]:
+        """Every project with a file."""
+        return frozenset(await self._known())
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~proxy.protocols.Source`."""
+        blobs = (await self._known()).get(project)
+        if blobs is None:
+            raise ProjectNotFound(f"source {self._name} has no project {project}")
+        page = self._pages.get(project)
+        if page is None:
+            page = self._pages[project] = self._page(project, blobs)
+        return page
+
+    async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self._first.wait()
+        if self._projects is None:
+            raise self._error or StoreError(f"source {self._name} is still being scanned for the first time: try again")
+        if self._error is not None:
+            raise self._error
+        return self._projects
+
+    def _page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
+        files = (stored_file(self._name, self._store.name, project, filename, info) for filename, info in blobs.items())
+        return page_of(project, files, as_of=self._clock.now())

@@ -1,0 +1,102 @@
+"""Yanking and deleting: what the page says afterwards, and what stays of a deleted file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import FileNotListed, StoreError, UploadRefused
+from proxy.packages import Packages
+from proxy.protocols import BlobInfo
+from proxy.sources.blob_packages import BlobPackages
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from proxy.storage.local import LocalStore
+from tests.support.clock import FakeClock
+
+WHEEL = "acme_lib-1.0-py3-none-any.whl"
+PATH = layout.package("acme-lib", WHEEL)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> LocalStore:
+    made = LocalStore(tmp_path / "store")
+    made.prepare()
+    await made.put_if_absent(PATH, b"body", {"sha256": "abc", "requires_python": ">=3.9"})
+    return made
+
+
+@pytest.fixture
+def packages(store: LocalStore) -> Packages:
+    return Packages(store, StoreChanges(store))
+
+
+async def yanked(store: LocalStore) -> str | None:
+    source = BlobPackages(name="uploads", store=store, prefix=layout.PACKAGES, clock=FakeClock())
+    (file,) = (await source.project_page("acme-lib")).files
+    assert file.requires_python == ">=3.9"
+    return file.yanked
+
+
+@pytest.mark.parametrize("reason", ["", "broken on <Windows> & é", "x" * 500])
+async def test_a_yank_and_its_reason_stand_on_the_page_until_taken_back(
+    packages: Packages, store: LocalStore, reason: str
+) -> None:
+    assert await yanked(store) is None
+    await packages.yank(WHEEL, reason)
+    assert await yanked(store) == reason
+    await packages.yank(WHEEL, "another reason")
+    assert await yanked(store) == "another reason"
+    await packages.unyank(WHEEL)
+    assert await yanked(store) is None
+    await packages.unyank(WHEEL)
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "x" * 501, "bell\a"])
+async def test_a_reason_that_cannot_stand_on_a_page_is_refused(packages: Packages, store: LocalStore, reason: str) -> None:
+    with pytest.raises(UploadRefused, match="500 printable characters"):
+        await packages.yank(WHEEL, reason)
+    assert await yanked(store) is None
+
+
+async def test_a_deleted_file_leaves_its_digest(packages: Packages, store: LocalStore) -> None:
+    await packages.delete(WHEEL)
+    assert [info.path async for info in store.list(layout.PACKAGES)] == []
+    assert (await store.read(layout.tombstone("acme-lib", WHEEL)))[0] == b"abc"
+    with pytest.raises(FileNotListed):
+        await packages.delete(WHEEL)
+    await store.put_if_absent(PATH, b"body", {"sha256": "abc"})  # the same bytes returned
+    await packages.delete(WHEEL)
+
+
+@pytest.mark.parametrize("name", ["acme_lib-2.0-py3-none-any.whl", "../../etc/passwd", "", "acme_lib.whl", "x" * 300])
+async def test_what_is_not_there_cannot_be_changed(packages: Packages, name: str) -> None:
+    for work in (packages.yank(name, ""), packages.unyank(name), packages.delete(name)):
+        with pytest.raises(FileNotListed):
+            await work
+
+
+class Busy(LocalStore):
+    """Somebody else changes every blob between our look and our write."""
+
+    times = 0
+
+    async def set_facts(self, path: str, facts: dict[str, str], etag: str) -> BlobInfo:  # type: ignore[override]
+        if self.times:
+            self.times -= 1
+            await super().set_facts(path, {**(await self.info(path)).facts, "other": str(self.times)}, etag)
+        return await super().set_facts(path, facts, etag)
+
+
+async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path: Path) -> None:
+    store = Busy(tmp_path / "store")
+    store.prepare()
+    await store.put_if_absent(PATH, b"body", {"sha256": "abc"})
+    packages = Packages(store, StoreChanges(store))
+    store.times = 2
+    await packages.yank(WHEEL, "broken")
+    assert (await store.info(PATH)).facts == {"sha256": "abc", "other": "0", "yanked": "broken"}
+    store.times = 100
+    with pytest.raises(StoreError, match="all the time"):
+        await packages.unyank(WHEEL)
