@@ -190,7 +190,7 @@ class Source(_Section):
     """One place that lists projects. Its position is its precedence."""
 
     name: str
-    type: Literal["store", "index", "directory"]
+    type: Literal["store", "index", "directory", "blob"]
     url: str | None = None
     only: list[Pattern] | None = None
     delivery: Literal["redirect", "stream", "cache"] | None = None
@@ -199,6 +199,8 @@ class Source(_Section):
     fresh: Seconds | None = None
     absent: Seconds = 60.0
     strict: bool = False
+    layout: Literal["any", "project"] = "any"
+    account_key: Reference | None = None
 
     @property
     def is_private(self) -> bool:
@@ -230,12 +232,14 @@ class Source(_Section):
             problems.append("name: must be lower-case letters, digits and dashes")
         if problem := self._url_problem():
             problems.append(f"url: {problem}")
+        if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
+            problems.append("account_key, layout: only a source of type blob has them")
         problems += [
             f"file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
             for host in self.file_hosts
             if not _FILE_HOST.fullmatch(host)
         ]
-        wrong = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "index": ()}[self.type]
+        wrong = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "blob": ("cache",), "index": ()}[self.type]
         if self.delivery in wrong:
             hint = "; how stored files leave is store.delivery" if self.type == "store" else ""
             problems.append(f"delivery: {self.delivery} is not possible for a {self.type}{hint}")
@@ -244,6 +248,8 @@ class Source(_Section):
     def _url_problem(self) -> str | None:
         if self.type == "store":
             return "a source of type store has none; the store's own is store.url" if self.url is not None else None
+        if self.type == "blob":
+            return _container_problem(self.url or "")
         if self.type == "directory":
             return None if self.url and self.url.startswith("file:") else 'must be a folder, such as "file:./wheels"'
         return _url_problem(self.index_url)

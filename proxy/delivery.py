@@ -80,24 +80,25 @@ class Body(Protocol):
 
 
 class StoredBody:
-    """A blob of our store."""
+    """A blob of a store."""
 
-    def __init__(self, store: BlobStore, info: BlobInfo) -> None:
+    def __init__(self, store: BlobStore, path: str, size: int) -> None:
         self._store = store
-        self._info = info
+        self._path = path
+        self._size = size
 
     @property
     def path(self) -> Path | None:
         """See :class:`Body`."""
-        return self._store.local_path(self._info.path)
+        return self._store.local_path(self._path)
 
     async def size(self) -> int:
         """See :class:`Body`."""
-        return self._info.size
+        return self._size
 
     def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         """See :class:`Body`."""
-        return self._store.stream(self._info.path, start, self._info.size if end is None else end)
+        return self._store.stream(self._path, start, self._size if end is None else end)
 
 
 class FillBody:
@@ -258,6 +259,7 @@ class Delivery:
         *,
         store: BlobStore,
         store_mode: Mode,
+        other_stores: Mapping[str, BlobStore] | None = None,
         modes: Mapping[str, Mode],
         clients: Mapping[str, SourceClient],
         spool: Spool,
@@ -267,6 +269,7 @@ class Delivery:
     ) -> None:
         self._store = store
         self._store_mode = store_mode
+        self._stores = {store.name: store, **(other_stores or {})}
         self._modes = modes
         self._clients = clients
         self._spool = spool
@@ -300,7 +303,10 @@ class Delivery:
         if isinstance(location, LocalFile):
             return await asyncio.to_thread(_local_body, file, location)
         if isinstance(location, StoredFile):
-            return await self._stored(await self._store.info(location.path), plain=plain)
+            store = self._stores[location.store]
+            mode = self._store_mode if store is self._store else self._modes[file.source]
+            size = file.size if file.size is not None else (await store.info(location.path)).size
+            return await _stored(store, location.path, size, redirect=plain and mode is Mode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
         if mode is Mode.REDIRECT and plain and client.may_be_redirected_to(location.url):
@@ -309,7 +315,8 @@ class Delivery:
         if mode is Mode.CACHE:
             held = await self._held(file)
             if held is not None:
-                return await self._stored(held, plain=plain)
+                redirect = plain and self._store_mode is Mode.REDIRECT
+                return await _stored(self._store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
                 fill = self._fill(file, location, client)
                 if fill is not None:
@@ -321,13 +328,6 @@ class Delivery:
         fill = self._fills.get(_key(file))
         size = fill.total if fill is not None and fill.total is not None else await passed.size()
         return (size or 0) <= JOIN_BYTES
-
-    async def _stored(self, info: BlobInfo, *, plain: bool) -> Redirect | Body:
-        if plain and self._store_mode is Mode.REDIRECT:
-            url = await self._store.signed_url(info.path)
-            if url is not None:
-                return Redirect(url)
-        return StoredBody(self._store, info)
 
     async def _held(self, file: File) -> BlobInfo | None:
         """Our copy, if we have one of the bytes now listed.
@@ -443,6 +443,19 @@ class Delivery:
 
 def _key(file: File) -> tuple[str, str, str]:
     return (file.source, file.project, file.filename)
+
+
+async def _stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> Redirect | Body:
+    if redirect:
+        try:
+            url = await store.signed_url(path)
+        except StoreError as error:
+            # What the signature would have spared us is work, not a check: the bytes can still go through us.
+            _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
+            url = None
+        if url is not None:
+            return Redirect(url)
+    return StoredBody(store, path, size)
 
 
 def _local_body(file: File, location: LocalFile) -> LocalBody:

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 Format = Literal["text", "json"]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_CHARACTERS = 2_000
 _QUIET = ("azure", "aiohttp", "asyncio")
 

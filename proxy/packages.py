@@ -51,8 +51,8 @@ class Packages:
         """
         path, info = await self._found(filename)
         project = path.split("/")[1]
-        # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already, of a
-        # file that was deleted before and came back with the same bytes.
+        # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
+        # of a file that was deleted before and came back with the same bytes.
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.tombstone(project, filename), info.facts.get("sha256", "").encode(), {})
         await self._store.delete(path)

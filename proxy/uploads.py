@@ -121,7 +121,7 @@ class Uploads:
             with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
                 await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
         try:
-            await self._store.put_if_absent(path, spooled, facts)
+            await self._put(path, spooled, facts, checked, filename)
         except BlobExists:
             # Somebody else was faster; or the answer to our own first try was lost.
             if not await self._is_known(path, filename, checked.sha256):
@@ -131,6 +131,20 @@ class Uploads:
         await self._changes.announce()
         _log.info("stored %s of project %s, sha256 %s", filename, checked.project, checked.sha256)
         return Accepted(checked.project, filename, checked.sha256, new=True)
+
+    async def _put(self, path: str, spooled: Path, facts: dict[str, str], checked: _Checked, filename: str) -> None:
+        """Take the name, unless it turns out to have belonged to other bytes.
+
+        Raises:
+            BlobExists: the name is taken.
+            FileExists: it was taken, and freed again by a deletion, all since we looked. The tombstone was written first.
+        """
+        await self._store.put_if_absent(path, spooled, facts)
+        try:
+            await self._check_tombstone(checked, filename)
+        except FileExists:
+            await self._store.delete(path)
+            raise
 
     async def _is_known(self, path: str, filename: str, sha256: str) -> bool:
         try:

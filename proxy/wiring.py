@@ -29,7 +29,9 @@ from proxy.packages import Packages
 from proxy.patterns import NamePatterns
 from proxy.protocols import BlobStore, Clock, Credential, Source
 from proxy.sources.blob_packages import BlobPackages
+from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
+from proxy.sources.described import Described
 from proxy.sources.directory import Directory
 from proxy.sources.merged import Member, Merged, MergeRule
 from proxy.sources.simple_index import SimpleIndex
@@ -89,6 +91,8 @@ class Wheelgate(msgspec.Struct, frozen=True):
 async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncIterator[Wheelgate]:
     """The graph of one process, closed in reverse order at the end.
 
+    Sources that look around by themselves (a scanned container) begin with the first question.
+
     Raises:
         StoreError: the store or the spool cannot be used.
     """
@@ -108,8 +112,16 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
 
         clients: dict[str, SourceClient] = {}
         members = []
-        for settings in config.source:
-            source = _source(settings, config, store, changes, clients, clock, metrics, stack)
+        other_stores: dict[str, BlobStore] = {}
+        for number, settings in enumerate(config.source):
+            source: Source
+            if settings.type == "blob":
+                other_stores[settings.name] = blobs = await _blob_store(config, number, clock, stack)
+                listed = _blob_source(settings, blobs, clock, metrics, stack)
+                source = Described(listed, blobs=blobs, store=store, spool=spool)
+                stack.push_async_callback(source.close)
+            else:
+                source = _source(settings, config, store, changes, clients, clock, metrics, stack)
             only = NamePatterns(settings.only) if settings.only is not None else None
             members.append(Member(source, settings.is_private, only))
         index = Merged(
@@ -123,6 +135,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         delivery = Delivery(
             store=store,
             store_mode=Mode(config.store.delivery),
+            other_stores=other_stores,
             modes=_modes(config),
             clients=clients,
             spool=spool,
@@ -202,6 +215,37 @@ async def _storage_credential(
     return await stack.enter_async_context(EntraIdentity(clock))
 
 
+async def _blob_store(config: Config, number: int, clock: Clock, stack: AsyncExitStack) -> BlobStore:
+    """The container of a blob source. Nothing is asked of it yet: one that is down must not stop the others."""
+    from proxy.storage.azure import azure_store
+
+    settings = config.source[number]
+    key = f"source[{number}].account_key"
+    return await stack.enter_async_context(
+        azure_store(
+            settings.url or "",
+            name=settings.name,
+            credential=await _storage_credential(config, settings.account_key, key, clock, stack),
+            clock=clock,
+            sas_window_s=config.store.sas_window,
+            sas_life_s=config.store.sas_life,
+            ca_file=_path(config, config.server.ca_file),
+        )
+    )
+
+
+def _blob_source(settings: SourceSettings, store: BlobStore, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Source:
+    if settings.layout == "project":
+        packages = BlobPackages(name=settings.name, store=store, prefix="", clock=clock, names_fresh_s=settings.fresh_s)
+        cached = Cached(packages, clock=clock, metrics=metrics, fresh_s=settings.fresh_s, absent_s=settings.absent)
+    else:
+        scan = BlobScan(name=settings.name, store=store, clock=clock, interval_s=settings.fresh_s)
+        stack.push_async_callback(scan.close)
+        cached = Cached(scan, clock=clock, metrics=metrics, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
+    stack.push_async_callback(cached.close)
+    return cached
+
+
 def _source(
     settings: SourceSettings,
     config: Config,
@@ -249,7 +293,7 @@ def _source(
 
 
 def _modes(config: Config) -> Mapping[str, Mode]:
-    defaults = {"store": Mode.REDIRECT, "directory": Mode.STREAM, "index": Mode.CACHE}
+    defaults = {"store": Mode.REDIRECT, "blob": Mode.REDIRECT, "directory": Mode.STREAM, "index": Mode.CACHE}
     return {s.name: Mode(s.delivery) if s.delivery else defaults[s.type] for s in config.source}
 
 

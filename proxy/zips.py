@@ -19,7 +19,7 @@ _BROKEN = (
     NotImplementedError,
     RuntimeError,
     OSError,
-    UnicodeDecodeError,
+    ValueError,
 )
 
 
@@ -61,6 +61,8 @@ def opened(file: IO[bytes], bad: type[ValueError]) -> Iterator[zipfile.ZipFile]:
             yield archive
     except _TooMuch:
         raise bad("has a table of contents larger than any distribution's") from None
+    except bad:
+        raise
     except _BROKEN:
         raise bad("is not a whole zip file") from None
 

@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent / "proxy"
 LAYERS = [
     {"cli", "wiring"},
     {"web"},
-    {"delivery", "spool", "uploads", "tokens", "packages", "metadata_files", "explanation", "checks"},
+    {"delivery", "uploads", "tokens", "packages", "metadata_files", "explanation", "checks"},
     {"sources"},
-    {"upstream", "storage"},
+    {"upstream", "storage", "spool"},
     {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "sdists", "zips", "logs"},
     {"model", "secret", "digests", "names", "patterns", "urls", "errors", "protocols", "config"},
 ]

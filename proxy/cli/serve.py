@@ -90,7 +90,12 @@ def _welcome(config: Config) -> str:
         "  sources: in this order",
     ]
     for source in config.source:
-        place = {"store": "the store", "directory": str(config.source_folder(source)), "index": source.index_url}
+        place = {
+            "store": "the store",
+            "directory": str(config.source_folder(source)),
+            "index": source.index_url,
+            "blob": source.url,
+        }
         lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {place[source.type]}")
     lines.append(f"  data:    {config.store_place}")
     return "\n".join(lines)

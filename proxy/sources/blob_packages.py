@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from proxy.errors import ProjectNotFound
 from proxy.model import ProjectPage
 from proxy.names import Membership, is_distribution, is_safe_filename, normalised
@@ -12,12 +14,14 @@ from proxy.sources.listing import page_of, stored_file
 class BlobPackages:
     """A :class:`~proxy.protocols.Source` over ``<prefix><project>/<filename>`` in a store. One listing gives a page."""
 
-    def __init__(self, *, name: str, store: BlobStore, prefix: str, clock: Clock) -> None:
+    def __init__(self, *, name: str, store: BlobStore, prefix: str, clock: Clock, names_fresh_s: float = math.inf) -> None:
         self._name = name
         self._store = store
         self._prefix = prefix
         self._clock = clock
+        self._names_fresh_s = names_fresh_s
         self._names: frozenset[str] | None = None
+        self._named_s = 0.0
         self._generation = 0
 
     @property
@@ -32,14 +36,14 @@ class BlobPackages:
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
-        if self._names is not None:
+        if self._names is not None and self._clock.monotonic() - self._named_s < self._names_fresh_s:
             return self._names
         generation = self._generation
         start = len(self._prefix)
         folders = {info.path[start:].partition("/")[0] async for info in self._store.list(self._prefix)}
         names = frozenset(folder for folder in folders if normalised(folder) == folder)
         if generation == self._generation:  # else what was listed may be older than the change
-            self._names = names
+            self._names, self._named_s = names, self._clock.monotonic()
         return names
 
     async def project_page(self, project: str) -> ProjectPage:

@@ -17,6 +17,8 @@ from proxy.protocols import BlobInfo, BlobStore, Clock
 from proxy.sources.listing import page_of, stored_file
 
 _RETRY_S = 5.0
+_PATIENCE_S = 5.0
+"""How long a request waits for the first scan to end, before it is told to come back."""
 _log = logging.getLogger(__name__)
 
 
@@ -35,13 +37,20 @@ class BlobScan:
         self._pages: dict[str, ProjectPage] = {}
         self._error: StoreError | None = None
         self._first = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
 
     @property
     def name(self) -> str:
         """The operator's name for it."""
         return self._name
 
-    async def watch(self) -> None:
+    async def close(self) -> None:
+        """Stop scanning."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    async def _keep_scanning(self) -> None:
         """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
         while True:
             try:
@@ -92,8 +101,10 @@ class BlobScan:
         return page
 
     async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_scanning())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(_PATIENCE_S):
                 await self._first.wait()
         if self._projects is None:
             raise self._error or StoreError(f"source {self._name} is still being scanned for the first time: try again")

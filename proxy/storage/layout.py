@@ -54,6 +54,11 @@ def tombstone(project: str, filename: str) -> str:
     return f"tombstones/{project}/{filename}"
 
 
+def record(source: str, project: str) -> str:
+    """What is remembered of one source's project."""
+    return f"records/{source}/{project}"
+
+
 def token(identifier: str) -> str:
     """One inbound token's record."""
     return f"{TOKENS}{identifier}"

@@ -375,7 +375,7 @@ class SourceClient:
 
     def _wait_s(self, retry_after: str) -> float | None:
         """What ``Retry-After`` asks for, as seconds or as a date (RFC 9110, 10.2.3); ``None``: nothing that can be read."""
-        if retry_after.isdecimal() and len(retry_after) < 7:
+        if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 7:
             return float(retry_after)
         try:
             moment = parsedate_to_datetime(retry_after)

@@ -11,7 +11,7 @@ from pathlib import Path
 from aiohttp import web
 
 from proxy.delivery import Body
-from proxy.errors import StoreError, WheelgateError
+from proxy.errors import BlobNotFound, StoreError, WheelgateError
 
 _WRITE_S = 60.0
 """A client that takes nothing for that long is gone."""
@@ -83,6 +83,8 @@ async def _send_file(
     """Let the kernel send a complete file."""
     try:
         file = await asyncio.to_thread(path.open, "rb")
+    except FileNotFoundError:
+        raise BlobNotFound(f"{path.name} was removed") from None
     except OSError as error:
         raise StoreError(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
     try:

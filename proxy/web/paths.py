@@ -106,7 +106,7 @@ def _decoded(segment: str) -> str | None:
     if "%" in segment:
         try:
             segment = unquote_to_bytes(segment).decode("ascii")
-        except UnicodeDecodeError:
+        except UnicodeError:  # bytes that are no ASCII, written as such or (a lone surrogate) as they came
             return None
     if not segment.isascii() or not segment.isprintable() or "/" in segment or "\\" in segment or segment in (".", ".."):
         return None

@@ -1,0 +1,158 @@
+"""Facts that a listing lacks: digest, core metadata and a lasting upload time of files that somebody dropped into a container.
+
+A file is read once, when its project is first asked for, newest first and a few at a time; until then it is listed with what is
+known. What was found out is remembered in our store, by the version of the blob it was read from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
+from cachetools import LRUCache
+
+from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from proxy.errors import BlobExists, StoreError
+from proxy.model import File, ProjectPage, StoredFile
+from proxy.protocols import BlobStore, Source
+from proxy.spool import Spool, SpoolFile
+from proxy.storage import layout
+from proxy.storage.records import Known, Records
+
+_AT_ONCE = 2
+_WAIT_S = 1.0
+"""How long a page waits for the facts of a few small files, so that the first client has them already."""
+_log = logging.getLogger(__name__)
+
+
+class Described:
+    """A :class:`~proxy.protocols.Source` that adds to the files of another what their bytes tell."""
+
+    def __init__(self, source: Source, *, blobs: BlobStore, store: BlobStore, spool: Spool) -> None:
+        self._source = source
+        self._blobs = blobs
+        self._store = store
+        self._spool = spool
+        self._records = Records(store, source.name)
+        self._known: LRUCache[str, Mapping[str, Known]] = LRUCache(4_096)
+        self._made: LRUCache[str, tuple[ProjectPage, Mapping[str, Known], ProjectPage]] = LRUCache(1_024)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    async def close(self) -> None:
+        """Stop reading."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def project_names(self) -> frozenset[str]:
+        """The source's own."""
+        return await self._source.project_names()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~proxy.protocols.Source`. The same files object again while nothing was found out."""
+        page = await self._source.project_page(project)
+        known = self._known.get(project)
+        if known is None:
+            known = self._known[project] = await self._records.of(project)
+        unread = [file for file in page.files if not _is_complete(file) and _fitting(known, file) is None]
+        if unread:
+            await self._learning(project, unread)
+            known = self._known.get(project, known)
+        return self._described(page, known)
+
+    async def _learning(self, project: str, unread: Sequence[File]) -> None:
+        """Read the files, and wait a moment for it. Many who ask at once wait together; the work goes on when they leave."""
+        task = self._tasks.get(project)
+        if task is None:
+            task = self._tasks[project] = asyncio.create_task(self._learn(project, _newest_first(unread)))
+            task.add_done_callback(lambda _: self._tasks.pop(project, None))
+        await asyncio.wait([task], timeout=_WAIT_S)
+
+    async def _learn(self, project: str, files: Sequence[File]) -> None:
+        for file in files:
+            try:
+                async with self._turns:
+                    found = await self._read(file)
+                self._known[project] = await self._records.add(project, {file.filename: found})
+            except StoreError as error:
+                _log.warning("source %s: %s cannot be described yet: %s", self.name, file.filename, error)
+                return
+
+    async def _read(self, file: File) -> Known:
+        location = file.location
+        if not isinstance(location, StoredFile) or file.size is None or file.upload_time is None:
+            raise StoreError("it is not a blob")
+        if not self._spool.has_room(file.size):
+            raise StoreError("the spool has no room for it")
+        with self._spool.holding() as spooled:
+            async for chunk in self._blobs.stream(location.path, 0, file.size):
+                await spooled.append(chunk)
+            sha256 = spooled.digests()["sha256"]
+            metadata = await asyncio.to_thread(_metadata, spooled, file.filename)
+        if metadata is None:
+            return Known(location.etag, sha256, file.upload_time)
+        with suppress(BlobExists):
+            await self._store.put_if_absent(layout.metadata(sha256), metadata.body, {})
+        digest = hashlib.sha256(metadata.body).hexdigest()
+        return Known(location.etag, sha256, file.upload_time, digest, metadata.requires_python)
+
+    def _described(self, page: ProjectPage, known: Mapping[str, Known]) -> ProjectPage:
+        made = self._made.get(page.project)
+        if made is not None and made[0].files is page.files and made[1] is known:
+            return msgspec.structs.replace(made[2], as_of=page.as_of)
+        files = tuple(_with_facts(file, _fitting(known, file)) for file in page.files)
+        described = msgspec.structs.replace(page, files=files)
+        self._made[page.project] = (page, known, described)
+        return described
+
+
+def _fitting(known: Mapping[str, Known], file: File) -> Known | None:
+    """What is known of this version of the file."""
+    found = known.get(file.filename)
+    fits = found is not None and isinstance(file.location, StoredFile) and found.etag == file.location.etag
+    return found if fits else None
+
+
+def _with_facts(file: File, found: Known | None) -> File:
+    if found is None:
+        return file
+    return msgspec.structs.replace(
+        file,
+        hashes={"sha256": found.sha256},
+        upload_time=found.seen,
+        requires_python=found.requires_python,
+        core_metadata={"sha256": found.metadata_sha256} if found.metadata_sha256 else None,
+    )
+
+
+def _is_complete(file: File) -> bool:
+    """Whether whoever stored the file said everything, as our own uploads do."""
+    return "sha256" in file.hashes and (file.core_metadata is not None or not file.filename.endswith(".whl"))
+
+
+def _newest_first(files: Sequence[File]) -> list[File]:
+    return sorted(files, key=lambda file: file.upload_time.timestamp() if file.upload_time else 0.0, reverse=True)
+
+
+def _metadata(spooled: SpoolFile, filename: str) -> CoreMetadata | None:
+    if not filename.endswith(".whl"):
+        return None
+    try:
+        with spooled.path.open("rb") as wheel:
+            return read_core_metadata(wheel, filename)
+    except BadWheel as error:
+        _log.warning("%s offers no core metadata: it %s", filename, error)
+        return None
+    except OSError as error:
+        raise StoreError(f"it cannot be read: {error.strerror}") from None
