@@ -181,8 +181,8 @@ class Store(_Section):
             problems.append(f"url: {problem}")
         if self.account_key is not None and not self.is_azure:
             problems.append("account_key: only a container in Azure has one")
-        if self.sas_window < 60 or self.sas_life < self.sas_window + 600:
-            problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 60s")
+        if self.sas_window < 10 or self.sas_life < self.sas_window + 600:
+            problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 10s")
         return problems
 
 
@@ -233,7 +233,7 @@ class Source(_Section):
         if problem := self._url_problem():
             problems.append(f"url: {problem}")
         if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
-            problems.append("account_key, layout: only a source of type blob has them")
+            problems.append(f"{'layout' if self.account_key is None else 'account_key'}: only a source of type blob has one")
         problems += [
             f"file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
             for host in self.file_hosts

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from tests.support import lies
 from tests.support.gate import Answer, Gate, fetch, gate
 from tests.support.lies import MIB, Liar, Talk, assert_nothing_wrong_is_kept, config_for, file_of, kept, running, span
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
+from tests.support.watch import watched
 
 SIZE = 300_000
 HUGE = 65 * MIB
@@ -421,3 +424,40 @@ def test_a_certificate_of_the_operators_own_authority_is_trusted_beside_the_mach
             assert refused.status == 503
             assert "certificate" in refused.reason
             assert liars["stranger"].asked == []
+
+
+def test_a_full_disk_is_no_reason_to_refuse_a_file(tmp_path: Path, start_gate: Callable[..., Gate]) -> None:
+    """It is passed through and not kept; what turns out too large on its way is too."""
+    disk = tmp_path / "gate0" / "data"
+    disk.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    liar = Liar(sizes={"small": SIZE, "large": 20 * MIB, "unsized": 20 * MIB}, entry={"unsized": {"size": None}})
+    try:
+        with running(liar):
+            server = start_gate(config_for(liar, liar.sizes))
+            for name in liar.sizes:
+                assert server.get(file_of(name)).body == liar.body(name), name
+            lies.wait_until(kept(server, "small").exists)
+            assert not kept(server, "large").exists()
+            assert not kept(server, "unsized").exists()
+            assert "no room in the spool" in server.log
+            assert_nothing_wrong_is_kept(server, liar)
+            server.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("delivery", ["cache", "stream"])
+def test_clients_that_read_nothing_cost_little_memory_and_hold_up_nobody(start_gate: Callable[..., Gate], delivery: str) -> None:
+    liar = Liar(sizes={"large": 24 * MIB, "small": SIZE})
+    with running(liar), ExitStack() as stack:
+        server = start_gate(config_for(liar, liar.sizes, delivery=delivery))
+        server.get("/simple/large/")
+        with watched(server) as seen:
+            for _ in range(20):
+                stack.enter_context(lies.stalled(server, file_of("large")))
+            assert server.get(file_of("small")).body == liar.body("small")
+            assert server.get("/simple/large/").status == 200
+        assert seen.grown_bytes < 64 * MIB, seen
+        assert seen.held_up_s < 0.1, seen

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -25,6 +24,7 @@ from tests.support.lies import (
     honest_file,
     kept,
     running,
+    stalled,
     wait_until,
 )
 from tests.support.packages import metadata, sha256
@@ -62,17 +62,6 @@ async def all_at_once(gate: Gate, path: str, count: int = CLIENTS) -> list[tuple
                 return response.status, await response.read()
 
         return await asyncio.gather(*(ask() for _ in range(count)))
-
-
-def opened(gate: Gate, path: str) -> socket.socket:
-    """A connection that has asked for something, with a small window, and has read nothing yet."""
-    place = urlsplit(gate.url)
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-    connection.settimeout(30)
-    connection.connect((place.hostname, place.port))
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    return connection
 
 
 async def test_many_cold_requests_for_a_page_make_one_upstream_request(start_gate: Callable[..., Gate], liar: Liar) -> None:
@@ -135,7 +124,7 @@ async def test_a_first_client_that_leaves_harms_nobody(start_gate: Callable[...,
     gate = start_gate(config_for(liar, ["demo", "large"]))
     gate.get("/simple/large/")
     for path, name in (("/simple/demo/", "demo"), (file_of("large"), "large")):
-        first = opened(gate, path)
+        first = stalled(gate, path)
         await asyncio.to_thread(wait_until, lambda name=name: bool(liar.asked_for(name)))
         others = asyncio.create_task(all_at_once(gate, path, 5))
         await asyncio.sleep(0.2)
@@ -147,7 +136,7 @@ async def test_a_first_client_that_leaves_harms_nobody(start_gate: Callable[...,
 
 def test_a_fill_goes_on_when_its_only_client_leaves(start_gate: Callable[..., Gate], liar: Liar) -> None:
     gate = start_gate(config_for(liar, ["large"]))
-    client = opened(gate, file_of("large"))
+    client = stalled(gate, file_of("large"))
     client.recv(10_000)
     client.close()
     wait_until(kept(gate, "large").exists)
@@ -159,7 +148,7 @@ def test_a_fill_goes_on_when_its_only_client_leaves(start_gate: Callable[..., Ga
 async def test_a_slow_first_client_slows_nobody(start_gate: Callable[..., Gate], liar: Liar) -> None:
     """One reads 50 kB a second, and the others get the whole file meanwhile; then the slow one gets its rest."""
     gate = start_gate(config_for(liar, ["large"]))
-    slow = opened(gate, file_of("large"))
+    slow = stalled(gate, file_of("large"))
     received = 0
 
     async def read_slowly() -> None:

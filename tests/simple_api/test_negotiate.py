@@ -53,6 +53,7 @@ def test_every_real_client_gets_what_it_reads_best(client: str, accept: str | No
         (f"{V1}+json ; q = 0.1 , {V1}+html ; q = 0.5", HTML),
         (f"{V1}+json;q=0.123, {V1}+html;q=0.124", HTML),
         (f"{V1}+json;q=7, text/html", JSON),
+        (f"text/html;q=7, {V1}+json", JSON),  # no weight is above 1
         # equal weights: JSON says most
         (f"text/html, {V1}+html, {V1}+json", JSON),
         (f"text/html, {V1}+html", HTML),
@@ -78,7 +79,7 @@ def test_every_real_client_gets_what_it_reads_best(client: str, accept: str | No
         (f"{V1}+json;q=high, text/html", LEGACY_HTML),
         (f"{V1}+json;q=-1, text/html", LEGACY_HTML),
         (f"{V1}+json;q=, text/html", LEGACY_HTML),
-        (f"{V1}+json;q=0.٥, text/html", LEGACY_HTML),
+        (f"{V1}+json;q=0.\u0665, text/html", LEGACY_HTML),
         ("q=1", LEGACY_HTML),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.parse import MAX_FILES, NotAnIndexPage, parse_json
+from proxy.simple_api.parse import NotAnIndexPage, parse_json
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, make, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
@@ -308,7 +308,7 @@ def test_every_minor_version_and_none_at_all_is_fine(meta: object) -> None:
 
 @pytest.mark.parametrize("version", ["2.0", "2", "0.9", "10.1", "1x", "two", 2, 2.0, "2.0\r\nX-Evil: 1" + "x" * 100])
 def test_another_major_version_is_not_guessed_at(version: object) -> None:
-    with pytest.raises(NotAnIndexPage, match="of which only 1.x is known") as caught:
+    with pytest.raises(NotAnIndexPage, match=r"of which only 1\.x is known") as caught:
         parsed_json(page(GOOD, meta={"api-version": version}))
     assert len(str(caught.value)) < 100
     assert "\n" not in str(caught.value)
@@ -388,12 +388,6 @@ def test_a_number_of_ten_thousand_digits_costs_its_entry_at_most() -> None:
     assert GOOD["filename"] in [file.filename for file in parsed_json(body).files]
 
 
-def test_more_files_than_any_project_has_are_refused() -> None:
-    many = ",".join('{"filename":"demo-%d.zip","url":"/x","hashes":{}}' % number for number in range(MAX_FILES + 1))
-    with pytest.raises(NotAnIndexPage, match="more than 200000 files"):
-        parsed_json(f'{{"files":[{many}],"versions":[]}}'.encode())
-
-
 def test_a_long_page_is_parsed_in_short_slices() -> None:
     files = [{**FULL, "filename": f"demo-{number}.tar.gz"} for number in range(5_000)]
     steps = parse_json(json.dumps(page(*files)).encode(), "demo", links(), make())  # type: ignore[arg-type]
@@ -401,11 +395,11 @@ def test_a_long_page_is_parsed_in_short_slices() -> None:
 
 
 def test_hostile_text_is_judged_in_linear_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for text in ("a" * 1_000_000, "-" * 1_000_000, "../" * 300_000, "%2e" * 300_000, "1." * 500_000, "[" * 1_000_000):
         parsed_json(page({**FULL, "filename": "demo-" + text}, {**FULL, "url": text}, {**FULL, "requires-python": text}))
         parsed_json(page({**FULL, "provenance": "https://" + text, "yanked": text}, versions=[text]))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 junk = st.recursive(
@@ -421,16 +415,14 @@ junk = st.recursive(
     ),
     max_leaves=6,
 )
+OPTIONAL = ("size", "upload-time", "requires-python", "yanked", "core-metadata", "dist-info-metadata", "provenance")
 entries = st.fixed_dictionaries(
     {},
     optional={
         "filename": filenames | junk,
         "url": st.sampled_from(["/f/x.whl", "x.whl", "//evil.invalid/x"]) | junk,
         "hashes": st.just({"sha256": SHA}) | junk,
-        **{
-            key: junk
-            for key in ("size", "upload-time", "requires-python", "yanked", "core-metadata", "dist-info-metadata", "provenance")
-        },
+        **dict.fromkeys(OPTIONAL, junk),
     },
 )
 anything = st.fixed_dictionaries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.parse import MAX_FILES, NotAnIndexPage, parse_json
+from proxy.simple_api.parse import MAX_FILES, NotAnIndexPage
 from proxy.simple_api.parse_html import parse_html
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, make, parsed_html
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, make, parsed_html, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
 HEADING = "<!DOCTYPE html><html><head><title>Links for demo</title></head><body><h1>Links for demo</h1>"
@@ -220,7 +221,7 @@ def test_every_minor_version_is_fine(version: str) -> None:
 
 @pytest.mark.parametrize("version", ["2.0", "2", "0.1", "11.0", "x"])
 def test_another_major_version_is_not_guessed_at(version: str) -> None:
-    with pytest.raises(NotAnIndexPage, match="of which only 1.x is known"):
+    with pytest.raises(NotAnIndexPage, match=r"of which only 1\.x is known"):
         parsed_html(f'<meta name="pypi:repository-version" content="{version}">' + HEADING + anchor())
 
 
@@ -343,9 +344,9 @@ BOMBS = {
 
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_a_bomb_ends_in_bounded_time_and_costs_no_file(bomb: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     found = names(HEADING + anchor(name="demo-1.zip") + bomb + anchor(name="demo-2.zip"))
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     assert found == ["demo-1.zip", "demo-2.zip"]
 
 
@@ -436,10 +437,13 @@ def test_arbitrary_html_is_a_sound_page_or_not_a_page(body: str, headed: bool) -
 @modestly
 @given(st.binary(max_size=200), st.sampled_from(["utf-8", "utf-16", "ascii", "shift_jis", "utf-7"]))
 def test_arbitrary_bytes_are_a_sound_page_or_not_a_page(body: bytes, charset: str) -> None:
-    try:
+    with contextlib.suppress(NotAnIndexPage):
         assert_sound(parsed_html(body, charset=charset))
-    except NotAnIndexPage:
-        pass
+
+
+def test_utf_16_without_a_byte_order_mark_is_an_error() -> None:
+    with pytest.raises(NotAnIndexPage, match="HTML that cannot be parsed"):
+        parsed_html((HEADING + anchor()).encode("utf-16-be"), charset="utf-16")
 
 
 def test_both_serialisations_are_judged_by_one_set_of_rules() -> None:
@@ -448,10 +452,4 @@ def test_both_serialisations_are_judged_by_one_set_of_rules() -> None:
         f'{{"filename":"{NAME}","url":"/f/{NAME}","hashes":{{"sha256":"{SHA}"}},'
         '"yanked":"why","core-metadata":true,"requires-python":">=3"}'
     )
-    steps = parse_json(f'{{"files":[{entry}]}}'.encode(), "demo", links(), make())  # type: ignore[arg-type]
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            assert done.value == html
-            return
+    assert parsed_json(f'{{"files":[{entry}]}}'.encode()) == html

@@ -84,7 +84,14 @@ async def test_without_a_usable_upload_time_the_stores_own_stands(world: Package
 
 async def test_what_is_no_file_of_the_project_is_not_listed(world: Packages) -> None:
     await world.publish("acme-lib", WHEEL, b"body")
-    for stranger in ("README.md", "other-1.0-py3-none-any.whl", f"sub/{WHEEL}", f"{WHEEL}.metadata", "acme_lib-1.0.tar.gz.asc", "a<b>"):
+    for stranger in (
+        "README.md",
+        "other-1.0-py3-none-any.whl",
+        f"sub/{WHEEL}",
+        f"{WHEEL}.metadata",
+        "acme_lib-1.0.tar.gz.asc",
+        "a<b>",
+    ):
         await world.store.put_if_absent(f"packages/acme-lib/{stranger}", b"x", {})
     page = await world.source.project_page("acme-lib")
     assert filenames(page) == [WHEEL]
@@ -143,5 +150,3 @@ async def test_a_store_that_cannot_list_is_not_a_store_without_projects(world: P
         await world.source.project_names()
     world.store.up()
     assert await world.source.project_names() == frozenset()
-
-

@@ -62,15 +62,7 @@ class World:
         self.clock = clock
 
     async def publish(self, project: str, filename: str, body: bytes) -> None:
-        version = filename.split("-")[1].removesuffix(".tar.gz")
-        file = self.fake.publish(project, version, hashes={"sha256": sha256(body)})
-        if filename != file.filename:  # an sdist
-            files = self.fake.files[project]
-            files[filename] = type(file)(
-                filename=filename, project=project, source=file.source, location=file.location, hashes=file.hashes
-            )
-            if version not in {name.split("-")[1] for name in files if name.endswith(".whl")}:
-                del files[file.filename]
+        self.fake.publish(project, "", filename=filename, hashes={"sha256": sha256(body)})
         self.clock.move(601)
 
     async def remove(self, project: str) -> None:
@@ -93,9 +85,7 @@ class TestCached(SourceContract):
 # --- freshness
 
 
-async def test_a_fresh_page_is_the_same_object_and_costs_no_question(
-    cached: Cached, fake: FakeSource, clock: FakeClock
-) -> None:
+async def test_a_fresh_page_is_the_same_object_and_costs_no_question(cached: Cached, fake: FakeSource, clock: FakeClock) -> None:
     fake.publish("acme-lib", "1.0")
     page = await cached.project_page("acme-lib")
     clock.move(599.9)
@@ -151,9 +141,7 @@ async def test_known_since_is_kept_as_long_as_there_is_a_page(cached: Cached, fa
     assert (await cached.project_page("acme-lib")).known_since == clock.now()
 
 
-async def test_turning_the_wall_clock_makes_nothing_older_or_younger(
-    cached: Cached, fake: FakeSource, clock: FakeClock
-) -> None:
+async def test_turning_the_wall_clock_makes_nothing_older_or_younger(cached: Cached, fake: FakeSource, clock: FakeClock) -> None:
     fake.publish("acme-lib", "1.0")
     await cached.project_page("acme-lib")
     clock._now += timedelta(days=30)
@@ -434,9 +422,7 @@ async def test_a_drop_ends_the_pause_after_a_failure(make: Callable[..., Cached]
 # --- memory
 
 
-async def test_memory_is_bounded_and_the_least_recently_used_goes_first(
-    make: Callable[..., Cached], fake: FakeSource
-) -> None:
+async def test_memory_is_bounded_and_the_least_recently_used_goes_first(make: Callable[..., Cached], fake: FakeSource) -> None:
     fake.publish("one", "1.0")
     size = page_bytes(await fake.project_page("one")) + 300
     fake.asked.clear()

@@ -21,7 +21,6 @@ from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 
-
 _hooks: dict[str, Callable[[], None]] = {}
 
 
@@ -132,7 +131,13 @@ async def test_a_wheel_that_is_broken_or_says_it_is_another_offers_no_metadata(w
 
 async def test_what_is_not_a_package_is_not_listed(world: Folder) -> None:
     make_wheel(world.root, "acme-lib", "1.0")
-    for name in ("README.md", "acme_lib-2.0-py3-none-any.whl.part", ".acme_lib-3.0-py3-none-any.whl", "x.whl", "acme lib-1.0.tar.gz"):
+    for name in (
+        "README.md",
+        "acme_lib-2.0-py3-none-any.whl.part",
+        ".acme_lib-3.0-py3-none-any.whl",
+        "x.whl",
+        "acme lib-1.0.tar.gz",
+    ):
         (world.root / name).write_bytes(b"x")
     make_wheel(world.root / ".hidden", "acme-lib", "4.0")
     (world.root / wheel_name("acme-lib", "5.0")).mkdir()

@@ -88,9 +88,7 @@ async def source(index: FakeIndex, clock: FakeClock, metrics: Metrics) -> AsyncI
 
 class TestSimpleIndex(SourceContract):
     @pytest.fixture(params=["json", "html", "json with etags", "html with etags"])
-    async def world(
-        self, request: pytest.FixtureRequest, clock: FakeClock, metrics: Metrics
-    ) -> AsyncIterator[Upstream]:
+    async def world(self, request: pytest.FixtureRequest, clock: FakeClock, metrics: Metrics) -> AsyncIterator[Upstream]:
         index = FakeIndex(html="html" in request.param, etags="etags" in request.param)
         with running(index):
             async with simple_index(index.url, clock, metrics) as source:
@@ -250,7 +248,9 @@ async def test_entries_that_cannot_be_used_are_left_out_and_counted(
     index.html = html
     index.publish("acme-lib", WHEEL, b"body")
     index.publish("acme-lib", wheel_name("other", "1.0"), b"another project's")
-    index.publish("acme-lib", wheel_name("acme-lib", "2.0"), b"elsewhere", url="https://elsewhere.invalid/acme_lib-2.0-py3-none-any.whl")
+    index.publish(
+        "acme-lib", wheel_name("acme-lib", "2.0"), b"elsewhere", url="https://elsewhere.invalid/acme_lib-2.0-py3-none-any.whl"
+    )
     index.publish("acme-lib", wheel_name("acme-lib", "3.0"), b"bad digest", hashes={"sha256": "abc"})
     page = await source.project_page("acme-lib")
     assert filenames(page) == [WHEEL]
@@ -299,7 +299,13 @@ async def test_a_bad_answer_does_not_replace_what_was_known(index: FakeIndex, so
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, CredentialRefused), (403, CredentialRefused), (203, CredentialRefused), (500, UpstreamUnavailable), (418, UpstreamBadAnswer)],
+    [
+        (401, CredentialRefused),
+        (403, CredentialRefused),
+        (203, CredentialRefused),
+        (500, UpstreamUnavailable),
+        (418, UpstreamBadAnswer),
+    ],
 )
 async def test_a_refusal_is_a_failure_and_never_an_absence(
     index: FakeIndex, source: SimpleIndex, status: int, error: type[Exception]

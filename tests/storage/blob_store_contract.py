@@ -37,9 +37,7 @@ class BlobStoreContract:
 
     @pytest.mark.parametrize("body", [b"", SMALL, LARGE], ids=["empty", "small", "large"])
     @pytest.mark.parametrize("spooled", [False, True], ids=["bytes", "spooled"])
-    async def test_a_body_is_read_back_with_its_facts(
-        self, store: BlobStore, tmp_path: Path, body: bytes, spooled: bool
-    ) -> None:
+    async def test_a_body_is_read_back_with_its_facts(self, store: BlobStore, tmp_path: Path, body: bytes, spooled: bool) -> None:
         facts = {"sha256": sha256(body), "upload_time": "2026-01-01T00:00:00.123456+00:00", "requires_python": ">=3.9,<4,!=3.10"}
         spool = tmp_path / "spool"
         spool.write_bytes(body)
@@ -84,7 +82,13 @@ class BlobStoreContract:
                 await store.set_facts(path, {}, "any")
 
     async def test_listing_goes_by_prefix_and_not_by_folder(self, store: BlobStore) -> None:
-        made = {"packages/demo/a-1.whl", "packages/demo/b-1.whl", "packages/demo-more/c-1.whl", "packages/other/d-1.whl", "claims/demo"}
+        made = {
+            "packages/demo/a-1.whl",
+            "packages/demo/b-1.whl",
+            "packages/demo-more/c-1.whl",
+            "packages/other/d-1.whl",
+            "claims/demo",
+        }
         for path in made:
             await store.put_if_absent(path, path.encode(), {"path": path})
         assert await paths(store, "packages/") == {path for path in made if path.startswith("packages/")}

@@ -63,14 +63,14 @@ class Azurite:
 
 
 @contextmanager
-def azurite(folder: Path, *arguments: str, scheme: str = "http") -> Iterator[Azurite]:
-    """An emulator in memory, gone when the block ends."""
+def azurite(folder: Path, *arguments: str, scheme: str = "http", silent: bool = True) -> Iterator[Azurite]:
+    """An emulator in memory, gone when the block ends. Unless silent, `azurite.log` has a line a request."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     command: Sequence[str] = [
         *installed(),
-        "--silent",
+        *(["--silent"] if silent else []),
         "--disableTelemetry",
         "--inMemoryPersistence",
         "--extentMemoryLimit",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -40,6 +41,7 @@ class Gate:
         self._env = env or {}
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._tls: ssl.SSLContext | None = None
         self.url = ""
 
     @property
@@ -89,9 +91,13 @@ class Gate:
         self.stop(how)
         self.start()
 
+    def trust(self, ca_file: Path) -> None:
+        """Take certificates of this authority when asking the server."""
+        self._tls = ssl.create_default_context(cafile=str(ca_file))
+
     def get(self, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> Answer:
         """One request, redirects not followed."""
-        return fetch(f"{self.url}{path}", headers, method)
+        return fetch(f"{self.url}{path}", headers, method, tls=self._tls)
 
     def page(self, project: str) -> dict[str, Any]:
         """A project's page in JSON; fails unless it is 200."""
@@ -138,10 +144,20 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirects)
 
 
-def fetch(url: str, headers: dict[str, str] | None = None, method: str = "GET", timeout: float = 60) -> Answer:
+def _opener_for(tls: ssl.SSLContext) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls), _NoRedirects)
+
+
+def fetch(
+    url: str,
+    headers: dict[str, str] | None = None,
+    method: str = "GET",
+    timeout: float = 60,
+    tls: ssl.SSLContext | None = None,
+) -> Answer:
     request = urllib.request.Request(url, headers=headers or {}, method=method)
     try:
-        response = _opener.open(request, timeout=timeout)
+        response = (_opener if tls is None else _opener_for(tls)).open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         response = error
     with response:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.support.gate import Gate
 from tests.support.packages import sha256, wheel_bytes, wheel_name
@@ -179,7 +180,18 @@ def assert_nothing_wrong_is_kept(gate: Gate, liar: Liar) -> None:
     for path in (gate.data / "store" / "cache").rglob("*"):
         if path.is_file():
             assert sha256(path.read_bytes()) == sha256(liar.body(path.parent.name)), path
-    assert list((gate.data / "store" / ".spool").glob("*/[0-9a-f]*")) == []
+    wait_until(lambda: not list((gate.data / "store" / ".spool").glob("*/[0-9a-f]*")))
+
+
+def stalled(gate: Gate, path: str) -> socket.socket:
+    """A connection that has asked for something, with a small window, and has read nothing yet."""
+    place = urlsplit(gate.url)
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    connection.settimeout(30)
+    connection.connect((place.hostname, place.port))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
 
 
 def wait_until(condition: Callable[[], bool], wait_s: float = 10) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from proxy.errors import ProjectNotFound, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage, RemoteFile
+from proxy.names import version_of
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_name
 
@@ -26,9 +27,10 @@ def listed(
     hashes: Mapping[str, str] | None = None,
     core_metadata: Mapping[str, str] | None = None,
     url: str | None = None,
+    filename: str | None = None,
 ) -> File:
-    """An entry for a wheel; ``content`` stands for its bytes."""
-    filename = wheel_name(project, version)
+    """An entry for a wheel (or a file of another name); ``content`` stands for its bytes."""
+    filename = filename or wheel_name(project, version)
     digest = hashlib.sha256(f"{filename} {content}".encode()).hexdigest()
     return File(
         filename=filename,
@@ -100,7 +102,7 @@ class FakeSource:
         outcome: ProjectPage | Exception
         try:
             outcome = self._answer(project)
-        except Exception as error:  # noqa: BLE001 - given when it is time
+        except Exception as error:
             outcome = error
         if self.hold is not None:
             await self.hold.wait()
@@ -117,7 +119,7 @@ class FakeSource:
         page = self._pages.get(project)
         if page is None:
             files = tuple(self.files[project].values())
-            versions = tuple(dict.fromkeys(file.filename.split("-")[1] for file in files))
+            versions = tuple(dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files))))
             page = self._pages[project] = ProjectPage(
                 project=project, files=files, versions=versions, as_of=self.clock.now(), known_since=self.clock.now()
             )

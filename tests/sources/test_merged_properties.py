@@ -1,0 +1,339 @@
+"""P1 in any configuration and any history: hypothesis plays the operator, the publishers, the network and the clock.
+
+Two replicas share a store. Each asks the same sources through caches of its own, and a witness stands before every source that
+notes what it said to whom, and objects to every question that must not be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import datetime, timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from proxy.errors import ProjectNotFound, StoreError, UpstreamUnavailable
+from proxy.metrics import Metrics
+from proxy.model import ProjectPage
+from proxy.patterns import NamePatterns
+from proxy.protocols import Source
+from proxy.sources.cached import KEEP_S, Cached
+from proxy.sources.merged import Member, Merged, MergeRule
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from proxy.storage.claims import Claims
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import MemoryStore, WatchedStore
+
+PROJECTS = ["acme-a", "acme-b", "left-pad"]
+PRIVATE = ["uploads", "team", "archive"]
+PUBLIC = ["mirror", "pypi"]
+PATTERNS = ["acme-*", "*-b", "left-*", "*"]
+FRESH_S, ABSENT_S = 600.0, 60.0
+
+a_source = st.sampled_from(PRIVATE + PUBLIC)
+a_project = st.sampled_from(PROJECTS)
+some_patterns = st.lists(st.sampled_from(PATTERNS), max_size=1)
+
+
+class Witness:
+    """Stands before a source for one replica."""
+
+    def __init__(self, source: FakeSource, private: bool, replica: Replica) -> None:
+        self.name = source.name
+        self._source = source
+        self._private = private
+        self._replica = replica
+
+    async def project_names(self) -> frozenset[str]:
+        return await self._source.project_names()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        if not self._private:
+            self._replica.object_to(project, self.name)
+        try:
+            page = await self._source.project_page(project)
+        except ProjectNotFound:
+            self._replica.heard[self.name, project] = self._replica.clock.now()
+            raise
+        self._replica.heard[self.name, project] = self._replica.clock.now()
+        if self._private and page.files:
+            self._replica.told.add(project)
+        return page
+
+
+class Replica:
+    """One process, and what it can know."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.clock = world.clock
+        self.told: set[str] = set()
+        """Names that a private source has listed to it."""
+        self.heard: dict[tuple[str, str], datetime] = {}
+        changes = StoreChanges(world.store)
+        claims = Claims(world.store, world.clock, changes)
+        changes.subscribe(claims.forget)
+        self.changes = changes
+        metrics = Metrics()
+        self.index = Merged(
+            [
+                Member(self._cached(source, metrics), source.name in PRIVATE, world.only[source.name])
+                for source in world.sources.values()
+            ],
+            claims=claims,
+            clock=world.clock,
+            metrics=metrics,
+            reserved=world.reserved,
+            merges=world.merges,
+        )
+
+    def _cached(self, source: FakeSource, metrics: Metrics) -> Source:
+        witness = Witness(source, source.name in PRIVATE, self)
+        strict = source.name in self.world.strict
+        return Cached(witness, clock=self.clock, metrics=metrics, fresh_s=FRESH_S, absent_s=ABSENT_S, strict=strict)
+
+    def may_be_asked(self, project: str, public: str) -> bool:
+        """Whether a public source may hear the name, or be seen to list it."""
+        if project in self.world.reserved:
+            return False
+        if project not in self.told and layout.claim(project) not in self.world.memory.blobs:
+            return True
+        return public in next((rule.sources for rule in self.world.merges if project in rule.names), ())
+
+    def object_to(self, project: str, public: str) -> None:
+        assert self.may_be_asked(project, public), f"{public} was asked for {project}, which is private"
+
+
+class World:
+    """Configuration and surroundings."""
+
+    def __init__(
+        self,
+        order: list[str],
+        only: dict[str, list[str]],
+        reserved: list[str],
+        merges: list[tuple[list[str], list[str]]],
+        strict: list[str],
+    ) -> None:
+        self.clock = FakeClock()
+        self.memory = MemoryStore()
+        self.store = WatchedStore(self.memory)
+        self.sources = {name: FakeSource(name, self.clock) for name in order}
+        self.only = {name: NamePatterns(only[name]) if only.get(name) else None for name in order}
+        self.reserved = NamePatterns(reserved)
+        self.merges = [MergeRule(NamePatterns(names), tuple(sources)) for names, sources in merges]
+        self.strict = strict
+
+    def may_hold(self, name: str, project: str) -> bool:
+        only = self.only[name]
+        return only is None or project in only
+
+    def check(self, replica: Replica, project: str, page: ProjectPage, owner: str | None) -> None:
+        """What holds for every page that was ever given."""
+        merged = next((rule.sources for rule in self.merges if project in rule.names), ())
+        by_source = {file.source for file in page.files}
+        names = [file.filename for file in page.files]
+        assert len(set(names)) == len(names)
+        for public in by_source & set(PUBLIC):
+            assert replica.may_be_asked(project, public), f"the page of {project} has a file of {public}"
+        assert all(self.may_hold(name, project) for name in by_source)
+        if len(by_source) > 1:
+            assert by_source <= set(merged), "two sources share a project only where a rule says so"
+        self._check_nobody_was_left_out(replica, project, owner)
+        self._check_nothing_new_in_an_outage(replica, project, page)
+
+    def _check_nobody_was_left_out(self, replica: Replica, project: str, owner: str | None) -> None:
+        trusted = [name for name in self.sources if name in PRIVATE and self.may_hold(name, project)]
+        for name in trusted:
+            if name == owner:
+                break  # those after it do not matter
+            heard = replica.heard.get((name, project))
+            assert heard is not None, f"a page of {project} although {name} was never heard about it"
+            assert (self.clock.now() - heard).total_seconds() <= KEEP_S
+
+    def _check_nothing_new_in_an_outage(self, replica: Replica, project: str, page: ProjectPage) -> None:
+        for name, source in self.sources.items():
+            if name not in PRIVATE or not self.may_hold(name, project) or source.error is None:
+                continue
+            heard = replica.heard.get((name, project))
+            if heard is None or self.clock.now() - heard < timedelta(seconds=FRESH_S):
+                continue  # a fresh answer needs no asking
+            for file in page.files:
+                if file.source in PUBLIC and not any(f.source == name for f in page.files):
+                    assert file.upload_time is not None
+                    assert file.upload_time < heard, f"{file.filename} may be newer than what {name} last said"
+
+
+class Precedence(RuleBasedStateMachine):
+    """Any history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+
+    @initialize(
+        order=st.permutations(PRIVATE + PUBLIC),
+        only=st.dictionaries(a_source, some_patterns, max_size=2),
+        reserved=st.one_of(st.just([]), some_patterns),
+        merges=st.lists(
+            st.tuples(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=1), st.lists(a_source, min_size=2, unique=True)),
+            max_size=2,
+        ),
+        strict=st.lists(a_source, max_size=1),
+    )
+    def configure(
+        self,
+        order: list[str],
+        only: dict[str, list[str]],
+        reserved: list[str],
+        merges: list[tuple[list[str], list[str]]],
+        strict: list[str],
+    ) -> None:
+        self.world = World(order, only, reserved, merges, strict)
+        self.replicas = [Replica(self.world), Replica(self.world)]
+
+    @rule(source=a_source, project=a_project, version=st.sampled_from(["1.0", "2.0", "99.0"]), aged=st.booleans())
+    def publish(self, source: str, project: str, version: str, aged: bool) -> None:
+        uploaded = self.world.clock.now() - timedelta(days=400 if aged else 0)
+        self.world.sources[source].publish(project, version, upload_time=uploaded, content=source)
+
+    @rule(source=a_source, project=a_project)
+    def publish_of_unknown_age(self, source: str, project: str) -> None:
+        self.world.sources[source].publish(project, "3.0", upload_time=None)
+
+    @rule(source=a_source, project=a_project)
+    def list_empty(self, source: str, project: str) -> None:
+        self.world.sources[source].list_empty(project)
+
+    @rule(source=a_source, project=a_project)
+    def remove(self, source: str, project: str) -> None:
+        self.world.sources[source].remove(project)
+
+    @rule(source=a_source)
+    def fall_silent(self, source: str) -> None:
+        self.world.sources[source].fail(UpstreamUnavailable(f"source {source} is down"))
+
+    @rule(source=a_source)
+    def return_to_life(self, source: str) -> None:
+        self.world.sources[source].mend()
+
+    @rule()
+    def lose_the_store(self) -> None:
+        self.world.store.down()
+
+    @rule()
+    def find_the_store(self) -> None:
+        self.world.store.up()
+
+    @rule(seconds=st.sampled_from([1, 6, 61, 601, 3_600, 90_000]))
+    def wait(self, seconds: int) -> None:
+        self.world.clock.move(seconds)
+
+    @precondition(lambda self: not self.world.store.fails("", ""))
+    @rule(number=st.sampled_from([0, 1]))
+    def restart(self, number: int) -> None:
+        """With the store at hand, so that nothing is remembered by one process alone."""
+        for project in self.replicas[number].told:
+            self.ask(number, project)
+        if all(layout.claim(project) in self.world.memory.blobs for project in self.replicas[number].told):
+            self.replicas[number] = Replica(self.world)
+
+    @rule(number=st.sampled_from([0, 1]), project=a_project)
+    def ask(self, number: int, project: str) -> None:
+        replica = self.replicas[number]
+        self.runner.run(self._hear_of_changes())
+        decision = self.runner.run(replica.index.decide(project))
+        if decision.page is not None:
+            self.world.check(replica, project, decision.page, decision.owner)
+            again = self.runner.run(replica.index.decide(project))
+            assert again.page is decision.page, "the same answers make the same page"
+
+    async def _hear_of_changes(self) -> None:
+        for replica in self.replicas:
+            with contextlib.suppress(StoreError):
+                await replica.changes.look()
+
+    def teardown(self) -> None:
+        self.runner.close()
+
+
+Precedence.TestCase.settings = settings(
+    max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestPrecedence = Precedence.TestCase
+
+
+WORDS = ["has it", "not there", "silent", "failed"]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    said=st.lists(st.tuples(st.sampled_from(PRIVATE + PUBLIC), st.sampled_from(WORDS)), unique_by=lambda pair: pair[0]),
+    reserved=st.booleans(),
+    claimed=st.booleans(),
+)
+def test_a_decision_follows_from_what_was_said(said: list[tuple[str, str]], reserved: bool, claimed: bool) -> None:
+    """The rules of precedence once more, as a table written by somebody else would be."""
+    clock = FakeClock()
+    sources = []
+    for name, word in said:
+        source = FakeSource(name, clock)
+        if word == "has it":
+            source.publish("acme-lib", "1.0", upload_time=clock.now() - timedelta(days=9))
+            source._answer("acme-lib")  # known since now
+        elif word == "silent":
+            source.remember_absence("acme-lib", last_heard=clock.now(), outage_since=clock.now() + timedelta(hours=1))
+        elif word == "failed":
+            source.fail()
+        sources.append(source)
+    store = WatchedStore()
+    claims = Claims(store, clock)
+
+    async def decided() -> object:
+        if claimed:
+            await claims.claim("acme-lib", "somebody")
+        index = Merged(
+            [Member(source, source.name in PRIVATE) for source in sources],
+            claims=claims,
+            clock=clock,
+            metrics=Metrics(),
+            reserved=NamePatterns(["acme-*"] if reserved else []),
+        )
+        decision = await index.decide("acme-lib")
+        if decision.page is None:
+            return "not there" if isinstance(decision.error, ProjectNotFound) else "failure"
+        return decision.page.files[0].source if decision.page.files else "empty page"
+
+    outcome = asyncio.run(decided())
+    private = [(name, word) for name, word in said if name in PRIVATE]
+    public = [(name, word) for name, word in said if name in PUBLIC]
+    assert outcome == _expected(private, public, reserved=reserved, claimed=claimed)
+    public_asked = any(source.asked for source in sources if source.name in PUBLIC)
+    all_private_absent = all(word in ("not there", "silent") for _, word in private)
+    assert public_asked == bool(public and all_private_absent and not reserved and not claimed)
+
+
+def _expected(private: list[tuple[str, str]], public: list[tuple[str, str]], *, reserved: bool, claimed: bool) -> str:
+    owner = _first(private)
+    if owner is not None:
+        return owner
+    silent = any(word == "silent" for _, word in private)
+    if reserved or claimed:
+        return "failure" if silent else "not there" if reserved else "empty page"
+    owner = _first(public)
+    if owner is not None:
+        return owner
+    return "failure" if silent or any(word == "silent" for _, word in public) else "not there"
+
+
+def _first(said: list[tuple[str, str]]) -> str | None:
+    for name, word in said:
+        if word == "failed":
+            return "failure"
+        if word == "has it":
+            return name
+    return None

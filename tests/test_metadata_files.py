@@ -1,0 +1,292 @@
+"""Core metadata beside a file: what is advertised is served, from wherever it is, and no source speaks for another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from proxy.core_metadata import MAX_METADATA_BYTES
+from proxy.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from proxy.metadata_files import MetadataFiles
+from proxy.metrics import Metrics
+from proxy.model import File, LocalFile, StoredFile
+from proxy.protocols import Credential
+from proxy.storage import layout
+from proxy.upstream.client import SourceClient
+from tests.support.clock import FakeClock
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
+from tests.support.sources import listed
+from tests.support.stores import WatchedStore
+
+NAME = "acme-lib"
+WHEEL = wheel_name(NAME, "1.0")
+BODY = wheel_bytes(NAME, "1.0", requires=["idna"])
+METADATA = metadata(NAME, "1.0", requires=["idna"])
+PATH = f"/packages/{NAME}/{WHEEL}"
+
+
+class NoCredentials:
+    def for_url(self, url: str) -> Credential | None:
+        return None
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    return WatchedStore()
+
+
+@pytest.fixture
+async def files(index: FakeIndex, second_index: FakeIndex, store: WatchedStore, clock: FakeClock) -> AsyncIterator[MetadataFiles]:
+    index.publish(NAME, WHEEL, BODY, metadata=METADATA)
+    async with AsyncExitStack() as stack:
+        clients = {}
+        for name, upstream in (("team", index), ("other", second_index)):
+            clients[name] = SourceClient(
+                source=name,
+                url=upstream.url,
+                file_hosts=(),
+                credentials=NoCredentials(),
+                clock=clock,
+                metrics=Metrics(),
+                user_agent="wheelgate/test",
+            )
+            stack.push_async_callback(clients[name].close)
+        made = MetadataFiles(store=store, clients=clients)
+        stack.push_async_callback(made.close)
+        yield made
+
+
+@pytest.fixture
+def remote(index: FakeIndex) -> Callable[..., File]:
+    def made(
+        *,
+        advertised: dict[str, str] | None = None,
+        source: str = "team",
+        at: FakeIndex = index,
+        digest: bool = True,
+        query: str = "",
+    ) -> File:
+        return listed(
+            NAME,
+            "1.0",
+            source=source,
+            url=f"{at.origin}{PATH}{query}",
+            hashes={"sha256": sha256(BODY)} if digest else {},
+            core_metadata={"sha256": sha256(METADATA)} if advertised is None else advertised,
+        )
+
+    return made
+
+
+def answering(body: bytes, status: int = 200, kind: str = "application/octet-stream") -> Callable[..., object]:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, body=body, content_type=kind)
+
+    return answer
+
+
+# --- of an upstream's file
+
+
+@pytest.mark.parametrize("advertised", [None, {}], ids=["with a digest", "without"])
+async def test_it_is_fetched_once_and_then_kept(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, advertised: dict[str, str] | None
+) -> None:
+    for _ in range(3):
+        assert await files.body(remote(advertised=advertised)) == METADATA
+    assert [asked.path for asked in index.asked] == [f"{PATH}.metadata"]
+
+
+async def test_however_many_ask_at_once_the_upstream_is_asked_once(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex
+) -> None:
+    bodies = await asyncio.gather(*(files.body(remote()) for _ in range(50)))
+    assert set(bodies) == {METADATA}
+    assert index.count(f"{PATH}.metadata") == 1
+
+
+async def test_the_query_of_a_link_stays_behind_the_name(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex
+) -> None:
+    asked = []
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        asked.append(request.rel_url.raw_path_qs)
+        return web.Response(body=METADATA)
+
+    index.handlers[f"{PATH}.metadata"] = answer
+    assert await files.body(remote(query="?sig=abc")) == METADATA
+    assert asked == [f"{PATH}.metadata?sig=abc"]
+
+
+async def test_what_is_not_advertised_is_not_there(files: MetadataFiles, remote: Callable[..., File], index: FakeIndex) -> None:
+    file = msgspec.structs.replace(remote(), core_metadata=None)
+    with pytest.raises(MetadataNotFound):
+        await files.body(file)
+    assert index.asked == []
+
+
+async def test_without_a_digest_of_the_wheel_nothing_is_kept(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    for _ in range(2):
+        assert await files.body(remote(digest=False)) == METADATA
+    assert index.count(f"{PATH}.metadata") == 2
+    assert store.written == []
+
+
+async def test_another_digest_than_advertised_is_a_bad_answer_and_not_kept(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    index.handlers[f"{PATH}.metadata"] = answering(metadata("evil", "1.0"))  # type: ignore[assignment]
+    with pytest.raises(UpstreamBadAnswer, match="with another digest than it lists"):
+        await files.body(remote())
+    assert store.written == []
+    index.handlers.clear()
+    assert await files.body(remote()) == METADATA
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"<html>Sign in</html>", 200, "text/html"),
+        (b"<html>Sign in</html>", 200, "application/octet-stream"),
+        (b"", 200, "application/octet-stream"),
+        (b"PK\x03\x04", 200, "application/octet-stream"),
+        (b"Metadata-Version: 2.1\n" + b"x" * MAX_METADATA_BYTES, 200, "application/octet-stream"),
+        (b"not found", 404, "text/plain"),
+        (b"", 401, "text/plain"),
+        (b"", 503, "text/plain"),
+    ],
+    ids=["sign-in", "sign-in in disguise", "empty", "wheel", "endless", "404", "401", "503"],
+)
+async def test_what_is_no_metadata_is_a_failure_and_not_kept(
+    files: MetadataFiles,
+    remote: Callable[..., File],
+    index: FakeIndex,
+    store: WatchedStore,
+    body: bytes,
+    status: int,
+    kind: str,
+) -> None:
+    index.handlers[f"{PATH}.metadata"] = answering(body, status, kind)  # type: ignore[assignment]
+    with pytest.raises(UpstreamError) as raised:
+        await files.body(remote(advertised={}))
+    assert isinstance(raised.value, UpstreamUnavailable) is (status == 503)
+    assert store.written == []
+
+
+async def test_no_source_can_put_words_into_anothers_wheel(
+    files: MetadataFiles, remote: Callable[..., File], second_index: FakeIndex, store: WatchedStore
+) -> None:
+    """Anybody can list a file under the digest of somebody else's wheel, and describe it as they like."""
+    evil = metadata(NAME, "1.0", requires=["evil"])
+    second_index.publish(NAME, WHEEL, BODY, metadata=evil)
+    assert await files.body(remote(source="other", at=second_index, advertised={})) == evil
+    assert await files.body(remote(advertised={})) == METADATA
+    await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA, {})  # as the upload of that very wheel does
+    stored = listed(NAME, "1.0", source="uploads", hashes={"sha256": sha256(BODY)}, core_metadata={"sha256": sha256(METADATA)})
+    stored = msgspec.structs.replace(stored, location=StoredFile("store", "packages/x", "etag"))
+    assert await files.body(stored) == METADATA
+
+
+async def test_what_was_kept_before_the_source_gave_a_digest_does_not_stand_in_its_way(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex
+) -> None:
+    index.handlers[f"{PATH}.metadata"] = answering(metadata(NAME, "1.0"))  # type: ignore[assignment]
+    assert await files.body(remote(advertised={})) == metadata(NAME, "1.0")
+    index.handlers.clear()
+    for _ in range(2):
+        assert await files.body(remote()) == METADATA
+
+
+async def test_two_listings_of_one_file_do_not_share_an_answer(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex
+) -> None:
+    """The page changes while the first is on its way: who saw the new one gets what that one promised, or an error."""
+    outcomes = await asyncio.gather(
+        files.body(remote()), files.body(remote(advertised={"sha256": "0" * 64})), return_exceptions=True
+    )
+    assert outcomes[0] == METADATA
+    assert isinstance(outcomes[1], UpstreamBadAnswer)
+
+
+async def test_a_store_that_is_down_costs_only_the_keeping(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    store.down()
+    for _ in range(2):
+        assert await files.body(remote()) == METADATA
+    assert index.count(f"{PATH}.metadata") == 2
+    store.up()
+    for _ in range(2):
+        assert await files.body(remote()) == METADATA
+    assert index.count(f"{PATH}.metadata") == 3
+
+
+# --- of an uploaded file
+
+
+def stored(advertised: bytes = METADATA) -> File:
+    file = listed(NAME, "1.0", source="uploads", hashes={"sha256": sha256(BODY)}, core_metadata={"sha256": sha256(advertised)})
+    return msgspec.structs.replace(file, location=StoredFile("store", f"packages/{NAME}/{WHEEL}", "etag"))
+
+
+async def test_of_an_upload_it_comes_from_the_store(files: MetadataFiles, store: WatchedStore, index: FakeIndex) -> None:
+    await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA, {})
+    assert await files.body(stored()) == METADATA
+    assert index.asked == []
+
+
+async def test_what_is_missing_from_the_store_or_wrong_in_it_is_a_failure(files: MetadataFiles, store: WatchedStore) -> None:
+    with pytest.raises(StoreError, match="the core metadata of acme_lib-1.0-py3-none-any.whl is missing from the store"):
+        await files.body(stored())
+    with pytest.raises(StoreError, match="is missing"):
+        await files.body(msgspec.structs.replace(stored(), hashes={}))
+    await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA + b"damaged", {})
+    with pytest.raises((StoreError, UpstreamBadAnswer)):
+        await files.body(stored())
+    store.down()
+    with pytest.raises(StoreError, match="cannot be reached"):
+        await files.body(stored())
+
+
+# --- of a file in a folder
+
+
+def local(path: Path, advertised: bytes = METADATA) -> File:
+    file = listed(NAME, "1.0", source="wheels", core_metadata={"sha256": sha256(advertised)})
+    return msgspec.structs.replace(file, location=LocalFile(str(path), "etag"))
+
+
+async def test_of_a_file_in_a_folder_it_comes_out_of_the_wheel(files: MetadataFiles, tmp_path: Path, store: WatchedStore) -> None:
+    path = make_wheel(tmp_path, NAME, "1.0", requires=["idna"])
+    assert await files.body(local(path)) == METADATA
+    assert store.calls == []
+
+
+async def test_a_wheel_replaced_since_it_was_listed_is_not_described_by_its_successor(
+    files: MetadataFiles, tmp_path: Path
+) -> None:
+    path = make_wheel(tmp_path, NAME, "1.0")
+    with pytest.raises(UpstreamBadAnswer, match="another digest"):
+        await files.body(local(path))
+
+
+@pytest.mark.parametrize("state", ["gone", "broken"])
+async def test_a_wheel_that_can_no_longer_be_read_is_a_failure_that_tells_no_path(
+    files: MetadataFiles, tmp_path: Path, state: str
+) -> None:
+    path = tmp_path / WHEEL
+    if state == "broken":
+        path.write_bytes(b"not a zip")
+    with pytest.raises(StoreError, match="of source wheels can no longer be read") as raised:
+        await files.body(local(path))
+    assert str(tmp_path) not in str(raised.value)

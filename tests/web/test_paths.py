@@ -1,0 +1,259 @@
+"""Request paths: what they mean, and that hostile ones mean nothing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from proxy.names import is_safe_filename, normalised
+from proxy.simple_api.render import file_url
+from proxy.web.paths import Route, Target, understood
+
+NOTHING = Target(Route.NOTHING)
+WHEEL = "demo-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/", Target(Route.HOME)),
+        ("", Target(Route.HOME)),
+        ("/simple/", Target(Route.LIST)),
+        ("/simple", Target(Route.LIST, canonical="/simple/")),
+        ("/simple/demo/", Target(Route.PROJECT, "demo")),
+        ("/simple/demo", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("/simple/Demo/", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("/simple/My._Demo", Target(Route.PROJECT, "my-demo", canonical="/simple/my-demo/")),
+        ("/simple/%64emo/", Target(Route.PROJECT, "demo")),
+        (f"/files/demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
+        (f"/files/Demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
+        (f"/files/demo/{WHEEL}.metadata", Target(Route.METADATA, "demo", WHEEL)),
+        ("/files/demo/demo-1%211.0%2Blocal.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
+        ("/files/demo/demo-1!1.0+local.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
+        ("/files/demo/demo%201.0%20%281%29.exe", Target(Route.FILE, "demo", "demo 1.0 (1).exe")),
+        ("/legacy/", Target(Route.UPLOAD)),
+        ("/legacy", Target(Route.UPLOAD)),
+        ("/legacy/+simple/Demo/", Target(Route.PROJECT, "demo")),
+        ("/legacy/%2Bsimple/demo", Target(Route.PROJECT, "demo")),
+        ("/livez", Target(Route.LIVEZ)),
+        ("/readyz", Target(Route.READYZ)),
+        ("/metrics", Target(Route.METRICS)),
+        ("/explain/My_Demo", Target(Route.EXPLAIN, "my-demo")),
+    ],
+)
+def test_a_path_is_understood(path: str, target: Target) -> None:
+    assert understood(path, "") == target
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("//simple//demo//", Target(Route.PROJECT, "demo")),
+        ("/simple//demo/", Target(Route.PROJECT, "demo")),
+        ("//", Target(Route.HOME)),
+        (f"//files//demo//{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
+        ("//simple//demo", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("//evil.invalid/simple/demo", NOTHING),
+    ],
+)
+def test_doubled_slashes_are_borne_and_never_copied(path: str, target: Target) -> None:
+    assert understood(path, "") == target
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/simple/../files/demo/x",
+        "/simple/..",
+        "/simple/.",
+        "/simple/./demo/",
+        "/simple/..%2f/",
+        "/simple/..%2Fdemo/",
+        "/simple/demo%2f..%2fother/",
+        "/simple/%2e%2e/",
+        "/simple/%2e%2e%2fetc/",
+        "/simple/.%2e/",
+        "/simple/%252e%252e/",
+        "/simple/%252e/",
+        "/simple/demo%00/",
+        "/simple/demo%0d%0aX-Evil:%201/",
+        "/simple/demo%0a/",
+        "/simple/%ff/",
+        "/simple/%c3%a9/",
+        "/simple/démo/",
+        "/simple/demo\\..\\x/",
+        "/simple/demo%5c/",
+        "/simple/demo;x/",
+        "/simple/demo;/",
+        "/simple/demo%3bx/",
+        "/simple/demo%20/",
+        "/simple/%20demo/",
+        "/simple/-demo/",
+        "/simple/demo-/",
+        "/simple/demo/extra/",
+        "/simple/demo?x/",
+        "/simple/demo%3fx/",
+        "/simple/<script>/",
+        "/simple/%/",
+        "/simple/%zz/",
+        "/simple/%d/",
+        "/simple/" + "a" * 201 + "/",
+        "/simple/" + "a" * 9_000 + "/",
+        "/simple/" + "%61" * 3_000 + "/",
+        "/" * 9_000,
+        "/files/demo/",
+        "/files/demo",
+        "/files/",
+        "/files/demo/..%2f..%2fetc%2fpasswd",
+        "/files/demo/%2e%2e",
+        "/files/demo/%2e%2e%2f" + WHEEL,
+        "/files/demo/..",
+        "/files/../demo/" + WHEEL,
+        f"/files/demo/..;/{WHEEL}",
+        f"/files/demo/{WHEEL};x",
+        f"/files/demo/{WHEEL}%00",
+        f"/files/demo/{WHEEL}%00.metadata",
+        f"/files/demo/{WHEEL}%0d%0aSet-Cookie:x",
+        f"/files/demo/{WHEEL}%ff",
+        f"/files/demo/{WHEEL}\\",
+        f"/files/demo/x%5c{WHEEL}",
+        f"/files/demo/x%2f{WHEEL}",
+        f"/files/demo/%252e%252e%252f{WHEEL}",
+        "/files/demo/%2564emo-1.0.zip",  # would be another name if decoded twice
+        "/files/demo/.metadata",
+        "/files/demo/.hidden",
+        f"/files/demo/{WHEEL}.metadata.metadata",
+        f"/files/demo/{WHEEL}.METADATA",
+        f"/files/demo/sub/{WHEEL}",
+        f"/files/%64emo%2f/{WHEEL}",
+        f"/files/-/{WHEEL}",
+        "/files/demo/" + "a" * 256,
+        "/files/demo/" + "a" * 9_000,
+        "/legacy/simple/demo/",
+        "/legacy/+simple/",
+        "/legacy/+simple/../",
+        "/explain/",
+        "/explain/%2e%2e",
+        "/Simple/demo/",
+        "/SIMPLE/",
+        "/livez/x",
+        "/pypi/demo/json",
+        "/favicon.ico",
+        "simple/demo/",
+        "http://evil.invalid/simple/demo/",
+        "*",
+        "/simple/demo\r\n/",
+        "/simple/\ud800/",
+    ],
+)
+def test_a_hostile_or_unknown_path_means_nothing(path: str) -> None:
+    assert understood(path, "") == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/python", Target(Route.HOME)),
+        ("/python/", Target(Route.HOME)),
+        ("/python/simple/Demo", Target(Route.PROJECT, "demo", canonical="/python/simple/demo/")),
+        ("/python/simple", Target(Route.LIST, canonical="/python/simple/")),
+        (f"/python/files/demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
+        ("/python/livez", Target(Route.LIVEZ)),
+        ("/simple/demo/", NOTHING),
+        ("/pythonsimple/demo/", NOTHING),
+        ("/python3/simple/demo/", NOTHING),
+        ("/PYTHON/simple/demo/", NOTHING),
+        ("/%70ython/simple/demo/", NOTHING),
+        ("//python/simple/demo/", NOTHING),
+        ("/python/../python/simple/demo/", NOTHING),
+        ("/python%2fsimple/demo/", NOTHING),
+        ("/pyth", NOTHING),
+        ("", NOTHING),
+        ("/", NOTHING),
+    ],
+)
+def test_everything_lies_below_the_prefix(path: str, target: Target) -> None:
+    assert understood(path, "/python") == target
+
+
+pieces = st.sampled_from(
+    [
+        *(
+            "/",
+            "//",
+            "simple",
+            "files",
+            "legacy",
+            "+simple",
+            "explain",
+            "demo",
+            "Demo",
+            "My_Demo",
+            WHEEL,
+            ".metadata",
+            "demo-1.0.tar.gz",
+        ),
+        *(
+            "..",
+            ".",
+            "%2e",
+            "%2f",
+            "%5c",
+            "%00",
+            "%0a",
+            "%25",
+            "%252e",
+            "%ff",
+            "%61",
+            "\\",
+            ";",
+            "?",
+            "#",
+            ":",
+            "@",
+            "é",
+            "\ud800",
+        ),
+        *("%", " ", "\r\n", "a" * 100, "-", "_", "/python"),
+    ]
+)
+paths = st.lists(pieces, max_size=10).map("".join) | st.text(max_size=40)
+
+
+@settings(deadline=None, max_examples=500)
+@given(paths, st.sampled_from(["", "/python"]))
+@example("/files/demo/demo-1.0.tar.gz.metadata", "")
+def test_only_normal_names_and_safe_file_names_come_out(path: str, prefix: str) -> None:
+    target = understood(path, prefix)
+    if target.project:
+        assert normalised(target.project) == target.project
+    if target.filename:
+        assert is_safe_filename(target.filename)
+    assert bool(target.project) == (target.route in (Route.PROJECT, Route.FILE, Route.METADATA, Route.EXPLAIN))
+    assert bool(target.filename) == (target.route in (Route.FILE, Route.METADATA))
+    if target.canonical is not None:
+        assert target.canonical in (f"{prefix}/simple/", f"{prefix}/simple/{target.project}/")
+        assert understood(target.canonical, prefix) == Target(target.route, target.project)  # one redirect, never a second
+
+
+names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,40}[A-Za-z0-9)]", fullmatch=True).filter(is_safe_filename)
+
+
+@settings(deadline=None, max_examples=200)
+@given(names, st.sampled_from(["", "/python"]))
+def test_every_link_that_a_page_shows_leads_to_its_file(filename: str, prefix: str) -> None:
+    url = file_url(prefix, "demo", filename)
+    assert understood(url, prefix) == Target(Route.FILE, "demo", filename)
+    assert understood(f"{url}.metadata", prefix) == Target(Route.METADATA, "demo", filename)
+    unquoted = f"{prefix}/files/demo/{filename}"  # uv sends it as the page has it, pip quotes it anew
+    assert understood(unquoted, prefix) == Target(Route.FILE, "demo", filename)
+
+
+def test_the_longest_path_is_judged_in_no_time() -> None:
+    began = time.process_time()
+    for path in ("/" * 1_000_000, "/simple/" + "%2e" * 300_000, "/simple/" + "-" * 1_990, "/files/demo/" + "." * 1_980):
+        assert understood(path, "") == NOTHING
+    assert time.process_time() - began < 1
