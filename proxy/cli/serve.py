@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -76,9 +77,21 @@ async def _serve(config: Config) -> None:
                 anonymous_read=config.anonymous_read,
             ) as ops,
         ):
+            _spare_the_collector()
             print(_welcome(config), file=sys.stderr, flush=True)
             # A laptop's server goes at once; one that others reach lets its load balancer notice first.
             await until_stopped(ops, drain_s=0.0 if config.is_loopback else 5.0)
+
+
+def _spare_the_collector() -> None:
+    """Keep garbage collections short.
+
+    Fifty thousand objects of loaded modules will never be garbage, and looking through them each time held every request up for
+    30 to 60 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _welcome(config: Config) -> str:

@@ -29,6 +29,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _MAX_TEXT = 1_000
 _SLICE_FILES = 250
+_MAX_LOOSE_BYTES = 1024 * 1024
+_MAX_UNUSABLE = 5_000
+"""Of entries that are none: judging one takes ten times as long as reading a good one."""
 
 
 class NotAnIndexPage(ValueError):
@@ -70,6 +73,7 @@ class Collector:
         self._versions = dict.fromkeys(versions)
         self._covered: set[str] | None = None
         self.dropped = 0
+        self._unusable = 0
 
     def __bool__(self) -> bool:
         """Whether there is any file of the project."""
@@ -108,6 +112,17 @@ class Collector:
         if (key := same_version_key(version)) not in self._covered:
             self._covered.add(key)
             self._versions[version] = None
+
+    def drop_unusable(self) -> None:
+        """Count an entry that is not one at all.
+
+        Raises:
+            NotAnIndexPage: there are so many that this is no index page.
+        """
+        self.dropped += 1
+        self._unusable += 1
+        if self._unusable > _MAX_UNUSABLE:
+            raise NotAnIndexPage(f"more than {_MAX_UNUSABLE} entries that are none")
 
     def page(self, status: ProjectStatus | None) -> Parsed:
         """The page, with versions that cover every file."""
@@ -152,6 +167,8 @@ def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
     yield
+    if len(page.files) > MAX_FILES:
+        raise NotAnIndexPage(f"more than {MAX_FILES} files")
     check_version(_get(_loose(page.meta), "api-version"))
     name = _loose(page.name)
     if isinstance(name, str) and normalised(name) != project:
@@ -172,7 +189,7 @@ def _add_json(collector: Collector, raw: msgspec.Raw, links: Links) -> None:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         usable = _repaired(_loose(raw))
         if usable is None:
-            collector.dropped += 1
+            collector.drop_unusable()
             return
         wire = usable
     metadata = wire.core_metadata if wire.core_metadata is not None else wire.dist_info_metadata
@@ -207,6 +224,9 @@ def _repaired(entry: object) -> _WireFile | None:
 
 
 def _loose(raw: msgspec.Raw) -> object:
+    """Whatever the value is, ``None`` if it is nothing; never one so large that decoding it holds anybody up."""
+    if len(memoryview(raw)) > _MAX_LOOSE_BYTES:
+        raise NotAnIndexPage("a value larger than any project page has")
     try:
         value: object = msgspec.json.decode(raw) if raw else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -27,6 +27,8 @@ from proxy.simple_api.parse import (
 from proxy.slices import Steps
 
 _SLICE_BYTES = 16 * 1024
+_MAX_DEPTH = 500
+_MAX_HREF = 8_000
 _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
@@ -44,9 +46,12 @@ class _Target:
         self._in_heading = False
         self._heading = ""
         self._metas: dict[str, str] = {}
+        self.depth = 0
+        """Of open elements."""
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """One opening tag; lxml has lowered names and decoded entities."""
+        self.depth += 1
         if tag == "a":
             href = attributes.get("href")
             if href:
@@ -61,6 +66,7 @@ class _Target:
 
     def end(self, tag: str) -> None:
         """One closing tag."""
+        self.depth -= 1
         if tag in _HEADINGS:
             self._in_heading = False
 
@@ -73,6 +79,9 @@ class _Target:
         """Nothing is held back."""
 
     def _anchor(self, href: str, attributes: Mapping[str, str]) -> None:
+        if len(href) > _MAX_HREF:
+            self._collector.drop_unusable()
+            return
         address, _, fragment = href.strip().partition("#")
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         if not is_distribution(filename):
@@ -117,7 +126,7 @@ def parse_html(body: bytes, charset: str, project: str, links: Links, make: Call
         for start in range(0, len(body), _SLICE_BYTES):
             parser.feed(decoder.decode(body[start : start + _SLICE_BYTES]).encode("utf-8", "replace"))
             yield
-        if body:
+        if body and target.depth < _MAX_DEPTH:  # it closes what is open in one go: millions would hold everybody up
             parser.close()
     except (etree.LxmlError, UnicodeError):  # utf-16 wants a byte-order mark
         raise NotAnIndexPage("HTML that cannot be parsed") from None

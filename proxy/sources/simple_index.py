@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from functools import partial
 
@@ -21,6 +22,7 @@ from proxy.upstream.client import PageAnswer, SourceClient
 from proxy.urls import PageLinks, origin, parse
 
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
+_LARGE_BYTES = 4 * 1024 * 1024  # digested in less time than a slice may take
 _REMEMBERED_BYTES = 32 * 1024 * 1024
 
 
@@ -70,7 +72,7 @@ class SimpleIndex:
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         if known and answer.status == 304:
             return self._confirmed(project, known)
-        digest = _digest(answer)
+        digest = _digest(answer) if len(answer.body) < _LARGE_BYTES else await asyncio.to_thread(_digest, answer)
         if known and known.digest == digest:
             known.etag = answer.etag
             return self._confirmed(project, known)
@@ -117,7 +119,8 @@ class SimpleIndex:
 def _digest(answer: PageAnswer) -> bytes:
     """Of everything that parsing looks at: the same bytes from another address link elsewhere."""
     digest = hashlib.sha256(f"{answer.url}\n{answer.content_type}\n{answer.charset}".encode())
-    digest.update(b"\n" + answer.body)
+    digest.update(b"\n")
+    digest.update(answer.body)
     return digest.digest()
 
 
