@@ -36,12 +36,5 @@ async def _source_finding(member: Member) -> Finding:
         return Finding(what, True, "answers")
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
-    if page.dropped and not page.files:
-        return Finding(
-            what,
-            False,
-            f"answers, but none of the {page.dropped} files of {_PROBE} can be fetched: if they lie on another host, "
-            "add it to the source's file_hosts",
-        )
     left_out = f"; {page.dropped} entries of {_PROBE} are left out as unusable" if page.dropped else ""
     return Finding(what, True, f"answers{left_out}")

@@ -23,6 +23,7 @@ _AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//
 # The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
 _PLAIN_PATH = r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+"
 _PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PATH})")
+_ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -42,8 +43,8 @@ def parse(text: str) -> URL:
     """
     if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
         raise UnsafeUrl("it has characters that do not belong in a URL")
+    url = read(text)
     try:
-        url = URL(text, encoded=True)
         host, port = url.host, url.port
     except ValueError:
         raise UnsafeUrl("it is malformed") from None
@@ -60,6 +61,18 @@ def parse(text: str) -> URL:
     return url
 
 
+def read(text: str) -> URL:
+    """Any URL reference as it is written, relative ones too; nothing is concluded from it yet.
+
+    Raises:
+        UnsafeUrl: it cannot be read at all.
+    """
+    try:
+        return URL(text, encoded=True)
+    except (ValueError, IndexError):  # yarl reads past the end of some authorities that have only a bracket
+        raise UnsafeUrl("it is malformed") from None
+
+
 def origin(url: URL) -> Origin:
     """What "the same place" means for credentials and addresses (RFC 6454)."""
     return (url.scheme, (url.host or "").lower(), url.port or 0)
@@ -67,7 +80,7 @@ def origin(url: URL) -> Origin:
 
 def shown(url: URL | str) -> str:
     """A URL for logs and sentences: no user information, no query, no fragment."""
-    url = URL(url, encoded=True) if isinstance(url, str) else url
+    url = read(url) if isinstance(url, str) else url
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
@@ -113,6 +126,8 @@ class PageLinks:
         self._here = str(page.origin())
         self._rules = rules
         self._origins: dict[str, str | None] = {}
+        self.refused_hosts: set[str] = set()
+        """Where well-formed links led that the source may not follow: what an operator may have forgotten to allow."""
 
     def rebase(self, href: str) -> None:
         """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
@@ -139,7 +154,11 @@ class PageLinks:
             url = parse(str(_joined(self._base, href.partition("#")[0])))
         except ValueError:
             return None
-        return str(url) if self._rules.allows(url) else None
+        if self._rules.allows(url):
+            return str(url)
+        if len(self.refused_hosts) < _ENOUGH_HOSTS:
+            self.refused_hosts.add(url.host or "")
+        return None
 
 
 def _joined(base: URL, href: str) -> URL:
@@ -148,7 +167,7 @@ def _joined(base: URL, href: str) -> URL:
     if _SCHEME.match(href):
         return parse(href)  # never "https:path", which some readers take as relative
     # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
-    return base.join(URL(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-"), encoded=True))
+    return base.join(read(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-")))
 
 
 def is_emulator_host(host: str) -> bool:

@@ -17,7 +17,6 @@ for a clean-up. So:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -79,6 +78,7 @@ class Decision(msgspec.Struct):
     reserved_by: str | None = None
     """The pattern."""
     claimed: bool = False
+    """A private source lists a file of it, or did once."""
     page: ProjectPage | None = None
     error: WheelgateError | None = None
     """What the request fails with when there is no page."""
@@ -150,11 +150,12 @@ class Merged:
     async def _decide(self, project: str, decision: Decision) -> None:
         private = await self._ask(self._private, project)
         decision.answers += private
+        # Whoever owns it, and whether or not there will be a page: a private source listed a file.
+        decision.claimed = await self._claim(project, private)
         owner = self._owner(private)
         if owner is not None and owner.page is not None:
             decision.owner = owner.source
             decision.reason = f"the first private source that has it is {owner.source}"
-            decision.claimed = await self._claim(project, owner)
             await self._finish(decision, owner, private)
             return
         silent = next((answer for answer in private if answer.outcome == _ABSENT_BEFORE), None)
@@ -224,16 +225,15 @@ class Merged:
                 return answer
         return None
 
-    async def _claim(self, project: str, owner: Answer) -> bool:
-        """From the first file on, the name is private for ever. Whether there is one, now or earlier."""
-        if owner.page is None or not (owner.page.files or owner.page.withheld):
-            with contextlib.suppress(StoreError):
-                return await self._claims.holds(project)
+    async def _claim(self, project: str, private: Sequence[Answer]) -> bool:
+        """From the first file on, the name is private for ever. Whether one is listed now."""
+        lister = next((a for a in private if a.page is not None and (a.page.files or a.page.withheld)), None)
+        if lister is None:
             return False
         try:
-            await self._claims.claim(project, owner.source)
+            await self._claims.claim(project, lister.source)
         except StoreError as error:
-            # The page itself is private and right; what is at risk is only the memory of it.
+            # What is listed is private and right; at risk is only the memory of it beyond this process.
             _log.error("project %s could not be recorded as private: %s", project, error)
         return True
 

@@ -88,12 +88,20 @@ class SimpleIndex:
         return known.page
 
     async def _page(self, project: str, answer: PageAnswer) -> ProjectPage:
+        links = PageLinks(parse(answer.url), self._client.rules)
         try:
-            parsed = await self._parsed(project, answer)
+            parsed = await self._parsed(project, answer, links)
         except NotAnIndexPage as error:
             raise UpstreamBadAnswer(
                 f"source {self._name}, asked for {project}, answered with {error}", source=self._name
             ) from None
+        if links.refused_hosts and not parsed.files:
+            # An empty page would look as if the project had no files; what it lacks is a setting.
+            raise UpstreamBadAnswer(
+                f"source {self._name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
+                "its file_hosts: add it there if that is meant",
+                source=self._name,
+            )
         if parsed.dropped:
             self._metrics.dropped_entries.labels(self._name).inc(parsed.dropped)
         return ProjectPage(
@@ -105,8 +113,7 @@ class SimpleIndex:
             dropped=parsed.dropped,
         )
 
-    async def _parsed(self, project: str, answer: PageAnswer) -> Parsed:
-        links = PageLinks(parse(answer.url), self._client.rules)
+    async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> Parsed:
         make = partial(_file, project, self._name)
         kind = answer.content_type
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):

@@ -25,7 +25,7 @@ from proxy.metrics import Metrics
 from proxy.protocols import Clock, Credentials
 from proxy.upstream import addresses
 from proxy.upstream.health import Health
-from proxy.urls import HostRules, UnsafeUrl, parse, shown
+from proxy.urls import HostRules, UnsafeUrl, parse, read, shown
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 PAGE_BUDGET_S = 10.0
@@ -320,7 +320,7 @@ class SourceClient:
     def _next_hop(self, at: URL, response: aiohttp.ClientResponse) -> str:
         location = response.headers.get("Location", "")
         try:
-            target = at.join(URL(location, encoded=True))
+            target = at.join(read(location))
         except ValueError:
             raise self._bad("redirected to a malformed address") from None
         if not location:

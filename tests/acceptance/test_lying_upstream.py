@@ -153,22 +153,7 @@ def test_each_lie_has_the_status_it_deserves_and_the_truth_is_believed_afterward
         assert (page.status, body) == (200, theatre.liar.body(name)), name
 
 
-NOT_YET: dict[str, str] = {}
-"""What the parser cannot take yet."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(reason=NOT_YET[name], raises=AssertionError, run=name != "json-keys")
-            if name in NOT_YET
-            else (),
-        )
-        for name in ODD_PAGES
-    ],
-)
+@pytest.mark.parametrize("name", ODD_PAGES)
 def test_a_page_made_to_cost_time_holds_up_nobody(theatre: Theatre, name: str) -> None:
     tell(theatre, name, f"/simple/{name}/")
 

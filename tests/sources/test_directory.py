@@ -256,12 +256,13 @@ async def test_large_files_are_listed_first_and_digested_meanwhile(impatient: Fo
 
 async def test_a_small_file_beside_a_large_one_still_being_read_has_its_digest_at_once(impatient: Folder) -> None:
     world = impatient
-    make_wheel(world.root, "acme-lib", "2.0", padding=200_000)
+    make_wheel(world.root, "acme-lib", "2.0", padding=60_000_000)
     await world.page()
     make_wheel(world.root, "acme-lib", "1.0")
     world.rescan()
-    small, _ = (await world.page()).files
+    small, large = (await world.page()).files
     assert small.hashes
+    assert not large.hashes, "it is still being read"
 
 
 async def test_a_file_found_while_others_are_read_is_not_left_without_a_digest(world: Folder, clock: FakeClock) -> None:

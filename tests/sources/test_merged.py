@@ -470,7 +470,20 @@ async def test_one_that_fails_before_the_owner_may_own_it_itself(world: World, e
     world.uploads.fail(error)
     world.team.publish(NAME, "1.0")
     await fails(world, type(error))
-    assert not await world.claims.holds(NAME)
+    assert await world.claims.holds(NAME), "whichever of the two owns it, it is private"
+
+
+async def test_a_file_of_any_private_source_claims_the_name_whoever_owns_it(world: World) -> None:
+    """An empty page of the first, the files of the second behind it: once both are gone, the name is still ours."""
+    world.uploads.list_empty(NAME)
+    world.team.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "99.0")
+    assert (await world.decide()).owner == "uploads"
+    assert await world.claims.holds(NAME)
+    world.uploads.remove(NAME)
+    world.team.remove(NAME)
+    assert (await world.page()).files == ()
+    assert world.public_asked == []
 
 
 async def test_one_that_fails_after_the_owner_does_not_matter(world: World) -> None:

@@ -131,6 +131,23 @@ async def test_a_claim_made_while_the_names_are_listed_is_not_lost(store: Watche
     assert await claims.names() == {"acme-lib"}
 
 
+async def test_a_claim_written_at_the_second_try_while_the_names_are_listed_is_not_lost(
+    store: WatchedStore, claims: Claims
+) -> None:
+    store.fails = lambda method, path: method == "put_if_absent"
+    with pytest.raises(StoreError):
+        await claims.claim("acme-lib", "team")
+    store.up()
+    claims.forget()
+    store.holds["list"] = asyncio.Event()
+    question = asyncio.create_task(claims.holds("requests"))
+    await asyncio.sleep(0)
+    await claims.claim("acme-lib", "team")
+    store.holds.pop("list").set()
+    await question
+    assert await claims.holds("acme-lib")
+
+
 async def test_another_replica_learns_of_a_claim_from_the_announcement(store: WatchedStore, clock: FakeClock) -> None:
     here, there = StoreChanges(store), StoreChanges(store)
     claims, others = Claims(store, clock, here), Claims(store, clock, there)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -315,6 +315,39 @@ async def test_a_spool_file_is_moved_in_without_a_copy_and_its_later_removal_doe
     assert body.stat().st_ino == spool.stat().st_ino
     spool.unlink()
     assert (await store.read(PATH))[0] == SMALL
+
+
+_at_open: dict[str, Callable[[], object]] = {}
+
+
+def _on_open(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _at_open:
+        hook = _at_open.pop(str(arguments[0]), None)
+        if hook is not None:
+            hook()
+
+
+sys.addaudithook(_on_open)
+
+
+@pytest.mark.parametrize("successor", [True, False], ids=["replaced", "deleted"])
+async def test_a_blob_exchanged_between_two_looks_is_seen_as_one_or_the_other(store: LocalStore, successor: bool) -> None:
+    await store.put_if_absent(PATH, b"old", {"of": "old"})
+    other = LocalStore(store.root)
+
+    def exchange() -> None:
+        other._delete(PATH)
+        if successor:
+            other._put_if_absent(PATH, b"successor", {"of": "successor"})
+
+    _at_open[str(store.root / ".facts" / PATH)] = exchange  # the body was looked at; its facts are about to be read
+    if successor:
+        info = await store.info(PATH)
+        assert (info.size, info.facts) == (9, {"of": "successor"})
+    else:
+        with pytest.raises(BlobNotFound):
+            await store.info(PATH)
+    assert not _at_open, "the facts were never read"
 
 
 async def test_a_reader_beside_writers_never_sees_a_blob_with_anothers_facts(store: LocalStore) -> None:
