@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,25 +22,25 @@ from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 
-_hooks: dict[str, Callable[[], None]] = {}
+_hooks: dict[str, Callable[[], object]] = {}
 
 
-def _on_scandir(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "os.scandir" and _hooks:
+def _on_file_access(event: str, arguments: tuple[object, ...]) -> None:
+    if _hooks and event in ("os.scandir", "open"):
         hook = _hooks.pop(str(arguments[0]), None)
         if hook is not None:
             hook()
 
 
-sys.addaudithook(_on_scandir)
+sys.addaudithook(_on_file_access)
 
 
 @contextmanager
-def at_scandir(folder: Path, hook: Callable[[], None]) -> Iterator[None]:
-    """Do something at the very moment the folder is first listed."""
-    _hooks[str(folder)] = hook
+def when_read(path: Path, hook: Callable[[], object]) -> Iterator[None]:
+    """Do something at the very moment the folder is first listed, or the file opened."""
+    _hooks[str(path)] = hook
     yield
-    assert not _hooks, "it was never listed"
+    assert not _hooks, "it was never read"
 
 
 class Folder:
@@ -223,7 +224,7 @@ async def test_a_missing_folder_is_a_failure_and_its_return_is_noticed_at_once(w
 async def test_a_folder_removed_while_it_is_read_does_not_make_the_rest_unheard(world: Folder) -> None:
     make_wheel(world.root / "a", "acme-lib", "1.0")
     make_wheel(world.root / "b", "other", "1.0")
-    with at_scandir(world.root / "a", lambda: shutil.rmtree(world.root / "b")):
+    with when_read(world.root / "a", lambda: shutil.rmtree(world.root / "b")):
         assert await world.source.project_names() == {"acme-lib"}
 
 
@@ -231,7 +232,7 @@ async def test_a_disk_unmounted_while_it_is_read_is_a_failure(world: Folder) -> 
     """Not a folder with fewer projects: the names it did not come to would seem to be free."""
     make_wheel(world.root / "a", "acme-lib", "1.0")
     make_wheel(world.root / "b", "other", "1.0")
-    with at_scandir(world.root / "a", lambda: shutil.rmtree(world.root)), pytest.raises(UpstreamUnavailable):
+    with when_read(world.root / "a", lambda: shutil.rmtree(world.root)), pytest.raises(UpstreamUnavailable):
         await world.source.project_names()
 
 
@@ -256,25 +257,29 @@ async def test_large_files_are_listed_first_and_digested_meanwhile(impatient: Fo
 
 async def test_a_small_file_beside_a_large_one_still_being_read_has_its_digest_at_once(impatient: Folder) -> None:
     world = impatient
-    make_wheel(world.root, "acme-lib", "2.0", padding=60_000_000)
-    await world.page()
-    make_wheel(world.root, "acme-lib", "1.0")
-    world.rescan()
-    small, large = (await world.page()).files
+    path = make_wheel(world.root, "acme-lib", "2.0", padding=50_000)
+    go_on = threading.Event()
+    with when_read(path, lambda: go_on.wait(10)):
+        await world.page()
+        make_wheel(world.root, "acme-lib", "1.0")
+        world.rescan()
+        small, large = (await world.page()).files
     assert small.hashes
     assert not large.hashes, "it is still being read"
+    go_on.set()
 
 
 async def test_a_file_found_while_others_are_read_is_not_left_without_a_digest(world: Folder, clock: FakeClock) -> None:
     """The folder is scanned again in the middle of a first read."""
-    make_wheel(world.root, "acme-lib", "1.0", padding=30_000_000)
-    slow = asyncio.create_task(world.page())
-    async with asyncio.timeout(5):
-        while not world.source._flights._flights.get("acme-lib"):
-            await asyncio.sleep(0)
+    path = make_wheel(world.root, "acme-lib", "1.0")
+    reading, go_on = threading.Event(), threading.Event()
+    with when_read(path, lambda: (reading.set(), go_on.wait(10))):
+        slow = asyncio.create_task(world.page())
+        assert await asyncio.to_thread(reading.wait, 10)
     make_wheel(world.root, "acme-lib", "2.0")
     world.rescan()
     await world.source.project_names()
+    go_on.set()
     assert all(file.hashes for file in (await slow).files)
     page = await world.page()
     assert len(page.files) == 2

@@ -63,7 +63,7 @@ class Azurite:
 
 
 @contextmanager
-def azurite(folder: Path, *arguments: str, scheme: str = "http", silent: bool = True) -> Iterator[Azurite]:
+def azurite(folder: Path, *arguments: str, scheme: str = "http", silent: bool = True, memory: bool = True) -> Iterator[Azurite]:
     """An emulator in memory, gone when the block ends. Unless silent, `azurite.log` has a line a request."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -72,9 +72,7 @@ def azurite(folder: Path, *arguments: str, scheme: str = "http", silent: bool = 
         *installed(),
         *(["--silent"] if silent else []),
         "--disableTelemetry",
-        "--inMemoryPersistence",
-        "--extentMemoryLimit",
-        "2048",
+        *(["--inMemoryPersistence", "--extentMemoryLimit", "2048"] if memory else []),
         "--skipApiVersionCheck",
         "--blobPort",
         str(port),
