@@ -13,12 +13,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, read_core_metadata
-from proxy.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer
+from proxy.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File, LocalFile, RemoteFile
 from proxy.protocols import BlobStore
 from proxy.singleflight import SingleFlight
 from proxy.storage import layout
-from proxy.upstream.client import SourceClient
+from proxy.upstream.client import PAGE_BUDGET_S, SourceClient
 
 _log = logging.getLogger(__name__)
 
@@ -85,13 +85,18 @@ class MetadataFiles:
         parts = urlsplit(location.url)
         url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
         body = b""
-        async with self._clients[location.source].file(url) as answer:
-            async for chunk in answer.chunks():
-                body += chunk
-                if len(body) > MAX_METADATA_BYTES:
-                    raise UpstreamBadAnswer(
-                        f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
-                    )
+        try:
+            async with asyncio.timeout(PAGE_BUDGET_S), self._clients[location.source].file(url) as answer:
+                async for chunk in answer.chunks():
+                    body += chunk
+                    if len(body) > MAX_METADATA_BYTES:
+                        raise UpstreamBadAnswer(
+                            f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
+                        )
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"source {file.source} sends the core metadata of {file.filename} too slowly", source=file.source
+            ) from None
         if not body.lstrip()[:64].lower().startswith((b"metadata-version:", b"name:", b"version:")):
             raise UpstreamBadAnswer(
                 f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source

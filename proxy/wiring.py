@@ -105,7 +105,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         await asyncio.to_thread(spool.prepare)
         stack.callback(spool.close)
         changes = StoreChanges(store)
-        claims = Claims(store, clock)
+        claims = Claims(store, clock, changes)
         changes.subscribe(claims.forget)
         tokens = Tokens(store, clock)
         changes.subscribe(tokens.forget)
