@@ -12,6 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -344,6 +345,7 @@ class Config(_Section):
     def contradictions(self) -> list[str]:
         """What is wrong between sections; looked at once each of them is right."""
         names = [source.name for source in self.source]
+        private = {source.name for source in self.source if source.is_private}
         problems = [
             f"source[{index}].name: {name} is the name of another source too"
             for index, name in enumerate(names)
@@ -357,7 +359,13 @@ class Config(_Section):
             for name in merge.sources
             if name not in names
         ]
-        return problems
+        return problems + [
+            f"policy.merge[{index}].sources: {later} is private and must come before {earlier}: a public source would take its "
+            "file names"
+            for index, merge in enumerate(self.policy.merge)
+            for earlier, later in pairwise(merge.sources)
+            if later in private and earlier in names and earlier not in private
+        ]
 
 
 def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:

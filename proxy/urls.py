@@ -99,11 +99,9 @@ class HostRules:
 
     def allows(self, url: URL) -> bool:
         """Whether the source may ask this URL at all."""
-        scheme, host, port = target = origin(url)
-        if target == self._own:
+        scheme, host, port = origin(url)
+        if self.is_own(url):
             return True
-        if target == ("https", self._own[1], 443) and self._own[0] == "http":
-            return True  # the same host, better protected
         if scheme not in self._schemes:
             return False
         if f"{host}:{port}" in self._exact:
@@ -111,6 +109,11 @@ class HostRules:
         if port != (443 if scheme == "https" else 80):
             return False
         return host in self._exact or host.endswith(self._suffixes or ("\0",))
+
+    def is_own(self, url: URL) -> bool:
+        """Whether this is the source itself: its origin, or the same host better protected."""
+        better = ("https", self._own[1], 443) if self._own[0] == "http" else self._own
+        return origin(url) in (self._own, better)
 
     def names(self, url: URL) -> bool:
         """Whether the operator wrote this very host: only then may it be an inner address."""

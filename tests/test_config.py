@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,11 @@ from proxy.config import PUBLIC_FILES, PUBLIC_INDEX, Config, client_settings, du
 from proxy.errors import ConfigurationError
 
 Load = Callable[..., Config]
+CONTAINER = '[[source]]\nname = "box"\ntype = "blob"\nurl = "https://acct.blob.core.windows.net/c"\n'
+NO_CONTAINER = (
+    '{key}.url: must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER"); '
+    "this one names no container"
+)
 INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
 
 
@@ -241,6 +247,27 @@ WRONG = [
         "policy.merge[0].names: list should have at least 1 item, not 0",
     ),
     ('[[policy.merge]]\nnames = ["x"]\nsources = ["uploads", "gone"]', "policy.merge[0].sources: there is no source gone"),
+    (
+        '[[policy.merge]]\nnames = ["x"]\nsources = ["pypi", "uploads"]',
+        "policy.merge[0].sources: uploads is private and must come before pypi: a public source would take its file names",
+    ),
+    ('[store]\nurl = "https://acct.blob.core.windows.net/"', NO_CONTAINER.format(key="store")),
+    (
+        '[store]\nurl = "http://acct.blob.core.windows.net/c"',
+        "store.url: must be https: a signed URL is a secret, and would travel readable",
+    ),
+    ('[store]\naccount_key = "env:K"', "store.account_key: only a container in Azure has one"),
+    (
+        f'{CONTAINER}account_key = "Zm9vYmFy"',
+        "source[0].account_key: must say where the secret is: env:NAME or file:PATH, never the secret itself",
+    ),
+    (f'{INDEX}layout = "project"', "source[0].layout: only a source of type blob has one"),
+    (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a blob"),
+    (f"{CONTAINER}".replace('/c"', '/"'), NO_CONTAINER.format(key="source[0]")),
+    (
+        '[store]\nsas_window = "30m"\nsas_life = "35m"',
+        "store.sas_life: must be at least 10m longer than sas_window, which must be at least 10s",
+    ),
 ]
 
 
@@ -487,3 +514,22 @@ def test_any_settings_are_a_configuration_or_sentences(flags: dict[str, object])
     except ConfigurationError as error:
         assert error.problems
         assert all(re.match(r"[^\s:]+: \S", problem) for problem in error.problems)
+
+
+def test_a_secret_is_read_where_its_reference_says_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(folder=tmp_path)
+    (tmp_path / "key").write_text("from-a-file\n")
+    monkeypatch.setenv("A_KEY", "from-the-environment")
+    assert config.secret("file:key", "store.account_key").reveal() == "from-a-file"
+    secret = config.secret("env:A_KEY", "store.account_key")
+    assert secret.reveal() == "from-the-environment"
+    assert "from" not in f"{secret} {secret!r} {[secret]} {secret:>9}"
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)
+    (tmp_path / "empty").write_text(" \n")
+    for reference, sentence in {
+        "env:NOT_SET": "store.account_key: the environment variable NOT_SET is not set",
+        "file:missing": "store.account_key: the file missing cannot be read",
+        "file:empty": "store.account_key: the file empty is empty",
+    }.items():
+        assert problems_of(lambda reference=reference: config.secret(reference, "store.account_key")) == [sentence]  # type: ignore[misc]

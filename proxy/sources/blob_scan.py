@@ -56,13 +56,19 @@ class BlobScan:
             try:
                 await self.scan()
             except StoreError as error:
-                if self._error is None:
-                    _log.warning("source %s cannot be scanned: %s", self._name, error)
-                self._error = error
-                self._first.set()
-                await asyncio.sleep(_RETRY_S)
+                await self._failed(error)
+            except Exception:  # the task must not end: what it found would be served for ever
+                _log.exception("source %s: the scan failed", self._name)
+                await self._failed(StoreError(f"source {self._name} cannot be scanned; the log says why"))
             else:
                 await asyncio.sleep(self._interval_s)
+
+    async def _failed(self, error: StoreError) -> None:
+        if self._error is None:
+            _log.warning("source %s cannot be scanned: %s", self._name, error)
+        self._error = error
+        self._first.set()
+        await asyncio.sleep(_RETRY_S)
 
     async def scan(self) -> None:
         """List everything once.

@@ -19,7 +19,7 @@ from proxy.simple_api.parse_html import parse_html
 from proxy.slices import in_slices
 from proxy.sources.weight import page_bytes
 from proxy.upstream.client import PageAnswer, SourceClient
-from proxy.urls import PageLinks, origin, parse
+from proxy.urls import PageLinks, parse
 
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 _LARGE_BYTES = 4 * 1024 * 1024  # digested in less time than a slice may take
@@ -64,7 +64,7 @@ class SimpleIndex:
         url = f"{self._url}{project}/"
         answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
         if answer.status == 404:
-            if origin(parse(answer.url)) != origin(parse(self._url)):
+            if not self._client.rules.is_own(parse(answer.url)):
                 raise UpstreamBadAnswer(
                     f"source {self._name} redirected elsewhere, where a 404 says nothing about {project}", source=self._name
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,9 +115,24 @@ def test_explain_tells_who_owns_a_name_and_who_was_not_asked(
     assert gate.run("explain", "nobody-has-this").returncode == 1
 
 
-def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
-    import time
+def test_what_one_replica_learns_is_private_every_replica_knows_within_seconds(
+    start_gate: Callable[..., Gate], public: FakeIndex, second_index: FakeIndex, tmp_path: Path
+) -> None:
+    private = second_index
+    private.publish("acme-lib", wheel_name("acme-lib", "1.0"), wheel_bytes("acme-lib", "1.0"))
+    shared = f'[store]\nurl = "file:{tmp_path / "shared"}"\n'
+    config = shared + UPLOADS + index_source(private, "team", private=True, fresh="1s", absent="1s") + index_source(public)
+    one, two = start_gate(config), start_gate(config)
+    assert two.get("/simple/idna/").status == 200  # it has read the claims, and found none
+    assert files(one, "acme-lib") == {"acme_lib-1.0-py3-none-any.whl"}
+    del private.projects["acme-lib"]
+    time.sleep(5)
+    assert files(two, "acme-lib") == set()
+    assert files(one, "acme-lib") == set()
+    assert not [asked for asked in public.asked if "acme-lib" in asked.path]
 
+
+def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
     deadline = time.monotonic() + wait_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
