@@ -283,10 +283,15 @@ class Config(_Section):
     """Relative paths in the file start here."""
 
     @property
+    def data_folder(self) -> Path:
+        """Where this machine's own data lies."""
+        return self.folder / self.data
+
+    @property
     def store_folder(self) -> Path:
         """Where the local store lies."""
         if self.store.url is None:
-            return self.folder / self.data / "store"
+            return self.data_folder / "store"
         return self.folder / self.store.url.removeprefix("file:")
 
     @property

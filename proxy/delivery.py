@@ -269,7 +269,7 @@ class Delivery:
     ) -> None:
         self._store = store
         self._store_mode = store_mode
-        self._stores = {store.name: store, **(other_stores or {})}
+        self._stores = {**(other_stores or {}), store.name: store}
         self._modes = modes
         self._clients = clients
         self._spool = spool

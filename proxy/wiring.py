@@ -11,11 +11,10 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,6 +44,7 @@ from proxy.uploads import Uploads
 from proxy.upstream.client import SourceClient
 
 if TYPE_CHECKING:
+    from proxy.storage.azure import AzureStore
     from proxy.upstream.credentials import EntraIdentity
 
 VERSION = version("wheelgate")
@@ -70,7 +70,7 @@ class NoCredentials:
         return None
 
 
-class Wheelgate(msgspec.Struct, frozen=True):
+class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a server or a command works with."""
 
     config: Config
@@ -91,17 +91,17 @@ class Wheelgate(msgspec.Struct, frozen=True):
 async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncIterator[Wheelgate]:
     """The graph of one process, closed in reverse order at the end.
 
-    Sources that look around by themselves (a scanned container) begin with the first question.
-
     Raises:
         StoreError: the store or the spool cannot be used.
+        ConfigurationError: a secret that the settings refer to cannot be had.
     """
     clock = clock or SystemClock()
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        store = await _store(config, clock, stack)
+        assembly = _Assembly(config, clock, metrics, stack)
+        store = await assembly.store()
         # Beside a local store, so that a finished body moves into it without being copied.
-        spool = Spool(config.data / "spool" if config.store.is_azure else config.store_folder / ".spool")
+        spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
         await asyncio.to_thread(spool.prepare)
         stack.callback(spool.close)
         changes = StoreChanges(store)
@@ -110,18 +110,17 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         tokens = Tokens(store, clock)
         changes.subscribe(tokens.forget)
 
-        clients: dict[str, SourceClient] = {}
         members = []
-        other_stores: dict[str, BlobStore] = {}
         for number, settings in enumerate(config.source):
-            source: Source
-            if settings.type == "blob":
-                other_stores[settings.name] = blobs = await _blob_store(config, number, clock, stack)
-                listed = _blob_source(settings, blobs, clock, metrics, stack)
-                source = Described(listed, blobs=blobs, store=store, spool=spool)
-                stack.push_async_callback(source.close)
-            else:
-                source = _source(settings, config, store, changes, clients, clock, metrics, stack)
+            match settings.type:
+                case "store":
+                    source = assembly.uploads(settings, store, changes)
+                case "blob":
+                    source = await assembly.container(number, settings, store, spool)
+                case "directory":
+                    source = assembly.directory(settings)
+                case "index":
+                    source = assembly.index(settings)
             only = NamePatterns(settings.only) if settings.only is not None else None
             members.append(Member(source, settings.is_private, only))
         index = Merged(
@@ -135,14 +134,14 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         delivery = Delivery(
             store=store,
             store_mode=Mode(config.store.delivery),
-            other_stores=other_stores,
-            modes=_modes(config),
-            clients=clients,
+            other_stores=assembly.stores,
+            modes={settings.name: Mode(settings.delivery or _DELIVERY[settings.type]) for settings in config.source},
+            clients=assembly.clients,
             spool=spool,
             metrics=metrics,
         )
         stack.push_async_callback(delivery.close)
-        metadata_files = MetadataFiles(store=store, clients=clients)
+        metadata_files = MetadataFiles(store=store, clients=assembly.clients)
         stack.push_async_callback(metadata_files.close)
         uploads = Uploads(
             store=store,
@@ -154,18 +153,18 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             metrics=metrics,
         )
         yield Wheelgate(
-            config,
-            metrics,
-            store,
-            changes,
-            claims,
-            index,
-            delivery,
-            metadata_files,
-            uploads,
-            Packages(store, changes),
-            tokens,
-            spool,
+            config=config,
+            metrics=metrics,
+            store=store,
+            changes=changes,
+            claims=claims,
+            index=index,
+            delivery=delivery,
+            metadata_files=metadata_files,
+            uploads=uploads,
+            packages=Packages(store, changes),
+            tokens=tokens,
+            spool=spool,
         )
 
 
@@ -181,121 +180,114 @@ async def watching(changes: StoreChanges) -> AsyncIterator[None]:
             await task
 
 
-async def _store(config: Config, clock: Clock, stack: AsyncExitStack) -> BlobStore:
-    """The store, proven to be there and writable."""
-    if not config.store.is_azure:
-        local = LocalStore(config.store_folder)
-        await asyncio.to_thread(local.prepare)
-        return local
-    from proxy.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
-
-    container = await stack.enter_async_context(
-        azure_store(
-            config.store.url or "",
-            name="store",
-            credential=await _storage_credential(config, config.store.account_key, "store.account_key", clock, stack),
-            clock=clock,
-            sas_window_s=config.store.sas_window,
-            sas_life_s=config.store.sas_life,
-            ca_file=_path(config, config.server.ca_file),
-        )
-    )
-    await container.prepare()
-    return container
+_DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream", "index": "cache"}
+_STORE = "the store"
+"""Its name in locations; no source can be called that."""
 
 
-async def _storage_credential(
-    config: Config, reference: str | None, key: str, clock: Clock, stack: AsyncExitStack
-) -> EntraIdentity | str:
-    """This machine's identity; an account key only where one is configured."""
-    if reference is not None:
-        return config.secret(reference, key).reveal()
-    from proxy.upstream.credentials import EntraIdentity
+class _Assembly:
+    """Builds stores and sources, and remembers to close them. Whatever they share (clock, metrics, our identity) stands here."""
 
-    return await stack.enter_async_context(EntraIdentity(clock))
+    def __init__(self, config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> None:
+        self._config = config
+        self._clock = clock
+        self._metrics = metrics
+        self._stack = stack
+        self._identity: EntraIdentity | None = None
+        self.clients: dict[str, SourceClient] = {}
+        """Of the sources that are asked over HTTP."""
+        self.stores: dict[str, BlobStore] = {}
+        """Of the sources that are containers."""
 
+    async def store(self) -> BlobStore:
+        """The store, proven to be there and writable."""
+        settings = self._config.store
+        if settings.url is None or not settings.is_azure:
+            local = LocalStore(self._config.store_folder, _STORE)
+            await asyncio.to_thread(local.prepare)
+            return local
+        container = await self._azure(_STORE, settings.url, settings.account_key, "store.account_key")
+        await container.prepare()
+        return container
 
-async def _blob_store(config: Config, number: int, clock: Clock, stack: AsyncExitStack) -> BlobStore:
-    """The container of a blob source. Nothing is asked of it yet: one that is down must not stop the others."""
-    from proxy.storage.azure import azure_store
-
-    settings = config.source[number]
-    key = f"source[{number}].account_key"
-    return await stack.enter_async_context(
-        azure_store(
-            settings.url or "",
-            name=settings.name,
-            credential=await _storage_credential(config, settings.account_key, key, clock, stack),
-            clock=clock,
-            sas_window_s=config.store.sas_window,
-            sas_life_s=config.store.sas_life,
-            ca_file=_path(config, config.server.ca_file),
-        )
-    )
-
-
-def _blob_source(settings: SourceSettings, store: BlobStore, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> Source:
-    if settings.layout == "project":
-        packages = BlobPackages(name=settings.name, store=store, prefix="", clock=clock, names_fresh_s=settings.fresh_s)
-        cached = Cached(packages, clock=clock, metrics=metrics, fresh_s=settings.fresh_s, absent_s=settings.absent)
-    else:
-        scan = BlobScan(name=settings.name, store=store, clock=clock, interval_s=settings.fresh_s)
-        stack.push_async_callback(scan.close)
-        cached = Cached(scan, clock=clock, metrics=metrics, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
-    stack.push_async_callback(cached.close)
-    return cached
-
-
-def _source(
-    settings: SourceSettings,
-    config: Config,
-    store: BlobStore,
-    changes: StoreChanges,
-    clients: dict[str, SourceClient],
-    clock: Clock,
-    metrics: Metrics,
-    stack: AsyncExitStack,
-) -> Source:
-    if settings.type == "directory":
-        directory = Directory(name=settings.name, root=config.source_folder(settings), clock=clock)
-        stack.push_async_callback(directory.close)
-        return directory
-    if settings.type == "store":
-        packages = BlobPackages(name=settings.name, store=store, prefix=layout.PACKAGES, clock=clock)
+    def uploads(self, settings: SourceSettings, store: BlobStore, changes: StoreChanges) -> Source:
+        """What was uploaded to the store."""
+        packages = BlobPackages(name=settings.name, store=store, prefix=layout.PACKAGES, clock=self._clock)
         changes.subscribe(packages.forget)
         # Fresh until somebody announces a change: a listing per page would be a round trip per page.
-        cached = Cached(packages, clock=clock, metrics=metrics, fresh_s=math.inf, absent_s=math.inf)
+        cached = self._cached(packages, fresh_s=math.inf, absent_s=math.inf)
         changes.subscribe(cached.drop)
-        stack.push_async_callback(cached.close)
         return cached
-    client = clients[settings.name] = SourceClient(
-        source=settings.name,
-        url=settings.index_url,
-        file_hosts=settings.all_file_hosts,
-        credentials=NoCredentials(),
-        clock=clock,
-        metrics=metrics,
-        user_agent=f"wheelgate/{VERSION}",
-        ca_file=_path(config, config.server.ca_file),
-    )
-    stack.push_async_callback(client.close)
-    index = SimpleIndex(name=settings.name, url=settings.index_url, client=client, clock=clock, metrics=metrics)
-    cached = Cached(
-        index,
-        clock=clock,
-        metrics=metrics,
-        fresh_s=settings.fresh_s,
-        absent_s=settings.absent,
-        strict=settings.strict,
-    )
-    stack.push_async_callback(cached.close)
-    return cached
 
+    async def container(self, number: int, settings: SourceSettings, store: BlobStore, spool: Spool) -> Source:
+        """A container that somebody else fills. Nothing is asked of it yet: one that is down must not stop the others."""
+        url = settings.url or ""
+        blobs = await self._azure(settings.name, url, settings.account_key, f"source[{number}].account_key")
+        self.stores[settings.name] = blobs
+        if settings.layout == "project":
+            fresh_s = settings.fresh_s
+            packages = BlobPackages(name=settings.name, store=blobs, prefix="", clock=self._clock, names_fresh_s=fresh_s)
+            cached = self._cached(packages, fresh_s=fresh_s, absent_s=settings.absent)
+        else:
+            scan = BlobScan(name=settings.name, store=blobs, clock=self._clock, interval_s=settings.fresh_s)
+            self._stack.push_async_callback(scan.close)
+            cached = self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
+        described = Described(cached, blobs=blobs, store=store, spool=spool)
+        self._stack.push_async_callback(described.close)
+        return described
 
-def _modes(config: Config) -> Mapping[str, Mode]:
-    defaults = {"store": Mode.REDIRECT, "blob": Mode.REDIRECT, "directory": Mode.STREAM, "index": Mode.CACHE}
-    return {s.name: Mode(s.delivery) if s.delivery else defaults[s.type] for s in config.source}
+    def directory(self, settings: SourceSettings) -> Source:
+        """A folder of this machine."""
+        directory = Directory(name=settings.name, root=self._config.source_folder(settings), clock=self._clock)
+        self._stack.push_async_callback(directory.close)
+        return self._cached(directory, fresh_s=0.0, absent_s=0.0)  # it looks by itself; what stands in is remembered here
 
+    def index(self, settings: SourceSettings) -> Source:
+        """An index with a Simple API."""
+        client = self.clients[settings.name] = SourceClient(
+            source=settings.name,
+            url=settings.index_url,
+            file_hosts=settings.all_file_hosts,
+            credentials=NoCredentials(),
+            clock=self._clock,
+            metrics=self._metrics,
+            user_agent=f"wheelgate/{VERSION}",
+            ca_file=self._ca_file,
+        )
+        self._stack.push_async_callback(client.close)
+        index = SimpleIndex(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
+        return self._cached(index, fresh_s=settings.fresh_s, absent_s=settings.absent, strict=settings.strict)
 
-def _path(config: Config, path: Path | None) -> str | None:
-    return str(config.folder / path) if path is not None else None
+    def _cached(self, source: Source, *, fresh_s: float, absent_s: float, strict: bool = False) -> Cached:
+        cached = Cached(source, clock=self._clock, metrics=self._metrics, fresh_s=fresh_s, absent_s=absent_s, strict=strict)
+        self._stack.push_async_callback(cached.close)
+        return cached
+
+    async def _azure(self, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
+        """A container by this machine's identity; by an account key only where one is configured (in the setting ``key``)."""
+        from proxy.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
+
+        return await self._stack.enter_async_context(
+            azure_store(
+                url,
+                name=name,
+                credential=await self._our_identity() if account_key is None else self._config.secret(account_key, key).reveal(),
+                clock=self._clock,
+                sas_window_s=self._config.store.sas_window,
+                sas_life_s=self._config.store.sas_life,
+                ca_file=self._ca_file,
+            )
+        )
+
+    async def _our_identity(self) -> EntraIdentity:
+        """One for the whole process, so that its tokens are fetched once."""
+        if self._identity is None:
+            from proxy.upstream.credentials import EntraIdentity
+
+            self._identity = await self._stack.enter_async_context(EntraIdentity(self._clock))
+        return self._identity
+
+    @property
+    def _ca_file(self) -> str | None:
+        path = self._config.server.ca_file
+        return str(self._config.folder / path) if path is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -23,9 +24,16 @@ _MAIN = _FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.j
 def installed() -> list[str]:
     """The command that starts the emulator, installed on first use."""
     node, npm = _node()
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with (_FOLDER / "lock").open("w") as lock:  # several test processes may come here at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(node, npm)
+    return [node, str(_MAIN)]
+
+
+def _install(node: str, npm: list[str]) -> None:
     if not (_FOLDER / f"ready-{VERSION}").exists():
-        shutil.rmtree(_FOLDER, ignore_errors=True)
-        _FOLDER.mkdir(parents=True)
+        shutil.rmtree(_FOLDER / "node_modules", ignore_errors=True)
         (_FOLDER / "package.json").write_text("{}")
         env = {**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ['PATH']}"}
         subprocess.run(
@@ -37,7 +45,6 @@ def installed() -> list[str]:
             timeout=600,
         )
         (_FOLDER / f"ready-{VERSION}").touch()
-    return [node, str(_MAIN)]
 
 
 def _node() -> tuple[str, list[str]]:
