@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError
-from proxy.sources.merged import Member, Merged
+from proxy.sources.decision import Member
+from proxy.sources.merged import Merged
 
 _PROBE = "pip"
 """Any index may be asked for it without telling a secret name; whether it has it does not matter."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.sources.merged import Decision
+from proxy.sources.decision import Decision
 from proxy.storage.claims import Claim
 
 

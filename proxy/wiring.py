@@ -30,9 +30,10 @@ from proxy.protocols import BlobStore, Clock, Credential, Source
 from proxy.sources.blob_packages import BlobPackages
 from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
+from proxy.sources.decision import Member, MergeRule
 from proxy.sources.described import Described
 from proxy.sources.directory import Directory
-from proxy.sources.merged import Member, Merged, MergeRule
+from proxy.sources.merged import Merged
 from proxy.sources.simple_index import SimpleIndex
 from proxy.spool import Spool
 from proxy.storage import layout

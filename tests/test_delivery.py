@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from proxy.delivery import Body, Delivery, Mode, PassedBody, Redirect
+from proxy.bodies import Body, PassedBody, Redirect
+from proxy.delivery import Delivery, Mode
 from proxy.errors import FileWithheld, StoreError, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.model import File, RemoteFile

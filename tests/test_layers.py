@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "proxy"
 LAYERS = [
     {"cli", "wiring"},
     {"web"},
-    {"delivery", "uploads", "tokens", "packages", "metadata_files", "explanation", "checks"},
+    {"delivery", "bodies", "uploads", "tokens", "packages", "metadata_files", "explanation", "checks"},
     {"sources"},
     {"upstream", "storage", "spool"},
     {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "sdists", "zips", "logs"},

@@ -22,7 +22,8 @@ from proxy.metrics import Metrics
 from proxy.patterns import NamePatterns
 from proxy.sources.blob_packages import BlobPackages
 from proxy.sources.cached import Cached
-from proxy.sources.merged import Member, Merged, MergeRule
+from proxy.sources.decision import Member, MergeRule
+from proxy.sources.merged import Merged
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims

@@ -9,6 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
 
 from proxy.errors import ProjectNotFound, StoreError
 from proxy.model import ProjectPage
@@ -19,6 +22,7 @@ from proxy.sources.listing import page_of, stored_file
 _RETRY_S = 5.0
 _PATIENCE_S = 5.0
 """How long a request waits for the first scan to end, before it is told to come back."""
+_SLICE = 250
 _log = logging.getLogger(__name__)
 
 
@@ -28,11 +32,23 @@ class BlobScan:
     Until the first scan is complete nobody knows what it has, so it counts as failing, not as empty.
     """
 
-    def __init__(self, *, name: str, store: BlobStore, clock: Clock, interval_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: BlobStore,
+        clock: Clock,
+        interval_s: float,
+        retry_s: float = _RETRY_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self._name = name
         self._store = store
         self._clock = clock
         self._interval_s = interval_s
+        self._retry_s = retry_s
+        self._patience_s = patience_s
+        self._scanned_at: datetime | None = None
         self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
         self._pages: dict[str, ProjectPage] = {}
         self._error: StoreError | None = None
@@ -68,7 +84,7 @@ class BlobScan:
             _log.warning("source %s cannot be scanned: %s", self._name, error)
         self._error = error
         self._first.set()
-        await asyncio.sleep(_RETRY_S)
+        await asyncio.sleep(self._retry_s)
 
     async def scan(self) -> None:
         """List everything once.
@@ -77,7 +93,11 @@ class BlobScan:
             StoreError: it could not be listed.
         """
         found: dict[str, dict[str, BlobInfo]] = {}
+        count = 0
         async for info in self._store.list(""):
+            count += 1
+            if count % _SLICE == 0:  # a store gives thousands at a time, and requests wait meanwhile
+                await asyncio.sleep(0)
             filename = info.path.rpartition("/")[2]
             project = project_in(filename)
             if project is None:
@@ -89,6 +109,7 @@ class BlobScan:
         before = self._projects or {}
         self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
         self._projects = found
+        self._scanned_at = self._clock.now()
         self._error = None
         self._first.set()
 
@@ -104,18 +125,19 @@ class BlobScan:
         page = self._pages.get(project)
         if page is None:
             page = self._pages[project] = self._page(project, blobs)
-        return page
+        return msgspec.structs.replace(page, as_of=self._scanned_at)  # the last scan confirmed it
 
     async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
         if self._watch is None:
             self._watch = asyncio.create_task(self._keep_scanning())
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 await self._first.wait()
         if self._projects is None:
-            raise self._error or StoreError(f"source {self._name} is still being scanned for the first time: try again")
+            unknown = StoreError(f"source {self._name} is still being scanned for the first time: try again")
+            raise (self._error or unknown).with_traceback(None)
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # one object, many raisers
         return self._projects
 
     def _page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from proxy.model import File, ProjectPage, StoredFile
 from proxy.names import version_of
 from proxy.protocols import BlobInfo
+
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:
@@ -20,18 +23,25 @@ def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: in
 def stored_file(source: str, store: str, project: str, filename: str, info: BlobInfo) -> File:
     """A blob as a distribution file: what its facts say, and the store's own time where they do not say when it came."""
     facts = info.facts
+    sha256, metadata_sha256 = _digest(facts, "sha256"), _digest(facts, "metadata_sha256")
     return File(
         filename=filename,
         project=project,
         source=source,
         location=StoredFile(store, info.path, info.etag),
-        hashes={"sha256": facts["sha256"]} if "sha256" in facts else {},
+        hashes={"sha256": sha256} if sha256 else {},
         size=info.size,
         upload_time=_moment(facts.get("upload_time")) or info.created,
         requires_python=facts.get("requires_python"),
         yanked=facts.get("yanked"),
-        core_metadata={"sha256": facts["metadata_sha256"]} if "metadata_sha256" in facts else None,
+        core_metadata={"sha256": metadata_sha256} if sha256 and metadata_sha256 else None,
     )
+
+
+def _digest(facts: Mapping[str, str], name: str) -> str | None:
+    """What somebody else wrote beside a blob may be anything; paths of our store are made of digests."""
+    stated = facts.get(name, "").lower()
+    return stated if _SHA256.fullmatch(stated) else None
 
 
 def _moment(text: str | None) -> datetime | None:

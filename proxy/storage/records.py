@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 
@@ -23,10 +24,12 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
 
     etag: str
     sha256: str
-    seen: datetime
+    seen: Annotated[datetime, msgspec.Meta(tz=True)]
     """The upload time that stands on the page: the source's own at first sight, never later than a previous answer."""
     metadata_sha256: str | None = None
     requires_python: str | None = None
+    path: str = ""
+    """Where it was read: of two blobs an ETag means nothing."""
 
 
 _Record = dict[str, Known]
@@ -74,7 +77,7 @@ class Records:
             return {}, None
         try:
             return _decoder.decode(body), info.etag
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return {}, info.etag  # nothing that cannot be found out again
 
 

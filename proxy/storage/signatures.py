@@ -17,13 +17,17 @@ from azure.storage.blob.aio import BlobServiceClient
 from cachetools import LRUCache
 
 from proxy.protocols import Clock
+from proxy.singleflight import SingleFlight
 
 _SKEW = timedelta(minutes=15)
 """Clocks differ: a signature is valid from a while ago."""
 _KEY_PERIOD = timedelta(days=1)
 _KEY_LIFE = timedelta(days=3)
 """Azure refuses keys for more than seven days; a signature ends with its key, whatever it says itself."""
+_MAX_LIFE = _KEY_LIFE - _KEY_PERIOD
+"""A longer life would end with its key."""
 _FETCH_S = 10.0
+_RETRY = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 
 
@@ -46,13 +50,16 @@ class Signatures:
         self._container = container
         self._account_key = account_key
         self._clock = clock
+        if account_key is None:
+            window_s = min(window_s, _MAX_LIFE.total_seconds() / 2)
+            life_s = min(life_s, _MAX_LIFE.total_seconds())
         self._window_s = window_s
         self._life = timedelta(seconds=life_s)
         self._https_only = service.scheme == "https"
         self._signed: LRUCache[tuple[str, float], str] = LRUCache(10_000)
         self._key: UserDelegationKey | None = None
-        self._key_from = self._key_until = datetime.min.replace(tzinfo=UTC)
-        self._fetching = asyncio.Lock()
+        self._key_from = self._key_until = self._renew_from = datetime.min.replace(tzinfo=UTC)
+        self._flights: SingleFlight[UserDelegationKey] = SingleFlight()
         self._renewal: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -60,6 +67,7 @@ class Signatures:
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
+        await self._flights.close()
 
     async def query(self, blob: str) -> str:
         """The query string that lets anybody read this blob, and nothing else, for a while.
@@ -76,7 +84,10 @@ class Signatures:
         return known
 
     async def _made(self, blob: str, start: datetime, expiry: datetime) -> str:
-        key = None if self._account_key is not None else await self._delegation_key(expiry)
+        key = None
+        if self._account_key is None:
+            key = await self._delegation_key(expiry)
+            start = max(start, self._key_from)
         query: str = generate_blob_sas(
             self._account,
             self._container,
@@ -96,26 +107,23 @@ class Signatures:
     async def _delegation_key(self, expiry: datetime) -> UserDelegationKey:
         """A key that outlives ``expiry``. It is renewed a day early, beside the requests; only the first ever waits."""
         if self._key is None or self._key_until < expiry:
-            async with self._fetching:
-                if self._key is None or self._key_until < expiry:
-                    await self._fetch()
-        elif self._clock.now() >= self._key_from + _KEY_PERIOD + _SKEW and (self._renewal is None or self._renewal.done()):
+            return await self._flights.run("key", self._fetch)  # its failure, too, is everybody's who waited
+        if self._clock.now() >= self._renew_from:
+            self._renew_from = self._clock.now() + _RETRY
             self._renewal = asyncio.create_task(self._renew())
-        if self._key is None:
-            raise AssertionError
         return self._key
 
     async def _renew(self) -> None:
         try:
-            async with self._fetching:
-                await self._fetch()
+            await self._flights.run("key", self._fetch)
         except (AzureError, TimeoutError) as error:
             _log.warning("the delegation key could not be renewed yet: %s", type(error).__name__)
 
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> UserDelegationKey:
         now = self._clock.now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         begin, end = midnight - _SKEW, midnight + _KEY_LIFE
         async with asyncio.timeout(_FETCH_S):
-            self._key = await self._service.get_user_delegation_key(begin, end)
-        self._key_from, self._key_until = begin, end
+            key = self._key = await self._service.get_user_delegation_key(begin, end)
+        self._key_from, self._key_until, self._renew_from = begin, end, midnight + _KEY_PERIOD
+        return key

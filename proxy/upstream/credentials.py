@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import TracebackType
 from typing import Any, Self
 
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import AzureError
 from azure.identity.aio import DefaultAzureCredential
 
 from proxy.protocols import Clock
+from proxy.singleflight import SingleFlight
 
 _RENEW_EARLY_S = 300.0
+_Key = tuple[str | None, ...]
 
 
 class EntraIdentity:
@@ -24,27 +26,37 @@ class EntraIdentity:
     def __init__(self, clock: Clock, credential: Any = None) -> None:  # any azure-identity credential
         self._clock = clock
         self._credential = credential or DefaultAzureCredential()
-        self._tokens: dict[tuple[str, ...], AccessToken] = {}
-        self._locks: dict[tuple[str, ...], asyncio.Lock] = {}
+        self._tokens: dict[_Key, AccessToken] = {}
+        self._flights: SingleFlight[AccessToken] = SingleFlight()
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """A token for the scopes with some minutes left to live.
+        """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is to be had.
 
         Raises:
             ClientAuthenticationError: no identity is to be had here, or it was refused.
         """
-        if options.get("claims"):
-            token: AccessToken = await self._credential.get_token(*scopes, **options)
-            return token
-        lock = self._locks.setdefault(scopes, asyncio.Lock())
-        async with lock:
-            known = self._tokens.get(scopes)
-            if known is None or known.expires_on - self._clock.now().timestamp() < _RENEW_EARLY_S:
-                known = self._tokens[scopes] = await self._credential.get_token(*scopes, **options)
+        key, claims = (*scopes, options.get("tenant_id")), options.get("claims")
+        known = self._tokens.get(key)
+        if not claims and known is not None and self._left_s(known) >= _RENEW_EARLY_S:
             return known
+        try:
+            return await self._flights.run((*key, claims), lambda: self._fetch(key, scopes, options))
+        except AzureError:
+            if claims or known is None or self._left_s(known) <= 0:
+                raise
+            return known
+
+    def _left_s(self, token: AccessToken) -> float:
+        return token.expires_on - self._clock.now().timestamp()
+
+    async def _fetch(self, key: _Key, scopes: tuple[str, ...], options: dict[str, Any]) -> AccessToken:
+        token: AccessToken = await self._credential.get_token(*scopes, **options)
+        self._tokens[key] = token
+        return token
 
     async def close(self) -> None:
         """Close its connections."""
+        await self._flights.close()
         await self._credential.close()
 
     async def __aenter__(self) -> Self:

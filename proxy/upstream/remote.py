@@ -10,9 +10,18 @@ import aiohttp
 from yarl import URL
 
 from proxy.digests import pieces
-from proxy.errors import ConfigurationError, FileNotListed, Forbidden, Unauthenticated, UploadRefused, UpstreamUnavailable
+from proxy.errors import (
+    ConfigurationError,
+    FileNotListed,
+    Forbidden,
+    Unauthenticated,
+    UploadRefused,
+    UpstreamBadAnswer,
+    UpstreamUnavailable,
+)
 from proxy.urls import UnsafeUrl, parse, shown
 
+_SENTENCE_BYTES = 4_000
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 
 
@@ -37,12 +46,12 @@ class RemoteGate:
 
         Raises:
             Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
-            UpstreamUnavailable: it cannot be reached, or failed.
+            UpstreamUnavailable, UpstreamBadAnswer: it cannot be reached, failed, or is no Wheelgate.
         """
         form = _form({":action": "file_upload", "protocol_version": "1"})
         part = form.append(_reported(path, progress), {"Content-Type": "application/octet-stream"})
         part.set_content_disposition("form-data", name="content", filename=path.name)
-        return "already" not in await self._post(form)
+        return "already" not in await self._post(form, path.name)
 
     async def act(self, action: str, filename: str, reason: str = "") -> None:
         """Yank, unyank or delete a file.
@@ -50,9 +59,10 @@ class RemoteGate:
         Raises:
             As :meth:`add`; FileNotListed if the server has no such file.
         """
-        await self._post(_form({":action": action, "filename": filename, "reason": reason}))
+        await self._post(_form({":action": action, "filename": filename, "reason": reason}), filename)
 
-    async def _post(self, form: aiohttp.MultipartWriter) -> str:
+    async def _post(self, form: aiohttp.MultipartWriter, filename: str) -> str:
+        """What the server says it did with the file. An answer of whoever else stands there is no success."""
         headers = {"Accept": "text/plain"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -68,11 +78,23 @@ class RemoteGate:
                     ssl=ssl.create_default_context(),
                 ) as response,
             ):
-                sentence = (await response.content.read(4_000)).decode("utf-8", "replace").strip()
+                sentence = await self._sentence(response)
                 self._check(response.status, sentence)
-                return sentence
+                if not sentence.startswith(f"{filename} "):
+                    raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?")
+                return sentence.removeprefix(filename)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {_why(error)}") from None
+
+    async def _sentence(self, response: aiohttp.ClientResponse) -> str:
+        """What it answered, on one line that can be shown: a proxy before it may send anything, even our own headers."""
+        body = b""
+        while len(body) < _SENTENCE_BYTES and (chunk := await response.content.read(_SENTENCE_BYTES)):
+            body += chunk
+        words = " ".join(body[:_SENTENCE_BYTES].decode("utf-8", "replace").split())
+        if self._token:
+            words = words.replace(self._token, "***")
+        return "".join(character for character in words if character.isprintable())
 
     def _check(self, status: int, sentence: str) -> None:
         if status == 200:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from aiohttp import web
 
@@ -61,6 +60,6 @@ def presented(header: str | None) -> str | None:
         return None
     try:
         user, _, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not ASCII, not UTF-8
         return None
     return password or user or None  # `https://TOKEN@host/` arrives as a user name with an empty password

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from proxy.delivery import Body
+from proxy.bodies import Body
 from proxy.errors import BlobNotFound, StoreError, WheelgateError
 
 _WRITE_S = 60.0

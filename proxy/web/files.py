@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy.delivery import Body, Delivery, FillBody, Redirect
+from proxy.bodies import Body, FillBody, Redirect
+from proxy.delivery import Delivery
 from proxy.errors import FileNotListed, FileWithheld, StoreError
 from proxy.metadata_files import MetadataFiles
 from proxy.model import File

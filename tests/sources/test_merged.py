@@ -18,7 +18,8 @@ from proxy.errors import (
 from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.patterns import NamePatterns
-from proxy.sources.merged import Decision, Member, Merged, MergeRule
+from proxy.sources.decision import Decision, Member, MergeRule
+from proxy.sources.merged import Merged
 from proxy.sources.weight import page_bytes
 from proxy.storage.claims import Claims
 from tests.sources.source_contract import SourceContract

@@ -20,7 +20,8 @@ from proxy.model import ProjectPage
 from proxy.patterns import NamePatterns
 from proxy.protocols import Source
 from proxy.sources.cached import KEEP_S, Cached
-from proxy.sources.merged import Member, Merged, MergeRule
+from proxy.sources.decision import Member, MergeRule
+from proxy.sources.merged import Merged
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims

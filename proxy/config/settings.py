@@ -1,102 +1,30 @@
-"""The settings: one TOML file, the environment for scalars, flags over both; all problems reported at once, by key path.
-
-``server.port`` in the file is ``WHEELGATE_SERVER__PORT`` in the environment and ``--port`` on the command line; a flag beats the
-environment, which beats the file. This is the only module that reads the environment.
-"""
+"""The settings as frozen values. A section judges by itself what is wrong between its own values."""
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import os
 import re
-import tomllib
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from proxy.config.values import Pattern, Reference, Seconds, container_problem, url_problem
 from proxy.errors import ConfigurationError
-from proxy.patterns import NamePatterns
 from proxy.secret import Secret, reference_parts
-from proxy.urls import UnsafeUrl, is_emulator_host, parse
+from proxy.urls import parse
 
 # The one place where public PyPI stands: its pages, and the host its pages link files on.
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "files.pythonhosted.org"
 
-_DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", re.IGNORECASE)
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
-_ENVIRONMENT = "WHEELGATE_"
-
-
-def duration_s(text: str) -> float:
-    """``90``, ``90s``, ``15m``, ``24h`` or ``3d`` in seconds.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
-    return int(match[1]) * _SECONDS[match[2]]
-
-
-def _seconds(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
-    return duration_s(value) if isinstance(value, str) else value
-
-
-def _pattern(value: object) -> object:
-    if not isinstance(value, str) or not NamePatterns.is_valid(value):
-        raise ValueError("must be a project name, where * stands for any characters")
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-
-
-def _reference(value: object) -> object:
-    """Never the secret itself; so what is no reference is not repeated either."""
-    if not isinstance(value, str) or reference_parts(value) is None:
-        raise ValueError("must say where the secret is: env:NAME or file:PATH, never the secret itself")
-    return value
-
-
-Reference = Annotated[str, BeforeValidator(_reference)]
-
-
-def _container_problem(text: str) -> str | None:
-    hint = 'must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER")'
-    if problem := _url_problem(text):
-        return f"{hint}; this one {problem}"
-    url = parse(text)
-    segments = [segment for segment in url.raw_path.split("/") if segment]
-    emulator = is_emulator_host(url.host or "")
-    if len(segments) < (2 if emulator else 1):
-        return f"{hint}; this one names no container"
-    if url.scheme != "https" and not emulator:
-        return "must be https: a signed URL is a secret, and would travel readable"
-    return None
-
-
-def _url_problem(text: str) -> str | None:
-    try:
-        parse(text)
-    except UnsafeUrl as error:
-        return f"cannot be used: {error}"
-    if "?" in text or "#" in text:
-        return "must end with its path, without a query or fragment"
-    return None
 
 
 def _default_data_folder() -> Path:
@@ -104,7 +32,9 @@ def _default_data_folder() -> Path:
     return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of the settings: frozen, and closed to keys that nobody knows."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="after")
@@ -122,7 +52,7 @@ class _Section(BaseModel):
         return []
 
 
-class Server(_Section):
+class Server(Section):
     """How clients reach us."""
 
     host: str = "127.0.0.1"
@@ -145,13 +75,13 @@ class Server(_Section):
             return False
 
     def contradictions(self) -> list[str]:
-        """See :class:`_Section`."""
+        """See :class:`Section`."""
         problems = []
         if (self.tls_cert is None) != (self.tls_key is None):
             problems.append("tls_cert: needs tls_key, and the other way round: give both, or neither")
         if not _PREFIX.fullmatch(self.path_prefix):
             problems.append('path_prefix: must look like "/python", without a slash at the end')
-        if self.public_url is not None and (problem := _url_problem(self.public_url)):
+        if self.public_url is not None and (problem := url_problem(self.public_url)):
             problems.append(f"public_url: {problem}")
         if self.anonymous is None and not self.is_loopback:
             problems.append(
@@ -161,7 +91,7 @@ class Server(_Section):
         return problems
 
 
-class Store(_Section):
+class Store(Section):
     """What must survive."""
 
     url: str | None = None
@@ -176,9 +106,9 @@ class Store(_Section):
         return self.url is not None and not self.url.startswith("file:")
 
     def contradictions(self) -> list[str]:
-        """See :class:`_Section`."""
+        """See :class:`Section`."""
         problems = []
-        if self.is_azure and (problem := _container_problem(self.url or "")):
+        if self.is_azure and (problem := container_problem(self.url or "")):
             problems.append(f"url: {problem}")
         if self.account_key is not None and not self.is_azure:
             problems.append("account_key: only a container in Azure has one")
@@ -187,7 +117,7 @@ class Store(_Section):
         return problems
 
 
-class Source(_Section):
+class Source(Section):
     """One place that lists projects. Its position is its precedence."""
 
     name: str
@@ -227,7 +157,7 @@ class Source(_Section):
         return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
 
     def contradictions(self) -> list[str]:
-        """See :class:`_Section`."""
+        """See :class:`Section`."""
         problems = []
         if not _SOURCE_NAME.fullmatch(self.name):
             problems.append("name: must be lower-case letters, digits and dashes")
@@ -250,27 +180,27 @@ class Source(_Section):
         if self.type == "store":
             return "a source of type store has none; the store's own is store.url" if self.url is not None else None
         if self.type == "blob":
-            return _container_problem(self.url or "")
+            return container_problem(self.url or "")
         if self.type == "directory":
             return None if self.url and self.url.startswith("file:") else 'must be a folder, such as "file:./wheels"'
-        return _url_problem(self.index_url)
+        return url_problem(self.index_url)
 
 
-class Merge(_Section):
+class Merge(Section):
     """The only way two sources share a project."""
 
     names: list[Pattern] = Field(min_length=1)
     sources: list[str] = Field(min_length=2)
 
 
-class Policy(_Section):
+class Policy(Section):
     """Who may answer for which name."""
 
     reserved: list[Pattern] = []
     merge: list[Merge] = []
 
 
-class Config(_Section):
+class Config(Section):
     """Everything the operator said, checked."""
 
     server: Server = Server()
@@ -371,106 +301,3 @@ class Config(_Section):
             for earlier, later in pairwise(merge.sources)
             if later in private and earlier in names and earlier not in private
         ]
-
-
-def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
-    """``WHEELGATE_URL`` and ``WHEELGATE_TOKEN``: the server that commands talk to, and who they are to it."""
-    environment = os.environ if environment is None else environment
-    return environment.get("WHEELGATE_URL") or None, environment.get("WHEELGATE_TOKEN") or None
-
-
-def load(
-    path: Path | None = None,
-    *,
-    flags: Mapping[str, object] | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> Config:
-    """The settings from a file (or none), the environment and flags (key paths such as ``server.port``; ``None``: not given).
-
-    Raises:
-        ConfigurationError: with every problem found.
-    """
-    settings = _file(path) if path else {}
-    problems: list[str] = []
-    _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
-    _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
-    if "folder" in settings:
-        problems.append("folder: unknown setting")  # it is ours to fill in
-    settings["folder"] = path.absolute().parent if path else Path.cwd()
-    try:
-        config = Config.model_validate(settings)
-    except ValidationError as error:
-        problems += [sentence for detail in error.errors() for sentence in _sentences(detail)]
-        raise ConfigurationError(problems) from None
-    if problems:
-        raise ConfigurationError(problems)
-    return config
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError([f"{path}: there is no such file"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError([f"{path}: cannot be read: {reason}"]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from None
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
-    return {
-        name.removeprefix(_ENVIRONMENT).lower().replace("__", "."): value
-        for name, value in environment.items()
-        if name.startswith(_ENVIRONMENT) and ("__" in name or name == "WHEELGATE_DATA")
-    }
-
-
-def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: list[str]) -> None:
-    for key, value in values.items():
-        *sections, last = key.split(".")
-        at = settings
-        for section in sections:
-            at = at.setdefault(section, {})
-            if not isinstance(at, dict):
-                problems.append(f"{key}: only scalar settings can be given in the environment")
-                break
-        else:
-            at[last] = value
-
-
-def _sentences(detail: Any) -> list[str]:
-    """One of pydantic's errors as people read it."""
-    path = ""
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "contradictions":
-            return [f"{path}.{problem}" if path else problem for problem in context["problems"]]
-        case "extra_forbidden":
-            return [f"{path}: unknown setting{_suggestion(detail['loc'])}"]
-        case "missing":
-            return [f"{path}: is missing"]
-        case "literal_error":
-            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
-        case "model_type":
-            return [f"{path}: must be a section with settings of its own"]
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
-    return [f"{path}: {message[0].lower()}{message[1:]}"]
-
-
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    sections: dict[str, type[_Section]] = {
-        "": Config,
-        "server": Server,
-        "store": Store,
-        "source": Source,
-        "policy": Policy,
-        "policy.merge": Merge,
-    }
-    section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
-    known = section.model_fields.keys() - {"folder"}
-    close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,124 @@
+"""The settings: one TOML file, the environment for scalars, flags over both; all problems reported at once, by key path.
+
+``server.port`` in the file is ``WHEELGATE_SERVER__PORT`` in the environment and ``--port`` on the command line; a flag beats the
+environment, which beats the file. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from proxy.config.settings import Config, Merge, Policy, Section, Server, Source, Store
+from proxy.errors import ConfigurationError
+
+_ENVIRONMENT = "WHEELGATE_"
+
+
+def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
+    """``WHEELGATE_URL`` and ``WHEELGATE_TOKEN``: the server that commands talk to, and who they are to it."""
+    environment = os.environ if environment is None else environment
+    return environment.get("WHEELGATE_URL") or None, environment.get("WHEELGATE_TOKEN") or None
+
+
+def load(
+    path: Path | None = None,
+    *,
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """The settings from a file (or none), the environment and flags (key paths such as ``server.port``; ``None``: not given).
+
+    Raises:
+        ConfigurationError: with every problem found.
+    """
+    settings = _file(path) if path else {}
+    problems: list[str] = []
+    _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
+    _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
+    if "folder" in settings:
+        problems.append("folder: unknown setting")  # it is ours to fill in
+    settings["folder"] = path.absolute().parent if path else Path.cwd()
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        problems += [sentence for detail in error.errors() for sentence in _sentences(detail)]
+        raise ConfigurationError(problems) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return config
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError([f"{path}: cannot be read: {reason}"]) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    return {
+        name.removeprefix(_ENVIRONMENT).lower().replace("__", "."): value
+        for name, value in environment.items()
+        if name.startswith(_ENVIRONMENT) and ("__" in name or name == "WHEELGATE_DATA")
+    }
+
+
+def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: list[str]) -> None:
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        at = settings
+        for section in sections:
+            at = at.setdefault(section, {})
+            if not isinstance(at, dict):
+                problems.append(f"{key}: only scalar settings can be given in the environment")
+                break
+        else:
+            at[last] = value
+
+
+def _sentences(detail: Any) -> list[str]:
+    """One of pydantic's errors as people read it."""
+    path = ""
+    for part in detail["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "contradictions":
+            return [f"{path}.{problem}" if path else problem for problem in context["problems"]]
+        case "extra_forbidden":
+            return [f"{path}: unknown setting{_suggestion(detail['loc'])}"]
+        case "missing":
+            return [f"{path}: is missing"]
+        case "literal_error":
+            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
+        case "model_type":
+            return [f"{path}: must be a section with settings of its own"]
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
+    return [f"{path}: {message[0].lower()}{message[1:]}"]
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    sections: dict[str, type[Section]] = {
+        "": Config,
+        "server": Server,
+        "store": Store,
+        "source": Source,
+        "policy": Policy,
+        "policy.merge": Merge,
+    }
+    section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
+    known = section.model_fields.keys() - {"folder"}
+    close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,79 @@
+"""The kinds of value that settings have, each with the sentence for a wrong one."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from proxy.patterns import NamePatterns
+from proxy.secret import reference_parts
+from proxy.urls import UnsafeUrl, is_emulator_host, parse
+
+_DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def duration_s(text: str) -> float:
+    """``90``, ``90s``, ``15m``, ``24h`` or ``3d`` in seconds.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _seconds(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
+    return duration_s(value) if isinstance(value, str) else value
+
+
+def _pattern(value: object) -> object:
+    if not isinstance(value, str) or not NamePatterns.is_valid(value):
+        raise ValueError("must be a project name, where * stands for any characters")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+
+
+def _reference(value: object) -> object:
+    """Never the secret itself; so what is no reference is not repeated either."""
+    if not isinstance(value, str) or reference_parts(value) is None:
+        raise ValueError("must say where the secret is: env:NAME or file:PATH, never the secret itself")
+    return value
+
+
+Reference = Annotated[str, BeforeValidator(_reference)]
+
+
+def container_problem(text: str) -> str | None:
+    """What is wrong with the URL of a container in Azure Blob Storage, or ``None``."""
+    hint = 'must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER")'
+    if problem := url_problem(text):
+        return f"{hint}; this one {problem}"
+    url = parse(text)
+    segments = [segment for segment in url.raw_path.split("/") if segment]
+    emulator = is_emulator_host(url.host or "")
+    if len(segments) < (2 if emulator else 1):
+        return f"{hint}; this one names no container"
+    if url.scheme != "https" and not emulator:
+        return "must be https: a signed URL is a secret, and would travel readable"
+    return None
+
+
+def url_problem(text: str) -> str | None:
+    """What is wrong with a URL that everything else is appended to, or ``None``."""
+    try:
+        parse(text)
+    except UnsafeUrl as error:
+        return f"cannot be used: {error}"
+    if "?" in text or "#" in text:
+        return "must end with its path, without a query or fragment"
+    return None

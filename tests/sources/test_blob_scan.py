@@ -1,0 +1,334 @@
+"""A container in any layout, scanned in the background: never empty before it was heard, and never silent for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from proxy.errors import ProjectNotFound, StoreError
+from proxy.model import StoredFile
+from proxy.sources.blob_scan import BlobScan
+from tests.sources.source_contract import SourceContract, publish_wheel
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import filenames
+from tests.support.stores import WatchedStore
+
+WHEEL = wheel_name("acme-lib", "1.0")
+
+
+class Container:
+    """The source, and what it scans. Its own scans are as far apart as the test says; the levers scan too."""
+
+    gives_digests = True
+    lists_names = True
+
+    def __init__(self, clock: FakeClock, *, interval_s: float = 3600.0, retry_s: float = 3600.0, patience_s: float = 5.0) -> None:
+        self.store = WatchedStore()
+        self.clock = clock
+        self.source = self.scan = BlobScan(
+            name="curated", store=self.store, clock=clock, interval_s=interval_s, retry_s=retry_s, patience_s=patience_s
+        )
+
+    async def put(self, path: str, body: bytes = b"x", **facts: str) -> None:
+        await self.store.delete(path)
+        await self.store.put_if_absent(path, body, facts)
+
+    async def publish(self, project: str, filename: str, body: bytes) -> None:
+        await self.put(f"any/where/{project}/{filename}", body, sha256=sha256(body))
+        await self.scan.scan()
+
+    async def remove(self, project: str) -> None:
+        for path in [info.path async for info in self.store.list("") if f"/{project}/" in info.path]:
+            await self.store.delete(path)
+        await self.scan.scan()
+
+    async def fail(self) -> None:
+        await self.scan.project_names()  # it scans from the first question on
+        self.store.down()
+        await until(lambda: self.scan._error is not None)
+
+    async def mend(self) -> None:
+        self.store.up()
+        await until(lambda: self.scan._error is None)
+
+    async def listed(self, project: str = "acme-lib") -> list[str]:
+        return filenames(await self.source.project_page(project))
+
+
+@pytest.fixture
+async def make(clock: FakeClock) -> AsyncIterator[Callable[..., Container]]:
+    made: list[Container] = []
+
+    def container(**options: float) -> Container:
+        made.append(Container(clock, **options))
+        return made[-1]
+
+    yield container
+    for one in made:
+        await one.source.close()
+
+
+@pytest.fixture
+def world(make: Callable[..., Container]) -> Container:
+    return make()
+
+
+@pytest.fixture
+def busy(make: Callable[..., Container]) -> Container:
+    """Scans all the time."""
+    return make(interval_s=0.005, retry_s=0.005)
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not seen():
+            await asyncio.sleep(0.005)
+
+
+class TestBlobScan(SourceContract):
+    @pytest.fixture
+    def world(self, busy: Container) -> Container:
+        return busy
+
+
+async def test_any_layout_will_do_and_strangers_are_nothing(world: Container) -> None:
+    for path in (WHEEL, f"a/b/c/d/{wheel_name('acme-lib', '2.0')}", "x/Acme.Lib-3.0.tar.gz", "x/acme_lib-4.0.zip"):
+        await world.put(path)
+    strangers = (
+        "README.md",
+        "x.whl",
+        f"{WHEEL}.metadata",
+        f"{WHEEL}.asc",
+        "a b-1.0.tar.gz",
+        "dir.whl/",
+        "-x-1.0.tar.gz",
+        "a/.zip",
+    )
+    for path in strangers:
+        await world.put(path)
+    assert (await world.source.project_page("acme-lib")).versions == ("3.0", "1.0", "2.0", "4.0")
+    assert await world.source.project_names() == {"acme-lib"}
+
+
+async def test_before_the_first_scan_is_complete_it_fails_rather_than_being_empty(make: Callable[..., Container]) -> None:
+    world = make(patience_s=0.05)
+    await world.put(WHEEL)
+    world.store.holds["list"] = asyncio.Event()
+    for question in (world.source.project_page("acme-lib"), world.source.project_page("other"), world.source.project_names()):
+        with pytest.raises(StoreError, match="source curated is still being scanned for the first time: try again"):
+            await question
+    assert world.store.count("list") == 1
+    world.store.holds["list"].set()
+    await until(world.scan._first.is_set)
+    assert await world.listed() == [WHEEL]
+
+
+async def test_a_request_waits_for_a_first_scan_that_is_nearly_there(world: Container) -> None:
+    await world.put(WHEEL)
+    world.store.holds["list"] = asyncio.Event()
+    question = asyncio.create_task(world.listed())
+    await asyncio.sleep(0.05)
+    assert not question.done()
+    world.store.holds["list"].set()
+    assert await question == [WHEEL]
+
+
+async def test_a_first_scan_that_fails_is_told_at_once(world: Container) -> None:
+    world.store.down()
+    async with asyncio.timeout(1):
+        for question in (world.source.project_page("acme-lib"), world.source.project_names()):
+            with pytest.raises(StoreError, match="cannot be reached"):
+                await question
+
+
+async def test_nothing_is_listed_before_somebody_asks_and_then_only_by_the_scan(world: Container) -> None:
+    await world.put(WHEEL)
+    assert world.store.count("list") == 0
+    for _ in range(20):
+        await world.listed()
+        await world.source.project_names()
+        with pytest.raises(ProjectNotFound):
+            await world.listed("other")
+    assert world.store.count("list") == 1
+
+
+async def test_what_is_added_or_removed_is_seen_by_the_next_scan(busy: Container) -> None:
+    await busy.put(f"a/{WHEEL}")
+    assert await busy.listed() == [WHEEL]
+    await busy.put("b/acme_lib-2.0.tar.gz")
+    async with asyncio.timeout(5):
+        while len(await busy.listed()) < 2:
+            await asyncio.sleep(0.005)
+    await busy.store.delete(f"a/{WHEEL}")
+    async with asyncio.timeout(5):
+        while await busy.listed() != ["acme_lib-2.0.tar.gz"]:
+            await asyncio.sleep(0.005)
+    await busy.store.delete("b/acme_lib-2.0.tar.gz")
+    with pytest.raises(ProjectNotFound):
+        async with asyncio.timeout(5):
+            while True:
+                await busy.listed()
+                await asyncio.sleep(0.005)
+    assert await busy.source.project_names() == frozenset()
+
+
+async def test_it_recovers_by_itself_from_a_failing_scan(busy: Container) -> None:
+    await busy.put(WHEEL)
+    await busy.listed()
+    busy.store.down()
+    await until(lambda: busy.scan._error is not None)
+    for project in ("acme-lib", "other"):
+        with pytest.raises(StoreError, match="cannot be reached"):
+            await busy.listed(project)
+    busy.store.up()
+    await until(lambda: busy.scan._error is None)
+    assert await busy.listed() == [WHEEL]
+
+
+@pytest.mark.parametrize("error", [ValueError("a word of the library"), KeyError("x"), RecursionError(), OSError(5, "io")])
+async def test_no_error_whatever_ends_the_scanning(busy: Container, error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    await busy.put(WHEEL)
+    await busy.listed()
+
+    def trouble(method: str, path: str) -> None:
+        raise error
+
+    busy.store.before = trouble
+    await until(lambda: busy.scan._error is not None)
+    with pytest.raises(StoreError, match="source curated cannot be scanned; the log says why"):
+        await busy.listed()
+    assert type(error).__name__ in caplog.text
+    busy.store.before = lambda method, path: None
+    await until(lambda: busy.scan._error is None)
+    assert await busy.listed() == [WHEEL]
+
+
+async def test_a_long_outage_is_one_line_in_the_log_and_its_error_does_not_grow(
+    busy: Container, caplog: pytest.LogCaptureFixture
+) -> None:
+    await busy.put(WHEEL)
+    await busy.listed()
+    busy.store.down()
+    await until(lambda: busy.store.count("list") > 10)
+    assert caplog.text.count("cannot be scanned") == 1
+    await busy.source.close()
+    depths = set()
+    for _ in range(20):
+        with pytest.raises(StoreError) as raised:
+            await busy.listed()
+        depths.add(len(raised.traceback))
+    assert len(depths) == 1
+
+
+async def test_a_scan_that_breaks_off_in_the_middle_changes_nothing(world: Container) -> None:
+    await world.put("a/acme_lib-1.0.tar.gz")
+    await world.put("b/other-1.0.tar.gz")
+    assert await world.source.project_names() == {"acme-lib", "other"}
+    inner = world.store.inner
+
+    async def cut(prefix: str) -> AsyncIterator[object]:
+        async for info in inner.list(prefix):
+            yield info
+            raise StoreError("the listing broke off")
+
+    world.store.list = cut  # type: ignore[method-assign, assignment]
+    with pytest.raises(StoreError, match="broke off"):
+        await world.scan.scan()
+    assert await world.source.project_names() == {"acme-lib", "other"}
+
+
+async def test_of_one_name_in_two_folders_the_first_in_order_stands_however_they_are_listed(world: Container) -> None:
+    inner = world.store.inner
+
+    async def backwards(prefix: str) -> AsyncIterator[object]:
+        for info in reversed([info async for info in inner.list(prefix)]):
+            yield info
+
+    for path in (f"b/{WHEEL}", f"a/{WHEEL}", f"c/{WHEEL}"):
+        await world.put(path)
+    for lister in (inner.list, backwards):
+        world.store.list = lister  # type: ignore[method-assign, assignment]
+        await world.scan.scan()
+        (file,) = (await world.source.project_page("acme-lib")).files
+        assert isinstance(file.location, StoredFile)
+        assert file.location.path == f"a/{WHEEL}"
+    await world.store.delete(f"a/{WHEEL}")
+    await world.scan.scan()
+    (file,) = (await world.source.project_page("acme-lib")).files
+    assert isinstance(file.location, StoredFile)
+    assert file.location.path == f"b/{WHEEL}"
+
+
+async def test_files_stay_the_same_object_until_they_change_and_a_scan_confirms_them(world: Container, clock: FakeClock) -> None:
+    await publish_wheel(world, "acme-lib", "1.0")
+    await publish_wheel(world, "other", "1.0")
+    scanned = clock.now()
+    clock.move(60)
+    page, other = await world.source.project_page("acme-lib"), await world.source.project_page("other")
+    assert page.as_of == scanned
+    await publish_wheel(world, "other", "2.0")
+    again = await world.source.project_page("acme-lib")
+    assert again.files is page.files
+    assert again.as_of == clock.now()
+    assert (await world.source.project_page("other")).files is not other.files
+
+
+async def test_an_overwritten_blob_and_changed_facts_are_new_files(world: Container) -> None:
+    await world.put(WHEEL, b"one")
+    await world.scan.scan()
+    first = (await world.source.project_page("acme-lib")).files
+    await world.put(WHEEL, b"two!")
+    await world.scan.scan()
+    second = (await world.source.project_page("acme-lib")).files
+    assert (first[0].size, second[0].size) == (3, 4)
+    assert first[0].location != second[0].location
+    info = await world.store.info(WHEEL)
+    await world.store.set_facts(WHEEL, {"yanked": "broken"}, info.etag)
+    await world.scan.scan()
+    assert (await world.source.project_page("acme-lib")).files[0].yanked == "broken"
+
+
+@pytest.mark.parametrize("digest", ["../../tokens/abcdefgh", "", "abc", "g" * 64, "a" * 65, "a" * 64 + "\n", "٣" * 64])
+async def test_a_digest_that_is_none_is_not_believed(world: Container, digest: str) -> None:
+    """Paths in our own store are made of it."""
+    await world.put(WHEEL, sha256=digest, metadata_sha256="b" * 64)
+    await world.put("acme_lib-2.0-py3-none-any.whl", sha256="A" * 64, metadata_sha256=digest)
+    first, second = (await world.source.project_page("acme-lib")).files
+    assert (first.hashes, first.core_metadata) == ({}, None)
+    assert (second.hashes, second.core_metadata) == ({"sha256": "a" * 64}, None)
+
+
+async def test_a_scan_of_many_lets_requests_in_between(world: Container) -> None:
+    for number in range(2_000):
+        await world.put(f"{number}/p{number}-1.0.tar.gz")
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    other = asyncio.create_task(others())
+    await world.scan.scan()
+    other.cancel()
+    assert turns >= 5
+    assert len(await world.source.project_names()) == 2_000
+
+
+async def test_closing_ends_the_scanning(busy: Container) -> None:
+    await busy.put(WHEEL)
+    await busy.listed()
+    await until(lambda: busy.store.count("list") > 2)
+    await busy.source.close()
+    scans = busy.store.count("list")
+    await asyncio.sleep(0.05)
+    assert busy.store.count("list") == scans
+    await busy.source.close()
+
+
+async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> None:
+    await world.source.close()
