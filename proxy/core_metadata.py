@@ -31,18 +31,21 @@ class CoreMetadata(msgspec.Struct, frozen=True):
     requires_python: str | None
 
 
-def read_core_metadata(wheel: IO[bytes], filename: str) -> CoreMetadata:
+def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = False) -> CoreMetadata:
     """The one METADATA of a wheel, checked against the wheel's name.
 
     Args:
         wheel: the whole file, seekable.
         filename: its name; must parse as a wheel's.
+        complete: the other files that every installer needs must be there as well.
 
     Raises:
         BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
     """
     with zips.opened(wheel, BadWheel) as archive:
         name = _the_metadata_name(archive)
+        if complete:
+            _check_complete(archive, name)
         body = _read(archive, name)
     return _checked(body, name, filename)
 
@@ -52,6 +55,13 @@ def _the_metadata_name(archive: zipfile.ZipFile) -> str:
     if len(found) != 1:
         raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
     return found[0]
+
+
+def _check_complete(archive: zipfile.ZipFile, metadata: str) -> None:
+    folder = metadata.rpartition("/")[0]
+    for required in ("WHEEL", "RECORD"):
+        if f"{folder}/{required}" not in archive.namelist():
+            raise BadWheel(f"has no {required}, without which no installer takes it")
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -203,7 +203,7 @@ def _check(spooled: Path, filename: str) -> _Checked:
             file.seek(0)
             metadata = None
             if filename.endswith(".whl"):
-                metadata = read_core_metadata(file, filename)
+                metadata = read_core_metadata(file, filename, complete=True)
             else:
                 check_sdist(file, filename)
     except (BadWheel, BadSdist) as error:

@@ -18,6 +18,7 @@ from proxy.errors import ConfigurationError, WheelgateError
         "wheel": "proxy.cli.wheel:wheel",
         "token": "proxy.cli.token:token",
         "explain": "proxy.cli.explain:explain",
+        "release": "proxy.cli.release:release",
     },
     context_settings={"help_option_names": ["-h", "--help"]},
 )

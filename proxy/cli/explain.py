@@ -35,7 +35,7 @@ async def _told(config: Config, project: str) -> dict[str, Any]:
     from proxy.wiring import wheelgate
 
     async with wheelgate(config) as gate:
-        decision = await gate.index.decide(project)
+        decision = await gate.index.decide(project, learn=False)
         return explanation(decision, await gate.claims.get(project))
 
 
@@ -43,6 +43,8 @@ def _prose(told: dict[str, Any]) -> str:
     lines = [f"{told['project']}: {told['error'] or told['reason']}"]
     if told["claim"]:
         lines.append(f"  private since {told['claim']['since'][:19]}Z, first listed by {told['claim']['source']}")
+        if not told["files"] and told["error"] is None:
+            lines.append(f"  if that was a mistake: wheelgate release {told['project']} --reason ...")
     if told["reserved_by"]:
         lines.append(f"  reserved by the pattern {told['reserved_by']}")
     for answer in told["sources"]:

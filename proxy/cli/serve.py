@@ -20,8 +20,14 @@ from proxy.config import Config
 @click.option("--port", type=int, help="Port to listen on (8080).")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
+@click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
 def serve(
     config: Path | None,
     data: Path | None,
@@ -29,6 +35,7 @@ def serve(
     port: int | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    anonymous: str | None,
     log_format: logs.Format,
     log_level: str,
 ) -> None:
@@ -39,16 +46,17 @@ def serve(
     flags = {
         "server.host": host,
         "server.port": port,
+        "server.anonymous": anonymous,
         "server.tls_cert": tls_cert.absolute() if tls_cert else None,
         "server.tls_key": tls_key.absolute() if tls_key else None,
     }
     loaded = settings(config, data, **flags)
-    logs.configure(log_format, log_level)
+    logs.configure(log_format, log_level.upper())
     asyncio.run(_serve(loaded))
 
 
 async def _serve(config: Config) -> None:
-    from proxy.web.server import listening_socket, serving, tls_context, until_stopped
+    from proxy.web.server import listening_socket, serving, tls_context
     from proxy.wiring import watching, wheelgate
 
     server = config.server
@@ -75,12 +83,12 @@ async def _serve(config: Config) -> None:
                 metrics=gate.metrics,
                 prefix=server.path_prefix,
                 anonymous_read=config.anonymous_read,
-            ) as ops,
+            ) as running,
         ):
             _spare_the_collector()
             print(_welcome(config), file=sys.stderr, flush=True)
             # A laptop's server goes at once; one that others reach lets its load balancer notice first.
-            await until_stopped(ops, drain_s=0.0 if config.is_loopback else 5.0)
+            await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
 
 
 def _spare_the_collector() -> None:

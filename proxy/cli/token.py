@@ -27,7 +27,7 @@ def token() -> None:
     "scopes",
     multiple=True,
     required=True,
-    help="What it may do: read, upload, or one of them for some names (upload:acme-*). Repeat it for several.",
+    help="read or upload, or one of them for some names (upload:acme-*); who uploads may also yank and delete. Repeatable.",
 )
 @click.option("--expires", default="90d", show_default=True, help="How long it lives, at most 366d.")
 @click.option("--note", default="", help="What it is for, for whoever lists tokens later.")

@@ -176,6 +176,8 @@ def list_(config: Path | None, data: Path | None, project: str | None, as_json: 
     """List the files of the store, or of one PROJECT in it."""
     from proxy.names import normalised
 
+    if client_settings()[0] is not None:
+        print("wheelgate: WHEELGATE_URL is set, but this lists the local store", file=sys.stderr)
     name = None if project is None else normalised(project)
     if project is not None and name is None:
         raise click.UsageError(f"{project!r} is not a project name")
@@ -183,8 +185,13 @@ def list_(config: Path | None, data: Path | None, project: str | None, as_json: 
     if as_json:
         print(json.dumps(entries, indent=2))
         return
+    if not entries:
+        print("wheelgate: nothing yet", file=sys.stderr)
     for entry in entries:
-        print(f"{entry['project']}  {entry['file']}  {entry['size']} bytes  {entry['uploaded']}  sha256:{entry['sha256']}")
+        yanked = "" if entry["yanked"] is None else f"  yanked{': ' if entry['yanked'] else ''}{entry['yanked']}"
+        print(
+            f"{entry['project']}  {entry['file']}  {entry['size']} bytes  {entry['uploaded']}  sha256:{entry['sha256']}{yanked}"
+        )
 
 
 async def _list(config: Config, project: str | None) -> list[dict[str, object]]:
@@ -201,6 +208,7 @@ async def _list(config: Config, project: str | None) -> list[dict[str, object]]:
             "size": info.size,
             "uploaded": info.facts.get("upload_time", info.created.isoformat())[:19] + "Z",
             "sha256": info.facts.get("sha256"),
+            "yanked": info.facts.get("yanked"),
         }
         for info in sorted(blobs, key=lambda info: info.path)
     ]

@@ -85,8 +85,12 @@ class Server(Section):
             problems.append(f"public_url: {problem}")
         if self.anonymous is None and not self.is_loopback:
             problems.append(
-                f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who '
-                'reaches the server may install) or anonymous = "none" (tokens are needed)'
+                f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who reaches the '
+                'server may install) or anonymous = "none" (tokens are needed); or --anonymous on the command line'
+            )
+        if self.public_url is not None and not self.public_url.rstrip("/").endswith(self.path_prefix):
+            problems.append(
+                f"public_url: must end with path_prefix ({self.path_prefix}), since that is where people find the index"
             )
         return problems
 

@@ -80,21 +80,24 @@ class Merged:
         """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
         return (await self.decide(project)).outcome()
 
-    async def decide(self, project: str) -> Decision:
-        """Ask who has to be asked, and decide. Never raises for what a source did: the decision says it."""
+    async def decide(self, project: str, *, learn: bool = True) -> Decision:
+        """Ask who has to be asked, and decide. Never raises for what a source did: the decision says it.
+
+        ``learn=False``: for people who only look. A name that a private source lists is not claimed by that.
+        """
         decision = Decision(project, [], reserved_by=self._reserved.first_for(project))
         try:
-            await self._decide(project, decision)
+            await self._decide(project, decision, learn=learn)
         except (ProjectNotFound, UpstreamError, StoreError) as error:
             decision.page, decision.error = None, error
             decision.reason = decision.reason or str(error)
         return decision
 
-    async def _decide(self, project: str, decision: Decision) -> None:
+    async def _decide(self, project: str, decision: Decision, *, learn: bool) -> None:
         private = await self._ask(self._private, project)
         decision.answers += private
         # Whoever owns it, and whether or not there will be a page: a private source listed a file.
-        decision.claimed = await self._claim(project, private)
+        decision.claimed = await self._claim(project, private) if learn else await self._claims.holds(project)
         owner = self._owner(private)
         if owner is not None and owner.page is not None:
             decision.owner = owner.source

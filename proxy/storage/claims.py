@@ -99,6 +99,25 @@ class Claims:
                 await self._changes.announce(here=False)
         self._unwritten.discard(project)
 
+    async def release(self, project: str, reason: str) -> bool:
+        """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept.
+
+        Raises:
+            StoreError: it could not be ended, or others not be told.
+        """
+        claim = await self.get(project)
+        if claim is None:
+            return False
+        released = msgspec.json.encode({"claim": claim, "released": self._clock.now(), "reason": reason})
+        with contextlib.suppress(BlobExists):
+            await self._store.put_if_absent(layout.released(project, self._clock.now()), released, {})
+        await self._store.delete(layout.claim(project))
+        self._unwritten.discard(project)
+        self.forget()
+        if self._changes is not None:
+            await self._changes.announce()
+        return True
+
     async def get(self, project: str) -> Claim | None:
         """The record, for people.
 

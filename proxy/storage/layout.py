@@ -7,6 +7,7 @@
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
     metadata/<source>/<sha256 of the wheel>    what an upstream says it is: no source can speak for another
     claims/<project>                           the name is private for ever; outlives every file
+    released/<project>/<moment>                claims that an operator ended, and why
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
     tokens/<id>                                inbound tokens, hashed
     records/<source>/<project>                 what is remembered of one source's project
@@ -17,6 +18,8 @@ configuration, digests hexadecimal. So no path can climb, and none needs quoting
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 PACKAGES = "packages/"
 CLAIMS = "claims/"
@@ -47,6 +50,11 @@ def upstream_metadata(source: str, wheel_sha256: str) -> str:
 def claim(project: str) -> str:
     """The record that makes a name private."""
     return f"{CLAIMS}{project}"
+
+
+def released(project: str, moment: datetime) -> str:
+    """What remains of a claim that was ended."""
+    return f"released/{project}/{moment:%Y%m%dT%H%M%S%f}Z"
 
 
 def tombstone(project: str, filename: str) -> str:

@@ -72,7 +72,8 @@ class LocalStore:
             StoreError: it cannot.
         """
         try:
-            (self._root / _INCOMING).mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of tokens, and private packages
+            (self._root / _INCOMING).mkdir(exist_ok=True)
             probe = self._root / _INCOMING / f"probe-{uuid.uuid4().hex}"
             probe.write_bytes(b"wheelgate")
             probe.unlink()

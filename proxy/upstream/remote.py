@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 from yarl import URL
 
-from proxy.digests import pieces
 from proxy.errors import (
     ConfigurationError,
     FileNotListed,
@@ -21,6 +22,7 @@ from proxy.errors import (
 )
 from proxy.urls import UnsafeUrl, parse, shown
 
+_PIECE_BYTES = 256 * 1024
 _SENTENCE_BYTES = 4_000
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 
@@ -47,11 +49,13 @@ class RemoteGate:
         Raises:
             Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
             UpstreamUnavailable, UpstreamBadAnswer: it cannot be reached, failed, or is no Wheelgate.
+            OSError: the file cannot be opened.
         """
-        form = _form({":action": "file_upload", "protocol_version": "1"})
-        part = form.append(_reported(path, progress), {"Content-Type": "application/octet-stream"})
-        part.set_content_disposition("form-data", name="content", filename=path.name)
-        return "already" not in await self._post(form, path.name)
+        with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
+            form = _form({":action": "file_upload", "protocol_version": "1"})
+            part = form.append(_reported(file, progress), {"Content-Type": "application/octet-stream"})
+            part.set_content_disposition("form-data", name="content", filename=path.name)
+            return "already" not in await self._post(form, path.name)
 
     async def act(self, action: str, filename: str, reason: str = "") -> None:
         """Yank, unyank or delete a file.
@@ -117,8 +121,8 @@ def _form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
     return form
 
 
-async def _reported(path: Path, progress: Callable[[int], None]) -> AsyncIterator[bytes]:
-    async for piece in pieces(path):
+async def _reported(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
         yield piece
         progress(len(piece))
 

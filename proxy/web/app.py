@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -45,6 +46,11 @@ class Front:
         metrics: Metrics,
         prefix: str,
     ) -> None:
+        self.active = 0
+        """Requests being answered."""
+        self.idle = asyncio.Event()
+        """Set while no request is being answered."""
+        self.idle.set()
         self._authentication = authentication
         self._metrics = metrics
         self._prefix = prefix
@@ -67,46 +73,46 @@ class Front:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
         target = understood(request.rel_url.raw_path, self._prefix)
-        status = 0
+        status = 500
+        self.active += 1
+        self.idle.clear()
         try:
             response = await self._answer(request, target, request_id)
             status = response.status
-        except (ConnectionError, TimeoutError):
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
             status = 499  # the client left, or was left; there is nobody to answer
             raise
         finally:
-            took = time.perf_counter() - began
-            route = target.route.name.lower()
-            self._metrics.requests.labels(route, str(status or 500)).inc()
-            self._metrics.request_seconds.labels(route).observe(took)
-            _log.info(
-                "%s %s %s %d",
-                request.method,
-                route,
-                f"{target.project}/{target.filename}".strip("/") or "-",
-                status or 500,
-                extra={
-                    "fields": {
-                        "method": request.method,
-                        "route": route,
-                        "project": target.project,
-                        "file": target.filename,
-                        "status": status or 500,
-                        "seconds": round(took, 4),
-                        "client": request.remote,
-                        "agent": request.headers.get("User-Agent", "")[:200],
-                        "request_id": request_id,
-                    }
-                },
-            )
+            self.active -= 1
+            if not self.active:
+                self.idle.set()
+            self._tell(request, target, status, time.perf_counter() - began, request_id)
         return response
+
+    def _tell(self, request: web.BaseRequest, target: Target, status: int, took_s: float, request_id: str) -> None:
+        """Count a request, and write its line."""
+        route = target.route.name.lower()
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.request_seconds.labels(route).observe(took_s)
+        fields = {
+            "method": request.method,
+            "route": route,
+            "project": target.project,
+            "file": target.filename,
+            "status": status,
+            "seconds": round(took_s, 4),
+            "client": request.remote,
+            "agent": request.headers.get("User-Agent", "")[:200],
+            "request_id": request_id,
+        }
+        what = f"{target.project}/{target.filename}".strip("/") or "-"
+        _log.info("%s %s %s %d", request.method, route, what, status, extra={"fields": fields})
 
     async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
         methods = _METHODS.get(target.route, _READ)
         if request.method not in methods:
-            allowed = " and ".join(methods)
-            refused = problem(405, f"only {allowed} are answered here", accept=accept, request_id=request_id)
+            refused = problem(405, f"this address answers to {' and '.join(methods)} only", accept=accept, request_id=request_id)
             refused.headers["Allow"] = ", ".join(methods)
             return refused
         if target.canonical is not None:

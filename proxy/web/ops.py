@@ -47,5 +47,5 @@ class OpsHandlers:
 
     async def explain(self, project: str) -> web.Response:
         """Who answers for a name, who was asked, what is withheld, and why."""
-        decision = await self._index.decide(project)
+        decision = await self._index.decide(project, learn=False)
         return web.json_response(explanation(decision, await self._claims.get(project)), headers=_FRESH)

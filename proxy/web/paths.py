@@ -53,8 +53,13 @@ _SINGLE = {
 }
 
 
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+
+
 def understood(raw_path: str, prefix: str) -> Target:
     """The meaning of a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
+    if raw_path in _PROBES:
+        return _SINGLE[raw_path[1:]]  # whoever probes a process need not know where its index is
     if len(raw_path) > _MAX_PATH or not raw_path.startswith(prefix):
         return _NOTHING
     inner = raw_path[len(prefix) :]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,8 +32,11 @@ from proxy.web.pages_cache import PagesCache
 from proxy.web.simple import SimpleHandlers
 from proxy.web.upload import UploadHandlers
 
-_SHUTDOWN_S = 25.0  # below the 30 s after which orchestrators kill
+_FINISH_S = 20.0
+"""How long requests under way may take to end: orchestrators kill after 30 s, of which a load balancer had 5."""
+_CUT_S = 1.0
 _BACKLOG = 1_024
+_log = logging.getLogger(__name__)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -76,6 +80,48 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+class Serving:
+    """A server that answers, and how it ends."""
+
+    def __init__(self, front: Front, ops: OpsHandlers, site: web.BaseSite) -> None:
+        self._front = front
+        self._ops = ops
+        self._site = site
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def until_stopped(self, drain_s: float) -> None:
+        """Wait for SIGTERM or SIGINT, and bring what is under way to its end.
+
+        After SIGTERM: refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; then accept
+        no more, and finish the requests under way, for 20 s at most. SIGINT, or a second signal, ends that at once.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        await self._stop.wait()
+        self._ops.draining = True
+        await self._unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
+        await self._site.stop()
+        if self._front.active:
+            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._front.active)
+            await self._unless_in_a_hurry(self._front.idle.wait(), _FINISH_S)
+
+    def _terminate(self) -> None:
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _interrupt(self) -> None:
+        self._stop.set()
+        self._hurry.set()
+
+    async def _unless_in_a_hurry(self, wait: Coroutine[None, None, object], at_most_s: float) -> None:
+        tasks = {asyncio.ensure_future(wait), asyncio.create_task(self._hurry.wait())}
+        await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @asynccontextmanager
 async def serving(
     *,
@@ -93,8 +139,8 @@ async def serving(
     metrics: Metrics,
     prefix: str,
     anonymous_read: bool,
-) -> AsyncIterator[OpsHandlers]:
-    """Answer requests on a bound socket until the block ends, then finish what is under way."""
+) -> AsyncIterator[Serving]:
+    """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     pages = PagesCache(index, prefix=prefix, metrics=metrics)
     ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims)
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
@@ -114,38 +160,12 @@ async def serving(
         lingering_time=2.0,
         auto_decompress=False,  # an upload's gzip could inflate to anything
     )
-    runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
+    runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
     await runner.setup()
     try:
-        await web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG).start()
-        yield ops
+        site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
+        await site.start()
+        yield Serving(front, ops, site)
     finally:
         await runner.cleanup()
         await pages.close()
-
-
-async def until_stopped(ops: OpsHandlers, drain_s: float) -> None:
-    """Wait for SIGTERM or SIGINT.
-
-    After SIGTERM, refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; a second
-    signal, or SIGINT, ends that at once.
-    """
-    loop = asyncio.get_running_loop()
-    stop, hurry = asyncio.Event(), asyncio.Event()
-
-    def terminate() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    def interrupt() -> None:
-        stop.set()
-        hurry.set()
-
-    loop.add_signal_handler(signal.SIGTERM, terminate)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    await stop.wait()
-    ops.draining = True
-    try:
-        async with asyncio.timeout(drain_s):
-            await hurry.wait()
-    except TimeoutError:
-        pass

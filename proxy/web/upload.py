@@ -123,7 +123,7 @@ class _Receiver:
         except TimeoutError:
             raise UploadRefused("the form came too slowly") from None
         if self._fields.get(":action", "file_upload") != "file_upload":
-            filename = self._fields.get("filename")
+            filename = self._fields.get("filename") or filename
         if not filename:
             raise UploadRefused("the form names no file: an upload has it in a field named content")
         return _Form(self._fields, filename)

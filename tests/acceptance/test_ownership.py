@@ -132,6 +132,32 @@ def test_what_one_replica_learns_is_private_every_replica_knows_within_seconds(
     assert not [asked for asked in public.asked if "acme-lib" in asked.path]
 
 
+def test_looking_claims_nothing_and_a_claim_made_by_mistake_can_be_released(
+    start_gate: Callable[..., Gate], public: FakeIndex, second_index: FakeIndex
+) -> None:
+    second_index.publish("idna", wheel_name("idna", "1.0"), wheel_bytes("idna", "1.0"))
+    mistaken = UPLOADS + index_source(second_index, "mistake", private=True) + index_source(public)
+    gate = start_gate(mistaken)
+    assert "the first private source that has it is mistake" in gate.run("explain", "idna").stdout
+    assert gate.get("/explain/idna").status == 200
+    assert not (gate.data / "store" / "claims" / "idna").exists()
+    assert files(gate, "idna") == {"idna-1.0-py3-none-any.whl"}
+    assert (gate.data / "store" / "claims" / "idna").exists()
+
+    still = gate.run("release", "idna", "--reason", "a mistake", "--yes")
+    assert still.returncode == 1
+    assert "source mistake lists idna" in still.stderr
+    gate.config.write_text(uploads_and(public))
+    gate.restart()
+    assert files(gate, "idna") == set()
+    assert "wheelgate release idna" in gate.run("explain", "idna").stdout
+    assert gate.run("release", "idna", "--reason", "a mistake", "--yes").returncode == 0
+    _until(lambda: files(gate, "idna") == {"idna-3.20-py3-none-any.whl"})
+    (kept,) = (gate.data / "store" / "released" / "idna").iterdir()
+    assert "a mistake" in kept.read_text()
+    assert "is not claimed" in gate.run("release", "idna", "--reason", "again", "--yes").stderr
+
+
 def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
     deadline = time.monotonic() + wait_s
     while not condition():

@@ -208,6 +208,7 @@ class TestWheelAdd:
             "acme_b-1.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says 'acme-a'"),
             "acme_a-2.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says '1.0'"),
             "acme_a-1.0.tar.gz": (b"hello", "not a whole gzip file"),
+            "acme_d-1.0-py3-none-any.whl": (wheel_bytes("acme-d", "1.0", without=("RECORD",)), "has no RECORD"),
             "acme_c-1.0.tar.gz": (sdist_bytes("acme-a", "1.0"), "holds the folder"),
         }
         for name, (body, sentence) in cases.items():

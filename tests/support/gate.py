@@ -80,6 +80,11 @@ class Gate:
             time.sleep(0.02)
         raise AssertionError(f"the server did not start: {self.log}")
 
+    def send(self, how: signal.Signals) -> None:
+        """Send a signal and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(how)
+
     def stop(self, how: signal.Signals = signal.SIGTERM, wait_s: float = 40) -> int:
         """End it, and return its exit status."""
         assert self._process is not None

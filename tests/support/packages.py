@@ -29,6 +29,7 @@ def wheel_bytes(
     padding: int = 0,
     extra: Mapping[str, bytes] | None = None,
     metadata_body: bytes | None = None,
+    without: Sequence[str] = (),
 ) -> bytes:
     """A pure wheel whose one module says its version. ``padding``: incompressible bytes to make it larger."""
     module = name.replace("-", "_").replace(".", "_")
@@ -47,6 +48,8 @@ def wheel_bytes(
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path, content in files.items():
+            if path.rpartition("/")[2] in without:
+                continue
             archive.writestr(zipfile.ZipInfo(path, (2026, 1, 1, 0, 0, 0)), content)
     return buffer.getvalue()
 

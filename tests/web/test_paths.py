@@ -257,3 +257,10 @@ def test_the_longest_path_is_judged_in_no_time() -> None:
     for path in ("/" * 1_000_000, "/simple/" + "%2e" * 300_000, "/simple/" + "-" * 1_990, "/files/demo/" + "." * 1_980):
         assert understood(path, "") == NOTHING
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_probes_need_not_know_the_prefix(path: str) -> None:
+    assert understood(path, "/python").route is understood(f"/python{path}", "/python").route
+    assert understood(f"{path}/x", "/python").route is Route.NOTHING
+    assert understood("/simple/", "/python").route is Route.NOTHING

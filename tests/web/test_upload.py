@@ -1,0 +1,379 @@
+"""The upload form, byte by byte: what is taken, and what each broken or hostile one is told."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from aiohttp import web
+
+from proxy.errors import WheelgateError
+from proxy.metrics import Metrics
+from proxy.packages import Packages
+from proxy.patterns import NamePatterns
+from proxy.sources.blob_packages import BlobPackages
+from proxy.sources.merged import Member, Merged
+from proxy.spool import Spool
+from proxy.storage import layout
+from proxy.storage.changes import StoreChanges
+from proxy.storage.claims import Claims
+from proxy.tokens import Tokens
+from proxy.uploads import Uploads
+from proxy.web.auth import Authentication, presented
+from proxy.web.errors import response_to
+from proxy.web.upload import MAX_FILE_BYTES, UploadHandlers
+from tests.support.clock import FakeClock
+from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.stores import WatchedStore
+
+WHEEL = wheel_name("acme-lib", "1.0")
+BODY = wheel_bytes("acme-lib", "1.0", padding=100_000)
+PATH = layout.package("acme-lib", WHEEL)
+BOUNDARY = "----boundary"
+FORM = f"multipart/form-data; boundary={BOUNDARY}"
+Part = tuple[str, bytes]
+
+
+class Answer(NamedTuple):
+    status: int
+    text: str
+
+
+def content(body: bytes = BODY, filename: str = WHEEL) -> Part:
+    return (f'form-data; name="content"; filename="{filename}"', body)
+
+
+def field(name: str, value: str | bytes) -> Part:
+    return (f'form-data; name="{name}"', value.encode() if isinstance(value, str) else value)
+
+
+def form(*parts: Part, end: str = "--") -> bytes:
+    pieces = [
+        f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n".encode() + body + b"\r\n" for disposition, body in parts
+    ]
+    return b"".join(pieces) + f"--{BOUNDARY}{end}\r\n".encode()
+
+
+class RoomySpool(Spool):
+    room = 10**12
+
+    def has_room(self, size: int | None) -> bool:
+        return self.room > (size or 0)
+
+
+class Server:
+    """The handler behind a socket, with a store in memory."""
+
+    def __init__(self, folder: Path, clock: FakeClock, stall_s: float) -> None:
+        self.store = WatchedStore()
+        self.spool = RoomySpool(folder)
+        self.spool.prepare()
+        changes, metrics = StoreChanges(self.store), Metrics()
+        claims, self.tokens = Claims(self.store, clock, changes), Tokens(self.store, clock)
+        source = BlobPackages(name="uploads", store=self.store, prefix=layout.PACKAGES, clock=clock)
+        index = Merged(
+            [Member(source, private=True)], claims=claims, clock=clock, metrics=metrics, reserved=NamePatterns([]), merges=[]
+        )
+        uploads = Uploads(
+            store=self.store, source="uploads", index=index, claims=claims, changes=changes, clock=clock, metrics=metrics
+        )
+        authentication = Authentication(self.tokens, anonymous_read=True)
+        self.handlers = UploadHandlers(uploads, Packages(self.store, changes), self.spool, authentication, stall_s=stall_s)
+        self.unforeseen: list[Exception] = []
+        self.token = ""
+        self.port = 0
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await self.handlers.act(request)
+        except WheelgateError as error:
+            return response_to(error, request, "id")
+        except ConnectionError:
+            raise
+        except Exception as error:
+            self.unforeseen.append(error)
+            raise
+
+    async def post(self, body: bytes | Sequence[bytes], **headers: str) -> Answer:
+        """Send a form, in pieces if it is given so, and then no more; what it is said to be is for ``headers``."""
+        pieces = [body] if isinstance(body, bytes) else body
+        given = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": FORM,
+            "Content-Length": str(sum(map(len, pieces))),
+            "Connection": "close",
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
+        lines = ["POST /legacy/ HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in given.items() if value), "", ""]
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write("\r\n".join(lines).encode())
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+                answer = await reader.read(2_000)
+        finally:
+            writer.close()
+        return Answer(int(head.split()[1]), answer.decode())
+
+    def is_stored(self, path: str = PATH) -> bool:
+        return path in self.store.inner.blobs  # type: ignore[attr-defined]
+
+    @property
+    def spooled(self) -> list[str]:
+        return [path.name for path in self.spool._folder.iterdir() if path.name != ".lock"]
+
+
+@pytest.fixture
+async def server(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Server]:
+    made = Server(tmp_path / "spool", clock, stall_s=0.3)
+    made.token, _ = await made.tokens.new(("upload",), timedelta(days=1))
+    runner = web.ServerRunner(web.Server(made.handle, access_log=None, auto_decompress=False), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.port = runner.addresses[0][1]
+    yield made
+    await runner.cleanup()
+    assert made.unforeseen == []
+    assert made.spooled == []
+    made.spool.close()
+
+
+async def refused(server: Server, body: bytes | Sequence[bytes], sentence: str, status: int = 400, **headers: str) -> None:
+    answer = await server.post(body, **headers)
+    assert answer.status == status, answer
+    assert sentence in answer.text
+    assert answer.text.count("\n") == 1
+    assert not server.is_stored()
+
+
+# --- good forms
+
+
+async def test_a_file_is_taken_wherever_it_stands_among_the_fields(server: Server) -> None:
+    before, after = field(":action", "file_upload"), field("description", "A README.\r\n" * 5_000)
+    for parts in ((before, after, content()), (content(), before, after), (before, content(), after)):
+        await server.store.delete(PATH)
+        assert await server.post(form(*parts)) == (200, f"{WHEEL} stored\n")
+        assert (await server.store.read(PATH))[0] == BODY
+
+
+async def test_how_the_bytes_are_cut_on_their_way_does_not_matter(server: Server) -> None:
+    body = form(field("name", ""), field(":action", "file_upload"), content())
+    small = (
+        [body[at : at + 1] for at in range(400)]
+        + [body[400:-300]]
+        + [body[at : at + 1] for at in range(len(body) - 300, len(body))]
+    )
+    assert (await server.post(small)).status == 200
+    assert (await server.store.read(PATH))[0] == BODY
+
+
+async def test_the_same_again_is_a_success_and_other_bytes_are_not(server: Server) -> None:
+    assert (await server.post(form(content()))).text == f"{WHEEL} stored\n"
+    assert await server.post(form(content())) == (200, f"{WHEEL} known already, with the same bytes\n")
+    other = await server.post(form(content(wheel_bytes("acme-lib", "1.0"))))
+    assert (other.status, other.text.startswith("File already exists")) == (400, True)
+
+
+def _digests(body: bytes) -> dict[str, list[str]]:
+    md5 = hashlib.md5(body, usedforsecurity=False)
+    sha256, blake2 = hashlib.sha256(body).hexdigest(), hashlib.blake2b(body, digest_size=32).hexdigest()
+    padded = base64.urlsafe_b64encode(md5.digest()).decode()
+    return {
+        "sha256_digest": [sha256, sha256.upper(), f" {sha256}\n", ""],
+        "md5_digest": [md5.hexdigest(), md5.hexdigest().upper(), padded, padded.rstrip("=")],
+        "blake2_256_digest": [blake2],
+    }
+
+
+@pytest.mark.parametrize(("name", "at"), [(name, at) for name, values in _digests(b"").items() for at in range(len(values))])
+async def test_a_digest_that_is_right_is_accepted_in_every_spelling(server: Server, name: str, at: int) -> None:
+    for body in (BODY, wheel_bytes("acme-lib", "1.0", padding=77)):
+        await server.store.delete(PATH)
+        assert (await server.post(form(field(name, _digests(body)[name][at]), content(body)))).status == 200
+
+
+@pytest.mark.parametrize("name", ["sha256_digest", "md5_digest", "blake2_256_digest"])
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_digest_that_is_wrong_refuses_the_file(server: Server, name: str, last: bool) -> None:
+    algorithm = name.removesuffix("_digest")
+    other = _digests(b"other bytes")[name]
+    for stated in (*filter(None, other), "0", "x" * 64, "é", "=", "!!!!", "A" * 5):
+        parts = (content(), field(name, stated)) if last else (field(name, stated), content())
+        await refused(server, form(*parts), f"the file arrived with {algorithm} ")
+
+
+# --- broken forms
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\r\n",
+        b"not a form at all",
+        b"x\r\n" * 1_000,
+        form(content())[:-200],
+        form(content(), end=""),
+        form(content())[: -len(BOUNDARY) - 4],
+        form(content()).replace(b"\r\n\r\n", b"\r\n", 1),
+        f"--{BOUNDARY}\r\n".encode(),
+        f"--{BOUNDARY}\r\nContent-Disposition".encode(),
+        f"--{BOUNDARY}\r\nno colon\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode(),
+        f"--{BOUNDARY}\r\n".encode() + b"X: y\r\n" * 5_000 + b"\r\n",
+        f"--{BOUNDARY}\r\nX: ".encode() + b"y" * 100_000 + b"\r\n\r\n",
+        form(field("_charset_", "x" * 40), content()),
+        form(field("_charset_", b"\xff"), content()),
+        f"--{BOUNDARY}\r\nContent-Type: multipart/mixed\r\n\r\n\r\n--{BOUNDARY}--\r\n".encode(),
+        f"--{BOUNDARY}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n--{BOUNDARY}--\r\n".encode(),
+    ],
+)
+async def test_a_malformed_form_is_refused_in_one_sentence(server: Server, body: bytes) -> None:
+    await refused(server, body, "the form ")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "",
+        "application/octet-stream",
+        "multipart/mixed; boundary=x",
+        "multipart/",
+        "multipart",
+        "multipart/form-data",
+        "multipart/form-data; boundary=" + "x" * 71,
+        "multipart/form-data; boundary=",
+        "multipart/form-data, text/html; boundary=x",
+        '"multipart/form-data"; boundary=x',
+    ],
+)
+async def test_what_is_no_form_is_refused(server: Server, kind: str) -> None:
+    await refused(server, form(content()), "form", Content_Type=kind)
+
+
+@pytest.mark.parametrize(
+    "second", [content(), content(b"more"), ('form-data; name="content"', b"more")], ids=["same", "other", "nameless"]
+)
+async def test_two_files_are_refused_and_never_joined(server: Server, second: Part) -> None:
+    """A zip with something before it is still a zip."""
+    for parts in ((content(), second), (second, content())):
+        await refused(server, form(*parts), "the form has two files; send one a request")
+
+
+@pytest.mark.parametrize(
+    "parts", [(), (field("name", "acme-lib"),), (('form-data; name="content"', BODY),), (content(filename=""),)]
+)
+async def test_a_form_without_a_named_file_is_refused(server: Server, parts: tuple[Part, ...]) -> None:
+    await refused(server, form(*parts), "the form names no file")
+
+
+@pytest.mark.parametrize(
+    "filename", ["../../etc/passwd", "a/b-1.0.tar.gz", "x.txt", ".whl", "acme\\lib-1.0.tar.gz", "x" * 300 + ".whl"]
+)
+async def test_a_file_name_that_is_none_is_refused(server: Server, filename: str) -> None:
+    await refused(server, form(content(filename=filename)), "")
+
+
+async def test_an_unknown_action_is_refused(server: Server) -> None:
+    await refused(server, form(field(":action", "submit"), content()), "the action 'submit' is not known")
+    await refused(server, form(field(":action", "delete")), "the form names no file")
+
+
+async def test_fields_may_not_be_a_bomb(server: Server) -> None:
+    await refused(server, form(field("description", b"x" * (17 * 1024 * 1024)), content()), "larger than any", 413)
+    many = [field(f"classifiers{n}", "x" * 1_000_000) for n in range(18)]
+    await refused(server, form(*many, content()), "larger than any", 413)
+    wide = [field("description", "\U0001f600" * 1_000_000) for _ in range(5)]  # bytes count, not characters
+    await refused(server, form(*wide, content()), "larger than any", 413)
+    await refused(server, form(*(field(f"f{n}", "") for n in range(5_001)), content()), "not one that upload tools send")
+
+
+async def test_a_long_description_and_many_classifiers_are_fine(server: Server) -> None:
+    parts = [field("classifiers", f"Topic :: {n}") for n in range(500)]
+    assert (await server.post(form(*parts, field("description", "ö" * 2_000_000), content()))).status == 200
+
+
+# --- before the body is read
+
+
+async def test_a_compressed_body_is_refused(server: Server) -> None:
+    for encoding in ("gzip", "deflate", "br", "GZIP"):
+        await refused(server, form(content()), "must not be compressed", Content_Encoding=encoding)
+    assert (await server.post(form(content()), Content_Encoding="identity")).status == 200
+
+
+async def test_one_announced_too_large_is_refused_before_it_is_read(server: Server) -> None:
+    for length in (MAX_FILE_BYTES + 1, 10**18):
+        answer = await server.post(form(content())[:100], Content_Length=str(length))
+        assert answer.status == 413
+        assert f"{length} bytes are more than" in answer.text
+
+
+async def test_one_without_room_is_refused_before_it_is_read(server: Server) -> None:
+    server.spool.room = 1_000
+    answer = await server.post(form(content())[:100], Content_Length="5000")
+    assert answer == (413, "there is no room for the upload on the server's disk\n")
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer x", "Basic", "Basic !", "Basic é", "Basic 4pyT4pyT/w==", "Digest x"]
+)
+async def test_nobody_uploads_without_a_token_and_the_body_is_not_read(server: Server, authorization: str) -> None:
+    answer = await server.post(form(content())[:100], Content_Length="50000", Authorization=authorization)
+    assert answer.status == 401
+    assert not server.is_stored()
+
+
+@pytest.mark.parametrize("header", ["Basic é", "Basic \udcff", "basic YQ", "Basic /w==", "Basic YTo6", "Bearer  "])
+def test_a_header_that_holds_no_secret_is_none_or_text(header: str) -> None:
+    assert presented(header) in (None, ":")
+
+
+# --- clients that stall or leave
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"preamble\r\n",
+        f"--{BOUNDARY}\r\n".encode(),
+        f"--{BOUNDARY}\r\nContent-Dispo".encode(),
+        form(field("a", "b"))[:-4],
+        form(content())[:50_000],
+    ],
+    ids=["nothing", "preamble", "boundary", "header", "end", "file"],
+)
+async def test_a_client_that_stalls_is_not_waited_for_for_ever_wherever_it_does(server: Server, sent: bytes) -> None:
+    async with asyncio.timeout(5):
+        answer = await server.post(sent, Content_Length="200000")
+    assert answer == (400, "the form came too slowly\n")
+    assert not server.is_stored()
+
+
+async def test_a_client_that_leaves_leaves_nothing_behind(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Type: {FORM}\r\n"
+    writer.write(f"{head}Content-Length: 200000\r\n\r\n".encode() + form(content())[:50_000])
+    await until(lambda: bool(server.spooled))
+    writer.close()
+    await writer.wait_closed()
+    await until(lambda: not server.spooled)
+    assert not server.is_stored()
+    assert reader is not None
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not seen():
+            await asyncio.sleep(0.005)
