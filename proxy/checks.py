@@ -34,7 +34,9 @@ async def _source_finding(member: Member) -> Finding:
     try:
         page = await member.source.project_page(_PROBE)
     except ProjectNotFound:
-        return Finding(what, True, "answers")
+        # Nearly every public index has it; without it, the URL may be one of another page.
+        doubt = "" if member.private else f", but has no project {_PROBE}: is the URL the one that installers get?"
+        return Finding(what, True, f"answers{doubt}")
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
     left_out = f"; {page.dropped} entries of {_PROBE} are left out as unusable" if page.dropped else ""

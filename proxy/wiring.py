@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +23,7 @@ import msgspec
 from proxy.config import Config
 from proxy.config import Source as SourceSettings
 from proxy.delivery import Delivery, Mode
+from proxy.errors import ConfigurationError
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.packages import Packages
@@ -194,6 +196,7 @@ class _Assembly:
         self._clock = clock
         self._metrics = metrics
         self._stack = stack
+        self._ca_file = _certificates(config)
         self._identity: EntraIdentity | None = None
         self.clients: dict[str, SourceClient] = {}
         """Of the sources that are asked over HTTP."""
@@ -288,7 +291,16 @@ class _Assembly:
             self._identity = await self._stack.enter_async_context(EntraIdentity(self._clock))
         return self._identity
 
-    @property
-    def _ca_file(self) -> str | None:
-        path = self._config.server.ca_file
-        return str(self._config.folder / path) if path is not None else None
+
+def _certificates(config: Config) -> str | None:
+    """The operator's file of certificates, proven to hold some: every upstream would seem unreachable for want of it."""
+    if config.server.ca_file is None:
+        return None
+    path = str(config.folder / config.server.ca_file)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except FileNotFoundError:
+        raise ConfigurationError([f"server.ca_file: {path}: there is no such file"]) from None
+    except OSError:  # ssl.SSLError is one
+        raise ConfigurationError([f"server.ca_file: {path} holds no certificates that can be read (PEM)"]) from None
+    return path

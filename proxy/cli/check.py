@@ -19,13 +19,24 @@ from proxy.config import Config
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     """Validate the settings, and try the store and every source. Exit status 1 if something does not work."""
-    found = asyncio.run(_found(settings(config, data)))
+    loaded = settings(config, data)
+    _check_tls(loaded)
+    found = asyncio.run(_found(loaded))
     if as_json:
         print(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in found], indent=2))
     else:
         for finding in found:
             print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
     sys.exit(0 if all(finding.ok for finding in found) else 1)
+
+
+def _check_tls(config: Config) -> None:
+    """As `serve` would: a missing certificate is found here, not at the next start."""
+    server = config.server
+    if server.tls_cert is not None and server.tls_key is not None:
+        from proxy.web.server import tls_context
+
+        tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
 
 
 async def _found(config: Config) -> list[Finding]:

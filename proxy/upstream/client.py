@@ -24,6 +24,7 @@ from proxy.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, U
 from proxy.metrics import Metrics
 from proxy.protocols import Clock, Credentials
 from proxy.upstream import addresses
+from proxy.upstream.causes import cause_of
 from proxy.upstream.health import Health
 from proxy.urls import HostRules, UnsafeUrl, parse, read, shown
 
@@ -78,7 +79,7 @@ class FileAnswer:
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(
-                f"source {self._source} broke off in the middle of a file ({_cause(error)})", source=self._source
+                f"source {self._source} broke off in the middle of a file ({cause_of(error)})", source=self._source
             ) from None
 
 
@@ -207,7 +208,7 @@ class SourceClient:
         except igzip_lib.IsalError:  # type: ignore[misc]
             raise self._bad("sent a page whose compression is broken") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unavailable(f"broke off in the middle of a page ({_cause(error)})") from None
+            raise self._unavailable(f"broke off in the middle of a page ({cause_of(error)})") from None
         body = b"".join(parts)
         if not _is_whole(response, inflater, body):
             raise self._unavailable("broke off in the middle of a page")
@@ -387,10 +388,10 @@ class SourceClient:
         if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, addresses.ForbiddenAddress):
             return AddressRefused(f"source {self._source} points to {target.host}, and {error.os_error}", source=self._source)
         if isinstance(error, aiohttp.ClientSSLError):
-            return self._unavailable(f"has no trustworthy certificate for {target.host} ({_cause(error)})")
+            return self._unavailable(f"has no trustworthy certificate for {target.host} ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientResponseError):
             return self._unavailable("answered with something that is not HTTP")
-        return self._unavailable(f"cannot be reached at {shown(target.origin())} ({_cause(error)})")
+        return self._unavailable(f"cannot be reached at {shown(target.origin())} ({cause_of(error)})")
 
     def _unavailable(self, what: str, *, retry_after_s: float | None = None) -> UpstreamUnavailable:
         return UpstreamUnavailable(f"source {self._source} {what}", source=self._source, retry_after_s=retry_after_s)
@@ -429,21 +430,3 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
 
 def _back_off(attempt: int) -> float:
     return random.uniform(0.1, 0.3) * attempt  # noqa: S311 - spreads retries, protects nothing
-
-
-def _cause(error: BaseException) -> str:
-    """What went wrong on the wire, in a few words and without a URL."""
-    if isinstance(error, TimeoutError):
-        return "it took too long"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name cannot be resolved"
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        reason = getattr(error.certificate_error, "verify_message", "") or "certificate refused"
-        return str(reason)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return (error.os_error.strerror or "no connection").lower()
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the body was cut short"
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return "the connection was closed"
-    return type(error).__name__

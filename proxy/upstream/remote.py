@@ -20,6 +20,7 @@ from proxy.errors import (
     UpstreamBadAnswer,
     UpstreamUnavailable,
 )
+from proxy.upstream.causes import cause_of
 from proxy.urls import UnsafeUrl, parse, shown
 
 _PIECE_BYTES = 256 * 1024
@@ -88,7 +89,7 @@ class RemoteGate:
                     raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?")
                 return sentence.removeprefix(filename)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {_why(error)}") from None
+            raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {cause_of(error)}") from None
 
     async def _sentence(self, response: aiohttp.ClientResponse) -> str:
         """What it answered, on one line that can be shown: a proxy before it may send anything, even our own headers."""
@@ -125,8 +126,3 @@ async def _reported(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIt
     while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
         yield piece
         progress(len(piece))
-
-
-def _why(error: BaseException) -> str:
-    cause = getattr(error, "os_error", None) or error
-    return (getattr(cause, "strerror", None) or str(cause) or type(error).__name__).lower()

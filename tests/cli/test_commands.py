@@ -100,6 +100,21 @@ def test_unreadable_tls_files_are_one_sentence(home: Path) -> None:
     assert run(home, "serve", "--tls-cert", home / "cert.pem").returncode == 2
 
 
+def test_check_and_serve_want_certificates_that_can_be_read(home: Path) -> None:
+    (home / "bad.pem").write_text("nonsense")
+    for line, sentence in {
+        'ca_file = "missing.pem"': "missing.pem: there is no such file",
+        'ca_file = "bad.pem"': "bad.pem holds no certificates that can be read",
+        'tls_cert = "missing.pem"\ntls_key = "bad.pem"': "no such file",
+    }.items():
+        path = config_file(home, f"[server]\n{line}\n")
+        for command in ("check", "serve"):
+            done = run(home, command, "-c", path, "--data", home / "data")
+            assert done.returncode == 2, line
+            assert sentence in done.stderr
+            assert done.stderr.count("\n") == 1
+
+
 def test_serve_says_what_to_paste_and_where_things_lie(start_gate: Callable[..., Gate], index: FakeIndex) -> None:
     gate = start_gate(uploads_and(index))
     for line in (
