@@ -1,9 +1,10 @@
 # The index server, without root and without a compiler in the final image.
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+RUN python -m venv /opt/wheelgate && /opt/wheelgate/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY proxy ./proxy
-RUN python -m venv /opt/wheelgate && /opt/wheelgate/bin/pip install --no-cache-dir .
+RUN /opt/wheelgate/bin/pip install --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin wheelgate \

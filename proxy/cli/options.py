@@ -11,9 +11,6 @@ import click
 
 from proxy.config import Config, load
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--config`` and ``--data``: which settings, which store."""
     command = click.option(
