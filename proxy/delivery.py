@@ -157,12 +157,12 @@ class Delivery:
         if fill is not None:
             return None
         try:
-            spooled = self._spool.new(file.hashes) if self._spool.has_room(file.size) else None
-        except OSError as error:
-            _log.error("the spool cannot be used: %s", error.strerror)
-            spooled = None
-        if spooled is None:
-            _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
+            if not self._spool.has_room(file.size):
+                _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
+                return None
+            spooled = self._spool.new(file.hashes)
+        except StoreError as error:
+            _log.error("%s is passed through and not kept: %s", file.filename, error)
             return None
         fill = self._fills[key] = Fill(file, spooled)
         task = asyncio.create_task(self._run(key, fill, location, client))

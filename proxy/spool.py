@@ -70,8 +70,16 @@ class Spool:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def has_room(self, size: int | None) -> bool:
-        """Whether a body of that many bytes (unknown: any) can be expected to fit beside those on their way."""
-        return shutil.disk_usage(self._folder).free - self._promised > (size or 0) + _MARGIN_BYTES
+        """Whether a body of that many bytes (unknown: any) can be expected to fit beside those on their way.
+
+        Raises:
+            StoreError: the folder is not there any more.
+        """
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StoreError(f"the spool cannot be used: {_why(error)}") from None
+        return free - self._promised > (size or 0) + _MARGIN_BYTES
 
     @contextlib.contextmanager
     def promised(self, size: int | None) -> Iterator[None]:
@@ -84,7 +92,10 @@ class Spool:
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms."""
-        return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms})
+        try:
+            return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms})
+        except OSError as error:
+            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
 
     @contextlib.contextmanager
     def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:

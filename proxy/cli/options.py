@@ -11,6 +11,7 @@ import click
 
 from proxy.config import Config, load
 
+
 def configured(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--config`` and ``--data``: which settings, which store."""
     command = click.option(

@@ -24,6 +24,7 @@ PUBLIC_FILES = "files.pythonhosted.org"
 
 _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", re.IGNORECASE)
+_LONGEST_SAS_S = 86_400.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 
 
@@ -118,6 +119,8 @@ class Store(Section):
             problems.append("account_key: only a container in Azure has one")
         if self.sas_window < 10 or self.sas_life < self.sas_window + 600:
             problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 10s")
+        elif self.sas_life > _LONGEST_SAS_S:
+            problems.append("sas_life: must be at most 1d: whoever has a signed URL can read the file as long as it lives")
         return problems
 
 

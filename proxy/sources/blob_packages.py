@@ -40,8 +40,8 @@ class BlobPackages:
             return self._names
         generation = self._generation
         start = len(self._prefix)
-        folders = {info.path[start:].partition("/")[0] async for info in self._store.list(self._prefix)}
-        names = frozenset(folder for folder in folders if normalised(folder) == folder)
+        parted = {info.path[start:].partition("/")[:2] async for info in self._store.list(self._prefix)}
+        names = frozenset(folder for folder, slash in parted if slash and normalised(folder) == folder)
         if generation == self._generation:  # else what was listed may be older than the change
             self._names, self._named_s = names, self._clock.monotonic()
         return names
