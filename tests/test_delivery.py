@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -40,7 +41,7 @@ class NarrowSpool(Spool):
 
     def new(self, *arguments: Any) -> SpoolFile:
         if self.broken:
-            raise OSError(28, "No space left on device")
+            shutil.rmtree(self._folder)  # an operator with a broom; the real class finds out
         return super().new(*arguments)
 
 
