@@ -29,6 +29,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _MAX_TEXT = 1_000
 _SLICE_FILES = 250
+_MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public index
+# Decoding goes by the number of values, in one go: a hundred thousand real entries take less than a million bare numbers. In a
+# real page a comma comes every 70 bytes or so.
+_MANY_COMMAS = 100_000
+_BYTES_A_COMMA = 16
 _MAX_LOOSE_BYTES = 1024 * 1024
 _MAX_UNUSABLE = 5_000
 """Of entries that are none: judging one takes ten times as long as reading a good one."""
@@ -162,6 +167,11 @@ def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File
     Raises:
         NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
     """
+    if len(body) > _MAX_JSON_BYTES:
+        raise NotAnIndexPage("more JSON than any project page is")
+    commas = body.count(b",")
+    if commas > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
+        raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
     try:
         page = _page_decoder.decode(body.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
