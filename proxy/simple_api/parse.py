@@ -29,6 +29,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _MAX_TEXT = 1_000
 _SLICE_FILES = 250
+_BOM = b"\xef\xbb\xbf"
 _MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public index
 # Decoding goes by the number of values, in one go: a hundred thousand real entries take less than a million bare numbers. In a
 # real page a comma comes every 70 bytes or so.
@@ -161,7 +162,7 @@ _page_decoder = msgspec.json.Decoder(_WirePage)
 _file_decoder = msgspec.json.Decoder(_WireFile)
 
 
-def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
+def parse_json(body: bytes | bytearray, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
     """A PEP 691 project page, in slices.
 
     Raises:
@@ -173,7 +174,7 @@ def parse_json(body: bytes, project: str, links: Links, make: Callable[..., File
     if commas > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
     try:
-        page = _page_decoder.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
     yield

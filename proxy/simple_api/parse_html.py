@@ -113,7 +113,7 @@ class _Target:
         return self._collector.page(status_of(status))
 
 
-def parse_html(body: bytes, charset: str, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
+def parse_html(body: bytes | bytearray, charset: str, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
     """A PEP 503 project page, in slices.
 
     Raises:

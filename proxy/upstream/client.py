@@ -54,7 +54,7 @@ class PageAnswer(msgspec.Struct, frozen=True):
     content_type: str = ""
     charset: str = "utf-8"
     etag: str | None = None
-    body: bytes = b""
+    body: bytes | bytearray = b""
 
 
 class FileAnswer:
@@ -186,22 +186,22 @@ class SourceClient:
                 body=await self._body(response),
             )
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes | bytearray:
         """The inflated body, never more than the limits and never cut short."""
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding not in ("identity", "gzip", "x-gzip"):
             raise self._bad(f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
         inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
-        parts: list[bytes] = []
-        received = size = 0
+        body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
+        received = 0
         try:
             async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
                 for part in _inflated(inflater, chunk):
-                    size += len(part)
+                    body += part
+                    size = len(body)
                     if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
                         raise self._bad("sent a page larger than any index page is")
-                    parts.append(part)
                     await asyncio.sleep(0)
                 if inflater is not None and inflater.unused_data:
                     raise self._bad("sent a compressed page with more behind its end")
@@ -209,7 +209,6 @@ class SourceClient:
             raise self._bad("sent a page whose compression is broken") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unavailable(f"broke off in the middle of a page ({cause_of(error)})") from None
-        body = b"".join(parts)
         if not _is_whole(response, inflater, body):
             raise self._unavailable("broke off in the middle of a page")
         return body
@@ -410,7 +409,7 @@ def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
         chunk = inflater.unconsumed_tail
 
 
-def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytes) -> bool:
+def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytearray) -> bool:
     """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
     if inflater is not None:
         return bool(inflater.eof)
