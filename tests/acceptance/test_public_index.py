@@ -6,10 +6,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import trustme
 
+from proxy.config import PUBLIC_INDEX
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate
 from tests.support.packages import make_wheel
@@ -22,7 +24,7 @@ SIX = ["azure-identity", "azure-storage-blob", "pandas", "scikit-learn", "mlflow
 @pytest.fixture(scope="module", autouse=True)
 def _needs_the_public_index() -> None:
     try:
-        socket.create_connection(("pypi.org", 443), timeout=5).close()
+        socket.create_connection((urlsplit(PUBLIC_INDEX).hostname or "", 443), timeout=5).close()
     except OSError:
         pytest.skip("the public index cannot be reached from here")
 
