@@ -20,16 +20,18 @@ _IMMUTABLE = "max-age=31536000, immutable"
 class FileHandlers:
     """Answers for one file. Whatever is on the page a client would see can be had here, and nothing else."""
 
-    def __init__(self, pages: PagesCache, delivery: Delivery, metadata_files: MetadataFiles) -> None:
+    def __init__(self, pages: PagesCache, delivery: Delivery, metadata_files: MetadataFiles, *, shared: bool) -> None:
+        """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         self._pages = pages
         self._delivery = delivery
         self._metadata_files = metadata_files
+        self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
 
     async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
         """The file: redirected, whole, or a range of it."""
         file = await self._listed(project, filename)
         etag = file.hashes.get("sha256")
-        headers = _headers(file, etag)
+        headers = _headers(file, etag, self._keep)
         if etag is not None and none_match(request, etag):
             return web.Response(status=304, headers=headers)
         asked = range_of(request, etag)
@@ -57,7 +59,7 @@ class FileHandlers:
         file = await self._listed(project, filename)
         body = await self._metadata_files.body(file)
         headers = {
-            "Cache-Control": _IMMUTABLE,
+            "Cache-Control": self._keep,
             "Content-Type": "text/plain; charset=utf-8",
             "X-Content-Type-Options": "nosniff",
         }
@@ -78,11 +80,11 @@ class FileHandlers:
         raise FileNotListed(f"project {project} has no file {filename}")
 
 
-def _headers(file: File, etag: str | None) -> dict[str, str]:
+def _headers(file: File, etag: str | None, keep: str) -> dict[str, str]:
     ending = file.filename[file.filename.rfind(".") :].lower()
     headers = {
         "Content-Type": _TYPES.get(ending, "application/octet-stream"),
-        "Cache-Control": _IMMUTABLE,  # a file name never changes its content
+        "Cache-Control": keep,  # a file name never changes its content
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
     }

@@ -147,8 +147,8 @@ async def serving(
     front = Front(
         authentication=authentication,
         upload=UploadHandlers(uploads, packages, spool, authentication),
-        simple=SimpleHandlers(index, pages, prefix),
-        files=FileHandlers(pages, delivery, metadata_files),
+        simple=SimpleHandlers(index, pages, prefix, shared=anonymous_read),
+        files=FileHandlers(pages, delivery, metadata_files, shared=anonymous_read),
         ops=ops,
         metrics=metrics,
         prefix=prefix,

@@ -20,7 +20,10 @@ _PAGE_POLICY = "default-src 'none'; style-src 'self'"
 class SimpleHandlers:
     """Answers for the index and the pages below it."""
 
-    def __init__(self, index: Source, pages: PagesCache, prefix: str) -> None:
+    def __init__(self, index: Source, pages: PagesCache, prefix: str, *, shared: bool) -> None:
+        """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
+        # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
+        self._keep = "no-cache" if shared else "private, no-cache"
         self._index = index
         self._pages = pages
         self._prefix = prefix
@@ -30,7 +33,7 @@ class SimpleHandlers:
         kind = _content_type(request)
         finished, page = await self._pages.finished(project, kind)
         age = None if not page.stale else page.as_of
-        response = _answer(request, kind, finished.body, finished.gzipped, finished.etag)
+        response = _answer(request, kind, finished.body, finished.gzipped, finished.etag, self._keep)
         if age is not None:
             response.headers["X-Cache"] = "stale"
             response.headers["X-Stale-Since"] = f"{age:%Y-%m-%dT%H:%M:%SZ}"
@@ -40,7 +43,7 @@ class SimpleHandlers:
         """The project list."""
         kind = _content_type(request)
         body = render_names(await self._index.project_names(), kind, self._prefix)
-        return _answer(request, kind, body, isal_zlib.compress(body, level=2, wbits=31), _etag(body))
+        return _answer(request, kind, body, isal_zlib.compress(body, level=2, wbits=31), _etag(body), self._keep)
 
 
 def _etag(body: bytes) -> str:
@@ -52,9 +55,9 @@ def _content_type(request: web.BaseRequest) -> str:
     return negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
 
 
-def _answer(request: web.BaseRequest, kind: str, body: bytes, gzipped: bytes, etag: str) -> web.Response:
+def _answer(request: web.BaseRequest, kind: str, body: bytes, gzipped: bytes, etag: str, keep: str) -> web.Response:
     headers = {
-        "Cache-Control": "no-cache",  # a fresh upload must be seen; the ETag makes asking cheap
+        "Cache-Control": keep,
         "Vary": "Accept, Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": _PAGE_POLICY,

@@ -131,7 +131,10 @@ def test_reading_can_be_for_token_holders_alone(start_gate: Callable[..., Gate],
     secret = token(gate, "read:acme-*")
     time_basic = base64.b64encode(f"anyone:{secret}".encode()).decode()
     time.sleep(2.5)
-    assert gate.get("/simple/acme-lib/", {"Authorization": f"Basic {time_basic}"}).status == 200
+    for path in ("/simple/acme-lib/", "/files/acme-lib/acme_lib-1.0-py3-none-any.whl"):
+        answer = gate.get(path, {"Authorization": f"Basic {time_basic}"})
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"].startswith("private, ")  # no cache on the way may show it to anybody else
     assert gate.get("/simple/acme-lib/", {"Authorization": f"Bearer {secret}"}).status == 200
     assert gate.get("/simple/other/", {"Authorization": f"Bearer {secret}"}).status == 403
     assert gate.get("/livez").status == 200
