@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.protocols import Credential
 from proxy.sources.decision import Member
 from proxy.sources.merged import Merged
 
@@ -25,6 +26,22 @@ class Finding(msgspec.Struct, frozen=True):
 async def findings(store_place: str, index: Merged) -> AsyncIterator[Finding]:
     """Every finding, as it is made."""
     yield Finding("store", True, f"{store_place} can be read and written")
+    for member in index.members:
+        yield await _source_finding(member)
+
+
+async def connection_findings(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
+    """What trying a connection gives: first its secret, then every source of an index that has only those it serves."""
+    if credential is not None:
+        try:
+            await credential.headers()
+            await credential.signed("https://example.com/")
+        except UpstreamError as error:
+            yield Finding("secret", False, str(error))
+            return
+        yield Finding("secret", True, "can be had")
+    if not index.members:
+        yield Finding("sources", True, "none is below its target, so nobody was asked: --url tries one")
     for member in index.members:
         yield await _source_finding(member)
 

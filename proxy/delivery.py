@@ -29,7 +29,8 @@ from proxy.protocols import BlobInfo, BlobStore
 from proxy.sources.directory import file_etag
 from proxy.spool import Fill, Spool
 from proxy.storage import layout
-from proxy.upstream.client import FileAnswer, SourceClient
+from proxy.upstream.answers import FileAnswer
+from proxy.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""

@@ -29,6 +29,18 @@ class Metrics:
         self.upstream_paused = Gauge(
             "wheelgate_upstream_paused_seconds", "How long the source asked us to wait", ["source"], registry=registry
         )
+        self.upstream_budget = Gauge(
+            "wheelgate_upstream_requests_left",
+            "How many more requests the upstream will answer for now",
+            ["source"],
+            registry=registry,
+        )
+        self.connection_refused = Counter(
+            "wheelgate_connection_refused",
+            "Answers that refused a connection's credential",
+            ["connection", "host"],
+            registry=registry,
+        )
         self.stale_pages = Counter(
             "wheelgate_stale_pages", "Last good pages served for a source that failed", ["source"], registry=registry
         )

@@ -151,12 +151,30 @@ class BlobStore(Protocol):
 class Credential(Protocol):
     """Something that lets a request in. Its ``repr`` hides everything."""
 
+    @property
+    def connection(self) -> str:
+        """The operator's name for it, as it stands in errors."""
+        ...
+
     async def headers(self) -> Mapping[str, str]:
         """Headers for one request to a URL that the credential was stored for.
 
         Raises:
-            CredentialRefused: the secret cannot be had (missing, vault refused, token endpoint refused).
+            CredentialRefused: the secret cannot be had (missing, or the vault or token endpoint refused).
+            UpstreamUnavailable: the vault or token endpoint cannot be reached.
         """
+        ...
+
+    async def signed(self, url: str) -> str:
+        """The URL as it is to be asked, never to be shown: most kinds leave it as it is.
+
+        Raises:
+            CredentialRefused, UpstreamUnavailable: as for :meth:`headers`.
+        """
+        ...
+
+    async def renewed(self) -> bool:
+        """An upstream refused it: look for another secret in its place. Whether there is one to ask again with."""
         ...
 
 

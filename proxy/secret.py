@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_REFERENCE = re.compile(r"(env|file):(.+)")
+_REFERENCE = re.compile(r"(env|file|keyvault|secret):(.+)")
 
 
 class Secret:

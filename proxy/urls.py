@@ -27,7 +27,10 @@ _ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
+# Up to the first @ of the authority; a second one, or anything odd before it, is left for `parse` to refuse.
+_WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
 _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
+_LOOPBACK = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
 
 
 class UnsafeUrl(ValueError):
@@ -71,6 +74,20 @@ def read(text: str) -> URL:
         return URL(text, encoded=True)
     except (ValueError, IndexError):  # yarl reads past the end of some authorities that have only a bracket
         raise UnsafeUrl("it is malformed") from None
+
+
+def without_user(text: str) -> str:
+    """An absolute URL without a user name that somebody put before its host, as Azure DevOps shows its URLs.
+
+    Raises:
+        UnsafeUrl: there is a password too: a secret, where none belongs.
+    """
+    match = _WITH_USER.match(text)
+    if match is None:
+        return text
+    if ":" in match[2]:
+        raise UnsafeUrl("it carries a password")
+    return match[1] + text[match.end() :]
 
 
 def origin(url: URL) -> Origin:
@@ -176,3 +193,8 @@ def _joined(base: URL, href: str) -> URL:
 def is_emulator_host(host: str) -> bool:
     """Whether storage at this host is an emulator: it has the account in the path, not in the host's name."""
     return bool(_EMULATOR_HOST.fullmatch(host))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, as it is written, is this machine and no other."""
+    return host == "localhost" or bool(_LOOPBACK.fullmatch(host))

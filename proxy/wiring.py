@@ -16,24 +16,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from proxy.config import Config
+from proxy.config import NO_PROXY, Config
 from proxy.config import Source as SourceSettings
 from proxy.delivery import Delivery, Mode
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, UpstreamError
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.packages import Packages
 from proxy.patterns import NamePatterns
-from proxy.protocols import BlobStore, Clock, Credential, Source
+from proxy.protocols import BlobStore, Clock, Source
 from proxy.sources.blob_packages import BlobPackages
 from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
 from proxy.sources.decision import Member, MergeRule
 from proxy.sources.described import Described
+from proxy.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from proxy.sources.directory import Directory
 from proxy.sources.merged import Merged
 from proxy.sources.simple_index import SimpleIndex
@@ -45,10 +47,10 @@ from proxy.storage.local import LocalStore
 from proxy.tokens import Tokens
 from proxy.uploads import Uploads
 from proxy.upstream.client import SourceClient
+from proxy.upstream.keyring import Keyring
 
 if TYPE_CHECKING:
     from proxy.storage.azure import AzureStore
-    from proxy.upstream.credentials import EntraIdentity
 
 VERSION = version("wheelgate")
 
@@ -63,14 +65,6 @@ class SystemClock:
     def monotonic(self) -> float:
         """See :class:`~proxy.protocols.Clock`."""
         return time.monotonic()
-
-
-class NoCredentials:
-    """A :class:`~proxy.protocols.Credentials` without any."""
-
-    def for_url(self, url: str) -> Credential | None:  # noqa: ARG002
-        """Nothing, for any URL."""
-        return None
 
 
 class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +82,7 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     packages: Packages
     tokens: Tokens
     spool: Spool
+    keyring: Keyring
 
 
 @asynccontextmanager
@@ -101,7 +96,10 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
     clock = clock or SystemClock()
     metrics = Metrics()
     async with AsyncExitStack() as stack:
-        assembly = _Assembly(config, clock, metrics, stack)
+        ca_file = _certificates(config, config.server.ca_file, "server.ca_file")
+        keyring = Keyring(config, clock, ca_file)
+        stack.push_async_callback(keyring.close)
+        assembly = _Assembly(config, clock, metrics, stack, keyring, ca_file)
         store = await assembly.store()
         # Beside a local store, so that a finished body moves into it without being copied.
         spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
@@ -122,8 +120,8 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
                     source = await assembly.container(number, settings, store, spool)
                 case "directory":
                     source = assembly.directory(settings)
-                case "index":
-                    source = assembly.index(settings)
+                case "index" | "devops" | "github":
+                    source = assembly.remote(number, settings)
             only = NamePatterns(settings.only) if settings.only is not None else None
             members.append(Member(source, settings.is_private, only))
         index = Merged(
@@ -138,7 +136,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             store=store,
             store_mode=Mode(config.store.delivery),
             other_stores=assembly.stores,
-            modes={settings.name: Mode(settings.delivery or _DELIVERY[settings.type]) for settings in config.source},
+            modes={settings.name: Mode(settings.delivery or _DELIVERY.get(settings.type, "cache")) for settings in config.source},
             clients=assembly.clients,
             spool=spool,
             metrics=metrics,
@@ -168,7 +166,18 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             packages=Packages(store, changes),
             tokens=tokens,
             spool=spool,
+            keyring=keyring,
         )
+
+
+@asynccontextmanager
+async def keyring_alone(config: Config) -> AsyncIterator[Keyring]:
+    """What signs in, without the rest: for commands that only store a secret."""
+    keyring = Keyring(config, SystemClock(), _certificates(config, config.server.ca_file, "server.ca_file"))
+    try:
+        yield keyring
+    finally:
+        await keyring.close()
 
 
 @asynccontextmanager
@@ -183,7 +192,7 @@ async def watching(changes: StoreChanges) -> AsyncIterator[None]:
             await task
 
 
-_DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream", "index": "cache"}
+_DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 _STORE = "the store"
 """Its name in locations; no source can be called that."""
 
@@ -191,13 +200,15 @@ _STORE = "the store"
 class _Assembly:
     """Builds stores and sources, and remembers to close them. Whatever they share (clock, metrics, our identity) stands here."""
 
-    def __init__(self, config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, metrics: Metrics, stack: AsyncExitStack, keyring: Keyring, ca_file: str | None
+    ) -> None:
         self._config = config
         self._clock = clock
         self._metrics = metrics
         self._stack = stack
-        self._ca_file = _certificates(config)
-        self._identity: EntraIdentity | None = None
+        self._keyring = keyring
+        self._ca_file = ca_file
         self.clients: dict[str, SourceClient] = {}
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
@@ -246,20 +257,25 @@ class _Assembly:
         self._stack.push_async_callback(directory.close)
         return self._cached(directory, fresh_s=0.0, absent_s=0.0)  # it looks by itself; what stands in is remembered here
 
-    def index(self, settings: SourceSettings) -> Source:
-        """An index with a Simple API."""
+    def remote(self, number: int, settings: SourceSettings) -> Source:
+        """Something that is asked over HTTP: an index, a feed, releases."""
+        own_ca = settings.ca_file is not None
+        proxy = settings.outbound_proxy or self._config.server.outbound_proxy
         client = self.clients[settings.name] = SourceClient(
             source=settings.name,
             url=settings.index_url,
             file_hosts=settings.all_file_hosts,
-            credentials=NoCredentials(),
+            credentials=self._keyring.of_page(settings.index_url),
             clock=self._clock,
             metrics=self._metrics,
             user_agent=f"wheelgate/{VERSION}",
-            ca_file=self._ca_file,
+            ca_file=_certificates(self._config, settings.ca_file, f"source[{number}].ca_file") if own_ca else self._ca_file,
+            outbound_proxy=None if proxy == NO_PROXY else proxy,
+            headers=DEVOPS_HEADERS if settings.type == "devops" else None,
         )
         self._stack.push_async_callback(client.close)
-        index = SimpleIndex(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
+        kind = DevopsFeed if settings.type == "devops" else SimpleIndex
+        index = kind(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
         return self._cached(index, fresh_s=settings.fresh_s, absent_s=settings.absent, strict=settings.strict)
 
     def _cached(self, source: Source, *, fresh_s: float, absent_s: float, strict: bool = False) -> Cached:
@@ -275,7 +291,7 @@ class _Assembly:
             azure_store(
                 url,
                 name=name,
-                credential=await self._our_identity() if account_key is None else self._config.secret(account_key, key).reveal(),
+                credential=await self._storage_credential(url, account_key, key),
                 clock=self._clock,
                 sas_window_s=self._config.store.sas_window,
                 sas_life_s=self._config.store.sas_life,
@@ -283,24 +299,24 @@ class _Assembly:
             )
         )
 
-    async def _our_identity(self) -> EntraIdentity:
-        """One for the whole process, so that its tokens are fetched once."""
-        if self._identity is None:
-            from proxy.upstream.credentials import EntraIdentity
+    async def _storage_credential(self, url: str, account_key: str | None, key: str) -> Any:
+        try:
+            if account_key is not None:
+                return (await self._keyring.secrets.read(account_key)).reveal()
+            return await self._keyring.for_container(url)
+        except UpstreamError as error:
+            raise ConfigurationError([f"{key}: {error}"]) from None
 
-            self._identity = await self._stack.enter_async_context(EntraIdentity(self._clock))
-        return self._identity
 
-
-def _certificates(config: Config) -> str | None:
-    """The operator's file of certificates, proven to hold some: every upstream would seem unreachable for want of it."""
-    if config.server.ca_file is None:
+def _certificates(config: Config, file: Path | None, key: str) -> str | None:
+    """A file of certificates, proven to hold some: every upstream would seem unreachable for want of it."""
+    if file is None:
         return None
-    path = str(config.folder / config.server.ca_file)
+    path = str(config.folder / file)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except FileNotFoundError:
-        raise ConfigurationError([f"server.ca_file: {path}: there is no such file"]) from None
+        raise ConfigurationError([f"{key}: {path}: there is no such file"]) from None
     except OSError:  # ssl.SSLError is one
-        raise ConfigurationError([f"server.ca_file: {path} holds no certificates that can be read (PEM)"]) from None
+        raise ConfigurationError([f"{key}: {path} holds no certificates that can be read (PEM)"]) from None
     return path

@@ -195,7 +195,7 @@ WRONG = [
     ('[[source]]\nname = "x"\ntype = "index"\nurl = ""', "source[0].url: cannot be used: it is not an absolute http(s) URL"),
     (
         '[[source]]\nname = "x"\ntype = "index"\nurl = "https://u:p@index.example.com/"',
-        "source[0].url: cannot be used: it carries user information",
+        "source[0].url: cannot be used: it carries a password: keep it in a connection",
     ),
     (
         '[[source]]\nname = "x"\ntype = "index"\nurl = "https://index.example.com/?a=b"',
@@ -259,7 +259,8 @@ WRONG = [
     ('[store]\naccount_key = "env:K"', "store.account_key: only a container in Azure has one"),
     (
         f'{CONTAINER}account_key = "Zm9vYmFy"',
-        "source[0].account_key: must say where the secret is: env:NAME or file:PATH, never the secret itself",
+        "source[0].account_key: must say where the secret is: env:NAME, file:PATH, keyvault:NAME or secret:NAME, "
+        "never the secret itself",
     ),
     (f'{INDEX}layout = "project"', "source[0].layout: only a source of type blob has one"),
     (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a blob"),

@@ -59,6 +59,14 @@ class Keyed:
     async def headers(self) -> Mapping[str, str]:
         return {"Authorization": "Bearer x"}
 
+    connection = "acme"
+
+    async def signed(self, url: str) -> str:
+        return url
+
+    async def renewed(self) -> bool:
+        return False
+
 
 class House:
     """A delivery with everything around it."""

@@ -15,6 +15,7 @@ from proxy.errors import ConfigurationError, WheelgateError
     commands_in={
         "serve": "proxy.cli.serve:serve",
         "check": "proxy.cli.check:check",
+        "connection": "proxy.cli.connection:connection",
         "wheel": "proxy.cli.wheel:wheel",
         "token": "proxy.cli.token:token",
         "explain": "proxy.cli.explain:explain",

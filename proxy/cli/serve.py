@@ -68,6 +68,7 @@ async def _serve(config: Config) -> None:
         async with (
             wheelgate(config) as gate,
             watching(gate.changes),
+            gate.keyring.watching(),
             serving(
                 listener=listener,
                 tls=tls,
@@ -111,12 +112,8 @@ def _welcome(config: Config) -> str:
         "  sources: in this order",
     ]
     for source in config.source:
-        place = {
-            "store": "the store",
-            "directory": str(config.source_folder(source)),
-            "index": source.index_url,
-            "blob": source.url,
-        }
-        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {place[source.type]}")
+        place = {"store": "the store", "directory": str(config.source_folder(source)), "blob": source.url}
+        where = place.get(source.type, source.index_url)
+        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}")
     lines.append(f"  data:    {config.store_place}")
     return "\n".join(lines)

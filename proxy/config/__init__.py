@@ -1,7 +1,30 @@
 """What the operator said: settings as frozen values, and where they come from. The only room that reads the environment."""
 
+from proxy.config.connections import Connection, ties
+from proxy.config.documents import Document, read_document
+from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version
 from proxy.config.load import client_settings, load
-from proxy.config.settings import PUBLIC_FILES, PUBLIC_INDEX, Config, Source
+from proxy.config.references import References, SecretMissing
+from proxy.config.settings import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Config, Source
 from proxy.config.values import duration_s
 
-__all__ = ["PUBLIC_FILES", "PUBLIC_INDEX", "Config", "Source", "client_settings", "duration_s", "load"]
+__all__ = [
+    "NO_PROXY",
+    "PUBLIC_FILES",
+    "PUBLIC_INDEX",
+    "Config",
+    "Connection",
+    "ConnectionsFolder",
+    "Document",
+    "References",
+    "SecretMissing",
+    "Source",
+    "client_settings",
+    "document_fields",
+    "duration_s",
+    "folder_connections",
+    "folder_version",
+    "load",
+    "read_document",
+    "ties",
+]

@@ -15,7 +15,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from proxy.config.settings import Config, Merge, Policy, Section, Server, Source, Store
+from proxy.config.connections import Connection, covers, ties
+from proxy.config.folder import folder_connections
+from proxy.config.section import Section
+from proxy.config.sentences import sentences
+from proxy.config.settings import Config, Merge, Policy, Server, Source, Store
 from proxy.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"
@@ -42,17 +46,39 @@ def load(
     problems: list[str] = []
     _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
     _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
-    if "folder" in settings:
-        problems.append("folder: unknown setting")  # it is ours to fill in
+    problems += [f"{key}: unknown setting" for key in ("folder", "found_connections") if key in settings]  # ours to fill in
+    settings.pop("found_connections", None)
     settings["folder"] = path.absolute().parent if path else Path.cwd()
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        problems += [sentence for detail in error.errors() for sentence in _sentences(detail)]
+        problems += [sentence for detail in error.errors() for sentence in sentences(detail, _suggestion)]
         raise ConfigurationError(problems) from None
     if problems:
         raise ConfigurationError(problems)
-    return config
+    return _with_folder(config)
+
+
+def _with_folder(config: Config) -> Config:
+    """With the connections of the folder, and every index that a connection serves made private unless the operator said.
+
+    Raises:
+        ConfigurationError: a document cannot be used, or is for the same place as another.
+    """
+    folder = config.connections_folder
+    found: list[Connection] = []
+    if config.server.connections is not None or folder.is_dir():
+        found, problems = folder_connections(folder)
+        if problems := problems or ties([*config.connection, *found]):
+            raise ConfigurationError(problems)
+    connections = [*config.connection, *found]
+    sources = [
+        source.model_copy(update={"private": True})
+        if source.type == "index" and source.private is None and covers(connections, source.index_url)
+        else source
+        for source in config.source
+    ]
+    return config.model_copy(update={"found_connections": found, "source": sources})
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -88,37 +114,17 @@ def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: l
             at[last] = value
 
 
-def _sentences(detail: Any) -> list[str]:
-    """One of pydantic's errors as people read it."""
-    path = ""
-    for part in detail["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "contradictions":
-            return [f"{path}.{problem}" if path else problem for problem in context["problems"]]
-        case "extra_forbidden":
-            return [f"{path}: unknown setting{_suggestion(detail['loc'])}"]
-        case "missing":
-            return [f"{path}: is missing"]
-        case "literal_error":
-            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
-        case "model_type":
-            return [f"{path}: must be a section with settings of its own"]
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
-    return [f"{path}: {message[0].lower()}{message[1:]}"]
-
-
 def _suggestion(location: tuple[int | str, ...]) -> str:
     sections: dict[str, type[Section]] = {
         "": Config,
         "server": Server,
         "store": Store,
         "source": Source,
+        "connection": Connection,
         "policy": Policy,
         "policy.merge": Merge,
     }
     section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
-    known = section.model_fields.keys() - {"folder"}
+    known = section.model_fields.keys() - {"folder", "found_connections"}
     close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

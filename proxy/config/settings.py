@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from proxy.config.values import Pattern, Reference, Seconds, container_problem, url_problem
+from proxy.config.connections import Connection, covers, ties
+from proxy.config.references import References, SecretMissing
+from proxy.config.section import Section
+from proxy.config.values import Pattern, PlainUrl, Reference, Seconds, container_problem, url_problem, vault_problem
 from proxy.errors import ConfigurationError
-from proxy.secret import Secret, reference_parts
+from proxy.secret import Secret
 from proxy.urls import parse
 
 # The one place where public PyPI stands: its pages, and the host its pages link files on.
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "files.pythonhosted.org"
+GITHUB_API = "https://api.github.com/"
+# Where the services redirect downloads to, by URLs that they signed.
+_GITHUB_FILES = ("*.githubusercontent.com", "*.blob.core.windows.net")
+_DEVOPS_FILES = ("*.vsblob.vsassets.io", "*.blob.core.windows.net")
 
 _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", re.IGNORECASE)
 _LONGEST_SAS_S = 86_400.0
+_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+_FEED_PATH = re.compile(r"(/[^/]+){0,2}/_packaging/[^/]+/pypi/simple/?")
+_IMPOSSIBLE = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "blob": ("cache",)}
+NO_PROXY = "none"
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 
 
 def _default_data_folder() -> Path:
     """The platform's folder for a user's data."""
     return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
-
-
-class Section(BaseModel):
-    """A part of the settings: frozen, and closed to keys that nobody knows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        problems = self.contradictions()
-        if problems:
-            raise PydanticCustomError("contradictions", "contradictions", {"problems": problems})
-        return self
-
-    def contradictions(self) -> list[str]:
-        """What is wrong between settings that have the right type each; a sentence each, beginning with the key path from here.
-
-        Every section judges its own, so that one with a mistake in it hides no mistakes in the others.
-        """
-        return []
 
 
 class Server(Section):
@@ -64,6 +53,9 @@ class Server(Section):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     ca_file: Path | None = None
+    outbound_proxy: str | None = None
+    connections: Path | None = None
+    key_vault: str | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -89,6 +81,10 @@ class Server(Section):
                 f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who reaches the '
                 'server may install) or anonymous = "none" (tokens are needed); or --anonymous on the command line'
             )
+        if self.outbound_proxy is not None and (problem := url_problem(self.outbound_proxy)):
+            problems.append(f"outbound_proxy: {problem}")
+        if self.key_vault is not None and (problem := vault_problem(self.key_vault)):
+            problems.append(f"key_vault: {problem}")
         if self.public_url is not None and not self.public_url.rstrip("/").endswith(self.path_prefix):
             problems.append(
                 f"public_url: must end with path_prefix ({self.path_prefix}), since that is where people find the index"
@@ -128,8 +124,8 @@ class Source(Section):
     """One place that lists projects. Its position is its precedence."""
 
     name: str
-    type: Literal["store", "index", "directory", "blob"]
-    url: str | None = None
+    type: Literal["store", "index", "devops", "blob", "directory", "github"]
+    url: PlainUrl | None = None
     only: list[Pattern] | None = None
     delivery: Literal["redirect", "stream", "cache"] | None = None
     private: bool | None = None
@@ -139,6 +135,14 @@ class Source(Section):
     strict: bool = False
     layout: Literal["any", "project"] = "any"
     account_key: Reference | None = None
+    outbound_proxy: str | None = None
+    ca_file: Path | None = None
+    repos: list[str] = []
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is asked over HTTP, and not through storage."""
+        return self.type in ("index", "devops", "github")
 
     @property
     def is_private(self) -> bool:
@@ -154,12 +158,20 @@ class Source(Section):
 
     @property
     def index_url(self) -> str:
-        """The URL of an index; public PyPI's unless stated."""
+        """The URL of a source that is asked over HTTP; public PyPI's unless stated."""
+        if self.type == "github":
+            return self.url or GITHUB_API
+        if self.type in ("devops", "blob"):
+            return self.url or ""
         return PUBLIC_INDEX if self.url is None else self.url  # an empty one is a mistake, never public PyPI
 
     @property
     def all_file_hosts(self) -> tuple[str, ...]:
         """The hosts beside its own that it may fetch files from."""
+        if self.type == "github":
+            return (*self.file_hosts, *_GITHUB_FILES)
+        if self.type == "devops":
+            return (*self.file_hosts, *_DEVOPS_FILES)
         own = parse(self.index_url).host == parse(PUBLIC_INDEX).host
         return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
 
@@ -170,6 +182,7 @@ class Source(Section):
             problems.append("name: must be lower-case letters, digits and dashes")
         if problem := self._url_problem():
             problems.append(f"url: {problem}")
+        problems += self._remote_problems()
         if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
             problems.append(f"{'layout' if self.account_key is None else 'account_key'}: only a source of type blob has one")
         problems += [
@@ -177,13 +190,29 @@ class Source(Section):
             for host in self.file_hosts
             if not _FILE_HOST.fullmatch(host)
         ]
-        wrong = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "blob": ("cache",), "index": ()}[self.type]
-        if self.delivery in wrong:
+        if self.delivery in _IMPOSSIBLE.get(self.type, ()):
             hint = "; how stored files leave is store.delivery" if self.type == "store" else ""
             problems.append(f"delivery: {self.delivery} is not possible for a {self.type}{hint}")
         return problems
 
+    def _remote_problems(self) -> list[str]:
+        problems = []
+        if not self.is_remote and (self.outbound_proxy is not None or self.ca_file is not None):
+            field = "outbound_proxy" if self.outbound_proxy is not None else "ca_file"
+            problems.append(f"{field}: only a source that is asked over HTTP has one: index, devops or github")
+        elif self.outbound_proxy not in (None, NO_PROXY) and (problem := url_problem(self.outbound_proxy or "")):
+            problems.append(f'outbound_proxy: {problem}; "{NO_PROXY}" for no proxy')
+        if self.type != "github" and self.repos:
+            problems.append("repos: only a source of type github has some")
+        elif self.type == "github" and not self.repos:
+            problems.append('repos: is missing: the repositories whose releases have the files, such as ["acme/tools"]')
+        return problems + [
+            f"repos: {repo!r} is not a repository, such as acme/tools" for repo in self.repos if not _REPO.fullmatch(repo)
+        ]
+
     def _url_problem(self) -> str | None:
+        if self.type == "devops":
+            return _feed_problem(self.url or "")
         if self.type == "store":
             return "a source of type store has none; the store's own is store.url" if self.url is not None else None
         if self.type == "blob":
@@ -191,6 +220,13 @@ class Source(Section):
         if self.type == "directory":
             return None if self.url and self.url.startswith("file:") else 'must be a folder, such as "file:./wheels"'
         return url_problem(self.index_url)
+
+
+def _feed_problem(text: str) -> str | None:
+    hint = 'must be a feed, such as "https://pkgs.dev.azure.com/ORGANISATION/PROJECT/_packaging/FEED/pypi/simple/"'
+    if problem := url_problem(text):
+        return f"{hint}; this one {problem}"
+    return None if _FEED_PATH.fullmatch(parse(text).raw_path) else hint
 
 
 class Merge(Section):
@@ -213,6 +249,9 @@ class Config(Section):
     server: Server = Server()
     store: Store = Store()
     source: list[Source] = [Source(name="uploads", type="store"), Source(name="pypi", type="index")]
+    connection: list[Connection] = []
+    found_connections: list[Connection] = []
+    """Those of the connections folder."""
     policy: Policy = Policy()
     data: Path = Field(default_factory=_default_data_folder)
     """The folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
@@ -255,19 +294,39 @@ class Config(Section):
         Raises:
             ConfigurationError: the variable or file is missing or empty.
         """
-        kind, where = reference_parts(reference) or ("", "")
-        if kind == "env":
-            value = os.environ.get(where, "")
-            if not value:
-                raise ConfigurationError([f"{key}: the environment variable {where} is not set"])
-            return Secret(value)
         try:
-            value = (self.folder / where).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigurationError([f"{key}: the file {where} cannot be read"]) from None
-        if not value:
-            raise ConfigurationError([f"{key}: the file {where} is empty"])
-        return Secret(value)
+            return self.references.read(reference)
+        except SecretMissing as error:
+            raise ConfigurationError([f"{key}: {error}"]) from None
+
+    @property
+    def references(self) -> References:
+        """Reads what references stand for."""
+        return References(self.folder, self.connections_folder.parent / "secrets.toml")
+
+    @property
+    def connections(self) -> list[Connection]:
+        """All of them, wherever they are stated."""
+        return [*self.connection, *self.found_connections]
+
+    def only_with(self, connection: Connection, url: str | None) -> Config:
+        """The same settings with only the sources that a connection serves, or with one at ``url``.
+
+        Raises:
+            ConfigurationError: the URL is not below the connection's target.
+        """
+        if url is None:
+            served = [s for s in self.source if (s.is_remote or s.type == "blob") and covers([connection], s.index_url)]
+            return self.model_copy(update={"source": served})
+        if not covers([connection], url):
+            raise ConfigurationError([f"--url: is not below {connection.target}, so connection {connection.name} is not for it"])
+        kind: Literal["devops", "index"] = "devops" if _feed_problem(url) is None else "index"
+        return self.model_copy(update={"source": [Source(name="asked", type=kind, url=url, private=True)]})
+
+    @property
+    def connections_folder(self) -> Path:
+        """Where connection documents lie, if there are any."""
+        return self.folder / self.server.connections if self.server.connections else self.data_folder / "connections"
 
     @property
     def base_url(self) -> str:
@@ -301,6 +360,7 @@ class Config(Section):
             for name in merge.sources
             if name not in names
         ]
+        problems += ties(self.connection)
         return problems + [
             f"policy.merge[{index}].sources: {later} is private and must come before {earlier}: a public source would take its "
             "file names"

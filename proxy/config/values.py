@@ -9,9 +9,10 @@ from pydantic import BeforeValidator, Field
 
 from proxy.patterns import NamePatterns
 from proxy.secret import reference_parts
-from proxy.urls import UnsafeUrl, is_emulator_host, parse
+from proxy.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, without_user
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
+_VAULT_HOST = re.compile(r"[a-z0-9-]{3,24}\.vault\.(azure\.net|azure\.cn|usgovcloudapi\.net)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -46,11 +47,24 @@ Pattern = Annotated[str, BeforeValidator(_pattern)]
 def _reference(value: object) -> object:
     """Never the secret itself; so what is no reference is not repeated either."""
     if not isinstance(value, str) or reference_parts(value) is None:
-        raise ValueError("must say where the secret is: env:NAME or file:PATH, never the secret itself")
+        raise ValueError(
+            "must say where the secret is: env:NAME, file:PATH, keyvault:NAME or secret:NAME, never the secret itself"
+        )
     return value
 
 
 Reference = Annotated[str, BeforeValidator(_reference)]
+
+
+def _plain_url(value: object) -> object:
+    """As people copy it from Azure DevOps, less the user name that stands there and says nothing."""
+    try:
+        return without_user(value) if isinstance(value, str) else value
+    except UnsafeUrl as error:
+        raise ValueError(f"cannot be used: {error}: keep it in a connection") from None
+
+
+PlainUrl = Annotated[str, BeforeValidator(_plain_url)]
 
 
 def container_problem(text: str) -> str | None:
@@ -65,6 +79,17 @@ def container_problem(text: str) -> str | None:
         return f"{hint}; this one names no container"
     if url.scheme != "https" and not emulator:
         return "must be https: a signed URL is a secret, and would travel readable"
+    return None
+
+
+def vault_problem(text: str) -> str | None:
+    """What is wrong with the URL of a key vault, or ``None``: our identity's token is shown to it."""
+    if problem := url_problem(text):
+        return problem
+    url = parse(text)
+    host = url.host or ""
+    if url.scheme != "https" or not (_VAULT_HOST.fullmatch(host) or is_loopback_host(host)) or url.raw_path.strip("/"):
+        return "must be a key vault, such as https://NAME.vault.azure.net"
     return None
 
 

@@ -18,7 +18,8 @@ from proxy.simple_api.parse import NotAnIndexPage, Parsed, parse_json
 from proxy.simple_api.parse_html import parse_html
 from proxy.slices import in_slices
 from proxy.sources.weight import page_bytes
-from proxy.upstream.client import PageAnswer, SourceClient
+from proxy.upstream.answers import PageAnswer
+from proxy.upstream.client import SourceClient
 from proxy.urls import PageLinks, parse
 
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
@@ -68,6 +69,7 @@ class SimpleIndex:
                 raise UpstreamBadAnswer(
                     f"source {self._name} redirected elsewhere, where a 404 says nothing about {project}", source=self._name
                 )
+            self._check_absence(project, answer)
             self._known.pop(project, None)
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         if known and answer.status == 304:
@@ -81,6 +83,9 @@ class SimpleIndex:
         if page_bytes(page) <= _REMEMBERED_BYTES:
             self._known[project] = known
         return page
+
+    def _check_absence(self, project: str, answer: PageAnswer) -> None:
+        """Raise if this kind of index says 404 of something else than the project."""
 
     def _confirmed(self, project: str, known: _Known) -> ProjectPage:
         known.page = msgspec.structs.replace(known.page, as_of=self._clock.now())

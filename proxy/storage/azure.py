@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 from azure.core import MatchConditions
+from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -49,6 +50,13 @@ _BLOCK_S = 60.0
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
 _log = logging.getLogger(__name__)
+
+
+class SharedAccessSignature(AzureSasCredential):
+    """A signature that somebody gave us for a container. It signs nothing: what it reads travels through us."""
+
+    def __repr__(self) -> str:
+        return "SharedAccessSignature(***)"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -114,17 +122,19 @@ async def azure_store(
             )
         )
         key = credential if isinstance(credential, str) else None
-        signatures = Signatures(
-            service, place.account, place.container, account_key=key, clock=clock, window_s=sas_window_s, life_s=sas_life_s
-        )
-        stack.push_async_callback(signatures.close)
+        signatures = None
+        if not isinstance(credential, SharedAccessSignature):
+            signatures = Signatures(
+                service, place.account, place.container, account_key=key, clock=clock, window_s=sas_window_s, life_s=sas_life_s
+            )
+            stack.push_async_callback(signatures.close)
         yield AzureStore(service, place, signatures, name)
 
 
 class AzureStore:
     """A :class:`~proxy.protocols.BlobStore` in a container, or in a folder of one."""
 
-    def __init__(self, service: BlobServiceClient, place: Place, signatures: Signatures, name: str) -> None:
+    def __init__(self, service: BlobServiceClient, place: Place, signatures: Signatures | None, name: str) -> None:
         self._container = service.get_container_client(place.container)
         self._place = place
         self._signatures = signatures
@@ -285,6 +295,8 @@ class AzureStore:
 
     async def signed_url(self, path: str) -> str | None:
         """See :class:`~proxy.protocols.BlobStore`."""
+        if self._signatures is None:
+            return None
         try:
             query = await self._signatures.query(self._place.prefix + path)
         except (AzureError, TimeoutError) as error:

@@ -8,79 +8,40 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from email.utils import parsedate_to_datetime
-from functools import lru_cache, partial
-from typing import Any
 
 import aiohttp
 import msgspec
-from isal import igzip_lib, isal_zlib
 from yarl import URL
 
 from proxy.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
-from proxy.protocols import Clock, Credentials
+from proxy.protocols import Clock, Credential, Credentials
 from proxy.upstream import addresses
+from proxy.upstream.answers import FileAnswer, PageAnswer, page_body
 from proxy.upstream.causes import cause_of
 from proxy.upstream.health import Health
+from proxy.upstream.refusals import activity_of, beginning_of, is_refusal, reason_of
+from proxy.upstream.sessions import FILE_TIMES, PAGE_TIMES, Sessions
 from proxy.urls import HostRules, UnsafeUrl, parse, read, shown
 
-MAX_PAGE_BYTES = 64 * 1024 * 1024
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
 _ATTEMPTS = 3
 _MAX_HOPS = 5
-_MAX_RATIO = 200
-_RATIO_FREE_BYTES = 1024 * 1024
-_CHUNK_BYTES = 256 * 1024
-_SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_PAGE_CONNECTIONS = 64
-_FILE_CONNECTIONS = 256
-_PAGE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
-_FILE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30)
 
 
-class PageAnswer(msgspec.Struct, frozen=True):
-    """A whole answer to a page request: 200 with a body, 304, or 404."""
+class _Hop(msgspec.Struct, frozen=True):
+    """One answer, and what it was asked with."""
 
-    status: int
     url: str
-    """Where it came from after redirects: links are relative to this."""
-    content_type: str = ""
-    charset: str = "utf-8"
-    etag: str | None = None
-    body: bytes | bytearray = b""
-
-
-class FileAnswer:
-    """A file's answer, open: its body is still to be read."""
-
-    def __init__(self, status: int, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
-        self.status = status
-        """200, or 206 where a range was asked and given."""
-        self.total = total
-        """Bytes of the whole file, if the upstream says."""
-        self._response = response
-        self._source = source
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, in pieces of at most 256 KiB.
-
-        Raises:
-            UpstreamUnavailable: the connection broke or stalled before the announced end.
-        """
-        try:
-            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
-                yield chunk
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(
-                f"source {self._source} broke off in the middle of a file ({cause_of(error)})", source=self._source
-            ) from None
+    """Without what the credential added."""
+    response: aiohttp.ClientResponse
+    credential: Credential | None
 
 
 class SourceClient:
@@ -97,21 +58,23 @@ class SourceClient:
         metrics: Metrics,
         user_agent: str,
         ca_file: str | None = None,
+        outbound_proxy: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
+        """``headers``: what this kind of upstream wants with every request."""
         self.rules = HostRules(parse(url), file_hosts)
         self._source = source
         self._credentials = credentials
         self._clock = clock
         self._metrics = metrics
-        self._user_agent = user_agent
-        self._ca_file = ca_file
+        self._headers = dict(headers or {})
         self._health = Health(source, clock)
-        self._sessions: dict[tuple[bool, int], aiohttp.ClientSession] = {}
+        self._proxy = outbound_proxy
+        self._sessions = Sessions(self.rules, user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
 
     async def close(self) -> None:
         """Close every connection."""
-        for session in self._sessions.values():
-            await session.close()
+        await self._sessions.close()
 
     def may_be_redirected_to(self, url: str) -> bool:
         """Whether a client of ours may be sent to this URL: it needs no credential, and is one we would ask ourselves."""
@@ -168,13 +131,13 @@ class SourceClient:
         raise AssertionError
 
     async def _page_once(self, url: str, headers: Mapping[str, str]) -> PageAnswer:
-        async with self._open(url, headers, _PAGE_TIMES) as response:
-            self._refuse_failures(response)
-            final = str(response.url)
+        async with self._open(url, headers, PAGE_TIMES) as hop:
+            await self._refuse_failures(hop)
+            response, final = hop.response, hop.url
             if response.status == 304 and "If-None-Match" in headers:
                 return PageAnswer(304, final)
             if response.status == 404:
-                return PageAnswer(404, final)
+                return PageAnswer(404, final, body=await beginning_of(response))
             if response.status != 200:
                 raise self._bad(f"answered {response.status}, which is no answer to a page request")
             return PageAnswer(
@@ -183,35 +146,8 @@ class SourceClient:
                 content_type=response.content_type.lower(),
                 charset=response.charset or "utf-8",
                 etag=response.headers.get("ETag"),
-                body=await self._body(response),
+                body=await page_body(response, self._source),
             )
-
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes | bytearray:
-        """The inflated body, never more than the limits and never cut short."""
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding not in ("identity", "gzip", "x-gzip"):
-            raise self._bad(f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
-        inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
-        body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
-        received = 0
-        try:
-            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
-                for part in _inflated(inflater, chunk):
-                    body += part
-                    size = len(body)
-                    if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
-                        raise self._bad("sent a page larger than any index page is")
-                    await asyncio.sleep(0)
-                if inflater is not None and inflater.unused_data:
-                    raise self._bad("sent a compressed page with more behind its end")
-        except igzip_lib.IsalError:  # type: ignore[misc]
-            raise self._bad("sent a page whose compression is broken") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._unavailable(f"broke off in the middle of a page ({cause_of(error)})") from None
-        if not _is_whole(response, inflater, body):
-            raise self._unavailable("broke off in the middle of a page")
-        return body
 
     @asynccontextmanager
     async def file(
@@ -242,8 +178,8 @@ class SourceClient:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with AsyncExitStack() as opened:
-                    response = await opened.enter_async_context(self._open(url, headers, _FILE_TIMES))
-                    self._refuse_failures(response)
+                    hop = await opened.enter_async_context(self._open(url, headers, FILE_TIMES))
+                    await self._refuse_failures(hop)
                     stack.push_async_exit(opened.pop_all())
             except UpstreamUnavailable as error:
                 if attempt == _ATTEMPTS or error.retry_after_s is not None:
@@ -257,7 +193,7 @@ class SourceClient:
                 raise
             else:
                 self._health.succeeded()
-                return response
+                return hop.response
         raise AssertionError
 
     def _file_answer(self, response: aiohttp.ClientResponse, start: int | None, end: int | None) -> FileAnswer:
@@ -280,30 +216,55 @@ class SourceClient:
         return FileAnswer(response.status, total, response, self._source)
 
     @asynccontextmanager
-    async def _open(
-        self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _open(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[_Hop]:
         """The answer of the last hop. Every hop is judged, and gets the credential of its own URL or none."""
         for _ in range(_MAX_HOPS + 1):
-            target = self._judged(url)
-            credential = self._credentials.for_url(url)
-            own = {**headers, **(await credential.headers())} if credential else headers
+            hop = await self._asked(url, headers, times)
             try:
-                session = self._session(target, _PAGE_CONNECTIONS if times is _PAGE_TIMES else _FILE_CONNECTIONS)
-                response = await session.get(target, headers=own, timeout=times, allow_redirects=False)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise self._unreachable(target, error) from None
-            try:
-                if response.status not in _REDIRECTS:
-                    yield response
+                if hop.response.status not in _REDIRECTS or is_refusal(hop.response):
+                    yield hop
                     return
-                url = self._next_hop(target, response)
+                url = self._next_hop(url, hop.response)
             finally:
-                if response.status in _REDIRECTS or not response.content.is_eof():
-                    response.close()  # not read to its end: what is left must never be taken for the next answer
-                else:
-                    response.release()
+                _let_go(hop.response)
         raise self._bad(f"redirected more than {_MAX_HOPS} times")
+
+    async def _asked(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> _Hop:
+        """One hop, with the credential of its URL; once more if that was refused and another is found in its place."""
+        target = self._judged(url)
+        credential = self._credentials.for_url(url)
+        response = await self._response(target, credential, headers, times)
+        if credential is not None and is_refusal(response):
+            try:
+                renewed = await credential.renewed()
+            except BaseException:
+                response.close()
+                raise
+            if renewed:
+                response.close()
+                response = await self._response(target, credential, headers, times)
+        return _Hop(url, response, credential)
+
+    async def _response(
+        self, target: URL, credential: Credential | None, headers: Mapping[str, str], times: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        own = {**self._headers, **headers}
+        asked = target
+        if credential is not None:
+            own |= await credential.headers()
+            asked = URL(await credential.signed(str(target)), encoded=True)
+        try:
+            return await self._sessions.get(asked, own, times, await self._proxy_headers())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._unreachable(target, error) from None
+
+    async def _proxy_headers(self) -> dict[str, str] | None:
+        """How we sign in to the outbound proxy, where a connection is stored for it."""
+        credential = self._credentials.for_url(self._proxy) if self._proxy is not None else None
+        if credential is None:
+            return None
+        said = await credential.headers()
+        return {"Proxy-Authorization": said["Authorization"]} if "Authorization" in said else None
 
     def _judged(self, url: str) -> URL:
         try:
@@ -317,61 +278,51 @@ class SourceClient:
             )
         return target
 
-    def _next_hop(self, at: URL, response: aiohttp.ClientResponse) -> str:
+    def _next_hop(self, at: str, response: aiohttp.ClientResponse) -> str:
         location = response.headers.get("Location", "")
         try:
-            target = at.join(read(location))
+            target = read(at).join(read(location))
         except ValueError:
             raise self._bad("redirected to a malformed address") from None
         if not location:
             raise self._bad("redirected without saying where")
-        # Projects may be called login or oauth2: only a word that was not asked for says anything.
-        if _SIGN_IN.search(target.raw_path) and not _SIGN_IN.search(at.raw_path):
-            raise CredentialRefused(
-                f"source {self._source} redirected to a sign-in page: it wants a credential, or refused ours",
-                source=self._source,
-            )
         return str(target.with_fragment(None))
 
-    def _session(self, target: URL, connections: int) -> aiohttp.ClientSession:
-        """A session for hosts that may be inner addresses, or the one for hosts that may not; for pages, or for files.
-
-        A connection of the first kind must never be reused for the second; and clients that read their files slowly must not
-        hold every connection that a page could be asked by.
-        """
-        inner = self.rules.names(target)
-        session = self._sessions.get((inner, connections))
-        if session is None:
-            session = self._sessions[inner, connections] = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=connections,
-                    socket_factory=partial(addresses.socket_for, inner=inner),
-                    ssl=_trust(self._ca_file),
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": self._user_agent},
-                auto_decompress=False,
-                trust_env=False,  # a netrc or proxy variable of the machine must not choose credentials or routes
-            )
-        return session
-
-    def _refuse_failures(self, response: aiohttp.ClientResponse) -> None:
-        """Raise for every status that is a failure of the source rather than an answer."""
-        status = response.status
-        if status in (401, 403):
-            raise CredentialRefused(
-                f"source {self._source} answered {status}: it wants a credential, or refused ours", source=self._source
-            )
-        if status == 203:
-            raise CredentialRefused(
-                f"source {self._source} answered 203 with a sign-in page: the credential is expired or missing",
-                source=self._source,
-            )
+    async def _refuse_failures(self, hop: _Hop) -> None:
+        """Raise for every answer that is a failure of the source rather than an answer."""
+        response, status = hop.response, hop.response.status
+        self._note_budget(response)
+        if is_refusal(response):
+            raise await self._refused(hop)
         if status in (408, 425, 429) or status >= 500:
             wait_s = self._wait_s(response.headers.get("Retry-After", "").strip())
             paused = self._health.pause(wait_s) if wait_s is not None else None
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
-            raise self._unavailable(f"answered {status}", retry_after_s=paused)
+            raise self._unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
+
+    async def _refused(self, hop: _Hop) -> CredentialRefused:
+        """The answer refused our credential, or wants one that it did not get."""
+        host = parse(hop.url).host or ""
+        reason = await reason_of(hop.response)
+        activity = _activity(hop.response)
+        if hop.credential is not None:
+            self._metrics.connection_refused.labels(hop.credential.connection, host).inc()
+            return CredentialRefused(
+                f"connection {hop.credential.connection} was refused by {host}: {reason}{activity}", source=self._source
+            )
+        status = hop.response.status
+        how = f"{status} with a sign-in page" if status < 400 else str(status)
+        return CredentialRefused(
+            f"source {self._source} wants a credential at {host} (it answered {how}){activity}: no connection is stored for "
+            f"{shown(hop.url)}",
+            source=self._source,
+        )
+
+    def _note_budget(self, response: aiohttp.ClientResponse) -> None:
+        """Azure DevOps and GitHub say how many requests an identity has left: operators want to see it shrink."""
+        remaining = response.headers.get("X-RateLimit-Remaining", "")
+        if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
+            self._metrics.upstream_budget.labels(self._source).set(int(remaining))
 
     def _wait_s(self, retry_after: str) -> float | None:
         """What ``Retry-After`` asks for, as seconds or as a date (RFC 9110, 10.2.3); ``None``: nothing that can be read."""
@@ -384,8 +335,13 @@ class SourceClient:
         return None if moment.tzinfo is None else (moment - self._clock.now()).total_seconds()
 
     def _unreachable(self, target: URL, error: Exception) -> UpstreamError:
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, addresses.ForbiddenAddress):
-            return AddressRefused(f"source {self._source} points to {target.host}, and {error.os_error}", source=self._source)
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(cause, addresses.ForbiddenAddress):
+            return AddressRefused(f"source {self._source} points to {target.host}, and {cause}", source=self._source)
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return self._unavailable(f"cannot be reached: the outbound proxy answered {error.status}")
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return self._unavailable(f"cannot be reached: the outbound proxy does not answer ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientSSLError):
             return self._unavailable(f"has no trustworthy certificate for {target.host} ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientResponseError):
@@ -399,32 +355,16 @@ class SourceClient:
         return UpstreamBadAnswer(f"source {self._source} {what}", source=self._source)
 
 
-def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
-    """A piece of a body as it is or, with ``inflater``, in pieces of at most 1 MiB; no further than the caller goes."""
-    if inflater is None:
-        yield chunk
-        return
-    while chunk:
-        yield inflater.decompress(chunk, _RATIO_FREE_BYTES)
-        chunk = inflater.unconsumed_tail
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    if response.status in _REDIRECTS or not response.content.is_eof():
+        response.close()  # not read to its end: what is left must never be taken for the next answer
+    else:
+        response.release()
 
 
-def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytearray) -> bool:
-    """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
-    if inflater is not None:
-        return bool(inflater.eof)
-    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
-        return True
-    return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))
-
-
-@lru_cache(maxsize=8)
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    """The machine's certificates and the operator's. Reading them takes time and memory: once per process."""
-    context = ssl.create_default_context()
-    if ca_file is not None:  # beside the machine's own: a private index and the public one are asked by the same server
-        context.load_verify_locations(ca_file)
-    return context
+def _activity(response: aiohttp.ClientResponse) -> str:
+    found = activity_of(response)
+    return f" (activity {found})" if found else ""
 
 
 def _back_off(attempt: int) -> float:

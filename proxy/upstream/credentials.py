@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from types import TracebackType
 from typing import Any, Self
 
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import AzureError
-from azure.identity.aio import DefaultAzureCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
+from proxy.config import Connection
+from proxy.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from proxy.protocols import Clock
+from proxy.secret import Secret
 from proxy.singleflight import SingleFlight
+from proxy.upstream.secrets import Secrets
 
+_ENTRA_CODE = re.compile(r"AADSTS(\d+)")
+_ENTRA_REASONS = {
+    "7000215": "the client secret is wrong",
+    "7000222": "the client secret has expired",
+    "700016": "there is no such application in that tenant",
+    "90002": "there is no such tenant",
+    "700213": "no federated credential of that identity fits this workload",
+    "70021": "no federated credential of that identity fits this workload",
+}
+_TOKEN_BUDGET_S = 10.0
 _RENEW_EARLY_S = 300.0
 _Key = tuple[str | None, ...]
 
@@ -25,7 +42,7 @@ class EntraIdentity:
 
     def __init__(self, clock: Clock, credential: Any = None) -> None:  # any azure-identity credential
         self._clock = clock
-        self._credential = credential or DefaultAzureCredential()
+        self._credential = credential or DefaultAzureCredential(disable_instance_discovery=True)
         self._tokens: dict[_Key, AccessToken] = {}
         self._flights: SingleFlight[AccessToken] = SingleFlight()
 
@@ -46,6 +63,25 @@ class EntraIdentity:
                 raise
             return known
 
+    async def bearer(self, scope: str) -> str:
+        """A token for one scope, as text.
+
+        Raises:
+            CredentialRefused: there is no identity here, or Entra refused it; the sentence says what is known.
+            UpstreamUnavailable: Entra cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(_TOKEN_BUDGET_S):
+                return (await self.get_token(scope)).token
+        except CredentialUnavailableError:
+            raise CredentialRefused("this machine has no identity: assign a managed identity, or name its client_id") from None
+        except ClientAuthenticationError as error:
+            code = _ENTRA_CODE.search(str(error))
+            why = _ENTRA_REASONS.get(code[1], f"it says {code[0]}") if code else "no identity that it takes is to be had here"
+            raise CredentialRefused(f"Microsoft Entra gives none: {why}") from None
+        except (AzureError, TimeoutError, OSError):
+            raise UpstreamUnavailable("Microsoft Entra cannot be reached") from None
+
     def _left_s(self, token: AccessToken) -> float:
         return token.expires_on - self._clock.now().timestamp()
 
@@ -64,3 +100,70 @@ class EntraIdentity:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+
+def assigned_identity(clock: Clock, client_id: str, ca_file: str | None) -> EntraIdentity:
+    """A managed identity or workload identity of this machine, by its client id, and nobody else."""
+    trust = {} if ca_file is None else {"connection_verify": ca_file}
+    credential = DefaultAzureCredential(
+        managed_identity_client_id=client_id,
+        workload_identity_client_id=client_id,
+        exclude_environment_credential=True,
+        exclude_developer_cli_credential=True,
+        exclude_cli_credential=True,
+        exclude_powershell_credential=True,
+        exclude_shared_token_cache_credential=True,
+        disable_instance_discovery=True,
+        **trust,
+    )
+    return EntraIdentity(clock, credential)
+
+
+class ServicePrincipal:
+    """An application of Microsoft Entra with a client secret that may be rotated in its place."""
+
+    def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, ca_file: str | None) -> None:
+        self._connection = connection
+        self._secrets = secrets
+        self._clock = clock
+        self._trust = {} if ca_file is None else {"connection_verify": ca_file}
+        self._secret: Secret | None = None
+        self._identity: EntraIdentity | None = None
+
+    async def bearer(self, scope: str) -> str:
+        """See :meth:`EntraIdentity.bearer`; also :class:`CredentialRefused` if the client secret cannot be had."""
+        secret = await self._secrets.read(self._connection.value or "")
+        try:
+            return await (await self._signed_in_with(secret)).bearer(scope)
+        except CredentialRefused:
+            if not await self._has_another(secret):
+                raise
+        return await (await self._signed_in_with(await self._secrets.read(self._connection.value or ""))).bearer(scope)
+
+    async def _has_another(self, secret: Secret) -> bool:
+        try:
+            return await self._secrets.changed(self._connection.value or "", secret)
+        except UpstreamError:
+            return False
+
+    async def _signed_in_with(self, secret: Secret) -> EntraIdentity:
+        if self._identity is None or self._secret is None or self._secret.reveal() != secret.reveal():
+            former, self._secret = self._identity, secret
+            self._identity = EntraIdentity(
+                self._clock,
+                ClientSecretCredential(
+                    self._connection.tenant_id or "",
+                    self._connection.client_id or "",
+                    secret.reveal(),
+                    disable_instance_discovery=True,
+                    **self._trust,
+                ),
+            )
+            if former is not None:
+                await former.close()
+        return self._identity
+
+    async def close(self) -> None:
+        """Close its connections."""
+        if self._identity is not None:
+            await self._identity.close()

@@ -1,0 +1,116 @@
+"""What upstreams answer: pages whole, inflated and bounded; files as open streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import msgspec
+from isal import igzip_lib, isal_zlib
+
+from proxy.errors import UpstreamBadAnswer, UpstreamUnavailable
+from proxy.upstream.causes import cause_of
+
+MAX_PAGE_BYTES = 64 * 1024 * 1024
+_MAX_RATIO = 200
+_RATIO_FREE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+
+
+class PageAnswer(msgspec.Struct, frozen=True):
+    """A whole answer to a page request: 200 with a body, 304, or 404."""
+
+    status: int
+    url: str
+    """Where it came from after redirects: links are relative to this. Without what a credential added to it."""
+    content_type: str = ""
+    charset: str = "utf-8"
+    etag: str | None = None
+    body: bytes | bytearray = b""
+    """Of a 404: the beginning of what it says."""
+
+
+class FileAnswer:
+    """A file's answer, open: its body is still to be read."""
+
+    def __init__(self, status: int, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
+        self.status = status
+        """200, or 206 where a range was asked and given."""
+        self.total = total
+        """Bytes of the whole file, if the upstream says."""
+        self._response = response
+        self._source = source
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, in pieces of at most 256 KiB.
+
+        Raises:
+            UpstreamUnavailable: the connection broke or stalled before the announced end.
+        """
+        try:
+            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(
+                f"source {self._source} broke off in the middle of a file ({cause_of(error)})", source=self._source
+            ) from None
+
+
+async def page_body(response: aiohttp.ClientResponse, source: str) -> bytes | bytearray:
+    """The inflated body of a page, never more than the limits and never cut short.
+
+    Raises:
+        UpstreamUnavailable: it broke off.
+        UpstreamBadAnswer: too large, or in an encoding that was not asked for or is broken.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
+    inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
+    body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
+    received = 0
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
+            for part in _inflated(inflater, chunk):
+                body += part
+                size = len(body)
+                if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
+                    raise _bad(source, "sent a page larger than any index page is")
+                await asyncio.sleep(0)
+            if inflater is not None and inflater.unused_data:
+                raise _bad(source, "sent a compressed page with more behind its end")
+    except igzip_lib.IsalError:  # type: ignore[misc]
+        raise _bad(source, "sent a page whose compression is broken") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UpstreamUnavailable(
+            f"source {source} broke off in the middle of a page ({cause_of(error)})", source=source
+        ) from None
+    if not _is_whole(response, inflater, body):
+        raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
+    return body
+
+
+def _bad(source: str, what: str) -> UpstreamBadAnswer:
+    return UpstreamBadAnswer(f"source {source} {what}", source=source)
+
+
+def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
+    """A piece of a body as it is or, with ``inflater``, in pieces of at most 1 MiB; no further than the caller goes."""
+    if inflater is None:
+        yield chunk
+        return
+    while chunk:
+        yield inflater.decompress(chunk, _RATIO_FREE_BYTES)
+        chunk = inflater.unconsumed_tail
+
+
+def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytearray) -> bool:
+    """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
+    if inflater is not None:
+        return bool(inflater.eof)
+    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
+        return True
+    return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))

@@ -1,0 +1,83 @@
+"""Why an upstream refused a credential, in plain words: what people can mend depends on it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import aiohttp
+from isal import igzip_lib, isal_zlib
+
+_LOOK_BYTES = 16 * 1024
+_LOOK_S = 2.0
+SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
+# What the services write into such answers. Only our own words leave here: an upstream may well repeat what it was sent.
+_PHRASES = (
+    (rb"Personal Access Token used has expired", "the PAT has expired: make a new one"),
+    (rb"TF400813|is not authorized to access this resource", "nobody it knows in that organisation: is the target's right?"),
+    (rb"TF400733|has been canceled|exceeding usage", "throttled: too many requests by this identity"),
+    (
+        rb"You need to have '(AddPackage\w*|\w*Upstream\w*)'",
+        "the identity is only a Reader of the feed: what its upstreams have needs Feed and Upstream Reader (Collaborator)",
+    ),
+    (rb"You need to have 'ReadPackages'", "the identity may not read this feed: make it a Reader"),
+    (rb"vso\.packaging|required scope|Packaging \(read\)", "the token lacks the scope Packaging (Read)"),
+    (rb"AuthenticationFailed|Signature not valid|Signed expiry", "the signature has expired or is wrong"),
+    (rb"AuthorizationPermissionMismatch|AuthorizationFailure", "the identity lacks a role on that storage"),
+)
+_SIGN_IN_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>[^<]{0,80}sign.?in", re.IGNORECASE)
+_PATTERNS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _PHRASES]
+
+
+def is_refusal(response: aiohttp.ClientResponse) -> bool:
+    """Whether an answer says that a credential is missing, wrong or not enough.
+
+    Azure DevOps answers an expired PAT with 203 and a sign-in page, or with a redirect to one.
+    """
+    if response.status in (401, 403, 203):
+        return True
+    if response.status not in (301, 302, 303, 307, 308):
+        return False
+    at, to = response.url.raw_path, response.headers.get("Location", "").partition("?")[0]
+    # Projects may be called login or oauth2: only a word that was not asked for says anything.
+    return bool(SIGN_IN.search(to)) and not SIGN_IN.search(at)
+
+
+async def reason_of(response: aiohttp.ClientResponse) -> str:
+    """Why a refusing answer refuses, as far as it says; never its own words."""
+    text = await beginning_of(response)
+    for pattern, words in _PATTERNS:
+        if pattern.search(text):
+            return words
+    if response.status == 203 or response.status < 400 or _SIGN_IN_PAGE.search(text):
+        return "it sent its sign-in page: the credential has expired, or is wrong"
+    if response.status == 403:
+        return "the credential is known but has no right here (403)"
+    return "the credential is wrong, has expired, or is one of another organisation (401)"
+
+
+def activity_of(response: aiohttp.ClientResponse) -> str:
+    """The service's own number of a request, which its support asks for; empty without one."""
+    found = response.headers.get("X-VSS-E2EID") or response.headers.get("ActivityId") or response.headers.get("x-ms-request-id")
+    return found if found and re.fullmatch(r"[0-9A-Fa-f-]{8,64}", found) else ""
+
+
+async def beginning_of(response: aiohttp.ClientResponse) -> bytes:
+    """What an answer that carries no page says first: its reason phrase and some of its body, for looking into, never for show.
+
+    A small body is read to its end, so that the connection can be used again.
+    """
+    announced = f"{(response.reason or '')[:1_000]}\n{response.headers.get('X-TFS-ServiceError', '')[:2_000]}\n"
+    body = b""
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            while len(body) < _LOOK_BYTES:
+                piece = await response.content.read(_LOOK_BYTES - len(body))
+                if not piece:
+                    break
+                body += piece
+        if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
+            body = isal_zlib.decompressobj(wbits=31).decompress(body, _LOOK_BYTES)
+    except (aiohttp.ClientError, TimeoutError, OSError, igzip_lib.IsalError):  # type: ignore[misc]
+        pass
+    return announced.replace("%20", " ").replace("+", " ").encode("utf-8", "replace") + body
