@@ -103,8 +103,10 @@ class Delivery:
             return await _stored(store, location.path, size, redirect=plain and mode is Mode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
-        if mode is Mode.REDIRECT and plain and client.may_be_redirected_to(location.url):
-            return Redirect(location.url)
+        if mode is Mode.REDIRECT and plain:
+            url = await client.handed_on(location.url, accept=location.accept)
+            if url is not None:
+                return Redirect(url)
         passed = PassedBody(client, file, location)
         if mode is Mode.CACHE:
             held = await self._held(file)

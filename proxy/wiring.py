@@ -37,6 +37,7 @@ from proxy.sources.decision import Member, MergeRule
 from proxy.sources.described import Described
 from proxy.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from proxy.sources.directory import Directory
+from proxy.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from proxy.sources.merged import Merged
 from proxy.sources.simple_index import SimpleIndex
 from proxy.spool import Spool
@@ -192,6 +193,7 @@ async def watching(changes: StoreChanges) -> AsyncIterator[None]:
             await task
 
 
+_HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
 _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 _STORE = "the store"
 """Its name in locations; no source can be called that."""
@@ -271,12 +273,27 @@ class _Assembly:
             user_agent=f"wheelgate/{VERSION}",
             ca_file=_certificates(self._config, settings.ca_file, f"source[{number}].ca_file") if own_ca else self._ca_file,
             outbound_proxy=None if proxy == NO_PROXY else proxy,
-            headers=DEVOPS_HEADERS if settings.type == "devops" else None,
+            headers=_HEADERS.get(settings.type),
         )
         self._stack.push_async_callback(client.close)
+        if settings.type == "github":
+            return self._releases(settings, client)
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
         return self._cached(index, fresh_s=settings.fresh_s, absent_s=settings.absent, strict=settings.strict)
+
+    def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
+        releases = GithubReleases(
+            name=settings.name,
+            url=settings.index_url,
+            repos=settings.repos,
+            client=client,
+            clock=self._clock,
+            metrics=self._metrics,
+            fresh_s=settings.fresh_s,
+        )
+        self._stack.push_async_callback(releases.close)
+        return self._cached(releases, fresh_s=0.0, absent_s=0.0, strict=settings.strict)  # it remembers its list by itself
 
     def _cached(self, source: Source, *, fresh_s: float, absent_s: float, strict: bool = False) -> Cached:
         cached = Cached(source, clock=self._clock, metrics=self._metrics, fresh_s=fresh_s, absent_s=absent_s, strict=strict)

@@ -23,7 +23,7 @@ from proxy.upstream import addresses
 from proxy.upstream.answers import FileAnswer, PageAnswer, page_body
 from proxy.upstream.causes import cause_of
 from proxy.upstream.health import Health
-from proxy.upstream.refusals import activity_of, beginning_of, is_refusal, reason_of
+from proxy.upstream.refusals import activity_of, beginning_of, is_refusal, is_throttled, reason_of
 from proxy.upstream.sessions import FILE_TIMES, PAGE_TIMES, Sessions
 from proxy.urls import HostRules, UnsafeUrl, parse, read, shown
 
@@ -76,12 +76,29 @@ class SourceClient:
         """Close every connection."""
         await self._sessions.close()
 
-    def may_be_redirected_to(self, url: str) -> bool:
-        """Whether a client of ours may be sent to this URL: it needs no credential, and is one we would ask ourselves."""
-        try:
-            return self.rules.allows(parse(url)) and self._credentials.for_url(url) is None
-        except UnsafeUrl:
-            return False
+    async def handed_on(self, url: str, *, accept: str | None = None) -> str | None:
+        """Where a client of ours finds a file by itself: the first address, from this one on, that needs no credential.
+
+        ``None``: there is none, since the upstream sends the bytes itself, for our credential alone.
+
+        Raises:
+            UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`.
+        """
+        headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
+        self._health.check()
+        for _ in range(_MAX_HOPS + 1):
+            self._judged(url)
+            if self._credentials.for_url(url) is None:
+                return url
+            hop = await self._asked(url, headers, PAGE_TIMES)
+            try:
+                await self._refuse_failures(hop)
+                if hop.response.status not in _REDIRECTS:
+                    return None
+                url = self._next_hop(url, hop.response)
+            finally:
+                _let_go(hop.response)
+        raise self._bad(f"redirected more than {_MAX_HOPS} times")
 
     async def page(self, url: str, *, accept: str, etag: str | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
@@ -294,8 +311,8 @@ class SourceClient:
         self._note_budget(response)
         if is_refusal(response):
             raise await self._refused(hop)
-        if status in (408, 425, 429) or status >= 500:
-            wait_s = self._wait_s(response.headers.get("Retry-After", "").strip())
+        if is_throttled(response) or status >= 500:
+            wait_s = self._wait_s(response)
             paused = self._health.pause(wait_s) if wait_s is not None else None
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
             raise self._unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
@@ -324,12 +341,19 @@ class SourceClient:
         if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
             self._metrics.upstream_budget.labels(self._source).set(int(remaining))
 
-    def _wait_s(self, retry_after: str) -> float | None:
-        """What ``Retry-After`` asks for, as seconds or as a date (RFC 9110, 10.2.3); ``None``: nothing that can be read."""
-        if retry_after.isascii() and retry_after.isdecimal() and len(retry_after) < 7:
-            return float(retry_after)
+    def _wait_s(self, response: aiohttp.ClientResponse) -> float | None:
+        """How long it asks us to wait, in seconds or until a moment; ``None``: nothing that can be read.
+
+        ``Retry-After`` (RFC 9110, 10.2.3) or, where a budget is used up, the moment it is filled again.
+        """
+        text = response.headers.get("Retry-After", "").strip()
+        if text.isascii() and text.isdecimal() and len(text) < 7:
+            return float(text)
+        reset = response.headers.get("X-RateLimit-Reset", "")
+        if not text and response.headers.get("X-RateLimit-Remaining") == "0" and reset.isascii() and reset.isdecimal():
+            return float(reset[:12]) - self._clock.now().timestamp()
         try:
-            moment = parsedate_to_datetime(retry_after)
+            moment = parsedate_to_datetime(text)
         except ValueError:
             return None
         return None if moment.tzinfo is None else (moment - self._clock.now()).total_seconds()

@@ -138,6 +138,8 @@ def credential_for(
     match connection.auth_type:
         case "None":
             return None
+        case "PAT" if connection.category == "Git":
+            return Bearer(connection, secrets)
         case "PAT" | "UsernamePassword":
             return Basic(connection, secrets)
         case "Bearer":

@@ -35,12 +35,19 @@ def is_refusal(response: aiohttp.ClientResponse) -> bool:
     Azure DevOps answers an expired PAT with 203 and a sign-in page, or with a redirect to one.
     """
     if response.status in (401, 403, 203):
-        return True
+        return not is_throttled(response)
     if response.status not in (301, 302, 303, 307, 308):
         return False
     at, to = response.url.raw_path, response.headers.get("Location", "").partition("?")[0]
     # Projects may be called login or oauth2: only a word that was not asked for says anything.
     return bool(SIGN_IN.search(to)) and not SIGN_IN.search(at)
+
+
+def is_throttled(response: aiohttp.ClientResponse) -> bool:
+    """Whether it asks us to come back later. GitHub says so with 403, too."""
+    if response.status == 403:
+        return response.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in response.headers
+    return response.status in (408, 425, 429)
 
 
 async def reason_of(response: aiohttp.ClientResponse) -> str:
