@@ -66,6 +66,12 @@ class MetadataNotFound(WheelgateError):
     kind = Kind.NOT_FOUND
 
 
+class ProvenanceNotFound(WheelgateError):
+    """The file is listed, and has no provenance object here."""
+
+    kind = Kind.NOT_FOUND
+
+
 class FileWithheld(WheelgateError):
     """The file exists and a rule keeps it back; the sentence names the rule and the remedy."""
 

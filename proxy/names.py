@@ -41,7 +41,11 @@ def normalised(name: str) -> str | None:
 
 def is_safe_filename(filename: str) -> bool:
     """Whether the name can stand in a URL, a page, a header and a folder without quoting tricks."""
-    return bool(_FILENAME.fullmatch(filename)) and ".." not in filename and not filename.lower().endswith(".metadata")
+    return (
+        bool(_FILENAME.fullmatch(filename))
+        and ".." not in filename
+        and not filename.lower().endswith((".metadata", ".provenance"))
+    )
 
 
 def is_distribution(filename: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from urllib.parse import quote
 
 from yarl import URL
@@ -93,6 +94,15 @@ def without_user(text: str) -> str:
 def origin(url: URL) -> Origin:
     """What "the same place" means for credentials and addresses (RFC 6454)."""
     return (url.scheme, (url.host or "").lower(), url.port or 0)
+
+
+def is_loopback(url: URL) -> bool:
+    """Whether the URL leads to this very machine, so that nobody on the way can read what is sent."""
+    host = url.host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def shown(url: URL | str) -> str:

@@ -30,6 +30,7 @@ from proxy.metrics import Metrics
 from proxy.packages import Packages
 from proxy.patterns import NamePatterns
 from proxy.protocols import BlobStore, Clock, Source
+from proxy.provenance_files import ProvenanceFiles
 from proxy.sources.blob_packages import BlobPackages
 from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
@@ -45,6 +46,7 @@ from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
 from proxy.storage.local import LocalStore
+from proxy.targets import Target
 from proxy.tokens import Tokens
 from proxy.uploads import Uploads
 from proxy.upstream.client import SourceClient
@@ -79,6 +81,7 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     index: Merged
     delivery: Delivery
     metadata_files: MetadataFiles
+    provenance_files: ProvenanceFiles
     uploads: Uploads
     packages: Packages
     tokens: Tokens
@@ -118,13 +121,12 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
                 case "store":
                     source = assembly.uploads(settings, store, changes)
                 case "blob":
-                    source = await assembly.container(number, settings, store, spool)
+                    source = await assembly.container(number, settings, store, spool, changes)
                 case "directory":
                     source = assembly.directory(settings)
                 case "index" | "devops" | "github":
                     source = assembly.remote(number, settings)
-            only = NamePatterns(settings.only) if settings.only is not None else None
-            members.append(Member(source, settings.is_private, only))
+            members.append(Member(source, settings.is_private, _only(settings)))
         index = Merged(
             members,
             claims=claims,
@@ -147,7 +149,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         stack.push_async_callback(metadata_files.close)
         uploads = Uploads(
             store=store,
-            source=next((settings.name for settings in config.source if settings.type == "store"), None),
+            targets=assembly.targets,
             index=index,
             claims=claims,
             changes=changes,
@@ -163,8 +165,9 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             index=index,
             delivery=delivery,
             metadata_files=metadata_files,
+            provenance_files=ProvenanceFiles({**assembly.stores, store.name: store}),
             uploads=uploads,
-            packages=Packages(store, changes),
+            packages=Packages(assembly.targets, store=store, changes=changes),
             tokens=tokens,
             spool=spool,
             keyring=keyring,
@@ -215,6 +218,9 @@ class _Assembly:
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
         """Of the sources that are containers."""
+        self.targets: list[Target] = []
+        """Where uploads may go, in the operator's order."""
+        self._public_url = None if config.server.public_url is None else config.base_url
 
     async def store(self) -> BlobStore:
         """The store, proven to be there and writable."""
@@ -229,22 +235,38 @@ class _Assembly:
 
     def uploads(self, settings: SourceSettings, store: BlobStore, changes: StoreChanges) -> Source:
         """What was uploaded to the store."""
-        packages = BlobPackages(name=settings.name, store=store, prefix=layout.PACKAGES, clock=self._clock)
+        packages = BlobPackages(
+            name=settings.name, store=store, prefix=layout.PACKAGES, clock=self._clock, public_url=self._public_url
+        )
+        self.targets.append(Target(settings.name, store, layout.PACKAGES, _only(settings)))
         changes.subscribe(packages.forget)
         # Fresh until somebody announces a change: a listing per page would be a round trip per page.
         cached = self._cached(packages, fresh_s=math.inf, absent_s=math.inf)
         changes.subscribe(cached.drop)
         return cached
 
-    async def container(self, number: int, settings: SourceSettings, store: BlobStore, spool: Spool) -> Source:
-        """A container that somebody else fills. Nothing is asked of it yet: one that is down must not stop the others."""
+    async def container(
+        self, number: int, settings: SourceSettings, store: BlobStore, spool: Spool, changes: StoreChanges
+    ) -> Source:
+        """A container that others fill, or uploads. Nothing is asked of it yet: one that is down must not stop the others."""
         url = settings.url or ""
         blobs = await self._azure(settings.name, url, settings.account_key, f"source[{number}].account_key")
         self.stores[settings.name] = blobs
         if settings.layout == "project":
             fresh_s = settings.fresh_s
-            packages = BlobPackages(name=settings.name, store=blobs, prefix="", clock=self._clock, names_fresh_s=fresh_s)
+            packages = BlobPackages(
+                name=settings.name,
+                store=blobs,
+                prefix="",
+                clock=self._clock,
+                names_fresh_s=fresh_s,
+                public_url=self._public_url,
+            )
             cached = self._cached(packages, fresh_s=fresh_s, absent_s=settings.absent)
+            if settings.writable:
+                self.targets.append(Target(settings.name, blobs, only=_only(settings)))
+                changes.subscribe(packages.forget)
+                changes.subscribe(cached.drop)
         else:
             scan = BlobScan(name=settings.name, store=blobs, clock=self._clock, interval_s=settings.fresh_s)
             self._stack.push_async_callback(scan.close)
@@ -323,6 +345,11 @@ class _Assembly:
             return await self._keyring.for_container(url)
         except UpstreamError as error:
             raise ConfigurationError([f"{key}: {error}"]) from None
+
+
+def _only(settings: SourceSettings) -> NamePatterns | None:
+    """The names that a source is for; ``None``: all of them."""
+    return None if settings.only is None else NamePatterns(settings.only)
 
 
 def _certificates(config: Config, file: Path | None, key: str) -> str | None:

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent / "proxy"
 LAYERS = [
     {"cli", "wiring"},
     {"web"},
-    {"delivery", "bodies", "uploads", "tokens", "packages", "metadata_files", "explanation", "checks"},
+    {"delivery", "bodies", "uploads", "tokens", "packages", "metadata_files", "provenance_files", "explanation", "checks"},
     {"sources"},
-    {"upstream", "storage", "spool"},
-    {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "sdists", "zips", "logs"},
+    {"upstream", "storage", "spool", "targets"},
+    {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "attestations", "sdists", "zips", "logs"},
     {"model", "secret", "digests", "names", "patterns", "urls", "places", "errors", "protocols", "config"},
 ]
 RANK = {room: len(LAYERS) - at for at, layer in enumerate(LAYERS) for room in layer}

@@ -13,6 +13,7 @@ from proxy.sources.blob_packages import BlobPackages
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.local import LocalStore
+from proxy.targets import Target
 from tests.support.clock import FakeClock
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
@@ -29,7 +30,7 @@ async def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture
 def packages(store: LocalStore) -> Packages:
-    return Packages(store, StoreChanges(store))
+    return Packages([Target("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
 
 
 async def yanked(store: LocalStore) -> str | None:
@@ -93,7 +94,7 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
     store = Busy(tmp_path / "store")
     store.prepare()
     await store.put_if_absent(PATH, b"body", {"sha256": "abc"})
-    packages = Packages(store, StoreChanges(store))
+    packages = Packages([Target("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
     store.times = 2
     await packages.yank(WHEEL, "broken")
     assert (await store.info(PATH)).facts == {"sha256": "abc", "other": "0", "yanked": "broken"}

@@ -28,6 +28,7 @@ from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
 from proxy.storage.local import LocalStore
+from proxy.targets import Target
 from proxy.uploads import Accepted, Uploads
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
@@ -82,7 +83,7 @@ class Gate:
         )
         self.uploads = Uploads(
             store=self.store,
-            source=source,
+            targets=[Target(source, self.store, layout.PACKAGES)] if source else [],
             index=self.index,
             claims=self.claims,
             changes=self.changes,

@@ -10,9 +10,9 @@ _WORTH_A_BAR_BYTES = 4 * 1024 * 1024
 
 
 @contextmanager
-def transfer(what: str, size: int) -> Iterator[Callable[[int], None]]:
-    """Call the given function with the bytes of each piece. Small files and pipes get no bar."""
-    if size < _WORTH_A_BAR_BYTES or not sys.stderr.isatty():
+def transfer(what: str, size: int | None) -> Iterator[Callable[[int], None]]:
+    """Call the given function with the bytes of each piece. Small files and pipes get no bar; ``size=None``: not known."""
+    if (size is not None and size < _WORTH_A_BAR_BYTES) or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console

@@ -75,6 +75,7 @@ async def _serve(config: Config) -> None:
                 index=gate.index,
                 delivery=gate.delivery,
                 metadata_files=gate.metadata_files,
+                provenance_files=gate.provenance_files,
                 store=gate.store,
                 claims=gate.claims,
                 uploads=gate.uploads,

@@ -134,6 +134,7 @@ class Source(Section):
     absent: Seconds = 60.0
     strict: bool = False
     layout: Literal["any", "project"] = "any"
+    writable: bool = False
     account_key: Reference | None = None
     outbound_proxy: str | None = None
     ca_file: Path | None = None
@@ -185,6 +186,12 @@ class Source(Section):
         problems += self._remote_problems()
         if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
             problems.append(f"{'layout' if self.account_key is None else 'account_key'}: only a source of type blob has one")
+        if self.writable and self.type != "blob":
+            problems.append("writable: only a source of type blob has it; the store is always writable, other sources never")
+        elif self.writable and self.layout != "project":
+            problems.append('writable: needs layout = "project": an upload goes to <project>/<file>, and is on its page at once')
+        elif self.writable and not self.is_private:
+            problems.append("writable: a source that takes uploads cannot be public: whose names it has would be anybody's")
         problems += [
             f"file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
             for host in self.file_hosts

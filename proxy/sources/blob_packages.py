@@ -8,18 +8,34 @@ from proxy.errors import ProjectNotFound
 from proxy.model import ProjectPage
 from proxy.names import Membership, is_distribution, is_safe_filename, normalised
 from proxy.protocols import BlobStore, Clock
+from proxy.simple_api.render import file_url
 from proxy.sources.listing import page_of, stored_file
+from proxy.storage import layout
+
+_MAX_PROVENANCE_BYTES = 1024 * 1024
+"""Whatever somebody drops beside a file, no more of it is ever held in memory."""
 
 
 class BlobPackages:
     """A :class:`~proxy.protocols.Source` over ``<prefix><project>/<filename>`` in a store. One listing gives a page."""
 
-    def __init__(self, *, name: str, store: BlobStore, prefix: str, clock: Clock, names_fresh_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: BlobStore,
+        prefix: str,
+        clock: Clock,
+        names_fresh_s: float = math.inf,
+        public_url: str | None = None,
+    ) -> None:
+        """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740)."""
         self._name = name
         self._store = store
         self._prefix = prefix
         self._clock = clock
         self._names_fresh_s = names_fresh_s
+        self._public_url = public_url
         self._names: frozenset[str] | None = None
         self._named_s = 0.0
         self._generation = 0
@@ -49,13 +65,26 @@ class BlobPackages:
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`."""
         prefix = f"{self._prefix}{project}/"
-        blobs = [info async for info in self._store.list(prefix)]
+        blobs = {info.path.removeprefix(prefix): info async for info in self._store.list(prefix)}
+        provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
         members = Membership(project)
         files = [
-            stored_file(self._name, self._store.name, project, filename, info)
-            for info in blobs
-            if is_safe_filename(filename := info.path.removeprefix(prefix)) and is_distribution(filename) and filename in members
+            stored_file(
+                self._name,
+                self._store.name,
+                project,
+                filename,
+                info,
+                provenance=self._provenance(project, filename) if layout.provenance(filename) in provenances else None,
+            )
+            for filename, info in blobs.items()
+            if is_safe_filename(filename) and is_distribution(filename) and filename in members
         ]
         if not files:
             raise ProjectNotFound(f"source {self._name} has no project {project}")
-        return page_of(project, files, as_of=self._clock.now(), dropped=len(blobs) - len(files))
+        strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)
+        return page_of(project, files, as_of=self._clock.now(), dropped=strange)
+
+    def _provenance(self, project: str, filename: str) -> str | None:
+        """Clients take no relative URL here."""
+        return None if self._public_url is None else layout.provenance(file_url(self._public_url, project, filename))

@@ -20,8 +20,11 @@ def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: in
     return ProjectPage(project=project, files=ordered, versions=tuple(versions), as_of=as_of, dropped=dropped)
 
 
-def stored_file(source: str, store: str, project: str, filename: str, info: BlobInfo) -> File:
-    """A blob as a distribution file: what its facts say, and the store's own time where they do not say when it came."""
+def stored_file(source: str, store: str, project: str, filename: str, info: BlobInfo, *, provenance: str | None = None) -> File:
+    """A blob as a distribution file: what its facts say, and the store's own time where they do not say when it came.
+
+    ``provenance``: where its provenance object is served, if it has one.
+    """
     facts = info.facts
     sha256, metadata_sha256 = _digest(facts, "sha256"), _digest(facts, "metadata_sha256")
     return File(
@@ -35,6 +38,7 @@ def stored_file(source: str, store: str, project: str, filename: str, info: Blob
         requires_python=facts.get("requires_python"),
         yanked=facts.get("yanked"),
         core_metadata={"sha256": metadata_sha256} if sha256 and metadata_sha256 else None,
+        provenance=provenance,
     )
 
 

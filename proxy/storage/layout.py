@@ -3,6 +3,7 @@
 ::
 
     packages/<project>/<filename>              uploads; facts: sha256, upload_time, yanked
+    packages/<project>/<filename>.provenance   what came with it (PEP 740); likewise in a container that uploads may go to
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
     metadata/<source>/<sha256 of the wheel>    what an upstream says it is: no source can speak for another
@@ -25,11 +26,22 @@ PACKAGES = "packages/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
 CHANGED = "state/changed"
+_PROVENANCE = ".provenance"
 
 
 def package(project: str, filename: str) -> str:
     """An uploaded file."""
     return f"{PACKAGES}{project}/{filename}"
+
+
+def provenance(file: str) -> str:
+    """The provenance object of the file at this path: beside it, so that the listing that shows the one shows the other."""
+    return f"{file}{_PROVENANCE}"
+
+
+def is_provenance(path: str) -> bool:
+    """Whether a blob is the provenance object of another."""
+    return path.endswith(_PROVENANCE)
 
 
 def cached(source: str, project: str, filename: str) -> str:

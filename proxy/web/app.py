@@ -58,6 +58,7 @@ class Front:
             Route.PROJECT: lambda request, target: simple.project(request, target.project),
             Route.FILE: lambda request, target: files.file(request, target.project, target.filename),
             Route.METADATA: lambda request, target: files.metadata(request, target.project, target.filename),
+            Route.PROVENANCE: lambda request, target: files.provenance(request, target.project, target.filename),
             Route.LIST: lambda request, _: simple.names(request),
             Route.UPLOAD: lambda request, _: upload.act(request),
             Route.EXPLAIN: lambda _, target: ops.explain(target.project),

@@ -1,6 +1,8 @@
-"""``/files/``: distribution files and their core metadata."""
+"""``/files/``: distribution files, their core metadata, and the provenance of those that came with attestations."""
 
 from __future__ import annotations
+
+import hashlib
 
 from aiohttp import web
 
@@ -9,23 +11,35 @@ from proxy.delivery import Delivery
 from proxy.errors import FileNotListed, FileWithheld, StoreError
 from proxy.metadata_files import MetadataFiles
 from proxy.model import File
+from proxy.provenance_files import ProvenanceFiles
 from proxy.web.bodies import send
 from proxy.web.conditions import Range, none_match, range_of
 from proxy.web.pages_cache import PagesCache
 
 _TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
+_PROVENANCE_TYPE = "application/vnd.pypi.integrity.v1+json"
 _IMMUTABLE = "max-age=31536000, immutable"
 
 
 class FileHandlers:
     """Answers for one file. Whatever is on the page a client would see can be had here, and nothing else."""
 
-    def __init__(self, pages: PagesCache, delivery: Delivery, metadata_files: MetadataFiles, *, shared: bool) -> None:
+    def __init__(
+        self,
+        pages: PagesCache,
+        delivery: Delivery,
+        metadata_files: MetadataFiles,
+        provenance_files: ProvenanceFiles,
+        *,
+        shared: bool,
+    ) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         self._pages = pages
         self._delivery = delivery
         self._metadata_files = metadata_files
+        self._provenance_files = provenance_files
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
+        self._ask_again = "no-cache" if shared else "private, no-cache"
 
     async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
         """The file: redirected, whole, or a range of it."""
@@ -68,6 +82,20 @@ class FileHandlers:
             headers["ETag"] = f'"{etag}"'
             if none_match(request, etag):
                 return web.Response(status=304, headers=headers)
+        return web.Response(body=body, headers=headers)
+
+    async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
+        """The file's provenance object (PEP 740). It may come after the file, so nobody keeps it without asking again."""
+        body = await self._provenance_files.body(await self._listed(project, filename))
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        headers = {
+            "Cache-Control": self._ask_again,
+            "Content-Type": _PROVENANCE_TYPE,
+            "ETag": f'"{etag}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        if none_match(request, etag):
+            return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers)
 
     async def _listed(self, project: str, filename: str) -> File:

@@ -14,6 +14,7 @@ import msgspec
 from proxy.names import is_safe_filename, normalised
 
 _METADATA = ".metadata"
+_PROVENANCE = ".provenance"
 _MAX_PATH = 2_000
 
 
@@ -24,6 +25,7 @@ class Route(Enum):
     PROJECT = auto()
     FILE = auto()
     METADATA = auto()
+    PROVENANCE = auto()
     UPLOAD = auto()
     LIVEZ = auto()
     READYZ = auto()
@@ -99,8 +101,11 @@ def _meaning(segments: list[str], prefix: str, *, slash: bool) -> Target:
 
 
 def _file(project: str | None, filename: str) -> Target:
-    route = Route.METADATA if filename.endswith(_METADATA) else Route.FILE
-    filename = filename.removesuffix(_METADATA)
+    route = Route.FILE
+    for ending, beside in ((_METADATA, Route.METADATA), (_PROVENANCE, Route.PROVENANCE)):
+        if filename.endswith(ending):
+            route, filename = beside, filename.removesuffix(ending)
+            break
     if project is None or not is_safe_filename(filename):
         return _NOTHING
     return Target(route, project, filename)

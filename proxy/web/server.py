@@ -19,6 +19,7 @@ from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.packages import Packages
 from proxy.protocols import BlobStore
+from proxy.provenance_files import ProvenanceFiles
 from proxy.sources.merged import Merged
 from proxy.spool import Spool
 from proxy.storage.claims import Claims
@@ -130,6 +131,7 @@ async def serving(
     index: Merged,
     delivery: Delivery,
     metadata_files: MetadataFiles,
+    provenance_files: ProvenanceFiles,
     store: BlobStore,
     claims: Claims,
     uploads: Uploads,
@@ -148,7 +150,7 @@ async def serving(
         authentication=authentication,
         upload=UploadHandlers(uploads, packages, spool, authentication),
         simple=SimpleHandlers(index, pages, prefix, shared=anonymous_read),
-        files=FileHandlers(pages, delivery, metadata_files, shared=anonymous_read),
+        files=FileHandlers(pages, delivery, metadata_files, provenance_files, shared=anonymous_read),
         ops=ops,
         metrics=metrics,
         prefix=prefix,

@@ -16,16 +16,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from proxy.errors import Forbidden, TooLarge, UploadRefused
 from proxy.packages import Packages
 from proxy.spool import Spool, SpoolFile
-from proxy.uploads import Uploads, project_of
+from proxy.uploads import MAX_FILE_BYTES, Uploads, project_of
 from proxy.web.auth import Authentication
 
-MAX_FILE_BYTES = 4 * 1024**3
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
 _STALL_S = 60.0
 _MAX_PARTS = 5_000
 _log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
-_USED = frozenset({":action", "filename", "reason", *_DIGEST_FIELDS})
+_USED = frozenset({":action", "filename", "reason", "attestations", *_DIGEST_FIELDS})
 """The other fields only repeat what the file says: they are read, and not kept."""
 T = TypeVar("T")
 
@@ -75,7 +74,8 @@ class UploadHandlers:
         match form.fields.get(":action", "file_upload"):
             case "file_upload":
                 _check_digests(form.fields, spooled.digests())
-                accepted = await self._uploads.accept(spooled.path, form.filename)
+                attestations = form.fields.get("attestations", "").strip() or None  # some tools send empty fields
+                accepted = await self._uploads.accept(spooled.path, form.filename, attestations=attestations)
                 return STORED if accepted.new else KNOWN
             case "yank":
                 await self._packages.yank(form.filename, form.fields.get("reason", ""))

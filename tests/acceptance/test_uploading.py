@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from uv import find_uv_bin
 from tests.acceptance.configs import uploads_and
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel, sdist_bytes, wheel_bytes
+from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes
 
 
 @pytest.fixture
@@ -116,6 +117,55 @@ def test_wheel_add_through_the_running_server_needs_no_rights_on_the_store(gate:
     assert "Traceback" not in add(secret, tmp_path / "missing-1.0-py3-none-any.whl").stderr
 
 
+def test_wheel_add_takes_a_url_through_the_running_server(gate: Gate, second_index: FakeIndex) -> None:
+    name, body = "acme_net-1.0-py3-none-any.whl", wheel_bytes("acme-net", "1.0", padding=700_000)
+    second_index.publish("acme-net", name, body)
+    secret = token(gate, "upload:acme-*")
+    url = f"{second_index.origin}/packages/acme-net/{name}"
+    wrong = wheel_add(gate, secret, f"{url}#sha256={'0' * 64}")
+    assert wrong.returncode == 1
+    assert "that its URL states" in wrong.stderr
+    assert gate.page_names() == []
+    added = wheel_add(gate, secret, url)
+    assert added.returncode == 0, added.stderr
+    assert added.stdout.strip() == f"{gate.url}/files/acme-net/{name}#sha256={sha256(body)}"
+    assert gate.get(f"/files/acme-net/{name}").body == body
+    assert all("Authorization" not in asked.headers for asked in second_index.asked)
+
+
+def test_wheel_list_of_a_running_server(start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path) -> None:
+    gate = start_gate('[server]\nanonymous = "none"\n' + uploads_and(index))
+    wheels = [make_wheel(tmp_path, "acme-one", "1.0"), make_wheel(tmp_path, "acme-two", "2.0")]
+    assert gate.run("wheel", "add", *wheels).returncode == 0
+    assert gate.run("wheel", "yank", wheels[1].name, "--reason", "odd").returncode == 0
+    secret = token(gate, "read")
+    time.sleep(2.5)
+
+    def listed(*arguments: str, secret: str = secret) -> subprocess.CompletedProcess[str]:
+        env = environment(tmp_path, WHEELGATE_TOKEN=secret)
+        command = [WHEELGATE, "wheel", "list", "--url", gate.index_url, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=60)
+
+    rows = json.loads(listed("--json").stdout)
+    assert rows == json.loads(gate.run("wheel", "list", "--json").stdout)
+    assert [(row["project"], row["file"], row["version"], row["yanked"]) for row in rows] == [
+        ("acme-one", wheels[0].name, "1.0", None),
+        ("acme-two", wheels[1].name, "2.0", "odd"),
+    ]
+    assert rows[0]["size"] == wheels[0].stat().st_size
+    assert rows[0]["sha256"] == sha256(wheels[0].read_bytes())
+    assert rows[0]["uploaded"].endswith("Z")
+    (line,) = listed("Acme.Two").stdout.splitlines()
+    assert line.startswith(f"acme-two  {wheels[1].name}  2.0  {wheels[1].stat().st_size} bytes  20")
+    assert line.endswith("yanked: odd")
+    none = listed("acme-three")
+    assert (none.returncode, none.stderr) == (0, "wheelgate: no file of acme-three\n")
+    refused = listed(secret="wgt_mistyped")
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "not a Wheelgate token" in refused.stderr
+
+
 def test_reading_can_be_for_token_holders_alone(start_gate: Callable[..., Gate], index: FakeIndex, home: Path) -> None:
     import base64
 
@@ -180,10 +230,13 @@ def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> Non
     env = environment(tmp_path, WHEELGATE_URL=gate.url, WHEELGATE_TOKEN=token(gate, "upload:acme-*"))
     time.sleep(2.5)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        if not remote:
+    def run(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+        if not remote and not answer:
             return gate.run("wheel", *arguments)
-        return subprocess.run([WHEELGATE, "wheel", *arguments], capture_output=True, text=True, env=env, timeout=60)
+        where = [] if remote else ["-c", str(gate.config), "--data", str(gate.data)]
+        given = env if remote else environment(tmp_path)
+        command = [WHEELGATE, "wheel", *arguments, *where]
+        return subprocess.run(command, capture_output=True, text=True, env=given, timeout=60, input=answer)
 
     def entry() -> dict[str, object]:
         time.sleep(0 if remote else 2.5)
@@ -198,8 +251,11 @@ def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> Non
     assert missing.returncode == 1
     assert "the store has no file acme_life-2.0" in missing.stderr
 
-    declined = run("delete", wheel.name)
-    assert declined.returncode == 130  # nobody answered the question
+    assert run("delete", wheel.name).returncode == 130  # nobody answered the question
+    declined = run("delete", wheel.name, answer="n\n")
+    assert declined.returncode == 1
+    assert declined.stderr.endswith("wheelgate: nothing was deleted\n")
+    assert "yanked" not in entry()
     assert run("delete", wheel.name, "--yes").returncode == 0
     time.sleep(2.5)
     assert gate.page("acme-life")["files"] == []

@@ -14,7 +14,7 @@ import pytest
 from tests.acceptance.configs import UPLOADS, index_source, uploads_and
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel, sdist_bytes, wheel_bytes, wheel_name
+from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes, wheel_name
 
 
 def run(home: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -250,3 +250,61 @@ class TestWheelAdd:
         done = add(home / "notes.txt", make_wheel(home, "acme-a", "1.0"))
         assert done.returncode == 1
         assert "/files/acme-a/" in done.stdout
+
+    def test_an_empty_name_and_a_folder_are_one_sentence_each(
+        self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path
+    ) -> None:
+        for argument, sentence in (("", "an empty name is no file"), (home, "is a folder: name the files in it")):
+            done = add(argument)
+            assert done.returncode == 1
+            assert done.stderr.startswith("wheelgate: ")
+            assert done.stderr.count("\n") == 1
+            assert sentence in done.stderr
+
+
+class TestWheelAddFromUrl:
+    """`wheelgate wheel add URL`, straight into the store."""
+
+    @pytest.fixture
+    def add(self, home: Path, second_index: FakeIndex) -> Callable[..., subprocess.CompletedProcess[str]]:
+        path = config_file(home, uploads_and(second_index))
+        return lambda *arguments: run(home, "wheel", "add", "-c", path, "--data", home / "data", *arguments)
+
+    @pytest.fixture
+    def url(self, index: FakeIndex) -> str:
+        index.publish("acme-net", wheel_name("acme-net", "1.0"), wheel_bytes("acme-net", "1.0", padding=300_000))
+        return f"{index.origin}/packages/acme-net/{wheel_name('acme-net', '1.0')}"
+
+    def test_it_is_stored_with_its_digest_and_nothing_is_left_behind(
+        self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path, url: str
+    ) -> None:
+        body = wheel_bytes("acme-net", "1.0", padding=300_000)
+        done = add(f"{url}#sha256={sha256(body)}")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip().endswith(f"/files/acme-net/{wheel_name('acme-net', '1.0')}#sha256={sha256(body)}")
+        assert (home / "data" / "store" / "packages" / "acme-net" / wheel_name("acme-net", "1.0")).read_bytes() == body
+        assert list((home / "data" / "store" / ".spool").iterdir()) == []
+        assert "--exist-ok" in add(url).stderr
+        assert add("--exist-ok", url).returncode == 0
+
+    def test_what_cannot_be_added_is_one_sentence(
+        self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path, index: FakeIndex, url: str
+    ) -> None:
+        index.publish("acme-net", wheel_name("acme-net", "2.0"), b"<html>")
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        for wrong, sentence in {
+            f"{url}#sha256={'0' * 64}": "that its URL states",
+            url.replace("1.0", "9.0"): "there is no such file (404)",
+            url.replace("1.0", "2.0"): "not a whole zip file",
+            f"{index.origin}/notes.txt": "there is no such file",
+            f"http://127.0.0.1:{port}/x-1.0-py3-none-any.whl": "cannot be reached: connection refused",
+            "http://example.com/x-1.0-py3-none-any.whl": "use an https URL",
+            "s3://bucket/x-1.0-py3-none-any.whl": "the URL cannot be used",
+        }.items():
+            done = add(wrong)
+            assert done.returncode == 1, wrong
+            assert done.stderr.startswith("wheelgate: ")
+            assert done.stderr.count("\n") == 1
+            assert sentence in done.stderr, done.stderr
+        assert not (home / "data" / "store" / "packages").exists()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -250,3 +252,76 @@ async def test_a_file_that_cannot_be_read_is_not_the_servers_fault(
 @pytest.fixture
 def make_missing(tmp_path: Path) -> Callable[[], Path]:
     return lambda: tmp_path / "acme_lib-3.0-py3-none-any.whl"
+
+
+# --- what it lists
+
+
+def page(*files: dict[str, object]) -> bytes:
+    return json.dumps({"meta": {"api-version": "1.1"}, "name": "acme-lib", "files": list(files)}).encode()
+
+
+def json_answer(body: bytes) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=body, headers={"Content-Type": "application/vnd.pypi.simple.v1+json"})
+
+    return answer
+
+
+async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex) -> None:
+    index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body", yanked="old")
+    index.publish("acme-lib", "acme_lib-0.1.tar.gz", b"body", yanked=True, size=None, upload_time=None, hashes={})
+    index.publish("other", "other-1.0.tar.gz", b"body")
+    names = b'{"projects": [{"name": "other"}, {"name": "acme-lib"}, {"name": "gone"}, {"name": "../x"}, {"name": "Odd_Name"}]}'
+    index.handlers["/simple/"] = json_answer(names)
+    files = await RemoteGate(index.url, TOKEN).files()
+    assert [file.filename for file in files] == ["acme_lib-0.1.tar.gz", "acme_lib-1.0.tar.gz", "other-1.0.tar.gz"]
+    assert [file.yanked for file in files] == ["", "old", None]
+    assert (files[0].size, files[0].upload_time, files[0].hashes) == (None, None, {})
+    assert files[1].upload_time == datetime(2025, 1, 1, tzinfo=UTC)
+    assert {asked.headers.get("Authorization") for asked in index.asked} == {f"Bearer {TOKEN}"}
+    assert sorted(asked.path for asked in index.asked) == [
+        "/simple/",
+        "/simple/acme-lib/",
+        "/simple/gone/",
+        "/simple/other/",
+    ]
+
+
+async def test_one_project_and_none_of_it(index: FakeIndex) -> None:
+    index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body")
+    gate = RemoteGate(index.url, None)
+    assert [file.filename for file in await gate.files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
+    assert await gate.files("nothing") == []
+
+
+async def test_names_that_could_write_to_a_terminal_are_left_out(index: FakeIndex) -> None:
+    body = page({"filename": "a\x1b[2J-1.0.tar.gz"}, {"filename": "acme_lib-1.0.tar.gz"})
+    index.handlers["/simple/acme-lib/"] = json_answer(body)
+    assert [file.filename for file in await RemoteGate(index.url, None).files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"[]", b'{"files": 1}', b"[" * 100_000, b"\xff"])
+async def test_a_page_of_somebody_else_is_said_so(index: FakeIndex, body: bytes) -> None:
+    index.handlers["/simple/acme-lib/"] = json_answer(body)
+    with pytest.raises(UpstreamBadAnswer, match="did not answer as Wheelgate does"):
+        await RemoteGate(index.url, TOKEN).files("acme-lib")
+
+
+async def test_a_list_that_nobody_could_read_is_not_fetched(index: FakeIndex) -> None:
+    many = json.dumps({"projects": [{"name": f"p{n}"} for n in range(10_001)]})
+    index.handlers["/simple/"] = json_answer(many.encode())
+    with pytest.raises(UploadRefused, match="lists 10001 projects: name the one to list"):
+        await RemoteGate(index.url, TOKEN).files()
+    assert len(index.asked) == 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthenticated), (403, Forbidden), (302, UpstreamUnavailable)])
+async def test_who_may_not_list_is_told_why(index: FakeIndex, status: int, kind: type[WheelgateError]) -> None:
+    async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=status, text="what went wrong", headers={"Location": "/elsewhere/"})
+
+    index.handlers["/simple/"] = refuse
+    with pytest.raises(kind, match="what went wrong"):
+        await RemoteGate(index.url, TOKEN).files()
+    assert len(index.asked) == 1

@@ -23,11 +23,12 @@ from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
+from proxy.targets import Target
 from proxy.tokens import Tokens
-from proxy.uploads import Uploads
+from proxy.uploads import MAX_FILE_BYTES, Uploads
 from proxy.web.auth import Authentication, presented
 from proxy.web.errors import response_to
-from proxy.web.upload import MAX_FILE_BYTES, UploadHandlers
+from proxy.web.upload import UploadHandlers
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
@@ -80,11 +81,13 @@ class Server:
         index = Merged(
             [Member(source, private=True)], claims=claims, clock=clock, metrics=metrics, reserved=NamePatterns([]), merges=[]
         )
+        targets = [Target("uploads", self.store, layout.PACKAGES)]
         uploads = Uploads(
-            store=self.store, source="uploads", index=index, claims=claims, changes=changes, clock=clock, metrics=metrics
+            store=self.store, targets=targets, index=index, claims=claims, changes=changes, clock=clock, metrics=metrics
         )
+        packages = Packages(targets, store=self.store, changes=changes)
         authentication = Authentication(self.tokens, anonymous_read=True)
-        self.handlers = UploadHandlers(uploads, Packages(self.store, changes), self.spool, authentication, stall_s=stall_s)
+        self.handlers = UploadHandlers(uploads, packages, self.spool, authentication, stall_s=stall_s)
         self.unforeseen: list[Exception] = []
         self.token = ""
         self.port = 0

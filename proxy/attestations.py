@@ -1,0 +1,121 @@
+"""Attestations that come with an upload (PEP 740), and the provenance object they are served in.
+
+What is checked is that they are attestations of this very file: their form, and the name and digest that each signed statement
+is about. Who signed them, and whether the signature holds, is for whoever installs to verify; nothing here claims to know.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+MAX_BYTES = 256 * 1024
+"""Of all attestations of one file; a real one has some 5 KiB."""
+_MAX_COUNT = 16
+_STATEMENT = "https://in-toto.io/Statement/v1"
+_PUBLISHER = "wheelgate-upload"
+
+
+class BadAttestation(ValueError):
+    """What was sent cannot be served as attestations of the file; the message completes "its attestations ..."."""
+
+
+class _Envelope(msgspec.Struct):
+    statement: str
+    signature: str
+
+
+class _Material(msgspec.Struct):
+    certificate: str
+    transparency_entries: list[msgspec.Raw]
+
+
+class _Attestation(msgspec.Struct):
+    version: int
+    verification_material: _Material
+    envelope: _Envelope
+
+
+class _Subject(msgspec.Struct):
+    name: str
+    digest: dict[str, str]
+
+
+class _Statement(msgspec.Struct):
+    type: str = msgspec.field(name="_type")
+    subject: list[_Subject]
+    predicate_type: str = msgspec.field(name="predicateType")
+
+
+def provenance_of(attestations: str, filename: str, sha256: str, uploaded: datetime) -> bytes:
+    """The provenance object of a file: the attestations as they were sent, in one bundle of what we know of their origin.
+
+    Args:
+        attestations: the form's field, a JSON list.
+        filename: of the file they came with.
+        sha256: of its bytes.
+        uploaded: when they came.
+
+    Raises:
+        BadAttestation: they are no attestations, or those of another file.
+    """
+    if len(attestations) > MAX_BYTES:
+        raise BadAttestation(f"have more than {MAX_BYTES} bytes")
+    try:
+        entries = msgspec.json.decode(attestations, type=list[msgspec.Raw])
+        if not 0 < len(entries) <= _MAX_COUNT:
+            raise BadAttestation(f"are {len(entries)}: send between 1 and {_MAX_COUNT}")
+        for entry in entries:
+            _check(msgspec.json.decode(entry, type=_Attestation), filename, sha256)
+        # Whoever reads the object parses each to its depths; a part of ours that we skipped may not be what breaks them.
+        for entry in entries:
+            msgspec.json.decode(entry)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise BadAttestation("are not a JSON list of attestations as PEP 740 defines them") from None
+    publisher: Mapping[str, str] = {"kind": _PUBLISHER, "uploaded": uploaded.isoformat(timespec="seconds")}
+    return msgspec.json.encode(
+        {"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": entries}]},
+    )
+
+
+def _check(attestation: _Attestation, filename: str, sha256: str) -> None:
+    if attestation.version != 1:
+        raise BadAttestation(f"have version {attestation.version}: only version 1 is known")
+    _from_base64(attestation.envelope.signature, "signature")
+    _from_base64(attestation.verification_material.certificate, "certificate")
+    statement = msgspec.json.decode(_from_base64(attestation.envelope.statement, "statement"), type=_Statement)
+    if statement.type != _STATEMENT:
+        raise BadAttestation("hold a statement that is no in-toto statement (v1)")
+    if len(statement.subject) != 1:
+        raise BadAttestation(f"hold a statement about {len(statement.subject)} files, not about this one alone")
+    subject = statement.subject[0]
+    if not _same_name(subject.name, filename):
+        raise BadAttestation(f"are about {subject.name[:200]!r}, not about this file")
+    if subject.digest.get("sha256", "").lower() != sha256:
+        raise BadAttestation(f"are about a file with another sha256 than this one's ({sha256})")
+
+
+def _from_base64(text: str, what: str) -> bytes:
+    try:
+        decoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    if not decoded:
+        raise BadAttestation(f"hold a {what} that is not base64")
+    return decoded
+
+
+def _same_name(stated: str, filename: str) -> bool:
+    """PEP 740 compares names as parsed: tools differ in how they normalise them (``Acme.Tool`` and ``acme_tool``)."""
+    if stated == filename:
+        return True
+    parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
+    try:
+        return parse(stated) == parse(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return False
