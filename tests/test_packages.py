@@ -15,6 +15,8 @@ from proxy.storage.changes import StoreChanges
 from proxy.storage.local import LocalStore
 from proxy.targets import Target
 from tests.support.clock import FakeClock
+from tests.support.packages import sha256
+from tests.support.stores import MemoryStore
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 PATH = layout.package("acme-lib", WHEEL)
@@ -101,3 +103,39 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
     store.times = 100
     with pytest.raises(StoreError, match="all the time"):
         await packages.unyank(WHEEL)
+
+
+async def test_what_came_with_a_file_goes_with_it(packages: Packages, store: LocalStore) -> None:
+    await store.put_if_absent(layout.provenance(PATH), b"{}", {})
+    assert [file.filename for file in await packages.files()] == [WHEEL]
+    await packages.delete(WHEEL)
+    assert [info.path async for info in store.list(layout.PACKAGES)] == []
+
+
+async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> None:
+    container = MemoryStore()
+    targets = [Target("uploads", store, layout.PACKAGES), Target("curated", container)]
+    both = Packages(targets, store=store, changes=StoreChanges(store))
+    await container.put_if_absent("other/other-1.0.tar.gz", b"body", {"sha256": "a" * 64, "yanked": "old"})
+    await container.put_if_absent("other/notes.txt", b"body", {})
+    await container.put_if_absent("other/deep/other-2.0.tar.gz", b"body", {})
+    assert [(file.source, file.project, file.filename) for file in await both.files()] == [
+        ("uploads", "acme-lib", WHEEL),
+        ("curated", "other", "other-1.0.tar.gz"),
+    ]
+    (file,) = await both.files("other")
+    assert (file.yanked, file.hashes, file.size) == ("old", {"sha256": "a" * 64}, 4)
+    assert await both.files("acme") == []
+
+
+async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombstone_is_ours(store: LocalStore) -> None:
+    container = MemoryStore()
+    targets = [Target("curated", container), Target("uploads", store, layout.PACKAGES)]
+    both = Packages(targets, store=store, changes=StoreChanges(store))
+    dropped = await container.put_if_absent("other/other-1.0.tar.gz", b"body", {})  # by hand: nobody said its digest
+    await both.yank("other-1.0.tar.gz", "old")
+    assert (await container.info(dropped.path)).facts == {"yanked": "old"}
+    await both.delete("other-1.0.tar.gz")
+    assert container.blobs == {}
+    kept, _ = await store.read(layout.tombstone("other", "other-1.0.tar.gz"))
+    assert kept.decode() == sha256(b"body")

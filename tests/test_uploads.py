@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,7 @@ from proxy.storage.claims import Claims
 from proxy.storage.local import LocalStore
 from proxy.targets import Target
 from proxy.uploads import Accepted, Uploads
+from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import FakeSource, counted, filenames
@@ -91,10 +93,12 @@ class Gate:
             metrics=self.metrics,
         )
 
-    async def upload(self, body: bytes = BODY, filename: str = WHEEL, *, take_over: bool = False) -> Accepted:
+    async def upload(
+        self, body: bytes = BODY, filename: str = WHEEL, *, take_over: bool = False, attestations: str | None = None
+    ) -> Accepted:
         spooled = self.folder / f"spooled-{next(self._numbers)}"
         spooled.write_bytes(body)
-        return await self.uploads.accept(spooled, filename, take_over=take_over)
+        return await self.uploads.accept(spooled, filename, take_over=take_over, attestations=attestations)
 
     async def holds(self, path: str = PATH) -> bool:
         try:
@@ -343,6 +347,78 @@ async def test_a_file_that_is_not_what_its_name_says_is_refused(gate: Gate, body
 async def test_without_a_store_source_nothing_can_be_uploaded(make: Callable[..., Gate]) -> None:
     with pytest.raises(UploadRefused, match='no source of type "store" is configured'):
         await make(source=None, order=("team", "pypi")).upload()
+
+
+# --- attestations (PEP 740)
+
+
+def attested(body: bytes = BODY, filename: str = WHEEL, **changes: str) -> str:
+    return json.dumps([attestation(filename, sha256(body), **changes)])
+
+
+async def bundle(gate: Gate, path: str = PATH) -> list[object]:
+    body, _ = await gate.local.read(layout.provenance(path))
+    (only,) = json.loads(body)["attestation_bundles"]
+    return list(only["attestations"])
+
+
+async def test_attestations_lie_beside_their_file_which_was_there_before_them(gate: Gate) -> None:
+    await gate.upload(attestations=attested())
+    assert await bundle(gate) == json.loads(attested())
+    assert gate.store.written.index(PATH) < gate.store.written.index(layout.provenance(PATH))
+    assert gate.store.written[-1] == layout.CHANGED
+    assert filenames(await gate.index.project_page(NAME)) == [WHEEL]
+
+
+async def test_an_sdist_has_them_too(gate: Gate) -> None:
+    body, filename = sdist_bytes(NAME, "1.0"), "acme_lib-1.0.tar.gz"
+    await gate.upload(body, filename, attestations=attested(body, filename))
+    assert await bundle(gate, layout.package(NAME, filename)) == json.loads(attested(body, filename))
+
+
+async def test_attestations_of_another_file_refuse_the_file(gate: Gate) -> None:
+    for wrong in (attested(b"other bytes"), attested(filename="acme_lib-2.0-py3-none-any.whl"), "[]", "nonsense"):
+        with pytest.raises(UploadRefused, match=f"^{WHEEL} cannot be accepted: its attestations ") as raised:
+            await gate.upload(attestations=wrong)
+        assert type(raised.value) is UploadRefused
+    assert gate.store.calls == []
+
+
+async def test_attestations_may_come_later_with_the_same_bytes_and_the_first_stay(gate: Gate) -> None:
+    await gate.upload()
+    assert not (await gate.upload(attestations=attested())).new
+    assert await bundle(gate) == json.loads(attested())
+    assert not (await gate.upload(attestations=attested(predicateType="https://example.com/other"))).new
+    assert await bundle(gate) == json.loads(attested())
+    with pytest.raises(UploadRefused, match="its attestations are about"):
+        await gate.upload(attestations=attested(b"other bytes"))
+
+
+async def test_the_loser_of_a_race_leaves_no_attestations_of_its_bytes(make: Callable[..., Gate]) -> None:
+    gate = make()
+    other = wheel_bytes(NAME, "1.0", requires=["idna"])
+    results = await asyncio.gather(
+        gate.upload(attestations=attested()), gate.upload(other, attestations=attested(other)), return_exceptions=True
+    )
+    assert sum(isinstance(result, FileExists) for result in results) == 1
+    kept = (await gate.local.read(PATH))[0]
+    assert await bundle(gate) == json.loads(attested(kept))
+
+
+async def test_attestations_that_could_not_be_kept_are_kept_by_the_next_try(gate: Gate) -> None:
+    gate.store.fails = lambda method, path: method == "put_if_absent" and path == layout.provenance(PATH)
+    with pytest.raises(StoreError):
+        await gate.upload(attestations=attested())
+    gate.store.up()
+    assert not (await gate.upload(attestations=attested())).new
+    assert await bundle(gate) == json.loads(attested())
+
+
+async def test_a_name_too_long_to_keep_them_beside_is_refused_with_them(gate: Gate) -> None:
+    version = "1." + "0" * 200
+    body, filename = wheel_bytes(NAME, version), wheel_name(NAME, version)
+    with pytest.raises(UploadRefused, match="too long to keep them"):
+        await gate.upload(body, filename, attestations=attested(body, filename))
 
 
 # --- who else has the name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 from uv import find_uv_bin
 
 from tests.acceptance.configs import uploads_and
+from tests.support.attestations import attestation
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes
@@ -263,3 +265,66 @@ def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> Non
     refused = gate.run("wheel", "add", other)
     assert "only the same bytes may return" in refused.stderr
     assert gate.run("wheel", "add", wheel).returncode == 0
+
+
+def test_attestations_that_uv_sends_are_served_as_provenance(
+    start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    public = f"http://127.0.0.1:{port}/python"
+    config = f'[server]\npublic_url = "{public}"\npath_prefix = "/python"\n' + uploads_and(index)
+    gate = start_gate(config, "--port", str(port))
+    assert gate.url == public
+    wheel, plain = make_wheel(tmp_path, "acme-signed", "1.0"), make_wheel(tmp_path, "acme-signed", "2.0")
+    sent = attestation(wheel.name, sha256(wheel.read_bytes()))
+    (tmp_path / f"{wheel.name}.publish.attestation").write_text(json.dumps(sent))
+    done = uv_publish(gate, token(gate, "upload"), *tmp_path.glob("acme_signed-*"))
+    assert done.returncode == 0, done.stderr
+    signed, unsigned = gate.page("acme-signed")["files"]
+    assert "provenance" not in unsigned
+    assert signed["provenance"] == f"{public}/files/acme-signed/{wheel.name}.provenance"
+    assert f'data-provenance="{signed["provenance"]}"' in gate.get("/simple/acme-signed/").body.decode()
+
+    path = signed["provenance"].removeprefix(public)
+    answer = gate.get(path)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/vnd.pypi.integrity.v1+json"
+    provenance = json.loads(answer.body)
+    (bundle,) = provenance["attestation_bundles"]
+    assert (provenance["version"], bundle["attestations"]) == (1, [sent])
+    assert bundle["publisher"]["kind"] == "wheelgate-upload"
+    assert gate.get(path, {"If-None-Match": answer.headers["ETag"]}).status == 304
+    for missing in (f"{plain.name}.provenance", "acme_signed-3.0-py3-none-any.whl.provenance"):
+        assert gate.get(f"/files/acme-signed/{missing}").status == 404
+    assert gate.run("wheel", "delete", "--yes", wheel.name).returncode == 0
+    time.sleep(2.5)
+    assert gate.get(path).status == 404
+
+
+def test_without_a_public_url_no_provenance_is_promised(gate: Gate, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "acme-signed", "1.0")
+    (tmp_path / f"{wheel.name}.publish.attestation").write_text(json.dumps(attestation(wheel.name, sha256(wheel.read_bytes()))))
+    assert uv_publish(gate, token(gate, "upload"), *tmp_path.glob("acme_signed-*")).returncode == 0
+    (entry,) = gate.page("acme-signed")["files"]
+    assert "provenance" not in entry
+    assert gate.get(f"{entry['url']}.provenance").status == 404
+
+
+def test_provenance_of_an_upstream_is_passed_on_as_it_is(gate: Gate, index: FakeIndex) -> None:
+    name, url = "acme_up-1.0-py3-none-any.whl", "https://example.com/integrity/acme-up/1.0/provenance"
+    index.publish("acme-up", name, wheel_bytes("acme-up", "1.0"), provenance=url)
+    (entry,) = gate.page("acme-up")["files"]
+    assert entry["provenance"] == url
+    answer = gate.get(f"{entry['url']}.provenance")
+    assert answer.status == 404
+    assert url in answer.body.decode()
+
+
+def test_attestations_of_another_file_are_refused_in_the_uploaders_own_words(gate: Gate, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "acme-signed", "1.0")
+    (tmp_path / f"{wheel.name}.publish.attestation").write_text(json.dumps(attestation(wheel.name, "0" * 64)))
+    done = uv_publish(gate, token(gate, "upload"), *tmp_path.glob("acme_signed-*"))
+    assert done.returncode != 0
+    assert "its attestations are about a file with another sha256" in done.stderr
+    assert gate.page_names() == []

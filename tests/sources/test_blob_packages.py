@@ -150,3 +150,21 @@ async def test_a_store_that_cannot_list_is_not_a_store_without_projects(world: P
         await world.source.project_names()
     world.store.up()
     assert await world.source.project_names() == frozenset()
+
+
+async def test_what_came_with_a_file_is_offered_where_the_world_knows_a_url_for_it(clock: FakeClock) -> None:
+    store = WatchedStore()
+    path = layout.package("acme-lib", WHEEL)
+    for name in (path, layout.package("acme-lib", "acme_lib-1.0.tar.gz")):
+        await store.put_if_absent(name, b"body", {})
+    await store.put_if_absent(layout.provenance(path), b"{}", {})
+    await store.put_if_absent(layout.package("acme-lib", "acme_lib-1.0.tar.gz.provenance"), bytes(1024 * 1024 + 1), {})
+    await store.put_if_absent(layout.package("acme-lib", "gone-1.0.tar.gz.provenance"), b"{}", {})
+    for public_url, url in {
+        None: None,
+        "https://w.example.com/python": f"https://w.example.com/python/files/acme-lib/{WHEEL}.provenance",
+    }.items():
+        source = BlobPackages(name="u", store=store, prefix=layout.PACKAGES, clock=clock, public_url=public_url)
+        page = await source.project_page("acme-lib")
+        assert {file.filename: file.provenance for file in page.files} == {WHEEL: url, "acme_lib-1.0.tar.gz": None}
+        assert page.dropped == 0

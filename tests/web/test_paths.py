@@ -31,6 +31,7 @@ WHEEL = "demo-1.0-py3-none-any.whl"
         (f"/files/demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
         (f"/files/Demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
         (f"/files/demo/{WHEEL}.metadata", Target(Route.METADATA, "demo", WHEEL)),
+        (f"/files/demo/{WHEEL}.provenance", Target(Route.PROVENANCE, "demo", WHEEL)),
         ("/files/demo/demo-1%211.0%2Blocal.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
         ("/files/demo/demo-1!1.0+local.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
         ("/files/demo/demo%201.0%20%281%29.exe", Target(Route.FILE, "demo", "demo 1.0 (1).exe")),
@@ -127,6 +128,9 @@ def test_doubled_slashes_are_borne_and_never_copied(path: str, target: Target) -
         "/files/demo/.hidden",
         f"/files/demo/{WHEEL}.metadata.metadata",
         f"/files/demo/{WHEEL}.METADATA",
+        f"/files/demo/{WHEEL}.PROVENANCE",
+        f"/files/demo/{WHEEL}.metadata.provenance",
+        f"/files/demo/{WHEEL}.provenance.metadata",
         f"/files/demo/sub/{WHEEL}",
         f"/files/%64emo%2f/{WHEEL}",
         f"/files/-/{WHEEL}",
@@ -232,8 +236,8 @@ def test_only_normal_names_and_safe_file_names_come_out(path: str, prefix: str) 
         assert normalised(target.project) == target.project
     if target.filename:
         assert is_safe_filename(target.filename)
-    assert bool(target.project) == (target.route in (Route.PROJECT, Route.FILE, Route.METADATA, Route.EXPLAIN))
-    assert bool(target.filename) == (target.route in (Route.FILE, Route.METADATA))
+    assert bool(target.project) == (target.route in (Route.PROJECT, Route.FILE, Route.METADATA, Route.PROVENANCE, Route.EXPLAIN))
+    assert bool(target.filename) == (target.route in (Route.FILE, Route.METADATA, Route.PROVENANCE))
     if target.canonical is not None:
         assert target.canonical in (f"{prefix}/simple/", f"{prefix}/simple/{target.project}/")
         assert understood(target.canonical, prefix) == Target(target.route, target.project)  # one redirect, never a second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +30,7 @@ from proxy.uploads import MAX_FILE_BYTES, Uploads
 from proxy.web.auth import Authentication, presented
 from proxy.web.errors import response_to
 from proxy.web.upload import UploadHandlers
+from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
@@ -214,6 +216,17 @@ async def test_a_digest_that_is_wrong_refuses_the_file(server: Server, name: str
     for stated in (*filter(None, other), "0", "x" * 64, "é", "=", "!!!!", "A" * 5):
         parts = (content(), field(name, stated)) if last else (field(name, stated), content())
         await refused(server, form(*parts), f"the file arrived with {algorithm} ")
+
+
+async def test_attestations_in_the_form_are_kept_and_empty_ones_are_none(server: Server) -> None:
+    sent = json.dumps([attestation(WHEEL, hashlib.sha256(BODY).hexdigest())])
+    assert (await server.post(form(field("attestations", " "), content()))).text == f"{WHEEL} stored\n"
+    assert not server.is_stored(layout.provenance(PATH))
+    assert (await server.post(form(field("attestations", sent), content()))).status == 200
+    assert server.is_stored(layout.provenance(PATH))
+    await server.store.delete(PATH)
+    await refused(server, form(field("attestations", "[]"), content()), "its attestations are 0")
+    await refused(server, form(content(), field("attestations", b"\xff" * 300_000)), "its attestations have more than")
 
 
 # --- broken forms
