@@ -476,6 +476,36 @@ def test_public_pypis_file_host_comes_with_public_pypi_only(given_toml: Load) ->
 
 
 @pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (CONTAINER + 'writable = true\nlayout = "project"\n', None),
+        (CONTAINER + "writable = false\n", None),
+        (
+            CONTAINER + "writable = true\n",
+            'source[0].writable: needs layout = "project": an upload goes to <project>/<file>, and is on its page at once',
+        ),
+        (
+            CONTAINER + 'writable = true\nlayout = "project"\nprivate = false\n',
+            "source[0].writable: a source that takes uploads cannot be public: whose names it has would be anybody's",
+        ),
+        (
+            INDEX + "writable = true\n",
+            "source[0].writable: only a source of type blob has it; the store is always writable, other sources never",
+        ),
+        (
+            '[[source]]\nname = "uploads"\ntype = "store"\nwritable = true\n',
+            "source[0].writable: only a source of type blob has it; the store is always writable, other sources never",
+        ),
+    ],
+)
+def test_which_sources_may_be_written(given_toml: Load, lines: str, problem: str | None) -> None:
+    if problem is None:
+        given_toml(lines)
+    else:
+        assert problems_of(lambda: given_toml(lines)) == [problem]
+
+
+@pytest.mark.parametrize(
     ("environment", "expected"),
     [
         ({}, (None, None)),

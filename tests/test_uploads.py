@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import FakeSource, counted, filenames
-from tests.support.stores import WatchedStore
+from tests.support.stores import MemoryStore, WatchedStore
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")
@@ -55,7 +55,9 @@ class Gate:
         merge: tuple[str, ...] = (),
         reserved: tuple[str, ...] = (),
         source: str | None = "uploads",
+        writable: Mapping[str, tuple[str, ...] | None] | None = None,
     ) -> None:
+        """``writable``: what may be written in place of ``uploads``, and what each is for."""
         self.folder = folder
         self._numbers = count()
         self.local = LocalStore(folder / "store")
@@ -70,7 +72,10 @@ class Gate:
         forever = float("inf")
         self.packages = Cached(packages, clock=clock, metrics=self.metrics, fresh_s=forever, absent_s=forever)
         self.changes.subscribe(self.packages.drop)
+        self.box = WatchedStore(MemoryStore())
+        boxed = BlobPackages(name="box", store=self.box, prefix="", clock=clock)
         members = {
+            "box": Member(boxed, private=True),
             "uploads": Member(self.packages, private=True),
             "team": Member(self.team, private=True),
             "pypi": Member(self.pypi, private=False),
@@ -83,9 +88,13 @@ class Gate:
             reserved=NamePatterns(reserved),
             merges=[MergeRule(NamePatterns(["*"]), merge)] if merge else [],
         )
+        places = {"uploads": (self.store, layout.PACKAGES), "box": (self.box, "")}
+        writable = writable if writable is not None else ({source: None} if source else {})
         self.uploads = Uploads(
             store=self.store,
-            targets=[Target(source, self.store, layout.PACKAGES)] if source else [],
+            targets=[
+                Target(name, *places[name], None if only is None else NamePatterns(only)) for name, only in writable.items()
+            ],
             index=self.index,
             claims=self.claims,
             changes=self.changes,
@@ -347,6 +356,100 @@ async def test_a_file_that_is_not_what_its_name_says_is_refused(gate: Gate, body
 async def test_without_a_store_source_nothing_can_be_uploaded(make: Callable[..., Gate]) -> None:
     with pytest.raises(UploadRefused, match='no source of type "store" is configured'):
         await make(source=None, order=("team", "pypi")).upload()
+
+
+# --- where it goes
+
+BOXED = f"{NAME}/{WHEEL}"
+BOTH = ("box", "uploads", "team", "pypi")
+
+
+@pytest.mark.parametrize(
+    ("writable", "place"),
+    [
+        ({"box": ("acme-*",), "uploads": None}, "box"),
+        ({"box": None, "uploads": None}, "box"),
+        ({"box": None}, "box"),
+        ({"uploads": None, "box": ("acme-*",)}, "uploads"),
+        ({"box": ("other-*",), "uploads": None}, "uploads"),
+        ({"uploads": ("other-*",), "box": ("acme-*",)}, "box"),
+    ],
+)
+async def test_an_upload_goes_to_the_first_that_may_hold_its_name(
+    make: Callable[..., Gate], clock: FakeClock, writable: dict[str, tuple[str, ...] | None], place: str
+) -> None:
+    gate = make(order=(*writable, "team", "pypi"), writable=writable)
+    await gate.upload(attestations=attested())
+    if place == "uploads":
+        assert await gate.holds()
+        assert gate.box.written == []
+    else:
+        assert not await gate.holds()
+        body, info = await gate.box.read(BOXED)
+        assert body == BODY
+        described = sha256(metadata(NAME, "1.0", requires_python=">=3.9"))
+        assert info.facts == {
+            "sha256": sha256(BODY),
+            "upload_time": clock.now().isoformat(),
+            "metadata_sha256": described,
+            "requires_python": ">=3.9",
+        }
+        assert gate.box.written == [BOXED, layout.provenance(BOXED)]
+    claim = await gate.claims.get(NAME)
+    assert claim is not None
+    assert claim.source == place
+    await gate.local.info(layout.metadata(sha256(BODY)))  # the store's own, wherever the file went
+    (file,) = (await gate.index.project_page(NAME)).files
+    assert file.source == place
+
+
+async def test_a_name_that_nothing_may_hold_is_refused_with_what_to_change(make: Callable[..., Gate]) -> None:
+    gate = make(order=BOTH, writable={"box": ("x-*",), "uploads": ("y-*",)})
+    with pytest.raises(UploadRefused, match="nothing can be uploaded for acme-lib: the `only` of box, uploads does not cover"):
+        await gate.upload()
+
+
+async def test_the_rules_hold_in_a_container_too(make: Callable[..., Gate]) -> None:
+    gate = make(order=BOTH, writable={"box": None, "uploads": None})
+    other = wheel_bytes(NAME, "1.0", requires=["idna"])
+    assert (await gate.upload()).new
+    assert not (await gate.upload()).new
+    with pytest.raises(FileExists, match=f"with sha256 hash '{sha256(BODY)}'"):
+        await gate.upload(other)
+    await gate.local.put_if_absent(layout.tombstone(NAME, WHEEL), sha256(BODY).encode(), {})
+    await gate.box.delete(BOXED)
+    with pytest.raises(FileExists, match="only the same bytes may return"):
+        await gate.upload(other)
+    assert (await gate.upload()).new
+
+
+async def test_a_blob_that_somebody_dropped_there_is_compared_by_its_bytes(make: Callable[..., Gate]) -> None:
+    gate = make(order=BOTH, writable={"box": None, "uploads": None})
+    await gate.box.put_if_absent(BOXED, BODY, {})
+    assert not (await gate.upload()).new
+    with pytest.raises(FileExists, match=sha256(BODY)):
+        await gate.upload(wheel_bytes(NAME, "1.0", requires=["idna"]))
+
+
+async def test_a_file_name_keeps_its_bytes_when_its_project_moves(make: Callable[..., Gate]) -> None:
+    gate = make(order=BOTH, writable={"box": None, "uploads": None})
+    await gate.local.put_if_absent(PATH, BODY, {"sha256": sha256(BODY)})  # from before the container could be written
+    with pytest.raises(FileExists, match=sha256(BODY)):
+        await gate.upload(wheel_bytes(NAME, "1.0", requires=["idna"]), take_over=True)
+    with pytest.raises(NameTaken, match="source uploads answers for acme-lib"):
+        await gate.upload()
+    assert (await gate.upload(take_over=True)).new
+    assert (await gate.box.read(BOXED))[0] == BODY
+
+
+async def test_a_container_that_fails_is_an_error_and_claims_nothing_else(make: Callable[..., Gate]) -> None:
+    gate = make(order=BOTH, writable={"box": None, "uploads": None})
+    gate.box.down()
+    with pytest.raises(StoreError):
+        await gate.upload()
+    assert not await gate.holds(), "it does not fall through to another target"
+    gate.box.up()
+    assert (await gate.upload()).new
 
 
 # --- attestations (PEP 740)

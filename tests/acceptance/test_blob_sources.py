@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -16,9 +18,9 @@ from azure.storage.blob.aio import BlobServiceClient
 from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.azurite import KEY, Azurite, azurite
 from tests.support.clients import pip, uv
-from tests.support.gate import Gate
+from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
-from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
+from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes, wheel_name
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +190,6 @@ def test_a_frozen_container_lets_last_good_pages_stand_in(
 
 
 def test_a_missing_container_for_the_store_stops_the_start_with_one_sentence(emulator: Azurite, tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.support.gate import WHEELGATE, environment
-
     config = tmp_path / "w.toml"
     (tmp_path / "key").write_text(KEY)
     config.write_text(f'[store]\nurl = "{emulator.url}/nowhere"\naccount_key = "file:key"\n')
@@ -217,3 +215,59 @@ def test_many_blobs(emulator: Azurite, start_gate: Callable[..., Gate], index: F
     assert time.monotonic() - began < 3  # 2 s after the start, which takes some of a second here
     assert gate.get("/simple/nothing-of-the-kind/").status == 404
     assert len(gate.page_names()) == count
+
+
+def test_uploads_go_to_a_container_that_may_be_written(
+    emulator: Azurite, start_gate: Callable[..., Gate], index: FakeIndex, home: Path, tmp_path: Path
+) -> None:
+    container = fresh_name()
+    put(emulator, container, {f"acme-old/{wheel_name('acme-old', '1.0')}": wheel_bytes("acme-old", "1.0")})
+    box = blob_source(emulator, container, name="box", layout="project").rstrip() + '\nwritable = true\nonly = ["acme-*"]\n'
+    gate = start_gate(box + UPLOADS + index_source(index))
+    assert gate.get("/simple/acme-new/").status == 404  # a remembered absence must not hide the upload
+    made = gate.run("token", "new", "--scope", "upload")
+    env = environment(home, WHEELGATE_URL=gate.url, WHEELGATE_TOKEN=made.stdout.strip())
+
+    def wheel(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([WHEELGATE, "wheel", *arguments], capture_output=True, text=True, env=env, timeout=60)
+
+    one, other = make_wheel(tmp_path, "acme-new", "1.0"), make_wheel(tmp_path, "plain-new", "1.0")
+    added = wheel("add", one, other)
+    assert added.returncode == 0, added.stderr
+    (entry,) = gate.page("acme-new")["files"]  # at once
+    assert entry["hashes"] == {"sha256": sha256(one.read_bytes())}
+    assert entry["core-metadata"] == {"sha256": sha256(gate.get(f"{entry['url']}.metadata").body)}
+    assert gate.get(entry["url"]).headers["Location"].startswith(f"{emulator.url}/{container}/acme-new/{one.name}?")
+    assert gate.get(gate.page("plain-new")["files"][0]["url"]).status == 200
+    assert not (gate.data / "store" / "packages" / "acme-new").exists()
+    assert (gate.data / "store" / "packages" / "plain-new" / other.name).exists()
+    pip(home, "install", "--no-cache-dir", "--index-url", gate.index_url, "--target", home / "site", "acme-new")
+
+    refused = wheel("add", "--exist-ok", make_wheel(tmp_path / "changed", "acme-new", "1.0", requires=["idna"]))
+    assert refused.stderr.startswith("wheelgate: File already exists")
+    assert wheel("add", "--exist-ok", one).returncode == 0
+    assert wheel("yank", one.name, "--reason", "old").returncode == 0
+    assert gate.page("acme-new")["files"][0]["yanked"] == "old"
+    assert wheel("unyank", one.name).returncode == 0
+    rows = json.loads(wheel("list", "--json").stdout)
+    assert [row["file"] for row in rows] == [one.name, wheel_name("acme-old", "1.0"), other.name]
+    assert {row["file"] for row in json.loads(gate.run("wheel", "list", "--json").stdout)} == {row["file"] for row in rows}
+    assert wheel("delete", "--yes", one.name).returncode == 0
+    assert gate.page("acme-new")["files"] == []
+    assert gate.run("wheel", "add", one).returncode == 0  # straight, without the server
+    time.sleep(2.5)
+    assert len(gate.page("acme-new")["files"]) == 1
+
+
+def test_without_a_store_source_a_writable_container_takes_the_uploads(
+    emulator: Azurite, start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path
+) -> None:
+    container = fresh_name()
+    put(emulator, container, {})
+    box = blob_source(emulator, f"{container}/deep", name="box", layout="project").rstrip() + "\nwritable = true\n"
+    gate = start_gate(box + index_source(index))
+    wheel = make_wheel(tmp_path, "acme-only", "1.0")
+    assert gate.run("wheel", "add", wheel).returncode == 0
+    time.sleep(2.5)
+    (entry,) = gate.page("acme-only")["files"]
+    assert gate.get(entry["url"]).headers["Location"].startswith(f"{emulator.url}/{container}/deep/acme-only/")
