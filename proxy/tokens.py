@@ -104,6 +104,10 @@ class Tokens:
             found.append(msgspec.json.decode(body, type=Token))
         return sorted(found, key=lambda token: token.created)
 
+    def has_expired(self, token: Token) -> bool:
+        """Whether it lets nobody in any more, though it was not revoked."""
+        return token.expires <= self._clock.now()
+
     async def revoke(self, identifier: str) -> bool:
         """Make a token useless for ever; ``False`` if there is none of that identifier."""
         try:
@@ -130,7 +134,7 @@ class Tokens:
         token = self._known.get(match[1])
         if token is None or not hmac.compare_digest(token.sha256, _digest(match[2])):
             raise Unauthenticated("this token is not known here: it was revoked, or belongs to another server")
-        if token.expires <= self._clock.now():
+        if self.has_expired(token):
             raise Unauthenticated(f"this token expired on {token.expires:%Y-%m-%d}: make another with wheelgate token new")
         return token
 

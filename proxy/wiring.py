@@ -12,7 +12,7 @@ import contextlib
 import math
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -82,6 +82,7 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     delivery: Delivery
     metadata_files: MetadataFiles
     provenance_files: ProvenanceFiles
+    targets: Sequence[Target]
     uploads: Uploads
     packages: Packages
     tokens: Tokens
@@ -166,6 +167,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             delivery=delivery,
             metadata_files=metadata_files,
             provenance_files=ProvenanceFiles({**assembly.stores, store.name: store}),
+            targets=assembly.targets,
             uploads=uploads,
             packages=Packages(assembly.targets, store=store, changes=changes),
             tokens=tokens,

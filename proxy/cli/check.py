@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 
 import click
 
-from proxy.checks import Finding, findings
+from proxy.checks import Finding, findings, store_failed, without_missing_secrets
 from proxy.cli.options import configured, settings
 from proxy.config import Config
+from proxy.errors import StoreError
 
 
 @click.command()
@@ -19,6 +21,7 @@ from proxy.config import Config
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     """Validate the settings, and try the store and every source. Exit status 1 if something does not work."""
+    logging.getLogger().addHandler(logging.NullHandler())  # what a log would say of a source stands in its finding
     loaded = settings(config, data)
     _check_tls(loaded)
     found = asyncio.run(_found(loaded))
@@ -40,7 +43,15 @@ def _check_tls(config: Config) -> None:
 
 
 async def _found(config: Config) -> list[Finding]:
-    from proxy.wiring import wheelgate
+    from proxy.wiring import keyring_alone, wheelgate
 
-    async with wheelgate(config) as gate:
-        return [finding async for finding in findings(config.store_place, gate.index)]
+    async with keyring_alone(config) as keyring:
+        usable, found = await without_missing_secrets(config, keyring)
+    if usable is None:
+        return found
+    try:
+        async with wheelgate(usable) as gate:
+            tried = [finding async for finding in findings(usable.store_place, gate.index, gate.targets)]
+    except StoreError as error:
+        tried = [store_failed(error)]
+    return [*tried, *found]

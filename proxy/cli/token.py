@@ -58,18 +58,29 @@ def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
     tokens = asyncio.run(_list(settings(config, data)))
     if as_json:
-        rows = [{"id": t.id, "scopes": t.scopes, "expires": t.expires.isoformat(), "note": t.note} for t in tokens]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps([_row(known, expired=expired) for known, expired in tokens], indent=2))
         return
-    for known in tokens:
-        print(f"{known.id}  until {known.expires:%Y-%m-%d}  {', '.join(known.scopes)}  {known.note}".rstrip())
+    for known, expired in tokens:
+        life = f"{'expired' if expired else 'until'} {known.expires:%Y-%m-%d}"
+        print(f"{known.id}  {life}  {', '.join(known.scopes)}  {known.note}".rstrip())
 
 
-async def _list(config: Config) -> list[Token]:
+def _row(known: Token, *, expired: bool) -> dict[str, object]:
+    return {
+        "id": known.id,
+        "scopes": known.scopes,
+        "expires": known.expires.isoformat(),
+        "expired": expired,
+        "note": known.note,
+    }
+
+
+async def _list(config: Config) -> list[tuple[Token, bool]]:
+    """Every token, and whether it has expired."""
     from proxy.wiring import wheelgate
 
     async with wheelgate(config) as gate:
-        return await gate.tokens.all()
+        return [(known, gate.tokens.has_expired(known)) for known in await gate.tokens.all()]
 
 
 @token.command()

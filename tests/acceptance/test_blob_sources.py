@@ -224,6 +224,8 @@ def test_uploads_go_to_a_container_that_may_be_written(
     put(emulator, container, {f"acme-old/{wheel_name('acme-old', '1.0')}": wheel_bytes("acme-old", "1.0")})
     box = blob_source(emulator, container, name="box", layout="project").rstrip() + '\nwritable = true\nonly = ["acme-*"]\n'
     gate = start_gate(box + UPLOADS + index_source(index))
+    checked = gate.run("check")
+    assert checked.returncode == 0, checked.stdout
     assert gate.get("/simple/acme-new/").status == 404  # a remembered absence must not hide the upload
     made = gate.run("token", "new", "--scope", "upload")
     env = environment(home, WHEELGATE_URL=gate.url, WHEELGATE_TOKEN=made.stdout.strip())

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +178,61 @@ def test_check_tries_every_source(home: Path, index: FakeIndex) -> None:
     assert "FAIL  source shared (private)" in done.stdout
     findings = json.loads(run(home, "check", "-c", path, "--data", home / "data", "--json").stdout)
     assert [finding["ok"] for finding in findings] == [True, True, False, False]
+
+
+def test_check_says_of_a_dead_source_once_and_nowhere_else(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    dead = f'[[source]]\nname = "dead"\ntype = "index"\nprivate = true\nurl = "http://127.0.0.1:{port}/simple/"\n'
+    box = '[[source]]\nname = "box"\ntype = "blob"\nurl = "http://127.0.0.1:9/acct/c"\naccount_key = "env:BOX_KEY"\n'
+    path = config_file(home, UPLOADS + dead + box)
+    done = run(home, "check", "-c", path, "--data", home / "data", BOX_KEY="a2V5")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "ok    store",
+        "ok    source uploads (private)",
+        "FAIL  source dead (private)",
+        "FAIL  source box (private)",
+    ]
+
+
+def test_check_lists_a_secret_that_cannot_be_had_beside_the_rest(home: Path, index: FakeIndex) -> None:
+    box = '[[source]]\nname = "{}"\ntype = "blob"\nurl = "http://127.0.0.1:9/acct/c"\naccount_key = "{}"\n'
+    path = config_file(home, UPLOADS + box.format("one", "env:NOT_SET") + index_source(index) + box.format("two", "file:gone"))
+    done = run(home, "check", "-c", path, "--data", home / "data")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    for line in (
+        "ok    store: ",
+        "ok    source public (public): answers",
+        "FAIL  source one (private): source[1].account_key: the environment variable NOT_SET is not set\n",
+        "FAIL  source two (private): source[3].account_key: the file gone cannot be read\n",
+    ):
+        assert line in done.stdout
+    store = '[store]\nurl = "http://127.0.0.1:9/acct/c"\naccount_key = "env:NOT_SET"\n'
+    done = run(home, "check", "-c", config_file(home, store + UPLOADS + box.format("one", "file:gone")), "--json")
+    assert [finding["what"] for finding in json.loads(done.stdout)] == ["store", "source one (private)"]
+    assert done.returncode == 1
+
+
+def test_check_says_of_a_store_that_cannot_be_used(home: Path) -> None:
+    (home / "file").write_text("not a folder")
+    done = run(home, "check", "--data", home / "file" / "data")
+    assert done.returncode == 1
+    assert done.stdout.startswith("FAIL  store: the store at ")
+
+
+def test_token_list_tells_expired_ones_from_others(home: Path) -> None:
+    data = ("--data", home / "data")
+    for life, note in (("1s", "short"), ("1d", "long")):
+        assert run(home, "token", "new", *data, "--scope", "read", "--expires", life, "--note", note).returncode == 0
+    time.sleep(1)
+    short, long = run(home, "token", "list", *data).stdout.splitlines()
+    assert short.split()[1] == "expired"
+    assert long.split()[1] == "until"
+    assert [row["expired"] for row in json.loads(run(home, "token", "list", *data, "--json").stdout)] == [True, False]
 
 
 def test_check_names_an_index_whose_files_lie_elsewhere(home: Path, index: FakeIndex) -> None:

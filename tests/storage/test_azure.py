@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
+from proxy.bodies import Redirect
+from proxy.delivery import Delivery, Mode
 from proxy.errors import BlobExists, StoreError
+from proxy.metrics import Metrics
+from proxy.sources.listing import stored_file
+from proxy.spool import Spool
 from proxy.storage.azure import AzureStore, azure_store, place_of
+from proxy.urls import parse
 from tests.storage.blob_store_contract import BlobStoreContract
 from tests.support.azurite import KEY, Azurite, azurite
 from tests.support.clock import FakeClock
@@ -136,6 +143,39 @@ async def test_an_expired_url_is_refused(container: str) -> None:
         url = await store.signed_url("a")
     assert url is not None
     assert (await asyncio.to_thread(fetch, url)).status == 403
+
+
+async def test_a_url_works_until_its_end_and_the_next_redirect_carries_a_fresh_one(container: str, tmp_path: Path) -> None:
+    """In real time: the emulator's clock decides, as Azure's would."""
+    from proxy.wiring import SystemClock
+
+    spool = Spool(tmp_path / "spool")
+    async with azure_store(container, name="s", credential=KEY, clock=SystemClock(), sas_window_s=1.0, sas_life_s=3.0) as store:
+        info = await store.put_if_absent("packages/a/a-1.0.tar.gz", b"the body", {})
+        file = stored_file("uploads", "s", "a", "a-1.0.tar.gz", info)
+        modes = {"uploads": Mode.REDIRECT}
+        delivery = Delivery(store=store, store_mode=Mode.REDIRECT, modes=modes, clients={}, spool=spool, metrics=Metrics())
+
+        async def redirect() -> str:
+            answer = await delivery.open(file, plain=True)
+            assert isinstance(answer, Redirect)
+            return answer.url
+
+        first = await redirect()
+        got = await asyncio.to_thread(fetch, first)
+        assert (got.status, got.body) == (200, b"the body")
+        end = datetime.fromisoformat(parse(first).query["se"])
+        left_s = (end - datetime.now(UTC)).total_seconds()
+        assert 1.5 < left_s <= 3.0
+        await asyncio.sleep(left_s - 0.7)
+        assert (await asyncio.to_thread(fetch, first)).status == 200, "not before its time"
+        await asyncio.sleep(1.7)
+        assert (await asyncio.to_thread(fetch, first)).status == 403
+        second = await redirect()
+        assert second != first
+        got = await asyncio.to_thread(fetch, second)
+        assert (got.status, got.body) == (200, b"the body")
+        await delivery.close()
 
 
 async def test_a_frozen_service_does_not_hang_us(tmp_path: Path) -> None:
