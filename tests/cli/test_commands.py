@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -11,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from tests.acceptance.configs import UPLOADS, index_source, uploads_and
 from tests.support.gate import WHEELGATE, Gate, environment
@@ -364,3 +369,35 @@ class TestWheelAddFromUrl:
             assert done.stderr.count("\n") == 1
             assert sentence in done.stderr, done.stderr
         assert not (home / "data" / "store" / "packages").exists()
+
+    @pytest.mark.parametrize("says_its_size", [True, False])
+    def test_a_large_one_has_a_bar_at_a_terminal(self, home: Path, index: FakeIndex, url: str, says_its_size: bool) -> None:
+        body = wheel_bytes("acme-net", "3.0", padding=6_000_000)
+
+        async def slowly(request: web.BaseRequest) -> web.StreamResponse:
+            response = web.StreamResponse(headers={"Content-Length": str(len(body))} if says_its_size else {})
+            await response.prepare(request)
+            for at in range(0, len(body), 1_000_000):
+                await response.write(body[at : at + 1_000_000])
+                await asyncio.sleep(0.1)
+            return response
+
+        name = wheel_name("acme-net", "3.0")
+        index.handlers[f"/packages/acme-net/{name}"] = slowly
+        ours, theirs = pty.openpty()
+        command = [WHEELGATE, "wheel", "add", "-c", config_file(home, UPLOADS), "--data", home / "data"]
+        done = subprocess.Popen(
+            [*command, url.replace("1.0", "3.0")],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=environment(home, TERM="xterm", COLUMNS="150"),
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's other end is closed
+            while piece := os.read(ours, 10_000):
+                shown += piece
+        os.close(ours)
+        assert done.communicate(timeout=30)[0].strip().endswith(sha256(body).encode())
+        assert name.encode() in shown
+        assert b"MB" in shown
