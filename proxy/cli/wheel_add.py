@@ -7,7 +7,9 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from proxy.errors import FileExists, TooLarge, UploadRefused, WheelgateError
 
 if TYPE_CHECKING:
     from proxy.spool import Spool, SpoolFile
+    from proxy.upstream.download import Download
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -38,6 +41,8 @@ class _Incoming(msgspec.Struct, frozen=True):
     """Where it lies, if that is on this machine."""
 
 
+# Opens the file behind a URL.
+_Opener = Callable[[str], AbstractAsyncContextManager["Download"]]
 # Puts one file somewhere: whether it is new there, and its URL.
 _Adder = Callable[[_Incoming], Awaitable[tuple[bool, str]]]
 
@@ -76,6 +81,7 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
     from proxy.wiring import wheelgate
 
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
+    opener = partial(_opener(), ca_file=ca_file, outbound_proxy=config.server.outbound_proxy)
     async with wheelgate(config) as gate:
 
         async def adder(file: _Incoming) -> tuple[bool, str]:
@@ -86,7 +92,7 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
             url = f"{config.base_url}/files/{accepted.project}/{file.filename}#sha256={accepted.sha256}"
             return accepted.new, url
 
-        return await _add_all(adder, files, ca_file, exist_ok=exist_ok)
+        return await _add_all(adder, files, opener, exist_ok=exist_ok)
 
 
 async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *, exist_ok: bool) -> bool:
@@ -115,15 +121,22 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
     with tempfile.TemporaryDirectory(prefix="wheelgate-") as temporary:
         folder = Path(temporary)
-        return await _add_all(adder, files, None, exist_ok=exist_ok)
+        return await _add_all(adder, files, _opener(), exist_ok=exist_ok)
 
 
-async def _add_all(adder: _Adder, files: tuple[str, ...], ca_file: str | None, *, exist_ok: bool) -> bool:
+def _opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
+    from proxy.uploads import MAX_FILE_BYTES
+    from proxy.upstream.download import download
+
+    return partial(download, max_bytes=MAX_FILE_BYTES, user_agent=f"wheelgate/{version('wheelgate')}")
+
+
+async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, exist_ok: bool) -> bool:
     """Add one after the other; whether any failed. One that cannot be added does not stop the rest."""
     failed = False
     for what in files:
         try:
-            async with _incoming(what, ca_file) as file:
+            async with _incoming(what, opener) as file:
                 new, url = await adder(file)
             if not new and not exist_ok:
                 raise FileExists(f"{file.filename} is there already, with the same bytes; --exist-ok accepts that")
@@ -136,13 +149,10 @@ async def _add_all(adder: _Adder, files: tuple[str, ...], ca_file: str | None, *
 
 
 @asynccontextmanager
-async def _incoming(what: str, ca_file: str | None) -> AsyncIterator[_Incoming]:
+async def _incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
     """What a word of the command line stands for."""
     if _URL.match(what):
-        from proxy.uploads import MAX_FILE_BYTES
-        from proxy.upstream.download import download
-
-        async with download(what, max_bytes=MAX_FILE_BYTES, ca_file=ca_file) as coming:
+        async with opener(what) as coming:
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
         return
     from proxy.digests import pieces

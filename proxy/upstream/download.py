@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import aiohttp
 from yarl import URL
 
 from proxy.errors import AddressRefused, CredentialRefused, TooLarge, UploadRefused, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.names import project_in
-from proxy.upstream import addresses
+from proxy.upstream.addresses import ForbiddenAddress
 from proxy.upstream.causes import cause_of
-from proxy.urls import UnsafeUrl, is_loopback, parse, read, shown
+from proxy.upstream.sessions import FILE_TIMES, Sessions
+from proxy.urls import HostRules, UnsafeUrl, is_loopback, parse, read, shown
 
 _MAX_HOPS = 5
 _CHUNK_BYTES = 256 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _OTHER_DIGESTS = frozenset({"md5", "sha1", "sha224", "sha384", "sha512"})
 
@@ -68,7 +67,9 @@ class Download:
 
 
 @asynccontextmanager
-async def download(url: str, *, max_bytes: int, ca_file: str | None = None) -> AsyncIterator[Download]:
+async def download(
+    url: str, *, max_bytes: int, user_agent: str, ca_file: str | None = None, outbound_proxy: str | None = None
+) -> AsyncIterator[Download]:
     """Open the file behind an https URL (http from this machine only). A ``#sha256=`` behind it is what its body must have.
 
     Inner addresses are reached only on the host that the URL itself names, never through a redirect.
@@ -84,22 +85,22 @@ async def download(url: str, *, max_bytes: int, ca_file: str | None = None) -> A
     except UnsafeUrl as error:
         raise UploadRefused(f"the URL cannot be used: {error}") from None
     sha256 = _stated_digest(target)
-    trust = ssl.create_default_context()
-    if ca_file is not None:
-        trust.load_verify_locations(ca_file)
-    hops = _Hops(target.with_fragment(None), trust)
-    async with hops.response() as response:
-        _check(response, shown(target), max_bytes)
-        filename = _filename(target, response)
-        yield Download(filename=filename, place=shown(target), sha256=sha256, max_bytes=max_bytes, response=response)
+    sessions = Sessions(HostRules(target), user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
+    try:
+        async with _Hops(target.with_fragment(None), sessions).response() as response:
+            _check(response, shown(target), max_bytes)
+            filename = _filename(target, response)
+            yield Download(filename=filename, place=shown(target), sha256=sha256, max_bytes=max_bytes, response=response)
+    finally:
+        await sessions.close()
 
 
 class _Hops:
     """The way from the URL that was given to whoever has the bytes."""
 
-    def __init__(self, given: URL, trust: ssl.SSLContext) -> None:
+    def __init__(self, given: URL, sessions: Sessions) -> None:
         self._given = given
-        self._trust = trust
+        self._sessions = sessions
 
     @asynccontextmanager
     async def response(self) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -107,18 +108,17 @@ class _Hops:
         target = self._given
         for _ in range(_MAX_HOPS + 1):
             self._judge(target)
-            async with self._session(target) as session:
-                try:
-                    response = await session.get(target, allow_redirects=False)
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    raise self._unreachable(target, error) from None
-                try:
-                    if response.status not in _REDIRECTS:
-                        yield response
-                        return
-                    target = self._next(target, response.headers.get("Location", ""))
-                finally:
-                    response.close()
+            try:
+                response = await self._sessions.get(target, _HEADERS, FILE_TIMES, None)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise self._unreachable(target, error) from None
+            try:
+                if response.status not in _REDIRECTS:
+                    yield response
+                    return
+                target = self._next(target, response.headers.get("Location", ""))
+            finally:
+                response.close()
         raise UpstreamBadAnswer(f"{shown(self._given)} redirects more than {_MAX_HOPS} times")
 
     def _judge(self, target: URL) -> None:
@@ -134,24 +134,13 @@ class _Hops:
         except ValueError:  # UnsafeUrl is one
             raise UpstreamBadAnswer(f"{shown(self._given)} redirects to a malformed address") from None
 
-    def _session(self, target: URL) -> aiohttp.ClientSession:
-        """One a hop, so that no connection to an inner address is there to be reused."""
-        inner = target.host == self._given.host
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._trust, socket_factory=partial(addresses.socket_for, inner=inner)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "*/*", "Accept-Encoding": "identity"},
-            auto_decompress=False,
-            timeout=_TIMES,
-            trust_env=False,  # a netrc of the machine must not add credentials
-        )
-
     def _unreachable(self, target: URL, error: Exception) -> Exception:
         place = shown(self._given)
         if target is not self._given:
             place += f" redirects to {shown(target.origin())}, which"
-        if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, addresses.ForbiddenAddress):
-            return AddressRefused(f"{place} may not be asked: {error.os_error}")
+        reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(reason, ForbiddenAddress):
+            return AddressRefused(f"{place} may not be asked: {reason}")
         return UpstreamUnavailable(f"{place} cannot be reached: {cause_of(error)}")
 
 

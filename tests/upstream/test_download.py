@@ -40,8 +40,11 @@ def answering(status: int = 200, body: bytes = BODY, **headers: str) -> Respond:
     return answer
 
 
-async def fetched(url: str, *, max_bytes: int = LIMIT, ca_file: str | None = None) -> tuple[str, bytes]:
-    async with download(url, max_bytes=max_bytes, ca_file=ca_file) as coming:
+async def fetched(
+    url: str, *, max_bytes: int = LIMIT, ca_file: str | None = None, outbound_proxy: str | None = None
+) -> tuple[str, bytes]:
+    how = {"ca_file": ca_file, "outbound_proxy": outbound_proxy}
+    async with download(url, max_bytes=max_bytes, user_agent="wheelgate/test", **how) as coming:
         body = b"".join([chunk async for chunk in coming.chunks()])
         coming.verify(hashlib.sha256(body).hexdigest())
         return coming.filename, body
@@ -57,7 +60,7 @@ async def refusal(url: str, **how: int) -> WheelgateError:
 
 async def test_the_file_its_name_and_its_size(index: FakeIndex) -> None:
     index.handlers[PATH] = answering()
-    async with download(f"{index.origin}{PATH}?sig=hidden", max_bytes=LIMIT) as coming:
+    async with download(f"{index.origin}{PATH}?sig=hidden", max_bytes=LIMIT, user_agent="wheelgate/test") as coming:
         assert (coming.filename, coming.size) == (WHEEL, len(BODY))
         chunks = [chunk async for chunk in coming.chunks()]
     assert b"".join(chunks) == BODY
@@ -199,8 +202,16 @@ async def test_no_redirect_leads_to_an_inner_address_that_the_url_does_not_name(
 
 
 async def test_the_metadata_address_is_never_asked(index: FakeIndex) -> None:
-    error = await refusal(f"https://169.254.169.254/{WHEEL}")
-    assert type(error) is AddressRefused
+    for proxy in (None, index.origin):
+        with pytest.raises(AddressRefused, match="a link-local or metadata address"):
+            await fetched(f"https://169.254.169.254/{WHEEL}", outbound_proxy=proxy)
+    assert index.asked == []
+
+
+async def test_a_companys_proxy_is_asked_instead(index: FakeIndex) -> None:
+    index.handlers[PATH] = answering()
+    assert await fetched(f"http://127.0.0.1:9{PATH}", outbound_proxy=index.origin) == (WHEEL, BODY)
+    assert index.asked[0].headers["Host"] == "127.0.0.1:9"
 
 
 # --- the name
