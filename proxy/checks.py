@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import datetime
 
 import msgspec
 
 from proxy.config import Config
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.policy import Cooldown, Rules, in_words
 from proxy.protocols import Credential
 from proxy.sources.decision import Member
 from proxy.sources.merged import Merged
@@ -26,6 +28,8 @@ class Finding(msgspec.Struct, frozen=True):
     what: str
     ok: bool
     detail: str
+    doubtful: bool = False
+    """It works, but perhaps not as it is meant."""
 
 
 async def without_missing_secrets(config: Config, keyring: Keyring) -> tuple[Config | None, list[Finding]]:
@@ -53,6 +57,24 @@ async def _secret_problem(keyring: Keyring, url: str, account_key: str | None, k
     except UpstreamError as error:
         return f"{key}: {error}"
     return None
+
+
+def rule_findings(index: Merged, rules: Rules, doubts: Sequence[str]) -> Iterator[Finding]:
+    """What the cool-downs mean, and ``doubts``: settings that are certainly without effect, a sentence each."""
+    for member in index.members:
+        if (cooldown := rules.cooldown_of(member.source.name, member.private)) is not None:
+            yield Finding(f"cool-down of source {member.source.name}", True, _meaning(cooldown))
+    for doubt in doubts:
+        key, _, sentence = doubt.partition(": ")
+        yield Finding(key, True, sentence, doubtful=True)
+
+
+def _meaning(cooldown: Cooldown) -> str:
+    since = "a file without a time counts from when it was first seen here"
+    if isinstance(cooldown, datetime):
+        return f"files uploaded before {in_words(cooldown)} are served; {since}"
+    lag = f"so that of a source which gives no times nothing is served for {in_words(cooldown)} after this store first saw it"
+    return f"files are served {in_words(cooldown)} after their upload; {since}, {lag}"
 
 
 async def connection_findings(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
@@ -101,7 +123,8 @@ async def _source_finding(member: Member, target: Target | None = None) -> Findi
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
     left_out = f"; {page.dropped} entries of {_PROBE} are left out as unusable" if page.dropped else ""
-    return Finding(what, True, f"answers{left_out}")
+    withheld = f"; rules withhold {len(page.withheld)} files of {_PROBE}, and leave {len(page.files)}" if page.withheld else ""
+    return Finding(what, True, f"answers{left_out}{withheld}")
 
 
 async def _write_to(target: Target) -> None:

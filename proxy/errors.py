@@ -7,6 +7,7 @@ carries a URL's query, user information or a secret.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
@@ -76,6 +77,14 @@ class FileWithheld(WheelgateError):
     """The file exists and a rule keeps it back; the sentence names the rule and the remedy."""
 
     kind = Kind.WITHHELD
+
+
+class ProjectWithheld(FileWithheld):
+    """The project is there, and rules keep back every file of it. ``withheld``: file name to the sentence for it."""
+
+    def __init__(self, message: str, withheld: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.withheld = withheld
 
 
 class UpstreamError(WheelgateError):

@@ -82,6 +82,8 @@ class Withheld(msgspec.Struct, frozen=True, gc=False):
     """A short stable word for metrics: ``merge``, ``outage``, ``deny``, ``cooldown``, ..."""
     reason: str
     """One sentence: what happened and what to do. Becomes a reason phrase."""
+    until: datetime | None = None
+    """When the rule lets it go by itself; ``None``: not by itself, as far as is known. Aware, UTC."""
 
 
 class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +100,8 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
     """When the source last confirmed this page. Aware, UTC."""
     known_since: datetime | None = None
     """When the source first had a page of this project, as far as we know. Aware, UTC."""
+    valid_until: datetime | None = None
+    """The next moment at which a rule changes this page; ``None``: none will. Aware, UTC."""
     stale: bool = False
     """The source could not be heard; this is its last good page."""
     dropped: int = 0

@@ -24,6 +24,7 @@ import msgspec
 from proxy.config import NO_PROXY, Config
 from proxy.config import Source as SourceSettings
 from proxy.delivery import Delivery, Mode
+from proxy.enforcement import Enforcement, merges_of, reserved_of, rules_of
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
@@ -34,12 +35,13 @@ from proxy.provenance_files import ProvenanceFiles
 from proxy.sources.blob_packages import BlobPackages
 from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
-from proxy.sources.decision import Member, MergeRule
+from proxy.sources.decision import Member
 from proxy.sources.described import Described
 from proxy.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from proxy.sources.directory import Directory
 from proxy.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from proxy.sources.merged import Merged
+from proxy.sources.screened import RuleBook, Screened
 from proxy.sources.simple_index import SimpleIndex
 from proxy.spool import Spool
 from proxy.storage import layout
@@ -74,10 +76,13 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a server or a command works with."""
 
     config: Config
+    clock: Clock
     metrics: Metrics
     store: BlobStore
     changes: StoreChanges
     claims: Claims
+    rules: RuleBook
+    enforcement: Enforcement
     index: Merged
     delivery: Delivery
     metadata_files: MetadataFiles
@@ -116,6 +121,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         tokens = Tokens(store, clock)
         changes.subscribe(tokens.forget)
 
+        book = RuleBook(rules_of(config))
         members = []
         for number, settings in enumerate(config.source):
             match settings.type:
@@ -127,14 +133,15 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
                     source = assembly.directory(settings)
                 case "index" | "devops" | "github":
                     source = assembly.remote(number, settings)
-            members.append(Member(source, settings.is_private, _only(settings)))
+            screened = Screened(source, private=settings.is_private, book=book, clock=clock, metrics=metrics)
+            members.append(Member(screened, settings.is_private, _only(settings)))
         index = Merged(
             members,
             claims=claims,
             clock=clock,
             metrics=metrics,
-            reserved=NamePatterns(config.policy.reserved),
-            merges=[MergeRule(NamePatterns(m.names), tuple(m.sources)) for m in config.policy.merge],
+            reserved=reserved_of(config),
+            merges=merges_of(config),
         )
         delivery = Delivery(
             store=store,
@@ -159,10 +166,13 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
         )
         yield Wheelgate(
             config=config,
+            clock=clock,
             metrics=metrics,
             store=store,
             changes=changes,
             claims=claims,
+            rules=book,
+            enforcement=Enforcement(config, book, index),
             index=index,
             delivery=delivery,
             metadata_files=metadata_files,

@@ -12,12 +12,24 @@ ROOT = Path(__file__).parent.parent / "proxy"
 
 # From the top. A module may import from its own layer (without cycles) and from those below it.
 LAYERS = [
-    {"cli", "wiring"},
+    {"cli", "wiring", "enforcement"},
     {"web"},
     {"delivery", "bodies", "uploads", "tokens", "packages", "metadata_files", "provenance_files", "explanation", "checks"},
     {"sources"},
     {"upstream", "storage", "spool", "targets"},
-    {"simple_api", "singleflight", "slices", "metrics", "core_metadata", "attestations", "sdists", "zips", "logs"},
+    {
+        "simple_api",
+        "policy",
+        "versions",
+        "singleflight",
+        "slices",
+        "metrics",
+        "core_metadata",
+        "attestations",
+        "sdists",
+        "zips",
+        "logs",
+    },
     {"model", "secret", "digests", "names", "patterns", "urls", "places", "errors", "protocols", "config"},
 ]
 RANK = {room: len(LAYERS) - at for at, layer in enumerate(LAYERS) for room in layer}

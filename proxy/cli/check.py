@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.checks import Finding, findings, store_failed, without_missing_secrets
+from proxy.checks import Finding, findings, rule_findings, store_failed, without_missing_secrets
 from proxy.cli.options import configured, settings
 from proxy.config import Config
 from proxy.errors import StoreError
@@ -26,10 +26,10 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     _check_tls(loaded)
     found = asyncio.run(_found(loaded))
     if as_json:
-        print(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in found], indent=2))
+        print(json.dumps([{"what": f.what, "ok": f.ok, "doubtful": f.doubtful, "detail": f.detail} for f in found], indent=2))
     else:
         for finding in found:
-            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+            print(f"{'warn' if finding.doubtful else 'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
     sys.exit(0 if all(finding.ok for finding in found) else 1)
 
 
@@ -52,6 +52,8 @@ async def _found(config: Config) -> list[Finding]:
     try:
         async with wheelgate(usable) as gate:
             tried = [finding async for finding in findings(usable.store_place, gate.index, gate.targets)]
+            doubts = [f"policy.{doubt}" for doubt in config.policy_doubts(gate.clock.now())]
+            tried += rule_findings(gate.index, gate.rules.rules, doubts)
     except StoreError as error:
         tried = [store_failed(error)]
     return [*tried, *found]

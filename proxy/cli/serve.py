@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from proxy import logs
 from proxy.cli.options import configured, settings
 from proxy.config import Config
+from proxy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from proxy.enforcement import Enforcement
+
+_log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -41,7 +52,8 @@ def serve(
 ) -> None:
     """Run the server.
 
-    Without any setting it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/.
+    Without any setting it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/. SIGHUP reads the rules ([policy],
+    and cooldown of the sources) again.
     """
     flags = {
         "server.host": host,
@@ -52,23 +64,32 @@ def serve(
     }
     loaded = settings(config, data, **flags)
     logs.configure(log_format, log_level.upper())
-    asyncio.run(_serve(loaded))
+    asyncio.run(_serve(loaded, lambda: settings(config, data, **flags)))
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, again: Callable[[], Config]) -> None:
+    """``again`` reads the settings as they are now, for SIGHUP."""
     from proxy.web.server import listening_socket, serving, tls_context
     from proxy.wiring import watching, wheelgate
 
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
     server = config.server
     tls = None
     if server.tls_cert is not None and server.tls_key is not None:
         tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
     with listening_socket(server.host, server.port) as listener:
-        config = config.on_port(listener.getsockname()[1])
+        asked_for, config = config, config.on_port(listener.getsockname()[1])
+
+        def newer() -> Config:
+            read = again()
+            return read.on_port(config.server.port) if read.server.port == asked_for.server.port else read
+
         async with (
             wheelgate(config) as gate,
             watching(gate.changes),
             gate.keyring.watching(),
+            rereading(told, newer, gate.enforcement),
             serving(
                 listener=listener,
                 tls=tls,
@@ -78,6 +99,8 @@ async def _serve(config: Config) -> None:
                 provenance_files=gate.provenance_files,
                 store=gate.store,
                 claims=gate.claims,
+                rules=gate.rules,
+                clock=gate.clock,
                 uploads=gate.uploads,
                 packages=gate.packages,
                 tokens=gate.tokens,
@@ -91,6 +114,36 @@ async def _serve(config: Config) -> None:
             print(_welcome(config), file=sys.stderr, flush=True)
             # A laptop's server goes at once; one that others reach lets its load balancer notice first.
             await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
+
+
+@asynccontextmanager
+async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> AsyncIterator[None]:
+    """Read the rules again whenever somebody said so, as long as this runs."""
+    task = asyncio.create_task(_reread(told, again, enforcement))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _reread(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> None:
+    while True:
+        await told.wait()
+        told.clear()
+        try:
+            replaced = enforcement.replace(await asyncio.to_thread(again))
+        except ConfigurationError as error:
+            for problem in error.problems:
+                _log.error("the rules stay as they were, because of %s", problem)
+            continue
+        except Exception:  # whatever it was, the rules in force stay in force, and the next signal is heard
+            _log.exception("the rules stay as they were: the settings could not be read")
+            continue
+        _log.info("the rules were read again; changed: %s", ", ".join(replaced.in_force) or "nothing")
+        if replaced.after_restart:
+            _log.warning("changed in the settings, but only after a restart: %s", ", ".join(replaced.after_restart))
 
 
 def _spare_the_collector() -> None:

@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from proxy.config.connections import Connection, covers, ties
 from proxy.config.folder import folder_connections
+from proxy.config.policy import Merge, Policy, Waiver
 from proxy.config.section import Section
 from proxy.config.sentences import sentences
-from proxy.config.settings import Config, Merge, Policy, Server, Source, Store
+from proxy.config.settings import Config, Server, Source, Store
 from proxy.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"
@@ -123,6 +124,7 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
         "connection": Connection,
         "policy": Policy,
         "policy.merge": Merge,
+        "policy.waiver": Waiver,
     }
     section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
     known = section.model_fields.keys() - {"folder", "found_connections"}

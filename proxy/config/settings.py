@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from itertools import pairwise
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -12,9 +12,10 @@ import platformdirs
 from pydantic import Field
 
 from proxy.config.connections import Connection, covers, ties
+from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.section import Section
-from proxy.config.values import Pattern, PlainUrl, Reference, Seconds, container_problem, url_problem, vault_problem
+from proxy.config.values import Cooldown, Pattern, PlainUrl, Reference, Seconds, container_problem, url_problem, vault_problem
 from proxy.errors import ConfigurationError
 from proxy.secret import Secret
 from proxy.urls import parse
@@ -133,6 +134,7 @@ class Source(Section):
     fresh: Seconds | None = None
     absent: Seconds = 60.0
     strict: bool = False
+    cooldown: Cooldown | None = None
     layout: Literal["any", "project"] = "any"
     writable: bool = False
     account_key: Reference | None = None
@@ -236,20 +238,6 @@ def _feed_problem(text: str) -> str | None:
     return None if _FEED_PATH.fullmatch(parse(text).raw_path) else hint
 
 
-class Merge(Section):
-    """The only way two sources share a project."""
-
-    names: list[Pattern] = Field(min_length=1)
-    sources: list[str] = Field(min_length=2)
-
-
-class Policy(Section):
-    """Who may answer for which name."""
-
-    reserved: list[Pattern] = []
-    merge: list[Merge] = []
-
-
 class Config(Section):
     """Everything the operator said, checked."""
 
@@ -350,6 +338,11 @@ class Config(Section):
         """Whether only this machine can reach the server."""
         return self.server.is_loopback
 
+    def policy_doubts(self, now: datetime) -> list[str]:
+        """See :meth:`~proxy.config.policy.Policy.doubts`."""
+        cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
+        return self.policy.doubts(now, cooldowns, [source.name for source in self.source if not source.is_private])
+
     def contradictions(self) -> list[str]:
         """What is wrong between sections; looked at once each of them is right."""
         names = [source.name for source in self.source]
@@ -361,17 +354,5 @@ class Config(Section):
         ]
         if sum(source.type == "store" for source in self.source) > 1:
             problems.append("source: only one may have the type store: there is one store")
-        problems += [
-            f"policy.merge[{index}].sources: there is no source {name}"
-            for index, merge in enumerate(self.policy.merge)
-            for name in merge.sources
-            if name not in names
-        ]
         problems += ties(self.connection)
-        return problems + [
-            f"policy.merge[{index}].sources: {later} is private and must come before {earlier}: a public source would take its "
-            "file names"
-            for index, merge in enumerate(self.policy.merge)
-            for earlier, later in pairwise(merge.sources)
-            if later in private and earlier in names and earlier not in private
-        ]
+        return problems + [f"policy.{problem}" for problem in self.policy.misfits(names, private)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from proxy.patterns import NamePatterns
+from proxy.names import normalised
+from proxy.patterns import NamePatterns, release, specifier
 from proxy.secret import reference_parts
 from proxy.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, without_user
 
@@ -40,8 +42,81 @@ def _pattern(value: object) -> object:
     return value
 
 
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_LONGEST_COOLDOWN_S = 3650 * 86_400.0
+
+
+def moment(value: object) -> datetime:
+    """A date, which is its end (UTC), or a date with time and offset; as TOML has it, or as text.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    try:
+        if isinstance(value, str):
+            value = date.fromisoformat(value) if _DATE.fullmatch(value) else datetime.fromisoformat(value)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return datetime(value.year, value.month, value.day, tzinfo=UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a date such as 2026-01-31, or a time with its offset such as 2026-01-31T12:00:00Z")
+
+
+def _cooldown(value: object) -> object:
+    """Seconds, or a moment."""
+    if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
+        value = duration_s(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 <= value <= _LONGEST_COOLDOWN_S:
+            return float(value)
+    else:
+        try:
+            return moment(value)
+        except ValueError:
+            pass
+    raise ValueError("must be a duration up to 3650d such as 3d, or the date at which the index is frozen such as 2026-01-31")
+
+
+def _release(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a text")
+    release(value)
+    return value
+
+
+def _specifier(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError('must be a version such as "2.5.1" or a specifier such as ">=2,<3" (PEP 440)')
+    specifier(value)
+    return value
+
+
+def _project(value: object) -> object:
+    if not isinstance(value, str) or (name := normalised(value)) is None:
+        raise ValueError("must be the name of one project")
+    return name
+
+
+def _said(value: object) -> object:
+    if not isinstance(value, str) or not value.strip() or len(value) > 500 or not value.isprintable():
+        raise ValueError("must be a text of one line, up to 500 characters")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
+Moment = Annotated[datetime, BeforeValidator(moment)]
+Cooldown = Annotated[float | datetime, BeforeValidator(_cooldown)]
+"""Seconds; or the moment at which an index is frozen."""
+ReleaseText = Annotated[str, BeforeValidator(_release)]
+"""Read by :func:`proxy.patterns.release`."""
+SpecifierText = Annotated[str, BeforeValidator(_specifier)]
+"""Read by :func:`proxy.patterns.specifier`."""
+ProjectName = Annotated[str, BeforeValidator(_project)]
+Said = Annotated[str, BeforeValidator(_said)]
+"""Words for people."""
 
 
 def _reference(value: object) -> object:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import msgspec
+from packaging.specifiers import SpecifierSet
 
 from proxy.errors import ProjectNotFound, WheelgateError
 from proxy.model import ProjectPage
@@ -28,6 +31,11 @@ class MergeRule(msgspec.Struct, frozen=True):
 
     names: NamePatterns
     sources: tuple[str, ...]
+    public_versions: SpecifierSet | None = None
+    """The versions that public sources may add; ``None``: all."""
+
+
+ABSENT_BEFORE = "not there before the outage"
 
 
 class Answer(msgspec.Struct):
@@ -38,6 +46,8 @@ class Answer(msgspec.Struct):
     outcome: str
     """``has it``, ``not there``, ``not there before the outage``, ``failed`` or ``not asked``."""
     detail: str = ""
+    asked_at: datetime | None = None
+    """When it said so: of a page and of what stands in for one exactly; else when it was asked here. Aware, UTC."""
     page: ProjectPage | None = None
     error: WheelgateError | None = None
 
@@ -53,16 +63,21 @@ class Decision(msgspec.Struct):
     """The pattern."""
     claimed: bool = False
     """A private source lists a file of it, or did once."""
+    merge: MergeRule | None = None
+    """The rule that joins sources for it, as it stood when the decision began."""
     page: ProjectPage | None = None
+    """With every file withheld there is a page and an error: people may see it, installers may not."""
     error: WheelgateError | None = None
-    """What the request fails with when there is no page."""
+    """What the request fails with."""
 
     def outcome(self) -> ProjectPage:
         """The page.
 
         Raises:
-            ProjectNotFound, UpstreamError, StoreError: there is none to give.
+            ProjectNotFound, ProjectWithheld, UpstreamError, StoreError: there is none to give.
         """
+        if self.error is not None:
+            raise self.error
         if self.page is None:
-            raise self.error or ProjectNotFound(f"no source has a project {self.project}")
+            raise ProjectNotFound(f"no source has a project {self.project}")
         return self.page

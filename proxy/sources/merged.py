@@ -18,18 +18,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from cachetools import LRUCache
 
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
-from proxy.model import File, ProjectPage, Withheld
+from proxy.model import ProjectPage
 from proxy.patterns import NamePatterns
+from proxy.policy import limited
 from proxy.protocols import Clock
-from proxy.sources.decision import Answer, Decision, Member, MergeRule
+from proxy.sources.decision import ABSENT_BEFORE, Answer, Decision, Member, MergeRule
+from proxy.sources.doubt import Doubt, doubt_of, without_doubtful
+from proxy.sources.joining import joined, wholly_withheld
 from proxy.sources.weight import page_bytes
 from proxy.storage.claims import Claims
 
@@ -57,7 +59,7 @@ class Merged:
         self._clock = clock
         self._metrics = metrics
         self._reserved = reserved
-        self._merges = merges
+        self._merges = tuple(merges)
         self._made: LRUCache[str, _Made] = LRUCache(_MADE_BYTES, getsizeof=_made_bytes)
 
     @property
@@ -69,6 +71,12 @@ class Merged:
     def members(self) -> Sequence[Member]:
         """The sources in the order they are asked: private ones, then public ones."""
         return (*self._private, *self._public)
+
+    def replace_rules(self, reserved: NamePatterns, merges: Sequence[MergeRule]) -> None:
+        """From the next decision on, go by these. What was made by the old ones is dropped."""
+        self._reserved = reserved
+        self._merges = tuple(merges)
+        self._made.clear()
 
     async def project_names(self) -> frozenset[str]:
         """Every name a private source holds, and those that public sources care to list."""
@@ -85,7 +93,7 @@ class Merged:
 
         ``learn=False``: for people who only look. A name that a private source lists is not claimed by that.
         """
-        decision = Decision(project, [], reserved_by=self._reserved.first_for(project))
+        decision = Decision(project, [], reserved_by=self._reserved.first_for(project), merge=self._merge_rule(project))
         try:
             await self._decide(project, decision, learn=learn)
         except (ProjectNotFound, UpstreamError, StoreError) as error:
@@ -104,14 +112,15 @@ class Merged:
             decision.reason = f"the first private source that has it is {owner.source}"
             await self._finish(decision, owner, private)
             return
-        silent = next((answer for answer in private if answer.outcome == _ABSENT_BEFORE), None)
+        silent = next((answer for answer in private if answer.outcome == ABSENT_BEFORE), None)
         if decision.reserved_by is not None:
             decision.reason = f"the name is reserved by {decision.reserved_by}, and no private source has it"
             self._not_asked(decision, "reserved names are never asked of a public source")
             _must_have_been_heard(silent)
             raise ProjectNotFound(f"no private source has {project}, and {decision.reserved_by} is reserved for them")
         decision.claimed = await self._claims.holds(project)
-        allowed = [m for m in self._public if not decision.claimed or m.source.name in self.merge_sources(project)]
+        shared = decision.merge.sources if decision.merge else ()
+        allowed = [member for member in self._public if not decision.claimed or member.source.name in shared]
         if not allowed and decision.claimed:
             self._not_asked(decision, "a claimed name is never asked of a public source")
             self._without_files(decision, silent)
@@ -120,7 +129,7 @@ class Merged:
         decision.answers += public
         owner = self._owner(public)
         if owner is None:
-            silent = silent or next((answer for answer in public if answer.outcome == _ABSENT_BEFORE), None)
+            silent = silent or next((answer for answer in public if answer.outcome == ABSENT_BEFORE), None)
             if decision.claimed:
                 self._without_files(decision, silent)
                 return
@@ -139,7 +148,7 @@ class Merged:
         _must_have_been_heard(silent)
         project = decision.project
         decision.reason = "the name was claimed by a private source, and none lists a file of it now"
-        decision.page = self._remade(project, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
+        decision.page = self._remade(project, None, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
 
     async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
         return list(await asyncio.gather(*(self._answer(member, project) for member in members)))
@@ -151,11 +160,12 @@ class Merged:
         try:
             page = await member.source.project_page(project)
         except ProjectNotFound as error:
-            outcome = "not there" if error.outage_since is None else _ABSENT_BEFORE
-            return Answer(name, member.private, outcome, str(error), error=error)
+            outcome = "not there" if error.outage_since is None else ABSENT_BEFORE
+            asked_at = error.last_heard or self._clock.now()
+            return Answer(name, member.private, outcome, str(error), asked_at, error=error)
         except (UpstreamError, StoreError) as error:
-            return Answer(name, member.private, "failed", str(error), error=error)
-        return Answer(name, member.private, "has it", _described(page), page=page)
+            return Answer(name, member.private, "failed", str(error), self._clock.now(), error=error)
+        return Answer(name, member.private, "has it", _described(page), page.as_of, page=page)
 
     @staticmethod
     def _owner(answers: Sequence[Answer]) -> Answer | None:
@@ -190,25 +200,32 @@ class Merged:
 
     def merge_sources(self, project: str) -> tuple[str, ...]:
         """The sources that a merge rule joins for this project; empty: it belongs to one alone."""
-        return next((rule.sources for rule in self._merges if project in rule.names), ())
+        rule = self._merge_rule(project)
+        return rule.sources if rule else ()
+
+    def _merge_rule(self, project: str) -> MergeRule | None:
+        return next((rule for rule in self._merges if project in rule.names), None)
 
     async def _finish(self, decision: Decision, owner: Answer, heard: Sequence[Answer]) -> None:
         """The owner's page, joined with those a merge rule names, less what an outage puts in doubt."""
         pages = [(owner.source, owner.page)]
-        shared = self.merge_sources(decision.project)
-        if owner.source in shared:
-            pages = await self._shared_pages(decision, shared, heard)
+        rule = decision.merge if decision.merge and owner.source in decision.merge.sources else None
+        if rule is not None:
+            pages = await self._shared_pages(decision, rule.sources, heard)
             decision.reason += f", and a merge rule joins {', '.join(name for name, _ in pages)}"
         else:
             self._not_asked(decision, f"{owner.source} owns the name")
         inputs = tuple(page for _, page in pages if page is not None)
-        doubt = self._doubt(heard, owner)
         page = inputs[0]
-        if len(inputs) > 1:
-            page = self._remade(decision.project, inputs, lambda: self._joined(decision.project, inputs))
+        if rule is not None and (len(inputs) > 1 or rule.public_versions is not None):
+            page = self._remade(decision.project, rule, inputs, lambda: self._joined(rule, pages))
+        doubt = doubt_of(heard, owner)
         if doubt is not None:
             page = self._without_doubtful(page, doubt)
         decision.page = page
+        if page.withheld and not page.files:
+            decision.error = wholly_withheld(page)
+            decision.reason += f", but {decision.error}"
 
     async def _shared_pages(
         self, decision: Decision, shared: Sequence[str], heard: Sequence[Answer]
@@ -240,110 +257,67 @@ class Merged:
             if member.source.name not in asked
         ]
 
-    def _joined(self, project: str, pages: Sequence[ProjectPage]) -> ProjectPage:
-        """One page of several: the earlier source keeps a file name, the later one's is withheld if its bytes differ."""
-        files: dict[str, File] = {}
-        withheld = [entry for page in pages for entry in page.withheld]
-        for page in pages:
-            for file in page.files:
-                kept = files.setdefault(file.filename, file)
-                if kept is not file and _differ(kept, file):
-                    reason = f"{file.source} has other bytes under this name than {kept.source}, which comes first"
-                    withheld.append(Withheld(file.filename, file.source, "merge", reason))
-                    _log.warning("project %s: %s of %s", project, reason, file.filename)
-                    self._metrics.withheld_files.labels(file.source, "merge").inc()
-        versions = dict.fromkeys(version for page in pages for version in page.versions)
-        return ProjectPage(
-            project=project,
-            files=tuple(files.values()),
-            versions=tuple(versions),
-            status=pages[0].status,
-            withheld=tuple(withheld),
-            as_of=min(page.as_of for page in pages),
-            known_since=_latest(page.known_since for page in pages),
-            stale=any(page.stale for page in pages),
-            dropped=sum(page.dropped for page in pages),
-        )
+    def _joined(self, rule: MergeRule, pages: Sequence[tuple[str, ProjectPage | None]]) -> ProjectPage:
+        parts = [
+            page if self._members[name].private or rule.public_versions is None else limited(page, name, rule.public_versions)
+            for name, page in pages
+            if page is not None
+        ]
+        page = joined(parts)
+        for entry in page.withheld:
+            if entry.rule == "merge":
+                _log.warning("project %s: %s of %s is withheld: %s", page.project, entry.filename, entry.source, entry.reason)
+                self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
+        return page
 
-    def _remade(self, project: str, inputs: tuple[ProjectPage, ...], make: Callable[[], ProjectPage]) -> ProjectPage:
-        """A page made of others, made once: the same object while the others are."""
-        made = self._made.get(project)
-        if made is None or len(made[0]) != len(inputs) or any(a is not b for a, b in zip(made[0], inputs, strict=True)):
-            self._made.pop(project, None)
-            made = (inputs, make())
+    def _remade(
+        self, key: str, rule: MergeRule | None, inputs: tuple[ProjectPage, ...], make: Callable[[], ProjectPage]
+    ) -> ProjectPage:
+        """A page made of others, made once: the same object while the others, and the rule that joins them, are."""
+        made = self._made.get(key)
+        if (
+            made is None
+            or made.rule is not rule
+            or len(made.inputs) != len(inputs)
+            or any(a is not b for a, b in zip(made.inputs, inputs, strict=True))
+        ):
+            self._made.pop(key, None)
+            made = _Made(rule, inputs, make())
             if _made_bytes(made) <= self._made.maxsize:
-                self._made[project] = made
-        return made[1]
+                self._made[key] = made
+        return made.page
 
-    @staticmethod
-    def _doubt(heard: Sequence[Answer], owner: Answer) -> _Doubt | None:
-        """The outages of sources that would come before the owner, taken together."""
-        doubts = []
-        for answer in heard:
-            if answer is owner:
-                break
-            if answer.outcome == _ABSENT_BEFORE and isinstance(answer.error, ProjectNotFound):
-                doubts.append((answer.source, answer.error))
-        if not doubts:
-            return None
-        source, error = doubts[0]
-        return _Doubt(
-            source=source,
-            sentence=str(error),
-            outage_since=min(_moment(error.outage_since) for _, error in doubts),
-            last_heard=min(_moment(error.last_heard) for _, error in doubts),
-        )
-
-    def _without_doubtful(self, page: ProjectPage, doubt: _Doubt) -> ProjectPage:
+    def _without_doubtful(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
         """What was known before a source fell silent; nothing that may have been put there since.
 
         Raises:
-            UpstreamUnavailable: the page itself was not known before.
+            UpstreamUnavailable: the page itself was not known before, or nothing of it is left.
         """
         if page.known_since is None or page.known_since >= doubt.outage_since:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         key = f"{page.project} outage {doubt.last_heard.timestamp()}"
-        return self._remade(key, (page,), lambda: self._screened(page, doubt))
+        certain = self._remade(key, None, (page,), lambda: self._certain(page, doubt))
+        if page.files and not certain.files:
+            raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
+        return certain
 
-    def _screened(self, page: ProjectPage, doubt: _Doubt) -> ProjectPage:
-        doubtful = {
-            file.filename: file
-            for file in page.files
-            if not self._members[file.source].private and (file.upload_time is None or file.upload_time >= doubt.last_heard)
-        }
-        if not doubtful:
-            return page
-        withheld = [
-            Withheld(file.filename, file.source, "outage", f"it may have been uploaded since: {doubt.sentence}")
-            for file in doubtful.values()
-        ]
-        for entry in withheld:
+    def _certain(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
+        certain = without_doubtful(page, doubt, {member.source.name for member in self._public})
+        for entry in certain.withheld[len(page.withheld) :]:
             self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
-        return msgspec.structs.replace(
-            page,
-            files=tuple(file for file in page.files if file.filename not in doubtful),
-            withheld=(*page.withheld, *withheld),
-        )
+        return certain
 
 
-class _Doubt(msgspec.Struct, frozen=True):
-    """What the silence of sources that come before the owner puts in doubt."""
+class _Made(msgspec.Struct, frozen=True):
+    """What a page was made of, and the page."""
 
-    source: str
-    sentence: str
-    outage_since: datetime
-    """The first of them fell silent."""
-    last_heard: datetime
-    """The longest unheard of them was heard."""
-
-
-_Made = tuple[tuple[ProjectPage, ...], ProjectPage]
-"""What a page was made of, and the page."""
-_ABSENT_BEFORE = "not there before the outage"
+    rule: MergeRule | None
+    inputs: tuple[ProjectPage, ...]
+    page: ProjectPage
 
 
 def _made_bytes(made: _Made) -> int:
-    return sum(map(page_bytes, (*made[0], made[1])))
+    return sum(map(page_bytes, (*made.inputs, made.page)))
 
 
 def _must_have_been_heard(answer: Answer | None) -> None:
@@ -352,33 +326,11 @@ def _must_have_been_heard(answer: Answer | None) -> None:
     Raises:
         UpstreamUnavailable: the source repeats what it said before it fell silent.
     """
-    if answer is not None and answer.outcome == _ABSENT_BEFORE:
+    if answer is not None and answer.outcome == ABSENT_BEFORE:
         raise UpstreamUnavailable(answer.detail, source=answer.source)
-
-
-def _latest(moments: Iterable[datetime | None]) -> datetime | None:
-    """Since when all of them: ``None`` if that is not known of one."""
-    latest = None
-    for moment in moments:
-        if moment is None:
-            return None
-        latest = moment if latest is None else max(latest, moment)
-    return latest
 
 
 def _described(page: ProjectPage) -> str:
     stale = ", its last good page" if page.stale else ""
     dropped = f", {page.dropped} unusable entries left out" if page.dropped else ""
     return f"{len(page.files)} files as of {page.as_of:%Y-%m-%d %H:%M:%S}Z{stale}{dropped}"
-
-
-def _differ(one: File, other: File) -> bool:
-    """Whether two files of one name may have different bytes. Without a digest in common, they may."""
-    common = one.hashes.keys() & other.hashes.keys()
-    return not common or any(one.hashes[algorithm] != other.hashes[algorithm] for algorithm in common)
-
-
-def _moment(moment: datetime | None) -> datetime:
-    if moment is None:
-        raise AssertionError("an outage without its times")
-    return moment

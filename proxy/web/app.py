@@ -61,7 +61,7 @@ class Front:
             Route.PROVENANCE: lambda request, target: files.provenance(request, target.project, target.filename),
             Route.LIST: lambda request, _: simple.names(request),
             Route.UPLOAD: lambda request, _: upload.act(request),
-            Route.EXPLAIN: lambda _, target: ops.explain(target.project),
+            Route.EXPLAIN: lambda request, target: ops.explain(request, target.project),
             Route.LIVEZ: lambda _, __: ops.livez(),
             Route.READYZ: lambda _, __: ops.readyz(),
             Route.METRICS: lambda _, __: ops.metrics(),

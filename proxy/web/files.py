@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.bodies import Body, FillBody, Redirect
 from proxy.delivery import Delivery
-from proxy.errors import FileNotListed, FileWithheld, StoreError
+from proxy.errors import FileNotListed, FileWithheld, ProjectWithheld, StoreError
 from proxy.metadata_files import MetadataFiles
 from proxy.model import File
 from proxy.provenance_files import ProvenanceFiles
@@ -99,7 +99,12 @@ class FileHandlers:
         return web.Response(body=body, headers=headers)
 
     async def _listed(self, project: str, filename: str) -> File:
-        file, page = await self._pages.file(project, filename)
+        try:
+            file, page = await self._pages.file(project, filename)
+        except ProjectWithheld as error:
+            if filename in error.withheld:
+                raise FileWithheld(error.withheld[filename]) from None
+            raise FileNotListed(f"project {project} has no file {filename}") from None
         if file is not None:
             return file
         for withheld in page.withheld:

@@ -7,8 +7,9 @@ from aiohttp import web
 from proxy.errors import BlobNotFound, StoreError
 from proxy.explanation import explanation
 from proxy.metrics import CONTENT_TYPE, Metrics
-from proxy.protocols import BlobStore
+from proxy.protocols import BlobStore, Clock
 from proxy.sources.merged import Merged
+from proxy.sources.screened import RuleBook
 from proxy.storage import layout
 from proxy.storage.claims import Claims
 
@@ -18,11 +19,15 @@ _FRESH = {"Cache-Control": "no-store"}
 class OpsHandlers:
     """Answers for whoever runs the server."""
 
-    def __init__(self, *, store: BlobStore, metrics: Metrics, index: Merged, claims: Claims) -> None:
+    def __init__(
+        self, *, store: BlobStore, metrics: Metrics, index: Merged, claims: Claims, book: RuleBook, clock: Clock
+    ) -> None:
         self._store = store
         self._metrics = metrics
         self._index = index
         self._claims = claims
+        self._book = book
+        self._clock = clock
         self.draining = False
 
     async def livez(self) -> web.Response:
@@ -45,7 +50,10 @@ class OpsHandlers:
         """Prometheus text."""
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
-    async def explain(self, project: str) -> web.Response:
-        """Who answers for a name, who was asked, what is withheld, and why."""
+    async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
+        """Who answers for a name, who was asked, what is withheld, and why; with ``?version=``, of that version's files."""
         decision = await self._index.decide(project, learn=False)
-        return web.json_response(explanation(decision, await self._claims.get(project)), headers=_FRESH)
+        claim = await self._claims.get(project)
+        waivers = self._book.rules.waivers_for(project, self._clock.now())
+        version = request.rel_url.query.get("version") or None
+        return web.json_response(explanation(decision, claim, waivers, version), headers=_FRESH)

@@ -18,9 +18,10 @@ from proxy.errors import ConfigurationError
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.packages import Packages
-from proxy.protocols import BlobStore
+from proxy.protocols import BlobStore, Clock
 from proxy.provenance_files import ProvenanceFiles
 from proxy.sources.merged import Merged
+from proxy.sources.screened import RuleBook
 from proxy.spool import Spool
 from proxy.storage.claims import Claims
 from proxy.tokens import Tokens
@@ -134,6 +135,8 @@ async def serving(
     provenance_files: ProvenanceFiles,
     store: BlobStore,
     claims: Claims,
+    rules: RuleBook,
+    clock: Clock,
     uploads: Uploads,
     packages: Packages,
     tokens: Tokens,
@@ -144,7 +147,7 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     pages = PagesCache(index, prefix=prefix, metrics=metrics)
-    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims)
+    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, clock=clock)
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     front = Front(
         authentication=authentication,

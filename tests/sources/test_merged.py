@@ -685,5 +685,6 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
             for version in range(300):
                 source.publish(f"name-{number}", f"{version}.0")
         await world.page(f"name-{number}")
-    one = sum(map(page_bytes, index._made["name-39"][0])) + page_bytes(index._made["name-39"][1])
+    made = index._made["name-39"]
+    one = sum(map(page_bytes, made.inputs)) + page_bytes(made.page)
     assert index._made.currsize <= index._made.maxsize < 40 * one
