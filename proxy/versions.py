@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Mapping
 from functools import cached_property
 
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from proxy.model import File, ProjectPage
@@ -45,9 +45,10 @@ class PageVersions:
         return [file for file, text in zip(self.files, self.texts, strict=True) if text in texts]
 
 
-_Read = tuple[int, ...] | Version | None
+_Plain = tuple[int, ...]
+_Read = _Plain | Version | None
 """A version: a plain release (``1.2`` and ``1.2.0`` are both ``(1, 2)``), any other, or one that PEP 440 cannot read."""
-_PLAIN: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+_COMPARISONS: Mapping[str, Callable[[_Plain, _Plain], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -60,44 +61,62 @@ _PLAIN: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 def _version(text: str | None) -> _Read:
     if text is None:
         return None
-    if (plain := _plain(text)) is not None:
-        return plain
+    if (numbers := _numbers(text)) is not None:
+        return _trimmed(numbers)
     try:
         return Version(text.replace("_", "-"))
     except InvalidVersion:
         return None
 
 
-def _plain(text: str) -> tuple[int, ...] | None:
+def _numbers(text: str) -> _Plain | None:
     """Nearly every version is dotted numbers, and comparing those needs no PEP 440: ten times as fast."""
     if not text.isascii() or not text.replace(".", "").isdigit():
         return None
     try:
-        numbers = tuple(map(int, text.split(".")))
+        return tuple(map(int, text.split(".")))
     except ValueError:  # nothing between two dots
         return None
-    return _trimmed(numbers)
 
 
-def _trimmed(numbers: tuple[int, ...]) -> tuple[int, ...]:
+def _trimmed(numbers: _Plain) -> _Plain:
     end = len(numbers)
     while end and not numbers[end - 1]:
         end -= 1
-    return numbers[:end]
+    return numbers if end == len(numbers) else numbers[:end]
 
 
-def _test(specifier: SpecifierSet) -> Callable[[tuple[int, ...] | Version], bool]:
+def _test(specifier: SpecifierSet) -> Callable[[_Plain | Version], bool]:
     """Whether a version is among those specified, pre-releases included."""
-    bounds = [(_PLAIN.get(part.operator), _plain(part.version)) for part in specifier]
+    bounds = [_bound(part) for part in specifier]
+    simple = [bound for bound in bounds if bound is not None]
+    all_simple = len(simple) == len(bounds)
 
-    def fits(read: tuple[int, ...] | Version) -> bool:
+    def fits(read: _Plain | Version) -> bool:
         if isinstance(read, Version):
             return specifier.contains(read, prereleases=True)
-        for compare, bound in bounds:
-            if compare is None or bound is None:
-                return specifier.contains(".".join(map(str, read or (0,))), prereleases=True)
-            if not compare(read, bound):
-                return False
-        return True
+        if not all_simple:
+            return specifier.contains(".".join(map(str, read or (0,))), prereleases=True)
+        return all(bound(read) for bound in simple)
 
     return fits
+
+
+def _bound(part: Specifier) -> Callable[[_Plain], bool] | None:
+    """What one part of a specifier says of plain releases, if it says so in plain numbers itself."""
+    if part.operator in ("==", "!=") and part.version.endswith(".*"):
+        prefix = _numbers(part.version[:-2])
+        if prefix is None:
+            return None
+        begins = _beginning_with(prefix)
+        return begins if part.operator == "==" else lambda read: not begins(read)
+    numbers, compare = _numbers(part.version), _COMPARISONS.get(part.operator)
+    if numbers is None or compare is None:
+        return None
+    bound = _trimmed(numbers)
+    return lambda read: compare(read, bound)
+
+
+def _beginning_with(prefix: _Plain) -> Callable[[_Plain], bool]:
+    length = len(prefix)
+    return lambda read: (read + (0,) * (length - len(read)))[:length] == prefix
