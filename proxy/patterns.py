@@ -13,7 +13,7 @@ from proxy.names import is_distribution, is_safe_filename, normalised
 
 _ALPHABET = re.compile(r"[A-Za-z0-9._*-]{1,200}", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
-_RELEASE = re.compile(r"([^<>=!~\s]+)\s*(.*)", re.DOTALL)
+_RELEASE = re.compile(r"([^<>=!~\s]+)\s*([<>=!~].*)?", re.DOTALL)
 _MAX_SPECIFIER = 500
 
 

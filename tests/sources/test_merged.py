@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from proxy.errors import (
     CredentialRefused,
     ProjectNotFound,
+    ProjectWithheld,
     StoreError,
     UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
 )
 from proxy.metrics import Metrics
-from proxy.model import ProjectPage
-from proxy.patterns import NamePatterns
+from proxy.model import ProjectPage, Withheld
+from proxy.patterns import NamePatterns, release, specifier
+from proxy.policy import Rules
+from proxy.protocols import Source
 from proxy.sources.decision import Decision, Member, MergeRule
 from proxy.sources.merged import Merged
+from proxy.sources.screened import RuleBook, Screened
 from proxy.sources.weight import page_bytes
 from proxy.storage.claims import Claims
 from tests.sources.source_contract import SourceContract
@@ -46,6 +52,7 @@ class World:
         self.uploads, self.team = FakeSource("uploads", clock), FakeSource("team", clock)
         self.mirror, self.pypi = FakeSource("mirror", clock), FakeSource("pypi", clock)
         self.sources = [self.uploads, self.team, self.mirror, self.pypi]
+        self.screened: dict[str, Source] = {}
         self.source = self.index()
 
     def index(
@@ -55,9 +62,11 @@ class World:
         only: dict[str, list[str]] | None = None,
         reserved: Sequence[str] = (),
         merges: Sequence[tuple[str, tuple[str, ...]]] = (),
+        public_versions: str | None = None,
     ) -> Merged:
         """An index over the sources as configured; claims are shared with every other one made here."""
-        by_name = {source.name: source for source in self.sources}
+        by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
+        limit = None if public_versions is None else specifier(public_versions)
         self.claims = Claims(self.store, self.clock)
         self.source = Merged(
             [
@@ -72,7 +81,7 @@ class World:
             clock=self.clock,
             metrics=self.metrics,
             reserved=NamePatterns(reserved),
-            merges=[MergeRule(NamePatterns([pattern]), sources) for pattern, sources in merges],
+            merges=[MergeRule(NamePatterns([pattern]), sources, limit) for pattern, sources in merges],
         )
         return self.source
 
@@ -688,3 +697,137 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
     made = index._made["name-39"]
     one = sum(map(page_bytes, made.inputs)) + page_bytes(made.page)
     assert index._made.currsize <= index._made.maxsize < 40 * one
+
+
+# --- what rules withhold
+
+
+def screened_world(world: World, deny: list[str]) -> None:
+    """The same sources under a block list."""
+    book = RuleBook(Rules(deny=[release(text) for text in deny]))
+    world.screened = {
+        source.name: Screened(
+            source, private=source.name in ("uploads", "team"), book=book, clock=world.clock, metrics=world.metrics
+        )
+        for source in world.sources
+    }
+    world.index()
+
+
+async def test_a_project_of_which_every_file_is_withheld_is_refused_with_the_sentence(world: World) -> None:
+    screened_world(world, ["acme-lib<3"])
+    world.pypi.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "2.0")
+    with pytest.raises(ProjectWithheld) as raised:
+        await world.page()
+    assert str(raised.value) == (
+        "every file of acme-lib is withheld: policy.deny has acme-lib<3: choose another, or ask for a policy.waiver"
+    )
+    assert set(raised.value.withheld) == {wheel_name(NAME, "1.0"), wheel_name(NAME, "2.0")}
+    decision = await world.decide()
+    assert decision.owner == "pypi"
+    assert decision.page is not None
+    assert len(decision.page.withheld) == 2
+    world.pypi.publish(NAME, "3.0")
+    assert filenames(await world.page()) == [wheel_name(NAME, "3.0")]
+
+
+async def test_a_name_whose_private_files_are_all_withheld_stays_private(world: World) -> None:
+    screened_world(world, [NAME])
+    world.team.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "99.0")
+    await fails(world, ProjectWithheld)
+    assert await world.claims.holds(NAME)
+    world.team.remove(NAME)
+    assert (await world.page()).files == ()
+    assert world.public_asked == []
+
+
+async def test_an_empty_page_of_which_nothing_is_withheld_is_a_page(world: World) -> None:
+    world.pypi.list_empty(NAME)
+    assert (await world.page()).files == ()
+
+
+async def test_the_public_part_of_a_merge_is_limited_to_some_versions(world: World) -> None:
+    world.index(merges=[(NAME, ("uploads", "pypi"))], public_versions="<2")
+    world.uploads.publish(NAME, "9.0")
+    world.pypi.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "2.0")
+    page = await world.page()
+    assert sorted(filenames(page)) == [wheel_name(NAME, "1.0"), wheel_name(NAME, "9.0")]
+    (withheld,) = page.withheld
+    assert (withheld.filename, withheld.source, withheld.rule) == (wheel_name(NAME, "2.0"), "pypi", "merge")
+    assert await world.page() is page
+    assert counted(world.metrics, "withheld_files", source="pypi", rule="merge") == 1
+    world.uploads.remove(NAME)
+    assert filenames(await world.page()) == [wheel_name(NAME, "1.0")]
+
+
+async def test_the_limit_holds_where_the_public_source_has_the_name_alone(world: World) -> None:
+    world.index(merges=[(NAME, ("uploads", "pypi"))], public_versions="<2")
+    world.pypi.publish(NAME, "2.0")
+    await fails(world, ProjectWithheld)
+
+
+async def test_a_name_that_an_earlier_source_withholds_is_not_taken_by_a_later_one(world: World) -> None:
+    """Else a rule against our file would put a stranger's of the same name in its place."""
+    world.index(merges=[("*", ("uploads", "pypi"))])
+    world.uploads.publish(NAME, "1.0", content="ours")
+    world.uploads.publish(NAME, "2.0")
+    world.pypi.publish(NAME, "1.0", content="a stranger's")
+    page = world.uploads._answer(NAME)
+    kept = tuple(file for file in page.files if "2.0" in file.filename)
+    entry = Withheld(wheel_name(NAME, "1.0"), "uploads", "cooldown", "too young", T0 + HOUR)
+    world.uploads._pages[NAME] = msgspec.structs.replace(page, files=kept, withheld=(entry,), valid_until=T0 + HOUR)
+    result = await world.page()
+    assert filenames(result) == [wheel_name(NAME, "2.0")]
+    assert [(e.source, e.rule) for e in result.withheld] == [("uploads", "cooldown"), ("pypi", "merge")]
+    assert result.valid_until == T0 + HOUR
+
+
+async def test_a_joined_page_is_valid_until_the_first_of_its_parts_changes(world: World) -> None:
+    world.index(merges=[("*", ("uploads", "pypi"))])
+    for source, until in ((world.uploads, T0 + 2 * HOUR), (world.pypi, T0 + HOUR)):
+        source.publish(NAME, "1.0")
+        source._pages[NAME] = msgspec.structs.replace(source._answer(NAME), valid_until=until)
+    assert (await world.page()).valid_until == T0 + HOUR
+
+
+async def test_rules_are_replaced_between_two_decisions(world: World) -> None:
+    index = world.index()
+    world.uploads.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "2.0")
+    world.pypi.publish("left-pad", "1.0")
+    assert len((await world.page()).files) == 1
+    await world.page("left-pad")
+    index.replace_rules(NamePatterns(["left-*"]), [MergeRule(NamePatterns([NAME]), ("uploads", "pypi"))])
+    assert len((await world.page()).files) == 2
+    asked = len(world.public_asked)
+    await fails(world, ProjectNotFound, "left-pad")
+    assert len(world.public_asked) == asked
+    index.replace_rules(NamePatterns([]), [])
+    assert len((await world.page()).files) == 1
+
+
+async def test_a_page_joined_while_the_rules_were_replaced_is_made_again(world: World) -> None:
+    """A decision that began under the old rule ends after the new one came: it must not be what later ones find."""
+    one, other = (MergeRule(NamePatterns([NAME]), ("uploads", "pypi"), specifier(limit)) for limit in ("<3", "<2"))
+    index = world.index()
+    index.replace_rules(NamePatterns([]), [one])
+    world.uploads.publish(NAME, "1.0")
+    world.pypi.publish(NAME, "2.0")
+    world.pypi.hold = asyncio.Event()
+    under_way = asyncio.create_task(index.project_page(NAME))
+    await asyncio.sleep(0.01)
+    index.replace_rules(NamePatterns([]), [other])
+    world.pypi.hold.set()
+    assert len((await under_way).files) == 2
+    assert len((await world.page()).files) == 1
+
+
+async def test_an_outage_that_leaves_nothing_is_an_outage(world: World, outage: Outage) -> None:
+    world.pypi.remove(NAME)
+    world.pypi.publish(NAME, "3.0", upload_time=outage.began)
+    page = world.pypi._answer(NAME)
+    world.pypi._pages[NAME] = msgspec.structs.replace(page, known_since=outage.began - 9 * HOUR)
+    await fails(world, UpstreamUnavailable)
