@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
@@ -128,8 +128,20 @@ class FakeIndex:
         return web.Response(status=206, body=body[start:stop], headers=headers, content_type="application/octet-stream")
 
 
+class Answering(Protocol):
+    """Whatever answers requests once it is told its own address."""
+
+    url: str
+    origin: str
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse: ...
+
+
+Index = TypeVar("Index", bound=Answering)
+
+
 @contextmanager
-def running(index: FakeIndex, host: str = "127.0.0.1") -> Iterator[FakeIndex]:
+def running(index: Index, host: str = "127.0.0.1") -> Iterator[Index]:
     """Serve the index until the block ends."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
