@@ -1,4 +1,4 @@
-"""P1 in any configuration and any history: hypothesis plays the operator, the publishers, the network and the clock.
+"""P1 and P9 in any configuration and any history: hypothesis plays the operator, the publishers, the network and the clock.
 
 Two replicas share a store. Each asks the same sources through caches of its own, and a witness stands before every source that
 notes what it said to whom, and objects to every question that must not be asked.
@@ -9,22 +9,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamUnavailable
+from proxy.errors import FileNotListed, FileWithheld, ProjectNotFound, ProjectWithheld, StoreError, UpstreamUnavailable
 from proxy.metrics import Metrics
-from proxy.model import ProjectPage
-from proxy.patterns import NamePatterns
+from proxy.model import File, ProjectPage
+from proxy.patterns import NamePatterns, release, specifier
+from proxy.policy import Rules, Waiver
 from proxy.protocols import Source
 from proxy.sources.cached import KEEP_S, Cached
 from proxy.sources.decision import Member, MergeRule
 from proxy.sources.merged import Merged
+from proxy.sources.screened import RuleBook, Screened
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
+from proxy.web.files import FileHandlers
+from proxy.web.pages_cache import PagesCache
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import MemoryStore, WatchedStore
@@ -38,6 +43,26 @@ FRESH_S, ABSENT_S = 600.0, 60.0
 a_source = st.sampled_from(PRIVATE + PUBLIC)
 a_project = st.sampled_from(PROJECTS)
 some_patterns = st.lists(st.sampled_from(PATTERNS), max_size=1)
+some_merges = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=1),
+        st.lists(a_source, min_size=2, unique=True),
+        st.sampled_from([None, None, "<2", ">50"]),
+    ),
+    max_size=2,
+)
+some_rules = st.fixed_dictionaries(
+    {
+        "deny": st.lists(st.sampled_from(["acme-a", "acme-*", "acme-a<50", "left-pad==1.0", "*>=2"]), max_size=2),
+        "allow": st.sampled_from([None, None, ["acme-*"], ["*<50"]]),
+        "cooldown_h": st.sampled_from([0, 0, 1, 72]),
+        "own_cooldown_h": st.sampled_from([None, None, 0, 24]),
+        "exempt": st.sampled_from([[], ["left-*"]]),
+        "waived": st.sampled_from([None, None, ("acme-a", "99.0"), ("left-pad", ">=1")]),
+        "waived_h": st.sampled_from([1, 30]),
+    }
+)
+"""Cool-downs: of public sources, and of the one called ``team``, in hours."""
 
 
 class Witness:
@@ -66,6 +91,10 @@ class Witness:
         return page
 
 
+def specified(name: str, version: str) -> str:
+    return f"{name}{version}" if version[0] in "<>=" else f"{name}=={version}"
+
+
 class Replica:
     """One process, and what it can know."""
 
@@ -81,9 +110,10 @@ class Replica:
         changes.subscribe(claims.forget)
         self.changes = changes
         metrics = Metrics()
+        self.book = RuleBook(world.rules())
         self.index = Merged(
             [
-                Member(self._cached(source, metrics), source.name in PRIVATE, world.only[source.name])
+                Member(self._screened(source, metrics), source.name in PRIVATE, world.only[source.name])
                 for source in world.sources.values()
             ],
             claims=claims,
@@ -92,6 +122,12 @@ class Replica:
             reserved=world.reserved,
             merges=world.merges,
         )
+        pages = PagesCache(self.index, prefix="", metrics=metrics)
+        self.files = FileHandlers(pages, None, None, shared=True)  # type: ignore[arg-type]
+
+    def _screened(self, source: FakeSource, metrics: Metrics) -> Source:
+        cached = self._cached(source, metrics)
+        return Screened(cached, private=source.name in PRIVATE, book=self.book, clock=self.clock, metrics=metrics)
 
     def _cached(self, source: FakeSource, metrics: Metrics) -> Source:
         witness = Witness(source, source.name in PRIVATE, self)
@@ -118,17 +154,63 @@ class World:
         order: list[str],
         only: dict[str, list[str]],
         reserved: list[str],
-        merges: list[tuple[list[str], list[str]]],
+        merges: list[tuple[list[str], list[str], str | None]],
         strict: list[str],
+        said: dict[str, Any],
     ) -> None:
         self.clock = FakeClock()
         self.memory = MemoryStore()
         self.store = WatchedStore(self.memory)
         self.sources = {name: FakeSource(name, self.clock) for name in order}
         self.only = {name: NamePatterns(only[name]) if only.get(name) else None for name in order}
-        self.reserved = NamePatterns(reserved)
-        self.merges = [MergeRule(NamePatterns(names), tuple(sources)) for names, sources in merges]
         self.strict = strict
+        self.published: dict[str, set[str]] = {}
+        self.rule(reserved, merges, said)
+
+    def rule(self, reserved: list[str], merges: list[tuple[list[str], list[str], str | None]], said: dict[str, Any]) -> None:
+        """What the operator wants from now on."""
+        self.reserved = NamePatterns(reserved)
+        self.merges = [
+            MergeRule(NamePatterns(names), tuple(sources), specifier(limit) if limit else None)
+            for names, sources, limit in merges
+        ]
+        self.said = said
+        self.waived_until = self.clock.now() + timedelta(hours=said["waived_h"])
+
+    def rules(self) -> Rules:
+        """The same as the product takes it."""
+        said, waived, own = self.said, self.said["waived"], self.said["own_cooldown_h"]
+        return Rules(
+            deny=[release(text) for text in said["deny"]],
+            allow=None if said["allow"] is None else [release(text) for text in said["allow"]],
+            cooldown=timedelta(hours=said["cooldown_h"]),
+            cooldowns={} if own is None else {"team": timedelta(hours=own)},
+            exempt=said["exempt"],
+            waivers=[Waiver(waived[0], waived[1], specifier(waived[1]), "why", "ada", self.waived_until)] if waived else [],
+        )
+
+    def permits(self, file: File) -> bool:
+        """Whether the rules let a file pass, as somebody else would read them."""
+        said, now, version = self.said, self.clock.now(), file.filename.split("-")[1]
+
+        def named(text: str) -> bool:
+            read = release(text)
+            return file.project in NamePatterns([read.name or ""]) and (
+                read.specifier is None or read.specifier.contains(version, prereleases=True)
+            )
+
+        if said["waived"] and now < self.waived_until and named(specified(*said["waived"])):
+            return True
+        if any(map(named, said["deny"])):
+            return False
+        if file.source in PUBLIC and said["allow"] is not None and not any(map(named, said["allow"])):
+            return False
+        hours = said["cooldown_h"] if file.source in PUBLIC else 0
+        if file.source == "team" and said["own_cooldown_h"] is not None:
+            hours = said["own_cooldown_h"]
+        if not hours or file.project in NamePatterns(said["exempt"]):
+            return True
+        return file.upload_time is not None and file.upload_time + timedelta(hours=hours) <= now
 
     def may_hold(self, name: str, project: str) -> bool:
         only = self.only[name]
@@ -143,6 +225,11 @@ class World:
         for public in by_source & set(PUBLIC):
             assert replica.may_be_asked(project, public), f"the page of {project} has a file of {public}"
         assert all(self.may_hold(name, project) for name in by_source)
+        assert all(map(self.permits, page.files))
+        assert page.valid_until is None or self.clock.now() < page.valid_until
+        limit = next((rule.public_versions for rule in self.merges if project in rule.names), None)
+        if limit is not None and owner in merged:
+            assert all(limit.contains(f.filename.split("-")[1]) for f in page.files if f.source in PUBLIC)
         if len(by_source) > 1:
             assert by_source <= set(merged), "two sources share a project only where a rule says so"
         self._check_nobody_was_left_out(replica, project, owner)
@@ -183,27 +270,37 @@ class Precedence(RuleBasedStateMachine):
         order=st.permutations(PRIVATE + PUBLIC),
         only=st.dictionaries(a_source, some_patterns, max_size=2),
         reserved=st.one_of(st.just([]), some_patterns),
-        merges=st.lists(
-            st.tuples(st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=1), st.lists(a_source, min_size=2, unique=True)),
-            max_size=2,
-        ),
+        merges=some_merges,
         strict=st.lists(a_source, max_size=1),
+        said=some_rules,
     )
     def configure(
         self,
         order: list[str],
         only: dict[str, list[str]],
         reserved: list[str],
-        merges: list[tuple[list[str], list[str]]],
+        merges: list[tuple[list[str], list[str], str | None]],
         strict: list[str],
+        said: dict[str, Any],
     ) -> None:
-        self.world = World(order, only, reserved, merges, strict)
+        self.world = World(order, only, reserved, merges, strict, said)
         self.replicas = [Replica(self.world), Replica(self.world)]
 
     @rule(source=a_source, project=a_project, version=st.sampled_from(["1.0", "2.0", "99.0"]), aged=st.booleans())
     def publish(self, source: str, project: str, version: str, aged: bool) -> None:
         uploaded = self.world.clock.now() - timedelta(days=400 if aged else 0)
-        self.world.sources[source].publish(project, version, upload_time=uploaded, content=source)
+        file = self.world.sources[source].publish(project, version, upload_time=uploaded, content=source)
+        self.world.published.setdefault(project, set()).add(file.filename)
+
+    @rule(reserved=some_patterns, merges=some_merges, said=some_rules)
+    def change_the_rules(
+        self, reserved: list[str], merges: list[tuple[list[str], list[str], str | None]], said: dict[str, Any]
+    ) -> None:
+        """As SIGHUP does, in every replica."""
+        self.world.rule(reserved, merges, said)
+        for replica in self.replicas:
+            replica.index.replace_rules(self.world.reserved, self.world.merges)
+            replica.book.replace(self.world.rules())
 
     @rule(source=a_source, project=a_project)
     def publish_of_unknown_age(self, source: str, project: str) -> None:
@@ -255,6 +352,24 @@ class Precedence(RuleBasedStateMachine):
             self.world.check(replica, project, decision.page, decision.owner)
             again = self.runner.run(replica.index.decide(project))
             assert again.page is decision.page, "the same answers make the same page"
+            self.check_files(replica, project, decision.page, decision.error)
+
+    def check_files(self, replica: Replica, project: str, page: ProjectPage, error: Exception | None) -> None:
+        """P9: file, ``.metadata`` and page go by one decision."""
+        listed = {file.filename: file for file in page.files}
+        withheld = {entry.filename for entry in page.withheld}
+        assert (error is None) is not (not listed and bool(withheld)), "wholly withheld, and nothing else, is an error"
+        assert error is None or isinstance(error, ProjectWithheld)
+        for filename in self.world.published.get(project, set()) | listed.keys() | withheld:
+            outcome: File | Exception
+            try:
+                outcome = self.runner.run(replica.files._listed(project, filename))
+            except (FileWithheld, FileNotListed) as refused:
+                outcome = refused
+            if filename in listed:
+                assert outcome is listed[filename]
+            else:
+                assert type(outcome) is (FileWithheld if filename in withheld else FileNotListed)
 
     # Two stories that chance alone tells too seldom.
 
