@@ -371,7 +371,7 @@ class Precedence(RuleBasedStateMachine):
             else:
                 assert type(outcome) is (FileWithheld if filename in withheld else FileNotListed)
 
-    # Two stories that chance alone tells too seldom.
+    # Three stories that chance alone tells too seldom.
 
     @rule(source=st.sampled_from(PRIVATE), public=st.sampled_from(PUBLIC), project=a_project, number=st.sampled_from([0, 1]))
     def clean_up(self, source: str, public: str, project: str, number: int) -> None:
@@ -398,6 +398,19 @@ class Precedence(RuleBasedStateMachine):
             self.wait(seconds)
             self.ask(number, project)
         self.return_to_life(source)
+
+    @rule(
+        public=st.sampled_from(PUBLIC),
+        project=a_project,
+        number=st.sampled_from([0, 1]),
+        seconds=st.sampled_from([3_600, 90_000]),
+    )
+    def ripen(self, public: str, project: str, number: int, seconds: int) -> None:
+        """A release is asked for when it is new, and again when a cool-down or a waiver has ended."""
+        self.publish(public, project, "2.0", aged=False)
+        self.ask(number, project)
+        self.wait(seconds)
+        self.ask(number, project)
 
     async def _hear_of_changes(self) -> None:
         for replica in self.replicas:
