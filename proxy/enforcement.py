@@ -47,7 +47,9 @@ class Enforcement:
         if problems := config.contradictions():
             raise ConfigurationError([f"{problem} (of those this process was started with)" for problem in problems])
         in_force = changed_keys(self._config, config)
-        after_restart = changed_keys(config, newer)
+        after_restart = [
+            key for key in changed_keys(config, newer) if not key.startswith("found_connections")
+        ]  # read again anyway
         if in_force:
             self._config = config
             self._index.replace_rules(reserved_of(config), merges_of(config))
