@@ -153,9 +153,10 @@ def version_of(filename: str, project: str) -> str | None:
     return _canonical(rest)
 
 
-def version_texts(filenames: Iterable[str], project: str) -> list[str | None]:
+def version_runs(filenames: Iterable[str], project: str) -> list[tuple[str | None, int]]:
     """The versions that the file names of one page state, as they are written there; ``None``: no place for one.
 
+    Each comes with the position of the first of the names that follow each other and state it.
     In a wheel's an underscore stands for a dash. Fast where names are regular and those of one version follow each other, as
     nearly everywhere: 15,000 take 2 ms.
     """
@@ -171,18 +172,18 @@ def version_texts(filenames: Iterable[str], project: str) -> list[str | None]:
                 return tail
         return version_of(filename, project)
 
-    texts: list[str | None] = []
-    beginning, text = "\n", None  # of the last wheel
-    for name in filenames:
+    runs: list[tuple[str | None, int]] = []
+    beginning = "\n"  # of the last wheel
+    for position, name in enumerate(filenames):
         if name.startswith(beginning) and name.endswith(".whl"):
-            texts.append(text)
-        elif name.endswith(".whl") and len(fields := name.split("-", 5)) >= 5:
-            text = fields[1]
-            beginning = f"{fields[0]}-{text}-"
-            texts.append(text)
+            continue
+        if name.endswith(".whl") and len(fields := name.split("-", 5)) >= 5:
+            beginning = f"{fields[0]}-{fields[1]}-"
+            runs.append((fields[1], position))
         else:
-            texts.append(other(name))
-    return texts
+            beginning = "\n"
+            runs.append((other(name), position))
+    return runs
 
 
 def _after_project(stem: str, project: str) -> str:

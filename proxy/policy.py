@@ -28,6 +28,7 @@ Cooldown = timedelta | datetime
 """How old a file must be; or, for an index frozen at a moment, before when it must have been uploaded. Aware, UTC."""
 _QUARANTINED = "quarantined"
 _MAX_QUOTED = 200
+_ADVICE = "choose an older one, or ask for a policy.waiver"
 
 
 class Waiver(msgspec.Struct, frozen=True):
@@ -234,11 +235,9 @@ class _Denied:
         if self._named.whole is not None:
             reason = self._reason(self._named.whole)
             return [(file, reason, None) for file in versions.files]
-        objections: list[_Objection] = []
-        if denied := self._named.by_version(versions, unreadable=True):
-            reasons = {text: self._reason(entry) for text, entry in denied.items()}
-            pairs = zip(versions.files, versions.texts, strict=True)
-            objections += [(file, reasons[text], None) for file, text in pairs if text in reasons]
+        denied = self._named.by_version(versions, unreadable=True)
+        reasons = {text: self._reason(entry) for text, entry in denied.items()}
+        objections: list[_Objection] = [(file, reasons[text], None) for text in denied for file in versions.of(text)]
         if names := self._named.by_name(versions):
             objections += [
                 (file, self._reason(Release(file.filename)), None) for file in versions.files if file.filename in names
@@ -261,10 +260,13 @@ class _NotAllowed:
         if self._named is None:
             return [(file, self._reason, None) for file in versions.files]
         allowed, names = self._named.by_version(versions, unreadable=False), self._named.by_name(versions)
-        if not allowed and not names:
-            return [(file, self._reason, None) for file in versions.files]
-        pairs = zip(versions.files, versions.texts, strict=True)
-        return [(file, self._reason, None) for file, text in pairs if text not in allowed and file.filename not in names]
+        return [
+            (file, self._reason, None)
+            for text in versions.texts
+            if text not in allowed
+            for file in versions.of(text)
+            if file.filename not in names
+        ]
 
 
 class _Frozen:
@@ -274,7 +276,7 @@ class _Frozen:
         self._moment = moment
 
     def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        why = f"and the index is frozen as of {in_words(self._moment)}: choose an older one, or ask for a policy.waiver"
+        why = f"and the index is frozen as of {in_words(self._moment)}: {_ADVICE}"
         late, ageless = f"it was uploaded later, {why}", f"its upload time is not known, {why}"
         return [
             (file, ageless if file.upload_time is None else late, None)
@@ -289,6 +291,7 @@ class _TooYoung:
     def __init__(self, period: timedelta, now: datetime) -> None:
         self._period = period
         self._newest = now - period
+        self._why = f"a cool-down of {in_words(period)} holds it"
 
     def against(self, versions: PageVersions) -> Iterable[_Objection]:
         newest = self._newest
@@ -296,21 +299,19 @@ class _TooYoung:
         return [(file, *self._sentence(file.upload_time)) for file in young]
 
     def _sentence(self, uploaded: datetime | None) -> tuple[str, datetime | None]:
-        cooldown = f"a cool-down of {in_words(self._period)} holds it"
-        advice = "choose an older one, or ask for a policy.waiver"
         if uploaded is None:
-            return f"its upload time is not known, and {cooldown}: {advice}", None
+            return f"its upload time is not known, and {self._why}: {_ADVICE}", None
         try:
             until = uploaded + self._period
         except OverflowError:  # somebody else wrote that time
-            return f"its upload time is {in_words(uploaded)}, and {cooldown}: {advice}", None
-        return f"it was uploaded at {in_words(uploaded)}, and {cooldown} until {in_words(until)}: {advice}", until
+            return f"its upload time is {in_words(uploaded)}, and {self._why}: {_ADVICE}", None
+        return f"it was uploaded at {in_words(uploaded)}, and {self._why} until {in_words(until)}: {_ADVICE}", until
 
 
 def in_words(cooldown: Cooldown) -> str:
     """A period as the operator would write it (``3d``), or a moment to the second."""
     if isinstance(cooldown, datetime):
-        return f"{cooldown.astimezone(UTC).replace(tzinfo=None).isoformat(' ', 'seconds')}Z"
+        return f"{str(cooldown.astimezone(UTC))[:19]}Z"
     seconds = int(cooldown.total_seconds())
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds % size == 0:

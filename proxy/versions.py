@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from itertools import pairwise
 
 from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from proxy.model import File, ProjectPage
-from proxy.names import version_texts
+from proxy.names import version_runs
 
 
 class PageVersions:
@@ -26,28 +27,54 @@ class PageVersions:
         return [file.filename for file in self.files]
 
     @cached_property
-    def texts(self) -> list[str | None]:
-        """Of all files, in their order: the version as the file name has it."""
-        return version_texts(self.filenames, self._project)
+    def _by_text(self) -> dict[str | None, list[File]]:
+        """The files of each version, as the file names have it."""
+        found: dict[str | None, list[File]] = {}
+        runs = version_runs(self.filenames, self._project)
+        for (text, start), (_, end) in pairwise([*runs, (None, len(self.files))]):
+            found.setdefault(text, []).extend(self.files[start:end])
+        return found
 
     @cached_property
-    def _read(self) -> dict[str | None, _Read]:
-        return {text: _version(text) for text in set(self.texts)}
+    def _read(self) -> tuple[list[tuple[str | None, _Plain]], list[tuple[str | None, Version | None]]]:
+        """Every distinct version: the plain releases, and all others."""
+        plain: list[tuple[str | None, _Plain]] = []
+        others: list[tuple[str | None, Version | None]] = []
+        for text in self._by_text:
+            numbers = None if text is None else _numbers(text)
+            if numbers is not None:
+                plain.append((text, _trimmed(numbers)))
+            else:
+                others.append((text, None if text is None else _version(text)))
+        return plain, others
+
+    def of(self, text: str | None) -> list[File]:
+        """The files of one version, as file names have it."""
+        return self._by_text[text]
+
+    @property
+    def texts(self) -> Iterable[str | None]:
+        """Every distinct version, as file names have it."""
+        return self._by_text.keys()
 
     def texts_in(self, specifier: SpecifierSet, *, unreadable: bool = False) -> list[str | None]:
         """The distinct versions that are specified. ``unreadable``: whether one that nobody can read is among them."""
-        fits = _test(specifier)
-        return [text for text, read in self._read.items() if (unreadable if read is None else fits(read))]
+        plain, others = self._read
+        for part in specifier:
+            bound = _bound(part)
+            plain = [(text, read) for text, read in plain if bound(read)]
+        found = [text for text, _ in plain]
+        return found + [
+            text for text, read in others if (unreadable if read is None else specifier.contains(read, prereleases=True))
+        ]
 
     def files_in(self, specifier: SpecifierSet) -> list[File]:
         """The files of the versions that are specified, and can be read."""
-        texts = frozenset(self.texts_in(specifier))
-        return [file for file, text in zip(self.files, self.texts, strict=True) if text in texts]
+        return [file for text in self.texts_in(specifier) for file in self._by_text[text]]
 
 
 _Plain = tuple[int, ...]
-_Read = _Plain | Version | None
-"""A version: a plain release (``1.2`` and ``1.2.0`` are both ``(1, 2)``), any other, or one that PEP 440 cannot read."""
+"""A plain release: ``1.2`` and ``1.2.0`` are both ``(1, 2)``. Nearly every version is one, and needs no PEP 440 to compare."""
 _COMPARISONS: Mapping[str, Callable[[_Plain, _Plain], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -58,11 +85,7 @@ _COMPARISONS: Mapping[str, Callable[[_Plain, _Plain], bool]] = {
 }
 
 
-def _version(text: str | None) -> _Read:
-    if text is None:
-        return None
-    if (numbers := _numbers(text)) is not None:
-        return _trimmed(numbers)
+def _version(text: str) -> Version | None:
     try:
         return Version(text.replace("_", "-"))
     except InvalidVersion:
@@ -70,7 +93,6 @@ def _version(text: str | None) -> _Read:
 
 
 def _numbers(text: str) -> _Plain | None:
-    """Nearly every version is dotted numbers, and comparing those needs no PEP 440: ten times as fast."""
     if not text.isascii() or not text.replace(".", "").isdigit():
         return None
     try:
@@ -86,33 +108,16 @@ def _trimmed(numbers: _Plain) -> _Plain:
     return numbers if end == len(numbers) else numbers[:end]
 
 
-def _test(specifier: SpecifierSet) -> Callable[[_Plain | Version], bool]:
-    """Whether a version is among those specified, pre-releases included."""
-    bounds = [_bound(part) for part in specifier]
-    simple = [bound for bound in bounds if bound is not None]
-    all_simple = len(simple) == len(bounds)
-
-    def fits(read: _Plain | Version) -> bool:
-        if isinstance(read, Version):
-            return specifier.contains(read, prereleases=True)
-        if not all_simple:
-            return specifier.contains(".".join(map(str, read or (0,))), prereleases=True)
-        return all(bound(read) for bound in simple)
-
-    return fits
-
-
-def _bound(part: Specifier) -> Callable[[_Plain], bool] | None:
-    """What one part of a specifier says of plain releases, if it says so in plain numbers itself."""
+def _bound(part: Specifier) -> Callable[[_Plain], bool]:
+    """Whether one part of a specifier lets a plain release in; by plain numbers, if it is made of them itself."""
     if part.operator in ("==", "!=") and part.version.endswith(".*"):
         prefix = _numbers(part.version[:-2])
-        if prefix is None:
-            return None
-        begins = _beginning_with(prefix)
-        return begins if part.operator == "==" else lambda read: not begins(read)
+        if prefix is not None:
+            begins = _beginning_with(prefix)
+            return begins if part.operator == "==" else lambda read: not begins(read)
     numbers, compare = _numbers(part.version), _COMPARISONS.get(part.operator)
     if numbers is None or compare is None:
-        return None
+        return lambda read: part.contains(".".join(map(str, read or (0,))), prereleases=True)
     bound = _trimmed(numbers)
     return lambda read: compare(read, bound)
 

@@ -9,7 +9,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from proxy.model import ProjectPage
-from proxy.names import version_of, version_texts
+from proxy.names import version_of, version_runs
 from proxy.patterns import specifier
 from proxy.versions import PageVersions
 from tests.support.sources import LONG_AGO, listed
@@ -23,6 +23,10 @@ operators = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "~=", "==="])
 parts = st.tuples(operators, st.one_of(plain, plain.map(lambda text: f"{text}.*"), st.sampled_from(["1.0rc1", "1!1"]))).map(
     "".join
 )
+
+
+def texts(*filenames: str, project: str = "demo") -> list[str | None]:
+    return [text for text, _ in version_runs(filenames, project)]
 
 
 def page(filenames: list[str]) -> ProjectPage:
@@ -67,20 +71,43 @@ def test_a_version_is_meant_exactly_if_pep_440_says_so(text: str, wanted: list[s
     ],
 )
 def test_the_version_text_of_a_file_name(filename: str, text: str | None) -> None:
-    assert version_texts([filename], "demo") == [text]
+    assert texts(filename) == [text]
 
 
 @given(text=plain, form=st.sampled_from(["demo-{}-py3-none-any.whl", "demo-{}.tar.gz", "DEMO-{}.zip", "demo-{}-py2.7.egg"]))
 def test_version_texts_are_the_versions_that_others_read(text: str, form: str) -> None:
     filename = form.format(text)
-    (found,) = version_texts([filename], "demo")
+    (found,) = texts(filename)
     assert found is not None
     assert str(Version(found)) == version_of(filename, "demo")
 
 
+def test_every_file_is_in_the_run_of_its_version() -> None:
+    wheel = "demo-{}-py3-none-{}.whl".format
+    names = [
+        wheel("1.0", "a"),
+        wheel("1.0", "b"),
+        "demo-1.0-1.tar.gz",
+        wheel("1.0", "c"),
+        wheel("1.0.1", "a"),
+        "demo-2.0.tar.gz",
+        "Demo-2.0-py3-none-any.whl",
+        wheel("2.0", "a"),
+    ]
+    runs = [("1.0", 0), ("1.0.post1", 2), ("1.0", 3), ("1.0.1", 4), ("2.0", 5), ("2.0", 6), ("2.0", 7)]
+    assert version_runs(names, "demo") == runs
+    versions = PageVersions(page(names))
+    assert {text: [file.filename for file in versions.of(text)] for text in versions.texts} == {
+        "1.0": [names[0], names[1], names[3]],
+        "1.0.post1": [names[2]],
+        "1.0.1": [names[4]],
+        "2.0": names[5:],
+    }
+
+
 def test_a_project_with_a_dash() -> None:
     names = ["a_b-1.0-py3-none-any.whl", "a-b-2.0.tar.gz", "A.B-3.0.tar.gz"]
-    assert version_texts(names, "a-b") == ["1.0", "2.0", "3.0"]
+    assert texts(*names, project="a-b") == ["1.0", "2.0", "3.0"]
 
 
 def test_a_bare_version_is_that_version() -> None:
