@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -13,6 +14,9 @@ from proxy.model import ProjectPage
 from proxy.policy import Rules
 from proxy.protocols import Clock, Source
 from proxy.sources.weight import page_bytes
+
+_INLINE_FILES = 20_000
+"""Looking through more would hold everybody else up."""
 
 
 class RuleBook:
@@ -89,7 +93,10 @@ class Screened:
                 return made.screened
             if _same_listing(made.given, page):
                 return self._keep(project, page, rules, _confirmed(made, page))
-        screened = rules.screen(page, self.name, self._private, now)
+        if len(page.files) <= _INLINE_FILES:
+            screened = rules.screen(page, self.name, self._private, now)
+        else:
+            screened = await asyncio.to_thread(rules.screen, page, self.name, self._private, now)
         for entry in screened.withheld[len(page.withheld) :]:
             self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return self._keep(project, page, rules, screened)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -17,7 +19,7 @@ from proxy.sources.screened import RuleBook, Screened
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames
+from tests.support.sources import FakeSource, counted, filenames, listed
 
 DAY = timedelta(days=1)
 NAME = "demo"
@@ -194,3 +196,24 @@ async def test_a_rule_for_public_sources_leaves_private_ones_alone(clock: FakeCl
     world = World(clock, rules(cooldown=3 * DAY), private=True)
     world.inner.publish(NAME, "1.0")
     assert (await world.page()).files
+
+
+async def test_a_huge_page_holds_nobody_up(clock: FakeClock) -> None:
+    """Judged three times: this machine does other things too."""
+    given = rules(deny=["demo<0.5", "demo==1.7.*"], cooldown=3 * DAY)
+    files = tuple(listed(NAME, f"{n // 5_000}.{n // 50}.{n % 50}", source="pypi") for n in range(60_000))
+    page = ProjectPage(project=NAME, files=files, as_of=clock.now())
+    for _ in range(3):
+        began = time.perf_counter()
+        screened = given.screen(page, "pypi", False, clock.now())
+        alone = time.perf_counter() - began
+        world = World(clock, given)
+        world.inner.files[NAME], world.inner._pages[NAME] = {}, page
+        asked, longest, last = asyncio.create_task(world.page()), 0.0, time.perf_counter()
+        while not asked.done():
+            await asyncio.sleep(0)
+            longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+        assert (await asked).files == screened.files
+        if longest < alone / 2:
+            return
+    raise AssertionError(f"others waited for {longest:.3f} s, of {alone:.3f} s that it takes alone")
