@@ -238,7 +238,7 @@ def test_a_release_published_an_hour_ago(attack: Attack) -> None:
     assert attack.installed(gate.index_url, f"idna=={EVIL}") is None
     assert [entry["filename"] for entry in gate.page("idna")["files"]] == [wheel_name("idna", "1.0")]
     path = f"/files/idna/{wheel_name('idna', EVIL)}"
-    for address in (path, f"{path}.metadata"):
+    for address in (path, f"{path}.metadata", f"{path}.provenance"):
         for method in ("GET", "HEAD"):
             answer = gate.get(address, method=method)
             assert answer.status == 403

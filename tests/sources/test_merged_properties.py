@@ -123,7 +123,7 @@ class Replica:
             merges=world.merges,
         )
         pages = PagesCache(self.index, prefix="", metrics=metrics)
-        self.files = FileHandlers(pages, None, None, shared=True)  # type: ignore[arg-type]
+        self.files = FileHandlers(pages, None, None, None, shared=True)  # type: ignore[arg-type]
 
     def _screened(self, source: FakeSource, metrics: Metrics) -> Source:
         cached = self._cached(source, metrics)
