@@ -36,6 +36,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from proxy.protocols import BlobInfo, Clock
 from proxy.storage.signatures import Signatures
+from proxy.upstream.credentials import trusting
 from proxy.urls import is_emulator_host, parse
 
 T = TypeVar("T")
@@ -105,20 +106,17 @@ async def azure_store(
     """A store that is closed when the block ends. The credential stays the caller's."""
     place = place_of(url)
     async with AsyncExitStack() as stack:
-        options: dict[str, Any] = {"connection_verify": ca_file} if ca_file else {}
         service = await stack.enter_async_context(
             BlobServiceClient(
                 place.account_url,
                 credential=credential,
                 # Against a dead endpoint: about a second to the first error; with the library's defaults 84 s.
                 retry_policy=LinearRetry(backoff=0, retry_total=2, random_jitter_range=1),
-                connection_timeout=2,
-                read_timeout=20,
                 max_single_put_size=_BLOCK_BYTES,
                 max_block_size=_BLOCK_BYTES,
                 max_single_get_size=_BLOCK_BYTES,
                 max_chunk_get_size=_BLOCK_BYTES,
-                **options,
+                **trusting(ca_file, connection_timeout=2, read_timeout=20),
             )
         )
         key = credential if isinstance(credential, str) else None

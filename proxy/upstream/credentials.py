@@ -7,8 +7,10 @@ import re
 from types import TracebackType
 from typing import Any, Self
 
+import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
@@ -18,6 +20,7 @@ from proxy.protocols import Clock
 from proxy.secret import Secret
 from proxy.singleflight import SingleFlight
 from proxy.upstream.secrets import Secrets
+from proxy.upstream.sessions import trust
 
 _ENTRA_CODE = re.compile(r"AADSTS(\d+)")
 _ENTRA_REASONS = {
@@ -40,9 +43,9 @@ class EntraIdentity:
     requests. Here one caller fetches and the others wait. It has the shape of an azure-core asynchronous credential.
     """
 
-    def __init__(self, clock: Clock, credential: Any = None) -> None:  # any azure-identity credential
+    def __init__(self, clock: Clock, credential: Any) -> None:  # any azure-identity credential
         self._clock = clock
-        self._credential = credential or DefaultAzureCredential(disable_instance_discovery=True)
+        self._credential = credential
         self._tokens: dict[_Key, AccessToken] = {}
         self._flights: SingleFlight[AccessToken] = SingleFlight()
 
@@ -102,9 +105,29 @@ class EntraIdentity:
         await self.close()
 
 
+def trusting(ca_file: str | None, **settings: Any) -> dict[str, Any]:
+    """The argument that makes a client of azure-core trust the operator's certificates beside the machine's.
+
+    Its own option for them trusts nobody else: an authority for one private index would lock us out of Azure.
+    """
+    if ca_file is None:
+        return settings
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trust(ca_file)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=True,  # as azure-core's own sessions: HTTPS_PROXY leads to Azure
+    )
+    return {"transport": AioHttpTransport(session=session, **settings)}
+
+
+def machine_identity(clock: Clock, ca_file: str | None) -> EntraIdentity:
+    """Whoever this machine, workload or developer is, as azure-identity finds out."""
+    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **trusting(ca_file)))
+
+
 def assigned_identity(clock: Clock, client_id: str, ca_file: str | None) -> EntraIdentity:
     """A managed identity or workload identity of this machine, by its client id, and nobody else."""
-    trust = {} if ca_file is None else {"connection_verify": ca_file}
     credential = DefaultAzureCredential(
         managed_identity_client_id=client_id,
         workload_identity_client_id=client_id,
@@ -114,7 +137,7 @@ def assigned_identity(clock: Clock, client_id: str, ca_file: str | None) -> Entr
         exclude_powershell_credential=True,
         exclude_shared_token_cache_credential=True,
         disable_instance_discovery=True,
-        **trust,
+        **trusting(ca_file),
     )
     return EntraIdentity(clock, credential)
 
@@ -126,7 +149,7 @@ class ServicePrincipal:
         self._connection = connection
         self._secrets = secrets
         self._clock = clock
-        self._trust = {} if ca_file is None else {"connection_verify": ca_file}
+        self._ca_file = ca_file
         self._secret: Secret | None = None
         self._identity: EntraIdentity | None = None
 
@@ -156,7 +179,7 @@ class ServicePrincipal:
                     self._connection.client_id or "",
                     secret.reveal(),
                     disable_instance_discovery=True,
-                    **self._trust,
+                    **trusting(self._ca_file),
                 ),
             )
             if former is not None:

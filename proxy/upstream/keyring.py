@@ -56,9 +56,9 @@ class Keyring:
     async def our_identity(self) -> EntraIdentity:
         """This machine's own: one for the whole process, so that its tokens are fetched once."""
         if self._our_identity is None:
-            from proxy.upstream.credentials import EntraIdentity  # a tenth of a second and 20 MB that a folder does not need
+            from proxy.upstream.credentials import machine_identity  # a tenth of a second and 20 MB that a folder does not need
 
-            self._our_identity = EntraIdentity(self._clock)
+            self._our_identity = machine_identity(self._clock, self._ca_file)
         return self._our_identity
 
     async def for_container(self, url: str) -> Any:

@@ -49,6 +49,9 @@ class Sessions:
             # Names are resolved beyond the proxy, where we cannot look; an address that stands in the URL itself, we can judge.
             _refuse_literal(target, inner=inner)
             inner = True  # the proxy is, and the configuration names it
+            if target.scheme == "http":  # no tunnel: the proxy reads the request itself, and takes out what is for it
+                headers = {**headers, **(proxy_headers or {})}
+                proxy_headers = None
         session = self._sessions.get((inner, times))
         if session is None:
             session = self._sessions[inner, times] = self._made(times, inner=inner)
@@ -66,7 +69,7 @@ class Sessions:
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS[times],
                 socket_factory=partial(addresses.socket_for, inner=inner),
-                ssl=_trust(self._ca_file),
+                ssl=trust(self._ca_file),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent},
@@ -85,7 +88,7 @@ def _refuse_literal(target: URL, *, inner: bool) -> None:
 
 
 @lru_cache(maxsize=8)
-def _trust(ca_file: str | None) -> ssl.SSLContext:
+def trust(ca_file: str | None) -> ssl.SSLContext:
     """The machine's certificates and the operator's. Reading them takes time and memory: once per process."""
     context = ssl.create_default_context()
     if ca_file is not None:  # beside the machine's own: a private index and the public one are asked by the same server

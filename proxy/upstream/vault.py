@@ -9,6 +9,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from proxy.errors import CredentialRefused, UpstreamUnavailable
 from proxy.secret import Secret
+from proxy.upstream.credentials import trusting
 from proxy.urls import is_loopback_host, parse
 
 _BUDGET_S = 10.0
@@ -28,7 +29,6 @@ class Vault:
         except ImportError:
             raise CredentialRefused("keyvault: needs one more library: pip install 'wheelgate[keyvault]'") from None
         self._host = parse(url).host or ""
-        trust = {} if ca_file is None else {"connection_verify": ca_file}
         self._client = SecretClient(
             url,
             identity,
@@ -36,7 +36,7 @@ class Vault:
             verify_challenge_resource=not is_loopback_host(self._host),
             retry_total=2,
             retry_backoff_factor=0.2,
-            **trust,
+            **trusting(ca_file),
         )
 
     async def read(self, name: str, version: str | None = None) -> Secret:

@@ -281,6 +281,7 @@ def listening(
         for task in list(talks):
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # a connection over TLS takes some turns of the loop to end
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
