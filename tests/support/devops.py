@@ -26,6 +26,7 @@ import trustme
 from aiohttp import web
 
 from tests.support.entra import OBJECT, TENANT, claims_of
+from tests.support.lies import hang_up
 from tests.support.outbound import OutboundProxy, certified, outbound
 from tests.support.packages import wheel_bytes, wheel_name
 
@@ -391,7 +392,7 @@ def _running(service: AzureDevOps, tls: ssl.SSLContext) -> Iterator[None]:
         started.set()
         await stop.wait()
         await runner.cleanup()
-        await asyncio.sleep(0.05)  # a connection over TLS takes some turns of the loop to end
+        await hang_up()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()

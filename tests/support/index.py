@@ -159,6 +159,7 @@ def running(index: Index, host: str = "127.0.0.1", tls: ssl.SSLContext | None = 
         started.set()
         await stop.wait()
         await runner.cleanup()
+        await asyncio.sleep(0.02 if tls else 0)  # a connection over TLS takes some turns of the loop to end
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()

@@ -281,7 +281,7 @@ def listening(
         for task in list(talks):
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
-        await asyncio.sleep(0.05)  # a connection over TLS takes some turns of the loop to end
+        await hang_up()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
@@ -292,6 +292,13 @@ def listening(
         loop.call_soon_threadsafe(stop.set)
         thread.join(10)
         loop.close()
+
+
+async def hang_up() -> None:
+    """End every connection of this loop, also those whose end nobody waited for: half a handshake, half a farewell."""
+    for transport in list(asyncio.get_running_loop()._transports.values()):  # type: ignore[attr-defined]
+        transport.abort()
+    await asyncio.sleep(0.02)
 
 
 # ---- bodies cut short, too long, or never ending ------------------------------------------------------------------------
