@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from proxy.config import Config
 from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.model import ProjectPage, RemoteFile
+from proxy.places import Place, place_of
 from proxy.policy import Cooldown, Rules, in_words
 from proxy.protocols import Credential
 from proxy.sources.decision import Member
@@ -77,6 +79,33 @@ def _meaning(cooldown: Cooldown) -> str:
     return f"files are served {in_words(cooldown)} after their upload; {since}, {lag}"
 
 
+class Remote(msgspec.Struct, frozen=True):
+    """What the settings say of a source that is asked over HTTP."""
+
+    url: str
+    is_feed: bool
+    """Of Azure DevOps."""
+    is_covered: Callable[[str], bool]
+    """Whether some connection belongs to a URL, when this source asks for it."""
+    project: str = _PROBE
+    """One that may be asked for."""
+
+
+def remotes(config: Config, keyring: Keyring) -> dict[str, Remote]:
+    """What the settings say of the sources that are asked over HTTP, by name."""
+    return {
+        source.name: Remote(
+            source.index_url,
+            source.type == "devops",
+            keyring.of_page(source.index_url).is_covered,
+            # One of its own names, where the settings tell one: its page shows where the files are.
+            next((name for name in source.only or () if "*" not in name), _PROBE),
+        )
+        for source in config.source
+        if source.is_remote
+    }
+
+
 async def connection_findings(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
     """What trying a connection gives: first its secret, then every source of an index that has only those it serves."""
     if credential is not None:
@@ -93,12 +122,14 @@ async def connection_findings(credential: Credential | None, index: Merged) -> A
         yield await _source_finding(member)
 
 
-async def findings(store_place: str, index: Merged, targets: Sequence[Target]) -> AsyncIterator[Finding]:
-    """Every finding, as it is made. The store was written when it was opened."""
+async def findings(
+    store_place: str, index: Merged, targets: Sequence[Target], asked: Mapping[str, Remote] | None = None
+) -> AsyncIterator[Finding]:
+    """Every finding, as it is made. The store was written when it was opened. ``asked``: see :func:`remotes`."""
     yield Finding(_STORE, True, f"{store_place} can be read and written")
     written = {target.source: target for target in targets}
     for member in index.members:
-        yield await _source_finding(member, written.get(member.source.name))
+        yield await _source_finding(member, written.get(member.source.name), (asked or {}).get(member.source.name))
 
 
 def store_failed(error: StoreError) -> Finding:
@@ -110,21 +141,30 @@ def _source(name: str, *, private: bool) -> str:
     return f"source {name} ({'private' if private else 'public'})"
 
 
-async def _source_finding(member: Member, target: Target | None = None) -> Finding:
+async def _source_finding(member: Member, target: Target | None = None, remote: Remote | None = None) -> Finding:
     what = _source(member.source.name, private=member.private)
+    project = remote.project if remote is not None else _PROBE
     try:
         if target is not None:
             await _write_to(target)
-        page = await member.source.project_page(_PROBE)
+        page = await member.source.project_page(project)
     except ProjectNotFound:
         # Nearly every public index has it; without it, the URL may be one of another page.
-        doubt = "" if member.private else f", but has no project {_PROBE}: is the URL the one that installers get?"
+        doubt = "" if member.private else f", but has no project {project}: is the URL the one that installers get?"
         return Finding(what, True, f"answers{doubt}")
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
-    left_out = f"; {page.dropped} entries of {_PROBE} are left out as unusable" if page.dropped else ""
-    withheld = f"; rules withhold {len(page.withheld)} files of {_PROBE}, and leave {len(page.files)}" if page.withheld else ""
-    return Finding(what, True, f"answers{left_out}{withheld}")
+    if remote is not None and (uncovered := _uncovered(page, remote)):
+        return Finding(what, False, uncovered)
+    left_out = f"; {page.dropped} entries of {project} are left out as unusable" if page.dropped else ""
+    withheld = f"; rules withhold {len(page.withheld)} files of {project}, and leave {len(page.files)}" if page.withheld else ""
+    public = ""
+    if remote is not None and remote.is_feed and member.private and project == _PROBE and page.files:
+        public = (
+            f"; it answers for public names too (it has {_PROBE}), and no public source is asked for those: switch the feed's "
+            "upstream sources off, or say with `only` which names are its own"
+        )
+    return Finding(what, True, f"answers{left_out}{withheld}{public}", doubtful=bool(public))
 
 
 async def _write_to(target: Target) -> None:
@@ -136,3 +176,31 @@ async def _write_to(target: Target) -> None:
     probe = f"state/probe-{uuid.uuid4().hex}"
     await target.store.put_if_absent(probe, b"wheelgate", {})
     await target.store.delete(probe)
+
+
+def _uncovered(page: ProjectPage, remote: Remote) -> str | None:
+    """Of a source that a connection serves: which of its files, on the same host, no connection belongs to."""
+    if not remote.is_covered(remote.url):
+        return None
+    here = place_of(remote.url)
+    for file in page.files:
+        if isinstance(file.location, RemoteFile) and not remote.is_covered(file.location.url):
+            there = place_of(file.location.url)
+            if there.origin == here.origin:
+                return (
+                    f"its pages can be read, but its files cannot be fetched: no connection covers {file.filename}, one with "
+                    f"target {_nearest(here, there)} would"
+                )
+    return None
+
+
+def _nearest(here: Place, there: Place) -> str:
+    """The smallest place that holds both."""
+    shared = []
+    for one, other in zip(here.segments, there.segments, strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    scheme, host, port = here.origin
+    at = "" if port == {"https": 443, "http": 80}[scheme] else f":{port}"
+    return "/".join([f"{scheme}://{host}{at}", *shared])

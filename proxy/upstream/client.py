@@ -23,7 +23,15 @@ from proxy.upstream import addresses
 from proxy.upstream.answers import FileAnswer, PageAnswer, page_body
 from proxy.upstream.causes import cause_of
 from proxy.upstream.health import Health
-from proxy.upstream.refusals import activity_of, beginning_of, is_refusal, is_throttled, reason_of
+from proxy.upstream.refusals import (
+    SIGN_IN_REASON,
+    activity_of,
+    beginning_of,
+    is_refusal,
+    is_sign_in_page,
+    is_throttled,
+    reason_of,
+)
 from proxy.upstream.sessions import FILE_TIMES, PAGE_TIMES, Sessions
 from proxy.urls import HostRules, UnsafeUrl, parse, read, shown
 
@@ -157,14 +165,14 @@ class SourceClient:
                 return PageAnswer(404, final, body=await beginning_of(response))
             if response.status != 200:
                 raise self._bad(f"answered {response.status}, which is no answer to a page request")
-            return PageAnswer(
-                200,
-                final,
-                content_type=response.content_type.lower(),
-                charset=response.charset or "utf-8",
-                etag=response.headers.get("ETag"),
-                body=await page_body(response, self._source),
-            )
+            body = await page_body(response, self._source)
+            kind = response.content_type.lower()
+            if kind == "text/html" and is_sign_in_page(body):
+                if hop.credential is not None:
+                    await hop.credential.renewed()  # what follows may be asked with another
+                raise self._refused(hop, SIGN_IN_REASON)
+            charset, etag = response.charset or "utf-8", response.headers.get("ETag")
+            return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body)
 
     @asynccontextmanager
     async def file(
@@ -310,17 +318,16 @@ class SourceClient:
         response, status = hop.response, hop.response.status
         self._note_budget(response)
         if is_refusal(response):
-            raise await self._refused(hop)
+            raise self._refused(hop, await reason_of(response))
         if is_throttled(response) or status >= 500:
             wait_s = self._wait_s(response)
             paused = self._health.pause(wait_s) if wait_s is not None else None
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
             raise self._unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
 
-    async def _refused(self, hop: _Hop) -> CredentialRefused:
+    def _refused(self, hop: _Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
         host = parse(hop.url).host or ""
-        reason = await reason_of(hop.response)
         activity = _activity(hop.response)
         if hop.credential is not None:
             self._metrics.connection_refused.labels(hop.credential.connection, host).inc()

@@ -11,7 +11,6 @@ import aiohttp
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.identity import CredentialUnavailableError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from proxy.config import Connection
@@ -76,12 +75,13 @@ class EntraIdentity:
         try:
             async with asyncio.timeout(_TOKEN_BUDGET_S):
                 return (await self.get_token(scope)).token
-        except CredentialUnavailableError:
-            raise CredentialRefused("this machine has no identity: assign a managed identity, or name its client_id") from None
-        except ClientAuthenticationError as error:
+        except ClientAuthenticationError as error:  # also what is raised where there is nobody to sign in as
             code = _ENTRA_CODE.search(str(error))
-            why = _ENTRA_REASONS.get(code[1], f"it says {code[0]}") if code else "no identity that it takes is to be had here"
-            raise CredentialRefused(f"Microsoft Entra gives none: {why}") from None
+            if code is None:
+                raise CredentialRefused(
+                    "this machine has no identity: assign a managed identity, or name its client_id"
+                ) from None
+            raise CredentialRefused(f"Microsoft Entra gives none: {_ENTRA_REASONS.get(code[1], f'it says {code[0]}')}") from None
         except (AzureError, TimeoutError, OSError):
             raise UpstreamUnavailable("Microsoft Entra cannot be reached") from None
 

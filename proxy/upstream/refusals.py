@@ -10,6 +10,7 @@ from isal import igzip_lib, isal_zlib
 
 _LOOK_BYTES = 16 * 1024
 _LOOK_S = 2.0
+SIGN_IN_REASON = "it sent its sign-in page: the credential has expired, or is wrong"
 SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
 # What the services write into such answers. Only our own words leave here: an upstream may well repeat what it was sent.
 _PHRASES = (
@@ -26,6 +27,8 @@ _PHRASES = (
     (rb"AuthorizationPermissionMismatch|AuthorizationFailure", "the identity lacks a role on that storage"),
 )
 _SIGN_IN_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>[^<]{0,80}sign.?in", re.IGNORECASE)
+# A page of an index may be about a project called sign-in.
+_NOT_A_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>(?![^<]*links for)[^<]{0,80}\bsign.?in\b", re.IGNORECASE)
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _PHRASES]
 
 
@@ -50,6 +53,11 @@ def is_throttled(response: aiohttp.ClientResponse) -> bool:
     return response.status in (408, 425, 429)
 
 
+def is_sign_in_page(body: bytes | bytearray) -> bool:
+    """Whether the body of a 200 is a sign-in page, which has no file on it and would pass for an empty index."""
+    return _NOT_A_PAGE.search(body, 0, _LOOK_BYTES) is not None
+
+
 async def reason_of(response: aiohttp.ClientResponse) -> str:
     """Why a refusing answer refuses, as far as it says; never its own words."""
     text = await beginning_of(response)
@@ -57,7 +65,7 @@ async def reason_of(response: aiohttp.ClientResponse) -> str:
         if pattern.search(text):
             return words
     if response.status == 203 or response.status < 400 or _SIGN_IN_PAGE.search(text):
-        return "it sent its sign-in page: the credential has expired, or is wrong"
+        return SIGN_IN_REASON
     if response.status == 403:
         return "the credential is known but has no right here (403)"
     return "the credential is wrong, has expired, or is one of another organisation (401)"
