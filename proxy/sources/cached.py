@@ -74,6 +74,7 @@ class Cached:
         self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._failing_since: datetime | None = None
+        self._failing_as: type[Exception] | None = None
         self._generation = 0
 
     @property
@@ -144,9 +145,9 @@ class Cached:
         return page
 
     def _failed(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
-        if self._failing_since is None:
-            self._failing_since = self._clock.now()
+        if self._failing_since is None or type(error) is not self._failing_as:  # a refused credential is news in any outage
             _log.warning("source %s cannot be heard: %s", self.name, error)
+        self._failing_since, self._failing_as = self._failing_since or self._clock.now(), type(error)
         answer = self._answers.get(project)
         if answer is None or not self._may_stand_in(answer):
             raise error

@@ -160,6 +160,32 @@ def test_a_sign_in_page_in_place_of_a_file_is_no_file(acme: Company, start: Call
     assert b"Sign In" not in answer.body
 
 
+def test_a_download_that_is_refused_is_said_like_a_page(acme: Company, start: Callable[..., Gate]) -> None:
+    acme.devops.mood = lambda request: devops.challenge() if "/download/" in request.path else None
+    gate = start(acme.config(TEAM_URL, connection()), ACME_PAT=PAT)
+    (first, _) = gate.page("acme-lib")["files"]
+    answer = gate.get(first["url"])
+    assert answer.status == 502
+    assert answer.reason.startswith(REFUSED)
+    assert REFUSED in gate.log
+    assert metric(gate, "wheelgate_connection_refused_total", 'connection="acme"') >= 1
+
+
+def test_a_refusal_in_the_middle_of_an_outage_is_in_the_log_too(acme: Company, start: Callable[..., Gate]) -> None:
+    gate = start(acme.config(TEAM_URL, connection()), ACME_PAT=PAT)
+    acme.devops.mood = lambda request: web.Response(status=500)
+    assert gate.get("/simple/acme-lib/").status == 503
+    assert REFUSED not in gate.log
+    acme.devops.mood = None
+    acme.devops.organisation("acme").pats[PAT] = "expired"
+    assert gate.get("/simple/acme-lib/").status == 502
+    assert REFUSED + "the PAT has expired" in gate.log
+    lines = gate.log.count(REFUSED)
+    for _ in range(5):
+        gate.get("/simple/acme-lib/")
+    assert gate.log.count(REFUSED) == lines, "the same refusal again is no news"
+
+
 def test_a_feed_that_is_not_there_is_a_failure_and_says_nothing_about_projects(acme: Company, start: Callable[..., Gate]) -> None:
     gate = start(acme.config(TEAM_URL.replace("/team/", "/taem/"), connection()), ACME_PAT=PAT)
     answer = gate.get("/simple/acme-lib/")
