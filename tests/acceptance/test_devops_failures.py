@@ -300,3 +300,30 @@ def test_check_names_the_files_that_no_connection_covers(acme: Company, start: C
         r"FAIL.*team-feed.*no connection covers pip-26.* target https://pkgs\.dev\.azure\.com/acme/_packaging/team/pypi would",
         told.stdout,
     ), told.stdout
+
+
+# ---- the connections folder ------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_stored_while_the_server_runs_takes_effect_and_a_broken_one_changes_nothing(
+    acme: Company, start: Callable[..., Gate]
+) -> None:
+    gate = start(acme.config(TEAM_URL, ""), ACME_PAT=PAT)
+    assert gate.get("/simple/acme-lib/").status == 502
+    folder = gate.data / "connections"
+    folder.mkdir(parents=True)
+    stored = f"name: acme\ntype: python_feed\ntarget: https://{HOST}/acme\nauthType: pat\nvalue: env:ACME_PAT\n"
+    (folder / "acme.yml").write_text(stored)
+    wait_until(lambda: gate.get("/simple/acme-lib/").status == 200, 8)
+
+    (folder / "broken.yml").write_text(stored)  # for the same place as the other
+    wait_until(lambda: "what it said before holds" in gate.log, 8)
+    assert gate.get("/simple/acme-lib/").status == 200
+    (folder / "broken.yml").unlink()
+
+    asked = len(acme.devops.asked)
+    (folder / "acme.yml").unlink()
+    wait_until(lambda: "no connection is left" in gate.log, 8)
+    gate.get("/simple/acme-tool/")
+    assert all("Authorization" not in later.headers for later in acme.devops.asked[asked:])
+    assert_nobody_public_was_asked(acme)
