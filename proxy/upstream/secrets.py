@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from proxy.config import References, SecretMissing
-from proxy.errors import CredentialRefused, UpstreamUnavailable
+from proxy.errors import CredentialRefused
 from proxy.protocols import Clock
 from proxy.secret import Secret, reference_parts
 from proxy.singleflight import SingleFlight
@@ -19,7 +19,7 @@ _LOOK_S = 2.0
 """How long a file is taken as unchanged without looking."""
 _VAULT_S = 300.0
 _AGAIN_S = 10.0
-"""A refusal, or a vault that is down, makes us read a secret again at most this often: a vault counts its requests."""
+"""A refusal makes us read a secret again at most this often: a vault counts its requests."""
 _VAULT_SECRET = re.compile(r"(https://[^/?#]+)/secrets/([A-Za-z0-9-]{1,127})(?:/([0-9a-f]{32}))?/?")
 _VAULT_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
@@ -74,13 +74,7 @@ class Secrets:
         known = self._known.get(reference)
         if known is not None and self._clock.monotonic() - known.read_s < self._lasts_s(reference):
             return known.secret
-        try:
-            return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
-        except UpstreamUnavailable:
-            if known is None:
-                raise
-            known.read_s = self._clock.monotonic() - self._lasts_s(reference) + _AGAIN_S  # until then nobody asks
-            return known.secret
+        return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
     async def changed(self, reference: str, refused: Secret) -> bool:
         """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal."""

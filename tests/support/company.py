@@ -11,7 +11,7 @@ import trustme
 
 from tests.support.devops import HOST, AzureDevOps, Feed, azure_devops
 from tests.support.index import FakeIndex, running
-from tests.support.outbound import OutboundProxy
+from tests.support.tunnels import OutboundProxy
 from tests.support.packages import wheel_bytes, wheel_name
 
 PAT = "canary-pat-of-acme-0123456789abcdefghijklmnopqrstuvwxyz"

@@ -27,7 +27,7 @@ from aiohttp import web
 
 from tests.support.entra import OBJECT, TENANT, claims_of
 from tests.support.lies import hang_up
-from tests.support.outbound import OutboundProxy, certified, outbound
+from tests.support.tunnels import OutboundProxy, certified, outbound
 from tests.support.packages import wheel_bytes, wheel_name
 
 HOST = "pkgs.dev.azure.com"

@@ -16,7 +16,7 @@ import trustme
 from aiohttp import web
 
 from tests.support.index import FakeIndex, running
-from tests.support.outbound import certified
+from tests.support.tunnels import certified
 
 TENANT, OBJECT = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 APPLICATION = "33333333-3333-3333-3333-333333333333"

@@ -11,7 +11,7 @@ from pathlib import Path
 import trustme
 
 from tests.support.lies import listening
-from tests.support.outbound import OutboundProxy, certified, outbound
+from tests.support.tunnels import OutboundProxy, certified, outbound
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.pypi.simple.v1+json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

@@ -139,18 +139,6 @@ async def test_a_vault_that_is_down_leaves_the_refusal_as_it_is(secrets: Secrets
     assert not await credential.renewed()
 
 
-async def test_a_vault_that_is_down_does_not_take_away_a_secret_that_is_known(
-    secrets: Secrets, vault: FakeVault, clock: FakeClock
-) -> None:
-    await secrets.read("keyvault:pat")
-    clock.move(301)
-    vault.error = UpstreamUnavailable("the vault cannot be reached")
-    assert (await secrets.read("keyvault:pat")).reveal() == CANARY
-    vault.error, vault.values["pat"] = None, "rotated"
-    clock.move(31)
-    assert (await secrets.read("keyvault:pat")).reveal() == "rotated"
-
-
 async def test_a_vault_that_takes_a_secret_away_is_believed(secrets: Secrets, vault: FakeVault, clock: FakeClock) -> None:
     await secrets.read("keyvault:pat")
     clock.move(301)
