@@ -321,11 +321,13 @@ def test_a_connection_stored_while_the_server_runs_takes_effect_and_a_broken_one
     assert gate.get("/simple/acme-lib/").status == 200
     (folder / "broken.yml").unlink()
 
+    acme.team.publish("acme-two", "1.0")
+
     def is_asked_without() -> bool:
-        gate.get("/simple/acme-tool/")
+        gate.get("/simple/acme-two/")
         return "Authorization" not in acme.devops.asked[-1].headers
 
     assert not is_asked_without()
     (folder / "acme.yml").unlink()
-    wait_until(is_asked_without, 8)
+    wait_until(is_asked_without, 15)  # while its page stands in, it is asked every five seconds
     assert_nobody_public_was_asked(acme)

@@ -11,8 +11,8 @@ import trustme
 
 from tests.support.devops import HOST, AzureDevOps, Feed, azure_devops
 from tests.support.index import FakeIndex, running
-from tests.support.tunnels import OutboundProxy
 from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.tunnels import OutboundProxy
 
 PAT = "canary-pat-of-acme-0123456789abcdefghijklmnopqrstuvwxyz"
 

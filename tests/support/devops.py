@@ -27,8 +27,8 @@ from aiohttp import web
 
 from tests.support.entra import OBJECT, TENANT, claims_of
 from tests.support.lies import hang_up
-from tests.support.tunnels import OutboundProxy, certified, outbound
 from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.tunnels import OutboundProxy, certified, outbound
 
 HOST = "pkgs.dev.azure.com"
 STORAGE = "vsblobprodsu6weu.vsblob.vsassets.io"
