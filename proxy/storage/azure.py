@@ -254,6 +254,7 @@ class AzureStore:
                 async with asyncio.timeout(_BLOCK_S):
                     await blob.stage_block(identifier, io.BytesIO(piece), length=len(piece))
                 blocks.append(BlobBlock(identifier))
+                del piece  # else it is held while the next one is read
         return blocks
 
     async def _reconciled(self, path: str, facts: Mapping[str, str], error: AzureError) -> BlobInfo:
