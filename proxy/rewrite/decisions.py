@@ -12,7 +12,7 @@ from proxy.rewrite.ours import Judged, Ours, Place, Unreadable, is_variable
 from proxy.rewrite.pip_lines import Kind, Option, PipLine, Url, read
 from proxy.urls import without_user_info
 
-_REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+", re.IGNORECASE)
+_REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+(?:(ssh):)?", re.IGNORECASE)
 _SIGNED = re.compile(r"[?&]sig=", re.IGNORECASE)
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _EXTRAS = re.compile(r"[#&]egg=[^&\[]*(\[[^\]&]*\])")
@@ -50,7 +50,8 @@ def towards_gate(lines: Sequence[str], ours: Ours, gate: str, *, by_name: bool) 
     index = f"--index-url {gate}/simple/"
     outcome = Outcome()
     indexes: list[tuple[int, Option, Judged]] = []
-    for at, line in enumerate(map(read, lines)):
+    found = [read(line) for line in lines]
+    for at, line in enumerate(found):
         named = _named(line, at, ours, outcome)
         indexes += [(at, option, judged) for option, judged in named.places]
         if named.file is None:
@@ -62,9 +63,8 @@ def towards_gate(lines: Sequence[str], ours: Ours, gate: str, *, by_name: bool) 
         else:
             there = f"{gate}/files/{judged.project}/{quote(judged.filename, safe=_FOR_FILES)}{judged.fragment}"
             outcome.change(at, url.start, url.end, there)
-    _one_index(indexes, index, outcome)
-    if outcome.first is not None or any(edit.text == index for edits in outcome.edits.values() for edit in edits):
-        for at, line in enumerate(map(read, lines)):
+    if _one_index(indexes, index, outcome):
+        for at, line in enumerate(found):
             if any(option.kind is Kind.NO_INDEX for option in line.options):
                 outcome.refusals.append((at, "--no-index would keep pip from asking Wheelgate: remove it"))
     return outcome
@@ -128,8 +128,8 @@ def _named(line: PipLine, at: int, ours: Ours, outcome: Outcome) -> _Named:
 
 def _judged(text: str, at: int, ours: Ours, outcome: Outcome) -> Judged | None:
     """The URL judged, or ``None`` if all was said of it."""
-    if _REPOSITORY.match(text):
-        _judge_repository(text, at, outcome)
+    if repository := _REPOSITORY.match(text):
+        _judge_repository(text, at, outcome, by_ssh=bool(repository[1]))
         return None
     try:
         judged = ours.judge(text)
@@ -141,7 +141,7 @@ def _judged(text: str, at: int, ours: Ours, outcome: Outcome) -> Judged | None:
     return judged
 
 
-def _judge_repository(text: str, at: int, outcome: Outcome) -> None:
+def _judge_repository(text: str, at: int, outcome: Outcome, *, by_ssh: bool) -> None:
     plain, credential = without_user_info(text)
     if credential is None:
         return
@@ -149,7 +149,7 @@ def _judge_repository(text: str, at: int, outcome: Outcome) -> None:
     user, colon, _ = credential.reveal().partition(":")
     if is_variable(credential):
         outcome.notes.append((at, f"{shown} takes its credential from the environment of the build: rather {_PUBLISH}"))
-    elif colon or (user not in ("git", "hg", "svn") and "ssh://" not in text):
+    elif colon or not (by_ssh or user in ("git", "hg", "svn")):  # a name alone is no secret there
         outcome.refusals.append((at, f"{shown} has a credential in it, which ends up in logs and images: {_PUBLISH}"))
 
 
@@ -172,8 +172,8 @@ def _spare(at: int, start: int, end: int, plain: str, outcome: Outcome) -> None:
     outcome.notes.append((at, "a token of Wheelgate's was removed: give it in .netrc, or as ${WHEELGATE_TOKEN} in the URL"))
 
 
-def _one_index(indexes: list[tuple[int, Option, Judged]], index: str, outcome: Outcome) -> None:
-    """One index, Wheelgate, in the place of the first option that names what it answers for."""
+def _one_index(indexes: list[tuple[int, Option, Judged]], index: str, outcome: Outcome) -> bool:
+    """One index, Wheelgate, in the place of the first option that names what it answers for; whether any is wanted."""
     standing = next(((at, o, j) for at, o, j in indexes if j.place is Place.GATE and o.kind is Kind.INDEX), None)
     wanted = outcome.first is not None or any(judged.place in _OURS for _, _, judged in indexes)
     if wanted:
@@ -188,7 +188,8 @@ def _one_index(indexes: list[tuple[int, Option, Judged]], index: str, outcome: O
     for entry in indexes:
         at, option, judged = entry
         if judged.place is Place.GATE and judged.has_literal_credential and (entry == standing or not wanted):
-            _spare(at, option.end - len(option.value), option.end, judged.plain, outcome)
+            _spare(at, option.value_start, option.value_start + len(option.value), judged.plain, outcome)
+    return wanted
 
 
 def _remark_on_another(at: int, option: Option, judged: Judged, outcome: Outcome) -> None:

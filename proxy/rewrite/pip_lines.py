@@ -43,6 +43,7 @@ class Option(msgspec.Struct, frozen=True):
     end: int
     value: str
     """Without quotes; empty where it has none."""
+    value_start: int
 
 
 class Url(msgspec.Struct, frozen=True):
@@ -96,19 +97,21 @@ def _options(tokens: list[re.Match[str]]) -> list[Option]:
         if kind is None:
             # An option that names no place, or the value of one: only a URL in it matters.
             if "://" in token[0]:
-                found.append(Option(Kind.OTHER, token.start(), end, _unquoted(value or token[0])))
+                found.append(_option(Kind.OTHER, token.start(), end, value or token[0]))
             continue
         if kind is not Kind.NO_INDEX and not equals and at < len(tokens):
             value, end, at = tokens[at][0], tokens[at].end(), at + 1
-        found.append(Option(kind, token.start(), end, _unquoted(value)))
+        found.append(_option(kind, token.start(), end, value))
     return found
+
+
+def _option(kind: Kind, start: int, end: int, written: str) -> Option:
+    quoted = len(written) >= 2 and written[0] in "\"'" and written[-1] == written[0]
+    value = written[1:-1] if quoted else written
+    return Option(kind, start, end, value, end - len(written) + quoted)
 
 
 def _kind(name: str) -> Kind | None:
     if name in _SHORT:
         return _SHORT[name]
     return next((kind for kind, whole, shortest in _LONG if len(name) >= shortest and whole.startswith(name)), None)
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0] else value

@@ -58,6 +58,7 @@ def test_options_that_name_places(line: str, options: list[tuple[Kind, str]]) ->
     for option in read_line.options:
         assert line[option.start] == "-" or option.kind is Kind.OTHER
         assert option.end <= read_line.comment
+        assert line[option.value_start : option.end].rstrip("\"'") == option.value
 
 
 @pytest.mark.parametrize(("line", "comment"), [("a # b", 1), ("a#b", 3), ("# b", 0), ("a  ## b", 2), ("https://h/x#y", 13)])
