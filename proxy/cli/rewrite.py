@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import sys
@@ -83,8 +82,7 @@ def rewrite(
     if signed:
         print(f"wheelgate: the signed URLs live until {_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     if not (only_diff or check):
-        for path, text in changed.items():
-            _write(path, text)
+        _write(changed)
     verb = "would change" if only_diff or check else "rewrote"
     said = ", ".join(str(path) for path in changed)
     print(f"wheelgate: {verb} {said}" if changed else "wheelgate: nothing to change", file=sys.stderr)
@@ -191,20 +189,28 @@ def _show(before: Mapping[Path, str], after: Mapping[Path, str]) -> None:
         print(diff(str(path), before[path], text))
 
 
-def _write(path: Path, text: str) -> None:
-    """The new text in the old one's place, whole or not at all, with its permissions."""
-    target = path.resolve()  # the file behind a link, not the link
-    temporary: str | None = None
+def _write(texts: Mapping[Path, str]) -> None:
+    """The new texts in the old ones' places, with their permissions: all of them are on disk before the first is moved.
+
+    Raises:
+        RewriteRefused: a file or its folder cannot be written.
+    """
+    staged: list[tuple[Path, Path]] = []
+    path = Path()
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(text.encode("utf-8"))
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.copymode(target, temporary)
-        Path(temporary).replace(target)
+        for path, text in texts.items():
+            target = path.resolve()  # the file behind a link, not the link
+            with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+                staged.append((Path(file.name), target))
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.copymode(target, file.name)
+        for temporary, target in staged:
+            path = target
+            temporary.replace(target)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
         raise RewriteRefused(f"{path}: cannot be written: {(error.strerror or 'unknown').lower()}") from None
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)

@@ -124,14 +124,14 @@ def test_files_that_cannot_be_rewritten(home: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_folder_that_cannot_be_written(home: Path, file: Path) -> None:
-    (home / ("x" * 250 + ".txt")).symlink_to(
-        file
-    )  # a name that leaves no room for the temporary one, which root may not exceed either
-    file.rename(home / ("y" * 250 + ".txt"))
-    done = run(home, "y" * 250 + ".txt", "--url", URL)
+def test_a_place_that_cannot_be_written_stops_all_of_them(home: Path, file: Path) -> None:
+    long = home / ("y" * 250 + ".txt")  # leaves no room for a temporary name, which not even root may exceed
+    long.write_text(BEFORE)
+    done = run(home, file.name, long.name, "--url", URL)
     assert done.returncode == 1
     assert "cannot be written: file name too long" in done.stderr
+    assert file.read_text() == long.read_text() == BEFORE
+    assert {path.name for path in home.iterdir()} == {file.name, long.name}
 
 
 def test_without_storage_a_signature_is_refused_by_line(home: Path) -> None:
