@@ -9,7 +9,7 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.config import Config, load
+from proxy.config import PUBLIC_INDEX, Config, load
 from proxy.errors import RewriteRefused
 from proxy.rewrite.decisions import Outcome, private_blobs, towards_gate, towards_storage
 from proxy.rewrite.documents import document
@@ -25,7 +25,7 @@ FEED = "https://pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/"
 SIGNED_IN = FEED.replace("https://", "https://build:S3CRET@")
 OLD_FEED = "https://acme.pkgs.visualstudio.com/proj/_packaging/team@Release/pypi/simple/"
 FEED_FILE = "https://pkgs.dev.azure.com/acme/0c1f7d0e-11aa-4b3c-9d5e-6f7081920a1b/_packaging/9d5e6f70-8192-4b3c-8a1b-0c1f7d0e11aa/pypi/download/acme-tool/1/acme_tool-1.0-py3-none-any.whl"
-PUBLIC = "https://pypi.org/simple"
+PUBLIC = PUBLIC_INDEX.rstrip("/")
 WHEEL = "acme_tool-1.0-py3-none-any.whl"
 
 
