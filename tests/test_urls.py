@@ -351,13 +351,14 @@ def test_whatever_a_link_becomes_is_an_allowed_url_by_one_reading(href: str, pag
 
 @modestly
 @given(hrefs)
+@example("https://index.example.com:443")
 def test_a_url_is_parsed_or_refused_and_parses_to_itself(text: str) -> None:
     try:
         url = parse(text)
     except UnsafeUrl:
         return
     again = parse(str(url))
-    assert again == url
+    assert str(again) == str(url)  # a port that is the scheme's own is not written, and yarl then takes them for two
     assert origin(again) == origin(url)
     assert origin(URL(text)) == origin(url)
 
