@@ -17,7 +17,6 @@ from proxy.config import (
     Connection,
     ConnectionsFolder,
     Document,
-    covers,
     document_fields,
     made_private,
     read_document,
@@ -177,12 +176,12 @@ def delete(config: Path | None, data: Path | None, name: str) -> None:
     ConnectionsFolder(loaded).remove(found)
     print(f"connection {name} is forgotten")
     _say_what_a_vault_keeps(found.value)
-    left = [c for c in loaded.connections if c is not found]
-    for source in loaded.source:
-        if source.type == "index" and covers([found], source.index_url) and not covers(left, source.index_url):
+    private = {source.name for source in loaded.source if source.is_private}
+    for source in settings(config, data).source:
+        if source.name in private and not source.is_private:
             print(
-                f"wheelgate: no connection serves source {source.name} any more: unless the configuration says private = true, "
-                "its names count as public from the next start of the server on",
+                f"wheelgate: no connection serves source {source.name} any more, so that its names count as public from the next "
+                "start of the server on: say private = true if that is not meant",
                 file=sys.stderr,
             )
 

@@ -1,6 +1,6 @@
 """What the operator said: settings as frozen values, and where they come from. The only room that reads the environment."""
 
-from proxy.config.connections import Connection, covers, ties
+from proxy.config.connections import Connection, ties
 from proxy.config.documents import Document, read_document
 from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
 from proxy.config.load import client_settings, load, made_private
@@ -20,7 +20,6 @@ __all__ = [
     "SecretMissing",
     "Source",
     "client_settings",
-    "covers",
     "document_fields",
     "duration_s",
     "folder_connections",

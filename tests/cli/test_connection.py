@@ -21,6 +21,7 @@ from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex, running
 from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.waiting import until
 
 SECRET = "canary-7xqTz9-s3cret"
 ORGANISATION = "https://pkgs.dev.azure.com/acme"
@@ -299,7 +300,7 @@ class TestSet:
         done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
         assert done.stderr == ""
         done = connection("delete", "team")
-        assert "no connection serves source team any more: unless the configuration says private = true" in done.stderr
+        assert "no connection serves source team any more, so that its names count as public" in done.stderr
 
 
 class TestLooking:
@@ -401,13 +402,6 @@ class TestTest:
         done = connection("test", "acme", "--url", f"{origin}/simple/")
         assert done.returncode == 1
         assert "FAIL  source asked (private): source asked cannot be reached" in done.stdout
-
-
-def until(what: Callable[[], bool], wait_s: float = 10) -> None:
-    deadline = time.monotonic() + wait_s
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
 
 
 class TestRunning:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -141,7 +142,7 @@ Index = TypeVar("Index", bound=Answering)
 
 
 @contextmanager
-def running(index: Index, host: str = "127.0.0.1") -> Iterator[Index]:
+def running(index: Index, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[Index]:
     """Serve the index until the block ends."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -150,10 +151,10 @@ def running(index: Index, host: str = "127.0.0.1") -> Iterator[Index]:
     async def serve() -> None:
         runner = web.ServerRunner(web.Server(index.answer, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, host, 0)
+        site = web.TCPSite(runner, host, 0, ssl_context=tls)
         await site.start()
         port = runner.addresses[0][1]
-        index.origin = f"http://{host}:{port}"
+        index.origin = f"{'https' if tls else 'http'}://{host}:{port}"
         index.url = f"{index.origin}/simple/"
         started.set()
         await stop.wait()
