@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -49,15 +50,17 @@ def connection() -> None:
 @click.option("--client-id", help="Of a ManagedIdentity (if there are several) or ServicePrincipal.")
 @click.option("--tenant-id", help="Of a ServicePrincipal.")
 @click.option("--scope", help="What an Entra token is for; known for Azure DevOps and storage.")
+@click.option("--allow-http", is_flag=True, help="The target is plain http beyond this machine: the secret travels readable.")
 @click.option("--value", help="Where the secret is: env:NAME, file:PATH or keyvault:NAME. Without it, it is asked for.")
-def set_(config: Path | None, data: Path | None, file: Path | None, **given: str | None) -> None:
+def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: bool, **given: str | None) -> None:
     """Store a connection, or replace it.
 
     The secret itself is asked for, or read from standard input; never give it as an argument, which other users of this machine
     can see. It is kept in the configured key vault or, readable to you alone, in secrets.toml beside the connections folder.
     """
     loaded = settings_without_folder(config, data)
-    document = _said(file, {key: value for key, value in given.items() if value is not None})
+    said: dict[str, str | bool] = {key: value for key, value in given.items() if value is not None}
+    document = _said(file, said | {"allow_http": True} if allow_http else said)
     wanted = _complete(document, file)
     if any(c.name == wanted.name for c in loaded.connection):
         raise ConfigurationError([f"connection {wanted.name} stands in the configuration file: change it there"])
@@ -83,7 +86,7 @@ def set_(config: Path | None, data: Path | None, file: Path | None, **given: str
         )
 
 
-def _said(file: Path | None, given: dict[str, str]) -> Document:
+def _said(file: Path | None, given: dict[str, str | bool]) -> Document:
     """What document and options say together; an option beats the document."""
     if file is None:
         if "name" not in given or "target" not in given:
@@ -206,9 +209,11 @@ def test(config: Path | None, data: Path | None, name: str, url: str | None, as_
 async def _tried(config: Config, found: Connection, url: str | None) -> list[Finding]:
     from proxy.wiring import wheelgate
 
-    async with wheelgate(config.only_with(found, url)) as gate:
-        credential = gate.keyring.of_page(found.target).for_url(found.target)
-        return [finding async for finding in connection_findings(credential, gate.index)]
+    with TemporaryDirectory() as scratch:
+        config = config.only_with(found, url, Path(scratch))
+        async with wheelgate(config) as gate:
+            credential = gate.keyring.of_page(found.target).for_url(found.target)
+            return [finding async for finding in connection_findings(credential, gate.index)]
 
 
 def _named(config: Config, name: str) -> Connection:

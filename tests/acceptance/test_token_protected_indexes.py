@@ -89,11 +89,20 @@ def test_pypiserver_with_htpasswd(start_gate: Start, tmp_path: Path, home: Path,
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_devpi_with_an_index_that_only_its_readers_see(
+def test_devpi_with_files_that_only_readers_get(
     start_gate: Start, tmp_path: Path, home: Path, wheels: Path, public: FakeIndex
 ) -> None:
     with devpi(tmp_path, sorted(wheels.iterdir())) as origin:
-        both_ways(start_gate, origin, f"{origin}/{USER}/dev/+simple/", tmp_path, home, public)
+        url = f"{origin}/{USER}/dev/+simple/"
+        server = start_gate(UPLOADS + source(url, private=True) + index_source(public))
+        answer = server.get(f"/files/acme-a/{wheel_name('acme-a', '1.0')}")
+        assert answer.status == 502
+        assert "source team wants a credential at 127.0.0.1 (it answered 403)" in answer.body.decode()
+        fields = ("--target", f"{origin}/{USER}", "--auth-type", "UsernamePassword", "--username", USER)
+        stored(server.folder, *fields, secret=PASSWORD)
+        until(lambda: server.get(f"/files/acme-a/{wheel_name('acme-a', '1.0')}").status == 200)
+        install_both(server, home, public)
+        assert PASSWORD not in server.log
 
 
 class TestAnotherWheelgate:

@@ -395,6 +395,17 @@ class TestTest:
         assert said == f"wheelgate: --url: is not below {guarded.origin}, so connection acme is not for it"
         assert "none is below its target, so nobody was asked: --url tries one" in connection.ok("test", "acme")
 
+    def test_neither_the_store_nor_another_source_has_to_work(self, connection: Commands, guarded: Guarded) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        store = f'[store]\nurl = "{nowhere}/account/container"\naccount_key = "env:NOBODY"\n'
+        other = f'[[source]]\nname = "other"\ntype = "index"\nurl = "{nowhere}/simple/"\n'
+        connection.config.write_text(store + UPLOADS + other + index_source(guarded, "team", private=True))
+        connection.set(target=guarded.origin)
+        before = set(connection.home.rglob("*"))
+        assert connection.ok("test", "acme") == "ok    secret: can be had\nok    source team (private): answers\n"
+        assert set(connection.home.rglob("*")) == before, "nothing is left behind"
+
     def test_nobody_there(self, connection: Commands) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             origin = f"http://127.0.0.1:{closed.getsockname()[1]}"

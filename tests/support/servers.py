@@ -53,23 +53,40 @@ def pypiserver(folder: Path, packages: Path) -> Iterator[str]:
 
 @contextmanager
 def devpi(folder: Path, packages: Sequence[Path]) -> Iterator[str]:
-    """A devpi with an index ``team/dev`` that only its user reads; its origin."""
+    """A devpi with an index ``reader/dev``, whose pages everybody sees and whose files only its user gets; its origin.
+
+    devpi leaves that to plugins; this one is written here.
+    """
     commands = installed("devpi", "devpi-server==6.20.3")
     port = _free_port()
     data = folder / "devpi"
     init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
     subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
     serve = [commands / "devpi-server", "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
-    with _running(serve, folder, port, wait_s=60):
+    plugin = folder / "plugin" / "lock-1.0.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: lock\nVersion: 1.0\n")
+    (plugin / "entry_points.txt").write_text("[devpi_server]\nlock = lock\n")
+    (folder / "plugin" / "lock.py").write_text(_DEVPI_PLUGIN)
+    with _running(serve, folder, port, wait_s=60, env={"PYTHONPATH": str(folder / "plugin")}):
         origin = f"http://127.0.0.1:{port}"
         _json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
         token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
         signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
-        index = {"type": "stage", "bases": [], "volatile": True, "acl_pkg_read": [USER]}
+        index = {"type": "stage", "bases": [], "volatile": True}
         _json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
         for path in packages:
             upload(f"{origin}/{USER}/dev/", path)
         yield origin
+
+
+_DEVPI_PLUGIN = f"""
+from pluggy import HookimplMarker
+
+@HookimplMarker("devpiserver")
+def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
+    return ["{USER}"]
+"""
 
 
 def upload(url: str, path: Path) -> None:
@@ -97,10 +114,14 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(command: Sequence[str | Path], folder: Path, port: int, wait_s: float = 20) -> Iterator[None]:
+def _running(
+    command: Sequence[str | Path], folder: Path, port: int, wait_s: float = 20, env: dict[str, str] | None = None
+) -> Iterator[None]:
     log = folder / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment(folder), start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment(folder, **(env or {})), start_new_session=True
+        )
     try:
         deadline = time.monotonic() + wait_s
         while True:
