@@ -106,7 +106,6 @@ class Secrets:
             except UpstreamUnavailable:
                 if known is None:
                     raise
-                known.read_s = self._clock.monotonic() - _VAULT_S + _AGAIN_S
                 return known
         else:
             version = await asyncio.to_thread(self._references.version, reference)
