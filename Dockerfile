@@ -1,21 +1,32 @@
-# The index server, without root and without a compiler in the final image.
-FROM python:3.13-slim AS build
-WORKDIR /src
-COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN python -m venv /opt/wheelgate && /opt/wheelgate/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY proxy ./proxy
-RUN /opt/wheelgate/bin/pip install --no-cache-dir --no-deps .
+# The index server as an image: no compiler, no pip, no root, nothing written but below /data.
+# A company's own copy of the base image: --build-arg PYTHON_IMAGE=REGISTRY.azurecr.io/python:3.13-slim
+# checkov:skip=CKV_DOCKER_7: the tag stands in the argument
+ARG PYTHON_IMAGE=python:3.13-slim
 
-FROM python:3.13-slim
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin wheelgate \
-    && install -d -o wheelgate -g wheelgate /data
+FROM ${PYTHON_IMAGE} AS build
+WORKDIR /src
+COPY build.lock requirements.lock ./
+RUN python -m venv /opt/build \
+    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r build.lock \
+    && python -m venv --without-pip /opt/wheelgate \
+    && /opt/build/bin/pip --python /opt/wheelgate/bin/python install --no-cache-dir --only-binary :all: --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY proxy ./proxy
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir /dist . \
+    && /opt/build/bin/pip --python /opt/wheelgate/bin/python install --no-cache-dir --no-index --no-deps /dist/*.whl \
+    && install -d /var/spool/wheelgate
+
+FROM ${PYTHON_IMAGE}
 COPY --from=build /opt/wheelgate /opt/wheelgate
-USER 10001
-ENV PYTHONUNBUFFERED=1
+COPY --from=build --chown=10001:10001 /var/spool/wheelgate /data
+USER 10001:10001
+# The environment beats the settings file, so only what is true of every container stands here. Who may install is not: it has
+# to be said, in the settings or by WHEELGATE_SERVER__ANONYMOUS, and `serve` refuses to guess.
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/data TMPDIR=/data \
+    WHEELGATE_DATA=/data WHEELGATE_SERVER__HOST=0.0.0.0 WHEELGATE_SERVER__PORT=8080
 VOLUME /data
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=3s CMD ["/opt/wheelgate/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
-# Reading needs no token here: whoever can reach the container may install. Uploading needs a token.
-ENV WHEELGATE_SERVER__HOST=0.0.0.0 WHEELGATE_SERVER__ANONYMOUS=read WHEELGATE_DATA=/data
+HEALTHCHECK --interval=30s --timeout=3s --start-period=10s \
+    CMD ["/opt/wheelgate/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
 ENTRYPOINT ["/opt/wheelgate/bin/wheelgate"]
 CMD ["serve", "--log-format", "json"]

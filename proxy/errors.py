@@ -176,6 +176,12 @@ class Forbidden(WheelgateError):
     kind = Kind.FORBIDDEN
 
 
+class RewriteRefused(WheelgateError):
+    """A file cannot be rewritten as it is; nothing was written."""
+
+    kind = Kind.INVALID
+
+
 class ConfigurationError(WheelgateError):
     """One or more settings are wrong; ``problems`` holds a sentence each, beginning with the key path."""
 

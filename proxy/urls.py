@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from proxy.secret import Secret
+
 Origin = tuple[str, str, int]
 """Scheme, lower-case host, effective port."""
 
@@ -30,6 +32,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 # Up to the first @ of the authority; a second one, or anything odd before it, is left for `parse` to refuse.
 _WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
 _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
 _LOOPBACK = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
 
@@ -89,6 +92,16 @@ def without_user(text: str) -> str:
     if ":" in match[2]:
         raise UnsafeUrl("it carries a password")
     return match[1] + text[match.end() :]
+
+
+def without_user_info(text: str) -> tuple[str, Secret | None]:
+    """A URL as people write it, split into what :func:`parse` may read and the credential before its ``@``, if it has one.
+
+    The credential ends at the last ``@`` before the path, as pip, uv and browsers read it. Nothing is said yet of whether the
+    rest is a URL; a backslash, which some readers take for the end of the host, is left for :func:`parse` to refuse.
+    """
+    match = _USER_INFO.match(text)
+    return (text, None) if match is None else (match[1] + text[match.end() :], Secret(match[2]))
 
 
 def origin(url: URL) -> Origin:

@@ -14,7 +14,18 @@ ROOT = Path(__file__).parent.parent / "proxy"
 LAYERS = [
     {"cli", "wiring", "enforcement"},
     {"web"},
-    {"delivery", "bodies", "uploads", "tokens", "packages", "metadata_files", "provenance_files", "explanation", "checks"},
+    {
+        "delivery",
+        "bodies",
+        "uploads",
+        "tokens",
+        "packages",
+        "metadata_files",
+        "provenance_files",
+        "explanation",
+        "checks",
+        "rewrite",
+    },
     {"sources"},
     {"upstream", "storage", "spool", "targets"},
     {

@@ -32,5 +32,17 @@ def settings(config: Path | None, data: Path | None, **flags: object) -> Config:
     Raises:
         ConfigurationError: with every problem found.
     """
-    absolute = Path(os.path.abspath(data)) if data is not None else None  # noqa: PTH100 - may not exist yet
-    return load(config, flags={"data": absolute, **flags})
+    return load(config, flags={"data": _absolute(data), **flags})
+
+
+def settings_without_folder(config: Path | None, data: Path | None) -> Config:
+    """The same, where the connections folder need not be there yet: for the command that makes it.
+
+    Raises:
+        ConfigurationError: with every problem found.
+    """
+    return load(config, flags={"data": _absolute(data)}, new_folder=True)
+
+
+def _absolute(data: Path | None) -> Path | None:
+    return Path(os.path.abspath(data)) if data is not None else None  # noqa: PTH100 - may not exist yet

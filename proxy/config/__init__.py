@@ -2,11 +2,11 @@
 
 from proxy.config.connections import Connection, ties
 from proxy.config.documents import Document, read_document
-from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version
-from proxy.config.load import client_settings, load
+from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
+from proxy.config.load import client_settings, load, made_private
 from proxy.config.references import References, SecretMissing
 from proxy.config.settings import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Config, Source
-from proxy.config.values import duration_s
+from proxy.config.values import duration_s, vault_problem
 
 __all__ = [
     "NO_PROXY",
@@ -25,6 +25,9 @@ __all__ = [
     "folder_connections",
     "folder_version",
     "load",
+    "made_private",
     "read_document",
+    "secret_name",
     "ties",
+    "vault_problem",
 ]

@@ -27,7 +27,12 @@ _NEEDS = {
     "ServicePrincipal": ("tenant_id", "client_id", "value"),
     "SAS": ("value",),
 }
-_TAKES = {**_NEEDS, "ManagedIdentity": ("client_id", "scope"), "ServicePrincipal": (*_NEEDS["ServicePrincipal"], "scope")}
+_TAKES = {
+    **_NEEDS,
+    "PAT": ("value", "username"),
+    "ManagedIdentity": ("client_id", "scope"),
+    "ServicePrincipal": (*_NEEDS["ServicePrincipal"], "scope"),
+}
 _BOUND_TO_AN_ORGANISATION = ("PAT", "UsernamePassword", "Bearer")
 _SCOPES = {"dev.azure.com": "499b84ac-1321-427f-aa17-267ca6975798/.default", "blob": "https://storage.azure.com/.default"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,12 @@ def load(
     *,
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
+    new_folder: bool = False,
 ) -> Config:
     """The settings from a file (or none), the environment and flags (key paths such as ``server.port``; ``None``: not given).
+
+    ``new_folder``: the connections folder may be missing, as before the first connection is stored. Otherwise one that is
+    configured must be there: a volume that is not mounted must not turn private indexes into public ones.
 
     Raises:
         ConfigurationError: with every problem found.
@@ -57,10 +61,10 @@ def load(
         raise ConfigurationError(problems) from None
     if problems:
         raise ConfigurationError(problems)
-    return _with_folder(config)
+    return _with_folder(config, new_folder=new_folder)
 
 
-def _with_folder(config: Config) -> Config:
+def _with_folder(config: Config, *, new_folder: bool) -> Config:
     """With the connections of the folder, and every index that a connection serves made private unless the operator said.
 
     Raises:
@@ -68,7 +72,7 @@ def _with_folder(config: Config) -> Config:
     """
     folder = config.connections_folder
     found: list[Connection] = []
-    if config.server.connections is not None or folder.is_dir():
+    if folder.exists() or (config.server.connections is not None and not new_folder):
         found, problems = folder_connections(folder)
         if problems := problems or ties([*config.connection, *found]):
             raise ConfigurationError(problems)
@@ -79,7 +83,23 @@ def _with_folder(config: Config) -> Config:
         else source
         for source in config.source
     ]
-    return config.model_copy(update={"found_connections": found, "source": sources})
+    whole = config.model_copy(update={"found_connections": found, "source": sources})
+    if problems := whole.contradictions():  # a source that a connection makes private may have no place in a merge any more
+        raise ConfigurationError(problems)
+    return whole
+
+
+def made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
+    """The indexes that are public now and that a connection would make private: source to connection, by name.
+
+    That is decided once, at the start: a source that changed sides in the middle would answer for names by two rules.
+    """
+    return {
+        source.name: connection.name
+        for connection in connections
+        for source in config.source
+        if source.type == "index" and source.private is None and covers([connection], source.index_url)
+    }
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
-import tempfile
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
+from proxy.config.durable import alone_in, replace_file
 from proxy.secret import Secret, reference_parts
 
 _MAX_BYTES = 1024 * 1024
@@ -86,10 +86,10 @@ class SecretsFile:
         """Add or replace one, for good: a crash leaves the old file or the new one.
 
         Raises:
-            SecretMissing: the file that is there cannot be read.
+            SecretMissing: the file that is there cannot be used.
             OSError: it cannot be written.
         """
-        self._write({**self._all(), name: secret.reveal()})
+        self._change(lambda known: {**known, name: secret.reveal()})
 
     def remove(self, name: str) -> None:
         """Forget one; a missing one is fine.
@@ -97,35 +97,34 @@ class SecretsFile:
         Raises:
             SecretMissing, OSError: as for :meth:`put`.
         """
-        known = self._all()
-        if known.pop(name, None) is not None:
-            self._write(known)
+        self._change(lambda known: {key: value for key, value in known.items() if key != name})
+
+    def _change(self, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
+        with alone_in(self.path.parent):
+            known = self._all()
+            changed = change(known)
+            if changed != known:
+                lines = [f"{_toml_text(name)} = {_toml_text(value)}\n" for name, value in sorted(changed.items())]
+                replace_file(self.path, "".join(lines))
 
     def _all(self) -> dict[str, object]:
-        if not self.path.exists():
+        try:
+            mode = stat.S_IMODE(self.path.stat().st_mode)
+        except FileNotFoundError:
             return {}
-        if stat.S_IMODE(self.path.stat().st_mode) & 0o077 and os.name == "posix":
+        except OSError:
+            raise SecretMissing(f"the file {self.path} cannot be read") from None
+        if mode & 0o077 and os.name == "posix":
             raise SecretMissing(f"{self.path} can be read by others than its owner: chmod 600 it, and replace what it holds")
         try:
             return tomllib.loads(_text(self.path, str(self.path)))
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             raise SecretMissing(f"{self.path} is not valid TOML") from None
 
-    def _write(self, secrets: dict[str, object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # A JSON string is a TOML string too; names are bare keys once they are quoted.
-        lines = [f"{json.dumps(name)} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in sorted(secrets.items())]
-        descriptor, draft = tempfile.mkstemp(dir=self.path.parent, prefix=".secrets-")  # mode 0600
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.writelines(lines)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(draft).replace(self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(draft).unlink()
-            raise
+
+def _toml_text(value: object) -> str:
+    """A JSON string is a TOML string too, but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _text(path: Path, shown: str) -> str:

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 class Section(BaseModel):
     """A part of the settings: frozen, and closed to keys that nobody knows."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

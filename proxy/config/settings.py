@@ -15,7 +15,17 @@ from proxy.config.connections import Connection, covers, ties
 from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.section import Section
-from proxy.config.values import Cooldown, Pattern, PlainUrl, Reference, Seconds, container_problem, url_problem, vault_problem
+from proxy.config.values import (
+    Cooldown,
+    Pattern,
+    PlainUrl,
+    Reference,
+    Seconds,
+    container_problem,
+    proxy_problem,
+    url_problem,
+    vault_problem,
+)
 from proxy.errors import ConfigurationError
 from proxy.secret import Secret
 from proxy.urls import parse
@@ -82,7 +92,7 @@ class Server(Section):
                 f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who reaches the '
                 'server may install) or anonymous = "none" (tokens are needed); or --anonymous on the command line'
             )
-        if self.outbound_proxy is not None and (problem := url_problem(self.outbound_proxy)):
+        if self.outbound_proxy is not None and (problem := proxy_problem(self.outbound_proxy)):
             problems.append(f"outbound_proxy: {problem}")
         if self.key_vault is not None and (problem := vault_problem(self.key_vault)):
             problems.append(f"key_vault: {problem}")
@@ -209,7 +219,7 @@ class Source(Section):
         if not self.is_remote and (self.outbound_proxy is not None or self.ca_file is not None):
             field = "outbound_proxy" if self.outbound_proxy is not None else "ca_file"
             problems.append(f"{field}: only a source that is asked over HTTP has one: index, devops or github")
-        elif self.outbound_proxy not in (None, NO_PROXY) and (problem := url_problem(self.outbound_proxy or "")):
+        elif self.outbound_proxy not in (None, NO_PROXY) and (problem := proxy_problem(self.outbound_proxy or "")):
             problems.append(f'outbound_proxy: {problem}; "{NO_PROXY}" for no proxy')
         if self.type != "github" and self.repos:
             problems.append("repos: only a source of type github has some")
@@ -304,19 +314,24 @@ class Config(Section):
         """All of them, wherever they are stated."""
         return [*self.connection, *self.found_connections]
 
-    def only_with(self, connection: Connection, url: str | None) -> Config:
-        """The same settings with only the sources that a connection serves, or with one at ``url``.
+    def only_with(self, connection: Connection, url: str | None, scratch: Path) -> Config:
+        """The same settings with only what a connection serves, or with one source at ``url``.
+
+        ``scratch``: a folder for the store, unless that is what the connection serves: nothing else has to work, or is touched.
 
         Raises:
             ConfigurationError: the URL is not below the connection's target.
         """
         if url is None:
             served = [s for s in self.source if (s.is_remote or s.type == "blob") and covers([connection], s.index_url)]
-            return self.model_copy(update={"source": served})
-        if not covers([connection], url):
+        elif covers([connection], url):
+            kind: Literal["devops", "index"] = "devops" if _feed_problem(url) is None else "index"
+            served = [Source(name="asked", type=kind, url=url, private=True)]
+        else:
             raise ConfigurationError([f"--url: is not below {connection.target}, so connection {connection.name} is not for it"])
-        kind: Literal["devops", "index"] = "devops" if _feed_problem(url) is None else "index"
-        return self.model_copy(update={"source": [Source(name="asked", type=kind, url=url, private=True)]})
+        is_served = self.store.is_azure and covers([connection], self.store.url or "")
+        store = self.store if is_served else Store(url=f"file:{scratch}")
+        return self.model_copy(update={"source": served, "store": store})
 
     @property
     def connections_folder(self) -> Path:

@@ -168,6 +168,15 @@ def vault_problem(text: str) -> str | None:
     return None
 
 
+def proxy_problem(text: str) -> str | None:
+    """What is wrong with the URL of an outbound proxy, or ``None``."""
+    if "@" in text:
+        return "must not hold a user or password: store a connection for the proxy's URL"
+    if problem := url_problem(text):
+        return f'must look like "http://proxy.example.com:3128"; this one {problem}'
+    return None if parse(text).raw_path == "/" else 'must look like "http://proxy.example.com:3128", without a path'
+
+
 def url_problem(text: str) -> str | None:
     """What is wrong with a URL that everything else is appended to, or ``None``."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from proxy.config import Config, Connection, folder_connections, folder_version, ties
+from proxy.config import Config, Connection, folder_connections, folder_version, made_private, ties
 from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.protocols import Clock, Credential
 from proxy.upstream.connections import Connections, SourceCredentials
@@ -144,5 +144,14 @@ class Keyring:
         if problems:
             _log.error("the connections folder cannot be used, and what it said before holds: %s", "; ".join(problems))
             return
-        self._connections.replace(connections)
-        _log.info("the connections folder has changed: %s", ", ".join(c.name for c in connections) or "no connection is left")
+        waiting = made_private(self._config, connections)
+        for source, name in waiting.items():
+            _log.warning(
+                "connection %s is not used before the next start: it makes source %s private, which is public as long as this "
+                "server runs; `private` in the configuration settles that beforehand",
+                name,
+                source,
+            )
+        used = [connection for connection in connections if connection.name not in waiting.values()]
+        self._connections.replace(used)
+        _log.info("the connections folder has changed, and is gone by: %s", ", ".join(c.name for c in used) or "no connection")

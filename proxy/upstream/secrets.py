@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from proxy.config import References, SecretMissing
-from proxy.errors import CredentialRefused
+from proxy.config import References, SecretMissing, vault_problem
+from proxy.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from proxy.protocols import Clock
 from proxy.secret import Secret, reference_parts
 from proxy.singleflight import SingleFlight
@@ -19,7 +19,7 @@ _LOOK_S = 2.0
 """How long a file is taken as unchanged without looking."""
 _VAULT_S = 300.0
 _AGAIN_S = 10.0
-"""A refusal makes us read a secret again at most this often: a vault counts its requests."""
+"""A refusal, or a vault that gives none, makes us ask for a secret again at most this often: a vault counts its requests."""
 _VAULT_SECRET = re.compile(r"(https://[^/?#]+)/secrets/([A-Za-z0-9-]{1,127})(?:/([0-9a-f]{32}))?/?")
 _VAULT_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
@@ -58,6 +58,8 @@ class Secrets:
         self._clock = clock
         self._vault = vault
         self._known: dict[str, _Known] = {}
+        self._failed: dict[str, tuple[UpstreamError, float]] = {}
+        """What a vault said instead of a secret, and when."""
         self._flights: SingleFlight[_Known] = SingleFlight()
 
     async def close(self) -> None:
@@ -77,7 +79,11 @@ class Secrets:
         return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
     async def changed(self, reference: str, refused: Secret) -> bool:
-        """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal."""
+        """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal.
+
+        Raises:
+            CredentialRefused, UpstreamUnavailable: as for :meth:`read`.
+        """
         known = self._known.get(reference)
         if known is not None and known.secret.reveal() == refused.reveal():
             if self._clock.monotonic() - known.read_s < _AGAIN_S and not self._is_file(reference):
@@ -95,7 +101,12 @@ class Secrets:
     async def _read(self, reference: str, known: _Known | None) -> _Known:
         kind, where = reference_parts(reference) or ("", "")
         if kind == "keyvault":
-            secret, version = await self._from_vault(where), None
+            try:
+                secret, version = await self._asked_of_vault(reference, where), None
+            except UpstreamUnavailable:
+                if known is None:
+                    raise
+                return known
         else:
             version = await asyncio.to_thread(self._references.version, reference)
             if known is not None and known.version == version:
@@ -110,9 +121,24 @@ class Secrets:
         found = self._known[reference] = _Known(secret, self._clock.monotonic(), version)
         return found
 
+    async def _asked_of_vault(self, reference: str, where: str) -> Secret:
+        """A vault that gave none is not asked again for every request that would need it."""
+        failed, at_s = self._failed.get(reference, (None, 0.0))
+        if failed is not None and self._clock.monotonic() - at_s < _AGAIN_S:
+            raise type(failed)(str(failed))
+        try:
+            secret = await self._from_vault(where)
+        except UpstreamError as error:
+            self._failed[reference] = (error, self._clock.monotonic())
+            raise
+        self._failed.pop(reference, None)
+        return secret
+
     async def _from_vault(self, where: str) -> Secret:
-        if match := _VAULT_SECRET.fullmatch(where):
+        if (match := _VAULT_SECRET.fullmatch(where)) and not vault_problem(match[1]):
             return await (await self._vault(match[1])).read(match[2], match[3])
         if not _VAULT_NAME.fullmatch(where):
-            raise CredentialRefused("keyvault: must be followed by a secret's name or its URL")
+            raise CredentialRefused(
+                "keyvault: must be followed by a secret's name, or its URL such as https://VAULT.vault.azure.net/secrets/NAME"
+            )
         return await (await self._vault(None)).read(where)

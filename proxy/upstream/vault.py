@@ -13,6 +13,12 @@ from proxy.upstream.credentials import trusting
 from proxy.urls import is_loopback_host, parse
 
 _BUDGET_S = 10.0
+# Codes of the service, and what they mean for whoever has to mend it.
+_REASONS = {
+    "ForbiddenByFirewall": "its firewall does not let this machine in",
+    "SecretDisabled": "the secret is disabled",
+    "ObjectIsDeletedButRecoverable": "a deleted secret still has the name: recover or purge it",
+}
 
 
 class Vault:
@@ -66,10 +72,10 @@ class Vault:
         except ClientAuthenticationError:
             raise CredentialRefused(f"key vault {self._host} refused our identity: is one assigned to this machine?") from None
         except HttpResponseError as error:
-            if error.status_code == 403:
-                raise CredentialRefused(
-                    f"key vault {self._host} does not let our identity at secret {name}: it needs the role {role}"
-                ) from None
+            if error.status_code in (403, 409):
+                text = str(error)
+                why = next((words for code, words in _REASONS.items() if code in text), f"our identity needs the role {role}")
+                raise CredentialRefused(f"key vault {self._host} does not let us at secret {name}: {why}") from None
             raise UpstreamUnavailable(f"key vault {self._host} answered {error.status_code or 'nothing'}") from None
         except (AzureError, TimeoutError, OSError):
             raise UpstreamUnavailable(f"key vault {self._host} cannot be reached") from None

@@ -20,7 +20,7 @@ from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.azurite import Azurite, azurite
 from tests.support.clients import pip, uv
 from tests.support.entra import Identity, managed_identity
-from tests.support.gate import Gate, gate
+from tests.support.gate import Gate, command, gate
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, sha256, wheel_bytes, wheel_name
 
@@ -227,3 +227,21 @@ def test_an_upload_cut_by_kill_9_is_absent_or_whole_and_succeeds_again(
             assert again.returncode == 0, again.stderr
             time.sleep(2.5)
             assert _body(server, f"/files/acme-kill/{wheel.name}", ca) == wheel.read_bytes()
+
+
+def test_a_requirements_file_is_signed_by_identity_where_no_gate_may_stand(
+    world: World, tmp_path: Path, index: FakeIndex, home: Path
+) -> None:
+    wheel = make_wheel(tmp_path, "acme-signed", "1.0")
+    container = world.container()
+    with gate(tmp_path / "gate", world.config(container, index), world.tls, world.identity.environment) as server:
+        assert server.run("wheel", "add", wheel).returncode == 0
+    requirements = home / "requirements.txt"
+    requirements.write_text(f"acme-signed @ {container}/packages/acme-signed/{wheel.name}  # ours\n")
+    arguments = ("rewrite", requirements, "--sas", "--life", "2d", "-c", server.config)
+    done = command(home, *arguments, **world.identity.environment)
+    assert done.returncode == 0, done.stderr
+    assert "skoid=" in requirements.read_text()  # a user delegation signature: no account key made it
+    assert "sig=" not in done.stdout + done.stderr
+    pip(home, "install", "--no-cache-dir", "-r", requirements, "--target", home / "site", env=world.trust)
+    assert (home / "site" / "acme_signed.py").exists()

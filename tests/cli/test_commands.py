@@ -39,7 +39,7 @@ def config_file(home: Path, text: str) -> Path:
 
 def test_help_names_every_command(home: Path) -> None:
     told = run(home, "--help").stdout
-    for command in ("serve", "check", "wheel", "explain", "token"):
+    for command in ("serve", "check", "connection", "wheel", "explain", "token"):
         assert command in told
         assert run(home, command, "--help").returncode == 0
 

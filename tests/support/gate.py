@@ -27,6 +27,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **more}
 
 
+def command(home: Path, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A `wheelgate` command as a person in a folder runs it; fails if it shows a traceback."""
+    done = subprocess.run(
+        [WHEELGATE, *arguments], capture_output=True, text=True, timeout=60, env=environment(home, **env), cwd=home
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
 class Gate:
     """A running `wheelgate serve`."""
 

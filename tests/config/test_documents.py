@@ -1,0 +1,357 @@
+"""Connection documents: every form that Azure's tools write, and one sentence for whatever else lies in such a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from proxy.config import Connection, Document, read_document
+from proxy.config.documents import document_of
+from proxy.errors import ConfigurationError
+
+SECRET = "7xq-Tz9+canary/s3cret=="
+ORGANISATION = "https://pkgs.dev.azure.com/acme"
+
+
+def v2(**credentials: object) -> str:
+    """As `az ml connection create -f` takes it."""
+    return yaml.safe_dump(
+        {
+            "$schema": "https://azuremlschemas.azureedge.net/latest/workspaceConnection.schema.json",
+            "name": "acme",
+            "type": "python_feed",
+            "target": ORGANISATION,
+            "is_shared": True,
+            "credentials": credentials,
+        }
+    )
+
+
+def v1(auth_type: str, value: object) -> str:
+    """As `Workspace.set_connection` is told."""
+    return json.dumps(
+        {"name": "acme", "category": "PythonFeed", "target": ORGANISATION, "authType": auth_type, "value": value}, indent=2
+    )
+
+
+def arm(auth_type: str, **credentials: object) -> str:
+    """A resource of a template."""
+    return json.dumps(
+        {
+            "type": "Microsoft.MachineLearningServices/workspaces/connections",
+            "apiVersion": "2025-06-01",
+            "name": "my-workspace/acme",
+            "properties": {
+                "category": "PythonFeed",
+                "target": ORGANISATION,
+                "authType": auth_type,
+                "isSharedToAll": True,
+                "metadata": {},
+                "credentials": credentials,
+            },
+        }
+    )
+
+
+IDS = {"client_id": "2222-app", "tenant_id": "1111-tenant"}
+FORMS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "v2 pat": (v2(type="pat", pat=SECRET), {"auth_type": "PAT"}, SECRET),
+    "v2 PAT": (v2(type="PAT", pat=SECRET), {"auth_type": "PAT"}, SECRET),
+    "v2 user": (
+        v2(type="username_password", username="me", password=SECRET),
+        {"auth_type": "UsernamePassword", "username": "me"},
+        SECRET,
+    ),
+    "v2 identity": (
+        v2(type="managed_identity", client_id="c-1", resource_id="/subscriptions/x"),
+        {"auth_type": "ManagedIdentity", "client_id": "c-1"},
+        None,
+    ),
+    "v2 principal": (
+        v2(type="service_principal", client_secret=SECRET, **IDS),
+        {"auth_type": "ServicePrincipal", **IDS},
+        SECRET,
+    ),
+    "v2 sas": (v2(type="sas", sas_token=SECRET), {"auth_type": "SAS"}, SECRET),
+    "v2 none": (v2(type="none"), {"auth_type": "None"}, None),
+    "v2 bare": ("name: acme\ntype: python_feed\ntarget: " + ORGANISATION, {"auth_type": "None"}, None),
+    "v1 bare": (v1("PAT", SECRET), {"auth_type": "PAT"}, SECRET),
+    "v1 json": (v1("PAT", json.dumps({"pat": SECRET})), {"auth_type": "PAT"}, SECRET),
+    "v1 object": (v1("pat", {"pat": SECRET}), {"auth_type": "PAT"}, SECRET),
+    "v1 user": (
+        v1("UsernamePassword", json.dumps({"username": "me", "password": SECRET})),
+        {"auth_type": "UsernamePassword", "username": "me"},
+        SECRET,
+    ),
+    "arm pat": (arm("PAT", pat=SECRET), {"auth_type": "PAT"}, SECRET),
+    "arm user": (
+        arm("UsernamePassword", username="me", password=SECRET),
+        {"auth_type": "UsernamePassword", "username": "me"},
+        SECRET,
+    ),
+    "arm identity": (
+        arm("ManagedIdentity", clientId="c-1", resourceId="r"),
+        {"auth_type": "ManagedIdentity", "client_id": "c-1"},
+        None,
+    ),
+    "arm principal": (
+        arm("ServicePrincipal", clientId=IDS["client_id"], tenantId=IDS["tenant_id"], clientSecret=SECRET),
+        {"auth_type": "ServicePrincipal", **IDS},
+        SECRET,
+    ),
+    "arm sas": (arm("SAS", sas=SECRET), {"auth_type": "SAS"}, SECRET),
+    "rest body": (
+        json.dumps({"name": "acme", "properties": json.loads(arm("PAT", pat=SECRET))["properties"]}),
+        {"auth_type": "PAT"},
+        SECRET,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_says_the_same(form: str) -> None:
+    text, expected, secret = FORMS[form]
+    document = document_of(text.encode())
+    fields = {"category": "PythonFeed", "name": "acme", "target": ORGANISATION, **expected}
+    assert dict(document.fields) == fields
+    assert (document.secret and document.secret.reveal()) == secret
+    more = {} if secret is None else {"value": "secret:acme"}
+    assert document.connection(**more) == Connection.model_validate({**fields, **more})
+
+
+@pytest.mark.parametrize("spelling", ["authType", "auth_type", "AUTHTYPE", "Auth-Type"])
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        *[
+            (value, "UsernamePassword")
+            for value in ("username_password", "UsernamePassword", "usernamepassword", "USERNAME-PASSWORD")
+        ],
+        *[(value, "ManagedIdentity") for value in ("managed_identity", "managedidentity", "ManagedIdentity")],
+        *[(value, "PAT") for value in ("pat", "Pat")],
+    ],
+)
+def test_any_casing_of_type_and_kind(spelling: str, value: str, meant: str) -> None:
+    for category in ("python_feed", "PythonFeed", "pythonfeed", "PYTHON_FEED"):
+        document = document_of(f"name: a\n{spelling}: {value}\nTYPE: {category}\n".encode())
+        assert document.fields == {"name": "a", "auth_type": meant, "category": "PythonFeed"}
+
+
+def test_values_are_text_as_they_are_written() -> None:
+    for written in ("0123", "1e5", "2026-11-23", "0x1F", "12:30:00", "~x"):
+        document = document_of(f"name: a\npat: {written}".encode())
+        assert document.secret is not None
+        assert document.secret.reveal() == written
+
+
+def test_a_byte_order_mark_and_escaped_characters() -> None:
+    document = document_of(b"\xef\xbb\xbf" + json.dumps({"name": "a", "pat": "p\N{GRINNING FACE}\u00fc"}).encode())
+    assert document.secret is not None
+    assert document.secret.reveal() == "p\N{GRINNING FACE}\u00fc"
+
+
+@pytest.mark.parametrize("reference", ["env:ACME_PAT", "file:/run/secrets/pat", "keyvault:acme", "secret:acme"])
+def test_a_reference_is_no_secret(reference: str) -> None:
+    document = document_of(v2(type="pat", pat=reference).encode())
+    assert document.secret is None
+    assert document.connection().value == reference
+
+
+def bomb() -> str:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
+    return "\n".join([*lines, "name: *a19"])
+
+
+WRONG = {
+    "empty": (b"", "is no connection document"),
+    "blank": (b"  \n", "is no connection document"),
+    "text": (b"hello", "is no connection document"),
+    "a list": (b"[1, 2]", "is no connection document"),
+    "a colon is missing": (f"pat:{SECRET}".encode(), "is no connection document"),
+    "a space is missing": (f"name: a\npat:{SECRET}".encode(), "is neither YAML nor JSON (line 2)"),
+    "in braces": (f"{{'pat:{SECRET}': x}}".encode(), "it has a field that no connection has"),
+    "unknown field": (b"name: a\nflavour: x", "it has a field 'flavour' that no connection has"),
+    "unknown kind": (v2(type="account_key", account_key=SECRET).encode(), "it has a field 'accountkey' that no connection has"),
+    "unknown authType": (v1("OAuth2", "x").encode(), "authType 'OAuth2' is not one that Wheelgate can sign in with: None, PAT, "),
+    "the secret as authType": (f"authType: {SECRET}".encode(), "authType is not one that Wheelgate can sign in with"),
+    "unknown category": (b"type: snowflake\nname: a", "category 'snowflake' is not one that can be of an index: PythonFeed, "),
+    "two secrets": (f"pat: {SECRET}\ntoken: other".encode(), "it has more than one secret"),
+    "two of a kind": (f"pat: {SECRET}\ncredentials: {{pat: other}}".encode(), "it says its 'pat' twice"),
+    "two that differ in a digit": (b"pat: abc1\ncredentials: {pat: abc2}", "it says its 'pat' twice"),
+    "two kinds": (b"auth_type: sas\ncredentials: {type: pat, pat: x}", "it says its 'authtype' twice"),
+    "a key twice": (f"pat: other\npat: {SECRET}".encode(), "says one thing twice (line 2)"),
+    "a key twice in JSON": (f'{{"pat": "x", "pat": "{SECRET}"}}'.encode(), "says one thing twice"),
+    "a key spelled twice": (f"clientId: x\nclient_id: {SECRET}".encode(), "it says its 'clientid' twice"),
+    "a secret too many": (
+        v2(type="managed_identity", token=SECRET).encode(),
+        "it has a secret, and authType ManagedIdentity needs none",
+    ),
+    "a secret for nobody": (f"authType: None\nvalue: {SECRET}".encode(), "it has a secret, and authType None needs none"),
+    "a list as secret": (b"pat: [a]", "its field 'pat' must be text: put it in quotes"),
+    "yes as secret": (b"pat: yes", "its field 'pat' must be text: put it in quotes"),
+    "lines as secret": (b"pat: |\n  one\n  two", "its secret is empty, or holds characters that no secret has"),
+    "credentials as text": (f"credentials: {SECRET}".encode(), "its credentials must be a mapping"),
+    "properties as text": (b"properties: x", "its properties must be a mapping"),
+    "anchors": (b"name: &n x\ntarget: *n", "has YAML anchors, which nothing here needs (line 2)"),
+    "a bomb": (bomb().encode(), "has YAML anchors, which nothing here needs (line 2)"),
+    "merge key": (b"<<: {name: a}\nname: b", "it has a field that no connection has"),
+    "a tag": (b"pat: !!binary aGVsbG8=", "has a YAML tag, which nothing here needs (line 1)"),
+    "code": (b"!!python/object/apply:os.system [reboot]", "has a YAML tag, which nothing here needs (line 1)"),
+    "deep": (b"[" * 60_000, "is nested too deeply (line 1)"),
+    "deep JSON": (b'{"a":' * 10_000, "is nested too deeply"),
+    "keys that are lists": (b"? [a]\n: b", "has a key that is not text (line 1)"),
+    "broken": (b"{", "is neither YAML nor JSON (line 1)"),
+    "two documents": (b"--- a\n--- b", "is neither YAML nor JSON (line 2)"),
+    "binary": (b"\x7fELF\x02\x01\x01\x00\x00", "is neither YAML nor JSON"),
+    "not UTF-8": ("näme: a".encode("latin-1"), "is not UTF-8 text"),
+    "UTF-16": ("name: a".encode("utf-16"), "is not UTF-8 text"),
+    "too large": (b"# " + b"x" * 70_000, "is too large for a connection document"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_one_sentence_for_each_wrong_document(case: str, tmp_path: Path) -> None:
+    body, sentence = WRONG[case]
+    path = tmp_path / "acme.yml"
+    path.write_bytes(body)
+    with pytest.raises(ConfigurationError) as caught:
+        read_document(path)
+    [problem] = caught.value.problems
+    assert problem.startswith(f"{path}: ")
+    assert sentence in problem
+    assert SECRET not in problem
+
+
+def test_what_no_file_says(tmp_path: Path) -> None:
+    for path, sentence in {tmp_path / "no.yml": "there is no such file", tmp_path: "cannot be read: is a directory"}.items():
+        with pytest.raises(ConfigurationError, match=sentence):
+            read_document(path)
+
+
+FIELDS = {
+    "no name": ({"target": ORGANISATION}, "name: is missing"),
+    "no target": ({"name": "a"}, "target: is missing"),
+    "odd name": (
+        {"name": "a b", "target": ORGANISATION},
+        "name: must be letters, digits, dots, dashes and underscores, 63 at most",
+    ),
+    "a path as name": ({"name": "../a", "target": ORGANISATION}, "name: must be letters"),
+    "no URL": ({"name": "a", "target": "acme"}, "target: cannot be used: it is not an absolute http(s) URL"),
+    "a password in the URL": (
+        {"name": "a", "target": "https://me:hunter2@host/"},
+        "target: cannot be used: it carries a password",
+    ),
+    "a query": (
+        {"name": "a", "target": f"https://host/?sig={SECRET}"},
+        "target: must end with its path, without a query or fragment",
+    ),
+    "no secret": ({"name": "a", "target": ORGANISATION, "auth_type": "PAT"}, "value: is missing, and auth_type PAT needs it"),
+    "an inline secret": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "PAT", "value": SECRET},
+        "value: must say where the secret is",
+    ),
+    "no user": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "UsernamePassword", "value": "env:X"},
+        "username: is missing, and auth_type UsernamePassword needs it",
+    ),
+    "a user too many": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "Bearer", "value": "env:X", "username": "u"},
+        "username: auth_type Bearer has none",
+    ),
+    "a colon": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "UsernamePassword", "value": "env:X", "username": "u:v"},
+        "username: must be printable and without a colon (RFC 7617)",
+    ),
+    "every organisation": (
+        {"name": "a", "target": "https://pkgs.dev.azure.com/", "auth_type": "PAT", "value": "env:X"},
+        "target: pkgs.dev.azure.com is shared by every organisation",
+    ),
+    "readable": (
+        {"name": "a", "target": "http://index.example.com/", "auth_type": "PAT", "value": "env:X"},
+        "target: the secret would travel readable to index.example.com",
+    ),
+    "no scope": (
+        {"name": "a", "target": "https://index.example.com/", "auth_type": "ManagedIdentity"},
+        "scope: is missing",
+    ),
+    "a strange scope": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "ManagedIdentity", "scope": "x y"},
+        'scope: must look like "api://wheelgate/.default"',
+    ),
+    "a strange identity": (
+        {"name": "a", "target": ORGANISATION, "auth_type": "ManagedIdentity", "client_id": "a/b"},
+        "client_id: must be an identifier of Microsoft Entra",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FIELDS)
+def test_one_sentence_for_wrong_fields(case: str) -> None:
+    said, sentence = FIELDS[case]
+    with pytest.raises(ConfigurationError) as caught:
+        Document.of_fields(said).connection()
+    [problem] = caught.value.problems
+    assert problem.startswith(sentence)
+    assert SECRET not in problem
+    assert "hunter2" not in problem
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=10,
+)
+KEYS = st.sampled_from(
+    [
+        *("name", "type", "category", "target", "authType", "auth_type", "value", "credentials", "properties", "username"),
+        *("pat", "password", "token", "sas_token", "clientSecret", "clientId", "tenant_id", "scope", "allow_http", "tags"),
+    ]
+)
+LIKELY = st.sampled_from(
+    ["acme", ORGANISATION, "PAT", "username_password", "managed_identity", "Bearer", "python_feed", "env:X", SECRET]
+)
+DOCUMENTS = st.dictionaries(
+    KEYS | st.text(max_size=10),
+    LIKELY | VALUES | st.dictionaries(KEYS, LIKELY | VALUES, max_size=5),
+    max_size=8,
+)
+
+
+def judge(body: bytes) -> None:
+    """A document, or one sentence on one line; and never the secret in it."""
+    try:
+        document = document_of(body)
+        assert document.secret is None or document.secret.reveal() not in map(str, [document.secret, repr(document.secret)])
+        document.connection(**({"value": "secret:x"} if document.secret is not None else {}))
+    except ConfigurationError as error:
+        sentences = error.problems
+    except ValueError as error:
+        sentences = [str(error)]
+    else:
+        return
+    for sentence in sentences:
+        assert sentence
+        assert sentence.isprintable(), sentence
+        assert SECRET not in sentence
+
+
+@given(DOCUMENTS)
+@example({"name": SECRET, "target": SECRET, "username": f"{SECRET}:", "authType": "UsernamePassword", "password": SECRET})
+@example({"credentials": {"type": SECRET}, "pat": SECRET})
+@example({SECRET: SECRET})
+def test_any_mapping_is_a_connection_or_a_sentence(said: dict[str, Any]) -> None:
+    judge(yaml.safe_dump(said, allow_unicode=True).encode("utf-8", "surrogatepass"))
+    judge(json.dumps(said).encode())
+
+
+@given(st.binary(max_size=200) | st.text(alphabet="{}[]:,-?&*!|>'\"%@#\n ab0", max_size=60).map(str.encode))
+def test_any_bytes_are_a_connection_or_a_sentence(body: bytes) -> None:
+    judge(body)

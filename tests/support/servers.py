@@ -1,0 +1,138 @@
+"""Index servers of other makers, from PyPI: each installed once, into an environment of its own."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.gate import environment
+
+_FOLDER = Path(sys.prefix) / "servers"
+USER, PASSWORD = "reader", "canary-pw-7xq"
+
+
+def installed(name: str, *requirements: str) -> Path:
+    """The folder of its commands, installed on first use."""
+    folder = _FOLDER / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # several test processes may come here at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ready = folder / f"ready-{hashlib.sha256(' '.join(requirements).encode()).hexdigest()[:16]}"
+        if not ready.exists():
+            shutil.rmtree(folder / "env", ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", folder / "env"], check=True, capture_output=True)
+            pip = [folder / "env" / "bin" / "pip", "install", "--quiet", *requirements]
+            subprocess.run(pip, check=True, capture_output=True, timeout=600)
+            ready.touch()
+    return folder / "env" / "bin"
+
+
+@contextmanager
+def pypiserver(folder: Path, packages: Path) -> Iterator[str]:
+    """A pypiserver that wants a user for everything; its origin."""
+    command = installed("pypiserver", "pypiserver==2.4.2", "passlib==1.7.4") / "pypi-server"
+    digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
+    (folder / "htpasswd").write_text(f"{USER}:{{SHA}}{digest}\n")
+    port = _free_port()
+    options = ["-i", "127.0.0.1", "-p", str(port), "-a", "download,list,update", "-P", folder / "htpasswd", "--disable-fallback"]
+    with _running([command, "run", *options, packages], folder, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def devpi(folder: Path, packages: Sequence[Path]) -> Iterator[str]:
+    """A devpi with an index ``reader/dev``, whose pages everybody sees and whose files only its user gets; its origin.
+
+    devpi leaves that to plugins; this one is written here.
+    """
+    commands = installed("devpi", "devpi-server==6.20.3")
+    port = _free_port()
+    data = folder / "devpi"
+    init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
+    subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
+    serve = [commands / "devpi-server", "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
+    plugin = folder / "plugin" / "lock-1.0.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: lock\nVersion: 1.0\n")
+    (plugin / "entry_points.txt").write_text("[devpi_server]\nlock = lock\n")
+    (folder / "plugin" / "lock.py").write_text(_DEVPI_PLUGIN)
+    with _running(serve, folder, port, wait_s=60, env={"PYTHONPATH": str(folder / "plugin")}):
+        origin = f"http://127.0.0.1:{port}"
+        _json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
+        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
+        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
+        index = {"type": "stage", "bases": [], "volatile": True}
+        _json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
+        for path in packages:
+            upload(f"{origin}/{USER}/dev/", path)
+        yield origin
+
+
+_DEVPI_PLUGIN = f"""
+from pluggy import HookimplMarker
+
+@HookimplMarker("devpiserver")
+def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
+    return ["{USER}"]
+"""
+
+
+def upload(url: str, path: Path) -> None:
+    """As twine does."""
+    twine = [sys.executable, "-m", "twine", "upload", "--non-interactive", "--repository-url", url, "-u", USER, "-p", PASSWORD]
+    subprocess.run([*twine, path], check=True, capture_output=True, timeout=60, env=environment(path.parent))
+
+
+def _json(url: str, method: str, body: object, headers: dict[str, str] | None = None) -> Any:
+    request = urllib.request.Request(
+        url,
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})},
+        method=method,
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(
+    command: Sequence[str | Path], folder: Path, port: int, wait_s: float = 20, env: dict[str, str] | None = None
+) -> Iterator[None]:
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment(folder, **(env or {})), start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + wait_s
+        while True:
+            assert process.poll() is None, log.read_text()[-2_000:]
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, log.read_text()[-2_000:]
+                time.sleep(0.05)
+        yield
+    finally:
+        process.kill()
+        process.wait(10)
