@@ -79,7 +79,7 @@ async def test_a_vault_is_named_by_the_settings_or_by_the_reference(
     "reference", ["keyvault:a b", "keyvault:http://x/secrets/pat", f"keyvault:{VAULT}/keys/pat", "keyvault:../pat"]
 )
 async def test_what_names_no_secret_of_a_vault_is_not_asked_for(secrets: Secrets, vault: FakeVault, reference: str) -> None:
-    with pytest.raises(CredentialRefused, match="must be followed by a secret's name or its URL"):
+    with pytest.raises(CredentialRefused, match="must be followed by a secret's name, or its URL"):
         await secrets.read(reference)
     assert vault.asked == []
 
