@@ -1,0 +1,207 @@
+"""The systems that are measured, each a process on the first core; everything else runs on the second."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.gate import environment
+
+ROOT = Path(__file__).parents[2]
+SERVER_CORE, LOAD_CORE = "0", "1"
+JSON = "application/vnd.pypi.simple.v1+json"
+
+
+class System:
+    """A server under test."""
+
+    def __init__(self, name: str, url: str, process: subprocess.Popen[bytes]) -> None:
+        self.name = name
+        self.url = url
+        self._process = process
+
+    def cpu_s(self) -> float:
+        """Processor time it has used, its children's included."""
+        return sum(_cpu_s(pid) for pid in self._pids())
+
+    def memory_bytes(self) -> int:
+        """Proportional set size."""
+        return sum(_pss(pid) for pid in self._pids())
+
+    def _pids(self) -> list[int]:
+        own = self._process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        return [own, *map(int, children)]
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _pss(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(
+    name: str, command: Sequence[str], url: str, folder: Path, core: str, env: Mapping[str, str] | None = None
+) -> Iterator[System]:
+    """A server that answers, until the block ends. Its output goes to ``folder``."""
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["taskset", "-c", core, *command],
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+            env={**environment(folder), **(env or {})},
+        )
+        try:
+            _wait_until_it_answers(name, url, process, folder)
+            yield System(name, url, process)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_until_it_answers(name: str, url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + 20
+    port = int(url.rpartition(":")[2])
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
+    raise SystemExit(f"{name} did not start: {(folder / f'{name}.log').read_text()[-2000:]}")
+
+
+@contextmanager
+def upstream(folder: Path) -> Iterator[str]:
+    """The origin of the stand-in upstream."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with running("upstream", [sys.executable, "-m", "tests.benchmarks.upstream", url.rpartition(":")[2]], url, folder, LOAD_CORE):
+        yield url
+
+
+@contextmanager
+def wheelgate(
+    folder: Path, origin: str, *, name: str = "wheelgate", config: str = "", flags: Sequence[str] = ()
+) -> Iterator[System]:
+    """Ours, with the upstream as its public index and its own uploads before it."""
+    home = folder / name
+    home.mkdir(exist_ok=True)
+    settings = home / "wheelgate.toml"
+    settings.write_text(
+        config
+        or f'[[source]]\nname = "uploads"\ntype = "store"\n\n[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
+    )
+    url = f"http://127.0.0.1:{free_port()}"
+    port = url.rpartition(":")[2]
+    command = [
+        str(Path(sys.executable).with_name("wheelgate")),
+        "serve",
+        "-c",
+        str(settings),
+        "--data",
+        str(home / "data"),
+        "--port",
+        port,
+    ]
+    with running(name, [*command, *flags], url, folder, SERVER_CORE) as system:
+        yield system
+
+
+@contextmanager
+def bare(folder: Path, pages: Mapping[str, bytes]) -> Iterator[System]:
+    """aiohttp, and nothing else, with the same bytes."""
+    place = folder / "bare"
+    place.mkdir()
+    for project, body in pages.items():
+        (place / project).write_bytes(body)
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "tests.benchmarks.bare", str(place), url.rpartition(":")[2]]
+    with running("bare aiohttp", command, url, folder, SERVER_CORE) as system:
+        yield system
+
+
+@contextmanager
+def nginx(folder: Path, pages: Mapping[str, bytes]) -> Iterator[System | None]:
+    """nginx, with the same bytes as static files; ``None``, said aloud, if it is not installed."""
+    binary = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+    if binary is None:
+        print("nginx is not installed (apt-get install nginx-light): left out")
+        yield None
+        return
+    for project, body in pages.items():
+        place = folder / "nginx" / "simple" / project
+        place.mkdir(parents=True)
+        (place / "index.json.gz").write_bytes(body)
+    url = f"http://127.0.0.1:{free_port()}"
+    config = folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""  # the folder is nobody else's
+    config.write_text(
+        f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n"
+        "events { worker_connections 1024; }\n"
+        f"http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; open_file_cache max=100;\n"
+        f"client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;\n"
+        f"scgi_temp_path {folder}/s; types {{ {JSON} json; }}\n"
+        f"server {{ listen {url.removeprefix('http://')}; root {folder}/nginx; rewrite ^(/simple/[^/]+/)$ $1index.json; gzip_static always; }} }}\n"
+    )
+    with running("nginx", [binary, "-p", str(folder), "-c", str(config)], url, folder, SERVER_CORE) as system:
+        yield system
+
+
+@contextmanager
+def pypiron(folder: Path, origin: str) -> Iterator[System | None]:
+    """The fastest peer, before the same upstream; ``None``, said aloud, if it is not installed."""
+    binary = shutil.which("pypiron")
+    if binary is None:
+        print("pypiron is not installed (pip install pypiron): left out")
+        yield None
+        return
+    url = f"http://127.0.0.1:{free_port()}"
+    command = [binary, "serve", "--data-dir", str(folder / "pypiron"), "--bind-addr", url.removeprefix("http://")]
+    command += [
+        "--admin-pass",
+        "benchmark",
+        "--proxy-upstream",
+        origin,
+        "--allow-insecure-upstream",
+        "--proxy-allow-host",
+        "127.0.0.1",
+    ]
+    command += ["--advisory-feed", ""]  # it would go and fetch one from the internet
+    with running("pypiron", command, url, folder, SERVER_CORE) as system:
+        yield system
+
+
+def fetched(url: str, **headers: str) -> tuple[int, Mapping[str, str], bytes]:
+    """One request from here."""
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=60) as response:
+            return response.status, dict(response.headers.items()), response.read()
+    except urllib.error.HTTPError as error:
+        raise SystemExit(f"{url}: {error.code} {error.reason}") from None

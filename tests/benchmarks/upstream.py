@@ -1,0 +1,67 @@
+"""The stand-in upstream: generated pages, finished and compressed before the first request, so that its own time is next to nothing.
+
+Any project named ``small-N``, ``large-N`` or ``huge-N`` exists. Files of the project ``small-file`` (80 kB) and ``big-file`` exist too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import hashlib
+import json
+import zlib
+
+from aiohttp import web
+
+from tests.benchmarks.pages import HUGE, LARGE, SMALL, page
+from tests.support.packages import wheel_bytes, wheel_name
+
+_JSON = "application/vnd.pypi.simple.v1+json"
+_SIZES = {"small": SMALL, "large": LARGE, "huge": HUGE}
+_SMALL_BYTES, _BIG_BYTES = 80_000, 85 * 1024 * 1024
+
+
+@functools.cache
+def _finished(kind: str, project: str) -> bytes:
+    """Gzipped JSON. One page of a kind is generated; the others are the same under their own name."""
+    body = json.dumps(page(project, _SIZES[kind], files_at="/packages"), separators=(",", ":")).encode()
+    compressor = zlib.compressobj(6, wbits=31)
+    return compressor.compress(body) + compressor.flush()
+
+
+@functools.cache
+def _wheel(project: str) -> tuple[str, bytes]:
+    return wheel_name(project, "1.0"), wheel_bytes(project, "1.0", padding=_BIG_BYTES if project == "big-file" else _SMALL_BYTES)
+
+
+async def _answer(request: web.BaseRequest) -> web.StreamResponse:
+    match request.rel_url.raw_path.strip("/").split("/"):
+        case ["simple", project] if project in ("small-file", "big-file"):
+            name, body = _wheel(project)
+            digest = hashlib.sha256(body).hexdigest()
+            entry = {"filename": name, "url": f"/packages/{project}/{name}", "hashes": {"sha256": digest}, "size": len(body)}
+            made = {"meta": {"api-version": "1.1"}, "name": project, "files": [entry]}
+            return web.Response(body=json.dumps(made).encode(), headers={"Content-Type": _JSON})
+        case ["simple", project] if project.partition("-")[0] in _SIZES:
+            headers = {"Content-Type": _JSON, "Content-Encoding": "gzip"}
+            return web.Response(body=_finished(project.partition("-")[0], project), headers=headers)
+        case ["packages", project, _] if project in ("small-file", "big-file"):
+            return web.Response(body=_wheel(project)[1])
+        case ["prepare", project]:
+            await asyncio.to_thread(_finished, project.partition("-")[0], project)
+            return web.Response()
+    return web.Response(status=404)
+
+
+async def _serve(port: int) -> None:
+    runner = web.ServerRunner(web.Server(_answer, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("port", type=int)
+    asyncio.run(_serve(arguments.parse_args().port))
