@@ -7,6 +7,7 @@ carries a URL's query, user information or a secret.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
@@ -49,10 +50,19 @@ class ProjectNotFound(WheelgateError):
 
     kind = Kind.NOT_FOUND
 
-    def __init__(self, message: str, *, outage_since: datetime | None = None, last_heard: datetime | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        outage_since: datetime | None = None,
+        last_heard: datetime | None = None,
+        fresh_until: float = -math.inf,
+    ) -> None:
+        """``fresh_until``: monotonic seconds; until then nobody needs to ask again."""
         super().__init__(message)
         self.outage_since = outage_since
         self.last_heard = last_heard
+        self.fresh_until = fresh_until
 
 
 class FileNotListed(WheelgateError):

@@ -6,6 +6,7 @@ new one that shares what stays the same. ``None`` always means "the source does 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -104,5 +105,9 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
     """The next moment at which a rule changes this page; ``None``: none will. Aware, UTC."""
     stale: bool = False
     """The source could not be heard; this is its last good page."""
+    fresh_until: float = -math.inf
+    """Monotonic seconds: until then nobody needs to ask its source again. By default that is never so."""
+    usable_until: float = -math.inf
+    """Monotonic seconds: once no longer fresh, it may still be handed out until then, while the source is being asked."""
     dropped: int = 0
     """Entries left out because they were not this project's or had no safe link."""

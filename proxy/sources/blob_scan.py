@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -49,6 +50,8 @@ class BlobScan:
         self._retry_s = retry_s
         self._patience_s = patience_s
         self._scanned_at: datetime | None = None
+        self._fresh_until = -math.inf
+        self._listeners: list[Callable[[], None]] = []
         self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
         self._pages: dict[str, ProjectPage] = {}
         self._error: StoreError | None = None
@@ -59,6 +62,14 @@ class BlobScan:
     def name(self) -> str:
         """The operator's name for it."""
         return self._name
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever what it answers has changed, or it has begun to fail or to answer again."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
 
     async def close(self) -> None:
         """Stop scanning."""
@@ -82,6 +93,8 @@ class BlobScan:
     async def _failed(self, error: StoreError) -> None:
         if self._error is None:
             _log.warning("source %s cannot be scanned: %s", self._name, error)
+            self._error = error
+            self._tell()
         self._error = error
         self._first.set()
         await asyncio.sleep(self._retry_s)
@@ -108,10 +121,14 @@ class BlobScan:
                 files[filename] = info
         before = self._projects or {}
         self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
+        changed = found != before or self._error is not None
         self._projects = found
         self._scanned_at = self._clock.now()
+        self._fresh_until = self._clock.monotonic() + self._interval_s
         self._error = None
         self._first.set()
+        if changed:
+            self._tell()
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
@@ -121,11 +138,12 @@ class BlobScan:
         """See :class:`~proxy.protocols.Source`."""
         blobs = (await self._known()).get(project)
         if blobs is None:
-            raise ProjectNotFound(f"source {self._name} has no project {project}")
+            raise ProjectNotFound(f"source {self._name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
             page = self._pages[project] = self._page(project, blobs)
-        return msgspec.structs.replace(page, as_of=self._scanned_at)  # the last scan confirmed it
+        # The last scan confirmed it, and the next one will.
+        return msgspec.structs.replace(page, as_of=self._scanned_at, fresh_until=self._fresh_until)
 
     async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
         if self._watch is None:

@@ -30,6 +30,8 @@ class _Answer(msgspec.Struct):
     """``None``: not there."""
     heard_s: float
     """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
+    fresh_until: float
+    """By the same clock. Later than our own lifetimes say where the source itself knows better."""
     heard_at: datetime
     known_since: datetime
     """When it first had a page of this project, as far as this process knows."""
@@ -51,6 +53,7 @@ class Cached:
     * If it fails, its last good page stands in for 24 h, marked stale. A remembered "not there" is repeated too, but marked
       with the outage, because it may have been overtaken: what may follow from it is :class:`Merged`'s to decide.
       ``strict`` switches that off.
+    * What it hands on says until when it need not be asked again, and until when it may be used while it is being asked.
     * Memory is bounded by bytes; the least recently used goes first.
     """
 
@@ -62,6 +65,7 @@ class Cached:
         metrics: Metrics,
         fresh_s: float,
         absent_s: float,
+        overstay_s: float = 0.0,
         strict: bool = False,
         max_bytes: int = 48 * 1024 * 1024,
     ) -> None:
@@ -70,6 +74,7 @@ class Cached:
         self._metrics = metrics
         self._fresh_s = fresh_s
         self._absent_s = absent_s
+        self._overstay_s = overstay_s
         self._strict = strict
         self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
@@ -101,12 +106,13 @@ class Cached:
         """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
         answer = self._answers.get(project)
         if answer is not None and self._is_fresh(answer):
-            return self._given(project, answer.page)
+            return self._given(project, answer.page, answer.fresh_until)
         if answer is not None and self._clock.monotonic() < answer.retry_s and self._may_stand_in(answer):
             return self._standing_in(project, answer, "it failed a moment ago")
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
         page = await self._flights.run((project, self._generation), lambda: self._ask(project, self._generation))
-        return self._given(project, page)
+        heard = self._answers.get(project)
+        return self._given(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
 
     def _is_fresh(self, answer: _Answer) -> bool:
         lifetime = self._absent_s if answer.page is None else self._fresh_s
@@ -115,31 +121,35 @@ class Cached:
     def _may_stand_in(self, answer: _Answer) -> bool:
         return self._clock.monotonic() - answer.heard_s <= KEEP_S
 
-    def _given(self, project: str, page: ProjectPage | None) -> ProjectPage:
+    def _given(self, project: str, page: ProjectPage | None, fresh_until: float) -> ProjectPage:
         if page is None:
-            raise ProjectNotFound(f"source {self.name} has no project {project}")
+            raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=fresh_until)
         return page
 
     async def _ask(self, project: str, generation: int) -> ProjectPage | None:
         page: ProjectPage | None
         try:
             page = await self._source.project_page(project)
-        except ProjectNotFound:
-            page = None
+            stated_s = page.fresh_until
+        except ProjectNotFound as error:
+            page, stated_s = None, error.fresh_until
         except (UpstreamError, StoreError) as error:
             return self._failed(project, error)
         if self._failing_since is not None:
             _log.info("source %s answers again", self.name)
             self._failing_since = None
-        now = self._clock.now()
+        now, heard_s = self._clock.now(), self._clock.monotonic()
         earlier = self._answers.get(project)
         known_since = earlier.known_since if earlier and earlier.page and page else now
-        if page is not None:
-            page = msgspec.structs.replace(page, known_since=known_since)
+        fresh_until = max(heard_s + (self._absent_s if page is None else self._fresh_s), stated_s)
         if generation != self._generation:
-            return page  # overtaken by a change while it was on its way: for those who waited, for nobody later
+            # Overtaken by a change while it was on its way: for those who waited, for nobody later.
+            return page and msgspec.structs.replace(page, known_since=known_since, fresh_until=-math.inf)
+        if page is not None:
+            usable_until = fresh_until + self._overstay_s
+            page = msgspec.structs.replace(page, known_since=known_since, fresh_until=fresh_until, usable_until=usable_until)
         self._answers.pop(project, None)
-        answer = _Answer(page, self._clock.monotonic(), now, known_since)
+        answer = _Answer(page, heard_s, fresh_until, now, known_since)
         if _weight(answer) <= self._answers.maxsize:
             self._answers[project] = answer
         return page
@@ -161,7 +171,7 @@ class Cached:
         if answer.page is None:
             self._repeat_absence(project, answer, why, error)
         if answer.stale_page is None:
-            answer.stale_page = msgspec.structs.replace(answer.page, stale=True)
+            answer.stale_page = msgspec.structs.replace(answer.page, stale=True, fresh_until=-math.inf, usable_until=-math.inf)
         self._metrics.stale_pages.labels(self.name).inc()
         return answer.stale_page
 

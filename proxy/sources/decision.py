@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 import msgspec
@@ -51,6 +52,27 @@ class Answer(msgspec.Struct):
     page: ProjectPage | None = None
     error: WheelgateError | None = None
 
+    @property
+    def fresh_until(self) -> float:
+        """Monotonic seconds: until then it would say the same again, as far as it told us."""
+        if self.outcome == "not asked":
+            return math.inf  # settings and claims say so, and whoever changes those says that they changed
+        if self.page is not None:
+            return self.page.fresh_until
+        return self.error.fresh_until if isinstance(self.error, ProjectNotFound) else -math.inf
+
+    @property
+    def usable_until(self) -> float:
+        """Monotonic seconds: until then it may stand while it is being asked again.
+
+        A page may be overstayed where its source allows it: what it lists was listed. A "not there" never is. It is what lets
+        a page of a source further down be served at all, so once it has run out the source must be heard before the next
+        answer, or a name it has gained meanwhile would go on being answered by somebody else.
+        """
+        if self.page is not None and self.outcome == "has it":
+            return max(self.page.usable_until, self.fresh_until)
+        return self.fresh_until
+
 
 class Decision(msgspec.Struct):
     """Who answers for a name, and how that came about: the whole of what page, file and ``explain`` go by."""
@@ -65,10 +87,28 @@ class Decision(msgspec.Struct):
     """A private source lists a file of it, or did once."""
     merge: MergeRule | None = None
     """The rule that joins sources for it, as it stood when the decision began."""
+    unrecorded: bool = False
+    """The claim could not be written: to be tried again at the next question."""
     page: ProjectPage | None = None
     """With every file withheld there is a page and an error: people may see it, installers may not."""
     error: WheelgateError | None = None
     """What the request fails with."""
+
+    @property
+    def fresh_until(self) -> float:
+        """Monotonic seconds: until then deciding again would come to the same, unless somebody says that something changed."""
+        return -math.inf if self.unrecorded else min((answer.fresh_until for answer in self.answers), default=-math.inf)
+
+    @property
+    def usable_until(self) -> float:
+        """Monotonic seconds: until then this may stand while it is being decided again (:attr:`Answer.usable_until`)."""
+        return -math.inf if self.unrecorded else min((answer.usable_until for answer in self.answers), default=-math.inf)
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """The next moment at which a rule changes what one of them said; aware UTC. ``None``: none will."""
+        pages = [answer.page for answer in self.answers if answer.page is not None]
+        return min((page.valid_until for page in pages if page.valid_until is not None), default=None)
 
     def outcome(self) -> ProjectPage:
         """The page.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -94,12 +95,21 @@ class Directory:
         while (page := self._pages.get(project)) is None:
             found = self._projects.get(project)
             if not found:
-                raise ProjectNotFound(f"source {self._name} has no project {project}")
+                raise ProjectNotFound(f"source {self._name} has no project {project}", fresh_until=self._fresh_until)
             await self._flights.run(project, lambda: self._read(project))
             if self._projects.get(project) is found:  # else the folder was scanned meanwhile: there may be more to read
                 page = self._pages[project] = self._page(project, found)
                 break
+        # What is still being read changes the page when it has been.
+        complete = self._reading.isdisjoint(found.key for found in self._projects.get(project, {}).values())
+        fresh_until = self._fresh_until if complete else -math.inf
+        if page.fresh_until != fresh_until:
+            page = self._pages[project] = msgspec.structs.replace(page, fresh_until=fresh_until)
         return page
+
+    @property
+    def _fresh_until(self) -> float:
+        return -math.inf if self._scanned_s is None else self._scanned_s + RESCAN_S
 
     async def _refresh(self) -> None:
         if self._scanned_s is None or self._clock.monotonic() - self._scanned_s >= RESCAN_S:

@@ -61,6 +61,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._made: LRUCache[str, _Made] = LRUCache(_MADE_BYTES, getsizeof=_made_bytes)
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def name(self) -> str:
@@ -77,6 +78,16 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._made.clear()
+        self.overtaken()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever what was decided may have been overtaken before its time."""
+        self._listeners.append(listener)
+
+    def overtaken(self) -> None:
+        """Something that decisions rest on has changed: the store, a scan, a rule."""
+        for listener in self._listeners:
+            listener()
 
     async def project_names(self) -> frozenset[str]:
         """Every name a private source holds, and those that public sources care to list."""
@@ -105,7 +116,7 @@ class Merged:
         private = await self._ask(self._private, project)
         decision.answers += private
         # Whoever owns it, and whether or not there will be a page: a private source listed a file.
-        decision.claimed = await self._claim(project, private) if learn else await self._claims.holds(project)
+        decision.claimed = await self._claim(decision, private) if learn else await self._claims.holds(project)
         owner = self._owner(private)
         if owner is not None and owner.page is not None:
             decision.owner = owner.source
@@ -181,16 +192,17 @@ class Merged:
                 return answer
         return None
 
-    async def _claim(self, project: str, private: Sequence[Answer]) -> bool:
+    async def _claim(self, decision: Decision, private: Sequence[Answer]) -> bool:
         """From the first file on, the name is private for ever. Whether one is listed now."""
         lister = next((a for a in private if a.page is not None and (a.page.files or a.page.withheld)), None)
         if lister is None:
             return False
         try:
-            await self._claims.claim(project, lister.source)
+            await self._claims.claim(decision.project, lister.source)
         except StoreError as error:
             # What is listed is private and right; at risk is only the memory of it beyond this process.
-            _log.error("project %s could not be recorded as private: %s", project, error)
+            _log.error("project %s could not be recorded as private: %s", decision.project, error)
+            decision.unrecorded = True
         return True
 
     def comes_before(self, one: str, other: str) -> bool:
