@@ -2,9 +2,55 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections import Counter as Tallies
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class AnsweredRequests(Collector):
+    """Requests answered, by route and status, and how long that took.
+
+    Counted without the library's locks and labels, at a tenth of their cost: this stands in the way of every request. All
+    of them are answered on one thread; an exposition reads whole numbers.
+    """
+
+    _BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
+
+    def __init__(self) -> None:
+        self._statuses: Tallies[tuple[str, int]] = Tallies()
+        self._buckets: dict[str, list[int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    def count(self, route: str, status: int, took_s: float) -> None:
+        """One more request."""
+        self._statuses[route, status] += 1
+        buckets = self._buckets.get(route)
+        if buckets is None:
+            buckets = self._buckets[route] = [0] * (len(self._BUCKETS_S) + 1)
+            self._seconds[route] = 0.0
+        buckets[bisect_left(self._BUCKETS_S, took_s)] += 1
+        self._seconds[route] += took_s
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        requests = CounterMetricFamily("wheelgate_requests", "Requests answered", labels=["route", "status"])
+        for (route, status), count in self._statuses.items():
+            requests.add_metric([route, str(status)], count)
+        yield requests
+        seconds = HistogramMetricFamily("wheelgate_request_seconds", "Time until a request was answered", labels=["route"])
+        for route, counts in self._buckets.items():
+            below, cumulative = 0, []
+            for bound, count in zip((*map(str, self._BUCKETS_S), "+Inf"), counts, strict=True):
+                below += count
+                cumulative.append((bound, float(below)))
+            seconds.add_metric([route], cumulative, self._seconds[route])
+        yield seconds
 
 
 class Metrics:
@@ -12,14 +58,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter("wheelgate_requests", "Requests answered", ["route", "status"], registry=registry)
-        self.request_seconds = Histogram(
-            "wheelgate_request_seconds",
-            "Time until a request was answered",
-            ["route"],
-            buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60),
-            registry=registry,
-        )
+        self.requests = AnsweredRequests()
+        registry.register(self.requests)
         self.upstream_requests = Counter(
             "wheelgate_upstream_requests", "Requests to upstreams", ["source", "outcome"], registry=registry
         )

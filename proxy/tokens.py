@@ -64,10 +64,20 @@ class Tokens:
         self._loaded_s: float | None = None
         self._must_load = True
         self._loading = asyncio.Lock()
+        self.generation = 0
+        """Grows whenever a token may have been made or revoked."""
 
     def forget(self) -> None:
         """Read them again at the next question: one may have been made or revoked."""
         self._must_load = True
+        self.generation += 1
+
+    def still_known(self, token: Token, generation: int) -> bool:
+        """Whether a token that was authenticated in a generation would be so now, without asking anybody.
+
+        ``False`` only means: ask :meth:`authenticated` again.
+        """
+        return generation == self.generation and not self._must_load and token.expires > self._clock.now()
 
     async def new(self, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, Token]:
         """A token's text, which nobody can show again, and what is stored of it.

@@ -143,6 +143,9 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             reserved=reserved_of(config),
             merges=merges_of(config),
         )
+        changes.subscribe(index.overtaken)
+        for scan in assembly.scans:
+            scan.subscribe(index.overtaken)
         delivery = Delivery(
             store=store,
             store_mode=Mode(config.store.delivery),
@@ -210,6 +213,8 @@ async def watching(changes: StoreChanges) -> AsyncIterator[None]:
 
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
 _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
+_OVERSTAY_S = 600.0
+"""How long a page may at most be served beyond its freshness, while its source is being asked."""
 _STORE = "the store"
 """Its name in locations; no source can be called that."""
 
@@ -232,6 +237,7 @@ class _Assembly:
         """Of the sources that are containers."""
         self.targets: list[Target] = []
         """Where uploads may go, in the operator's order."""
+        self.scans: list[BlobScan] = []
         self._public_url = None if config.server.public_url is None else config.base_url
 
     async def store(self) -> BlobStore:
@@ -282,6 +288,7 @@ class _Assembly:
         else:
             scan = BlobScan(name=settings.name, store=blobs, clock=self._clock, interval_s=settings.fresh_s)
             self._stack.push_async_callback(scan.close)
+            self.scans.append(scan)
             cached = self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
         described = Described(cached, blobs=blobs, store=store, spool=spool)
         self._stack.push_async_callback(described.close)
@@ -314,7 +321,11 @@ class _Assembly:
             return self._releases(settings, client)
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
-        return self._cached(index, fresh_s=settings.fresh_s, absent_s=settings.absent, strict=settings.strict)
+        # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
+        overstay_s = min(settings.fresh_s, _OVERSTAY_S)
+        return self._cached(
+            index, fresh_s=settings.fresh_s, absent_s=settings.absent, overstay_s=overstay_s, strict=settings.strict
+        )
 
     def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(
@@ -329,8 +340,18 @@ class _Assembly:
         self._stack.push_async_callback(releases.close)
         return self._cached(releases, fresh_s=0.0, absent_s=0.0, strict=settings.strict)  # it remembers its list by itself
 
-    def _cached(self, source: Source, *, fresh_s: float, absent_s: float, strict: bool = False) -> Cached:
-        cached = Cached(source, clock=self._clock, metrics=self._metrics, fresh_s=fresh_s, absent_s=absent_s, strict=strict)
+    def _cached(
+        self, source: Source, *, fresh_s: float, absent_s: float, overstay_s: float = 0.0, strict: bool = False
+    ) -> Cached:
+        cached = Cached(
+            source,
+            clock=self._clock,
+            metrics=self._metrics,
+            fresh_s=fresh_s,
+            absent_s=absent_s,
+            overstay_s=overstay_s,
+            strict=strict,
+        )
         self._stack.push_async_callback(cached.close)
         return cached
 

@@ -106,6 +106,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
                 tokens=gate.tokens,
                 spool=gate.spool,
                 metrics=gate.metrics,
+                clock=gate.clock,
                 prefix=server.path_prefix,
                 anonymous_read=config.anonymous_read,
             ) as running,

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from proxy.errors import WheelgateError
-from proxy.metrics import Metrics
 from proxy.web.auth import Authentication
 from proxy.web.errors import problem, response_to
 from proxy.web.files import FileHandlers
+from proxy.web.front import Front
 from proxy.web.ops import OpsHandlers
 from proxy.web.paths import Route, Target, understood
 from proxy.web.simple import SimpleHandlers
+from proxy.web.tally import Tally
 from proxy.web.upload import UploadHandlers
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_log = logging.getLogger("wheelgate.access")
-_errors = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
 _METHODS = {Route.UPLOAD: ("POST",)}
 _OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
@@ -32,8 +29,8 @@ _OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.U
 Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
 
 
-class Front:
-    """One handler for every request."""
+class Application:
+    """One handler for every request that the front does not answer from memory."""
 
     def __init__(
         self,
@@ -43,7 +40,8 @@ class Front:
         upload: UploadHandlers,
         ops: OpsHandlers,
         authentication: Authentication,
-        metrics: Metrics,
+        front: Front,
+        tally: Tally,
         prefix: str,
     ) -> None:
         self.active = 0
@@ -52,7 +50,8 @@ class Front:
         """Set while no request is being answered."""
         self.idle.set()
         self._authentication = authentication
-        self._metrics = metrics
+        self._front = front
+        self._tally = tally
         self._prefix = prefix
         self._routes: dict[Route, Handler] = {
             Route.PROJECT: lambda request, target: simple.project(request, target.project),
@@ -71,8 +70,7 @@ class Front:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it, and write one line about it."""
         began = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        request_id = self._tally.identifier(request.headers.get("X-Request-ID", ""))
         target = understood(request.rel_url.raw_path, self._prefix)
         status = 500
         self.active += 1
@@ -87,27 +85,19 @@ class Front:
             self.active -= 1
             if not self.active:
                 self.idle.set()
-            self._tell(request, target, status, time.perf_counter() - began, request_id)
+            self._tally.tell(
+                request.method,
+                target.route.name.lower(),
+                target.project,
+                target.filename,
+                status,
+                time.perf_counter() - began,
+                request.remote or "",
+                request.headers.get("User-Agent", "")[:200],
+                request_id,
+            )
+            self._tally.log.write()
         return response
-
-    def _tell(self, request: web.BaseRequest, target: Target, status: int, took_s: float, request_id: str) -> None:
-        """Count a request, and write its line."""
-        route = target.route.name.lower()
-        self._metrics.requests.labels(route, str(status)).inc()
-        self._metrics.request_seconds.labels(route).observe(took_s)
-        fields = {
-            "method": request.method,
-            "route": route,
-            "project": target.project,
-            "file": target.filename,
-            "status": status,
-            "seconds": round(took_s, 4),
-            "client": request.remote,
-            "agent": request.headers.get("User-Agent", "")[:200],
-            "request_id": request_id,
-        }
-        what = f"{target.project}/{target.filename}".strip("/") or "-"
-        _log.info("%s %s %s %d", request.method, route, what, status, extra={"fields": fields})
 
     async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
@@ -124,12 +114,12 @@ class Front:
             response = await self._dispatch(request, target)
         except WheelgateError as error:
             if error.kind.name in ("INTERNAL", "CONFIGURATION"):
-                _errors.error("request %s: %s", request_id, error)
+                _log.error("request %s: %s", request_id, error)
             return response_to(error, request, request_id)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
-            _errors.exception("request %s failed", request_id)
+            _log.exception("request %s failed", request_id)
             return problem(500, "an internal error; the log has it", accept=accept, request_id=request_id)
         if response is None:
             return problem(404, "there is nothing at this address", accept=accept, request_id=request_id)
@@ -138,9 +128,15 @@ class Front:
         return response
 
     async def _dispatch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse | None:
-        if target.route not in _OPEN:
-            await self._authentication.check_read(request, target.project or "*")
-        return await self._routes[target.route](request, target) if target.route in self._routes else None
+        if target.route not in self._routes:
+            return None
+        if target.route in _OPEN:
+            return await self._routes[target.route](request, target)
+        permission = await self._authentication.check_read(request, target.project or "*")
+        response = await self._routes[target.route](request, target)
+        if target.route is Route.PROJECT:
+            self._front.learn(request, target.project, permission)
+        return response
 
     async def _home(self, _request: web.BaseRequest, _target: Target) -> web.Response:
         return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")

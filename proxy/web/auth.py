@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import base64
 
+import msgspec
 from aiohttp import web
 
 from proxy.errors import Forbidden, Unauthenticated
 from proxy.tokens import Token, Tokens
 
 _NO_TOKEN = "a token is needed: give it as the password, with any user name"  # noqa: S105 - a sentence
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """What let a request read: a token, or that everybody may."""
+
+    token: Token | None
+    generation: int = 0
+
+
+_EVERYBODY = Permission(None)
 
 
 class Authentication:
@@ -19,18 +30,27 @@ class Authentication:
         self._tokens = tokens
         self._anonymous_read = anonymous_read
 
-    async def check_read(self, request: web.BaseRequest, project: str) -> None:
-        """Return if the caller may read the project's pages and files (``*``: every project's).
+    async def check_read(self, request: web.BaseRequest, project: str) -> Permission:
+        """Return if the caller may read the project's pages and files (``*``: every project's), and why.
 
         Raises:
             Unauthenticated: no token, or none that is valid.
             Forbidden: a valid one without the right.
         """
         if self._anonymous_read:
-            return
+            return _EVERYBODY
+        generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
         token = await self._token(request)
         if not token.may("read", project):
             raise Forbidden(f"token {token.id} may not read {'the list of projects' if project == '*' else project}")
+        return Permission(token, generation)
+
+    def still_holds(self, permission: Permission) -> bool:
+        """Whether a request with the very same bytes would be let through again, for the same project.
+
+        ``False`` only means that it has to be asked: tokens were made or revoked since, or this one expired.
+        """
+        return permission.token is None or self._tokens.still_known(permission.token, permission.generation)
 
     async def uploader(self, request: web.BaseRequest) -> Token:
         """The caller's token, which may upload something; what, is still to be checked. Never anonymous.

@@ -10,13 +10,20 @@ from aiohttp import web
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 
 
-def none_match(request: web.BaseRequest, *etags: str) -> bool:
-    """Whether the client holds one of these already (If-None-Match; weak comparison, as 13.1.2 says)."""
+def held_etags(request: web.BaseRequest) -> frozenset[str]:
+    """What the client holds already (If-None-Match), without quotes; ``*``: whatever there is."""
     header = request.headers.get("If-None-Match")
     if header is None:
-        return False
-    held = {item.strip().removeprefix("W/").strip('"') for item in header.split(",")}
-    return header.strip() == "*" or not held.isdisjoint(etags)
+        return frozenset()
+    if header.strip() == "*":
+        return frozenset("*")
+    return frozenset(item.strip().removeprefix("W/").strip('"') for item in header.split(",")) - {"*"}
+
+
+def none_match(request: web.BaseRequest, *etags: str) -> bool:
+    """Whether the client holds one of these already (weak comparison, as 13.1.2 says)."""
+    held = held_etags(request)
+    return "*" in held or not held.isdisjoint(etags)
 
 
 class Range(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook
 from proxy.storage import layout
 from proxy.storage.claims import Claims
+from proxy.web.pages_cache import PagesCache
 
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -20,7 +21,15 @@ class OpsHandlers:
     """Answers for whoever runs the server."""
 
     def __init__(
-        self, *, store: BlobStore, metrics: Metrics, index: Merged, claims: Claims, book: RuleBook, clock: Clock
+        self,
+        *,
+        store: BlobStore,
+        metrics: Metrics,
+        index: Merged,
+        claims: Claims,
+        book: RuleBook,
+        pages: PagesCache,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -28,6 +37,7 @@ class OpsHandlers:
         self._claims = claims
         self._book = book
         self._clock = clock
+        self._pages = pages
         self.draining = False
 
     async def livez(self) -> web.Response:
@@ -53,6 +63,7 @@ class OpsHandlers:
     async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
         """Who answers for a name, who was asked, what is withheld, and why; with ``?version=``, of that version's files."""
         decision = await self._index.decide(project, learn=False)
+        self._pages.forget(project)  # what is explained is what is served next
         claim = await self._claims.get(project)
         waivers = self._book.rules.waivers_for(project, self._clock.now())
         version = request.rel_url.query.get("version") or None

@@ -1,74 +1,143 @@
-"""Finished pages: rendered, compressed and tagged once, then served as bytes."""
+"""Finished pages: decided, rendered, compressed and tagged once, then served as bytes for as long as that stays right.
+
+An entry is served without asking anybody
+
+* until ``fresh_until``: the first moment at which an answer it rests on (the page itself, and every "not there" before it) has to
+  be asked for again;
+* until ``usable_until``, while one flight asks again: for pages of remote sources, and never past a "not there" (see
+  :attr:`proxy.sources.decision.Answer.usable_until` for why);
+* never from ``valid_until`` on, when a rule changes it;
+* never once the index says that something it rests on has changed: the store, a scan, the rules. Its bytes are kept for the
+  case that they turn out to be the same.
+
+Whatever else happens (a failure, an outage, a name that is gone) is decided anew at every request.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
 
 import msgspec
 from cachetools import LRUCache
 from isal import isal_zlib
 
+from proxy.errors import WheelgateError
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage
-from proxy.protocols import Source
+from proxy.protocols import Clock
 from proxy.simple_api.render import render_page
 from proxy.singleflight import SingleFlight
 from proxy.slices import in_slices
+from proxy.sources.decision import Decision
+from proxy.sources.weight import page_bytes
 
 _MAX_BYTES = 128 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024  # compressing more than that is worth a thread
 
 
-class Finished(msgspec.Struct):
+class Index(Protocol):
+    """What pages are made of: :class:`~proxy.sources.merged.Merged`."""
+
+    async def decide(self, project: str) -> Decision:
+        """Who answers for a project, and with what."""
+        ...
+
+
+class Finished(msgspec.Struct, frozen=True):
     """One serialisation of one page."""
 
-    page: ProjectPage
-    """What it was made of."""
     body: bytes
     gzipped: bytes
     etag: str
     """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
+    heads: dict[tuple[int, bool], bytes] = {}
+    """By status and whether gzipped: the head it is sent under, but for what differs from answer to answer."""
+
+
+class Entry(msgspec.Struct):
+    """A page as it was decided, and everything made of it so far."""
+
+    page: ProjectPage
+    generation: int
+    fresh_until: float
+    usable_until: float
+    valid_until: datetime | None
+    confirmed_s: float | None
+    """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
+    finished: dict[str, Finished]
+    """By content type."""
+    files: Mapping[str, File] | None = None
+    """By name; made when one is asked for."""
 
 
 class PagesCache:
     """Renders pages of an index when they change, and only then. Bounded by bytes."""
 
-    def __init__(self, index: Source, *, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, index: Index, *, clock: Clock, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
         self._index = index
+        self._clock = clock
         self._prefix = prefix
         self._metrics = metrics
-        self._finished: LRUCache[tuple[str, str], Finished] = LRUCache(max_bytes, getsizeof=_weight)
-        self._listings: LRUCache[str, tuple[tuple[File, ...], dict[str, File]]] = LRUCache(512)
-        self._flights: SingleFlight[Finished] = SingleFlight()
+        self._entries: LRUCache[str, Entry] = LRUCache(max_bytes, getsizeof=_weight)
+        self._decisions: SingleFlight[Entry] = SingleFlight()
+        self._renderings: SingleFlight[Finished] = SingleFlight()
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._generation = 0
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        await self._flights.close()
+        await self._decisions.close()
+        await self._renderings.close()
+        await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
 
-    async def finished(self, project: str, content_type: str) -> tuple[Finished, ProjectPage]:
+    def drop(self) -> None:
+        """Something that pages rest on has changed: decide each anew at its next request."""
+        self._generation += 1
+
+    def forget(self, project: str) -> None:
+        """The same for one project."""
+        self._entries.pop(project, None)
+
+    def at_once(self, project: str) -> Entry | None:
+        """The project's page, if it can be answered with now; ``None``: it has to be decided first."""
+        entry = self._entries.get(project)
+        if entry is None or entry.generation != self._generation:
+            return None
+        if entry.valid_until is not None and self._clock.now() >= entry.valid_until:
+            return None
+        now = self._clock.monotonic()
+        if now < entry.fresh_until:
+            return entry
+        if now < entry.usable_until:
+            self._refresh(project)
+            return entry
+        return None
+
+    async def entry(self, project: str) -> Entry:
+        """The project's page as it stands now.
+
+        Raises:
+            ProjectNotFound, UpstreamError, StoreError: as the index does.
+        """
+        return self.at_once(project) or await self._decide(project)
+
+    async def finished(self, project: str, content_type: str) -> tuple[Finished, Entry]:
         """The bytes of a project's page in one content type, and the page as it stands now.
 
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
-        page = await self._index.project_page(project)
-        known = self._finished.get((project, content_type))
-        if known is None or not _shows(known.page, page):
-            known = await self._flights.run((content_type, id(page)), lambda: self._render(page, content_type))
-        return known, page
-
-    async def _render(self, page: ProjectPage, content_type: str) -> Finished:
-        body = await in_slices(render_page(page, content_type, self._prefix))
-        if len(body) <= _INLINE_BYTES:
-            gzipped, etag = _compressed(body)
-        else:
-            gzipped, etag = await asyncio.to_thread(_compressed, body)
-        finished = Finished(page, body, gzipped, etag)
-        if _weight(finished) <= self._finished.maxsize:
-            self._finished[page.project, content_type] = finished
-        self._metrics.page_cache_bytes.set(self._finished.currsize)
-        return finished
+        entry = await self.entry(project)
+        made = entry.finished.get(content_type)
+        if made is None:
+            made = await self._renderings.run((content_type, id(entry.finished)), lambda: self._render(entry, content_type))
+        return made, entry
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
         """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).
@@ -76,11 +145,70 @@ class PagesCache:
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
-        page = await self._index.project_page(project)
-        listing = self._listings.get(project)
-        if listing is None or listing[0] is not page.files:
-            listing = self._listings[project] = (page.files, {file.filename: file for file in page.files})
-        return listing[1].get(filename), page
+        entry = await self.entry(project)
+        if entry.files is None:
+            entry.files = {file.filename: file for file in entry.page.files}
+        return entry.files.get(filename), entry.page
+
+    async def _decide(self, project: str) -> Entry:
+        # A flight that began before something changed must not answer for after it, so the generation is in the key.
+        generation = self._generation
+        return await self._decisions.run((project, generation), lambda: self._decided(project, generation))
+
+    async def _decided(self, project: str, generation: int) -> Entry:
+        try:
+            decision = await self._index.decide(project)
+            page = decision.outcome()
+        except WheelgateError:
+            self._entries.pop(project, None)  # nobody may be given the old page any more
+            raise
+        entry = Entry(
+            page,
+            generation,
+            decision.fresh_until,
+            decision.usable_until,
+            decision.valid_until,
+            None if page.fresh_until == math.inf else self._confirmed_s(page),
+            {},
+        )
+        earlier = self._entries.get(project)
+        if earlier is not None and _shows(earlier.page, page):
+            entry.finished, entry.files = earlier.finished, earlier.files
+        if generation == self._generation:  # else it is for those who waited, and for nobody later
+            self._keep(entry)
+        return entry
+
+    def _confirmed_s(self, page: ProjectPage) -> float:
+        return self._clock.monotonic() - (self._clock.now() - page.as_of).total_seconds()
+
+    def _refresh(self, project: str) -> None:
+        """Decide anew while the old page is being served. If that fails the page is gone, and the next request hears why."""
+
+        async def refresh() -> None:
+            with contextlib.suppress(WheelgateError):
+                await self._decide(project)
+
+        if project not in self._refreshing:
+            task = self._refreshing[project] = asyncio.create_task(refresh())
+            task.add_done_callback(lambda _: self._refreshing.pop(project))
+
+    async def _render(self, entry: Entry, content_type: str) -> Finished:
+        body = await in_slices(render_page(entry.page, content_type, self._prefix))
+        if len(body) <= _INLINE_BYTES:
+            gzipped, etag = _compressed(body)
+        else:
+            gzipped, etag = await asyncio.to_thread(_compressed, body)
+        made = entry.finished[content_type] = Finished(body, gzipped, etag)
+        kept = self._entries.get(entry.page.project)
+        if kept is not None and kept.finished is entry.finished:
+            self._keep(kept)  # it has become heavier
+        return made
+
+    def _keep(self, entry: Entry) -> None:
+        self._entries.pop(entry.page.project, None)
+        if _weight(entry) <= self._entries.maxsize:
+            self._entries[entry.page.project] = entry
+        self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
 def _shows(one: ProjectPage, other: ProjectPage) -> bool:
@@ -92,5 +220,5 @@ def _compressed(body: bytes) -> tuple[bytes, str]:
     return isal_zlib.compress(body, level=2, wbits=31), hashlib.sha256(body).hexdigest()[:32]
 
 
-def _weight(finished: Finished) -> int:
-    return 1_000 + len(finished.body) + len(finished.gzipped)
+def _weight(entry: Entry) -> int:
+    return 1_000 + page_bytes(entry.page) + sum(len(made.body) + len(made.gzipped) for made in entry.finished.values())

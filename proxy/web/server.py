@@ -26,12 +26,14 @@ from proxy.spool import Spool
 from proxy.storage.claims import Claims
 from proxy.tokens import Tokens
 from proxy.uploads import Uploads
-from proxy.web.app import Front
+from proxy.web.app import Application
 from proxy.web.auth import Authentication
 from proxy.web.files import FileHandlers
+from proxy.web.front import Front, Server
 from proxy.web.ops import OpsHandlers
 from proxy.web.pages_cache import PagesCache
 from proxy.web.simple import SimpleHandlers
+from proxy.web.tally import Tally
 from proxy.web.upload import UploadHandlers
 
 _FINISH_S = 20.0
@@ -85,8 +87,8 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 class Serving:
     """A server that answers, and how it ends."""
 
-    def __init__(self, front: Front, ops: OpsHandlers, site: web.BaseSite) -> None:
-        self._front = front
+    def __init__(self, application: Application, ops: OpsHandlers, site: web.BaseSite) -> None:
+        self._application = application
         self._ops = ops
         self._site = site
         self._stop = asyncio.Event()
@@ -105,9 +107,9 @@ class Serving:
         self._ops.draining = True
         await self._unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
         await self._site.stop()
-        if self._front.active:
-            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._front.active)
-            await self._unless_in_a_hurry(self._front.idle.wait(), _FINISH_S)
+        if self._application.active:
+            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._application.active)
+            await self._unless_in_a_hurry(self._application.idle.wait(), _FINISH_S)
 
     def _terminate(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -142,25 +144,32 @@ async def serving(
     tokens: Tokens,
     spool: Spool,
     metrics: Metrics,
+    clock: Clock,
     prefix: str,
     anonymous_read: bool,
 ) -> AsyncIterator[Serving]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
-    pages = PagesCache(index, prefix=prefix, metrics=metrics)
-    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, clock=clock)
+    pages = PagesCache(index, clock=clock, prefix=prefix, metrics=metrics)
+    index.subscribe(pages.drop)
+    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock)
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
-    front = Front(
+    simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
+    tally = Tally(metrics)
+    front = Front(pages, simple, authentication, tally, clock)
+    application = Application(
         authentication=authentication,
         upload=UploadHandlers(uploads, packages, spool, authentication),
-        simple=SimpleHandlers(index, pages, prefix, shared=anonymous_read),
+        simple=simple,
         files=FileHandlers(pages, delivery, metadata_files, provenance_files, shared=anonymous_read),
         ops=ops,
-        metrics=metrics,
+        front=front,
+        tally=tally,
         prefix=prefix,
     )
-    server = web.Server(
-        front.handle,
-        access_log=None,  # the front writes its own line, without queries
+    server = Server(
+        application.handle,
+        front=front,
+        access_log=None,  # the tally writes its own line, without queries
         keepalive_timeout=75.0,
         lingering_time=2.0,
         auto_decompress=False,  # an upload's gzip could inflate to anything
@@ -170,7 +179,8 @@ async def serving(
     try:
         site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
         await site.start()
-        yield Serving(front, ops, site)
+        yield Serving(application, ops, site)
     finally:
         await runner.cleanup()
         await pages.close()
+        tally.log.write()

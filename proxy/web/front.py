@@ -1,0 +1,205 @@
+"""The warm path: a request head that was seen before is answered with finished bytes, in one look-up and one write.
+
+A build asks for the same pages with the same headers as the build before it, byte for byte. So what a head means (which page, in
+which format, compressed or not, held by the client already, allowed by which token) is worked out once, by aiohttp's parser and
+the application, and remembered under the bytes themselves. When the same bytes arrive again they mean the same, and there is no
+second HTTP parser that could ever read them otherwise than the first. What may have changed since, the page and the token, is
+looked at each time. Everything that is not exactly this goes the application's way.
+
+Looking a token up by the bytes of its header tells nobody anything by its timing: Python's keyed hash decides, and bytes are only
+compared once the whole hash agrees.
+"""
+
+from __future__ import annotations
+
+import time
+from email.utils import format_datetime
+from http import HTTPStatus
+
+import msgspec
+from aiohttp import web
+
+from proxy.protocols import Clock
+from proxy.simple_api import negotiate
+from proxy.web.auth import Authentication, Permission
+from proxy.web.conditions import held_etags
+from proxy.web.pages_cache import Entry, Finished, PagesCache
+from proxy.web.simple import SimpleHandlers, wanted_type
+from proxy.web.tally import Tally
+
+_MAX_HEADS = 4_096
+_MAX_HEAD_BYTES = 2_048
+_END = b"\r\n\r\n"
+_ONE_WRITE_BYTES = 64 * 1024  # copying that much costs less than a second system call
+_TELLS_MORE = ("X-Request-ID", "Upgrade", "Expect", "Range")
+"""Headers that make an answer another one each time, or need more than a page."""
+_ROUTE = "project"
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a request head means."""
+
+    method: str
+    project: str
+    kind: str
+    gzip: bool
+    held: frozenset[str]
+    """ETags of what the client has (``*``: anything)."""
+    permission: Permission
+    agent: str
+
+
+class Front:
+    """Knows what heads mean, and what to answer now."""
+
+    def __init__(
+        self, pages: PagesCache, simple: SimpleHandlers, authentication: Authentication, tally: Tally, clock: Clock
+    ) -> None:
+        self._pages = pages
+        self._simple = simple
+        self._authentication = authentication
+        self._tally = tally
+        self._clock = clock
+        self._known: dict[bytes, Known] = {}
+        self._second = -1
+        self._date = b""
+
+    def learn(self, request: web.BaseRequest, project: str, permission: Permission) -> None:
+        """Remember what a head meant that the application has just answered with a project's page."""
+        head = request.protocol.head if isinstance(request.protocol, Connection) else None
+        if head is None or head in self._known or not request.keep_alive or any(name in request.headers for name in _TELLS_MORE):
+            return
+        if len(self._known) >= _MAX_HEADS:
+            del self._known[next(iter(self._known))]
+        self._known[head] = Known(
+            request.method,
+            project,
+            wanted_type(request),
+            negotiate.accepts_gzip(request.headers.get("Accept-Encoding")),
+            held_etags(request),
+            permission,
+            request.headers.get("User-Agent", "")[:200],
+        )
+
+    def answer(self, head: bytes, client: str) -> tuple[bytes, ...] | None:
+        """What to write for a request of exactly these bytes; ``None``: the application has to answer it."""
+        began = time.perf_counter()
+        known = self._known.get(head)
+        if known is None or not self._authentication.still_holds(known.permission):
+            return None
+        entry = self._pages.at_once(known.project)
+        if entry is None:
+            return None
+        page = entry.finished.get(known.kind)
+        if page is None:
+            return None
+        status, body = 200, page.gzipped if known.gzip else page.body
+        if known.held and ("*" in known.held or page.etag in known.held or f"{page.etag}-gzip" in known.held):
+            status, body = 304, b""
+        elif known.method == "HEAD":
+            body = b""
+        request_id = self._tally.identifier()
+        start = page.heads.get((status, known.gzip)) or self._start(page, known.kind, status, gzip=known.gzip)
+        rest = b"%bX-Request-ID: %b\r\n\r\n" % (self._changing(entry), request_id.encode())
+        self._tally.tell(
+            known.method, _ROUTE, known.project, "", status, time.perf_counter() - began, client, known.agent, request_id
+        )
+        if len(body) <= _ONE_WRITE_BYTES:
+            return (start + rest + body,)
+        return start + rest, body
+
+    def _start(self, page: Finished, kind: str, status: int, *, gzip: bool) -> bytes:
+        """The part of a head that stays the same as long as the page does."""
+        headers = self._simple.page_headers(kind, page, status, gzip=gzip)
+        if status == 200:
+            headers["Content-Length"] = str(len(page.gzipped if gzip else page.body))
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+        start = page.heads[status, gzip] = "".join(f"{line}\r\n" for line in lines).encode("ascii")
+        return start
+
+    def _changing(self, entry: Entry) -> bytes:
+        """Date and Age. Within a second they are the same."""
+        now = self._clock.monotonic()
+        if int(now) != self._second:
+            self._second = int(now)
+            self._date = f"Date: {format_datetime(self._clock.now(), usegmt=True)}\r\n".encode("ascii")
+        if entry.confirmed_s is None:
+            return self._date
+        return b"%bAge: %d\r\n" % (self._date, max(0, now - entry.confirmed_s))
+
+
+class Connection(web.RequestHandler):
+    """One client's connection: knows where a request begins, and takes what the front can answer out of aiohttp's hands.
+
+    That is only done between requests: everything that came before was answered, and the parser is waiting for the first byte
+    of the next. A connection on which that is not certain (bodies, heads in pieces, pipelining) is left to aiohttp for good.
+    """
+
+    __slots__ = ("_between", "_client", "_front", "head")
+
+    def __init__(self, *arguments: object, front: Front, **settings: object) -> None:
+        super().__init__(*arguments, **settings)  # type: ignore[arg-type]
+        self._front = front
+        self._between = True
+        self._client: str | None = None
+        self.head: bytes | None = None
+        """The bytes of the request that is being answered, if they are one whole head and nothing else."""
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if not self._between:
+            super().data_received(data)
+            return
+        if not self._is_idle():  # a body, or the next request before this one is answered
+            self._between, self.head = False, None
+            super().data_received(data)
+            return
+        if self._client is None:
+            self._client = _host(self.peername)
+        answer = self._front.answer(data, self._client)
+        if answer is not None and self.transport is not None:
+            for piece in answer:
+                self.transport.write(piece)
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            return
+        self.head = data if _is_one_head(data) else None
+        super().data_received(data)
+        if self.head is None or len(self._messages) != 1:
+            self._between, self.head = False, None
+
+    def _is_idle(self) -> bool:
+        """Whether aiohttp has nothing to do for this connection but to wait, and the client takes what it is sent."""
+        return (
+            self._waiter is not None
+            and not self._waiter.done()
+            and not self._messages
+            and not self._paused
+            and not self._upgraded
+            and not self._close
+            and not self._force_close
+        )
+
+
+class Server(web.Server):
+    """aiohttp's server, with our connections."""
+
+    def __init__(self, handler: object, *, front: Front, **settings: object) -> None:
+        super().__init__(handler, **settings)  # type: ignore[arg-type]
+        self._front = front
+
+    def __call__(self) -> web.RequestHandler:
+        """A protocol for one connection."""
+        return Connection(self, loop=self._loop, front=self._front, **self._kwargs)
+
+
+def _is_one_head(data: bytes) -> bool:
+    return (
+        len(data) <= _MAX_HEAD_BYTES
+        and data.startswith((b"GET ", b"HEAD "))
+        and data.endswith(_END)
+        and data.find(_END) == len(data) - len(_END)
+    )
+
+
+def _host(peer: object) -> str:
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
