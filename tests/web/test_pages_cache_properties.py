@@ -41,9 +41,10 @@ FRESH_S = {"uploads": float("inf"), "feed": 60.0, "public": 600.0}
 ABSENT_S = {"uploads": float("inf"), "feed": 100.0, "public": 60.0}
 OVERSTAY_S = {"uploads": 0.0, "feed": 60.0, "public": 600.0}
 KINDS = [JSON, HTML, LEGACY_HTML]
-PROJECTS = ["acme-lib"]  # nothing passes from one to another; one is met more often
+PROJECTS = ["acme-lib", "left-pad"]
 
-a_source = st.sampled_from(list(FRESH_S))
+# Once claimed a name is never asked of the public index again, so one stays public for good.
+a_place = st.sampled_from([("uploads", "acme-lib"), ("feed", "acme-lib"), ("public", "acme-lib"), *[("public", "left-pad")] * 3])
 a_project = st.sampled_from(PROJECTS)
 
 
@@ -97,37 +98,40 @@ class Warm(RuleBasedStateMachine):
             deciding.index.overtaken()
         self.announced.update(PROJECTS)
 
-    @rule(source=a_source, project=a_project)
-    def publish(self, source: str, project: str) -> None:
+    @rule(place=a_place)
+    def publish(self, place: tuple[str, str]) -> None:
+        source, project = place
         self.versions += 1
         self.sources[source].publish(project, f"{self.versions}.0")
         if source == "uploads":
             self.announce()
 
-    @rule(source=a_source, project=a_project)
-    def remove(self, source: str, project: str) -> None:
+    @rule(place=a_place)
+    def remove(self, place: tuple[str, str]) -> None:
+        source, project = place
         self.sources[source].remove(project)
         if source == "uploads":
             self.announce()
 
     @rule(
-        source=a_source,
-        project=a_project,
+        place=a_place,
         change=st.sampled_from(["publish", "remove", "yank"]),
         asked_between=st.booleans(),
         seconds=st.sampled_from([41, 61, 99, 101, 550]),
     )
-    def change_and_wait(self, source: str, project: str, change: str, asked_between: bool, seconds: float) -> None:
+    def change_and_wait(self, place: tuple[str, str], change: str, asked_between: bool, seconds: float) -> None:
         """What it takes to be overtaken."""
+        _, project = place
         self.ask(project, JSON)
-        getattr(self, change)(source, project)
+        getattr(self, change)(place)
         if asked_between:
             self.ask(project, JSON)
         self.clock.move(seconds)
         self.ask(project, JSON)
 
-    @rule(source=a_source, project=a_project)
-    def yank(self, source: str, project: str) -> None:
+    @rule(place=a_place)
+    def yank(self, place: tuple[str, str]) -> None:
+        source, project = place
         files = self.sources[source].files.get(project, {})
         for name, file in list(files.items())[:1]:
             files[name] = msgspec.structs.replace(file, yanked="broken")
