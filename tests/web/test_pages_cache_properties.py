@@ -86,6 +86,7 @@ class Warm(RuleBasedStateMachine):
         self.announced: set[str] = set()
         """Projects for which nothing was asked since something was announced."""
         self.versions = 0
+        self.publish(("public", "left-pad"))
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -116,13 +117,17 @@ class Warm(RuleBasedStateMachine):
     @rule(
         place=a_place,
         change=st.sampled_from(["publish", "remove", "yank"]),
+        asked_before=st.booleans(),
         asked_between=st.booleans(),
         seconds=st.sampled_from([41, 61, 99, 101, 550]),
     )
-    def change_and_wait(self, place: tuple[str, str], change: str, asked_between: bool, seconds: float) -> None:
+    def change_and_wait(
+        self, place: tuple[str, str], change: str, asked_before: bool, asked_between: bool, seconds: float
+    ) -> None:
         """What it takes to be overtaken."""
         _, project = place
-        self.ask(project, JSON)
+        if asked_before:
+            self.ask(project, JSON)
         getattr(self, change)(place)
         if asked_between:
             self.ask(project, JSON)
@@ -148,10 +153,13 @@ class Warm(RuleBasedStateMachine):
         for source in self.sources.values():
             source.mend()
 
-    @rule(seconds=st.sampled_from([0, 40, 400]))
-    def other_rules(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([None, 40, 400]), project=a_project)
+    def other_rules(self, seconds: float | None, project: str) -> None:
+        """None, or one that holds the newest public file back for so long from now."""
+        newest = max((file.upload_time for file in self.sources["public"].files.get(project, {}).values()), default=None)
+        age = timedelta() if seconds is None or newest is None else self.clock.now() - newest + timedelta(seconds=seconds)
         for deciding in (self.warm, self.fresh):
-            deciding.ruled.age = timedelta(seconds=seconds)
+            deciding.ruled.age = age
         self.announce()
 
     @rule(seconds=st.sampled_from([0.5, 6, 41, 59, 61, 99, 101, 550, 1300]), project=a_project, kind=st.sampled_from(KINDS))
