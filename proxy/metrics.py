@@ -23,6 +23,8 @@ class AnsweredRequests(Collector):
     _BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
     def __init__(self) -> None:
+        self.warm = 0
+        """Of all requests, those answered by the front, without the application."""
         self._statuses: Tallies[tuple[str, int]] = Tallies()
         self._buckets: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
@@ -43,6 +45,9 @@ class AnsweredRequests(Collector):
         for (route, status), count in self._statuses.items():
             requests.add_metric([route, str(status)], count)
         yield requests
+        warm = CounterMetricFamily("wheelgate_warm_requests", "Of them, those answered from memory on the shortest way")
+        warm.add_metric([], self.warm)
+        yield warm
         seconds = HistogramMetricFamily("wheelgate_request_seconds", "Time until a request was answered", labels=["route"])
         for route, counts in self._buckets.items():
             below, cumulative = 0, []

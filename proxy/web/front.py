@@ -104,6 +104,7 @@ class Front:
         self._tally.tell(
             known.method, _ROUTE, known.project, "", status, time.perf_counter() - began, client, known.agent, request_id
         )
+        self._tally.requests.warm += 1
         if len(body) <= _ONE_WRITE_BYTES:
             return (start + rest + body,)
         return start + rest, body

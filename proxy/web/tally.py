@@ -17,6 +17,7 @@ class Tally:
 
     def __init__(self, metrics: Metrics) -> None:
         self.log = AccessLog()
+        self.requests = metrics.requests
         self._count = metrics.requests.count
         # One random half for the process and a running number: unique, at a tenth of the cost of a random one each time.
         self._process = uuid.uuid4().hex[:8]
