@@ -30,6 +30,7 @@ class Wire:
 
     def __init__(self, gate: Gate) -> None:
         self._socket = socket.create_connection(("127.0.0.1", int(gate.url.rpartition(":")[2])), 10)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
