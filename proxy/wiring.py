@@ -144,8 +144,8 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             merges=merges_of(config),
         )
         changes.subscribe(index.overtaken)
-        for scan in assembly.scans:
-            scan.subscribe(index.overtaken)
+        for source in assembly.telling:
+            source.subscribe(index.overtaken)
         delivery = Delivery(
             store=store,
             store_mode=Mode(config.store.delivery),
@@ -237,7 +237,8 @@ class _Assembly:
         """Of the sources that are containers."""
         self.targets: list[Target] = []
         """Where uploads may go, in the operator's order."""
-        self.scans: list[BlobScan] = []
+        self.telling: list[BlobScan | Described] = []
+        """What says by itself when its answers change."""
         self._public_url = None if config.server.public_url is None else config.base_url
 
     async def store(self) -> BlobStore:
@@ -288,10 +289,11 @@ class _Assembly:
         else:
             scan = BlobScan(name=settings.name, store=blobs, clock=self._clock, interval_s=settings.fresh_s)
             self._stack.push_async_callback(scan.close)
-            self.scans.append(scan)
+            self.telling.append(scan)
             cached = self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
         described = Described(cached, blobs=blobs, store=store, spool=spool)
         self._stack.push_async_callback(described.close)
+        self.telling.append(described)
         return described
 
     def directory(self, settings: SourceSettings) -> Source:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -52,11 +53,16 @@ class Described:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._retry_s = retry_s
         self._resting: set[str] = set()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def name(self) -> str:
         """The source's name."""
         return self._source.name
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever more is known of a file than pages said so far."""
+        self._listeners.append(listener)
 
     async def close(self) -> None:
         """Stop reading."""
@@ -80,7 +86,9 @@ class Described:
         if unread and project not in self._resting:
             await self._learning(project, unread)
             known = self._known.get(project, known)
-        return self._described(page, known)
+        described = self._described(page, known)
+        # What could not be read yet is to be tried again at the next request.
+        return msgspec.structs.replace(described, fresh_until=-math.inf) if unread else described
 
     async def _learning(self, project: str, unread: Sequence[File]) -> None:
         """Read the files, and wait a moment for it. Many who ask at once wait together; the work goes on when they leave."""
@@ -96,6 +104,8 @@ class Described:
                 async with self._turns:
                     found = await self._found(file)
                 self._known[project] = await self._records.add(project, {file.filename: found})
+                for listener in self._listeners:
+                    listener()
             except (BlobNotFound, BlobChanged, _Unreadable) as error:
                 self._put_off(project, file, error)
             except StoreError as error:

@@ -6,6 +6,7 @@ downloaded through the asset API, whose redirect to signed storage is followed w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, NoReturn
@@ -94,14 +95,16 @@ class GithubReleases:
         await self._look()
         files = self._listing.get(project)
         if files is None:
-            raise ProjectNotFound(f"source {self._name} has no release with a file of {project}")
-        page = self._pages.get(project)
-        if page is None:
-            page = page_of(project, files, as_of=self._listed_at)
-        elif page.as_of != self._listed_at:
-            page = msgspec.structs.replace(page, as_of=self._listed_at)
+            raise ProjectNotFound(f"source {self._name} has no release with a file of {project}", fresh_until=self._fresh_until)
+        page = self._pages.get(project) or page_of(project, files, as_of=self._listed_at)
+        if page.fresh_until != self._fresh_until:
+            page = msgspec.structs.replace(page, as_of=self._listed_at, fresh_until=self._fresh_until)
         self._pages[project] = page
         return page
+
+    @property
+    def _fresh_until(self) -> float:
+        return -math.inf if self._listed_s is None else self._listed_s + self._fresh_s
 
     async def _look(self) -> None:
         """List the releases again if that is due. Whoever asks meanwhile waits for the same listing."""
