@@ -142,13 +142,13 @@ def _decoder(charset: str) -> codecs.IncrementalDecoder:
         raise NotAnIndexPage("a character set nobody knows") from None
 
 
-def _fragment_digests(fragment: str) -> dict[str, str] | None:
+def _fragment_digests(fragment: str) -> Mapping[str, str] | None:
     """PEP 503's ``#sha256=...``; further fields (``&egg=...``) confuse installers and end here."""
     match = _DIGEST_FRAGMENT.search(fragment)
     return digests({match[1].lower(): match[2]}) if match else {}
 
 
-def _attribute_digests(value: str | None) -> dict[str, str] | None:
+def _attribute_digests(value: str | None) -> Mapping[str, str] | None:
     if value is None or value == "false":
         return None
     algorithm, equals, digest = value.partition("=")
