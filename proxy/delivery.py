@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
 
+from cachetools import TTLCache
+
 from proxy.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
 from proxy.errors import (
     BlobExists,
@@ -34,6 +36,8 @@ from proxy.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
+_KNOWN, _KNOWN_S = 20_000, 60.0
+"""Of how many files we remember that we hold them, and for how long: whoever else cleans the store up says nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,9 +73,14 @@ class Delivery:
         self._spool = spool
         self._metrics = metrics
         self._fills: dict[tuple[str, str, str], Fill] = {}
+        self._known: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_KNOWN, _KNOWN_S)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(concurrent_fills)
         self._turn_s = turn_s
+
+    def forget(self) -> None:
+        """The store changed: look again what it holds."""
+        self._known.clear()
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
@@ -126,12 +135,19 @@ class Delivery:
         return (size or 0) <= JOIN_BYTES
 
     async def _held(self, file: File) -> BlobInfo | None:
-        """Our copy, if we have one of the bytes now listed.
+        """Our copy, if we have one of the bytes now listed. That we have one is remembered for a minute.
 
         Raises:
             FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
         """
         path = layout.cached(file.source, file.project, file.filename)
+        key = (path, file.hashes.get("sha256"))
+        info = self._known.get(key)
+        if info is None and (info := await self._found(file, path)) is not None:
+            self._known[key] = info
+        return info
+
+    async def _found(self, file: File, path: str) -> BlobInfo | None:
         try:
             info = await self._store.info(path)
         except BlobNotFound:

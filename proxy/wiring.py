@@ -156,6 +156,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             metrics=metrics,
         )
         stack.push_async_callback(delivery.close)
+        changes.subscribe(delivery.forget)
         metadata_files = MetadataFiles(store=store, clients=assembly.clients)
         stack.push_async_callback(metadata_files.close)
         uploads = Uploads(

@@ -134,8 +134,7 @@ class Application:
             return await self._routes[target.route](request, target)
         permission = await self._authentication.check_read(request, target.project or "*")
         response = await self._routes[target.route](request, target)
-        if target.route is Route.PROJECT:
-            self._front.learn(request, target.project, permission)
+        self._front.learn(request, target, permission)
         return response
 
     async def _home(self, _request: web.BaseRequest, _target: Target) -> web.Response:

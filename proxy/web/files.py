@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import aclosing
 
 from aiohttp import web
 
-from proxy.bodies import Body, FillBody, Redirect
+from proxy.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
 from proxy.delivery import Delivery
-from proxy.errors import FileNotListed, FileWithheld, ProjectWithheld, StoreError
+from proxy.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
 from proxy.metadata_files import MetadataFiles
 from proxy.model import File
 from proxy.provenance_files import ProvenanceFiles
 from proxy.web.bodies import send
 from proxy.web.conditions import Range, none_match, range_of
 from proxy.web.pages_cache import PagesCache
+from proxy.web.ready import Ready
+from proxy.web.small_bodies import SMALL_BYTES, SmallBodies
 
 _TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
 _PROVENANCE_TYPE = "application/vnd.pypi.integrity.v1+json"
@@ -38,6 +41,7 @@ class FileHandlers:
         self._delivery = delivery
         self._metadata_files = metadata_files
         self._provenance_files = provenance_files
+        self._small = SmallBodies()
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
 
@@ -48,6 +52,17 @@ class FileHandlers:
         headers = _headers(file, etag, self._keep)
         if etag is not None and none_match(request, etag):
             return web.Response(status=304, headers=headers)
+        if (kept := self._small.get(file)) is not None and "Range" not in request.headers:
+            return web.Response(body=kept.body, headers=headers)
+        try:
+            return await self._delivered(request, file, headers, etag)
+        except BlobNotFound:  # our copy was cleaned away; perhaps we only remember that we have one
+            self._delivery.forget()
+            return await self._delivered(request, file, headers, etag)
+
+    async def _delivered(
+        self, request: web.BaseRequest, file: File, headers: dict[str, str], etag: str | None
+    ) -> web.StreamResponse:
         asked = range_of(request, etag)
         head = request.method == "HEAD"
         answer = await self._delivery.open(file, plain=asked is None and not head, head=head)
@@ -55,8 +70,22 @@ class FileHandlers:
             # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
             return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
         if asked is None:
-            return await send(request, answer, headers, start=0, end=None)
+            return await self._whole(request, file, answer, headers)
         return await self._range(request, answer, asked, headers)
+
+    async def _whole(self, request: web.BaseRequest, file: File, body: Body, headers: dict[str, str]) -> web.StreamResponse:
+        """The whole file; a small one that lies ready is remembered for whoever asks next."""
+        if isinstance(body, StoredBody | LocalBody) and request.method == "GET" and await body.size() <= SMALL_BYTES:
+            async with aclosing(body.chunks(0, None)) as chunks:  # type: ignore[type-var]
+                content = b"".join([chunk async for chunk in chunks])
+            self._small.keep(file, content, headers)
+            return web.Response(body=content, headers=headers)
+        return await send(request, body, headers, start=0, end=None)
+
+    def ready(self, project: str, filename: str, *, metadata: bool) -> Ready | None:
+        """A small file or its core metadata as it goes over the wire, if both its page and it are at hand."""
+        file = self._pages.file_at_once(project, filename)
+        return None if file is None else self._small.get(file, metadata=metadata)
 
     async def _range(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())
@@ -71,7 +100,8 @@ class FileHandlers:
     async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """The file's core metadata."""
         file = await self._listed(project, filename)
-        body = await self._metadata_files.body(file)
+        kept = self._small.get(file, metadata=True)
+        body = await self._metadata_files.body(file) if kept is None else kept.body
         headers = {
             "Cache-Control": self._keep,
             "Content-Type": "text/plain; charset=utf-8",
@@ -82,6 +112,8 @@ class FileHandlers:
             headers["ETag"] = f'"{etag}"'
             if none_match(request, etag):
                 return web.Response(status=304, headers=headers)
+        if kept is None:
+            self._small.keep(file, body, headers, metadata=True)
         return web.Response(body=body, headers=headers)
 
     async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import time
 from email.utils import format_datetime
-from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
@@ -23,7 +22,9 @@ from proxy.protocols import Clock
 from proxy.simple_api import negotiate
 from proxy.web.auth import Authentication, Permission
 from proxy.web.conditions import held_etags
-from proxy.web.pages_cache import Entry, Finished, PagesCache
+from proxy.web.files import FileHandlers
+from proxy.web.pages_cache import PagesCache
+from proxy.web.paths import Route, Target
 from proxy.web.simple import SimpleHandlers, wanted_type
 from proxy.web.tally import Tally
 
@@ -33,15 +34,17 @@ _END = b"\r\n\r\n"
 _ONE_WRITE_BYTES = 64 * 1024  # copying that much costs less than a second system call
 _TELLS_MORE = ("X-Request-ID", "Upgrade", "Expect", "Range")
 """Headers that make an answer another one each time, or need more than a page."""
-_ROUTE = "project"
+_ROUTES = {route: route.name.lower() for route in (Route.PROJECT, Route.FILE, Route.METADATA)}
+"""What may be answered here, and its name in log lines and metrics."""
 
 
 class Known(msgspec.Struct, frozen=True):
     """What a request head means."""
 
     method: str
-    project: str
+    target: Target
     kind: str
+    """The content type, of a page."""
     gzip: bool
     held: frozenset[str]
     """ETags of what the client has (``*``: anything)."""
@@ -53,10 +56,17 @@ class Front:
     """Knows what heads mean, and what to answer now."""
 
     def __init__(
-        self, pages: PagesCache, simple: SimpleHandlers, authentication: Authentication, tally: Tally, clock: Clock
+        self,
+        pages: PagesCache,
+        simple: SimpleHandlers,
+        files: FileHandlers,
+        authentication: Authentication,
+        tally: Tally,
+        clock: Clock,
     ) -> None:
         self._pages = pages
         self._simple = simple
+        self._files = files
         self._authentication = authentication
         self._tally = tally
         self._clock = clock
@@ -64,16 +74,18 @@ class Front:
         self._second = -1
         self._date = b""
 
-    def learn(self, request: web.BaseRequest, project: str, permission: Permission) -> None:
-        """Remember what a head meant that the application has just answered with a project's page."""
+    def learn(self, request: web.BaseRequest, target: Target, permission: Permission) -> None:
+        """Remember what a head meant that the application has just answered."""
         head = request.protocol.head if isinstance(request.protocol, Connection) else None
-        if head is None or head in self._known or not request.keep_alive or any(name in request.headers for name in _TELLS_MORE):
+        if head is None or head in self._known or target.route not in _ROUTES:
+            return
+        if not request.keep_alive or any(name in request.headers for name in _TELLS_MORE):
             return
         if len(self._known) >= _MAX_HEADS:
             del self._known[next(iter(self._known))]
         self._known[head] = Known(
             request.method,
-            project,
+            target,
             wanted_type(request),
             negotiate.accepts_gzip(request.headers.get("Accept-Encoding")),
             held_etags(request),
@@ -87,46 +99,44 @@ class Front:
         known = self._known.get(head)
         if known is None or not self._authentication.still_holds(known.permission):
             return None
-        entry = self._pages.at_once(known.project)
-        if entry is None:
+        target = known.target
+        if target.route is Route.PROJECT:
+            entry = self._pages.at_once(target.project)
+            made = None if entry is None else self._simple.ready(entry, known.kind, gzip=known.gzip)
+            confirmed_s = None if entry is None else entry.confirmed_s
+        else:
+            made = self._files.ready(target.project, target.filename, metadata=target.route is Route.METADATA)
+            confirmed_s = None
+        if made is None:
             return None
-        page = entry.finished.get(known.kind)
-        if page is None:
-            return None
-        status, body = 200, page.gzipped if known.gzip else page.body
-        if known.held and ("*" in known.held or page.etag in known.held or f"{page.etag}-gzip" in known.held):
-            status, body = 304, b""
-        elif known.method == "HEAD":
-            body = b""
+        held = known.held and ("*" in known.held or not known.held.isdisjoint(made.etags))
+        status = 304 if held else 200
+        body = b"" if held or known.method == "HEAD" else made.body
         request_id = self._tally.identifier()
-        start = page.heads.get((status, known.gzip)) or self._start(page, known.kind, status, gzip=known.gzip)
-        rest = b"%bX-Request-ID: %b\r\n\r\n" % (self._changing(entry), request_id.encode())
-        self._tally.tell(
-            known.method, _ROUTE, known.project, "", status, time.perf_counter() - began, client, known.agent, request_id
-        )
+        start = b"%b%bX-Request-ID: %b\r\n\r\n" % (made.heads[status], self._changing(confirmed_s), request_id.encode())
         self._tally.requests.warm += 1
-        if len(body) <= _ONE_WRITE_BYTES:
-            return (start + rest + body,)
-        return start + rest, body
+        self._tally.tell(
+            known.method,
+            _ROUTES[target.route],
+            target.project,
+            target.filename,
+            status,
+            time.perf_counter() - began,
+            client,
+            known.agent,
+            request_id,
+        )
+        return (start + body,) if len(body) <= _ONE_WRITE_BYTES else (start, body)
 
-    def _start(self, page: Finished, kind: str, status: int, *, gzip: bool) -> bytes:
-        """The part of a head that stays the same as long as the page does."""
-        headers = self._simple.page_headers(kind, page, status, gzip=gzip)
-        if status == 200:
-            headers["Content-Length"] = str(len(page.gzipped if gzip else page.body))
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-        start = page.heads[status, gzip] = "".join(f"{line}\r\n" for line in lines).encode("ascii")
-        return start
-
-    def _changing(self, entry: Entry) -> bytes:
-        """Date and Age. Within a second they are the same."""
+    def _changing(self, confirmed_s: float | None) -> bytes:
+        """Date, which stays the same for a second, and Age, of what has one."""
         now = self._clock.monotonic()
         if int(now) != self._second:
             self._second = int(now)
             self._date = f"Date: {format_datetime(self._clock.now(), usegmt=True)}\r\n".encode("ascii")
-        if entry.confirmed_s is None:
+        if confirmed_s is None:
             return self._date
-        return b"%bAge: %d\r\n" % (self._date, max(0, now - entry.confirmed_s))
+        return b"%bAge: %d\r\n" % (self._date, max(0, now - confirmed_s))
 
 
 class Connection(web.RequestHandler):

@@ -36,6 +36,7 @@ from proxy.singleflight import SingleFlight
 from proxy.slices import in_slices
 from proxy.sources.decision import Decision
 from proxy.sources.weight import page_bytes
+from proxy.web.ready import Ready
 
 _MAX_BYTES = 128 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024  # compressing more than that is worth a thread
@@ -56,8 +57,8 @@ class Finished(msgspec.Struct, frozen=True):
     gzipped: bytes
     etag: str
     """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
-    heads: dict[tuple[int, bool], bytes] = {}
-    """By status and whether gzipped: the head it is sent under, but for what differs from answer to answer."""
+    ready: dict[bool, Ready] = {}
+    """By whether it is gzipped: as it goes over the wire."""
 
 
 class Entry(msgspec.Struct):
@@ -138,6 +139,11 @@ class PagesCache:
         if made is None:
             made = await self._renderings.run((content_type, id(entry.finished)), lambda: self._render(entry, content_type))
         return made, entry
+
+    def file_at_once(self, project: str, filename: str) -> File | None:
+        """A listed file, if that is known without waiting."""
+        entry = self.at_once(project)
+        return None if entry is None or entry.files is None else entry.files.get(filename)
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
         """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).

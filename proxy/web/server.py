@@ -155,12 +155,13 @@ async def serving(
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
     tally = Tally(metrics)
-    front = Front(pages, simple, authentication, tally, clock)
+    files = FileHandlers(pages, delivery, metadata_files, provenance_files, shared=anonymous_read)
+    front = Front(pages, simple, files, authentication, tally, clock)
     application = Application(
         authentication=authentication,
         upload=UploadHandlers(uploads, packages, spool, authentication),
         simple=simple,
-        files=FileHandlers(pages, delivery, metadata_files, provenance_files, shared=anonymous_read),
+        files=files,
         ops=ops,
         front=front,
         tally=tally,

@@ -12,6 +12,7 @@ from proxy.simple_api import HTML, JSON, negotiate
 from proxy.simple_api.render import render_names
 from proxy.web.conditions import none_match
 from proxy.web.pages_cache import Entry, Finished, PagesCache
+from proxy.web.ready import Ready, ready
 
 # A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
 _PAGE_POLICY = "default-src 'none'; style-src 'self'"
@@ -37,9 +38,20 @@ class SimpleHandlers:
         response.headers.update(self.age_headers(entry))
         return response
 
-    def page_headers(self, kind: str, finished: Finished, status: int, *, gzip: bool) -> dict[str, str]:
-        """What a project page is sent with (200), or the word that the client has it already (304), whoever sends it."""
-        return _headers(kind, finished, self._keep, status, gzip=gzip)
+    def ready(self, entry: Entry, kind: str, *, gzip: bool) -> Ready | None:
+        """A page as it goes over the wire, if it was rendered in this content type before."""
+        finished = entry.finished.get(kind)
+        if finished is None:
+            return None
+        made = finished.ready.get(gzip)
+        if made is None:
+            made = finished.ready[gzip] = ready(
+                finished.gzipped if gzip else finished.body,
+                frozenset({finished.etag, f"{finished.etag}-gzip"}),
+                _headers(kind, finished, self._keep, 200, gzip=gzip),
+                _headers(kind, finished, self._keep, 304, gzip=gzip),
+            )
+        return made
 
     def age_headers(self, entry: Entry) -> dict[str, str]:
         """How old a page is, and that it stands in for one that could not be had."""

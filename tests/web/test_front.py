@@ -17,7 +17,7 @@ from aiohttp import web
 from tests.acceptance.configs import uploads_and
 from tests.support.gate import Gate
 from tests.support.index import FakeIndex
-from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.packages import metadata, wheel_bytes, wheel_name
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
@@ -172,6 +172,64 @@ def test_a_page_that_changed_is_sent_to_whoever_holds_the_old_one(gate: Gate, di
         assert time.monotonic() < deadline, "a change is seen within 5 s, also by whoever asks all the time"
         time.sleep(0.1)
     assert json.loads(answer[2])["files"][0]["yanked"] == "broken"
+
+
+def path_of(gate: Gate, project: str) -> str:
+    url: str = gate.page(project)["files"][0]["url"]
+    return url
+
+
+def get(path: str, method: str = "GET", **headers: str) -> bytes:
+    return head("demo", method, **headers).replace(b"/simple/demo/", path.encode(), 1)
+
+
+def test_small_files_and_metadata_come_from_memory(gate: Gate, index: FakeIndex, dial: Dial) -> None:
+    body, told = wheel_bytes("small", "1.0", padding=50_000), metadata("small", "1.0")
+    index.publish("small", wheel_name("small", "1.0"), body, metadata=told)
+    path = path_of(gate, "small")
+    for asked, expected in ((path, body), (f"{path}.metadata", told)):
+        wire = dial(gate)
+        deadline = time.monotonic() + 5
+        while True:  # the first comes by the spool, the next from the store
+            before = warm_count(gate)
+            status, headers, received = wire.ask(get(asked))
+            assert (status, received) == (200, expected)
+            if warm_count(gate) > before:
+                break
+            cold = headers
+            assert time.monotonic() < deadline
+        for name in ("Content-Type", "Content-Length", "ETag", "Cache-Control", "Accept-Ranges", "X-Content-Type-Options"):
+            assert headers.get(name) == cold.get(name), name
+        assert wire.ask(get(asked, If_None_Match=headers["ETag"]))[::2] == (304, b"")
+        assert wire.ask(get(asked, "HEAD"))[1]["Content-Length"] == str(len(expected))
+        assert wire.ask(get(asked, Range="bytes=0-9"))[0] == (206 if asked == path else 200)
+        wire.close()
+    files = len(index.asked)
+    assert dial(gate).ask(get(path))[2] == body
+    assert len(index.asked) == files
+
+
+def test_a_file_that_is_no_longer_listed_is_no_longer_had(gate: Gate, dial: Dial) -> None:
+    name = wheel_name("acme-new", "1.0")
+    path = gate.folder / name
+    path.write_bytes(wheel_bytes("acme-new", "1.0"))
+    assert gate.run("wheel", "add", path).returncode == 0
+    wait_for(lambda: gate.get("/simple/acme-new/").status == 200)
+    wire = dial(gate)
+    question = get(path_of(gate, "acme-new"))
+    assert [wire.ask(question)[0] for _ in range(4)] == [200] * 4
+    assert gate.run("wheel", "delete", name, "--yes").returncode == 0
+    wait_for(lambda: wire.ask(question)[0] == 404)
+
+
+def test_a_copy_that_was_cleaned_away_is_fetched_again(gate: Gate, index: FakeIndex, dial: Dial) -> None:
+    body = wheel_bytes("large", "1.0", padding=400_000)
+    index.publish("large", wheel_name("large", "1.0"), body)
+    path = path_of(gate, "large")
+    assert [gate.get(path).body for _ in range(3)] == [body] * 3
+    for copy in (gate.data / "store").rglob(f"cache/**/{wheel_name('large', '1.0')}*"):
+        copy.unlink()
+    assert [gate.get(path).body for _ in range(2)] == [body] * 2
 
 
 # --- only whole heads between requests

@@ -1,0 +1,29 @@
+"""An answer as it goes over the wire, but for the few header lines that differ from one time to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A body, and the heads it is sent under."""
+
+    body: bytes
+    etags: frozenset[str]
+    """Any of them in a client's hands means that it has the body."""
+    heads: Mapping[int, bytes]
+    """By status (200, 304): status line and headers, without the empty line at the end."""
+
+
+def ready(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> Ready:
+    """``headers`` go with the body (200), ``held`` with the word that the client has it (304)."""
+    full = {**headers, "Content-Length": str(len(body))}
+    return Ready(body, etags, {200: _head(200, full), 304: _head(304, held)})
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")

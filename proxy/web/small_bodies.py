@@ -1,0 +1,42 @@
+"""Small files and core metadata, kept in memory as they go over the wire. Bounded by bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from cachetools import LRUCache
+
+from proxy.model import File, Location
+from proxy.web.ready import Ready, ready
+
+SMALL_BYTES = 256 * 1024
+_MAX_BYTES = 32 * 1024 * 1024
+
+_Key = tuple[Location, str, bool]
+
+
+class SmallBodies:
+    """What was sent once and is known to be right: each body has the digest that its page lists."""
+
+    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+        self._kept: LRUCache[_Key, Ready] = LRUCache(max_bytes, getsizeof=lambda kept: 1_000 + len(kept.body))
+
+    def get(self, file: File, *, metadata: bool = False) -> Ready | None:
+        """The file (or its core metadata) as its page lists it now, if it is kept."""
+        key = _key(file, metadata=metadata)
+        return None if key is None else self._kept.get(key)
+
+    def keep(self, file: File, body: bytes, headers: Mapping[str, str], *, metadata: bool = False) -> None:
+        """Keep a body, if it is small, and what the page lists."""
+        key = _key(file, metadata=metadata)
+        if key is None or len(body) > SMALL_BYTES or hashlib.sha256(body).hexdigest() != key[1]:
+            return
+        held = {name: value for name, value in headers.items() if name != "Content-Type"}
+        self._kept[key] = ready(body, frozenset({key[1]}), headers, held)
+
+
+def _key(file: File, *, metadata: bool) -> _Key | None:
+    """Where it is and what it must be; ``None`` where nobody says what it must be."""
+    digest = (file.core_metadata or {}).get("sha256") if metadata else file.hashes.get("sha256")
+    return None if digest is None else (file.location, digest, metadata)
