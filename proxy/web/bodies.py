@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import web
 
@@ -16,6 +18,7 @@ from proxy.errors import BlobNotFound, StoreError, WheelgateError
 _WRITE_S = 60.0
 """A client that takes nothing for that long is gone."""
 _SENDFILE_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -94,7 +97,7 @@ async def _send_file(
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(_WRITE_S * 5):
-                sent = await loop.sendfile(request.transport, file, start, min(_SENDFILE_BYTES, end - start))
+                sent = await _sent(loop, request.transport, response, file, start, end)
             if not sent:
                 raise TimeoutError("the file became shorter")
             start += sent
@@ -105,6 +108,23 @@ async def _send_file(
     finally:
         file.close()
     return response
+
+
+async def _sent(
+    loop: asyncio.AbstractEventLoop,
+    transport: asyncio.BaseTransport,
+    response: web.StreamResponse,
+    file: BinaryIO,
+    start: int,
+    end: int,
+) -> int:
+    """Send the next bytes, by the kernel where the event loop can have it do that (uvloop cannot); how many they were."""
+    try:
+        return await loop.sendfile(transport, file, start, min(_SENDFILE_BYTES, end - start))  # type: ignore[arg-type]
+    except NotImplementedError:
+        chunk = await asyncio.to_thread(os.pread, file.fileno(), min(_READ_BYTES, end - start), start)
+        await response.write(chunk)
+        return len(chunk)
 
 
 def _break_off(request: web.BaseRequest) -> None:

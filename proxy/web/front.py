@@ -146,12 +146,13 @@ class Connection(web.RequestHandler):
     of the next. A connection on which that is not certain (bodies, heads in pieces, pipelining) is left to aiohttp for good.
     """
 
-    __slots__ = ("_between", "_client", "_front", "head")
+    __slots__ = ("_between", "_client", "_front", "_untouched", "head")
 
     def __init__(self, *arguments: object, front: Front, **settings: object) -> None:
         super().__init__(*arguments, **settings)  # type: ignore[arg-type]
         self._front = front
         self._between = True
+        self._untouched = True
         self._client: str | None = None
         self.head: bytes | None = None
         """The bytes of the request that is being answered, if they are one whole head and nothing else."""
@@ -174,15 +175,16 @@ class Connection(web.RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             return
         self.head = data if _is_one_head(data) else None
+        self._untouched = False
         super().data_received(data)
         if self.head is None or len(self._messages) != 1:
             self._between, self.head = False, None
 
     def _is_idle(self) -> bool:
         """Whether aiohttp has nothing to do for this connection but to wait, and the client takes what it is sent."""
+        waits = self._waiter is not None and not self._waiter.done()
         return (
-            self._waiter is not None
-            and not self._waiter.done()
+            (waits or self._untouched)  # a first request may come before aiohttp has begun to wait for one
             and not self._messages
             and not self._paused
             and not self._upgraded

@@ -144,7 +144,6 @@ async def serving(
     tokens: Tokens,
     spool: Spool,
     metrics: Metrics,
-    clock: Clock,
     prefix: str,
     anonymous_read: bool,
 ) -> AsyncIterator[Serving]:
