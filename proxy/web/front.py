@@ -93,7 +93,7 @@ class Front:
             request.headers.get("User-Agent", "")[:200],
         )
 
-    def answer(self, head: bytes, client: str) -> tuple[bytes, ...] | None:
+    def answer(self, head: bytes, client: str) -> tuple[bytes | memoryview, ...] | None:
         """What to write for a request of exactly these bytes; ``None``: the application has to answer it."""
         began = time.perf_counter()
         known = self._known.get(head)
@@ -126,7 +126,8 @@ class Front:
             known.agent,
             request_id,
         )
-        return (start + body,) if len(body) <= _ONE_WRITE_BYTES else (start, body)
+        # As a view: a socket takes a large body in parts, and asyncio copies what remains of bytes each time.
+        return (start + body,) if len(body) <= _ONE_WRITE_BYTES else (start, memoryview(body))
 
     def _changing(self, confirmed_s: float | None) -> bytes:
         """Date, which stays the same for a second, and Age, of what has one."""
@@ -142,55 +143,56 @@ class Front:
 class Connection(web.RequestHandler):
     """One client's connection: knows where a request begins, and takes what the front can answer out of aiohttp's hands.
 
-    That is only done between requests: everything that came before was answered, and the parser is waiting for the first byte
-    of the next. A connection on which that is not certain (bodies, heads in pieces, pipelining) is left to aiohttp for good.
+    That is only done between requests: everything that came before was one whole head after another, each was answered, and the
+    parser is waiting for the first byte of the next. A connection on which that is no longer certain (a body, a head in
+    pieces, several at once) is left to aiohttp for good.
     """
 
-    __slots__ = ("_between", "_client", "_front", "_untouched", "head")
+    __slots__ = ("_client", "_front", "_open", "_whole_heads", "head")
 
     def __init__(self, *arguments: object, front: Front, **settings: object) -> None:
         super().__init__(*arguments, **settings)  # type: ignore[arg-type]
         self._front = front
-        self._between = True
-        self._untouched = True
+        self._whole_heads = True
+        self._open = 0
+        """Requests in aiohttp's hands."""
         self._client: str | None = None
         self.head: bytes | None = None
-        """The bytes of the request that is being answered, if they are one whole head and nothing else."""
+        """The bytes of the request that is being answered, if it came alone and as one whole head."""
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if not self._between:
+        if not self._whole_heads:
             super().data_received(data)
             return
-        if not self._is_idle():  # a body, or the next request before this one is answered
-            self._between, self.head = False, None
-            super().data_received(data)
-            return
-        if self._client is None:
-            self._client = _host(self.peername)
-        answer = self._front.answer(data, self._client)
-        if answer is not None and self.transport is not None:
-            for piece in answer:
-                self.transport.write(piece)
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-            return
-        self.head = data if _is_one_head(data) else None
-        self._untouched = False
+        # Whoever asks and does not take the answers waits in aiohttp's queue, which ends.
+        alone = not self._open and not self.writing_paused and not self._upgraded and not self._close and not self._force_close
+        if alone:
+            if self._client is None:
+                self._client = _host(self.peername)
+            answer = self._front.answer(data, self._client)
+            if answer is not None and self.transport is not None:
+                for piece in answer:
+                    self.transport.write(piece)
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                return
+        self._whole_heads = _is_one_head(data)
+        self.head = data if alone and self._whole_heads else None
+        before = len(self._messages)
         super().data_received(data)
-        if self.head is None or len(self._messages) != 1:
-            self._between, self.head = False, None
+        self._open += 1
+        if len(self._messages) != before + 1:  # aiohttp read it otherwise: as part of something, or as several
+            self._whole_heads, self.head = False, None
 
-    def _is_idle(self) -> bool:
-        """Whether aiohttp has nothing to do for this connection but to wait, and the client takes what it is sent."""
-        waits = self._waiter is not None and not self._waiter.done()
-        return (
-            (waits or self._untouched)  # a first request may come before aiohttp has begun to wait for one
-            and not self._messages
-            and not self._paused
-            and not self._upgraded
-            and not self._close
-            and not self._force_close
-        )
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """See aiohttp."""
+        answered = await super().finish_response(request, resp, start_time)
+        self._open -= 1
+        if not request.content.is_eof() or not answered[0].keep_alive:  # the rest of a body may follow, or nothing
+            self._whole_heads = False
+        return answered
 
 
 class Server(web.Server):
