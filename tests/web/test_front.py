@@ -268,6 +268,7 @@ def test_a_question_asked_while_another_is_being_answered_is_not_taken_for_it(ga
     index.handlers["/simple/demo/"] = slowly
     wire = dial(gate)
     first, second = head("demo", Accept=JSON, X_Request_ID="one"), head("other", Accept=JSON)
+    dial(gate).ask(second)  # the front knows it, and must let the other go first all the same
     wire.send(first)
     time.sleep(0.2)
     wire.send(second)
