@@ -26,7 +26,8 @@ def main() -> None:
     given = parser.parse_args()
     wanted = given.only or ["warm", "cold", "files"]
     print(
-        f"{platform.python_implementation()} {platform.python_version()}, {given.pairs} interleaved repetitions of {given.seconds:g} s"
+        f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{given.pairs} interleaved repetitions of {given.seconds:g} s"
     )
     with tempfile.TemporaryDirectory(prefix="wheelgate-benchmark-") as name:
         folder = Path(name)
@@ -66,7 +67,7 @@ def _warm(folder: Path, origin: str, pairs: int, seconds: float) -> None:
         print(f"memory after this: {', '.join(f'{system.name} {system.memory_bytes() / 2**20:.0f} MiB' for system in systems)}")
 
 
-def _with_token(folder: Path, origin: str):  # noqa: ANN202
+def _with_token(folder: Path, origin: str):
     return files.with_token(folder, origin)
 
 
@@ -85,8 +86,8 @@ def _print_row(title: str, cells: Mapping[str, Cell]) -> None:
         low, middle, high = ratios(cell, yardstick)
         cpu = ratios(yardstick, cell, "cpu_us")[1]
         print(
-            f"  {name:22} {cell.median('rate'):10,.0f} {cell.median('bytes_per_s') / 1e6:7,.0f} {cell.median('p99_s') * 1e3:7.1f} "
-            f"{cell.median('cpu_us'):7.1f}   {low:.2f} / {middle:.2f} / {high:.2f} ({cpu:.2f})"
+            f"  {name:22} {cell.median('rate'):10,.0f} {cell.median('bytes_per_s') / 1e6:7,.0f} "
+            f"{cell.median('p99_s') * 1e3:7.1f} {cell.median('cpu_us'):7.1f}   {low:.2f} / {middle:.2f} / {high:.2f} ({cpu:.2f})"
         )
 
 

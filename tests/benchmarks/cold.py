@@ -33,7 +33,8 @@ def measure(folder: Path, origin: str, pairs: int) -> None:
                 over.append((_first(ours.url, project) - alone_s) * 1e3)
                 cpu.append((ours.cpu_s() - before) * 1e3)
             print(
-                f"  {kind:6} {statistics.median(over):8.1f} ms ({min(over):.1f} to {max(over):.1f}); processor {statistics.mean(cpu):.1f} ms"
+                f"  {kind:6} {statistics.median(over):8.1f} ms ({min(over):.1f} to {max(over):.1f}); "
+                f"processor {statistics.mean(cpu):.1f} ms"
             )
         projects = [f"huge-huge{number}" for number in range(1_000, 1_020)]
         for project in projects:
@@ -50,7 +51,8 @@ def measure(folder: Path, origin: str, pairs: int) -> None:
         stop.set()
         thread.join()
         print(
-            f"  p99 of warm small pages while huge ones are rendered cold: {run.p99_s * 1e3:.1f} ms ({20 - len(projects)} rendered)"
+            f"  p99 of warm small pages while huge ones are rendered cold: {run.p99_s * 1e3:.1f} ms "
+            f"({20 - len(projects)} rendered)"
         )
 
 

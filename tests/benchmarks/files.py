@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.measure import Cell, wrk
-from tests.benchmarks.servers import System, fetched, wheelgate
+from tests.benchmarks.measure import Cell, ratios, wrk
+from tests.benchmarks.servers import JSON, System, bare, fetched, wheelgate
 from tests.support.gate import environment
+from tests.support.packages import wheel_name
 
 
 @contextmanager
@@ -34,14 +36,23 @@ def with_token(folder: Path, origin: str) -> Iterator[tuple[System, Mapping[str,
 
 
 def measure(folder: Path, origin: str, pairs: int, seconds: float) -> None:
-    """A small wheel and a big one, once held."""
-    print("\nfiles")
+    """A small wheel and a big one, once held, and what a process that has just started needs."""
+    began = time.perf_counter()
     with wheelgate(folder, origin, name="wheelgate, files") as ours:
-        for project, connections in (("small-file", 16), ("big-file", 1)):
-            path = f"/files/{project}/{project.replace('-', '_')}-1.0-py3-none-any.whl"
-            fetched(ours.url + path)
-            cell = Cell([wrk(ours, path, connections=connections, seconds=seconds, headers={}) for _ in range(pairs)])
-            rate, throughput = cell.median("rate"), cell.median("bytes_per_s")
-            print(
-                f"  {project:22} {rate:10,.0f} requests/s {throughput / 1e6:7,.0f} MB/s {cell.median('cpu_us'):9.1f} us cpu each"
-            )
+        started_s = time.perf_counter() - began
+        print(f"\nstart-up {started_s:.2f} s, idle {ours.memory_bytes() / 2**20:.0f} MiB\n\nfiles")
+        page = fetched(f"{ours.url}/simple/small-0/", Accept=JSON, Accept_Encoding="gzip")[2]
+        with bare(folder / "files", {"small-0": page}) as plain:
+            paths = {project: f"/files/{project}/{wheel_name(project, '1.0')}" for project in ("small-file", "big-file")}
+            for path in paths.values():
+                fetched(ours.url + path)
+            small, big, yardstick = Cell(), Cell(), Cell()
+            for _ in range(pairs):
+                small.runs.append(wrk(ours, paths["small-file"], connections=16, seconds=seconds, headers={}))
+                yardstick.runs.append(wrk(plain, "/simple/small-0/", connections=16, seconds=seconds, headers={}))
+                big.runs.append(wrk(ours, paths["big-file"], connections=1, seconds=seconds, headers={}))
+    low, middle, high = ratios(small, yardstick)
+    cpu = ratios(yardstick, small, "cpu_us")[1]
+    print(f"  small wheel (80 kB)  {small.median('rate'):10,.0f} requests/s {small.median('cpu_us'):9.1f} us cpu each")
+    print(f"    beside bare aiohttp's small page: {low:.2f} / {middle:.2f} / {high:.2f} (by cpu time {cpu:.2f})")
+    print(f"  big wheel (85 MB)    {big.median('bytes_per_s') / 1e6:10,.0f} MB/s")

@@ -18,7 +18,7 @@ _PLATFORMS = (
 
 
 def page(project: str, files: int, *, files_at: str) -> dict[str, Any]:
-    """A PEP 691 page as a large public index gives it: about 430 bytes a file for small projects, 600 for those with many wheels."""
+    """A PEP 691 page as a large public index gives it: 400 bytes a file for small projects, 600 for those with many wheels."""
     chance = random.Random(project)
     binary = files > 1_000
     entries, versions = [], []

@@ -114,7 +114,8 @@ def wheelgate(
     settings = home / "wheelgate.toml"
     settings.write_text(
         config
-        or f'[[source]]\nname = "uploads"\ntype = "store"\n\n[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
+        or '[[source]]\nname = "uploads"\ntype = "store"\n\n'
+        f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
     )
     url = f"http://127.0.0.1:{free_port()}"
     port = url.rpartition(":")[2]
@@ -136,7 +137,7 @@ def wheelgate(
 def bare(folder: Path, pages: Mapping[str, bytes]) -> Iterator[System]:
     """aiohttp, and nothing else, with the same bytes."""
     place = folder / "bare"
-    place.mkdir()
+    place.mkdir(parents=True)
     for project, body in pages.items():
         (place / project).write_bytes(body)
     url = f"http://127.0.0.1:{free_port()}"
@@ -160,13 +161,14 @@ def nginx(folder: Path, pages: Mapping[str, bytes]) -> Iterator[System | None]:
     url = f"http://127.0.0.1:{free_port()}"
     config = folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""  # the folder is nobody else's
+    paths = "".join(f"{name}_temp_path {folder}/{name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    listen = url.removeprefix("http://")
     config.write_text(
         f"{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx-error.log;\n"
         "events { worker_connections 1024; }\n"
-        f"http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; open_file_cache max=100;\n"
-        f"client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u;\n"
-        f"scgi_temp_path {folder}/s; types {{ {JSON} json; }}\n"
-        f"server {{ listen {url.removeprefix('http://')}; root {folder}/nginx; rewrite ^(/simple/[^/]+/)$ $1index.json; gzip_static always; }} }}\n"
+        f"http {{ {paths} access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; open_file_cache max=100;\n"
+        f"types {{ {JSON} json; }}\n"
+        f"server {{ listen {listen}; root {folder}/nginx; gzip_static always; rewrite ^(/simple/[^/]+/)$ $1index.json; }} }}\n"
     )
     with running("nginx", [binary, "-p", str(folder), "-c", str(config)], url, folder, SERVER_CORE) as system:
         yield system

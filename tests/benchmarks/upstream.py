@@ -1,6 +1,6 @@
-"""The stand-in upstream: generated pages, finished and compressed before the first request, so that its own time is next to nothing.
+"""The stand-in upstream: generated pages, finished and compressed beforehand, so that its own time is next to nothing.
 
-Any project named ``small-N``, ``large-N`` or ``huge-N`` exists. Files of the project ``small-file`` (80 kB) and ``big-file`` exist too.
+Any project named ``small-N``, ``large-N`` or ``huge-N`` exists; ``small-file`` and ``big-file`` have a wheel of 80 kB and 85 MB.
 """
 
 from __future__ import annotations

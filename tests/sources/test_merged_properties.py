@@ -122,7 +122,9 @@ class Replica:
             reserved=world.reserved,
             merges=world.merges,
         )
-        pages = PagesCache(self.index, prefix="", metrics=metrics)
+        pages = PagesCache(self.index, clock=self.clock, prefix="", metrics=metrics)
+        changes.subscribe(self.index.overtaken)
+        self.index.subscribe(pages.drop)
         self.files = FileHandlers(pages, None, None, None, shared=True)  # type: ignore[arg-type]
 
     def _screened(self, source: FakeSource, metrics: Metrics) -> Source:
