@@ -30,11 +30,11 @@ class _Answer(msgspec.Struct):
     """``None``: not there."""
     heard_s: float
     """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
-    fresh_until: float
-    """By the same clock. Later than our own lifetimes say where the source itself knows better."""
     heard_at: datetime
     known_since: datetime
     """When it first had a page of this project, as far as this process knows."""
+    fresh_until: float = -math.inf
+    """By the same clock. Later than our own lifetimes say where the source itself knows better."""
     overtaken: bool = False
     """The source's content changed since: good to stand in, no longer fresh."""
     retry_s: float = -math.inf
@@ -149,7 +149,7 @@ class Cached:
             usable_until = fresh_until + self._overstay_s
             page = msgspec.structs.replace(page, known_since=known_since, fresh_until=fresh_until, usable_until=usable_until)
         self._answers.pop(project, None)
-        answer = _Answer(page, heard_s, fresh_until, now, known_since)
+        answer = _Answer(page, heard_s, now, known_since, fresh_until)
         if _weight(answer) <= self._answers.maxsize:
             self._answers[project] = answer
         return page
