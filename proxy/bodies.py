@@ -26,9 +26,11 @@ _log = logging.getLogger(__name__)
 
 
 class Redirect(msgspec.Struct, frozen=True):
-    """Where the client finds the bytes: an opaque URL, perhaps signed, never to be logged or kept."""
+    """Where the client finds the bytes: an opaque URL, perhaps signed, never to be logged or written down."""
 
     url: str
+    ours: bool = False
+    """Signed by us, for minutes: whoever asks a moment later may be given the same."""
 
 
 class Body(Protocol):

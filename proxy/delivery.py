@@ -266,7 +266,7 @@ async def _stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> 
             _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
             url = None
         if url is not None:
-            return Redirect(url)
+            return Redirect(url, ours=True)
     return StoredBody(store, path, size)
 
 

@@ -12,6 +12,7 @@ from proxy.delivery import Delivery
 from proxy.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
 from proxy.metadata_files import MetadataFiles
 from proxy.model import File
+from proxy.protocols import Clock
 from proxy.provenance_files import ProvenanceFiles
 from proxy.web.bodies import send
 from proxy.web.conditions import Range, none_match, range_of
@@ -33,6 +34,7 @@ class FileHandlers:
         delivery: Delivery,
         metadata_files: MetadataFiles,
         provenance_files: ProvenanceFiles,
+        clock: Clock,
         *,
         shared: bool,
     ) -> None:
@@ -41,7 +43,7 @@ class FileHandlers:
         self._delivery = delivery
         self._metadata_files = metadata_files
         self._provenance_files = provenance_files
-        self._small = SmallBodies()
+        self._small = SmallBodies(clock)
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
 
@@ -68,6 +70,8 @@ class FileHandlers:
         answer = await self._delivery.open(file, plain=asked is None and not head, head=head)
         if isinstance(answer, Redirect):
             # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
+            if answer.ours:
+                self._small.keep_redirect(file, answer.url, headers)
             return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
         if asked is None:
             return await self._whole(request, file, answer, headers)
@@ -82,10 +86,13 @@ class FileHandlers:
             return web.Response(body=content, headers=headers)
         return await send(request, body, headers, start=0, end=None)
 
-    def ready(self, project: str, filename: str, *, metadata: bool) -> Ready | None:
-        """A small file or its core metadata as it goes over the wire, if both its page and it are at hand."""
+    def ready(self, project: str, filename: str, *, metadata: bool, head: bool) -> Ready | None:
+        """A small file, its core metadata or where it is, as it goes over the wire, if both its page and that are at hand."""
         file = self._pages.file_at_once(project, filename)
-        return None if file is None else self._small.get(file, metadata=metadata)
+        if file is None:
+            return None
+        kept = self._small.get(file, metadata=metadata)
+        return kept if kept is not None or metadata or head else self._small.redirect(file)
 
     async def _range(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())

@@ -105,12 +105,13 @@ class Front:
             made = None if entry is None else self._simple.ready(entry, known.kind, gzip=known.gzip)
             confirmed_s = None if entry is None else entry.confirmed_s
         else:
-            made = self._files.ready(target.project, target.filename, metadata=target.route is Route.METADATA)
+            metadata = target.route is Route.METADATA
+            made = self._files.ready(target.project, target.filename, metadata=metadata, head=known.method == "HEAD")
             confirmed_s = None
         if made is None:
             return None
         held = known.held and ("*" in known.held or not known.held.isdisjoint(made.etags))
-        status = 304 if held else 200
+        status = 304 if held else made.status
         body = b"" if held or known.method == "HEAD" else made.body
         request_id = self._tally.identifier()
         start = b"%b%bX-Request-ID: %b\r\n\r\n" % (made.heads[status], self._changing(confirmed_s), request_id.encode())

@@ -15,13 +15,21 @@ class Ready(msgspec.Struct, frozen=True):
     etags: frozenset[str]
     """Any of them in a client's hands means that it has the body."""
     heads: Mapping[int, bytes]
-    """By status (200, 304): status line and headers, without the empty line at the end."""
+    """By status (200 or 302, and 304): status line and headers, without the empty line at the end."""
+    status: int = 200
+    """Of the answer to somebody who does not have the body."""
 
 
 def ready(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> Ready:
     """``headers`` go with the body (200), ``held`` with the word that the client has it (304)."""
     full = {**headers, "Content-Length": str(len(body))}
     return Ready(body, etags, {200: _head(200, full), 304: _head(304, held)})
+
+
+def ready_redirect(url: str, etags: frozenset[str], held: Mapping[str, str]) -> Ready:
+    """302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired."""
+    headers = {"Location": url, "Cache-Control": "no-store", "Content-Length": "0"}
+    return Ready(b"", etags, {302: _head(302, headers), 304: _head(304, held)}, 302)
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

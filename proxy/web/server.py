@@ -154,7 +154,7 @@ async def serving(
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
     tally = Tally(metrics)
-    files = FileHandlers(pages, delivery, metadata_files, provenance_files, shared=anonymous_read)
+    files = FileHandlers(pages, delivery, metadata_files, provenance_files, clock, shared=anonymous_read)
     front = Front(pages, simple, files, authentication, tally, clock)
     application = Application(
         authentication=authentication,

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from cachetools import LRUCache
 
 from proxy.model import File, Location
-from proxy.web.ready import Ready, ready
+from proxy.protocols import Clock
+from proxy.web.ready import Ready, ready, ready_redirect
 
 SMALL_BYTES = 256 * 1024
+_REDIRECTS, _REDIRECT_S = 4_096, 20.0
 _MAX_BYTES = 32 * 1024 * 1024
 
 _Key = tuple[Location, str, bool]
@@ -19,7 +21,9 @@ _Key = tuple[Location, str, bool]
 class SmallBodies:
     """What was sent once and is known to be right: each body has the digest that its page lists."""
 
-    def __init__(self, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(self, clock: Clock, max_bytes: int = _MAX_BYTES) -> None:
+        self._clock = clock
+        self._redirects: LRUCache[_Key, tuple[float, Ready]] = LRUCache(_REDIRECTS)
         self._kept: LRUCache[_Key, Ready] = LRUCache(max_bytes, getsizeof=lambda kept: 1_000 + len(kept.body))
 
     def get(self, file: File, *, metadata: bool = False) -> Ready | None:
@@ -32,8 +36,24 @@ class SmallBodies:
         key = _key(file, metadata=metadata)
         if key is None or len(body) > SMALL_BYTES or hashlib.sha256(body).hexdigest() != key[1]:
             return
-        held = {name: value for name, value in headers.items() if name != "Content-Type"}
-        self._kept[key] = ready(body, frozenset({key[1]}), headers, held)
+        self._kept[key] = ready(body, frozenset({key[1]}), headers, _without_type(headers))
+
+    def redirect(self, file: File) -> Ready | None:
+        """Where whoever asked for the file a moment ago was sent."""
+        key = _key(file, metadata=False)
+        until, kept = (0.0, None) if key is None else self._redirects.get(key, (0.0, None))
+        return kept if self._clock.monotonic() < until else None
+
+    def keep_redirect(self, file: File, url: str, headers: Mapping[str, str]) -> None:
+        """Send others there too, for a moment: the URL itself lives for many minutes more."""
+        key = _key(file, metadata=False)
+        if key is not None:
+            made = ready_redirect(url, frozenset({key[1]}), _without_type(headers))
+            self._redirects[key] = (self._clock.monotonic() + _REDIRECT_S, made)
+
+
+def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "Content-Type"}
 
 
 def _key(file: File, *, metadata: bool) -> _Key | None:

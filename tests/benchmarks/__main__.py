@@ -38,6 +38,7 @@ def main() -> None:
                 cold.measure(folder, origin, given.pairs)
             if "files" in wanted:
                 files.measure(folder, origin, given.pairs, given.seconds)
+                files.measure_redirects(folder, origin, given.pairs, given.seconds)
 
 
 def _warm(folder: Path, origin: str, pairs: int, seconds: float) -> None:

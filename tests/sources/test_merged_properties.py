@@ -125,7 +125,7 @@ class Replica:
         pages = PagesCache(self.index, clock=self.clock, prefix="", metrics=metrics)
         changes.subscribe(self.index.overtaken)
         self.index.subscribe(pages.drop)
-        self.files = FileHandlers(pages, None, None, None, shared=True)  # type: ignore[arg-type]
+        self.files = FileHandlers(pages, None, None, None, self.clock, shared=True)  # type: ignore[arg-type]
 
     def _screened(self, source: FakeSource, metrics: Metrics) -> Source:
         cached = self._cached(source, metrics)
