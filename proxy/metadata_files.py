@@ -12,13 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, read_core_metadata
+from packaging.utils import InvalidWheelFilename
+
+from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
+from proxy.delivery import Notebook
 from proxy.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File, LocalFile, RemoteFile
-from proxy.protocols import BlobStore
+from proxy.protocols import BlobStore, Clock
 from proxy.singleflight import SingleFlight
 from proxy.storage import layout
+from proxy.storage.records import Made
 from proxy.upstream.client import PAGE_BUDGET_S, SourceClient
+from proxy.wheel_reader import Reading, WheelReader
 
 _log = logging.getLogger(__name__)
 
@@ -26,9 +31,20 @@ _log = logging.getLogger(__name__)
 class MetadataFiles:
     """Core metadata of listed files. In the store it is kept by the digest of its wheel, so two wheels never mix theirs."""
 
-    def __init__(self, *, store: BlobStore, clients: Mapping[str, SourceClient]) -> None:
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        clients: Mapping[str, SourceClient],
+        wheels: WheelReader,
+        notebooks: Mapping[str, Notebook],
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._clients = clients
+        self._wheels = wheels
+        self._notebooks = notebooks
+        self._clock = clock
         self._flights: SingleFlight[bytes] = SingleFlight()
 
     async def close(self) -> None:
@@ -39,7 +55,8 @@ class MetadataFiles:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
 
         Raises:
-            MetadataNotFound: the listing offers none.
+            MetadataNotFound: the listing offers none, or the wheel turned out to have none.
+            FileWithheld: as :meth:`proxy.delivery.Delivery.open`.
             UpstreamError, StoreError: it cannot be had now.
         """
         if file.core_metadata is None:
@@ -51,6 +68,8 @@ class MetadataFiles:
         location = file.location
         if isinstance(location, LocalFile):
             return await asyncio.to_thread(_from_wheel, file, location)
+        if file.metadata_in_wheel:
+            return await self._out_of_wheel(file)
         if isinstance(location, RemoteFile):
             return await self._remote(file, location)
         try:
@@ -58,6 +77,34 @@ class MetadataFiles:
         except (BlobNotFound, KeyError):
             raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
         return _verified(file, body)
+
+    async def _out_of_wheel(self, file: File) -> bytes:
+        for kept in await asyncio.gather(*map(self._kept, _paths(file))):
+            if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
+                if not file.core_metadata:  # another process made it
+                    self._learn(file, fields)
+                return kept
+        try:
+            reading = await self._wheels.read(file)
+        except BadWheel as error:
+            _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
+            self._learn(file, None)
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        body = _verified(file, reading.metadata.body)
+        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else _paths(file)[0], body)
+        self._learn(file, reading.metadata, reading)
+        return body
+
+    def _learn(self, file: File, metadata: CoreMetadata | None, reading: Reading | None = None) -> None:
+        made = Made(
+            at=self._clock.now(),
+            of=file.hashes.get("sha256") or _place(file),
+            metadata_sha256=None if metadata is None else hashlib.sha256(metadata.body).hexdigest(),
+            requires_python=None if metadata is None else metadata.requires_python,
+        )
+        size, sha256 = (reading.size, reading.sha256) if reading else (None, None)
+        if file.source in self._notebooks:
+            self._notebooks[file.source].learn(file, sha256=sha256, size=size, made=made)
 
     async def _remote(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
@@ -112,6 +159,27 @@ class MetadataFiles:
             _log.warning("core metadata could not be kept: %s", error)
 
 
+def _fields(file: File, body: bytes) -> CoreMetadata | None:
+    try:
+        return read_fields(body, file.filename)
+    except (BadWheel, InvalidWheelFilename):
+        return None
+
+
+def _paths(file: File) -> list[str]:
+    """Where what was read out of a wheel may be kept, the first being the place for what nobody compared with all of it."""
+    sha256 = file.hashes.get("sha256")
+    if sha256 is None:
+        return [layout.located_metadata(file.source, _place(file))]
+    return [layout.upstream_metadata(file.source, sha256), layout.metadata(sha256)]
+
+
+def _place(file: File) -> str:
+    """Where a wheel is, and which version of it, as far as its location says."""
+    location = file.location
+    return location.url if isinstance(location, RemoteFile) else f"{location.path}\n{location.etag}"
+
+
 def _is_listed(file: File, body: bytes) -> bool:
     """Whether it has the digest that the listing advertises, if it advertises one."""
     advertised = (file.core_metadata or {}).get("sha256")
@@ -130,6 +198,10 @@ def _from_wheel(file: File, location: LocalFile) -> bytes:
     try:
         with Path(location.path).open("rb") as wheel:
             return _verified(file, read_core_metadata(wheel, file.filename).body)
-    except (OSError, BadWheel) as error:
-        why = f"it {error}" if isinstance(error, BadWheel) else (error.strerror or "").lower()
+    except BadWheel as error:
+        if not file.core_metadata:  # nobody had read it yet
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: it {error}") from None
+    except OSError as error:
+        why = (error.strerror or "").lower()
         raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None

@@ -12,13 +12,16 @@ import pytest
 from aiohttp import web
 
 from proxy.core_metadata import MAX_METADATA_BYTES
+from proxy.delivery import Delivery, Mode
 from proxy.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
 from proxy.model import File, LocalFile, StoredFile
 from proxy.protocols import Credential
+from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.upstream.client import SourceClient
+from proxy.wheel_reader import WheelReader
 from tests.support.clock import FakeClock
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
@@ -43,7 +46,9 @@ def store() -> WatchedStore:
 
 
 @pytest.fixture
-async def files(index: FakeIndex, second_index: FakeIndex, store: WatchedStore, clock: FakeClock) -> AsyncIterator[MetadataFiles]:
+async def files(
+    index: FakeIndex, second_index: FakeIndex, store: WatchedStore, clock: FakeClock, tmp_path: Path
+) -> AsyncIterator[MetadataFiles]:
     index.publish(NAME, WHEEL, BODY, metadata=METADATA)
     async with AsyncExitStack() as stack:
         clients = {}
@@ -58,7 +63,16 @@ async def files(index: FakeIndex, second_index: FakeIndex, store: WatchedStore, 
                 user_agent="wheelgate/test",
             )
             stack.push_async_callback(clients[name].close)
-        made = MetadataFiles(store=store, clients=clients)
+        spool = Spool(tmp_path / "spool")
+        spool.prepare()
+        stack.callback(spool.close)
+        modes = dict.fromkeys(clients, Mode.CACHE)
+        delivery = Delivery(
+            store=store, store_mode=Mode.STREAM, modes=modes, clients=clients, spool=spool, metrics=Metrics(), notebooks={}
+        )
+        stack.push_async_callback(delivery.close)
+        wheels = WheelReader(stores={}, clients=clients, delivery=delivery, spool=spool)
+        made = MetadataFiles(store=store, clients=clients, wheels=wheels, notebooks={}, clock=clock)
         stack.push_async_callback(made.close)
         yield made
 

@@ -13,11 +13,11 @@ import pytest
 
 from proxy.errors import ProjectNotFound, StoreError, UpstreamUnavailable
 from proxy.model import File, ProjectPage
-from proxy.sources.described import Described
+from proxy.sources.described_blobs import DescribedBlobs
 from proxy.sources.listing import page_of, stored_file
 from proxy.spool import Spool
 from proxy.storage import layout
-from proxy.storage.records import Known, Records
+from proxy.storage.found import Found, Known
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
 
@@ -72,13 +72,13 @@ class World:
         self.spool = SmallSpool(folder)
         self.spool.prepare()
         self.listing = Listing(self.blobs)
-        self.described: list[Described] = []
+        self.described: list[DescribedBlobs] = []
         self.source = self.replica()
         self.gate: asyncio.Event | None = None
 
-    def replica(self) -> Described:
+    def replica(self) -> DescribedBlobs:
         """Another process with the same store, or this one after a restart."""
-        made = Described(self.listing, blobs=self.blobs, store=self.store, spool=self.spool, retry_s=0.05)
+        made = DescribedBlobs(self.listing, blobs=self.blobs, store=self.store, spool=self.spool, retry_s=0.05)
         self.described.append(made)
         return made
 
@@ -107,10 +107,10 @@ class World:
     def read(self) -> list[str]:
         return [path for method, path in self.blobs.calls if method == "stream"]
 
-    async def page(self, source: Described | None = None) -> ProjectPage:
+    async def page(self, source: DescribedBlobs | None = None) -> ProjectPage:
         return await (source or self.source).project_page(NAME)
 
-    async def files(self, source: Described | None = None) -> dict[str, File]:
+    async def files(self, source: DescribedBlobs | None = None) -> dict[str, File]:
         return {file.filename: file for file in (await self.page(source)).files}
 
     async def settled(self, seen: Callable[[dict[str, File]], bool]) -> dict[str, File]:
@@ -479,7 +479,7 @@ async def test_a_damaged_record_is_found_out_anew(world: World) -> None:
     world.put_wheels("1.0")
     await world.store.replace_if(RECORD, b'{"\xff', None)
     assert all(file.hashes for file in (await world.files()).values())
-    assert await Records(world.store, "curated").of(NAME)
+    assert await Found(world.store, "curated").of(NAME)
 
 
 async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_time(world: World) -> None:
@@ -498,4 +498,4 @@ async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_ti
     for files in (one, other):
         assert files[WHEEL].hashes == {"sha256": sha256(BODY)}
         assert files[WHEEL].upload_time == T0
-    assert set(await Records(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}
+    assert set(await Found(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}
