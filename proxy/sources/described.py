@@ -24,7 +24,7 @@ from proxy.names import version_of
 from proxy.protocols import Clock, Source
 from proxy.singleflight import SingleFlight
 from proxy.slices import Steps, in_slices
-from proxy.sources.memory import Memory, Notes, Shown, first_sight
+from proxy.sources.memory import Memory, Notes, Shown
 from proxy.storage.records import Files, Made, Seen, contradicts
 
 _SLICE = 500
@@ -157,12 +157,13 @@ def _judged(page: ProjectPage, known: Mapping[str, Seen], now: datetime) -> Step
     withheld = []
     news: Files = {}
     changed = False
+    at = now.replace(microsecond=0)
     for number, file in enumerate(page.files):
         if not number % _SLICE:
             yield
         seen = known.get(file.filename)
         if seen is None:
-            news[file.filename] = seen = first_sight(file, now)
+            news[file.filename] = seen = Seen(at, file.hashes, file.upload_time or now, file.size)
         elif (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
             if contradicts(seen, file.hashes, file.size):
                 withheld.append(_withheld(file, seen))

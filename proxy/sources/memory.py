@@ -73,15 +73,24 @@ class Memory:
     """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left."""
 
     def __init__(
-        self, records: Records, *, source: str, clock: Clock, max_bytes: int = 64 * 1024 * 1024, delay_s: float = _DELAY_S
+        self,
+        records: Records,
+        *,
+        source: str,
+        clock: Clock,
+        max_bytes: int = 64 * 1024 * 1024,
+        delay_s: float = _DELAY_S,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._records = records
         self._source = source
         self._clock = clock
         self._delay_s = delay_s
+        self._patience_s = patience_s
         self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=_weight)
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unwritten: dict[str, None] = {}
+        self._unwritten: LRUCache[str, Notes] = LRUCache(max_bytes / 2, getsizeof=_weight)
+        """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
         self._failing: set[str] = set()
 
@@ -112,14 +121,15 @@ class Memory:
         notes = self._noted(project)
         if notes.read_s is None or (since_s is not None and notes.read_s < since_s):
             if self._clock.monotonic() >= notes.rest_until_s:
-                await asyncio.wait([self._reading(project)], timeout=_PATIENCE_S)
+                await asyncio.wait([self._reading(project)], timeout=self._patience_s)
             notes = self._noted(project)
         return notes
 
     def _noted(self, project: str) -> Notes:
         notes = self._notes.get(project)
         if notes is None:
-            notes = self._notes[project] = Notes()
+            notes = self._unwritten.get(project) or Notes()
+            self._weigh(project, notes)
         return notes
 
     def _reading(self, project: str) -> asyncio.Task[None]:
@@ -188,7 +198,9 @@ class Memory:
     def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
         """What the bytes of a listed file told us."""
         now = self._clock.now()
-        known = self._noted(file.project).files.get(file.filename) or first_sight(file, now)
+        known = self._noted(file.project).files.get(file.filename) or Seen(
+            now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size
+        )
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
             return  # bytes that are withheld say nothing of those first seen
         hashes = known.hashes if sha256 is None or "sha256" in known.hashes else {**known.hashes, "sha256": sha256}
@@ -219,13 +231,18 @@ class Memory:
     # --- writing
 
     def _to_write(self, project: str) -> None:
-        self._unwritten[project] = None
+        self._put_off(project, self._noted(project))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_later())
 
+    def _put_off(self, project: str, notes: Notes) -> None:
+        self._unwritten.pop(project, None)  # to be weighed again
+        if _weight(notes) <= self._unwritten.maxsize:
+            self._unwritten[project] = notes
+
     async def _write_later(self) -> None:
         while self._unwritten:
-            await asyncio.sleep(_RETRY_S if self._failing else self._delay_s)
+            await asyncio.sleep(10 * self._delay_s if self._failing else self._delay_s)
             await self._write_all()
 
     async def _write_all(self) -> None:
@@ -247,15 +264,14 @@ class Memory:
         await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
 
     async def _write(self, project: str) -> None:
-        notes = self._notes.get(project)
-        self._unwritten.pop(project, None)
-        if notes is None:  # so many others came that it was forgotten; it will be seen again
+        notes = self._unwritten.pop(project, None)
+        if notes is None:
             return
         try:
             await self._write_notes(project, notes)
         except (StoreError, asyncio.CancelledError):
             notes.news = True
-            self._unwritten[project] = None
+            self._put_off(project, notes)
             raise
 
     async def _write_notes(self, project: str, notes: Notes) -> None:
@@ -311,11 +327,6 @@ class Memory:
             del self._notes[project]
         if _weight(notes) <= self._notes.maxsize:
             self._notes[project] = notes
-
-
-def first_sight(file: File, now: datetime) -> Seen:
-    """A file as it is remembered from now on. Where its source says no upload time, it counts from this sight."""
-    return Seen(now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size)
 
 
 def _weight(notes: Notes) -> int:

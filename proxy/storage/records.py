@@ -23,9 +23,9 @@ from proxy.storage import layout
 from proxy.storage.kept_pages import KeptPage, pack, unpack
 
 _VERSION = 1
-_INLINE_BYTES = 32 * 1024
+_INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
-_INLINE_FILES = 200
+_INLINE_FILES = 400
 _NO_DIGEST = bytes(32)
 _MAX_FILES = 100_000
 """No project has as many. An upstream that lists other names each time must not fill the store."""
