@@ -304,6 +304,7 @@ class _Assembly:
             self._stack.push_async_callback(scan.close)
             cached = self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
         described = DescribedBlobs(cached, blobs=blobs, store=store, spool=spool)
+        self.notebooks[settings.name] = described
         self._stack.push_async_callback(described.close)
         return described
 

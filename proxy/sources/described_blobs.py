@@ -1,7 +1,8 @@
 """Facts that a listing lacks: digest, core metadata and a lasting upload time of files that somebody dropped into a container.
 
-A file is read once, when its project is first asked for, newest first and a few at a time; until then it is listed with what is
-known. What was found out is remembered in our store, by the version of the blob it was read from.
+A file is read once, when its project is first asked for, newest first and a few at a time: all of it for its digest, or, where
+whoever stored it said that, only the parts that hold its metadata. Until then it is listed with what is known. What was found
+out is remembered in our store, by the version of the blob it was read from.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from proxy.model import File, ProjectPage, StoredFile
 from proxy.protocols import BlobStore, Source
+from proxy.ranged_wheel import read_by_ranges
 from proxy.spool import Spool, SpoolFile
 from proxy.storage import layout
 from proxy.storage.found import Found, Known
+from proxy.storage.records import Made
 
 _AT_ONCE = 2
 _WAIT_S = 1.0
@@ -47,7 +50,10 @@ class DescribedBlobs:
         self._spool = spool
         self._records = Found(store, source.name)
         self._known: LRUCache[str, Mapping[str, Known]] = LRUCache(4_096)
-        self._made: LRUCache[str, tuple[tuple[File, ...], Mapping[str, Known], tuple[File, ...]]] = LRUCache(1_024)
+        self._asked: LRUCache[tuple[str, str], Made] = LRUCache(4_096)
+        """Metadata that somebody asked for before the file was read here, by path and ETag."""
+        self._learned = 0
+        self._made: LRUCache[str, _Shown] = LRUCache(1_024)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._retry_s = retry_s
@@ -68,6 +74,12 @@ class DescribedBlobs:
     async def project_names(self) -> frozenset[str]:
         """The source's own."""
         return await self._source.project_names()
+
+    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:  # noqa: ARG002
+        """See :class:`~proxy.delivery.Notebook`. Digest and size are found out here."""
+        if made is not None and isinstance(file.location, StoredFile):
+            self._asked[file.location.path, file.location.etag] = made
+            self._learned += 1
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`. The same files object again while nothing was found out."""
@@ -121,7 +133,32 @@ class DescribedBlobs:
                 body, _ = await self._store.read(layout.metadata(sha256))
                 digest = hashlib.sha256(body).hexdigest()
                 return _known(file, sha256, file.upload_time, digest, file.requires_python)
-        return await self._read(file)
+        return await (self._read_parts(file, sha256) if sha256 is not None else self._read(file))
+
+    async def _read_parts(self, file: File, sha256: str) -> Known:
+        """The metadata alone. Nobody compared the digest with the bytes, so it lies with what this source says."""
+        location = file.location
+        if not isinstance(location, StoredFile) or file.size is None or file.upload_time is None:
+            raise _Unreadable("it is not a blob")
+
+        async def fetch(start: int, end: int) -> bytes:
+            return b"".join([chunk async for chunk in self._blobs.stream(location.path, start, end)])
+
+        try:
+            metadata = await read_by_ranges(fetch, file.size, file.filename)
+        except BadWheel as error:
+            _log.warning("%s offers no core metadata: it %s", file.filename, error)
+            metadata = None
+        except InvalidWheelFilename:
+            metadata = None
+        if (await self._blobs.info(location.path)).etag != location.etag:
+            raise BlobChanged("it was changed since it was listed")
+        if metadata is None:
+            return _known(file, sha256, file.upload_time, None, file.requires_python)
+        with suppress(BlobExists):
+            await self._store.put_if_absent(layout.upstream_metadata(self.name, sha256), metadata.body, {})
+        digest = hashlib.sha256(metadata.body).hexdigest()
+        return _known(file, sha256, file.upload_time, digest, metadata.requires_python)
 
     async def _read(self, file: File) -> Known:
         location = file.location
@@ -145,10 +182,34 @@ class DescribedBlobs:
 
     def _described(self, page: ProjectPage, known: Mapping[str, Known]) -> ProjectPage:
         made = self._made.get(page.project)
-        if made is None or made[0] is not page.files or made[1] is not known:
-            files = tuple(_with_facts(known, file) for file in page.files)
-            made = self._made[page.project] = (page.files, known, files)
-        return msgspec.structs.replace(page, files=made[2])
+        if made is None or made.of is not page.files or made.known is not known or made.learned != self._learned:
+            files = tuple(self._with_facts(known, file) for file in page.files)
+            if made is not None and files == made.files:
+                files = made.files  # what was learned was of another page
+            made = self._made[page.project] = _Shown(page.files, known, self._learned, files)
+        return msgspec.structs.replace(page, files=made.files)
+
+    def _with_facts(self, known: Mapping[str, Known], file: File) -> File:
+        found, location = _fitting(known, file), file.location
+        if found is not None or not isinstance(location, StoredFile):
+            return _with_facts(known, file)
+        asked = self._asked.get((location.path, location.etag))
+        file = _with_facts(known, file)
+        if asked is None or file.core_metadata is None:
+            return file
+        metadata = None if asked.metadata_sha256 is None else {"sha256": asked.metadata_sha256}
+        return msgspec.structs.replace(
+            file, core_metadata=metadata, requires_python=file.requires_python or asked.requires_python
+        )
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """Files as they were shown last, and what they were made of."""
+
+    of: tuple[File, ...]
+    known: Mapping[str, Known]
+    learned: int
+    files: tuple[File, ...]
 
 
 def _known(
@@ -174,14 +235,18 @@ def _with_facts(known: Mapping[str, Known], file: File) -> File:
         times = [] if file.upload_time is None else [file.upload_time]
         if (earlier := known.get(file.filename)) is not None:  # another version of it: its time stays
             times.append(earlier.seen)
-        # Whoever wrote the facts may have had another store than ours: what metadata we have is known once we looked.
-        return msgspec.structs.replace(file, upload_time=min(times, default=None), core_metadata=None)
+        # Whoever wrote the facts may have had another store than ours: what metadata it has is read out of the wheel.
+        is_wheel = file.filename.endswith(".whl")
+        return msgspec.structs.replace(
+            file, upload_time=min(times, default=None), core_metadata={} if is_wheel else None, metadata_in_wheel=is_wheel
+        )
     return msgspec.structs.replace(
         file,
         hashes={"sha256": found.sha256},
         upload_time=found.seen,
         requires_python=found.requires_python,
         core_metadata={"sha256": found.metadata_sha256} if found.metadata_sha256 else None,
+        metadata_in_wheel=found.metadata_sha256 is not None,
     )
 
 

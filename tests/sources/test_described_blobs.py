@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamUnavailable
-from proxy.model import File, ProjectPage
+from proxy.errors import BlobNotFound, ProjectNotFound, StoreError, UpstreamUnavailable
+from proxy.model import File, ProjectPage, StoredFile
 from proxy.sources.described_blobs import DescribedBlobs
 from proxy.sources.listing import page_of, stored_file
 from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.storage.found import Found, Known
+from proxy.storage.records import Made
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
 
@@ -102,6 +103,17 @@ class World:
 
         self.blobs.stream = stream  # type: ignore[method-assign]
         return event
+
+    def watch_spans(self) -> list[tuple[int, int]]:
+        """What is read of blobs from now on."""
+        inner, spans = self.blobs.inner, []
+
+        def stream(path: str, start: int, end: int) -> AsyncIterator[bytes]:
+            spans.append((start, end))
+            return inner.stream(path, start, end)
+
+        self.blobs.stream = stream  # type: ignore[method-assign]
+        return spans
 
     @property
     def read(self) -> list[str]:
@@ -241,7 +253,7 @@ async def test_the_first_time_stands_also_while_the_new_version_is_not_read_yet(
     world.put(WHEEL, wheel_bytes(NAME, "1.0", requires=["idna"]), T0 + timedelta(days=9))
     file = (await world.files())[WHEEL]
     assert file.upload_time == T0
-    assert (file.hashes, file.core_metadata) == ({}, None), "never those of the old version"
+    assert (file.hashes, file.core_metadata) == ({}, {}), "never those of the old version"
     assert file.location != before.location
 
 
@@ -295,16 +307,50 @@ async def test_a_wheel_that_says_everything_is_not_read_where_our_store_has_its_
 async def test_a_wheel_copied_from_another_store_is_read_so_that_its_metadata_can_be_served(world: World) -> None:
     world.put(WHEEL, BODY, sha256=sha256(BODY), metadata_sha256="b" * 64)
     file = (await world.files())[WHEEL]
-    served, _ = await world.store.read(layout.metadata(sha256(BODY)))
-    assert file.core_metadata == {"sha256": sha256(served)}
+    # What whoever stored it said its digest is, nobody compared with the bytes: so this speaks for that source alone.
+    served, _ = await world.store.read(layout.upstream_metadata("curated", sha256(BODY)))
+    assert (file.core_metadata, file.metadata_in_wheel) == ({"sha256": sha256(served)}, True)
     assert world.read == [WHEEL]
+    with pytest.raises(BlobNotFound):
+        await world.store.read(layout.metadata(sha256(BODY)))
 
 
-async def test_until_a_wheel_was_looked_at_no_metadata_is_advertised(world: World) -> None:
-    world.put(WHEEL, BODY, sha256=sha256(BODY), metadata_sha256="b" * 64)
+async def test_of_a_large_wheel_that_says_its_digest_only_the_end_is_read(world: World) -> None:
+    big = wheel_bytes(NAME, "1.0", padding=5_000_000, requires_python=">=3.9")
+    world.put(WHEEL, big, sha256=sha256(big))
     world.spool.room = 0
+    spans = world.watch_spans()
     file = (await world.files())[WHEEL]
-    assert (file.hashes, file.core_metadata) == ({"sha256": sha256(BODY)}, None)
+    assert file.requires_python == ">=3.9"
+    assert file.core_metadata
+    assert 0 < sum(end - start for start, end in spans) < 300_000
+
+
+async def test_metadata_that_was_asked_for_stands_until_the_wheel_is_read(world: World) -> None:
+    world.put_wheels("1.0", "2.0")
+    world.spool.room = 0
+    one, two = (await world.files()).values()
+    assert isinstance(one.location, StoredFile)
+    place = f"{one.location.path}\n{one.location.etag}"
+    world.source.learn(one, made=Made(T0, place, "ab" * 32, ">=3.8"))
+    world.source.learn(two, made=Made(T0, "elsewhere", None))
+    page = await world.page()
+    assert [file.core_metadata for file in page.files] == [{"sha256": "ab" * 32}, None]
+    assert page.files[0].requires_python == ">=3.8"
+    assert (await world.page()).files is page.files
+    world.spool.room = 10**12
+    files = await world.settled(lambda files: all(file.hashes for file in files.values()))
+    assert [file.core_metadata for file in files.values()] == [
+        {"sha256": sha256(metadata(NAME, version))} for version in ("1.0", "2.0")
+    ]
+
+
+async def test_until_a_wheel_was_looked_at_its_metadata_has_no_digest(world: World) -> None:
+    """Nobody else's word for it: what is advertised is served."""
+    world.put(WHEEL, BODY, sha256=sha256(BODY), metadata_sha256="b" * 64)
+    world.hold()
+    file = (await world.files())[WHEEL]
+    assert (file.hashes, file.core_metadata, file.metadata_in_wheel) == ({"sha256": sha256(BODY)}, {}, True)
 
 
 # --- odd files
@@ -369,7 +415,7 @@ async def test_a_file_too_large_for_the_spool_is_listed_and_the_smaller_ones_are
     world.spool.room = 50_000
     files = await world.files()
     big = files[wheel_name(NAME, "9.0")]
-    assert (big.hashes, big.core_metadata, big.upload_time) == ({}, None, T0 + timedelta(days=9))
+    assert (big.hashes, big.core_metadata, big.upload_time) == ({}, {}, T0 + timedelta(days=9))
     assert all(file.hashes for file in files.values() if file is not big)
     assert big.filename not in world.read
     world.spool.room = 10**12
@@ -449,7 +495,7 @@ async def test_while_our_store_cannot_be_written_pages_go_on_and_the_files_are_r
     world.store.fails = lambda method, path: method == failing
     for _ in range(50):
         files = await world.files()
-        assert all(file.core_metadata is None for file in files.values()), "what cannot be served is not advertised"
+        assert all(file.core_metadata == {} for file in files.values()), "it can be read out of the wheel each time"
     assert len(world.read) <= 2
     assert caplog.text.count("cannot be described yet") <= 2
     world.store.up()
