@@ -79,7 +79,10 @@ class MetadataFiles:
         return _verified(file, body)
 
     async def _out_of_wheel(self, file: File) -> bytes:
-        for kept in await asyncio.gather(*map(self._kept, _paths(file))):
+        place = _unverified(file)
+        sha256 = file.hashes.get("sha256")
+        paths = [place] if sha256 is None else [layout.metadata(sha256), place]  # best what was read out of all of the wheel
+        for kept in await asyncio.gather(*map(self._kept, paths)):
             if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
                 if not file.core_metadata:  # another process made it
                     self._learn(file, fields)
@@ -91,7 +94,7 @@ class MetadataFiles:
             self._learn(file, None)
             raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
         body = _verified(file, reading.metadata.body)
-        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else _paths(file)[0], body)
+        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
 
@@ -166,12 +169,10 @@ def _fields(file: File, body: bytes) -> CoreMetadata | None:
         return None
 
 
-def _paths(file: File) -> list[str]:
-    """Where what was read out of a wheel may be kept, the first being the place for what nobody compared with all of it."""
+def _unverified(file: File) -> str:
+    """Where metadata is kept that was read out of parts of a wheel: nobody compared its digest with all of it."""
     sha256 = file.hashes.get("sha256")
-    if sha256 is None:
-        return [layout.located_metadata(file.source, _place(file))]
-    return [layout.upstream_metadata(file.source, sha256), layout.metadata(sha256)]
+    return layout.located_metadata(file.source, _place(file)) if sha256 is None else layout.upstream_metadata(file.source, sha256)
 
 
 def _place(file: File) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -18,6 +19,7 @@ from proxy.ranged_wheel import TAIL_BYTES, read_by_ranges
 from proxy.spool import Spool, SpoolFile
 from proxy.upstream.client import SourceClient
 
+_log = logging.getLogger(__name__)
 _PATIENCE_S = 10.0
 """Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
 
@@ -71,7 +73,11 @@ class WheelReader:
             return await self._from_store(file, self._stores[location.store], location.path, location.etag)
         if not isinstance(location, RemoteFile):
             raise StoreError(f"{file.filename} of source {file.source} cannot be read in parts")
-        held = await self._delivery.held(file)
+        try:
+            held = await self._delivery.held(file)
+        except StoreError as error:  # the upstream may well be there
+            _log.warning("whether %s is held cannot be told: %s", file.filename, error)
+            held = None
         if held is None:
             try:
                 return await self._by_ranges(file, location)
