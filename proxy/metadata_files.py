@@ -25,6 +25,9 @@ from proxy.storage.records import Made
 from proxy.upstream.client import PAGE_BUDGET_S, SourceClient
 from proxy.wheel_reader import Reading, WheelReader
 
+_AT_ONCE = 2
+_MAX_KEEPING_BYTES = 16 * 1024 * 1024
+_CLOSING_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -46,10 +49,19 @@ class MetadataFiles:
         self._notebooks = notebooks
         self._clock = clock
         self._flights: SingleFlight[bytes] = SingleFlight()
+        self._keeping: dict[str, bytes] = {}
+        """By path: on its way into the store."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
         await self._flights.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def body(self, file: File) -> bytes:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
@@ -81,8 +93,8 @@ class MetadataFiles:
     async def _out_of_wheel(self, file: File) -> bytes:
         place = _unverified(file)
         sha256 = file.hashes.get("sha256")
-        paths = [place] if sha256 is None else [layout.metadata(sha256), place]  # best what was read out of all of the wheel
-        for kept in await asyncio.gather(*map(self._kept, paths)):
+        for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
+            kept = await self._kept(path)
             if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
                 if not file.core_metadata:  # another process made it
                     self._learn(file, fields)
@@ -123,6 +135,8 @@ class MetadataFiles:
         return body
 
     async def _kept(self, path: str) -> bytes | None:
+        if path in self._keeping:
+            return self._keeping[path]
         try:
             return (await self._store.read(path))[0]
         except BlobNotFound:
@@ -154,12 +168,26 @@ class MetadataFiles:
         return body
 
     async def _keep(self, path: str, body: bytes) -> None:
+        """Into the store, behind the answer; if much is on its way already, before it."""
+        if path in self._keeping:
+            return
+        self._keeping[path] = body
+        task = asyncio.create_task(self._put(path, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if sum(map(len, self._keeping.values())) > _MAX_KEEPING_BYTES:
+            await asyncio.wait([task])
+
+    async def _put(self, path: str, body: bytes) -> None:
         try:
-            await self._store.put_if_absent(path, body, {})
+            async with self._turns:
+                await self._store.put_if_absent(path, body, {})
         except BlobExists:
             pass
         except StoreError as error:
             _log.warning("core metadata could not be kept: %s", error)
+        finally:
+            del self._keeping[path]
 
 
 def _fields(file: File, body: bytes) -> CoreMetadata | None:

@@ -28,8 +28,10 @@ from proxy.sources.memory import Memory, Notes, Shown
 from proxy.storage.records import Files, Made, Seen, contradicts
 
 _SLICE = 500
-_BUDGET = 10
+_BUDGET = 5
 """Wheels of one page that are described ahead of any question, the newest first."""
+_AFTER_S = 2.0
+"""How long after a page: what a build itself asks for goes first."""
 _log = logging.getLogger(__name__)
 
 Describe = Callable[[File], Awaitable[object]]
@@ -39,13 +41,16 @@ Describe = Callable[[File], Awaitable[object]]
 class Described:
     """A :class:`~proxy.protocols.Source` that adds to the files of a remote one what is known of them otherwise."""
 
-    def __init__(self, source: Source, *, memory: Memory, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, source: Source, *, memory: Memory, clock: Clock, metrics: Metrics, ahead_after_s: float = _AFTER_S
+    ) -> None:
         self._source = source
         self._memory = memory
         self._clock = clock
         self._metrics = metrics
         self._flights: SingleFlight[ProjectPage] = SingleFlight()
         self._describe: Describe | None = None
+        self._ahead_after_s = ahead_after_s
         self._turn = asyncio.Semaphore(1)
         self._ahead: set[asyncio.Task[None]] = set()
 
@@ -127,6 +132,7 @@ class Described:
             task.add_done_callback(self._ahead.discard)
 
     async def _describe_newest(self, wheels: Sequence[File], describe: Describe) -> None:
+        await asyncio.sleep(self._ahead_after_s)
         async with self._turn:
             for file in filter(_is_waiting, await asyncio.to_thread(_newest, wheels)):
                 try:

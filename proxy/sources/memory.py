@@ -26,8 +26,10 @@ _PATIENCE_S = 2.0
 _RETRY_S = 5.0
 """How long a record that could not be read or written is left alone."""
 _DELAY_S = 0.5
-"""News comes in bursts; it is written once the burst is over."""
-_AT_ONCE = 4
+"""News comes in bursts, and a build waits for nothing else than this process: it is written once the burst is over."""
+_BURST = 10
+"""Or once it has lasted so many times as long."""
+_AT_ONCE = 2
 _CLOSING_S = 5.0
 _ATTEMPTS = 8
 _ROW_BYTES = 300
@@ -92,6 +94,7 @@ class Memory:
         self._unwritten: LRUCache[str, Notes] = LRUCache(max_bytes / 2, getsizeof=_weight)
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
+        self._has_news = False
         self._failing: set[str] = set()
 
     async def close(self) -> None:
@@ -232,6 +235,7 @@ class Memory:
 
     def _to_write(self, project: str) -> None:
         self._put_off(project, self._noted(project))
+        self._has_news = True
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_later())
 
@@ -242,7 +246,11 @@ class Memory:
 
     async def _write_later(self) -> None:
         while self._unwritten:
-            await asyncio.sleep(10 * self._delay_s if self._failing else self._delay_s)
+            for _ in range(_BURST):
+                self._has_news = False
+                await asyncio.sleep(self._delay_s)
+                if not self._has_news and not self._failing:
+                    break
             await self._write_all()
 
     async def _write_all(self) -> None:

@@ -37,7 +37,7 @@ class Process:
         self.metrics = Metrics()
         self.memory = Memory(Records(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
         self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, absent_s=60, kept=self.memory)
-        self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics)
+        self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics, ahead_after_s=0)
 
     async def page(self, project: str = NAME) -> ProjectPage:
         return await self.source.project_page(project)
@@ -554,15 +554,15 @@ async def test_the_newest_wheels_are_described_ahead(process: Process, fake: Fak
     for version in range(30):
         fake.publish(NAME, f"{version}.0", upload_time=None)
     await process.page()
-    newest = [wheel_name(NAME, f"{version}.0") for version in range(29, 19, -1)]
+    newest = [wheel_name(NAME, f"{version}.0") for version in range(29, 24, -1)]
     async with asyncio.timeout(5):
-        while len(described) < 10:
+        while len(described) < 5:
             await asyncio.sleep(0.001)
     assert described == newest
     for _ in range(5):
         await process.page()
         await asyncio.sleep(0.01)
-    assert [name for name in described[10:] if name not in newest] == [], "no more than ten of a page"
+    assert [name for name in described[5:] if name not in newest] == [], "no more than five of a page"
 
 
 async def test_trouble_ends_describing_ahead_until_the_page_changes(process: Process, fake: FakeSource) -> None:
