@@ -1,7 +1,8 @@
 """The object graph: built here and nowhere else, for the server and for every command.
 
 The order a request meets it: ``web`` asks the *index*. That is :class:`Merged` over the configured sources in their order; each
-remote one is a :class:`Cached` around a :class:`SimpleIndex` around its :class:`SourceClient`. A file on the resulting page goes
+remote one is a :class:`Described` (with the :class:`Memory` of its files) around a :class:`Cached` around a :class:`SimpleIndex`
+around its :class:`SourceClient`. A file on the resulting page goes
 to *delivery*, which asks the same clients for its bytes, or the *store*.
 """
 

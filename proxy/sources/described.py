@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from proxy.errors import MetadataNotFound, WheelgateError
+from proxy.errors import MetadataNotFound, ProjectNotFound, WheelgateError
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage, RemoteFile, Withheld
 from proxy.names import version_of
@@ -79,7 +79,12 @@ class Described:
         """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
         asked_s = self._clock.monotonic()
         self._memory.begin(project)  # while the source is asked
-        page = await self._source.project_page(project)
+        try:
+            page = await self._source.project_page(project)
+        except ProjectNotFound as error:
+            if error.outage_since is None:
+                self._memory.gone(project)
+            raise
         notes = await self._memory.of(project)
         shown = notes.shown
         if shown is not None and shown.version == notes.version and shown.of.files is page.files:

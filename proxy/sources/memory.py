@@ -50,6 +50,8 @@ class Notes:
         """The last good one that this process heard."""
         self.kept: KeptPage | None = None
         """The last good one that the record holds, until this process has heard one."""
+        self.gone_at: datetime | None = None
+        """When the source said "not there", unless it has had a page since."""
         self.read_s: float | None = None
         """By the monotonic clock: when the record was last read; ``None``: not yet."""
         self.rest_until_s = 0.0
@@ -80,7 +82,7 @@ class Memory:
         *,
         source: str,
         clock: Clock,
-        max_bytes: int = 64 * 1024 * 1024,
+        max_bytes: int = 48 * 1024 * 1024,
         delay_s: float = _DELAY_S,
         patience_s: float = _PATIENCE_S,
     ) -> None:
@@ -124,7 +126,9 @@ class Memory:
         notes = self._noted(project)
         if notes.read_s is None or (since_s is not None and notes.read_s < since_s):
             if self._clock.monotonic() >= notes.rest_until_s:
-                await asyncio.wait([self._reading(project)], timeout=self._patience_s)
+                _, slow = await asyncio.wait([self._reading(project)], timeout=self._patience_s)
+                if slow:
+                    notes.rest_until_s = self._clock.monotonic() + _RETRY_S
             notes = self._noted(project)
         return notes
 
@@ -154,6 +158,8 @@ class Memory:
         self._take(notes, record, etag)
         notes.read_s = asked_s
         self._weigh(project, notes)
+        if record.page is not None and _is_over(notes, record.page):
+            self._to_write(project)
 
     def _take(self, notes: Notes, record: Record, etag: str | None) -> None:
         """What the store holds, joined with what happened here meanwhile."""
@@ -170,9 +176,10 @@ class Memory:
             notes.files = record.files
             notes.version += 1
         notes.etag = etag
+        notes.written = None
         if record.page is not None:
             notes.written = (record.page.mark, record.page.as_of)
-            if notes.page is None:
+            if notes.page is None and not _is_over(notes, record.page):
                 notes.kept = record.page
 
     async def last_good(self, project: str) -> ProjectPage | None:
@@ -219,10 +226,19 @@ class Memory:
         notes.shown = shown
         self._weigh(project, notes)
 
+    def gone(self, project: str) -> None:
+        """The source was heard, and has no such project: what it had does not stand in any more. Its files stay known."""
+        notes = self._noted(project)
+        if notes.gone_at is None:
+            notes.page = notes.kept = notes.shown = None
+            notes.gone_at = self._clock.now()
+            if notes.written is not None:
+                self._to_write(project)
+
     def keep(self, page: ProjectPage) -> None:
         """The page is the last good one. Its files were added."""
         notes = self._noted(page.project)
-        known, notes.page, notes.kept = notes.page, page, None
+        known, notes.page, notes.kept, notes.gone_at = notes.page, page, None, None
         if known is None or known.files is not page.files or known.status != page.status or self._is_old(notes, page):
             self._weigh(page.project, notes)
             self._to_write(page.project)
@@ -290,7 +306,7 @@ class Memory:
         for _ in range(_ATTEMPTS):
             files, page, news = dict(notes.files), notes.page, notes.news
             kept = notes.kept if page is None else await self._records.packed(page, files)
-            if not news and (kept is None or not self._is_new(notes, kept)):
+            if not news and not self._is_new(notes, kept):
                 return
             notes.news = False
             try:
@@ -299,8 +315,7 @@ class Memory:
                 notes.news = await self._rejoined(project, notes, files, kept)
                 continue
             notes.etag = etag
-            if kept is not None:
-                notes.written = (kept.mark, kept.as_of)
+            notes.written = None if kept is None else (kept.mark, kept.as_of)
             return
         raise StoreError(f"the record of {project} is being written by somebody else all the time")
 
@@ -318,9 +333,9 @@ class Memory:
         return lacking
 
     @staticmethod
-    def _is_new(notes: Notes, kept: KeptPage) -> bool:
-        if notes.written is None:
-            return True
+    def _is_new(notes: Notes, kept: KeptPage | None) -> bool:
+        if kept is None or notes.written is None:
+            return kept is not None or notes.written is not None
         mark, as_of = notes.written
         return mark != kept.mark or kept.as_of - as_of >= _KEEP_FRESH
 
@@ -335,6 +350,11 @@ class Memory:
             del self._notes[project]
         if _weight(notes) <= self._notes.maxsize:
             self._notes[project] = notes
+
+
+def _is_over(notes: Notes, page: KeptPage) -> bool:
+    """Whether the source has said "not there" since."""
+    return notes.gone_at is not None and page.as_of <= notes.gone_at
 
 
 def _weight(notes: Notes) -> int:

@@ -503,6 +503,34 @@ async def test_swapped_bytes_on_a_kept_page_are_withheld_too(
     assert [entry.rule for entry in page.withheld] == ["digest"]
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_project_that_was_taken_away_does_not_come_back_in_an_outage(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, restart: bool
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    if restart:
+        process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    for _ in range(2):
+        with pytest.raises(ProjectNotFound):
+            await process.page()
+        clock.move(61)
+    process = await restarted(process, start)
+    fake.fail()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    fake.mend()
+    fake.publish(NAME, "1.0", content="evil")
+    fake.publish(NAME, "2.0")
+    clock.move(61)
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "its files stay known"
+    process = await restarted(process, start)
+    fake.fail()
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "and what it has now stands in again"
+
+
 async def test_what_was_never_seen_does_not_stand_in(process: Process, fake: FakeSource, store: WatchedStore) -> None:
     fake.fail()
     with pytest.raises(UpstreamUnavailable):
