@@ -416,6 +416,21 @@ async def test_a_range_that_was_not_asked_for_says_nothing_of_the_wheel(
     assert notebook.learned == []
 
 
+async def test_a_range_that_is_cut_short_says_nothing_of_the_wheel(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        start = request.http_range.start
+        headers = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
+        return web.Response(status=206, body=BODY[start : start + 5], headers=headers)
+
+    index.handlers[PATH] = answer
+    for size in (None, len(BODY)):
+        with pytest.raises(UpstreamBadAnswer, match="another range"):
+            await files.body(msgspec.structs.replace(in_wheel(), size=size))
+    assert notebook.learned == []
+
+
 async def test_another_digest_than_listed_before_is_a_bad_answer(files: MetadataFiles, in_wheel: Callable[..., File]) -> None:
     with pytest.raises(UpstreamBadAnswer, match="another digest"):
         await files.body(in_wheel(advertised={"sha256": "0" * 64}))

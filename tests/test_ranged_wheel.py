@@ -152,6 +152,27 @@ async def test_a_hostile_wheel_costs_little_and_has_no_metadata(lie: str) -> Non
     assert remote.fetched <= 24 * MIB
 
 
+async def test_metadata_that_says_it_is_too_large_is_not_read() -> None:
+    remote = Remote(zipped({f"{INFO}/METADATA": bytes(11 * MIB), "pad": bytes(100_000)}, zipfile.ZIP_STORED))
+    with pytest.raises(BadWheel, match="larger than 10 MiB"):
+        await remote.read()
+    assert remote.fetched <= TAIL_BYTES
+
+
+async def test_of_what_is_large_in_every_way_no_more_is_read_than_the_limit() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{INFO}/METADATA", metadata(NAME, "1.0") + bytes(10_000_000))
+        for number in range(240):
+            entry = zipfile.ZipInfo(f"{number}.py")
+            entry.comment = b"#" * 65_000
+            archive.writestr(entry, b"")
+    remote = Remote(buffer.getvalue())
+    with pytest.raises(BadWheel, match="too many places"):
+        await remote.read()
+    assert remote.fetched <= 24 * MIB
+
+
 @pytest.mark.parametrize("lies", [{"entries": 60_000, "here": 60_000}, {"comment": 65_535}])
 async def test_lies_that_installers_do_not_look_at_change_nothing(lies: dict[str, int]) -> None:
     assert (await Remote(end_record(PLAIN, **lies)).read()).body == metadata(NAME, "1.0")

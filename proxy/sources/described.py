@@ -97,7 +97,7 @@ class Described:
 
     async def _described(self, page: ProjectPage, notes: Notes, asked_s: float) -> ProjectPage:
         judged = await in_slices(_judged(page, notes.files, self._clock.now()))
-        if judged.news and not page.stale:
+        if judged.news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
             version = notes.version
             notes = await self._memory.of(page.project, since_s=asked_s)

@@ -176,6 +176,9 @@ async def test_an_upload_time_never_moves_later(
     clock.move(61)
     expected = other if moves else began
     assert (await process.file()).upload_time == expected
+    fake.publish(NAME, "1.0", upload_time=began)
+    clock.move(61)
+    assert (await process.file()).upload_time == expected
     assert (await (await restarted(process, start)).file()).upload_time == expected
 
 
@@ -555,6 +558,19 @@ async def test_memory_is_bounded_and_nothing_is_forgotten_for_it(
     for number in range(40, 50):
         fake.publish(f"name-{number}", "1.0", content="evil")
         assert (await process.page(f"name-{number}")).files == ()
+
+
+async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: FakeSource, clock: FakeClock) -> None:
+    process = start(max_bytes=20_000, delay_s=60)
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    for number in range(100):
+        with pytest.raises(ProjectNotFound):
+            await process.page(f"nobody-{number}")
+    assert NAME not in process.memory._notes
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    assert (await process.page()).files == ()
 
 
 async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:
