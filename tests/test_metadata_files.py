@@ -420,8 +420,8 @@ async def test_a_range_that_is_cut_short_says_nothing_of_the_wheel(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook
 ) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
-        start = request.http_range.start
-        headers = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
+        start, stop, _ = request.http_range.indices(len(BODY))
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(BODY)}"}
         return web.Response(status=206, body=BODY[start : start + 5], headers=headers)
 
     index.handlers[PATH] = answer

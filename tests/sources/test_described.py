@@ -534,6 +534,28 @@ async def test_a_project_that_was_taken_away_does_not_come_back_in_an_outage(
     assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "and what it has now stands in again"
 
 
+async def test_an_absence_that_is_heard_before_the_record_is_read_counts_too(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    held = store.holds["read"] = asyncio.Event()
+    with pytest.raises(ProjectNotFound):
+        await process.page()
+    store.holds.clear()
+    held.set()
+    await written(store, 2)
+    fake.fail()
+    for again in (process, start()):
+        clock.move(KEEP_S / 4)
+        again.cached._answers.clear()
+        with pytest.raises(UpstreamUnavailable):
+            await again.page()
+
+
 async def test_what_was_never_seen_does_not_stand_in(process: Process, fake: FakeSource, store: WatchedStore) -> None:
     fake.fail()
     with pytest.raises(UpstreamUnavailable):
