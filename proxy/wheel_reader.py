@@ -78,14 +78,14 @@ class WheelReader:
         except StoreError as error:  # the upstream may well be there
             _log.warning("whether %s is held cannot be told: %s", file.filename, error)
             held = None
-        if held is None:
+        keeps = self._delivery.keeps(file.source)
+        if held is None and not (keeps and file.size is not None and file.size <= TAIL_BYTES):  # no larger than what is read
             try:
                 return await self._by_ranges(file, location)
             except _NoRanges:
-                if not self._delivery.keeps(file.source):
+                if not keeps:
                     return await self._whole(file, location)
-                held = await self._delivery.fetched(file)
-        store, info = held
+        store, info = held or await self._delivery.fetched(file)
         reading = await self._from_store(file, store, info.path, info.etag)
         return msgspec.structs.replace(reading, sha256=info.facts.get("sha256"))
 

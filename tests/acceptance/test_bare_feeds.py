@@ -62,7 +62,7 @@ def quiet(feed: FakeIndex) -> None:
     """Until nothing more is described ahead."""
     count = -1
     while count != (count := len(feed.asked)):
-        time.sleep(0.5)
+        time.sleep(3)
 
 
 PINS = [f"{name}==1.1" for name in sorted(CHAIN)]
