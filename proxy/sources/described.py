@@ -96,21 +96,22 @@ class Described:
         return await self._flights.run((id(page), notes.version), lambda: self._described(page, notes, asked_s))
 
     async def _described(self, page: ProjectPage, notes: Notes, asked_s: float) -> ProjectPage:
+        version = notes.version  # what is learned from here on is shown next time
         judged = await in_slices(_judged(page, notes.files, self._clock.now()))
         if judged.news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
-            version = notes.version
             notes = await self._memory.of(page.project, since_s=asked_s)
             if notes.version != version:
+                version = notes.version
                 judged = await in_slices(_judged(page, notes.files, self._clock.now()))
             if judged.news:
                 self._memory.add(page.project, judged.news)
+                version += 1
         self._tell(page, judged.withheld)
         result = page
         if judged.files is not None:
             result = _with(page, judged.files, tuple(withheld for withheld, _ in judged.withheld))
-        notes = await self._memory.of(page.project)
-        self._shown(Shown(page, notes.version, result), notes)
+        self._shown(Shown(page, version, result), notes)
         self._look_ahead(result)
         return result
 

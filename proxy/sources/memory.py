@@ -91,9 +91,11 @@ class Memory:
         self._clock = clock
         self._delay_s = delay_s
         self._patience_s = patience_s
-        self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=_weight)
+        self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unwritten: LRUCache[str, Notes] = LRUCache(max_bytes / 2, getsizeof=_weight)
+        self._unwritten: LRUCache[str, Notes] = LRUCache(
+            max_bytes / 2, getsizeof=lambda notes: min(_weight(notes), max_bytes / 2)
+        )
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
         self._has_news = False
@@ -257,8 +259,7 @@ class Memory:
 
     def _put_off(self, project: str, notes: Notes) -> None:
         self._unwritten.pop(project, None)  # to be weighed again
-        if _weight(notes) <= self._unwritten.maxsize:
-            self._unwritten[project] = notes
+        self._unwritten[project] = notes
 
     async def _write_later(self) -> None:
         while self._unwritten:
@@ -348,8 +349,7 @@ class Memory:
         """Again, since it grew; the least recently used go."""
         if self._notes.get(project) is notes:
             del self._notes[project]
-        if _weight(notes) <= self._notes.maxsize:
-            self._notes[project] = notes
+        self._notes[project] = notes
 
 
 def _is_over(notes: Notes, page: KeptPage) -> bool:

@@ -213,6 +213,32 @@ async def test_metadata_that_was_made_is_listed_with_its_digest(
     assert (await process.file()).core_metadata == {}, "of a wheel elsewhere nothing was read"
 
 
+async def test_what_is_learned_while_a_page_is_described_is_shown_next(process: Process, fake: FakeSource) -> None:
+    for version in range(2_000):
+        bare(fake, f"{version}.0")
+    await process.page()
+    bare(fake, "9999.0")
+    file = next(iter(fake.files[NAME].values()))
+    process.cached.drop()
+    asking = asyncio.create_task(process.page())
+    while not process.source._flights._flights:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    process.memory.learn(file, size=17)
+    await asking
+    assert (await process.page()).files[0].size == 17
+
+
+async def test_a_project_larger_than_the_bound_is_remembered_too(start: Start, fake: FakeSource) -> None:
+    process = start(max_bytes=5_000)
+    for version in range(100):
+        bare(fake, f"{version}.0")
+    page = await process.page()
+    assert await process.page() is page
+    await process.close()
+    assert (await start().page()).files == page.files
+
+
 async def test_metadata_of_another_wheel_is_not_listed(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     bare(fake)
     process.memory.learn(await process.file(), made=Made(clock.now(), "https://files.example.com/elsewhere", "cd" * 32))
