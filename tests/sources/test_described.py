@@ -21,7 +21,7 @@ from proxy.storage.records import Made, Records
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames
+from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
 
 NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")
@@ -214,16 +214,17 @@ async def test_metadata_that_was_made_is_listed_with_its_digest(
 
 
 async def test_what_is_learned_while_a_page_is_described_is_shown_next(process: Process, fake: FakeSource) -> None:
-    for version in range(2_000):
-        bare(fake, f"{version}.0")
-    await process.page()
-    bare(fake, "9999.0")
+    fake.files[NAME] = {file.filename: file for file in (listed(NAME, f"{v}.0", source="team") for v in range(20_000))}
     file = next(iter(fake.files[NAME].values()))
+    await process.page()
+    bare(fake, "99999.0")
     process.cached.drop()
     asking = asyncio.create_task(process.page())
     while not process.source._flights._flights:
         await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    for _ in range(2):  # the first files were looked at, the last ones were not
+        await asyncio.sleep(0)
+    assert not asking.done()
     process.memory.learn(file, size=17)
     await asking
     assert (await process.page()).files[0].size == 17
