@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 
 import msgspec
 from packaging.utils import InvalidWheelFilename
@@ -20,6 +21,9 @@ from proxy.spool import Spool, SpoolFile
 from proxy.upstream.client import SourceClient
 
 _log = logging.getLogger(__name__)
+_LITTLE_BYTES = 1024 * 1024
+"""What all but odd wheels cost; of those that cost more only a few are read at a time."""
+_LARGE_AT_ONCE = 2
 _PATIENCE_S = 10.0
 """Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
 
@@ -32,6 +36,27 @@ class Reading(msgspec.Struct, frozen=True):
     """Of the wheel, in bytes."""
     sha256: str | None = None
     """Of the wheel, if we have all of its bytes and know it ourselves."""
+
+
+class _Share:
+    """What one reading may hold in memory: a little at any time, more only in its turn."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns = turns
+        self._bytes = 0
+        self._has_turn = False
+
+    async def grow(self, more: int) -> None:
+        """Wait until that many more bytes may be read."""
+        self._bytes += more
+        if self._bytes > _LITTLE_BYTES and not self._has_turn:
+            await self._turns.acquire()
+            self._has_turn = True
+
+    def close(self) -> None:
+        """Let the next one have its turn."""
+        if self._has_turn:
+            self._turns.release()
 
 
 class _NoRanges(Exception):
@@ -48,6 +73,7 @@ class WheelReader:
         self._clients = clients
         self._delivery = delivery
         self._spool = spool
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def read(self, file: File) -> Reading:
         """The METADATA of a listed wheel.
@@ -95,19 +121,23 @@ class WheelReader:
             raise StoreError(f"{file.filename} of source {file.source} is being replaced: try again")
 
         async def fetch(start: int, end: int) -> bytes:
+            await share.grow(end - start)
             return b"".join([chunk async for chunk in store.stream(path, start, end)])
 
-        return Reading(await read_by_ranges(fetch, info.size, file.filename), info.size)
+        with closing(_Share(self._large)) as share:
+            return Reading(await read_by_ranges(fetch, info.size, file.filename), info.size)
 
     async def _by_ranges(self, file: File, location: RemoteFile) -> Reading:
         size, head = file.size, b""
 
         async def fetch(start: int, end: int) -> bytes:
+            await share.grow(end - start)
             return (await self._range(file, location, start, end, size))[1]
 
         if size is None:  # its beginning tells; and a small wheel is all there then
             size, head = await self._range(file, location, 0, TAIL_BYTES, None)
-        return Reading(await read_by_ranges(fetch, size, file.filename, head=head), size)
+        with closing(_Share(self._large)) as share:
+            return Reading(await read_by_ranges(fetch, size, file.filename, head=head), size)
 
     async def _range(self, file: File, location: RemoteFile, start: int, end: int, size: int | None) -> tuple[int, bytes]:
         """The size of the whole file, and bytes of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from proxy.delivery import Delivery, Mode
 from proxy.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
-from proxy.model import File, LocalFile, StoredFile
+from proxy.model import File, LocalFile, RemoteFile, StoredFile
 from proxy.protocols import Credential
 from proxy.spool import Spool
 from proxy.storage import layout
@@ -342,6 +343,41 @@ async def test_a_wheel_no_larger_than_what_is_read_of_it_is_fetched_and_kept(
     assert await files.body(msgspec.structs.replace(in_wheel(), size=len(BODY))) == METADATA
     assert spans(index) == [None]
     assert (await store.read(layout.cached("team", NAME, WHEEL)))[0] == BODY
+
+
+async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex
+) -> None:
+    under_way = most = 0
+    table = 3_000_000  # what their table of contents is said to have
+    size = 10_000_000
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, table, size - 22 - table, 0)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        nonlocal under_way, most
+        start, stop, _ = request.http_range.indices(size)
+        body = bytes(stop - start)
+        if stop - start > 1_000_000:
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.05)
+            under_way -= 1
+        elif stop == size:
+            body = body[: -len(end)] + end
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
+        return web.Response(status=206, body=body, headers=headers)
+
+    paths = [f"/{number}" for number in range(8)]
+    index.handlers |= dict.fromkeys(paths, answer)
+    listed = [
+        msgspec.structs.replace(
+            in_wheel(), location=RemoteFile(index.origin + path, "team"), hashes={"sha256": f"{number:064}"}, size=size
+        )
+        for number, path in enumerate(paths)
+    ]
+    outcomes = await asyncio.gather(*(files.body(file) for file in listed), return_exceptions=True)
+    assert all(isinstance(outcome, MetadataNotFound) for outcome in outcomes), outcomes
+    assert 1 <= most <= 2
 
 
 async def test_our_own_copy_is_read_instead(
