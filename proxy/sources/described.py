@@ -30,6 +30,8 @@ from proxy.storage.records import Files, Made, Seen, contradicts
 _SLICE = 500
 _BUDGET = 5
 """Wheels of one page that are described ahead of any question, the newest first."""
+_WAITING = 50
+"""Of so many pages at a time."""
 _AFTER_S = 2.0
 """How long after a page: what a build itself asks for goes first."""
 _log = logging.getLogger(__name__)
@@ -129,7 +131,9 @@ class Described:
     # --- ahead of any question
 
     def _look_ahead(self, page: ProjectPage) -> None:
-        if self._describe is None or page.stale or any(task.get_name() == page.project for task in self._ahead):
+        if self._describe is None or page.stale or len(self._ahead) >= _WAITING:
+            return
+        if any(task.get_name() == page.project for task in self._ahead):
             return
         wheels = [file for file in page.files if file.filename.endswith(".whl")]
         if any(_is_waiting(file) for file in wheels):

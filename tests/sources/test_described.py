@@ -659,6 +659,23 @@ async def test_the_newest_wheels_are_described_ahead(process: Process, fake: Fak
     assert [name for name in described[5:] if name not in newest] == [], "no more than five of a page"
 
 
+async def test_of_many_pages_only_some_are_described_ahead(process: Process, fake: FakeSource) -> None:
+    described: list[str] = []
+    held = asyncio.Event()
+
+    async def describe(file: File) -> None:
+        described.append(file.project)
+        await held.wait()
+
+    process.source.describe_ahead(describe)
+    for number in range(60):
+        fake.publish(f"name-{number}", "1.0")
+        await process.page(f"name-{number}")
+    held.set()
+    await asyncio.sleep(0.2)
+    assert len(described) == 50
+
+
 async def test_trouble_ends_describing_ahead_until_the_page_changes(process: Process, fake: FakeSource) -> None:
     described: list[str] = []
 
