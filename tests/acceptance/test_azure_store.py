@@ -133,7 +133,7 @@ def test_replicas_remember_together_and_after_a_restart(world: World, tmp_path: 
     index.publish(name, wheel, wheel_bytes(name, "1.0", extra={"stolen.py": b""}))
     with gate(tmp_path / "third", config, world.tls, world.identity.environment) as third:
         third.trust(world.folder / "ca.pem")
-        assert third.page(name)["files"] == []
+        assert third.get(f"/simple/{name}/").status == 403
         assert third.get(f"/files/{name}/{wheel}").status == 403
 
 
