@@ -67,6 +67,8 @@ def _check_complete(archive: zipfile.ZipFile, metadata: str) -> None:
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
     if not zips.is_bounded(archive.getinfo(name)):
         raise BadWheel("has a METADATA compressed in a way that installers do not read")
+    if archive.getinfo(name).file_size > MAX_METADATA_BYTES:  # says so itself: no need to read that much
+        raise BadWheel("has a METADATA larger than 10 MiB")
     with archive.open(name) as entry:
         body = entry.read(MAX_METADATA_BYTES + 1)
         if len(body) > MAX_METADATA_BYTES:
@@ -75,6 +77,20 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _checked(body: bytes, entry: str, filename: str) -> CoreMetadata:
+    fields = read_fields(body, filename)
+    project = parse_wheel_filename(filename)[0]
+    folder = canonicalize_name(entry.partition(".dist-info/")[0].rpartition("-")[0])
+    if folder != project:
+        raise BadWheel(f"is named for {project}, but its METADATA lies in {entry[:200]!r}")
+    return fields
+
+
+def read_fields(body: bytes, filename: str) -> CoreMetadata:
+    """The fields of a METADATA that is said to be that of a wheel, checked against the wheel's name.
+
+    Raises:
+        BadWheel: it is of another name or version than the file name says, or too large.
+    """
     fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
     if len(fields) > _MAX_FIELDS_BYTES:
         raise BadWheel("has more than 1 MiB of fields in its METADATA")
@@ -85,9 +101,6 @@ def _checked(body: bytes, entry: str, filename: str) -> CoreMetadata:
         raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
     if not _same_version(version, str(stated)):
         raise BadWheel(f"is named for version {stated}, but its METADATA says {version[:200]!r}")
-    folder = canonicalize_name(entry.partition(".dist-info/")[0].rpartition("-")[0])
-    if folder != project:
-        raise BadWheel(f"is named for {project}, but its METADATA lies in {entry[:200]!r}")
     requires = str(headers.get("Requires-Python", "")).strip()
     usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
     return CoreMetadata(body, name, version, requires if usable else None)

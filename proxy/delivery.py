@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from cachetools import TTLCache
 
@@ -31,6 +32,7 @@ from proxy.protocols import BlobInfo, BlobStore
 from proxy.sources.directory import file_etag
 from proxy.spool import Fill, Spool
 from proxy.storage import layout
+from proxy.storage.records import Made
 from proxy.upstream.answers import FileAnswer
 from proxy.upstream.client import SourceClient
 
@@ -49,6 +51,14 @@ class Mode(Enum):
     CACHE = "cache"
 
 
+class Notebook(Protocol):
+    """Where a source's listing learns what the bytes of a file told."""
+
+    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+        """Remember it; from now on the listing says so."""
+        ...
+
+
 class Delivery:
     """Turns a listed file into a redirect or a body. Close it to stop the fills."""
 
@@ -62,6 +72,7 @@ class Delivery:
         clients: Mapping[str, SourceClient],
         spool: Spool,
         metrics: Metrics,
+        notebooks: Mapping[str, Notebook] | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
     ) -> None:
@@ -74,7 +85,8 @@ class Delivery:
         self._metrics = metrics
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._known: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_KNOWN, _KNOWN_S)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._runs: dict[Fill, asyncio.Task[None]] = {}
+        self._notebooks = notebooks or {}
         self._turns = asyncio.Semaphore(concurrent_fills)
         self._turn_s = turn_s
 
@@ -84,7 +96,7 @@ class Delivery:
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
-        tasks = list(self._tasks)
+        tasks = list(self._runs.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,6 +140,37 @@ class Delivery:
                     return FillBody(fill, passed)
         return passed
 
+    def keeps(self, source: str) -> bool:
+        """Whether what is fetched from a source is kept in the store."""
+        return self._modes[source] is Mode.CACHE
+
+    async def held(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
+        """Our own copy of a remote file, verified when it was fetched; ``None`` if there is none.
+
+        Raises:
+            FileWithheld, StoreError: as :meth:`open`.
+        """
+        info = await self._held(file) if self.keeps(file.source) else None
+        return None if info is None else (self._store, info)
+
+    async def fetched(self, file: File) -> tuple[BlobStore, BlobInfo]:
+        """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
+
+        Raises:
+            FileWithheld, UpstreamError, StoreError: it cannot be had now.
+        """
+        held = await self.held(file)
+        if held is None and isinstance(file.location, RemoteFile):
+            fill = self._fill(file, file.location, self._clients[file.location.source])
+            if fill is not None:
+                await asyncio.wait([self._runs[fill]])
+                if fill.error is not None:
+                    raise fill.error.with_traceback(None)  # one object, many raisers
+            held = await self.held(file)
+        if held is None:
+            raise StoreError(f"{file.filename} of source {file.source} cannot be fetched and kept now: try again")
+        return held
+
     async def _joins(self, file: File, passed: PassedBody) -> bool:
         """Whether a range of a file not held yet starts a fill, or joins the one under way."""
         fill = self._fills.get(_key(file))
@@ -165,7 +208,13 @@ class Delivery:
                 f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
                 "a file name never changes its content"
             )
+        self._learned(file, kept, info.size)
         return info
+
+    def _learned(self, file: File, sha256: str | None, size: int) -> None:
+        """Have the listing say what it left out."""
+        if ("sha256" not in file.hashes or file.size is None) and file.source in self._notebooks:
+            self._notebooks[file.source].learn(file, sha256=sha256, size=size)
 
     def _fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
         """The fill under way for the file, or a new one; ``None`` if the spool has no room for it."""
@@ -184,9 +233,8 @@ class Delivery:
             _log.error("%s is passed through and not kept: %s", file.filename, error)
             return None
         fill = self._fills[key] = Fill(file, spooled)
-        task = asyncio.create_task(self._run(key, fill, location, client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._runs[fill] = asyncio.create_task(self._run(key, fill, location, client))
+        task.add_done_callback(lambda _: self._runs.pop(fill, None))
         return fill
 
     async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
@@ -250,6 +298,7 @@ class Delivery:
         except StoreError as error:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
+        self._learned(file, sha256, fill.spooled.size)
         return "kept"
 
 

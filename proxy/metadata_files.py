@@ -12,34 +12,63 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, read_core_metadata
+from packaging.utils import InvalidWheelFilename
+
+from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
+from proxy.delivery import Notebook
 from proxy.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File, LocalFile, RemoteFile
-from proxy.protocols import BlobStore
+from proxy.protocols import BlobStore, Clock
 from proxy.singleflight import SingleFlight
 from proxy.storage import layout
+from proxy.storage.records import Made
 from proxy.upstream.client import PAGE_BUDGET_S, SourceClient
+from proxy.wheel_reader import Reading, WheelReader
 
+_AT_ONCE = 2
+_MAX_KEEPING_BYTES = 16 * 1024 * 1024
+_CLOSING_S = 5.0
 _log = logging.getLogger(__name__)
 
 
 class MetadataFiles:
     """Core metadata of listed files. In the store it is kept by the digest of its wheel, so two wheels never mix theirs."""
 
-    def __init__(self, *, store: BlobStore, clients: Mapping[str, SourceClient]) -> None:
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        clients: Mapping[str, SourceClient],
+        wheels: WheelReader,
+        notebooks: Mapping[str, Notebook],
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._clients = clients
+        self._wheels = wheels
+        self._notebooks = notebooks
+        self._clock = clock
         self._flights: SingleFlight[bytes] = SingleFlight()
+        self._keeping: dict[str, bytes] = {}
+        """By path: on its way into the store."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
-        """Cancel what is under way."""
+        """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
         await self._flights.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def body(self, file: File) -> bytes:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
 
         Raises:
-            MetadataNotFound: the listing offers none.
+            MetadataNotFound: the listing offers none, or the wheel turned out to have none.
+            FileWithheld: as :meth:`proxy.delivery.Delivery.open`.
             UpstreamError, StoreError: it cannot be had now.
         """
         if file.core_metadata is None:
@@ -51,6 +80,8 @@ class MetadataFiles:
         location = file.location
         if isinstance(location, LocalFile):
             return await asyncio.to_thread(_from_wheel, file, location)
+        if file.metadata_in_wheel:
+            return await self._out_of_wheel(file)
         if isinstance(location, RemoteFile):
             return await self._remote(file, location)
         try:
@@ -58,6 +89,37 @@ class MetadataFiles:
         except (BlobNotFound, KeyError):
             raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
         return _verified(file, body)
+
+    async def _out_of_wheel(self, file: File) -> bytes:
+        place = _unverified(file)
+        sha256 = file.hashes.get("sha256")
+        for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
+            kept = await self._kept(path)
+            if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
+                if not file.core_metadata:  # another process made it
+                    self._learn(file, fields)
+                return kept
+        try:
+            reading = await self._wheels.read(file)
+        except BadWheel as error:
+            _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
+            self._learn(file, None)
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        body = _verified(file, reading.metadata.body)
+        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
+        self._learn(file, reading.metadata, reading)
+        return body
+
+    def _learn(self, file: File, metadata: CoreMetadata | None, reading: Reading | None = None) -> None:
+        made = Made(
+            at=self._clock.now(),
+            of=file.hashes.get("sha256") or _place(file),
+            metadata_sha256=None if metadata is None else hashlib.sha256(metadata.body).hexdigest(),
+            requires_python=None if metadata is None else metadata.requires_python,
+        )
+        size, sha256 = (reading.size, reading.sha256) if reading else (None, None)
+        if file.source in self._notebooks:
+            self._notebooks[file.source].learn(file, sha256=sha256, size=size, made=made)
 
     async def _remote(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
@@ -73,6 +135,8 @@ class MetadataFiles:
         return body
 
     async def _kept(self, path: str) -> bytes | None:
+        if path in self._keeping:
+            return self._keeping[path]
         try:
             return (await self._store.read(path))[0]
         except BlobNotFound:
@@ -104,12 +168,45 @@ class MetadataFiles:
         return body
 
     async def _keep(self, path: str, body: bytes) -> None:
+        """Into the store, behind the answer; if much is on its way already, before it."""
+        if path in self._keeping:
+            return
+        self._keeping[path] = body
+        task = asyncio.create_task(self._put(path, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if sum(map(len, self._keeping.values())) > _MAX_KEEPING_BYTES:
+            await asyncio.wait([task])
+
+    async def _put(self, path: str, body: bytes) -> None:
         try:
-            await self._store.put_if_absent(path, body, {})
+            async with self._turns:
+                await self._store.put_if_absent(path, body, {})
         except BlobExists:
             pass
         except StoreError as error:
             _log.warning("core metadata could not be kept: %s", error)
+        finally:
+            del self._keeping[path]
+
+
+def _fields(file: File, body: bytes) -> CoreMetadata | None:
+    try:
+        return read_fields(body, file.filename)
+    except (BadWheel, InvalidWheelFilename):
+        return None
+
+
+def _unverified(file: File) -> str:
+    """Where metadata is kept that was read out of parts of a wheel: nobody compared its digest with all of it."""
+    sha256 = file.hashes.get("sha256")
+    return layout.located_metadata(file.source, _place(file)) if sha256 is None else layout.upstream_metadata(file.source, sha256)
+
+
+def _place(file: File) -> str:
+    """Where a wheel is, and which version of it, as far as its location says."""
+    location = file.location
+    return location.url if isinstance(location, RemoteFile) else f"{location.path}\n{location.etag}"
 
 
 def _is_listed(file: File, body: bytes) -> bool:
@@ -130,6 +227,10 @@ def _from_wheel(file: File, location: LocalFile) -> bytes:
     try:
         with Path(location.path).open("rb") as wheel:
             return _verified(file, read_core_metadata(wheel, file.filename).body)
-    except (OSError, BadWheel) as error:
-        why = f"it {error}" if isinstance(error, BadWheel) else (error.strerror or "").lower()
+    except BadWheel as error:
+        if not file.core_metadata:  # nobody had read it yet
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: it {error}") from None
+    except OSError as error:
+        why = (error.strerror or "").lower()
         raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None

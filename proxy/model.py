@@ -63,6 +63,8 @@ class File(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """``None``: not yanked. ``""``: yanked without a reason (PEP 592)."""
     core_metadata: Mapping[str, str] | None = None
     """``None``: not servable. ``{}``: servable, its digest not known yet (PEP 658, PEP 714)."""
+    metadata_in_wheel: bool = False
+    """The source sends no core metadata for it; what is servable we read out of the wheel ourselves."""
     provenance: str | None = None
     """Absolute URL of the provenance object (PEP 740)."""
 

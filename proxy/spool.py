@@ -219,6 +219,11 @@ class Fill:
         self._error = error
         self._advance()
 
+    @property
+    def error(self) -> Exception | None:
+        """What it failed with."""
+        return self._error
+
     def finish(self) -> None:
         """No new reader will come; the spool file goes with the last one."""
         self._finished = True

@@ -1,7 +1,8 @@
 """The object graph: built here and nowhere else, for the server and for every command.
 
 The order a request meets it: ``web`` asks the *index*. That is :class:`Merged` over the configured sources in their order; each
-remote one is a :class:`Cached` around a :class:`SimpleIndex` around its :class:`SourceClient`. A file on the resulting page goes
+remote one is a :class:`Described` (with the :class:`Memory` of its files) around a :class:`Cached` around a :class:`SimpleIndex`
+around its :class:`SourceClient`. A file on the resulting page goes
 to *delivery*, which asks the same clients for its bytes, or the *store*.
 """
 
@@ -23,7 +24,7 @@ import msgspec
 
 from proxy.config import NO_PROXY, Config
 from proxy.config import Source as SourceSettings
-from proxy.delivery import Delivery, Mode
+from proxy.delivery import Delivery, Mode, Notebook
 from proxy.enforcement import Enforcement, merges_of, reserved_of, rules_of
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.metadata_files import MetadataFiles
@@ -37,9 +38,11 @@ from proxy.sources.blob_scan import BlobScan
 from proxy.sources.cached import Cached
 from proxy.sources.decision import Member
 from proxy.sources.described import Described
+from proxy.sources.described_blobs import DescribedBlobs
 from proxy.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from proxy.sources.directory import Directory
 from proxy.sources.github_releases import GITHUB_HEADERS, GithubReleases
+from proxy.sources.memory import Memory
 from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook, Screened
 from proxy.sources.simple_index import SimpleIndex
@@ -48,11 +51,13 @@ from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
 from proxy.storage.local import LocalStore
+from proxy.storage.records import Records
 from proxy.targets import Target
 from proxy.tokens import Tokens
 from proxy.uploads import Uploads
 from proxy.upstream.client import SourceClient
 from proxy.upstream.keyring import Keyring
+from proxy.wheel_reader import WheelReader
 
 if TYPE_CHECKING:
     from proxy.storage.azure import AzureStore
@@ -132,7 +137,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
                 case "directory":
                     source = assembly.directory(settings)
                 case "index" | "devops" | "github":
-                    source = assembly.remote(number, settings)
+                    source = assembly.remote(number, settings, store)
             screened = Screened(source, private=settings.is_private, book=book, clock=clock, metrics=metrics)
             members.append(Member(screened, settings.is_private, _only(settings)))
         index = Merged(
@@ -144,8 +149,8 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             merges=merges_of(config),
         )
         changes.subscribe(index.overtaken)
-        for source in assembly.telling:
-            source.subscribe(index.overtaken)
+        for telling in assembly.telling:
+            telling.subscribe(index.overtaken)
         delivery = Delivery(
             store=store,
             store_mode=Mode(config.store.delivery),
@@ -154,11 +159,23 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             clients=assembly.clients,
             spool=spool,
             metrics=metrics,
+            notebooks=assembly.notebooks,
         )
         stack.push_async_callback(delivery.close)
         changes.subscribe(delivery.forget)
-        metadata_files = MetadataFiles(store=store, clients=assembly.clients)
+        metadata_files = MetadataFiles(
+            store=store,
+            clients=assembly.clients,
+            wheels=WheelReader(
+                stores={**assembly.stores, store.name: store}, clients=assembly.clients, delivery=delivery, spool=spool
+            ),
+            notebooks=assembly.notebooks,
+            clock=clock,
+        )
         stack.push_async_callback(metadata_files.close)
+        for described in assembly.described_ahead:
+            described.describe_ahead(metadata_files.body)
+            stack.push_async_callback(described.close)  # before what it asks
         uploads = Uploads(
             store=store,
             targets=assembly.targets,
@@ -238,8 +255,12 @@ class _Assembly:
         """Of the sources that are containers."""
         self.targets: list[Target] = []
         """Where uploads may go, in the operator's order."""
-        self.telling: list[BlobScan | Described] = []
+        self.telling: list[BlobScan | DescribedBlobs | Memory] = []
         """What says by itself when its answers change."""
+        self.notebooks: dict[str, Notebook] = {}
+        """Of the sources whose listings leave something out."""
+        self.described_ahead: list[Described] = []
+        """Private ones, whose newest wheels are described before anybody asks."""
         self._public_url = None if config.server.public_url is None else config.base_url
 
     async def store(self) -> BlobStore:
@@ -292,7 +313,8 @@ class _Assembly:
             self._stack.push_async_callback(scan.close)
             self.telling.append(scan)
             cached = self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
-        described = Described(cached, blobs=blobs, store=store, spool=spool)
+        described = DescribedBlobs(cached, blobs=blobs, store=store, spool=spool)
+        self.notebooks[settings.name] = described
         self._stack.push_async_callback(described.close)
         self.telling.append(described)
         return described
@@ -303,7 +325,7 @@ class _Assembly:
         self._stack.push_async_callback(directory.close)
         return self._cached(directory, fresh_s=0.0, absent_s=0.0)  # it looks by itself; what stands in is remembered here
 
-    def remote(self, number: int, settings: SourceSettings) -> Source:
+    def remote(self, number: int, settings: SourceSettings, store: BlobStore) -> Source:
         """Something that is asked over HTTP: an index, a feed, releases."""
         own_ca = settings.ca_file is not None
         proxy = settings.outbound_proxy or self._config.server.outbound_proxy
@@ -321,14 +343,10 @@ class _Assembly:
         )
         self._stack.push_async_callback(client.close)
         if settings.type == "github":
-            return self._releases(settings, client)
+            return self._remembered(self._releases(settings, client), settings, store, fresh_s=0.0, absent_s=0.0)
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=self._clock, metrics=self._metrics)
-        # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
-        overstay_s = min(settings.fresh_s, _OVERSTAY_S)
-        return self._cached(
-            index, fresh_s=settings.fresh_s, absent_s=settings.absent, overstay_s=overstay_s, strict=settings.strict
-        )
+        return self._remembered(index, settings, store, fresh_s=settings.fresh_s, absent_s=settings.absent)
 
     def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(
@@ -341,10 +359,36 @@ class _Assembly:
             fresh_s=settings.fresh_s,
         )
         self._stack.push_async_callback(releases.close)
-        return self._cached(releases, fresh_s=0.0, absent_s=0.0, strict=settings.strict)  # it remembers its list by itself
+        return releases
+
+    def _remembered(
+        self, source: Source, settings: SourceSettings, store: BlobStore, *, fresh_s: float, absent_s: float
+    ) -> Source:
+        """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
+        memory = Memory(Records(store, source.name), source=source.name, clock=self._clock)
+        self._stack.push_async_callback(memory.close)
+        self.notebooks[source.name] = memory
+        self.telling.append(memory)
+        # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
+        overstay_s = min(fresh_s, _OVERSTAY_S)
+        cached = self._cached(
+            source, fresh_s=fresh_s, absent_s=absent_s, overstay_s=overstay_s, strict=settings.strict, kept=memory
+        )
+        described = Described(cached, memory=memory, clock=self._clock, metrics=self._metrics)
+        self._stack.push_async_callback(described.close)
+        if settings.is_private:
+            self.described_ahead.append(described)
+        return described
 
     def _cached(
-        self, source: Source, *, fresh_s: float, absent_s: float, overstay_s: float = 0.0, strict: bool = False
+        self,
+        source: Source,
+        *,
+        fresh_s: float,
+        absent_s: float,
+        overstay_s: float = 0.0,
+        strict: bool = False,
+        kept: Memory | None = None,
     ) -> Cached:
         cached = Cached(
             source,
@@ -354,6 +398,7 @@ class _Assembly:
             absent_s=absent_s,
             overstay_s=overstay_s,
             strict=strict,
+            kept=kept,
         )
         self._stack.push_async_callback(cached.close)
         return cached

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from aiohttp import web
 
 from proxy.core_metadata import MAX_METADATA_BYTES
+from proxy.delivery import Delivery, Mode
 from proxy.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.metadata_files import MetadataFiles
 from proxy.metrics import Metrics
-from proxy.model import File, LocalFile, StoredFile
+from proxy.model import File, LocalFile, RemoteFile, StoredFile
 from proxy.protocols import Credential
+from proxy.spool import Spool
 from proxy.storage import layout
+from proxy.storage.records import Made
 from proxy.upstream.client import SourceClient
+from proxy.wheel_reader import WheelReader
 from tests.support.clock import FakeClock
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
@@ -43,7 +49,37 @@ def store() -> WatchedStore:
 
 
 @pytest.fixture
-async def files(index: FakeIndex, second_index: FakeIndex, store: WatchedStore, clock: FakeClock) -> AsyncIterator[MetadataFiles]:
+def container() -> WatchedStore:
+    return WatchedStore()
+
+
+class Notebook:
+    """Remembers what it is told to."""
+
+    def __init__(self) -> None:
+        self.learned: list[dict[str, Any]] = []
+
+    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+        assert file.filename == WHEEL
+        if made is not None:
+            self.learned.append({"sha256": sha256, "size": size, "made": made})
+
+
+@pytest.fixture
+def notebook() -> Notebook:
+    return Notebook()
+
+
+@pytest.fixture
+async def files(
+    index: FakeIndex,
+    second_index: FakeIndex,
+    store: WatchedStore,
+    container: WatchedStore,
+    notebook: Notebook,
+    clock: FakeClock,
+    tmp_path: Path,
+) -> AsyncIterator[MetadataFiles]:
     index.publish(NAME, WHEEL, BODY, metadata=METADATA)
     async with AsyncExitStack() as stack:
         clients = {}
@@ -58,7 +94,16 @@ async def files(index: FakeIndex, second_index: FakeIndex, store: WatchedStore, 
                 user_agent="wheelgate/test",
             )
             stack.push_async_callback(clients[name].close)
-        made = MetadataFiles(store=store, clients=clients)
+        spool = Spool(tmp_path / "spool")
+        spool.prepare()
+        stack.callback(spool.close)
+        modes = dict.fromkeys(clients, Mode.CACHE)
+        delivery = Delivery(
+            store=store, store_mode=Mode.STREAM, modes=modes, clients=clients, spool=spool, metrics=Metrics(), notebooks={}
+        )
+        stack.push_async_callback(delivery.close)
+        wheels = WheelReader(stores={"container": container}, clients=clients, delivery=delivery, spool=spool)
+        made = MetadataFiles(store=store, clients=clients, wheels=wheels, notebooks={"team": notebook}, clock=clock)
         stack.push_async_callback(made.close)
         yield made
 
@@ -229,6 +274,229 @@ async def test_a_store_that_is_down_costs_only_the_keeping(
     for _ in range(2):
         assert await files.body(remote()) == METADATA
     assert index.count(f"{PATH}.metadata") == 3
+
+
+# --- out of a wheel whose source sends none
+
+
+@pytest.fixture
+def in_wheel(remote: Callable[..., File]) -> Callable[..., File]:
+    def made(**known: object) -> File:
+        advertised = known.pop("advertised", {})
+        file = msgspec.structs.replace(remote(**known), metadata_in_wheel=True)
+        return msgspec.structs.replace(file, core_metadata=advertised)
+
+    return made
+
+
+def spans(index: FakeIndex) -> list[str | None]:
+    """Of the requests for the wheel."""
+    assert index.count(f"{PATH}.metadata") == 0
+    return [asked.headers.get("Range") for asked in index.asked if asked.path == PATH]
+
+
+async def test_it_is_read_once_and_kept_as_what_this_source_says(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+) -> None:
+    for _ in range(3):
+        assert await files.body(in_wheel()) == METADATA
+    assert len(spans(index)) == 1
+    assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "nobody compared it with the whole wheel"
+    size, made = notebook.learned[0]["size"], notebook.learned[0]["made"]
+    assert size == len(BODY)
+    assert (made.of, made.metadata_sha256) == (sha256(BODY), sha256(METADATA))
+
+
+async def test_however_many_ask_at_once_it_is_read_once(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex
+) -> None:
+    assert set(await asyncio.gather(*(files.body(in_wheel()) for _ in range(50)))) == {METADATA}
+    assert len(spans(index)) == 1
+
+
+async def test_without_a_digest_of_the_wheel_it_is_kept_by_its_place(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+) -> None:
+    for _ in range(2):
+        assert await files.body(in_wheel(digest=False)) == METADATA
+    assert len(spans(index)) == 1
+    assert store.written == [layout.located_metadata("team", f"{index.origin}{PATH}")]
+    assert notebook.learned[0]["made"].of == f"{index.origin}{PATH}"
+    assert await files.body(in_wheel(digest=False, query="?other")) == METADATA
+    assert len(spans(index)) == 2
+
+
+async def test_a_size_that_is_listed_spares_asking_for_it(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex
+) -> None:
+    big = wheel_bytes(NAME, "1.0", padding=400_000)
+    index.publish(NAME, WHEEL, big)
+    file = msgspec.structs.replace(in_wheel(digest=False), size=len(big))
+    assert await files.body(file) == metadata(NAME, "1.0")
+    assert spans(index)[0] == f"bytes={len(big) - 65_536}-{len(big) - 1}"
+    assert index.sent_bytes < 140_000
+
+
+async def test_a_wheel_no_larger_than_what_is_read_of_it_is_fetched_and_kept(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    assert await files.body(msgspec.structs.replace(in_wheel(), size=len(BODY))) == METADATA
+    assert spans(index) == [None]
+    assert (await store.read(layout.cached("team", NAME, WHEEL)))[0] == BODY
+
+
+async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex
+) -> None:
+    under_way = most = 0
+    table = 3_000_000  # what their table of contents is said to have
+    size = 10_000_000
+    end = b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, table, size - 22 - table, 0)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        nonlocal under_way, most
+        start, stop, _ = request.http_range.indices(size)
+        body = bytes(stop - start)
+        if stop - start > 1_000_000:
+            under_way += 1
+            most = max(most, under_way)
+            await asyncio.sleep(0.05)
+            under_way -= 1
+        elif stop == size:
+            body = body[: -len(end)] + end
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
+        return web.Response(status=206, body=body, headers=headers)
+
+    paths = [f"/{number}" for number in range(8)]
+    index.handlers |= dict.fromkeys(paths, answer)
+    listed = [
+        msgspec.structs.replace(
+            in_wheel(), location=RemoteFile(index.origin + path, "team"), hashes={"sha256": f"{number:064}"}, size=size
+        )
+        for number, path in enumerate(paths)
+    ]
+    outcomes = await asyncio.gather(*(files.body(file) for file in listed), return_exceptions=True)
+    assert all(isinstance(outcome, MetadataNotFound) for outcome in outcomes), outcomes
+    assert 1 <= most <= 2
+
+
+async def test_our_own_copy_is_read_instead(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    await store.put_if_absent(layout.cached("team", NAME, WHEEL), BODY, {"sha256": sha256(BODY)})
+    assert await files.body(in_wheel()) == METADATA
+    assert index.asked == []
+    assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA, "out of all of its bytes"
+
+
+async def test_what_is_known_of_the_very_wheel_is_taken(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+) -> None:
+    await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA, {})
+    assert await files.body(in_wheel()) == METADATA
+    assert index.asked == []
+    assert notebook.learned[0]["made"].metadata_sha256 == sha256(METADATA)
+
+
+async def test_what_is_kept_and_is_not_of_this_wheel_is_not_taken(
+    files: MetadataFiles, in_wheel: Callable[..., File], store: WatchedStore
+) -> None:
+    await store.put_if_absent(layout.upstream_metadata("team", sha256(BODY)), metadata("evil", "1.0"), {})
+    assert await files.body(in_wheel()) == METADATA
+
+
+async def test_where_there_are_no_ranges_the_wheel_is_fetched_once_and_kept(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
+) -> None:
+    index.ranges = False
+    assert await files.body(in_wheel(digest=False)) == METADATA
+    kept, info = await store.read(layout.cached("team", NAME, WHEEL))
+    assert (kept, info.facts["sha256"]) == (BODY, sha256(BODY))
+    assert len(spans(index)) == 2
+    assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA
+
+
+@pytest.mark.parametrize(
+    "body", [wheel_bytes(NAME, "1.0", without=["METADATA"]), wheel_bytes("other", "1.0"), b"no wheel at all"]
+)
+async def test_a_wheel_that_has_none_is_remembered(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook, body: bytes
+) -> None:
+    index.publish(NAME, WHEEL, body)
+    with pytest.raises(MetadataNotFound):
+        await files.body(in_wheel())
+    assert notebook.learned[0]["made"].metadata_sha256 is None
+    assert store.written == []
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, UpstreamUnavailable), (429, UpstreamUnavailable), (404, UpstreamBadAnswer)])
+async def test_trouble_says_nothing_of_the_wheel(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook, status: int, error: type[Exception]
+) -> None:
+    index.handlers[PATH] = answering(b"trouble", status)  # type: ignore[assignment]
+    with pytest.raises(error):
+        await files.body(in_wheel())
+    assert notebook.learned == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Range": "bytes 0-9/10"},
+        {"Content-Range": f"bytes 0-65535/{10**12}"},
+        {"Content-Range": f"bytes 0-{len(BODY) - 1}/{len(BODY)}", "Content-Length": "5"},
+        {},
+    ],
+)
+async def test_a_range_that_was_not_asked_for_says_nothing_of_the_wheel(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook, headers: dict[str, str]
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.Response(status=206, body=BODY[:5], headers=headers)
+
+    index.handlers[PATH] = answer
+    with pytest.raises(UpstreamError):
+        await files.body(in_wheel())
+    assert notebook.learned == []
+
+
+async def test_a_range_that_is_cut_short_says_nothing_of_the_wheel(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook
+) -> None:
+    async def answer(request: web.BaseRequest) -> web.Response:
+        start, stop, _ = request.http_range.indices(len(BODY))
+        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(BODY)}"}
+        return web.Response(status=206, body=BODY[start : start + 5], headers=headers)
+
+    index.handlers[PATH] = answer
+    with pytest.raises(UpstreamBadAnswer, match="another range"):
+        await files.body(in_wheel())
+    assert notebook.learned == []
+
+
+async def test_another_digest_than_listed_before_is_a_bad_answer(files: MetadataFiles, in_wheel: Callable[..., File]) -> None:
+    with pytest.raises(UpstreamBadAnswer, match="another digest"):
+        await files.body(in_wheel(advertised={"sha256": "0" * 64}))
+
+
+async def test_a_store_that_is_down_costs_only_the_keeping_of_what_was_read(
+    files: MetadataFiles, in_wheel: Callable[..., File], store: WatchedStore
+) -> None:
+    store.down()
+    assert await files.body(in_wheel()) == METADATA
+
+
+async def test_a_blob_is_read_in_parts(
+    files: MetadataFiles, in_wheel: Callable[..., File], container: WatchedStore, store: WatchedStore
+) -> None:
+    big = wheel_bytes(NAME, "1.0", padding=1_000_000)
+    info = await container.put_if_absent(f"a/{WHEEL}", big, {})
+    file = msgspec.structs.replace(in_wheel(digest=False), location=StoredFile("container", info.path, info.etag))
+    assert await files.body(file) == metadata(NAME, "1.0")
+    assert store.written == [layout.located_metadata("team", f"{info.path}\n{info.etag}")]
+    other = msgspec.structs.replace(file, location=StoredFile("container", info.path, "other"))
+    with pytest.raises(StoreError, match="being replaced"):
+        await files.body(other)
 
 
 # --- of an uploaded file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from datetime import datetime
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -45,6 +45,14 @@ class _Answer(msgspec.Struct):
     """The page as it stands in, made once so that everyone gets the same object."""
 
 
+class LastGood(Protocol):
+    """A memory of pages that outlives the process."""
+
+    async def last_good(self, project: str) -> ProjectPage | None:
+        """The last good page of a project, whenever it was heard."""
+        ...
+
+
 class Cached:
     """A :class:`~proxy.protocols.Source` that remembers another one's answers.
 
@@ -54,6 +62,7 @@ class Cached:
       with the outage, because it may have been overtaken: what may follow from it is :class:`Merged`'s to decide.
       ``strict`` switches that off.
     * What it hands on says until when it need not be asked again, and until when it may be used while it is being asked.
+    * What it said before this process began, if ``kept`` knows it, stands in likewise.
     * Memory is bounded by bytes; the least recently used goes first.
     """
 
@@ -67,6 +76,7 @@ class Cached:
         absent_s: float,
         overstay_s: float = 0.0,
         strict: bool = False,
+        kept: LastGood | None = None,
         max_bytes: int = 48 * 1024 * 1024,
     ) -> None:
         self._source = source
@@ -76,6 +86,7 @@ class Cached:
         self._absent_s = absent_s
         self._overstay_s = overstay_s
         self._strict = strict
+        self._kept = kept
         self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._failing_since: datetime | None = None
@@ -134,7 +145,7 @@ class Cached:
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
         except (UpstreamError, StoreError) as error:
-            return self._failed(project, error)
+            return await self._failed(project, error)
         if self._failing_since is not None:
             _log.info("source %s answers again", self.name)
             self._failing_since = None
@@ -154,16 +165,28 @@ class Cached:
             self._answers[project] = answer
         return page
 
-    def _failed(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
+    async def _failed(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
         if self._failing_since is None or type(error) is not self._failing_as:  # a refused credential is news in any outage
             _log.warning("source %s cannot be heard: %s", self.name, error)
         self._failing_since, self._failing_as = self._failing_since or self._clock.now(), type(error)
-        answer = self._answers.get(project)
+        answer = self._answers.get(project) or await self._revived(project)
         if answer is None or not self._may_stand_in(answer):
             raise error
         answer.outage_since = answer.outage_since or self._failing_since
         answer.retry_s = self._clock.monotonic() + _RETRY_S
         return self._standing_in(project, answer, str(error), error)
+
+    async def _revived(self, project: str) -> _Answer | None:
+        """What the source said before this process began, if that was kept: good to stand in, never fresh."""
+        page = await self._kept.last_good(project) if self._kept is not None else None
+        if page is None:
+            return None
+        age_s = max(0.0, (self._clock.now() - page.as_of).total_seconds())
+        answer = _Answer(page, self._clock.monotonic() - age_s, page.as_of, page.known_since or page.as_of, overtaken=True)
+        if self._may_stand_in(answer) and _weight(answer) <= self._answers.maxsize:
+            _log.warning("source %s: its page of %s as of %s stands in", self.name, project, page.as_of.isoformat(" ", "seconds"))
+            self._answers[project] = answer
+        return answer
 
     def _standing_in(
         self, project: str, answer: _Answer, why: str, error: UpstreamError | StoreError | None = None

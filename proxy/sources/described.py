@@ -1,219 +1,261 @@
-"""Facts that a listing lacks: digest, core metadata and a lasting upload time of files that somebody dropped into a container.
+"""Facts that an index leaves out, and the memory that keeps it honest.
 
-A file is read once, when its project is first asked for, newest first and a few at a time; until then it is listed with what is
-known. What was found out is remembered in our store, by the version of the blob it was read from.
+Every wheel is offered with core metadata (we read it out of the wheel where the source sends none), every file with an upload
+time (else the first sight), with size and digest once they are known. And what bytes a file name has was settled when it was
+first seen: an entry with other ones is withheld, however often it goes and comes back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import heapq
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from cachetools import LRUCache
-from packaging.utils import InvalidWheelFilename
+from packaging.version import InvalidVersion, Version
 
-from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
-from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from proxy.model import File, ProjectPage, StoredFile
-from proxy.protocols import BlobStore, Source
-from proxy.spool import Spool, SpoolFile
-from proxy.storage import layout
-from proxy.storage.records import Known, Records
+from proxy.errors import MetadataNotFound, ProjectNotFound, WheelgateError
+from proxy.metrics import Metrics
+from proxy.model import File, ProjectPage, RemoteFile, Withheld
+from proxy.names import version_of
+from proxy.protocols import Clock, Source
+from proxy.singleflight import SingleFlight
+from proxy.slices import Steps, in_slices
+from proxy.sources.memory import Memory, Notes, Shown
+from proxy.storage.records import Files, Made, Seen, contradicts
 
-_AT_ONCE = 2
-_WAIT_S = 1.0
-"""How long a page waits for the facts of a few small files, so that the first client has them already."""
-_RETRY_S = 5.0
-"""How long files that could not be read are left alone, so that an outage costs no reading at every request."""
+_SLICE = 500
+_BUDGET = 5
+"""Wheels of one page that are described ahead of any question, the newest first."""
+_WAITING = 50
+"""Of so many pages at a time."""
+_AFTER_S = 2.0
+"""How long after a page: what a build itself asks for goes first."""
 _log = logging.getLogger(__name__)
 
-
-class _Unreadable(StoreError):
-    """This file cannot be read now; the next one perhaps can."""
+Describe = Callable[[File], Awaitable[object]]
+"""Makes the core metadata of a listed wheel, and lets the memory know."""
 
 
 class Described:
-    """A :class:`~proxy.protocols.Source` that adds to the files of another what their bytes tell."""
+    """A :class:`~proxy.protocols.Source` that adds to the files of a remote one what is known of them otherwise."""
 
-    def __init__(self, source: Source, *, blobs: BlobStore, store: BlobStore, spool: Spool, retry_s: float = _RETRY_S) -> None:
+    def __init__(
+        self, source: Source, *, memory: Memory, clock: Clock, metrics: Metrics, ahead_after_s: float = _AFTER_S
+    ) -> None:
         self._source = source
-        self._blobs = blobs
-        self._store = store
-        self._spool = spool
-        self._records = Records(store, source.name)
-        self._known: LRUCache[str, Mapping[str, Known]] = LRUCache(4_096)
-        self._made: LRUCache[str, tuple[tuple[File, ...], Mapping[str, Known], tuple[File, ...]]] = LRUCache(1_024)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._retry_s = retry_s
-        self._resting: set[str] = set()
-        self._listeners: list[Callable[[], None]] = []
+        self._memory = memory
+        self._clock = clock
+        self._metrics = metrics
+        self._flights: SingleFlight[ProjectPage] = SingleFlight()
+        self._describe: Describe | None = None
+        self._ahead_after_s = ahead_after_s
+        self._turn = asyncio.Semaphore(1)
+        self._ahead: set[asyncio.Task[None]] = set()
 
     @property
     def name(self) -> str:
         """The source's name."""
         return self._source.name
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever more is known of a file than pages said so far."""
-        self._listeners.append(listener)
+    def describe_ahead(self, describe: Describe) -> None:
+        """Have the newest wheels of a page described before anybody asks for their metadata."""
+        self._describe = describe
 
     async def close(self) -> None:
-        """Stop reading."""
-        tasks = list(self._tasks.values())
+        """Stop describing ahead."""
+        tasks = list(self._ahead)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._flights.close()
 
     async def project_names(self) -> frozenset[str]:
         """The source's own."""
         return await self._source.project_names()
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~proxy.protocols.Source`. The same files object again while nothing was found out."""
-        page = await self._source.project_page(project)
-        known = self._known.get(project)
-        if known is None:
-            found = await self._records.of(project)
-            known = self._known.setdefault(project, found)  # what was learned meanwhile is newer
-        unread = [file for file in page.files if not _is_complete(file) and _fitting(known, file) is None]
-        if unread and project not in self._resting:
-            await self._learning(project, unread)
-            known = self._known.get(project, known)
-        described = self._described(page, known)
-        # What could not be read yet is to be tried again at the next request.
-        return msgspec.structs.replace(described, fresh_until=-math.inf) if unread else described
+        """See :class:`~proxy.protocols.Source`. The same object again while nothing changed."""
+        asked_s = self._clock.monotonic()
+        self._memory.begin(project)  # while the source is asked
+        try:
+            page = await self._source.project_page(project)
+        except ProjectNotFound as error:
+            if error.outage_since is None:
+                self._memory.gone(project)
+            raise
+        notes = await self._memory.of(project)
+        shown = notes.shown
+        if shown is not None and shown.version == notes.version and shown.of.files is page.files:
+            if shown.of is not page:  # it was confirmed, or stands in
+                again = page if shown.page.files is page.files else _with(page, shown.page.files, shown.page.withheld)
+                shown = Shown(page, shown.version, again)
+                self._shown(shown, notes)
+            return shown.page
+        return await self._flights.run((id(page), notes.version), lambda: self._described(page, notes, asked_s))
 
-    async def _learning(self, project: str, unread: Sequence[File]) -> None:
-        """Read the files, and wait a moment for it. Many who ask at once wait together; the work goes on when they leave."""
-        task = self._tasks.get(project)
-        if task is None:
-            task = self._tasks[project] = asyncio.create_task(self._learn(project, _newest_first(unread)))
-            task.add_done_callback(lambda _: self._tasks.pop(project, None))
-        await asyncio.wait([task], timeout=_WAIT_S)
+    async def _described(self, page: ProjectPage, notes: Notes, asked_s: float) -> ProjectPage:
+        version = notes.version  # what is learned from here on is shown next time
+        judged = await in_slices(_judged(page, notes.files, self._clock.now()))
+        if judged.news:
+            # Names that are new to this process another one may have seen with other bytes, since the record was read.
+            notes = await self._memory.of(page.project, since_s=asked_s)
+            if notes.version != version:
+                version = notes.version
+                judged = await in_slices(_judged(page, notes.files, self._clock.now()))
+            if judged.news:
+                self._memory.add(page.project, judged.news, tell=False)
+                version += 1
+        self._tell(page, judged.withheld)
+        result = page
+        if judged.files is not None:
+            result = _with(page, judged.files, tuple(withheld for withheld, _ in judged.withheld))
+        self._shown(Shown(page, version, result), notes)
+        self._look_ahead(result)
+        return result
 
-    async def _learn(self, project: str, files: Sequence[File]) -> None:
-        for file in files:
-            try:
-                async with self._turns:
-                    found = await self._found(file)
-                self._known[project] = await self._records.add(project, {file.filename: found})
-                for listener in self._listeners:
-                    listener()
-            except (BlobNotFound, BlobChanged, _Unreadable) as error:
-                self._put_off(project, file, error)
-            except StoreError as error:
-                self._put_off(project, file, error)
-                return  # the store is down: the others would fare the same
-            except Exception:  # one odd file must not keep the others from being described
-                _log.exception("source %s: %s cannot be described", self.name, file.filename)
-                self._rest(project)
+    def _shown(self, shown: Shown, notes: Notes) -> None:
+        known = notes.shown
+        if not shown.of.stale and (known is None or known.of is not shown.of):
+            self._memory.keep(shown.of)
+        self._memory.shows(shown.of.project, shown)
 
-    def _put_off(self, project: str, file: File, error: StoreError) -> None:
-        _log.warning("source %s: %s cannot be described yet: %s", self.name, file.filename, error)
-        self._rest(project)
+    def _tell(self, page: ProjectPage, withheld: Sequence[tuple[Withheld, str]]) -> None:
+        for entry, detail in withheld:
+            _log.error("ALARM: project %s: %s: %s", page.project, entry.filename, detail)
+            self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
 
-    def _rest(self, project: str) -> None:
-        self._resting.add(project)
-        asyncio.get_running_loop().call_later(self._retry_s, self._resting.discard, project)
+    # --- ahead of any question
 
-    async def _found(self, file: File) -> Known:
-        """What is to be known of a file: as it says itself, if its metadata is in our store already, else from its bytes."""
-        sha256 = file.hashes.get("sha256")
-        if sha256 is not None and file.core_metadata is not None and file.upload_time is not None:
-            with suppress(BlobNotFound):
-                body, _ = await self._store.read(layout.metadata(sha256))
-                digest = hashlib.sha256(body).hexdigest()
-                return _known(file, sha256, file.upload_time, digest, file.requires_python)
-        return await self._read(file)
+    def _look_ahead(self, page: ProjectPage) -> None:
+        if self._describe is None or page.stale or len(self._ahead) >= _WAITING:
+            return
+        if any(task.get_name() == page.project for task in self._ahead):
+            return
+        wheels = [file for file in page.files if file.filename.endswith(".whl")]
+        if any(_is_waiting(file) for file in wheels):
+            task = asyncio.create_task(self._describe_newest(wheels, self._describe), name=page.project)
+            self._ahead.add(task)
+            task.add_done_callback(self._ahead.discard)
 
-    async def _read(self, file: File) -> Known:
-        location = file.location
-        if not isinstance(location, StoredFile) or file.size is None or file.upload_time is None:
-            raise _Unreadable("it is not a blob")
-        if not self._spool.has_room(file.size):
-            raise _Unreadable("the spool has no room for it")
-        with self._spool.promised(file.size), self._spool.holding() as spooled:
-            async for chunk in self._blobs.stream(location.path, 0, file.size):
-                await spooled.append(chunk)
-            if (await self._blobs.info(location.path)).etag != location.etag:
-                raise BlobChanged("it was changed since it was listed")
-            sha256 = spooled.digests()["sha256"]
-            metadata = await asyncio.to_thread(_metadata, spooled, file.filename)
-        if metadata is None:
-            return _known(file, sha256, file.upload_time)
-        with suppress(BlobExists):
-            await self._store.put_if_absent(layout.metadata(sha256), metadata.body, {})
-        digest = hashlib.sha256(metadata.body).hexdigest()
-        return _known(file, sha256, file.upload_time, digest, metadata.requires_python)
-
-    def _described(self, page: ProjectPage, known: Mapping[str, Known]) -> ProjectPage:
-        made = self._made.get(page.project)
-        if made is None or made[0] is not page.files or made[1] is not known:
-            files = tuple(_with_facts(known, file) for file in page.files)
-            made = self._made[page.project] = (page.files, known, files)
-        return msgspec.structs.replace(page, files=made[2])
+    async def _describe_newest(self, wheels: Sequence[File], describe: Describe) -> None:
+        await asyncio.sleep(self._ahead_after_s)
+        async with self._turn:
+            for file in filter(_is_waiting, await asyncio.to_thread(_newest, wheels)):
+                try:
+                    await describe(file)
+                except MetadataNotFound:
+                    continue
+                except WheelgateError as error:
+                    _log.info("source %s: %s is not described ahead: %s", self.name, file.filename, error)
+                    return  # the others would fare the same; whoever asks for one hears why
 
 
-def _known(
-    file: File, sha256: str, seen: datetime, metadata_sha256: str | None = None, requires_python: str | None = None
-) -> Known:
-    location = file.location
-    if not isinstance(location, StoredFile):
-        raise _Unreadable("it is not a blob")
-    return Known(location.etag, sha256, seen, metadata_sha256, requires_python, location.path)
+def _is_waiting(file: File) -> bool:
+    """Whether its metadata is still to be read out of it."""
+    return file.metadata_in_wheel and not file.core_metadata
 
 
-def _fitting(known: Mapping[str, Known], file: File) -> Known | None:
-    """What is known of this version of the file."""
-    found, location = known.get(file.filename), file.location
-    if found is None or not isinstance(location, StoredFile) or (found.path, found.etag) != (location.path, location.etag):
-        return None
-    return found
+class _Judged(msgspec.Struct):
+    files: tuple[File, ...] | None
+    """``None``: the page's own, none of them changed."""
+    withheld: list[tuple[Withheld, str]]
+    """And what the log is told."""
+    news: dict[str, Seen]
 
 
-def _with_facts(known: Mapping[str, Known], file: File) -> File:
-    found = _fitting(known, file)
-    if found is None:
-        times = [] if file.upload_time is None else [file.upload_time]
-        if (earlier := known.get(file.filename)) is not None:  # another version of it: its time stays
-            times.append(earlier.seen)
-        # Whoever wrote the facts may have had another store than ours: what metadata we have is known once we looked.
-        return msgspec.structs.replace(file, upload_time=min(times, default=None), core_metadata=None)
-    return msgspec.structs.replace(
-        file,
-        hashes={"sha256": found.sha256},
-        upload_time=found.seen,
-        requires_python=found.requires_python,
-        core_metadata={"sha256": found.metadata_sha256} if found.metadata_sha256 else None,
+def _judged(page: ProjectPage, known: Mapping[str, Seen], now: datetime) -> Steps[_Judged]:
+    """What is shown of a page's files, given what is remembered of them, and what is to be remembered."""
+    files: list[File] = []
+    withheld = []
+    news: Files = {}
+    changed = False
+    at = now.replace(microsecond=0)
+    for number, file in enumerate(page.files):
+        if not number % _SLICE:
+            yield
+        seen = known.get(file.filename)
+        if seen is None:
+            news[file.filename] = seen = Seen(at, file.hashes, file.upload_time or now, file.size)
+        elif (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
+            if contradicts(seen, file.hashes, file.size):
+                withheld.append(_withheld(file, seen))
+                changed = True
+                continue
+            more = _joined(seen, file)
+            if more is not seen:
+                news[file.filename] = seen = more
+        if file.upload_time is not None and file.upload_time < seen.uploaded:
+            news[file.filename] = seen = msgspec.structs.replace(seen, uploaded=file.upload_time)
+        described = _described(file, seen)
+        changed = changed or described is not file
+        files.append(described)
+    return _Judged(tuple(files) if changed else None, withheld, news)
+
+
+def _joined(seen: Seen, file: File) -> Seen:
+    """With the digests and the size that the source says only now."""
+    hashes = seen.hashes if file.hashes.keys() <= seen.hashes.keys() else {**file.hashes, **seen.hashes}
+    size = file.size if seen.size is None else seen.size
+    return seen if hashes is seen.hashes and size == seen.size else msgspec.structs.replace(seen, hashes=hashes, size=size)
+
+
+def _described(file: File, seen: Seen) -> File:
+    """The file with everything that is known of it; itself, if its source says all of it."""
+    known: dict[str, Any] = {}
+    if file.upload_time is None or seen.uploaded < file.upload_time:
+        known["upload_time"] = seen.uploaded
+    if file.size is None and seen.size is not None:
+        known["size"] = seen.size
+    if "sha256" not in file.hashes and "sha256" in seen.hashes:
+        known["hashes"] = {**file.hashes, "sha256": seen.hashes["sha256"]}
+    if file.core_metadata is None and file.filename.endswith(".whl"):
+        made = seen.made if seen.made is not None and _is_of(seen.made, file, seen) else None
+        if made is None:
+            known["core_metadata"] = {}
+            known["metadata_in_wheel"] = True
+        elif made.metadata_sha256 is not None:
+            known["core_metadata"] = {"sha256": made.metadata_sha256}
+            known["metadata_in_wheel"] = True
+        if made is not None and made.requires_python is not None and file.requires_python is None:
+            known["requires_python"] = made.requires_python
+    return msgspec.structs.replace(file, **known) if known else file
+
+
+def _is_of(made: Made, file: File, seen: Seen) -> bool:
+    """Whether what was read was read out of this wheel."""
+    return made.of in (seen.hashes.get("sha256"), file.location.url if isinstance(file.location, RemoteFile) else None)
+
+
+def _with(page: ProjectPage, files: tuple[File, ...], withheld: tuple[Withheld, ...]) -> ProjectPage:
+    return msgspec.structs.replace(page, files=files, withheld=withheld)
+
+
+def _withheld(file: File, seen: Seen) -> tuple[Withheld, str]:
+    day = f"{seen.at:%Y-%m-%d}"
+    reason = (
+        f"source {file.source} lists other bytes under this name than it did on {day}; a file name never changes its content: "
+        "have the new one published as a new version"
     )
+    now, then = _said(file.hashes, file.size), _said(seen.hashes, seen.size)
+    detail = f"source {file.source} lists it with {now}; first seen on {day} with {then}"
+    return Withheld(file.filename, file.source, "digest", reason), detail
 
 
-def _is_complete(file: File) -> bool:
-    """Whether whoever stored the file said everything that there is to say; of a wheel its metadata must be in our store."""
-    return "sha256" in file.hashes and not file.filename.endswith(".whl")
+def _said(hashes: Mapping[str, str], size: int | None) -> str:
+    return ", ".join(f"{algorithm} {digest}" for algorithm, digest in hashes.items()) or f"{size} bytes"
 
 
-def _newest_first(files: Sequence[File]) -> list[File]:
-    return sorted(files, key=lambda file: file.upload_time.timestamp() if file.upload_time else 0.0, reverse=True)
+def _newest(files: Sequence[File]) -> list[File]:
+    return heapq.nlargest(_BUDGET, files, key=_age)
 
 
-def _metadata(spooled: SpoolFile, filename: str) -> CoreMetadata | None:
-    if not filename.endswith(".whl"):
-        return None
+def _age(file: File) -> tuple[float, Version]:
     try:
-        with spooled.path.open("rb") as wheel:
-            return read_core_metadata(wheel, filename)
-    except BadWheel as error:
-        _log.warning("%s offers no core metadata: it %s", filename, error)
-        return None
-    except InvalidWheelFilename:
-        return None
-    except OSError as error:
-        raise StoreError(f"it cannot be read: {error.strerror}") from None
+        version = Version(version_of(file.filename, file.project) or "0")
+    except InvalidVersion:
+        version = Version("0")
+    return file.upload_time.timestamp() if file.upload_time else 0.0, version

@@ -189,8 +189,14 @@ class Directory:
             size=found.size,
             upload_time=found.modified,
             requires_python=facts.requires_python if facts else None,
-            core_metadata={"sha256": facts.metadata_sha256} if facts and facts.metadata_sha256 else None,
+            core_metadata=_metadata(facts, filename),
         )
+
+
+def _metadata(facts: _Facts | None, filename: str) -> dict[str, str] | None:
+    if facts is None:  # a large file, read later: its metadata is read when it is asked for
+        return {} if filename.endswith(".whl") else None
+    return {"sha256": facts.metadata_sha256} if facts.metadata_sha256 else None
 
 
 def file_etag(stat: os.stat_result) -> str:

@@ -7,6 +7,7 @@
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
     metadata/<source>/<sha256 of the wheel>    what an upstream says it is: no source can speak for another
+    metadata/<source>/at-<sha256 of a place>   what the wheel there says, where no digest of it is listed
     claims/<project>                           the name is private for ever; outlives every file
     released/<project>/<moment>                claims that an operator ended, and why
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
@@ -20,6 +21,7 @@ configuration, digests hexadecimal. So no path can climb, and none needs quoting
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 PACKAGES = "packages/"
@@ -55,8 +57,13 @@ def metadata(wheel_sha256: str) -> str:
 
 
 def upstream_metadata(source: str, wheel_sha256: str) -> str:
-    """The core metadata of a wheel with this digest, as an upstream sent it: nobody compared it with the wheel."""
+    """The core metadata of a wheel with this digest, as an upstream sent it or a part of the wheel: nobody compared them."""
     return f"metadata/{source}/{wheel_sha256}"
+
+
+def located_metadata(source: str, place: str) -> str:
+    """The core metadata of the wheel at a place (a URL; a path and ETag) whose digest nobody says."""
+    return f"metadata/{source}/at-{hashlib.sha256(place.encode()).hexdigest()}"
 
 
 def claim(project: str) -> str:

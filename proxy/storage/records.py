@@ -1,40 +1,221 @@
-"""Small records about a source's projects, kept in our store: what we found out ourselves about files we may not mark.
+"""What is remembered of one project of a remote source: every file name ever seen, and the last good page.
 
-One compact record a project and source, written only when something is new. Replicas find the same facts at the same time, so
-writing is compare-and-swap, and the loser adds what it knows to what it finds.
+One compact record a project and source: compressed columns, about 100 bytes a file. The page's own rows are the memory of its
+digests and times; names that the page no longer lists stand behind them, so that a file cannot return with other bytes.
+Written only when something is new. Replicas see the same news at the same time, so writing is compare-and-swap, and the loser
+merges; merging gives the same whoever wins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
 
 import msgspec
+from isal import igzip_lib, isal_zlib
 
-from proxy.errors import BlobChanged, BlobNotFound, StoreError
+from proxy.errors import BlobNotFound
+from proxy.model import ProjectPage
 from proxy.protocols import BlobStore
 from proxy.storage import layout
+from proxy.storage.kept_pages import KeptPage, pack, unpack
 
-_ATTEMPTS = 8
+_VERSION = 1
+_INLINE_BYTES = 64 * 1024
+"""A smaller record is decoded in less time than a thread takes to start."""
+_INLINE_FILES = 400
+_NO_DIGEST = bytes(32)
+_MAX_FILES = 100_000
+"""No project has as many. An upstream that lists other names each time must not fill the store."""
+_log = logging.getLogger(__name__)
 
 
-class Known(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What reading a file told us. Valid for the body it was read from."""
+class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What we read out of a wheel whose source sends no core metadata."""
 
-    etag: str
-    sha256: str
-    seen: Annotated[datetime, msgspec.Meta(tz=True)]
-    """The upload time that stands on the page: the source's own at first sight, never later than a previous answer."""
-    metadata_sha256: str | None = None
+    at: datetime
+    """When. Of two readings the later one stands."""
+    of: str
+    """The wheel's sha256 if its source lists one, else where it was read: it says nothing of another wheel."""
+    metadata_sha256: str | None
+    """``None``: it has none that can be offered."""
     requires_python: str | None = None
-    path: str = ""
-    """Where it was read: of two blobs an ETag means nothing."""
 
 
-_Record = dict[str, Known]
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Record)
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered of one file name."""
+
+    at: datetime
+    """When we first saw it, by our own clock, to the second."""
+    hashes: Mapping[str, str]
+    """First seen: these never change."""
+    uploaded: datetime
+    """The upload time that stands on the page: the source's, or else the first sight. Never moves later."""
+    size: int | None = None
+    made: Made | None = None
+
+
+Files = dict[str, Seen]
+
+
+class Record(msgspec.Struct):
+    """Everything that is remembered of one project."""
+
+    files: Files
+    """By file name."""
+    page: KeptPage | None = None
+    """The last good page."""
+
+
+def contradicts(seen: Seen, hashes: Mapping[str, str], size: int | None) -> bool:
+    """Whether bytes described so are surely not those first seen. Without a digest in common only the size can tell."""
+    common = seen.hashes.keys() & hashes.keys()
+    if common:
+        return any(seen.hashes[algorithm] != hashes[algorithm] for algorithm in common)
+    return seen.size is not None and size is not None and seen.size != size
+
+
+def merged_seen(one: Seen, other: Seen) -> Seen:
+    """Both memories of a name as one: the earlier sight decides what its bytes are; the same in either order."""
+    if one is other or one == other:
+        return one
+    first, second = (one, other) if _sight(one) <= _sight(other) else (other, one)
+    uploaded = min(first.uploaded, second.uploaded)
+    if contradicts(first, second.hashes, second.size):
+        return msgspec.structs.replace(first, uploaded=uploaded)
+    return Seen(
+        at=first.at,
+        hashes=first.hashes if len(first.hashes) >= len(second.hashes) else {**second.hashes, **first.hashes},
+        uploaded=uploaded,
+        size=second.size if first.size is None else first.size,
+        made=max((made for made in (first.made, second.made) if made is not None), key=_reading, default=None),
+    )
+
+
+def _sight(seen: Seen) -> tuple[datetime, list[tuple[str, str]], int]:
+    return seen.at, sorted(seen.hashes.items()), seen.size or 0
+
+
+def _reading(made: Made) -> tuple[datetime, str, str, str]:
+    return made.at, made.of, made.metadata_sha256 or "", made.requires_python or ""
+
+
+def merged_files(one: Files, other: Files) -> Files:
+    """Every name that either remembers."""
+    joined = dict(one)
+    for name, seen in other.items():
+        known = joined.get(name)
+        joined[name] = seen if known is None else merged_seen(known, seen)
+    return joined
+
+
+def merged(one: Record, other: Record) -> Record:
+    """Two memories as one, the same in either order: every name, and the page that was confirmed later."""
+    pages = [page for page in (one.page, other.page) if page is not None]
+    return Record(merged_files(one.files, other.files), max(pages, key=lambda page: (page.as_of, page.mark), default=None))
+
+
+class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
+    """What few files have."""
+
+    hashes: Mapping[str, str] | None = None
+    made: Made | None = None
+
+
+class _Wire(msgspec.Struct, array_like=True):
+    version: int
+    names: list[str]
+    """The page's files first, in its order."""
+    sha256: bytes
+    """32 bytes a name; zeros: not known."""
+    at: list[datetime]
+    uploaded: list[datetime]
+    sizes: list[int | None]
+    rest: dict[int, _Rest]
+    page: _WirePage | None
+
+
+class _WirePage(msgspec.Struct, array_like=True):
+    as_of: datetime
+    known_since: datetime | None
+    count: int
+    """It lists the first so many names."""
+    body: bytes
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Wire)
+
+
+def encode(files: Mapping[str, Seen], page: KeptPage | None) -> bytes:
+    """A record as bytes. ``page`` was packed beside these files."""
+    names = _ordered(files, page)
+    rows = [files[name] for name in names]
+    wire = _Wire(
+        version=_VERSION,
+        names=names,
+        sha256=b"".join(bytes.fromhex(sha256) if (sha256 := row.hashes.get("sha256")) else _NO_DIGEST for row in rows),
+        at=[row.at for row in rows],
+        uploaded=[row.uploaded for row in rows],
+        sizes=[row.size for row in rows],
+        rest=dict(_rests(rows)),
+        page=_WirePage(page.as_of, page.known_since, len(page.names), page.body) if page else None,
+    )
+    return isal_zlib.compress(_encoder.encode(wire), level=1, wbits=31)
+
+
+def _ordered(files: Mapping[str, Seen], page: KeptPage | None) -> list[str]:
+    """The page's names, then the others, the earliest seen first: of too many, the last to come are forgotten."""
+    listed = list(page.names) if page else []
+    if len(files) == len(listed):
+        return listed
+    shown = set(listed)
+    others = [name for name in files if name not in shown]
+    if len(files) > _MAX_FILES:
+        others.sort(key=lambda name: (files[name].at, name))
+        del others[max(0, _MAX_FILES - len(listed)) :]
+    return listed + others
+
+
+def _rests(rows: Sequence[Seen]) -> Iterator[tuple[int, _Rest]]:
+    for number, row in enumerate(rows):
+        odd = None if not row.hashes or (len(row.hashes) == 1 and "sha256" in row.hashes) else row.hashes
+        if odd is not None or row.made is not None:
+            yield number, _Rest(odd, row.made)
+
+
+def decode(body: bytes) -> Record:
+    """A record from its bytes.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        wire = _decoder.decode(isal_zlib.decompress(body, wbits=31))
+    except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError) as error:  # type: ignore[misc]
+        raise ValueError("it is damaged") from error
+    count = len(wire.names)
+    columns = (len(wire.at), len(wire.uploaded), len(wire.sizes), len(wire.sha256) // 32)
+    if wire.version != _VERSION or any(length != count for length in columns):
+        raise ValueError("it is of another version, or damaged")
+    digests = wire.sha256.hex()
+    unknown = _NO_DIGEST.hex()
+    hashes: list[Mapping[str, str]] = [
+        {} if (digest := digests[at : at + 64]) == unknown else {"sha256": digest} for at in range(0, 64 * count, 64)
+    ]
+    rows = list(map(Seen, wire.at, hashes, wire.uploaded, wire.sizes))
+    for number, rest in wire.rest.items():
+        if 0 <= number < count:
+            row = rows[number]
+            rows[number] = Seen(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made)
+    page = (
+        None
+        if wire.page is None
+        else KeptPage(wire.page.as_of, wire.page.known_since, tuple(wire.names[: wire.page.count]), wire.page.body)
+    )
+    return Record(dict(zip(wire.names, rows, strict=True)), page)
 
 
 class Records:
@@ -44,44 +225,40 @@ class Records:
         self._store = store
         self._source = source
 
-    async def of(self, project: str) -> Mapping[str, Known]:
-        """What is known of a project's files, by file name.
+    async def read(self, project: str) -> tuple[Record, str | None]:
+        """What is remembered, and the ETag to write it by (``None``: nothing yet).
 
         Raises:
-            StoreError: the record cannot be read.
+            StoreError: it cannot be read.
         """
-        return (await self._read(project))[0]
-
-    async def add(self, project: str, found: Mapping[str, Known]) -> Mapping[str, Known]:
-        """Remember more; everything that is known then. The time a file was first seen stays what it was.
-
-        Raises:
-            StoreError: it could not be written.
-        """
-        for _ in range(_ATTEMPTS):
-            record, etag = await self._read(project)
-            merged = {**record, **{name: _with_first_time(known, record.get(name)) for name, known in found.items()}}
-            if merged == record:
-                return record
-            try:
-                await self._store.replace_if(layout.record(self._source, project), _encoder.encode(merged), etag)
-            except BlobChanged:
-                continue
-            return merged
-        raise StoreError(f"the record of {project} is being written by somebody else all the time")
-
-    async def _read(self, project: str) -> tuple[_Record, str | None]:
         try:
             body, info = await self._store.read(layout.record(self._source, project))
         except BlobNotFound:
-            return {}, None
+            return Record({}), None
         try:
-            return _decoder.decode(body), info.etag
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return {}, info.etag  # nothing that cannot be found out again
+            record = decode(body) if len(body) < _INLINE_BYTES else await asyncio.to_thread(decode, body)
+        except ValueError as error:  # what it said is lost; a page must not be lost with it
+            _log.error("source %s: the record of %s cannot be read, so it begins anew: %s", self._source, project, error)
+            return Record({}), info.etag
+        return record, info.etag
 
+    async def write(self, project: str, files: Mapping[str, Seen], page: KeptPage | None, etag: str | None) -> str:
+        """Replace the record that has this ETag; the new one.
 
-def _with_first_time(known: Known, earlier: Known | None) -> Known:
-    if earlier is None or earlier.seen >= known.seen:
-        return known
-    return msgspec.structs.replace(known, seen=earlier.seen)
+        Raises:
+            BlobChanged: somebody else wrote it meanwhile: read it, merge, try again.
+            StoreError: it cannot be written.
+        """
+        small = len(files) < _INLINE_FILES
+        body = encode(files, page) if small else await asyncio.to_thread(encode, files, page)
+        return await self._store.replace_if(layout.record(self._source, project), body, etag)
+
+    async def packed(self, page: ProjectPage, files: Mapping[str, Seen]) -> KeptPage | None:
+        """A page as it is kept beside what is remembered of its files; ``None`` for one that cannot be kept."""
+        return pack(page, files) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page, files)
+
+    async def unpacked(self, project: str, kept: KeptPage, files: Mapping[str, Seen]) -> ProjectPage | None:
+        """A kept page again; ``None`` if it is damaged."""
+        if len(kept.names) < _INLINE_FILES:
+            return unpack(kept, project, self._source, files)
+        return await asyncio.to_thread(unpack, kept, project, self._source, files)

@@ -111,6 +111,32 @@ def test_a_wheel_installs_by_name_and_by_url_from_storage_without_any_key(
         assert server.get(f"/files/public-base/{wheel_name('public-base', '1.0')}").status == 302
 
 
+def test_replicas_remember_together_and_after_a_restart(world: World, tmp_path: Path, index: FakeIndex, home: Path) -> None:
+    """The records lie in the container: what one replica saw, every other one goes by, also while the upstream is down."""
+    name, wheel = "public-kept", wheel_name("public-kept", "1.0")
+    index.publish(name, wheel, wheel_bytes(name, "1.0"))
+    container = world.container()
+    config = world.config(container, index)
+    with gate(tmp_path / "first", config, world.tls, world.identity.environment) as first:
+        first.trust(world.folder / "ca.pem")
+        pip(home, "install", "--index-url", first.index_url, "--target", home / "site", name, env=world.trust)
+        before = first.page(name)
+        first.stop()
+    index.down = True
+    with gate(tmp_path / "second", config, world.tls, world.identity.environment) as second:
+        second.trust(world.folder / "ca.pem")
+        install = ("install", "--no-cache-dir", "--index-url", second.index_url, "--target", home / "again", name)
+        pip(home, *install, env=world.trust)
+        assert second.page(name) == before
+        assert second.get(f"/simple/{name}/").headers["X-Cache"] == "stale"
+    index.down = False
+    index.publish(name, wheel, wheel_bytes(name, "1.0", extra={"stolen.py": b""}))
+    with gate(tmp_path / "third", config, world.tls, world.identity.environment) as third:
+        third.trust(world.folder / "ca.pem")
+        assert third.get(f"/simple/{name}/").status == 403
+        assert third.get(f"/files/{name}/{wheel}").status == 403
+
+
 def test_a_second_install_within_the_window_downloads_nothing(world: World, tmp_path: Path, index: FakeIndex, home: Path) -> None:
     wheel = make_wheel(tmp_path, "acme-twice", "1.0", padding=200_000)
     config = world.config(world.container(), index, sas_window="15s", sas_life="11m")

@@ -1,501 +1,692 @@
-"""Facts found out from the bytes of somebody else's blobs: once, remembered, and never in a page's way."""
+"""What an index leaves out, and what is remembered of it: shown, kept, shared with replicas, and never in a page's way."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import msgspec
 import pytest
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamUnavailable
-from proxy.model import File, ProjectPage
+from proxy.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
+from proxy.metrics import Metrics
+from proxy.model import File, ProjectPage, RemoteFile
+from proxy.sources.cached import KEEP_S, Cached
 from proxy.sources.described import Described
-from proxy.sources.listing import page_of, stored_file
-from proxy.spool import Spool
+from proxy.sources.memory import Memory
 from proxy.storage import layout
-from proxy.storage.records import Known, Records
-from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
-from tests.support.stores import MemoryStore, WatchedStore
+from proxy.storage.records import Made, Records
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import FakeSource, counted, filenames, listed
+from tests.support.stores import WatchedStore
 
-NAME = "acme-lib"
-BODY = wheel_bytes(NAME, "1.0", requires_python=">=3.9")
-WHEEL = wheel_name(NAME, "1.0")
-RECORD = layout.record("curated", NAME)
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class Listing:
-    """A source that lists the blobs of a store as they are, the same files object until one changes."""
-
-    name = "curated"
-
-    def __init__(self, blobs: WatchedStore) -> None:
-        self.memory = blobs.inner
-        self.error: Exception | None = None
-        self.stale = False
-        self.frozen = False
-        self._files: tuple[File, ...] = ()
-
-    async def project_names(self) -> frozenset[str]:
-        return frozenset({NAME})
-
-    async def project_page(self, project: str) -> ProjectPage:
-        if self.error is not None:
-            raise self.error
-        if not self.frozen:
-            found = {info.path.rpartition("/")[2]: info async for info in self.memory.list("")}
-            files = [stored_file(self.name, "container", project, name, info) for name, info in found.items()]
-            page = page_of(project, files, as_of=datetime.now(UTC))
-            if page.files != self._files:
-                self._files = page.files
-        return ProjectPage(project=project, files=self._files, as_of=datetime.now(UTC), stale=self.stale, dropped=3)
+NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")
+RECORD = layout.record("team", NAME)
+HOUR = 3600.0
 
 
-class SmallSpool(Spool):
-    """On a disk with as much room as the test says."""
+class Process:
+    """One process that asks the source, or the same one after a restart."""
 
-    room = 10**12
+    def __init__(self, fake: FakeSource, store: WatchedStore, clock: FakeClock, **options: float) -> None:
+        settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
+        self.metrics = Metrics()
+        self.memory = Memory(Records(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
+        self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, absent_s=60, kept=self.memory)
+        self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics, ahead_after_s=0)
 
-    def has_room(self, size: int | None) -> bool:
-        return self.room - self._promised > (size or 0)
+    async def page(self, project: str = NAME) -> ProjectPage:
+        return await self.source.project_page(project)
 
-
-class World:
-    """The source, the container it reads, and the store it remembers in."""
-
-    def __init__(self, folder: Path) -> None:
-        self.blobs, self.store = WatchedStore(), WatchedStore()
-        self.spool = SmallSpool(folder)
-        self.spool.prepare()
-        self.listing = Listing(self.blobs)
-        self.described: list[Described] = []
-        self.source = self.replica()
-        self.gate: asyncio.Event | None = None
-
-    def replica(self) -> Described:
-        """Another process with the same store, or this one after a restart."""
-        made = Described(self.listing, blobs=self.blobs, store=self.store, spool=self.spool, retry_s=0.05)
-        self.described.append(made)
-        return made
-
-    def put(self, path: str, body: bytes, created: datetime = T0, **facts: str) -> None:
-        assert isinstance(self.blobs.inner, MemoryStore)
-        self.blobs.inner._put(path, body, facts, created)
-
-    def put_wheels(self, *versions: str) -> None:
-        for day, version in enumerate(versions):
-            self.put(wheel_name(NAME, version), wheel_bytes(NAME, version), T0 + timedelta(days=day))
-
-    def hold(self) -> asyncio.Event:
-        """Reading a blob takes until this is set."""
-        inner, event = self.blobs.inner, asyncio.Event()
-
-        async def stream(path: str, start: int, end: int) -> AsyncIterator[bytes]:
-            self.blobs.calls.append(("stream", path))
-            await event.wait()
-            async for chunk in inner.stream(path, start, end):
-                yield chunk
-
-        self.blobs.stream = stream  # type: ignore[method-assign]
-        return event
-
-    @property
-    def read(self) -> list[str]:
-        return [path for method, path in self.blobs.calls if method == "stream"]
-
-    async def page(self, source: Described | None = None) -> ProjectPage:
-        return await (source or self.source).project_page(NAME)
-
-    async def files(self, source: Described | None = None) -> dict[str, File]:
-        return {file.filename: file for file in (await self.page(source)).files}
-
-    async def settled(self, seen: Callable[[dict[str, File]], bool]) -> dict[str, File]:
-        async with asyncio.timeout(5):
-            while not seen(files := await self.files()):
-                await asyncio.sleep(0.005)
-        return files
+    async def file(self, filename: str = WHEEL) -> File:
+        return next(file for file in (await self.page()).files if file.filename == filename)
 
     async def close(self) -> None:
-        for made in self.described:
-            await made.close()
-        self.spool.close()
+        await self.source.close()
+        await self.cached.close()
+        await self.memory.close()
+
+
+Start = Callable[..., Process]
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    made = World(tmp_path / "spool")
-    yield made
-    await made.close()
+def store() -> WatchedStore:
+    return WatchedStore()
 
 
-# --- what is found out
+@pytest.fixture
+def fake(clock: FakeClock) -> FakeSource:
+    return FakeSource("team", clock)
 
 
-async def test_the_first_page_has_the_facts_of_small_files_already(world: World) -> None:
-    world.put(f"x/{WHEEL}", BODY)
-    world.put("acme_lib-1.0.tar.gz", sdist_bytes(NAME, "1.0"), T0 + timedelta(hours=1))
-    files = await world.files()
-    described = metadata(NAME, "1.0", requires_python=">=3.9")
-    wheel, sdist = files[WHEEL], files["acme_lib-1.0.tar.gz"]
-    assert (wheel.hashes, wheel.size) == ({"sha256": sha256(BODY)}, len(BODY))
-    assert (wheel.upload_time, wheel.requires_python) == (T0, ">=3.9")
-    assert wheel.core_metadata == {"sha256": sha256(described)}
-    assert (await world.store.read(layout.metadata(sha256(BODY))))[0] == described
-    assert (sdist.hashes, sdist.core_metadata) == ({"sha256": sha256(sdist_bytes(NAME, "1.0"))}, None)
-    assert await world.source.project_names() == {NAME}
-    assert world.source.name == "curated"
+@pytest.fixture
+async def start(fake: FakeSource, store: WatchedStore, clock: FakeClock) -> AsyncIterator[Start]:
+    made: list[Process] = []
+
+    def started(**options: float) -> Process:
+        made.append(Process(fake, store, clock, **options))
+        return made[-1]
+
+    yield started
+    store.up()
+    store.holds.clear()
+    for process in made:
+        await process.close()
 
 
-async def test_a_file_is_read_once_also_by_the_next_process(world: World) -> None:
-    world.put_wheels("1.0", "2.0")
-    files = await world.files()
+@pytest.fixture
+def process(start: Start) -> Process:
+    return start()
+
+
+async def restarted(process: Process, start: Start) -> Process:
+    """What comes after an orderly end."""
+    await process.close()
+    return start()
+
+
+def bare(fake: FakeSource, version: str = "1.0", **known: object) -> File:
+    """List a file that says nothing but its name and link."""
+    return fake.publish(NAME, version, **{"hashes": {}, "upload_time": None, **known})
+
+
+async def written(store: WatchedStore, count: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while store.count("replace_if", RECORD) < count:
+            await asyncio.sleep(0.002)
+
+
+class World:
+    gives_digests = True
+    lists_names = True
+
+    def __init__(self, process: Process, fake: FakeSource, clock: FakeClock) -> None:
+        self.source, self.fake, self.clock = process.source, fake, clock
+
+    async def publish(self, project: str, filename: str, body: bytes) -> None:
+        self.fake.publish(project, "", filename=filename, hashes={"sha256": sha256(body)})
+        self.clock.move(61)
+
+    async def remove(self, project: str) -> None:
+        self.fake.remove(project)
+        self.clock.move(61)
+
+    async def fail(self) -> None:
+        self.fake.fail()
+
+    async def mend(self) -> None:
+        self.fake.mend()
+
+
+class TestDescribed(SourceContract):
+    @pytest.fixture
+    def world(self, process: Process, fake: FakeSource, clock: FakeClock) -> World:
+        return World(process, fake, clock)
+
+
+# --- what is added
+
+
+async def test_a_page_that_says_everything_is_handed_on_as_it_is(process: Process, fake: FakeSource) -> None:
+    fake.publish(NAME, "1.0", core_metadata={"sha256": "ab" * 32})
+    page = await process.page()
+    assert page.files is (await process.cached.project_page(NAME)).files
+    assert await process.page() is page
+
+
+async def test_every_wheel_offers_core_metadata_and_nothing_else_does(process: Process, fake: FakeSource) -> None:
+    fake.publish(NAME, "1.0", core_metadata=None)
+    fake.publish(NAME, "2.0", core_metadata={})
+    fake.publish(NAME, "3.0", filename="acme_lib-3.0.tar.gz")
+    one, two, sdist = (await process.page()).files
+    assert (one.core_metadata, one.metadata_in_wheel) == ({}, True)
+    assert (two.core_metadata, two.metadata_in_wheel) == ({}, False), "the source sends it"
+    assert (sdist.core_metadata, sdist.metadata_in_wheel) == (None, False)
+
+
+async def test_a_file_is_as_old_as_our_first_sight_of_it(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    bare(fake)
+    first = clock.now()
+    assert (await process.file()).upload_time == first
+    clock.move(HOUR)
+    bare(fake, "2.0")
+    assert (await process.file()).upload_time == first
+    assert (await process.file(wheel_name(NAME, "2.0"))).upload_time == clock.now()
+    clock.move(HOUR)
+    again = await restarted(process, start)
+    assert (await again.file()).upload_time == first
+
+
+@pytest.mark.parametrize(("hours", "moves"), [(1, False), (-1, True)])
+async def test_an_upload_time_never_moves_later(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, hours: int, moves: bool
+) -> None:
+    began = clock.now()
+    fake.publish(NAME, "1.0", upload_time=began)
+    assert (await process.file()).upload_time == began
+    other = began + timedelta(hours=hours)
+    fake.publish(NAME, "1.0", upload_time=other)
+    clock.move(61)
+    expected = other if moves else began
+    assert (await process.file()).upload_time == expected
+    fake.publish(NAME, "1.0", upload_time=began)
+    clock.move(61)
+    assert (await process.file()).upload_time == expected
+    assert (await (await restarted(process, start)).file()).upload_time == expected
+
+
+async def test_what_was_learned_of_a_file_stands_on_the_page_and_stays(process: Process, fake: FakeSource, start: Start) -> None:
+    bare(fake)
+    before = await process.page()
+    process.memory.learn(before.files[0], sha256="ab" * 32, size=17)
+    page = await process.page()
+    file = page.files[0]
+    assert (file.hashes, file.size) == ({"sha256": "ab" * 32}, 17)
+    assert await process.page() is page
+    assert (await (await restarted(process, start)).file()) == file
+
+
+async def test_metadata_that_was_made_is_listed_with_its_digest(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    file = bare(fake)
+    await process.page()
+    place = file.location
+    assert isinstance(place, RemoteFile)
+    process.memory.learn(file, made=Made(clock.now(), place.url, "cd" * 32, ">=3.9"))
+    shown = await process.file()
+    assert (shown.core_metadata, shown.metadata_in_wheel) == ({"sha256": "cd" * 32}, True)
+    assert shown.requires_python == ">=3.9"
+    process = await restarted(process, start)
+    assert await process.file() == shown
+    process.memory.learn(shown, sha256="ab" * 32)
+    assert (await process.file()).core_metadata == {"sha256": "cd" * 32}, "now that its digest is known, still"
+    bare(fake, url="https://files.example.com/other")
+    clock.move(61)
+    assert (await process.file()).core_metadata == {}, "of a wheel elsewhere nothing was read"
+
+
+async def test_what_is_learned_while_a_page_is_described_is_shown_next(process: Process, fake: FakeSource) -> None:
+    fake.files[NAME] = {file.filename: file for file in (listed(NAME, f"{v}.0", source="team") for v in range(20_000))}
+    file = next(iter(fake.files[NAME].values()))
+    await process.page()
+    fake.files[NAME].popitem()
+    fake._pages.clear()
+    process.cached.drop()
+    asking = asyncio.create_task(process.page())
+    while not process.source._flights._flights:
+        await asyncio.sleep(0)
+    for _ in range(2):  # the first files were looked at, the last ones were not
+        await asyncio.sleep(0)
+    assert not asking.done()
+    process.memory.learn(file, size=17)
+    await asking
+    assert (await process.page()).files[0].size == 17
+
+
+async def test_a_project_larger_than_the_bound_is_remembered_too(start: Start, fake: FakeSource) -> None:
+    process = start(max_bytes=5_000)
+    for version in range(100):
+        bare(fake, f"{version}.0")
+    page = await process.page()
+    assert await process.page() is page
+    await process.close()
+    assert (await start().page()).files == page.files
+
+
+async def test_metadata_of_another_wheel_is_not_listed(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    bare(fake)
+    process.memory.learn(await process.file(), made=Made(clock.now(), "https://files.example.com/elsewhere", "cd" * 32))
+    assert (await process.file()).core_metadata == {}
+
+
+async def test_a_wheel_without_metadata_is_remembered_as_that(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    file = fake.publish(NAME, "1.0")
+    fake.publish(NAME, "2.0")
+    await process.page()
+    process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], None))
+    for _ in range(2):
+        assert [file.core_metadata for file in (await process.page()).files] == [None, {}]
+        process = await restarted(process, start)
+
+
+# --- a file name keeps its bytes
+
+
+async def test_other_bytes_under_an_old_name_are_withheld_with_an_alarm(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = fake.publish(NAME, "1.0", content="good", core_metadata={})
+    fake.publish(NAME, "2.0", core_metadata={})
+    await process.page()
+    fake.publish(NAME, "1.0", content="evil", core_metadata={})
+    clock.move(61)
+    for _ in range(2):
+        page = await process.page()
+        assert filenames(page) == [wheel_name(NAME, "2.0")]
+        (withheld,) = page.withheld
+        assert (withheld.filename, withheld.source, withheld.rule) == (WHEEL, "team", "digest")
+        assert "a file name never changes its content" in withheld.reason
+        assert await process.page() is page
+        assert caplog.text.count("ALARM: project acme-lib") == 1
+        assert good.hashes["sha256"] in caplog.text
+        assert counted(process.metrics, "withheld_files", source="team", rule="digest") == 1
+        process = await restarted(process, start)
+        caplog.clear()
+    fake.publish(NAME, "1.0", content="good", core_metadata={})
+    clock.move(61)
+    assert len((await process.page()).files) == 2
+
+
+async def test_a_file_that_comes_back_with_other_bytes_is_withheld(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    fake.publish(NAME, "2.0")
+    await process.page()
+    del fake.files[NAME][WHEEL]
+    fake.publish(NAME, "3.0")
+    clock.move(61)
+    assert WHEEL not in filenames(await process.page())
+    process = await restarted(process, start)
+    assert WHEEL not in filenames(await process.page())
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    page = await process.page()
+    assert WHEEL not in filenames(page)
+    assert [entry.filename for entry in page.withheld] == [WHEEL]
+
+
+async def test_a_digest_left_out_is_the_one_first_seen(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    file = fake.publish(NAME, "1.0")
+    await process.page()
+    bare(fake)
+    clock.move(61)
+    assert (await process.file()).hashes == file.hashes
+    fake.publish(NAME, "1.0", hashes={"md5": "ab" * 16})
+    clock.move(61)
+    assert (await process.file()).hashes == {"md5": "ab" * 16, **file.hashes}
+    fake.publish(NAME, "1.0", hashes={"md5": "cd" * 16})
+    clock.move(61)
+    assert (await process.page()).files == ()
+
+
+async def test_a_new_name_is_compared_with_what_another_process_saw_meanwhile(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "0.9")
+    other = start()
+    await process.page()
+    await other.page()
+    await written(store)
+    fake.publish(NAME, "1.0", content="good")
+    clock.move(61)
+    await process.page()
+    await process.close()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    page = await other.page()
+    assert filenames(page) == [wheel_name(NAME, "0.9")]
+    assert [entry.filename for entry in page.withheld] == [WHEEL]
+
+
+# --- what is written
+
+
+async def test_nothing_new_is_not_written(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await written(store)
     for _ in range(5):
-        assert await world.files() == files
-    world.store.calls.clear()
-    assert await world.files(world.replica()) == files
-    assert len(world.read) == 2
-    assert world.store.written == []
+        clock.move(61)
+        await process.page()
+    process = await restarted(process, start)
+    await process.page()
+    await process.close()
+    assert store.count("replace_if", RECORD) == 1
 
 
-async def test_many_requests_at_once_read_each_file_once(world: World) -> None:
-    world.put_wheels("1.0", "2.0", "3.0")
-    answers = await asyncio.gather(*(world.files() for _ in range(100)))
-    assert all(answer == answers[0] for answer in answers)
-    assert all(file.hashes for file in answers[0].values())
-    assert len(world.read) == 3
+async def test_a_burst_is_written_once(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    for version in range(20):
+        bare(fake, f"{version}.0")
+    for file in (await process.page()).files:
+        process.memory.learn(file, size=5)
+    await process.close()
+    assert store.count("replace_if", RECORD) == 1
 
 
-async def test_a_slow_look_into_the_record_does_not_undo_what_was_learned_meanwhile(world: World) -> None:
-    world.put_wheels("1.0")
-    held = world.store.holds["read"] = asyncio.Event()
-    slow = asyncio.create_task(world.files())
-    await asyncio.sleep(0.01)  # it has seen the empty record, and not been told
-    del world.store.holds["read"]
-    quick = await world.files()
-    held.set()
-    assert await slow == quick
-    await world.files()
-    assert len(world.read) == 1
-
-
-async def test_the_files_are_the_same_object_while_nothing_is_found_out(world: World) -> None:
-    world.put_wheels("1.0", "2.0")
-    first = await world.page()
-    again = await world.page()
-    assert again.files is first.files
-    world.put_wheels("1.0", "2.0", "3.0")
-    assert (await world.page()).files is not first.files
-
-
-async def test_everything_else_on_the_page_is_the_sources_own(world: World) -> None:
-    """Finished pages go by the files; whether they are a stand-in must not be remembered with them."""
-    world.put_wheels("1.0")
-    first = await world.page()
-    assert (first.stale, first.dropped) == (False, 3)
-    world.listing.stale = True
-    second = await world.page()
-    assert second.files is first.files
-    assert second.stale
-    assert second.as_of > first.as_of
-    world.listing.stale = False
-    assert not (await world.page()).stale
-
-
-@pytest.mark.parametrize("error", [ProjectNotFound("no"), UpstreamUnavailable("down"), StoreError("down")])
-async def test_what_the_source_says_instead_of_a_page_passes_through(world: World, error: Exception) -> None:
-    world.listing.error = error
-    with pytest.raises(type(error)):
-        await world.page()
-    assert world.store.calls == []
-
-
-async def test_the_newest_files_are_read_first(world: World) -> None:
-    world.put_wheels("1.0", "3.0", "2.0")
-    await world.files()
-    assert world.read == [wheel_name(NAME, version) for version in ("2.0", "3.0", "1.0")]
-
-
-# --- versions of a blob
-
-
-async def test_a_changed_blob_is_read_again_and_its_first_time_stays(world: World) -> None:
-    world.put(WHEEL, BODY)
-    await world.files()
-    other = wheel_bytes(NAME, "1.0", requires=["idna"])
-    world.put(WHEEL, other, T0 + timedelta(days=9))
-    file = (await world.files())[WHEEL]
-    assert file.hashes == {"sha256": sha256(other)}
-    assert file.upload_time == T0
-    assert (await world.files(world.replica()))[WHEEL] == file
-    assert len(world.read) == 2
-
-
-async def test_the_first_time_stands_also_while_the_new_version_is_not_read_yet(world: World) -> None:
-    world.put(WHEEL, BODY)
-    before = (await world.files())[WHEEL]
-    world.spool.room = 0
-    world.put(WHEEL, wheel_bytes(NAME, "1.0", requires=["idna"]), T0 + timedelta(days=9))
-    file = (await world.files())[WHEEL]
-    assert file.upload_time == T0
-    assert (file.hashes, file.core_metadata) == ({}, None), "never those of the old version"
-    assert file.location != before.location
-
-
-async def test_an_etag_belongs_to_a_path(world: World) -> None:
-    world.put(f"a/{WHEEL}", BODY)
-    await world.files()
-    memory = world.blobs.inner
-    assert isinstance(memory, MemoryStore)
-    _, info = memory.blobs.pop(f"a/{WHEEL}")
-    other = wheel_bytes(NAME, "1.0", requires=["idna"])
-    path = f"b/{WHEEL}"
-    memory.blobs[path] = (other, msgspec.structs.replace(info, path=path, size=len(other)))
-    assert (await world.files())[WHEEL].hashes == {"sha256": sha256(other)}
-
-
-@pytest.mark.parametrize("length", [len(BODY) - 10, len(BODY), len(BODY) + 10])
-async def test_a_blob_that_changed_since_it_was_listed_is_not_described(world: World, length: int) -> None:
-    world.put(WHEEL, BODY)
-    await world.listing.project_page(NAME)
-    world.listing.frozen = True
-    world.put(WHEEL, bytes(length))
-    assert (await world.files())[WHEEL].hashes == {}
-    assert world.store.written == []
-    world.listing.frozen = False
-    assert (await world.settled(lambda files: bool(files[WHEEL].hashes)))[WHEEL].hashes == {"sha256": sha256(bytes(length))}
-
-
-# --- what the blob itself says
-
-
-async def test_an_sdist_that_says_everything_is_not_read(world: World) -> None:
-    world.put("acme_lib-1.0.tar.gz", b"x", sha256="a" * 64, upload_time="2025-01-01T00:00:00Z")
-    file = (await world.files())["acme_lib-1.0.tar.gz"]
-    assert (file.hashes, file.upload_time) == ({"sha256": "a" * 64}, datetime(2025, 1, 1, tzinfo=UTC))
-    assert world.read == []
-    assert world.store.written == []
-
-
-async def test_a_wheel_that_says_everything_is_not_read_where_our_store_has_its_metadata(world: World) -> None:
-    described = metadata(NAME, "1.0")
-    await world.store.put_if_absent(layout.metadata(sha256(BODY)), described, {})
-    facts = {"sha256": sha256(BODY), "metadata_sha256": "b" * 64, "requires_python": ">=3.8", "yanked": "old"}
-    world.put(WHEEL, BODY, **facts)
-    file = (await world.files())[WHEEL]
-    assert world.read == []
-    assert file.hashes == {"sha256": sha256(BODY)}
-    assert file.core_metadata == {"sha256": sha256(described)}, "what is advertised is served"
-    assert (file.requires_python, file.yanked) == (">=3.8", "old")
-
-
-async def test_a_wheel_copied_from_another_store_is_read_so_that_its_metadata_can_be_served(world: World) -> None:
-    world.put(WHEEL, BODY, sha256=sha256(BODY), metadata_sha256="b" * 64)
-    file = (await world.files())[WHEEL]
-    served, _ = await world.store.read(layout.metadata(sha256(BODY)))
-    assert file.core_metadata == {"sha256": sha256(served)}
-    assert world.read == [WHEEL]
-
-
-async def test_until_a_wheel_was_looked_at_no_metadata_is_advertised(world: World) -> None:
-    world.put(WHEEL, BODY, sha256=sha256(BODY), metadata_sha256="b" * 64)
-    world.spool.room = 0
-    file = (await world.files())[WHEEL]
-    assert (file.hashes, file.core_metadata) == ({"sha256": sha256(BODY)}, None)
-
-
-# --- odd files
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"not a zip", BODY[:-30], wheel_bytes("other", "1.0"), wheel_bytes(NAME, "1.0", metadata_body=b"\xff" * 50)],
-)
-async def test_a_wheel_without_usable_metadata_is_listed_without(world: World, body: bytes) -> None:
-    world.put(WHEEL, body)
-    for _ in range(3):
-        file = (await world.files())[WHEEL]
-        assert (file.hashes, file.core_metadata) == ({"sha256": sha256(body)}, None)
-    assert len(world.read) == 1
-
-
-async def test_a_wheel_of_an_odd_name_does_not_keep_the_others_from_being_described(world: World) -> None:
-    """A container in project layout lists wheels of any age, of names that no parser takes."""
-    odd = "acme_lib-1.0-what-ever-this-is-supposed-to-be.whl"
-    world.put(odd, wheel_bytes(NAME, "1.0"), T0 + timedelta(days=9))
-    world.put_wheels("1.0", "2.0")
-    files = await world.files()
-    assert all(file.hashes for file in files.values())
-    assert files[odd].core_metadata is None
-    assert len(world.read) == 3
-
-
-async def test_a_blob_that_is_gone_does_not_keep_the_others_from_being_described(world: World) -> None:
-    world.put_wheels("1.0", "2.0")
-    await world.listing.project_page(NAME)
-    world.listing.frozen = True
-    await world.blobs.inner.delete(wheel_name(NAME, "2.0"))
-    files = await world.files()
-    assert {name: bool(file.hashes) for name, file in files.items()} == {
-        wheel_name(NAME, "1.0"): True,
-        wheel_name(NAME, "2.0"): False,
-    }
-
-
-async def test_an_unforeseen_error_is_logged_and_does_not_keep_the_others_from_being_described(
-    world: World, caplog: pytest.LogCaptureFixture
+async def test_a_page_that_says_the_same_for_hours_is_confirmed(
+    process: Process, fake: FakeSource, clock: FakeClock, store: WatchedStore, start: Start
 ) -> None:
-    world.put_wheels("1.0", "2.0")
-
-    def trouble(method: str, path: str) -> None:
-        if path == wheel_name(NAME, "2.0"):
-            raise RuntimeError("a word of the library")
-
-    world.blobs.before = trouble
-    files = await world.files()
-    assert {name: bool(file.hashes) for name, file in files.items()} == {
-        wheel_name(NAME, "1.0"): True,
-        wheel_name(NAME, "2.0"): False,
-    }
-    assert "a word of the library" in caplog.text
-
-
-async def test_a_file_too_large_for_the_spool_is_listed_and_the_smaller_ones_are_described(world: World) -> None:
-    world.put(wheel_name(NAME, "9.0"), wheel_bytes(NAME, "9.0", padding=100_000), T0 + timedelta(days=9))
-    world.put_wheels("1.0", "2.0")
-    world.spool.room = 50_000
-    files = await world.files()
-    big = files[wheel_name(NAME, "9.0")]
-    assert (big.hashes, big.core_metadata, big.upload_time) == ({}, None, T0 + timedelta(days=9))
-    assert all(file.hashes for file in files.values() if file is not big)
-    assert big.filename not in world.read
-    world.spool.room = 10**12
-    await world.settled(lambda files: bool(files[big.filename].hashes))
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await written(store)
+    for minutes in (59, 2):
+        clock.move(60 * minutes)
+        fake._pages[NAME] = msgspec.structs.replace(fake._pages[NAME], as_of=clock.now())  # a 304
+        await process.page()
+    await process.close()
+    assert store.count("replace_if", RECORD) == 2
+    fake.fail()
+    clock.move(KEEP_S - 1)
+    assert (await start().page()).stale
 
 
-async def test_what_is_being_read_counts_as_room_taken(world: World) -> None:
-    world.put(WHEEL, BODY)
-    held = world.hold()
-    task = asyncio.create_task(world.files())
-    async with asyncio.timeout(1):
-        while not world.read:
-            await asyncio.sleep(0.005)
-    world.spool.room = len(BODY) + 1_000
-    assert not world.spool.has_room(2_000)
-    held.set()
-    await task
-    assert world.spool.has_room(2_000)
+async def test_replicas_that_see_the_same_news_lose_nothing(fake: FakeSource, start: Start, store: WatchedStore) -> None:
+    bare(fake, "1.0")
+    bare(fake, "2.0")
+    processes = [start() for _ in range(4)]
+    files = (await asyncio.gather(*(process.page() for process in processes)))[0].files
+    processes[0].memory.learn(files[0], size=1)
+    processes[1].memory.learn(files[1], size=2)
+    await asyncio.gather(*(process.close() for process in processes))
+    assert store.count("replace_if", RECORD) > 1, "nobody lost, so nothing was tested"
+    assert [file.size for file in (await start().page()).files] == [1, 2]
 
 
-# --- time
+async def test_fifty_who_ask_at_once_describe_once(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    bare(fake)
+    pages = await asyncio.gather(*(process.page() for _ in range(50)))
+    assert all(page is pages[0] for page in pages)
+    assert store.count("read", RECORD) == 1
+    assert fake.asked == [NAME]
 
 
-async def test_a_page_waits_no_more_than_about_a_second_and_a_later_one_has_the_facts(world: World) -> None:
-    world.put_wheels("1.0", "2.0")
-    held = world.hold()
+# --- a store that is slow or down
+
+
+async def test_the_record_is_read_while_the_source_is_asked(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.publish(NAME, "1.0")
+    fake.hold = asyncio.Event()
+    asking = asyncio.create_task(process.page())
+    await asyncio.sleep(0.01)
+    assert store.count("read", RECORD) == 1
+    assert not asking.done()
+    fake.hold.set()
+    await asking
+
+
+async def test_an_absence_does_not_wait_for_the_record(process: Process, store: WatchedStore) -> None:
+    store.holds["read"] = asyncio.Event()
     began = time.monotonic()
-    pages = await asyncio.gather(*(world.files() for _ in range(20)))
-    assert 0.9 < time.monotonic() - began < 3
-    assert all(not file.hashes for files in pages for file in files.values())
-    assert world.read == [wheel_name(NAME, "2.0")], "all of them wait for one reading"
+    with pytest.raises(ProjectNotFound):
+        await process.page()
+    assert time.monotonic() - began < 0.04
+
+
+async def test_a_slow_store_is_waited_for_a_moment_and_then_no_more(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(patience_s=0.05)
+    file = bare(fake)
+    held = store.holds["read"] = asyncio.Event()
+    assert (await process.file()).upload_time is not None
+    del store.holds["read"]
     held.set()
-    files = await world.settled(lambda files: all(file.hashes for file in files.values()))
-    assert files[wheel_name(NAME, "1.0")].core_metadata
-    assert len(world.read) == 2
+    await written(store)
+    assert (await process.file()).filename == file.filename
 
 
-async def test_the_work_goes_on_when_those_who_asked_have_left(world: World) -> None:
-    world.put_wheels("1.0")
-    held = world.hold()
-    question = asyncio.create_task(world.files())
-    await asyncio.sleep(0.02)
-    question.cancel()
-    await asyncio.gather(question, return_exceptions=True)
-    held.set()
-    await world.settled(lambda files: all(file.hashes for file in files.values()))
-    assert len(world.read) == 1
-
-
-async def test_closing_ends_the_reading_and_leaves_no_file_behind(world: World) -> None:
-    world.put_wheels("1.0")
-    world.hold()
-    question = asyncio.create_task(world.files())
-    await asyncio.sleep(0.02)
-    await world.source.close()
-    files = await question
-    assert all(not file.hashes for file in files.values())
-    assert [path.name for path in world.spool._folder.iterdir()] == [".lock"]
-    assert world.store.written == []
-
-
-async def test_no_file_stays_in_the_spool(world: World) -> None:
-    world.put_wheels("1.0", "2.0")
-    world.put("acme_lib-0.1-py3-none-any.whl", b"broken")
-    await world.files()
-    assert [path.name for path in world.spool._folder.iterdir()] == [".lock"]
-
-
-# --- trouble with stores
-
-
-@pytest.mark.parametrize("failing", ["replace_if", "put_if_absent"])
-async def test_while_our_store_cannot_be_written_pages_go_on_and_the_files_are_read_seldom(
-    world: World, failing: str, caplog: pytest.LogCaptureFixture
+async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
+    process: Process, fake: FakeSource, store: WatchedStore, caplog: pytest.LogCaptureFixture, clock: FakeClock
 ) -> None:
-    world.put_wheels("1.0", "2.0")
-    world.store.fails = lambda method, path: method == failing
-    for _ in range(50):
-        files = await world.files()
-        assert all(file.core_metadata is None for file in files.values()), "what cannot be served is not advertised"
-    assert len(world.read) <= 2
-    assert caplog.text.count("cannot be described yet") <= 2
-    world.store.up()
-    await world.settled(lambda files: all(file.core_metadata for file in files.values()))
+    store.down()
+    for version in range(3):
+        bare(fake, f"{version}.0")
+        clock.move(61)
+        assert len((await process.page()).files) == version + 1
+    assert caplog.text.count("what is remembered of source team cannot be read") == 1
+    store.up()
+    await written(store)
+    assert len((await Records(store, "team").read(NAME))[0].files) == 3
 
 
-async def test_a_container_that_cannot_be_read_is_not_asked_for_every_file(world: World) -> None:
-    world.put_wheels(*(f"{n}.0" for n in range(20)))
-    world.blobs.fails = lambda method, path: method == "stream"
-    assert len(await world.files()) == 20
-    assert len(world.read) == 1
-    world.blobs.up()
-    await world.settled(lambda files: all(file.hashes for file in files.values()))
+async def test_what_was_seen_while_the_store_was_down_yields_to_what_it_holds(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    await process.close()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    store.down()
+    again = start()
+    assert len((await again.page()).files) == 1, "nobody could know"
+    store.up()
+    clock.move(61)
+    assert (await again.page()).files == ()
 
 
-async def test_a_record_that_cannot_be_read_is_a_failure_and_not_a_page_without_what_is_known(world: World) -> None:
-    """Digests that were on the page would vanish from it, and times change."""
-    world.put_wheels("1.0")
-    files = await world.files()
-    world.store.down()
-    assert await world.files() == files, "what is known here needs no store"
-    with pytest.raises(StoreError):
-        await world.page(world.replica())
+async def test_the_end_is_not_held_up_by_a_store_that_is_down(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(delay_s=60)
+    fake.publish(NAME, "1.0")
+    await process.page()
+    store.down()
+    async with asyncio.timeout(1):
+        await process.close()
 
 
-async def test_a_damaged_record_is_found_out_anew(world: World) -> None:
-    world.put_wheels("1.0")
-    await world.store.replace_if(RECORD, b'{"\xff', None)
-    assert all(file.hashes for file in (await world.files()).values())
-    assert await Records(world.store, "curated").of(NAME)
+# --- what stands in
 
 
-async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_time(world: World) -> None:
-    world.put(WHEEL, BODY, T0 + timedelta(days=1))
-    replica = world.replica()
-    earlier = Known("e0", "0" * 64, T0)
+async def test_the_page_of_before_the_restart_stands_in_for_a_day(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good", url="https://files.example.com/odd/place")
+    bare(fake, "2.0")
+    before = await process.page()
+    heard = before.as_of
+    fake.fail()
+    clock.move(10)
+    process = await restarted(process, start)
+    page = await process.page()
+    assert page.stale
+    assert (page.files, page.versions, page.as_of) == (before.files, before.versions, heard)
+    assert page.known_since == before.known_since
+    assert counted(process.metrics, "stale_pages", source="team") == 1
+    assert await process.page() is page
+    assert len(fake.asked) == 2, "while failing, it is asked every five seconds at most"
+    clock.move(KEEP_S - 10)
+    assert (await process.page()).stale
+    clock.move(1)
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    with pytest.raises(UpstreamUnavailable):
+        await start().page()
 
-    def somebody_is_faster(method: str, path: str) -> None:
-        if method == "replace_if":
-            world.store.before = lambda method, path: None
-            assert isinstance(world.store.inner, MemoryStore)
-            world.store.inner._put(path, msgspec.json.encode({WHEEL: earlier, "other.whl": earlier}), {}, T0)
 
-    world.store.before = somebody_is_faster
-    one, other = await asyncio.gather(world.files(), world.files(replica))
-    for files in (one, other):
-        assert files[WHEEL].hashes == {"sha256": sha256(BODY)}
-        assert files[WHEEL].upload_time == T0
-    assert set(await Records(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}
+async def test_a_kept_page_is_never_taken_for_fresh(process: Process, fake: FakeSource, clock: FakeClock, start: Start) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    fake.fail()
+    process = await restarted(process, start)  # within the minute
+    assert (await process.page()).stale
+    fake.mend()
+    fake.publish(NAME, "2.0")
+    clock.move(6)
+    page = await process.page()
+    assert not page.stale
+    assert len(page.files) == 2
+
+
+async def test_swapped_bytes_on_a_kept_page_are_withheld_too(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    assert (await process.page()).files == ()
+    fake.fail()
+    process = await restarted(process, start)
+    page = await process.page()
+    assert page.stale
+    assert page.files == ()
+    assert [entry.rule for entry in page.withheld] == ["digest"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_project_that_was_taken_away_does_not_come_back_in_an_outage(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, restart: bool
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    if restart:
+        process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    for _ in range(2):
+        with pytest.raises(ProjectNotFound):
+            await process.page()
+        clock.move(61)
+    process = await restarted(process, start)
+    fake.fail()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    fake.mend()
+    fake.publish(NAME, "1.0", content="evil")
+    fake.publish(NAME, "2.0")
+    clock.move(61)
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "its files stay known"
+    process = await restarted(process, start)
+    fake.fail()
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "and what it has now stands in again"
+
+
+async def test_an_absence_that_is_heard_before_the_record_is_read_counts_too(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    held = store.holds["read"] = asyncio.Event()
+    with pytest.raises(ProjectNotFound):
+        await process.page()
+    store.holds.clear()
+    held.set()
+    await written(store, 2)
+    fake.fail()
+    for again in (process, start()):
+        clock.move(KEEP_S / 4)
+        again.cached._answers.clear()
+        with pytest.raises(UpstreamUnavailable):
+            await again.page()
+
+
+async def test_what_was_never_seen_does_not_stand_in(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.fail()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    store.down()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page("other")
+
+
+async def test_memory_is_bounded_and_nothing_is_forgotten_for_it(
+    start: Start, fake: FakeSource, clock: FakeClock, store: WatchedStore
+) -> None:
+    process = start(max_bytes=20_000)
+    for number in range(50):
+        fake.publish(f"name-{number}", "1.0", content="good")
+        await process.page(f"name-{number}")
+        await asyncio.sleep(0.005)  # written behind the answer
+    assert process.memory._notes.currsize <= 20_000
+    await process.close()
+    process = start(max_bytes=20_000)
+    clock.move(61)
+    for number in range(40, 50):
+        fake.publish(f"name-{number}", "1.0", content="evil")
+        assert (await process.page(f"name-{number}")).files == ()
+
+
+async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: FakeSource, clock: FakeClock) -> None:
+    process = start(max_bytes=20_000, delay_s=60)
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    for number in range(100):
+        with pytest.raises(ProjectNotFound):
+            await process.page(f"nobody-{number}")
+    assert NAME not in process.memory._notes
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    assert (await process.page()).files == ()
+
+
+async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(max_bytes=20_000)
+    store.down()
+    for number in range(50):
+        fake.publish(f"name-{number}", "1.0")
+        await process.page(f"name-{number}")
+    assert 0 < process.memory._unwritten.currsize <= 10_000
+
+
+# --- ahead of any question
+
+
+async def test_the_newest_wheels_are_described_ahead(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    described: list[str] = []
+
+    async def describe(file: File) -> None:
+        described.append(file.filename)
+        if file.filename == wheel_name(NAME, "29.0"):
+            raise MetadataNotFound("it has none")
+        process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], "ab" * 32))
+
+    process.source.describe_ahead(describe)
+    for version in range(30):
+        fake.publish(NAME, f"{version}.0", upload_time=None)
+    await process.page()
+    newest = [wheel_name(NAME, f"{version}.0") for version in range(29, 24, -1)]
+    async with asyncio.timeout(5):
+        while len(described) < 5:
+            await asyncio.sleep(0.001)
+    assert described == newest
+    for _ in range(5):
+        await process.page()
+        await asyncio.sleep(0.01)
+    assert [name for name in described[5:] if name not in newest] == [], "no more than five of a page"
+
+
+async def test_of_many_pages_only_some_are_described_ahead(process: Process, fake: FakeSource) -> None:
+    described: list[str] = []
+    held = asyncio.Event()
+
+    async def describe(file: File) -> None:
+        described.append(file.project)
+        await held.wait()
+
+    process.source.describe_ahead(describe)
+    for number in range(60):
+        fake.publish(f"name-{number}", "1.0")
+        await process.page(f"name-{number}")
+    held.set()
+    await asyncio.sleep(0.2)
+    assert len(described) == 50
+
+
+async def test_trouble_ends_describing_ahead_until_the_page_changes(process: Process, fake: FakeSource) -> None:
+    described: list[str] = []
+
+    async def describe(file: File) -> None:
+        described.append(file.filename)
+        raise UpstreamUnavailable("source team is down")
+
+    process.source.describe_ahead(describe)
+    for version in range(5):
+        fake.publish(NAME, f"{version}.0")
+    for _ in range(5):
+        await process.page()
+        await asyncio.sleep(0.01)
+    assert len(described) == 1

@@ -244,7 +244,7 @@ async def test_large_files_are_listed_first_and_digested_meanwhile(impatient: Fo
     small, large = page.files
     assert small.hashes
     assert small.core_metadata
-    assert (large.hashes, large.core_metadata) == ({}, None)
+    assert (large.hashes, large.core_metadata) == ({}, {}), "its metadata is read when it is asked for"
     assert large.size == (world.root / large.filename).stat().st_size
     async with asyncio.timeout(10):
         while not (await world.page()).files[1].hashes:

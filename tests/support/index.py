@@ -10,12 +10,14 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from aiohttp import web
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_BARE = ("filename", "url", "hashes", "requires-python")
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -51,6 +53,19 @@ class FakeIndex:
     html: bool = False
     """Pages in HTML alone, as old indexes do."""
     etags: bool = False
+    bare: bool = False
+    """Whatever was published, entries say nothing but name, link and digest, and there is no core metadata: as Azure's feeds."""
+    ranges: bool = True
+    heads: bool = True
+    """Whether files answer HEAD, or 405."""
+    redirects: bool = False
+    """Files are redirected (303) to a signed place, another one each time."""
+    delay_s: float = 0.0
+    """Every answer takes this long."""
+    down: bool = False
+    """Every answer is 503."""
+    sent_bytes: int = 0
+    """Of files, all in all."""
     url: str = ""
     origin: str = ""
 
@@ -79,9 +94,19 @@ class FakeIndex:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
         self.asked.append(Asked(request.method, path, dict(request.headers)))
+        await asyncio.sleep(self.delay_s)
+        if self.down:
+            return web.Response(status=503)
         if path in self.handlers:
             return await self.handlers[path](request)
         match path.strip("/").split("/"):
+            case ["packages", project, name] if self.redirects and not name.endswith(".metadata"):
+                if request.method == "HEAD" and not self.heads:
+                    return web.Response(status=405)
+                place = f"/signed/{project}/{name}?sig={len(self.asked)}"
+                return web.Response(status=303, headers={"Location": place})
+            case ["signed", project, name]:
+                return self._file(request, project, name)
             case ["simple", project] if project in self.projects:
                 return self._page(request, project)
             case ["packages", project, name]:
@@ -90,6 +115,8 @@ class FakeIndex:
 
     def _page(self, request: web.BaseRequest, project: str) -> web.Response:
         entries = [published.entry for published in self.projects[project].values()]
+        if self.bare:
+            entries = [{key: value for key, value in entry.items() if key in _BARE} for entry in entries]
         if self.html:
             body, kind = self._html(project, entries).encode(), "text/html; charset=utf-8"
         else:
@@ -107,7 +134,8 @@ class FakeIndex:
         links = []
         for entry in entries:
             digest = "".join(f"#{name}={value}" for name, value in entry.get("hashes", {}).items())
-            links.append(f'<a href="{entry["url"]}{digest}">{entry["filename"]}</a><br>')
+            requires = f' data-requires-python="{escape(entry["requires-python"])}"' if "requires-python" in entry else ""
+            links.append(f'<a href="{entry["url"]}{digest}"{requires}>{entry["filename"]}</a><br>')
         title = f"Links for {project}"
         return f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>{''.join(links)}</body></html>"
 
@@ -119,13 +147,18 @@ class FakeIndex:
         if published is None:
             return web.Response(status=404)
         if name.endswith(".metadata"):
-            return web.Response(status=404) if published.metadata is None else web.Response(body=published.metadata)
+            missing = published.metadata is None or self.bare
+            return web.Response(status=404) if missing else web.Response(body=published.metadata)
+        if request.method == "HEAD" and not self.heads:
+            return web.Response(status=405)
         body = published.body
         span = request.http_range
-        if span.start is None and span.stop is None:
+        if not self.ranges or (span.start is None and span.stop is None):
+            self.sent_bytes += len(body)
             return web.Response(body=body, content_type="application/octet-stream")
         start, stop, _ = span.indices(len(body))
         headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+        self.sent_bytes += stop - start
         return web.Response(status=206, body=body[start:stop], headers=headers, content_type="application/octet-stream")
 
 
