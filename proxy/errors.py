@@ -190,3 +190,25 @@ class ConfigurationError(WheelgateError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class InvalidTarget(WheelgateError):
+    """No such Python or platform."""
+
+    kind = Kind.INVALID
+
+
+class BadInput(WheelgateError):
+    """What `mirror` was given to read cannot be used; the sentence names the file and, where there is one, the line."""
+
+    kind = Kind.INVALID
+
+
+class Unresolvable(WheelgateError):
+    """No set of versions, or no file of a version, satisfies what was asked for."""
+
+    kind = Kind.NOT_FOUND
+
+
+class NotMirrored(WheelgateError):
+    """A mirror lacks a file, or holds a damaged one."""
