@@ -142,6 +142,20 @@ class SpoolFile:
         for digest in self._hashes.values():
             digest.update(chunk)
 
+    def restart(self) -> None:
+        """Forget everything written: what follows is another attempt at the whole.
+
+        Raises:
+            StoreError: the disk is broken.
+        """
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
+        self._hashes = {name: _new_hash(name) for name in self._hashes}
+        self.size = 0
+
     async def read(self, start: int, end: int) -> bytes:
         """Some bytes from ``start``, at most up to ``end``; both within :attr:`size`."""
         return await asyncio.to_thread(os.pread, self._file.fileno(), min(end - start, _READ_BYTES), start)
