@@ -69,7 +69,8 @@ def serve(
 
 async def _serve(config: Config, again: Callable[[], Config]) -> None:
     """``again`` reads the settings as they are now, for SIGHUP."""
-    from proxy.web.server import listening_socket, serving, tls_context
+    from proxy.cli.serving import answering
+    from proxy.web.server import listening_socket, tls_context
     from proxy.wiring import watching, wheelgate
 
     told = asyncio.Event()
@@ -90,25 +91,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
             watching(gate.changes),
             gate.keyring.watching(),
             rereading(told, newer, gate.enforcement),
-            serving(
-                listener=listener,
-                tls=tls,
-                index=gate.index,
-                delivery=gate.delivery,
-                metadata_files=gate.metadata_files,
-                provenance_files=gate.provenance_files,
-                store=gate.store,
-                claims=gate.claims,
-                rules=gate.rules,
-                clock=gate.clock,
-                uploads=gate.uploads,
-                packages=gate.packages,
-                tokens=gate.tokens,
-                spool=gate.spool,
-                metrics=gate.metrics,
-                prefix=server.path_prefix,
-                anonymous_read=config.anonymous_read,
-            ) as running,
+            answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
         ):
             _spare_the_collector()
             print(_welcome(config), file=sys.stderr, flush=True)

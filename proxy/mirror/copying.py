@@ -84,6 +84,8 @@ class Copier:
                 entry = await self.kept(item)
                 if entry is None:
                     entry = await self._bring(item, outcome)
+                else:
+                    self._on_bytes(entry.size)
                 outcome.entries.append(_for(entry, item))
                 self._on_done(item)
             except (UpstreamError, FileWithheld) as error:
@@ -98,21 +100,28 @@ class Copier:
         Raises:
             UpstreamError, FileWithheld, StoreError: it cannot be had.
         """
+        if item.path in self._peeked:
+            return self._peeked[item.path].path
+        kept = await self.kept(item, look_only=True)
         local = self._shelf.local_path(item.path)
-        if local is not None and await self.kept(item) is not None:
+        if kept is not None and local is not None:
             return local
-        if item.path not in self._peeked:
-            spooled = self._peeked[item.path] = self._spool.new(item.algorithms)
+        spooled = self._peeked[item.path] = self._spool.new(item.algorithms)
+        if kept is None:
             await self._fetch(item, spooled)
-        return self._peeked[item.path].path
+        else:
+            await self._read_back(item, kept.size, spooled)
+        return spooled.path
 
     def close(self) -> None:
         """Give back what was only looked at."""
         while self._peeked:
             self._peeked.popitem()[1].close()
 
-    async def kept(self, item: Item) -> Entry | None:
+    async def kept(self, item: Item, *, look_only: bool = False) -> Entry | None:
         """The entry of a file that is there already, whole and right; ``None`` if it is to be brought.
+
+        Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
 
         Raises:
             StoreError: the shelf cannot be read.
@@ -131,7 +140,7 @@ class Copier:
             known is not None and not item.listed and known.sha256 != digests["sha256"]
         ):
             return None
-        return await self._kept_with_metadata(item, info, digests["sha256"], known)
+        return await self._kept_with_metadata(item, info, digests["sha256"], known, look_only=look_only)
 
     def _trusted(self, info: BlobInfo, known: Entry | None) -> dict[str, str] | None:
         """The digest of what lies in a container, without reading it.
@@ -144,7 +153,9 @@ class Copier:
             return {"sha256": known.sha256} if known.etag == info.etag else None
         return {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
 
-    async def _kept_with_metadata(self, item: Item, info: BlobInfo, sha256: str, known: Entry | None) -> Entry | None:
+    async def _kept_with_metadata(
+        self, item: Item, info: BlobInfo, sha256: str, known: Entry | None, *, look_only: bool
+    ) -> Entry | None:
         """Complete with the metadata beside it, which is put there once more from the wheel itself if it is not right."""
         stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
         lies = await self._metadata_digest(item.path)
@@ -153,10 +164,10 @@ class Copier:
             entry = msgspec.structs.replace(entry, stored=known.stored)
         if not item.filename.endswith(".whl") or (stated is not None and lies == stated):
             return entry
+        if look_only:
+            return None
         with self._spool.holding() as spooled:
-            async with aclosing(_chunks(self._shelf, item.path, info.size)) as chunks:
-                async for chunk in chunks:
-                    await spooled.append(chunk)
+            await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
             metadata = await asyncio.to_thread(_metadata, spooled.path, item.filename)
@@ -164,6 +175,11 @@ class Copier:
             return msgspec.structs.replace(entry, metadata_sha256=None)
         await self._put_metadata(item.path, metadata.body)
         return msgspec.structs.replace(entry, metadata_sha256=hashlib.sha256(metadata.body).hexdigest())
+
+    async def _read_back(self, item: Item, size: int, spooled: SpoolFile) -> None:
+        async with aclosing(_chunks(self._shelf, item.path, size)) as chunks:
+            async for chunk in chunks:
+                await spooled.append(chunk)
 
     async def _metadata_digest(self, path: str) -> str | None:
         try:

@@ -26,7 +26,8 @@ def read_input(path: Path, environment: Mapping[str, str]) -> Input:
     Raises:
         BadInput: it is missing, broken, or empty.
     """
-    label = str(path)
+    # It stands in the manifest, which travels: of this machine's folders no more than was said.
+    label = path.name if path.is_absolute() else path.as_posix()
     if path.name == "uv.lock":
         return Input(label=label, lock=read_uv_lock(path))
     if is_valid_pylock_path(path):

@@ -96,7 +96,7 @@ class Planner:
         """Sdists to be built, and for which input and target."""
         self._looked_into: set[tuple[str, str, Target]] = set()
 
-    async def add(self, asked: Input, targets: Sequence[Target]) -> None:
+    async def add(self, asked: Input, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
         """Everything that one input needs on these targets.
 
         Raises:
@@ -109,7 +109,7 @@ class Planner:
             needs = await self._needs(asked, target)
             count += len(needs)
             await self._take(needs, asked.label, asked.options, target)
-        if not count:
+        if not count and not may_be_empty:
             names = "; ".join(map(str, targets))
             raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so that nothing is left to mirror")
         while self._to_build:
@@ -128,16 +128,26 @@ class Planner:
 
     async def _take(self, needs: Sequence[Need], label: str, options: Options, target: Target) -> None:
         await self._load_pages({need.project: need for need in needs}.values())
+        problems = []
         for need in needs:
-            page = self._pages[need.project]
-            for file in chosen(need, page, target, options, all_files=False):
-                self._add(file, need, label, target)
-                if is_sdist(file.filename):
-                    self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
-            if self._all_files:
-                version = Need(need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where)
-                for file in chosen(version, page, target, Options(), all_files=True):
-                    self._add(file, version, label, target)
+            try:
+                self._choose(need, label, options, target)
+            except Unresolvable as error:
+                problems.append(str(error))
+        if problems:
+            raise Unresolvable("\n".join(problems))
+
+    def _choose(self, need: Need, label: str, options: Options, target: Target) -> None:
+        page = self._pages[need.project]
+        for file in chosen(need, page, target, options, all_files=False):
+            self._add(file, need, label, target)
+            if is_sdist(file.filename):
+                self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
+        if self._all_files:
+            # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
+            version = Need(need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where)
+            for file in chosen(version, page, target, Options(), all_files=True):
+                self._add(file, version, label, target)
 
     async def _load_pages(self, needs: Iterable[Need]) -> None:
         turns = asyncio.Semaphore(_PAGES_AT_ONCE)
