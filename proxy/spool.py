@@ -42,6 +42,11 @@ class Spool:
         self._lock: IO[bytes] | None = None
         self._promised = 0
 
+    @property
+    def folder(self) -> Path:
+        """This process's own; the next one takes it away should this one die."""
+        return self._folder
+
     def prepare(self) -> None:
         """Make the folder, and sweep up after processes that are gone.
 

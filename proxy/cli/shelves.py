@@ -92,12 +92,10 @@ async def spool_for(shelf: Shelf, config: Config) -> AsyncIterator[Spool]:
     Raises:
         StoreError: the folder, or the spool, cannot be written.
     """
-    if isinstance(shelf, FolderStore):
-        await asyncio.to_thread(shelf.prepare)
-        spool = Spool(shelf.root / INCOMING)
-    else:
-        spool = Spool(config.data_folder / "spool")
+    spool = Spool(shelf.root / INCOMING if isinstance(shelf, FolderStore) else config.data_folder / "spool")
     await asyncio.to_thread(spool.prepare)
+    if isinstance(shelf, FolderStore):
+        shelf.write_through(spool.folder)
     try:
         yield spool
     finally:

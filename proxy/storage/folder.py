@@ -27,7 +27,7 @@ T = TypeVar("T")
 _Paths = list[str]  # spelt here, since FolderStore's own `list` hides the word inside it
 
 INCOMING = ".incoming"
-"""Where bodies wait until they are whole; gone when nobody writes. Sources do not look into names that begin with a dot."""
+"""The folder in it for what is not whole yet; gone when nobody writes. Sources do not look into names that begin with a dot."""
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -36,6 +36,7 @@ class FolderStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._scratch: Path | None = None
 
     @property
     def name(self) -> str:
@@ -47,16 +48,9 @@ class FolderStore:
         """The folder."""
         return self._root
 
-    def prepare(self) -> None:
-        """Make the folder, and prove that it can be written.
-
-        Raises:
-            StoreError: it cannot.
-        """
-        try:
-            self._incoming().unlink()
-        except OSError as error:
-            raise self._failed("written", error) from None
+    def write_through(self, scratch: Path) -> None:
+        """What is not whole yet waits in this folder, on the same disk. Whoever made it takes it away, also after a death."""
+        self._scratch = scratch
 
     def tidy(self) -> None:
         """Take away what only writing needed."""
@@ -111,7 +105,7 @@ class FolderStore:
             file.close()
 
     async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
-        """See :class:`~proxy.protocols.BlobStore`. A body as a ``Path`` lies in :data:`INCOMING`, and is linked, not copied."""
+        """See :class:`~proxy.protocols.BlobStore`."""
         return await self._run(self._put_if_absent, path, body, facts)
 
     def _put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
@@ -129,10 +123,11 @@ class FolderStore:
         sync_folder(target.parent)
         return self._info(path)
 
-    def _incoming(self, body: Path | bytes = b"") -> Path:
+    def _incoming(self, body: Path | bytes) -> Path:
         """The body on this file system, its bytes on disk, under a name nobody looks at."""
-        ready = self._root / INCOMING / uuid.uuid4().hex
-        ready.parent.mkdir(parents=True, exist_ok=True)
+        if self._scratch is None:
+            raise StoreError(f"{self._root} was opened to be read")
+        ready = self._scratch / uuid.uuid4().hex
         if isinstance(body, bytes):
             ready.write_bytes(body)
         else:

@@ -12,7 +12,7 @@ from proxy.mirror.inputs import read_input, read_projects
 from proxy.mirror.targets import target
 from tests.support.clients import uv
 from tests.support.index import FakeIndex
-from tests.support.packages import metadata, sdist_bytes, wheel_bytes, wheel_name
+from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
 
 LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.10", "windows-x86_64")
 DIGEST = "a" * 64
@@ -173,20 +173,7 @@ def publish(index: FakeIndex) -> None:
     index.publish("colour", wheel_name("colour", "2.0"), wheel_bytes("colour", "2.0"), metadata=metadata("colour", "2.0"))
     index.publish("only-source", "only_source-3.0.tar.gz", sdist_bytes("only-source", "3.0"))
     index.publish("extra-one", wheel_name("extra-one", "1.0"), wheel_bytes("extra-one", "1.0"))
-    index.publish("setuptools", wheel_name("setuptools", "80.0"), _setuptools())
-
-
-def _setuptools() -> bytes:
-    """Enough of a build backend to answer what uv asks."""
-    backend = b"""
-import os
-def get_requires_for_build_wheel(config_settings=None): return []
-def prepare_metadata_for_build_wheel(folder, config_settings=None):
-    os.mkdir(f"{folder}/only_source-3.0.dist-info")
-    open(f"{folder}/only_source-3.0.dist-info/METADATA", "w").write("Metadata-Version: 2.1\\nName: only-source\\nVersion: 3.0\\n")
-    return "only_source-3.0.dist-info"
-"""
-    return wheel_bytes("setuptools", "80.0", extra={"setuptools/__init__.py": b"", "setuptools/build_meta.py": backend})
+    index.publish("setuptools", wheel_name("setuptools", "80.0"), build_backend("only-source", "3.0"))
 
 
 def locked_with_uv(index: FakeIndex, folder: Path) -> Path:
