@@ -1,17 +1,33 @@
-"""The progress of copying many files, drawn at a terminal."""
+"""The progress of copying many files: bytes, speed and time left, drawn at a terminal and nowhere else."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-from proxy.cli.progress import Bar
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
-class LiveBar(Bar):
+class Bar:
+    """Tells nobody: there is no terminal to tell."""
+
+    def step(self, what: str) -> None:
+        """Something that takes long begins."""
+
+    def begin(self, files: int, size: int) -> None:
+        """So many files and bytes are to come."""
+
+    def bytes(self, count: int) -> None:
+        """So many bytes more; fewer, where a part must be had again."""
+
+    def done(self, _: object) -> None:
+        """A file more is there."""
+
+
+class _LiveBar(Bar):
     """One line: what is done, files, bytes, speed, time left."""
 
     def __init__(self, progress: Progress) -> None:
@@ -20,34 +36,38 @@ class LiveBar(Bar):
         self._files = self._done = 0
 
     def step(self, what: str) -> None:
-        """See :class:`~proxy.cli.progress.Bar`."""
         self._progress.update(self._task, description=what)
 
     def begin(self, files: int, size: int) -> None:
-        """See :class:`~proxy.cli.progress.Bar`."""
         self._files, self._done = files, 0
         self._progress.reset(self._task, total=size or None, description=f"0 of {files} files")
 
     def bytes(self, count: int) -> None:
-        """See :class:`~proxy.cli.progress.Bar`."""
         self._progress.advance(self._task, count)
 
     def done(self, _: object) -> None:
-        """See :class:`~proxy.cli.progress.Bar`."""
         self._done += 1
         self._progress.update(self._task, description=f"{self._done} of {self._files} files")
 
 
 @contextmanager
-def live_bar() -> Iterator[LiveBar]:
+def copying() -> Iterator[Bar]:
     """A bar that is gone when the block ends."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+    if not sys.stderr.isatty():
+        yield Bar()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield LiveBar(progress)
+
+    what = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    how_much = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*what, *how_much, console=Console(stderr=True), transient=True) as progress:
+        yield _LiveBar(progress)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.cli.progress import Bar, copying
+from proxy.cli.live import Bar, copying
 from proxy.cli.shelves import Place, must_exist, shelf_at, spool_for
 from proxy.config import Config, Policy, Store
 from proxy.errors import Unresolvable

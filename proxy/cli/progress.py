@@ -22,31 +22,3 @@ def transfer(what: str, size: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=size)
         yield lambda count: bar.update(task, advance=count)
-
-
-class Bar:
-    """Tells nobody: there is no terminal to tell."""
-
-    def step(self, what: str) -> None:
-        """Something that takes long begins."""
-
-    def begin(self, files: int, size: int) -> None:
-        """So many files and bytes are to come."""
-
-    def bytes(self, count: int) -> None:
-        """So many bytes more; fewer, where a part must be had again."""
-
-    def done(self, _: object) -> None:
-        """A file more is there."""
-
-
-@contextmanager
-def copying() -> Iterator[Bar]:
-    """Progress over many files: bytes, speed and time left, at a terminal."""
-    if not sys.stderr.isatty():
-        yield Bar()
-        return
-    from proxy.cli.live import live_bar
-
-    with live_bar() as bar:
-        yield bar

@@ -115,9 +115,10 @@ class FolderStore:
             if (time := _moment(facts.get("upload_time"))) is not None:
                 os.utime(ready, (time, time))
             self._make_folder(target.parent)
-            os.link(ready, target)  # the commit: atomic, and refused if the name exists
-        except FileExistsError:
-            raise BlobExists(f"{self._root} has {path} already") from None
+            try:
+                os.link(ready, target)  # the commit: atomic, and refused if the name exists
+            except FileExistsError:
+                raise BlobExists(f"{self._root} has {path} already") from None
         finally:
             ready.unlink(missing_ok=True)
         sync_folder(target.parent)
