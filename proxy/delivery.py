@@ -273,7 +273,7 @@ class Delivery:
         path = layout.cached(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256})
+            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_said_of(file)})
         except BlobExists:
             kept = (await self._store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -284,6 +284,16 @@ class Delivery:
             return "not kept"
         self._learned(file, sha256, fill.spooled.size)
         return "kept"
+
+
+def _said_of(file: File) -> dict[str, str]:
+    """What the listing says, kept beside the copy: should the source never be asked again, it is listed from there."""
+    said = {
+        "upload_time": file.upload_time.isoformat() if file.upload_time else None,
+        "requires_python": file.requires_python,
+        "yanked": file.yanked,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _key(file: File) -> tuple[str, str, str]:

@@ -108,6 +108,16 @@ class UpstreamBadAnswer(UpstreamError):
     kind = Kind.BAD_ANSWER
 
 
+class NotHeld(UpstreamError):
+    """An offline source has no copy, and is not asked. Whether it has the project is unknown, and asking again changes nothing.
+
+    403, as for what a rule withholds: the rule is ``offline``. 404 would be a definite absence, and let a client's next index
+    answer; 503 would have it try again.
+    """
+
+    kind = Kind.WITHHELD
+
+
 class CredentialRefused(UpstreamBadAnswer):
     """It refused our credential, or wants one that no connection provides."""
 

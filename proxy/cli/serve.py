@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
 @click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
+@click.option("--offline", is_flag=True, help="Ask no index: serve what mirrors, folders and the store hold.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",
@@ -47,6 +48,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     anonymous: str | None,
+    offline: bool,
     log_format: logs.Format,
     log_level: str,
 ) -> None:
@@ -59,6 +61,7 @@ def serve(
         "server.host": host,
         "server.port": port,
         "server.anonymous": anonymous,
+        "server.offline": True if offline else None,
         "server.tls_cert": tls_cert.absolute() if tls_cert else None,
         "server.tls_key": tls_key.absolute() if tls_key else None,
     }
@@ -151,6 +154,7 @@ def _welcome(config: Config) -> str:
     for source in config.source:
         place = {"store": "the store", "directory": str(config.source_folder(source)), "blob": source.url}
         where = place.get(source.type, source.index_url)
-        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}")
+        offline = ", offline: as far as the store holds it" if config.is_offline(source) else ""
+        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
     lines.append(f"  data:    {config.store_place}")
     return "\n".join(lines)

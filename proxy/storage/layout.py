@@ -46,6 +46,11 @@ def is_provenance(path: str) -> bool:
     return path.endswith(_PROVENANCE)
 
 
+def cache_of(source: str) -> str:
+    """Where the verified copies of one source's files lie."""
+    return f"cache/{source}/"
+
+
 def cached(source: str, project: str, filename: str) -> str:
     """A verified copy of an upstream file."""
     return f"cache/{source}/{project}/{filename}"
