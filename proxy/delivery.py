@@ -30,6 +30,7 @@ from proxy.protocols import BlobInfo, BlobStore
 from proxy.sources.directory import file_etag
 from proxy.spool import Fill, Spool
 from proxy.storage import layout
+from proxy.storage.eviction import CacheLimit
 from proxy.storage.records import Made
 from proxy.upstream.answers import FileAnswer
 from proxy.upstream.client import SourceClient
@@ -69,6 +70,7 @@ class Delivery:
         spool: Spool,
         metrics: Metrics,
         notebooks: Mapping[str, Notebook] | None = None,
+        cache_limit: CacheLimit | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
     ) -> None:
@@ -79,6 +81,7 @@ class Delivery:
         self._clients = clients
         self._spool = spool
         self._metrics = metrics
+        self._cache_limit = cache_limit
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._runs: dict[Fill, asyncio.Task[None]] = {}
         self._notebooks = notebooks or {}
@@ -123,6 +126,8 @@ class Delivery:
         if mode is Mode.CACHE:
             held = await self._held(file)
             if held is not None:
+                if self._cache_limit is not None:
+                    await self._cache_limit.used(held.path)
                 redirect = plain and self._store_mode is Mode.REDIRECT
                 return await _stored(self._store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
@@ -283,6 +288,8 @@ class Delivery:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
         self._learned(file, sha256, fill.spooled.size)
+        if self._cache_limit is not None:
+            await self._cache_limit.added(path, fill.spooled.size)
         return "kept"
 
 

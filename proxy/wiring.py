@@ -51,6 +51,7 @@ from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
+from proxy.storage.eviction import CacheLimit
 from proxy.storage.local import LocalStore
 from proxy.storage.records import Records
 from proxy.targets import Target
@@ -161,6 +162,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             spool=spool,
             metrics=metrics,
             notebooks=assembly.notebooks,
+            cache_limit=_cache_limit(config, store, clock),
         )
         stack.push_async_callback(delivery.close)
         metadata_files = MetadataFiles(
@@ -418,6 +420,12 @@ class _Assembly:
 def _only(settings: SourceSettings) -> NamePatterns | None:
     """The names that a source is for; ``None``: all of them."""
     return None if settings.only is None else NamePatterns(settings.only)
+
+
+def _cache_limit(config: Config, store: BlobStore, clock: Clock) -> CacheLimit | None:
+    if config.store.cache_size is None or not isinstance(store, LocalStore):
+        return None
+    return CacheLimit(store, limit_bytes=config.store.cache_size, clock=clock)
 
 
 def _certificates(config: Config, file: Path | None, key: str) -> str | None:

@@ -16,6 +16,7 @@ from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.section import Section
 from proxy.config.values import (
+    Bytes,
     Cooldown,
     Pattern,
     PlainUrl,
@@ -112,6 +113,7 @@ class Store(Section):
     delivery: Literal["redirect", "stream"] = "redirect"
     sas_window: Seconds = 900.0
     sas_life: Seconds = 2700.0
+    cache_size: Bytes | None = None
 
     @property
     def is_azure(self) -> bool:
@@ -125,6 +127,8 @@ class Store(Section):
             problems.append(f"url: {problem}")
         if self.account_key is not None and not self.is_azure:
             problems.append("account_key: only a container in Azure has one")
+        if self.cache_size is not None and self.is_azure:
+            problems.append("cache_size: only a folder has one: give the container's account a lifecycle rule for cache/ instead")
         if self.sas_window < 10 or self.sas_life < self.sas_window + 600:
             problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 10s")
         elif self.sas_life > _LONGEST_SAS_S:

@@ -25,6 +25,7 @@ import hashlib
 from datetime import datetime
 
 PACKAGES = "packages/"
+CACHE = "cache/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
 CHANGED = "state/changed"
@@ -48,12 +49,12 @@ def is_provenance(path: str) -> bool:
 
 def cache_of(source: str) -> str:
     """Where the verified copies of one source's files lie."""
-    return f"cache/{source}/"
+    return f"{CACHE}{source}/"
 
 
 def cached(source: str, project: str, filename: str) -> str:
     """A verified copy of an upstream file."""
-    return f"cache/{source}/{project}/{filename}"
+    return f"{cache_of(source)}{project}/{filename}"
 
 
 def metadata(wheel_sha256: str) -> str:

@@ -169,3 +169,30 @@ def test_uploads_and_mirrors_are_served_offline(
 def test_only_what_is_asked_over_http_can_be_offline(tmp_path: Path, start_gate: Callable[..., Gate]) -> None:
     with pytest.raises(AssertionError, match=r"source\[0\].offline: only a source that is asked over HTTP"):
         start_gate('[[source]]\nname = "uploads"\ntype = "store"\noffline = true\n')
+
+
+def test_a_local_cache_stays_within_its_bound_and_uploads_stay_whatever_it_is(
+    index: FakeIndex, start_gate: Callable[..., Gate], home: Path
+) -> None:
+    for number in range(8):
+        name = f"piece-{number}"
+        index.publish(name, wheel_name(name, "1.0"), wheel_bytes(name, "1.0", padding=100_000))
+    server = start_gate('[store]\ncache_size = "350kB"\n' + uploads_and(index))
+    assert server.run("wheel", "add", make_wheel(home, "acme-own", "1.0", padding=400_000)).returncode == 0
+    for number in range(8):
+        name = wheel_name(f"piece-{number}", "1.0")
+        assert server.get(f"/files/piece-{number}/{name}").status == 200
+        assert server.get(f"/files/piece-0/{wheel_name('piece-0', '1.0')}").status == 200
+    cached = sorted(path.name for path in (server.data / "store" / "cache").rglob("*.whl"))
+    assert sum(path.stat().st_size for path in (server.data / "store" / "cache").rglob("*.whl")) <= 350_000
+    assert wheel_name("piece-7", "1.0") in cached
+    assert server.get(f"/files/acme-own/{wheel_name('acme-own', '1.0')}").status == 200
+    assert server.get(f"/files/piece-1/{wheel_name('piece-1', '1.0')}").status == 200  # fetched again
+
+
+def test_a_container_has_a_lifecycle_rule_instead(start_gate: Callable[..., Gate]) -> None:
+    store = '[store]\nurl = "https://acct.blob.core.windows.net/c"\ncache_size = "1GiB"\n'
+    with pytest.raises(AssertionError, match=r"store.cache_size: only a folder has one"):
+        start_gate(store)
+    with pytest.raises(AssertionError, match=r"store.cache_size: must be a size such as 500MiB"):
+        start_gate('[store]\ncache_size = "much"\n')
