@@ -298,9 +298,12 @@ def _targets(job: Job, asked: Input, manifest: Manifest | None = None) -> list[T
 
 
 def _say_targets(job: Job, targets: Mapping[str, Sequence[Target]]) -> None:
+    hint = "" if job.pythons and job.platforms else " (name others by --python and --platform)"
+    alike: dict[str, list[str]] = {}
     for label, which in targets.items():
-        hint = "" if job.pythons and job.platforms else " (name others by --python and --platform)"
-        _say(f"{label}: for {', '.join(map(str, which))}{hint}")
+        alike.setdefault(", ".join(map(str, which)), []).append(label)
+    for names, labels in alike.items():
+        _say(f"{_listed(labels)}: for {names}{hint}")
 
 
 def _streaming(config: Config) -> Config:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from proxy.errors import ProjectNotFound, Unresolvable
+from proxy.errors import ProjectNotFound, Unresolvable, WheelgateError
 from proxy.mirror.asked import Input, Need, Options
 from proxy.mirror.build_requirements import Unknown, build_requirements
 from proxy.mirror.items import Item
@@ -20,6 +21,7 @@ from proxy.model import File, ProjectPage
 from proxy.protocols import Source
 
 _PAGES_AT_ONCE = 16
+_NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
 
 
 class Resolves(Protocol):
@@ -124,7 +126,21 @@ class Planner:
         if not lines:
             return []
         self._on_step(f"resolving {asked.label} for {target}")
-        return await self._resolver.needs(asked, target)
+        try:
+            return await self._resolver.needs(asked, target)
+        except Unresolvable as error:
+            raise await self._explained(error) from None
+
+    async def _explained(self, error: Unresolvable) -> Unresolvable:
+        """To uv a name that is withheld, or cannot be asked for, looks like one that is nowhere: the index knows better."""
+        for name in dict.fromkeys(_NOT_FOUND.findall(str(error))):
+            try:
+                await self._index.project_page(name)
+            except ProjectNotFound:
+                continue
+            except WheelgateError as reason:
+                return Unresolvable(f"{error} ({reason})")
+        return error
 
     async def _take(self, needs: Sequence[Need], label: str, options: Options, target: Target) -> None:
         await self._load_pages({need.project: need for need in needs}.values())

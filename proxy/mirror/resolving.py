@@ -14,6 +14,8 @@ from proxy.mirror.targets import Target
 from proxy.names import normalised
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
+_ANSWERED = re.compile(r"HTTP status \w+ error \(\d{3} (.+?)\) for url \(")
+"""Our own server's sentence, as uv repeats it."""
 _URL = re.compile(r"`?https?://[^\s)`]+`?")
 _DECORATION = re.compile("[\u2500-\u257f\u25b6\u00d7]")  # lines, arrows and crosses of a terminal
 _LONGEST = 1_200
@@ -132,6 +134,8 @@ def _explanation(text: str) -> str:
     words = _DECORATION.sub(" ", text)
     lines = [line.strip() for line in words.splitlines() if not line.strip().startswith(("warning:", "hint:"))]
     line = " ".join(" ".join(lines).split())
+    if answered := _ANSWERED.search(line):
+        return answered[1][:_LONGEST]
     line = re.sub(r"^error: (No solution found when resolving dependencies:? ?(cause: )?)?", "", line)
     line = line.replace("in the package registry", "in any source").replace(" cause: ", " ")
     return _URL.sub("the index", line)[:_LONGEST].rstrip(".") or "uv gave no reason"

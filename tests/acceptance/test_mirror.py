@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.core_metadata import read_core_metadata
+from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
 from tests.support.gate import gate
 from tests.support.index import FakeIndex
@@ -313,3 +314,17 @@ def test_killed_at_any_point_it_goes_on_where_it_was(index: FakeIndex, tmp_path:
     assert without_times(manifest(bundle)) == without_times(manifest(clean))
     assert any(points), "no kill came while files were on their way"
     mirroring.run(*arguments, "--to", "file:./bundle", "--verify")
+
+
+def test_rules_and_outages_are_told_in_our_own_words(index: FakeIndex, tmp_path: Path) -> None:
+    publish_catalogue(index)
+    down = Mirroring(tmp_path / "down", index, '[[source]]\nname = "team"\ntype = "index"\nurl = "http://127.0.0.1:9/simple/"\n')
+    failed = down.run(down.input("app\n"), "--to", "file:./bundle", *HERE, status=1)
+    assert (
+        "requirements.txt cannot be resolved for Python 3.11 on linux-x86_64: source team cannot be reached at http://127.0.0.1:9"
+        in failed.stderr
+    )
+    offline = Mirroring(tmp_path / "offline", index, "[server]\noffline = true\n" + index_source(index))
+    failed = offline.run(offline.input("app\n"), "--to", "file:./bundle", *HERE, status=1)
+    assert "app was not found in any source" in failed.stderr
+    assert "this server is offline and holds nothing of app" in failed.stderr
