@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-from proxy.cli.mirroring import Job, copy_onward, mirror_inputs, verify_inputs
+from proxy.cli.mirror_job import Job
+from proxy.cli.mirror_proof import verify_inputs
+from proxy.cli.mirroring import copy_onward, mirror_inputs
 from proxy.cli.options import configured, settings
 from proxy.cli.shelves import place
 from proxy.config import process_environment

@@ -11,13 +11,14 @@ from typing import Annotated
 
 import msgspec
 
-from proxy.errors import BadInput, BlobNotFound
+from proxy.errors import BadInput, BlobChanged, BlobNotFound
 from proxy.mirror.shelf import Shelf
 
 NAME = "wheelgate-mirror.json"
 METADATA = ".metadata"
 """What the core metadata beside a wheel ends in (PEP 658)."""
 _VERSION = 1
+_ATTEMPTS = 8
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]
@@ -113,11 +114,20 @@ class _Version(msgspec.Struct):
     wheelgate_mirror: int
 
 
-async def write_manifest(shelf: Shelf, manifest: Manifest, etag: str | None) -> None:
-    """Put it in the place of the one with that ETag.
+async def add_to_manifest(shelf: Shelf, place: str, entries: Iterable[Entry], inputs: Mapping[str, Asked]) -> None:
+    """Write down what is there now, beside what another mirroring into the same place may have written meanwhile.
 
     Raises:
-        BlobChanged: another mirroring wrote it meanwhile.
-        StoreError: it cannot be written.
+        BadInput, StoreError: the manifest cannot be read or written.
     """
-    await shelf.replace_if(NAME, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n", etag)
+    entries = list(entries)
+    for attempt in range(1, _ATTEMPTS + 1):
+        manifest, etag = await read_manifest(shelf, place)
+        body = msgspec.json.format(msgspec.json.encode(manifest.with_(entries, inputs)), indent=1) + b"\n"
+        try:
+            await shelf.replace_if(NAME, body, etag)
+        except BlobChanged:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return

@@ -185,7 +185,10 @@ class Planner:
         plan.files[path] = file
         plan.needed_by.setdefault(path, {}).setdefault(label, set()).add(str(target))
         if need.hashes:
-            plan.accepted[path] = need.hashes & plan.accepted.get(path, need.hashes)
+            both = need.hashes & plan.accepted.get(path, need.hashes)
+            if not both:
+                raise Unresolvable(f"{need.where}: allows other bytes of {file.filename} than another input does")
+            plan.accepted[path] = both
 
     async def _look_into_sdists(self) -> None:
         """What building them takes is needed as well; where that cannot be known, it is said."""
