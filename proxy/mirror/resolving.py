@@ -96,7 +96,6 @@ class Resolver:
             "HOME": str(self._folder),
             "UV_DEFAULT_INDEX": self._index_url,  # not an argument: those are everybody's to read
             "UV_CACHE_DIR": str(self._folder / "cache"),
-            "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_KEYRING_PROVIDER": "disabled",
             "UV_HTTP_RETRIES": "1",  # we have tried again ourselves
