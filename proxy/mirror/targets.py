@@ -24,6 +24,7 @@ _LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)
 _MAC_FLOOR = (13, 0)
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
+_UV_GLIBC = (17, 28, *range(31, 41))
 _LINUX_NAMES = {
     "linux-x86_64": "manylinux_2_28_x86_64",
     "linux-aarch64": "manylinux_2_28_aarch64",
@@ -73,8 +74,11 @@ class Target(msgspec.Struct, frozen=True, order=True):
         """What uv calls the platform."""
         if self.platform in _OTHERS:
             return _OTHERS[self.platform][0]
-        kind, major, minor, machine = _linux(self.platform)
-        return f"{machine}-unknown-linux-musl" if kind == "musllinux" else f"{machine}-manylinux_{major}_{minor}"
+        kind, _, minor, machine = _linux(self.platform)
+        if kind == "musllinux":
+            return f"{machine}-unknown-linux-musl"
+        # It knows some floors only. The one below is safe: what runs there runs here.
+        return f"{machine}-manylinux_2_{max((known for known in _UV_GLIBC if known <= minor), default=_UV_GLIBC[0])}"
 
 
 def target(python: str, platform: str) -> Target:

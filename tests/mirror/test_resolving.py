@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import Unresolvable
 from proxy.mirror.inputs import read_projects
 from proxy.mirror.resolving import Resolver
-from proxy.mirror.targets import target
+from proxy.mirror.targets import PLATFORMS, target
 from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 
@@ -39,6 +39,14 @@ async def test_versions_extras_and_dependencies(index: FakeIndex, tmp_path: Path
     assert await resolved(index, tmp_path, "demo") == ["base==3.0+local", "demo==1.0"]
     assert await resolved(index, tmp_path, "Demo[all]") == ["base==3.0+local", "demo==1.0", "more==4.0"]
     assert await resolved(index, tmp_path, "demo>=2.0rc1") == ["demo==2.0rc1"]
+
+
+@pytest.mark.parametrize("platform", [*PLATFORMS, "manylinux_2_17_x86_64", "manylinux_2_24_aarch64", "manylinux_2_12_x86_64"])
+async def test_uv_knows_every_platform_by_its_name(index: FakeIndex, tmp_path: Path, platform: str) -> None:
+    publish(index, "demo", "1.0")
+    for python in ("3.9", "3.14", "3.12.3"):
+        needs = await resolver(index, tmp_path).needs(read_projects(["demo"], {}), target(python, platform))
+        assert [need.version for need in needs] == ["1.0"]
 
 
 async def test_nothing_of_this_machines_settings_reaches_uv(index: FakeIndex, tmp_path: Path) -> None:
