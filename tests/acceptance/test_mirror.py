@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -328,3 +331,26 @@ def test_rules_and_outages_are_told_in_our_own_words(index: FakeIndex, tmp_path:
     failed = offline.run(offline.input("app\n"), "--to", "file:./bundle", *HERE, status=1)
     assert "app was not found in any source" in failed.stderr
     assert "this server is offline and holds nothing of app" in failed.stderr
+
+
+def test_progress_is_drawn_at_a_terminal_and_nowhere_else(mirroring: Mirroring) -> None:
+    ours, theirs = pty.openpty()
+    command = mirroring.command(mirroring.input("app\n"), "--to", "file:./bundle", *HERE)
+    env = {**mirroring.env(), "TERM": "xterm", "COLUMNS": "150"}
+    with subprocess.Popen(command, cwd=mirroring.folder, stdout=subprocess.PIPE, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        drawn = b""
+        with contextlib.suppress(OSError):  # Linux's word for the other end being closed
+            while piece := os.read(ours, 65536):
+                drawn += piece
+        assert process.stdout is not None
+        told = process.stdout.read().decode()
+    os.close(ours)
+    assert process.returncode == 0
+    assert "resolving requirements.txt for Python 3.11 on linux-x86_64" in drawn.decode()
+    assert "of 4 files" in drawn.decode()
+    assert told.startswith("4 files")
+    assert "\x1b" not in told
+    quiet = mirroring.run("requirements.txt", "--to", "file:./bundle", *HERE)
+    assert "\x1b" not in quiet.stderr
+    assert "of 4 files" not in quiet.stderr

@@ -34,14 +34,19 @@ class Upstream:
     def __init__(self, body: bytes = BODY) -> None:
         self.bytes = body
         self.failures: list[Exception] = []
-        self.asked = 0
+        self.asked = self.now = self.most = 0
 
     async def body(self, item: Item) -> AsyncIterator[bytes]:
         self.asked += 1
-        yield self.bytes[:1_000]
-        if self.failures:
-            raise self.failures.pop(0)
-        yield self.bytes[1_000:]
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            yield self.bytes[:1_000]
+            if self.failures:
+                raise self.failures.pop(0)
+            yield self.bytes[1_000:]
+        finally:
+            self.now -= 1
 
 
 class World:
@@ -133,6 +138,12 @@ async def test_other_bytes_are_refused_by_whatever_is_known(world: World, change
     assert why in outcome.problems[0]
     assert f"{NAME} of source s" in outcome.problems[0]
     assert world.store.written == []
+
+
+async def test_only_so_many_are_on_their_way_at_once(world: World) -> None:
+    outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), listed={}) for n in range(40)))
+    assert outcome.fetched == 40
+    assert 2 <= world.upstream.most <= 8
 
 
 async def test_a_shelf_that_fails_stops_everything(world: World) -> None:
