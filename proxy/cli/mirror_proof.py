@@ -48,6 +48,7 @@ async def verify_inputs(job: Job) -> Result:
                 problems = await _resolved_from_mirror(job, plan, inputs, targets, bar.step)
                 rest = [entry for path, entry in manifest.by_path().items() if path in plan.files and entry not in entries]
                 problems += await damages(shelf, rest, jobs=job.jobs)
+                problems += _other_bytes(plan, manifest)
                 problems += [f"{path} is not in the manifest" for path in sorted(plan.files.keys() - manifest.by_path().keys())]
                 entries += rest
     size = sum(entry.size for entry in entries)
@@ -58,6 +59,13 @@ async def verify_inputs(job: Job) -> Result:
         else f"{job.to.name} satisfies {joined(targets)}: {many} ({readable(size)}) read and right"
     )
     return Result(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
+
+
+def _other_bytes(plan: Plan, manifest: Manifest) -> list[str]:
+    """Files that are as they were when they were mirrored, and not those that the input allows now."""
+    known = manifest.by_path()
+    found = {path: plan.item(path).problem_with({"sha256": known[path].sha256}) for path in plan.files if path in known}
+    return [f"{path} {problem}" for path, problem in sorted(found.items()) if problem is not None]
 
 
 async def _resolved_from_mirror(

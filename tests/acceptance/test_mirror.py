@@ -145,6 +145,19 @@ def test_verify_proves_each_target_from_the_mirror_alone(mirroring: Mirroring) -
     assert "missing-one" in failed.stderr
 
 
+def test_a_lock_of_other_bytes_is_not_satisfied_however_large_the_file_is(mirroring: Mirroring) -> None:
+    """A folder's large files are listed before they were read, so that the listing alone would not tell."""
+    name = wheel_name("huge", "1.0")
+    body = wheel_bytes("huge", "1.0", padding=33 * 1024 * 1024)
+    mirroring.index.publish("huge", name, body)
+    right, wrong = (f"huge==1.0 --hash=sha256:{digest}\n" for digest in (sha256(body), "0" * 64))
+    mirroring.run(mirroring.input(right), "--to", "file:./bundle", *HERE)
+    mirroring.run("requirements.txt", "--to", "file:./bundle", "--verify")
+    mirroring.input(wrong)
+    failed = mirroring.run("requirements.txt", "--to", "file:./bundle", "--verify", status=1)
+    assert f"{name} has the sha256 {sha256(body)}, which is none of those that the input allows" in failed.stderr
+
+
 def test_a_bundle_is_carried_onward_without_any_index(mirroring: Mirroring) -> None:
     mirroring.run(mirroring.input("app\n"), "--to", "file:./bundle", *BOTH)
     asked = len(mirroring.index.asked)
