@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+from cachetools import LRUCache
+
 from proxy.errors import NotHeld, ProjectNotFound
-from proxy.model import ProjectPage
+from proxy.model import File, ProjectPage
 from proxy.protocols import Source
 
 
@@ -28,6 +31,7 @@ class Held:
         """
         self._source = source
         self._alone = alone
+        self._made: LRUCache[str, tuple[tuple[File, ...], tuple[File, ...]]] = LRUCache(1_024)
 
     @property
     def name(self) -> str:
@@ -41,10 +45,23 @@ class Held:
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`."""
         try:
-            return await self._source.project_page(project)
+            return self._with_metadata(await self._source.project_page(project))
         except ProjectNotFound:
             sentence = f"source {self.name} is offline, and nothing of {project} is held: {what_to_do(project)}"
             raise HeldNowhere(sentence) if self._alone else NotHeld(sentence, source=self.name) from None
+
+    def _with_metadata(self, page: ProjectPage) -> ProjectPage:
+        """Every wheel offers core metadata: what its source sent, or what stands in our copy."""
+        made = self._made.get(page.project)
+        if made is None or made[0] is not page.files:
+            files = tuple(
+                msgspec.structs.replace(file, core_metadata={}, metadata_in_wheel=True)
+                if file.filename.endswith(".whl")
+                else file
+                for file in page.files
+            )
+            made = self._made[page.project] = (page.files, files)
+        return msgspec.structs.replace(page, files=made[1])
 
 
 def what_to_do(project: str) -> str:

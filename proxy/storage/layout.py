@@ -67,6 +67,11 @@ def upstream_metadata(source: str, wheel_sha256: str) -> str:
     return f"metadata/{source}/{wheel_sha256}"
 
 
+def metadata_beside(file: str) -> str:
+    """Where a mirror puts the core metadata of the wheel at this path."""
+    return f"{file}.metadata"
+
+
 def located_metadata(source: str, place: str) -> str:
     """The core metadata of the wheel at a place (a URL; a path and ETag) whose digest nobody says."""
     return f"metadata/{source}/at-{hashlib.sha256(place.encode()).hexdigest()}"

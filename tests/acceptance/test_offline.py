@@ -72,6 +72,9 @@ def test_a_build_made_once_online_is_made_again_offline(
     page = server.page("app")
     assert [file["filename"] for file in page["files"]] == ["app-2.0-py3-none-any.whl"]
     assert page["files"][0]["upload-time"].startswith("2025-01-01")
+    assert page["files"][0]["core-metadata"]
+    kept = index.projects["app"]["app-2.0-py3-none-any.whl"].metadata
+    assert server.get("/files/app/app-2.0-py3-none-any.whl.metadata").body == kept
     assert server.page_names() == ["app", "lib", "setuptools", "sourced"]
     server.stop()
 
