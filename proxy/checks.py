@@ -9,12 +9,13 @@ from datetime import datetime
 import msgspec
 
 from proxy.config import Config
-from proxy.errors import ProjectNotFound, StoreError, UpstreamError
+from proxy.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError
 from proxy.model import ProjectPage, RemoteFile
 from proxy.places import Place, place_of
 from proxy.policy import Cooldown, Rules, in_words
 from proxy.protocols import Credential
 from proxy.sources.decision import Member
+from proxy.sources.held import HeldNowhere
 from proxy.sources.merged import Merged
 from proxy.targets import Target
 from proxy.upstream.keyring import Keyring
@@ -148,6 +149,8 @@ async def _source_finding(member: Member, target: Target | None = None, remote: 
         if target is not None:
             await _write_to(target)
         page = await member.source.project_page(project)
+    except (HeldNowhere, NotHeld):
+        return Finding(what, True, "is offline: what the store holds of it is served, and nothing is asked of it")
     except ProjectNotFound:
         # Nearly every public index has it; without it, the URL may be one of another page.
         doubt = "" if member.private else f", but has no project {project}: is the URL the one that installers get?"

@@ -32,6 +32,7 @@ from proxy.protocols import BlobInfo, BlobStore
 from proxy.sources.directory import file_etag
 from proxy.spool import Fill, Spool
 from proxy.storage import layout
+from proxy.storage.eviction import CacheLimit
 from proxy.storage.records import Made
 from proxy.upstream.answers import FileAnswer
 from proxy.upstream.client import SourceClient
@@ -73,6 +74,7 @@ class Delivery:
         spool: Spool,
         metrics: Metrics,
         notebooks: Mapping[str, Notebook] | None = None,
+        cache_limit: CacheLimit | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
     ) -> None:
@@ -83,6 +85,7 @@ class Delivery:
         self._clients = clients
         self._spool = spool
         self._metrics = metrics
+        self._cache_limit = cache_limit
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._known: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_KNOWN, _KNOWN_S)
         self._runs: dict[Fill, asyncio.Task[None]] = {}
@@ -132,6 +135,8 @@ class Delivery:
         if mode is Mode.CACHE:
             held = await self._held(file)
             if held is not None:
+                if self._cache_limit is not None:
+                    await self._cache_limit.used(held.path)
                 redirect = plain and self._store_mode is Mode.REDIRECT
                 return await _stored(self._store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
@@ -289,7 +294,7 @@ class Delivery:
         path = layout.cached(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256})
+            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_said_of(file)})
         except BlobExists:
             kept = (await self._store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -299,7 +304,19 @@ class Delivery:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
         self._learned(file, sha256, fill.spooled.size)
+        if self._cache_limit is not None:
+            await self._cache_limit.added(path, fill.spooled.size)
         return "kept"
+
+
+def _said_of(file: File) -> dict[str, str]:
+    """What the listing says, kept beside the copy: should the source never be asked again, it is listed from there."""
+    said = {
+        "upload_time": file.upload_time.isoformat() if file.upload_time else None,
+        "requires_python": file.requires_python,
+        "yanked": file.yanked,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _key(file: File) -> tuple[str, str, str]:

@@ -118,6 +118,16 @@ class UpstreamBadAnswer(UpstreamError):
     kind = Kind.BAD_ANSWER
 
 
+class NotHeld(UpstreamError):
+    """An offline source has no copy, and is not asked. Whether it has the project is unknown, and asking again changes nothing.
+
+    403, as for what a rule withholds: the rule is ``offline``. 404 would be a definite absence, and let a client's next index
+    answer; 503 would have it try again.
+    """
+
+    kind = Kind.WITHHELD
+
+
 class CredentialRefused(UpstreamBadAnswer):
     """It refused our credential, or wants one that no connection provides."""
 
@@ -200,3 +210,25 @@ class ConfigurationError(WheelgateError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class InvalidTarget(WheelgateError):
+    """No such Python or platform."""
+
+    kind = Kind.INVALID
+
+
+class BadInput(WheelgateError):
+    """What `mirror` was given to read cannot be used; the sentence names the file and, where there is one, the line."""
+
+    kind = Kind.INVALID
+
+
+class Unresolvable(WheelgateError):
+    """No set of versions, or no file of a version, satisfies what was asked for."""
+
+    kind = Kind.NOT_FOUND
+
+
+class NotMirrored(WheelgateError):
+    """A mirror lacks a file, or holds a damaged one."""

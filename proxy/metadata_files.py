@@ -99,6 +99,11 @@ class MetadataFiles:
                 if not file.core_metadata:  # another process made it
                     self._learn(file, fields)
                 return kept
+        beside = await self._wheels.beside(file)
+        if beside is not None and _is_listed(file, beside) and (fields := _fields(file, beside)) is not None:
+            await self._keep(place, beside)
+            self._learn(file, fields)
+            return beside
         try:
             reading = await self._wheels.read(file)
         except BadWheel as error:

@@ -42,6 +42,11 @@ class Spool:
         self._lock: IO[bytes] | None = None
         self._promised = 0
 
+    @property
+    def folder(self) -> Path:
+        """This process's own; the next one takes it away should this one die."""
+        return self._folder
+
     def prepare(self) -> None:
         """Make the folder, and sweep up after processes that are gone.
 
@@ -141,6 +146,20 @@ class SpoolFile:
             view = view[self._file.write(view) :]
         for digest in self._hashes.values():
             digest.update(chunk)
+
+    def restart(self) -> None:
+        """Forget everything written: what follows is another attempt at the whole.
+
+        Raises:
+            StoreError: the disk is broken.
+        """
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
+        self._hashes = {name: _new_hash(name) for name in self._hashes}
+        self.size = 0
 
     async def read(self, start: int, end: int) -> bytes:
         """Some bytes from ``start``, at most up to ``end``; both within :attr:`size`."""

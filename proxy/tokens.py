@@ -61,6 +61,7 @@ class Tokens:
         self._store = store
         self._clock = clock
         self._known: dict[str, Token] = {}
+        self._guests: dict[str, Token] = {}
         self._loaded_s: float | None = None
         self._must_load = True
         self._loading = asyncio.Lock()
@@ -98,6 +99,13 @@ class Tokens:
         token = Token(identifier, _digest(secret), scopes, now, now + life, note)
         await self._store.put_if_absent(layout.token(identifier), msgspec.json.encode(token), {})
         return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}", token
+
+    def guest(self) -> str:
+        """The text of a token that may read for a day: of this process alone, stored nowhere, and gone with it."""
+        identifier, secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
+        now = self._clock.now()
+        self._guests[identifier] = Token(identifier, _digest(secret), ("read",), now, now + timedelta(days=1))
+        return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}"
 
     async def all(self) -> list[Token]:
         """Every token that was not revoked, expired ones too, oldest first.
@@ -140,8 +148,10 @@ class Tokens:
             raise Unauthenticated(
                 "this is not a Wheelgate token, or not a whole one: give it as the password, with any user name"
             )
-        await self._refresh()
-        token = self._known.get(match[1])
+        token = self._guests.get(match[1])
+        if token is None:
+            await self._refresh()
+            token = self._known.get(match[1])
         if token is None or not hmac.compare_digest(token.sha256, _digest(match[2])):
             raise Unauthenticated("this token is not known here: it was revoked, or belongs to another server")
         if self.has_expired(token):

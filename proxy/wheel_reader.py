@@ -13,11 +13,12 @@ from packaging.utils import InvalidWheelFilename
 from proxy.bodies import PassedBody
 from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from proxy.delivery import Delivery
-from proxy.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from proxy.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File, RemoteFile, StoredFile
 from proxy.protocols import BlobStore
 from proxy.ranged_wheel import TAIL_BYTES, read_by_ranges
 from proxy.spool import Spool, SpoolFile
+from proxy.storage import layout
 from proxy.upstream.client import SourceClient
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,16 @@ class WheelReader:
             raise UpstreamUnavailable(
                 f"source {file.source} takes long to send {file.filename}: try again in a moment", source=file.source
             ) from None
+
+    async def beside(self, file: File) -> bytes | None:
+        """What lies beside a wheel in its container as its metadata, as a mirror puts it there: the same people's word."""
+        location = file.location
+        if not isinstance(location, StoredFile):
+            return None
+        try:
+            return (await self._stores[location.store].read(layout.metadata_beside(location.path)))[0]
+        except BlobNotFound:
+            return None
 
     async def _read(self, file: File) -> Reading:
         location = file.location

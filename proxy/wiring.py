@@ -42,6 +42,7 @@ from proxy.sources.described_blobs import DescribedBlobs
 from proxy.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from proxy.sources.directory import Directory
 from proxy.sources.github_releases import GITHUB_HEADERS, GithubReleases
+from proxy.sources.held import Held
 from proxy.sources.memory import Memory
 from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook, Screened
@@ -50,6 +51,7 @@ from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.storage.changes import StoreChanges
 from proxy.storage.claims import Claims
+from proxy.storage.eviction import CacheLimit
 from proxy.storage.local import LocalStore
 from proxy.storage.records import Records
 from proxy.targets import Target
@@ -136,6 +138,8 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
                     source = await assembly.container(number, settings, store, spool, changes)
                 case "directory":
                     source = assembly.directory(settings)
+                case _ if config.is_offline(settings):
+                    source = assembly.held(settings, store)
                 case "index" | "devops" | "github":
                     source = assembly.remote(number, settings, store)
             screened = Screened(source, private=settings.is_private, book=book, clock=clock, metrics=metrics)
@@ -147,6 +151,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             metrics=metrics,
             reserved=reserved_of(config),
             merges=merges_of(config),
+            offline=config.server.offline,
         )
         changes.subscribe(index.overtaken)
         for telling in assembly.telling:
@@ -160,6 +165,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             spool=spool,
             metrics=metrics,
             notebooks=assembly.notebooks,
+            cache_limit=_cache_limit(config, store, clock),
         )
         stack.push_async_callback(delivery.close)
         changes.subscribe(delivery.forget)
@@ -325,6 +331,18 @@ class _Assembly:
         self._stack.push_async_callback(directory.close)
         return self._cached(directory, fresh_s=0.0, absent_s=0.0)  # it looks by itself; what stands in is remembered here
 
+    def held(self, settings: SourceSettings, store: BlobStore) -> Source:
+        """What the store holds of a source that is offline. There is no client for it at all."""
+        copies = BlobPackages(
+            name=settings.name,
+            store=store,
+            prefix=layout.cache_of(settings.name),
+            clock=self._clock,
+            names_fresh_s=settings.fresh_s,
+        )
+        cached = self._cached(copies, fresh_s=settings.fresh_s, absent_s=settings.absent)
+        return Held(cached, alone=self._config.server.offline)
+
     def remote(self, number: int, settings: SourceSettings, store: BlobStore) -> Source:
         """Something that is asked over HTTP: an index, a feed, releases."""
         own_ca = settings.ca_file is not None
@@ -431,6 +449,12 @@ class _Assembly:
 def _only(settings: SourceSettings) -> NamePatterns | None:
     """The names that a source is for; ``None``: all of them."""
     return None if settings.only is None else NamePatterns(settings.only)
+
+
+def _cache_limit(config: Config, store: BlobStore, clock: Clock) -> CacheLimit | None:
+    if config.store.cache_size is None or not isinstance(store, LocalStore):
+        return None
+    return CacheLimit(store, limit_bytes=config.store.cache_size, clock=clock)
 
 
 def _certificates(config: Config, file: Path | None, key: str) -> str | None:

@@ -26,6 +26,7 @@ LAYERS = [
         "explanation",
         "checks",
         "rewrite",
+        "mirror",
     },
     {"sources"},
     {"upstream", "storage", "spool", "targets"},

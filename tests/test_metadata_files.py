@@ -389,6 +389,26 @@ async def test_our_own_copy_is_read_instead(
     assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA, "out of all of its bytes"
 
 
+async def test_what_a_mirror_put_beside_a_wheel_spares_reading_the_wheel(
+    files: MetadataFiles, in_wheel: Callable[..., File], container: WatchedStore
+) -> None:
+    beside = metadata(NAME, "1.0", requires=["more"])
+    await container.put_if_absent(f"{NAME}/{WHEEL}", b"never read", {})
+    await container.put_if_absent(f"{NAME}/{WHEEL}.metadata", beside, {})
+    wheel = msgspec.structs.replace(in_wheel(), location=StoredFile("container", f"{NAME}/{WHEEL}", "etag"))
+    assert await files.body(wheel) == beside
+
+
+@pytest.mark.parametrize("odd", [b"", b"not metadata", metadata("evil", "1.0")])
+async def test_what_lies_beside_a_wheel_and_is_not_its_metadata_is_not_taken(
+    files: MetadataFiles, in_wheel: Callable[..., File], container: WatchedStore, odd: bytes
+) -> None:
+    info = await container.put_if_absent(f"{NAME}/{WHEEL}", BODY, {})
+    await container.put_if_absent(f"{NAME}/{WHEEL}.metadata", odd, {})
+    wheel = msgspec.structs.replace(in_wheel(), location=StoredFile("container", f"{NAME}/{WHEEL}", info.etag))
+    assert await files.body(wheel) == METADATA
+
+
 async def test_what_is_known_of_the_very_wheel_is_taken(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
 ) -> None:

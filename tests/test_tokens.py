@@ -143,3 +143,18 @@ async def test_the_last_known_tokens_serve_for_an_hour_while_the_store_is_down(t
 )
 def test_the_secret_is_found_where_clients_put_it(header: str | None, secret: str | None) -> None:
     assert presented(header) == secret
+
+
+async def test_a_guest_reads_and_leaves_no_trace(tokens: Tokens, store: LocalStore, clock: FakeClock) -> None:
+    text = tokens.guest()
+    token = await tokens.authenticated(text)
+    assert token.may("read", "anything")
+    assert not token.may_some("upload")
+    assert await tokens.all() == []
+    with pytest.raises(Unauthenticated):
+        await Tokens(store, clock).authenticated(text)  # another process
+    with pytest.raises(Unauthenticated):
+        await tokens.authenticated(tokens.guest()[:12] + text[12:])
+    clock.move(86_401)
+    with pytest.raises(Unauthenticated, match="expired"):
+        await tokens.authenticated(text)

@@ -17,6 +17,7 @@ from proxy.errors import ConfigurationError, WheelgateError
         "check": "proxy.cli.check:check",
         "connection": "proxy.cli.connection:connection",
         "wheel": "proxy.cli.wheel:wheel",
+        "mirror": "proxy.cli.mirror:mirror",
         "rewrite": "proxy.cli.rewrite:rewrite",
         "token": "proxy.cli.token:token",
         "explain": "proxy.cli.explain:explain",

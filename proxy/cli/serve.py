@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
 @click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
+@click.option("--offline", is_flag=True, help="Ask no index: serve what mirrors, folders and the store hold.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",
@@ -47,6 +48,7 @@ def serve(
     tls_cert: Path | None,
     tls_key: Path | None,
     anonymous: str | None,
+    offline: bool,
     log_format: logs.Format,
     log_level: str,
 ) -> None:
@@ -59,6 +61,7 @@ def serve(
         "server.host": host,
         "server.port": port,
         "server.anonymous": anonymous,
+        "server.offline": True if offline else None,
         "server.tls_cert": tls_cert.absolute() if tls_cert else None,
         "server.tls_key": tls_key.absolute() if tls_key else None,
     }
@@ -80,7 +83,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config, again: Callable[[], Config]) -> None:
     """``again`` reads the settings as they are now, for SIGHUP."""
-    from proxy.web.server import listening_socket, serving, tls_context
+    from proxy.cli.serving import answering
+    from proxy.web.server import listening_socket, tls_context
     from proxy.wiring import watching, wheelgate
 
     told = asyncio.Event()
@@ -101,25 +105,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
             watching(gate.changes),
             gate.keyring.watching(),
             rereading(told, newer, gate.enforcement),
-            serving(
-                listener=listener,
-                tls=tls,
-                index=gate.index,
-                delivery=gate.delivery,
-                metadata_files=gate.metadata_files,
-                provenance_files=gate.provenance_files,
-                store=gate.store,
-                claims=gate.claims,
-                rules=gate.rules,
-                clock=gate.clock,
-                uploads=gate.uploads,
-                packages=gate.packages,
-                tokens=gate.tokens,
-                spool=gate.spool,
-                metrics=gate.metrics,
-                prefix=server.path_prefix,
-                anonymous_read=config.anonymous_read,
-            ) as running,
+            answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
         ):
             _spare_the_collector()
             print(_welcome(config), file=sys.stderr, flush=True)
@@ -179,6 +165,7 @@ def _welcome(config: Config) -> str:
     for source in config.source:
         place = {"store": "the store", "directory": str(config.source_folder(source)), "blob": source.url}
         where = place.get(source.type, source.index_url)
-        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}")
+        offline = ", offline: as far as the store holds it" if config.is_offline(source) else ""
+        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
     lines.append(f"  data:    {config.store_place}")
     return "\n".join(lines)

@@ -3,10 +3,11 @@
 from proxy.config.connections import Connection, ties
 from proxy.config.documents import Document, read_document
 from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
-from proxy.config.load import client_settings, load, made_private
+from proxy.config.load import client_settings, load, made_private, process_environment
+from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
-from proxy.config.settings import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Config, Source
-from proxy.config.values import duration_s, vault_problem
+from proxy.config.settings import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Config, Source, Store
+from proxy.config.values import container_problem, duration_s, vault_problem
 
 __all__ = [
     "NO_PROXY",
@@ -16,16 +17,20 @@ __all__ = [
     "Connection",
     "ConnectionsFolder",
     "Document",
+    "Policy",
     "References",
     "SecretMissing",
     "Source",
+    "Store",
     "client_settings",
+    "container_problem",
     "document_fields",
     "duration_s",
     "folder_connections",
     "folder_version",
     "load",
     "made_private",
+    "process_environment",
     "read_document",
     "secret_name",
     "ties",

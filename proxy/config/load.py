@@ -32,6 +32,11 @@ def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str |
     return environment.get("WHEELGATE_URL") or None, environment.get("WHEELGATE_TOKEN") or None
 
 
+def process_environment() -> Mapping[str, str]:
+    """This process's variables, for files that refer to them and for programs that are started."""
+    return os.environ.copy()
+
+
 def load(
     path: Path | None = None,
     *,

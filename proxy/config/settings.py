@@ -16,6 +16,7 @@ from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.section import Section
 from proxy.config.values import (
+    Bytes,
     Cooldown,
     Pattern,
     PlainUrl,
@@ -59,6 +60,7 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     anonymous: Literal["none", "read"] | None = None
+    offline: bool = False
     public_url: str | None = None
     path_prefix: str = ""
     tls_cert: Path | None = None
@@ -111,6 +113,7 @@ class Store(Section):
     delivery: Literal["redirect", "stream"] = "redirect"
     sas_window: Seconds = 900.0
     sas_life: Seconds = 2700.0
+    cache_size: Bytes | None = None
 
     @property
     def is_azure(self) -> bool:
@@ -124,6 +127,8 @@ class Store(Section):
             problems.append(f"url: {problem}")
         if self.account_key is not None and not self.is_azure:
             problems.append("account_key: only a container in Azure has one")
+        if self.cache_size is not None and self.is_azure:
+            problems.append("cache_size: only a folder has one: give the container's account a lifecycle rule for cache/ instead")
         if self.sas_window < 10 or self.sas_life < self.sas_window + 600:
             problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 10s")
         elif self.sas_life > _LONGEST_SAS_S:
@@ -145,6 +150,7 @@ class Source(Section):
     absent: Seconds = 60.0
     strict: bool = False
     cooldown: Cooldown | None = None
+    offline: bool = False
     layout: Literal["any", "project"] = "any"
     writable: bool = False
     account_key: Reference | None = None
@@ -216,6 +222,8 @@ class Source(Section):
 
     def _remote_problems(self) -> list[str]:
         problems = []
+        if self.offline and not self.is_remote:
+            problems.append("offline: only a source that is asked over HTTP can be: index, devops or github")
         if not self.is_remote and (self.outbound_proxy is not None or self.ca_file is not None):
             field = "outbound_proxy" if self.outbound_proxy is not None else "ca_file"
             problems.append(f"{field}: only a source that is asked over HTTP has one: index, devops or github")
@@ -279,6 +287,10 @@ class Config(Section):
     def store_place(self) -> str:
         """Where the store is, for people."""
         return self.store.url or "" if self.store.is_azure else str(self.store_folder)
+
+    def is_offline(self, source: Source) -> bool:
+        """Whether a source is never asked, so that only what the store holds of it is served."""
+        return source.is_remote and (self.server.offline or source.offline)
 
     def source_folder(self, source: Source) -> Path:
         """The folder of a directory source."""

@@ -15,6 +15,12 @@ from proxy.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, wit
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
 _VAULT_HOST = re.compile(r"[a-z0-9-]{3,24}\.vault\.(azure\.net|azure\.cn|usgovcloudapi\.net)")
+_SIZE = re.compile(r"(\d{1,9})\s*(B|[kMGT]i?B)?", re.ASCII)
+_UNITS = {None: 1, "B": 1} | {
+    f"{letter}{binary}B": (1024 if binary else 1000) ** power
+    for power, letter in enumerate("kMGT", start=1)
+    for binary in ("", "i")
+}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -105,6 +111,16 @@ def _said(value: object) -> object:
     return value
 
 
+def _bytes(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a size such as 500MiB, 10GiB or 1TiB")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
 Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 Moment = Annotated[datetime, BeforeValidator(moment)]

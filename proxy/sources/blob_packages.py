@@ -65,7 +65,9 @@ class BlobPackages:
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`."""
         prefix = f"{self._prefix}{project}/"
-        blobs = {info.path.removeprefix(prefix): info async for info in self._store.list(prefix)}
+        # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
+        listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
+        blobs = {info.path.removeprefix(prefix): info for info in listed}
         provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
         members = Membership(project)
         files = [

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 from cachetools import LRUCache
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from proxy.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.patterns import NamePatterns
@@ -31,6 +31,7 @@ from proxy.policy import limited
 from proxy.protocols import Clock
 from proxy.sources.decision import ABSENT_BEFORE, Answer, Decision, Member, MergeRule
 from proxy.sources.doubt import Doubt, doubt_of, without_doubtful
+from proxy.sources.held import what_to_do
 from proxy.sources.joining import joined, wholly_withheld
 from proxy.sources.weight import page_bytes
 from proxy.storage.claims import Claims
@@ -51,6 +52,7 @@ class Merged:
         metrics: Metrics,
         reserved: NamePatterns,
         merges: Sequence[MergeRule] = (),
+        offline: bool = False,
     ) -> None:
         self._private = [member for member in members if member.private]
         self._public = [member for member in members if not member.private]
@@ -60,6 +62,7 @@ class Merged:
         self._metrics = metrics
         self._reserved = reserved
         self._merges = tuple(merges)
+        self._offline = offline
         self._made: LRUCache[str, _Made] = LRUCache(_MADE_BYTES, getsizeof=_made_bytes)
         self._listeners: list[Callable[[], None]] = []
 
@@ -146,10 +149,16 @@ class Merged:
                 return
             _must_have_been_heard(silent)
             decision.reason = "every source was asked, and none has it"
-            raise ProjectNotFound(f"no source has a project {project}")
+            raise self._nowhere(project)
         decision.owner = owner.source
         decision.reason = f"no private source has it, and the first public one that does is {owner.source}"
         await self._finish(decision, owner, [*private, *public])
+
+    def _nowhere(self, project: str) -> ProjectNotFound | NotHeld:
+        """Nobody has it; where nobody can be asked, that says nothing about what there is elsewhere."""
+        if self._offline:
+            return NotHeld(f"this server is offline and holds nothing of {project}: {what_to_do(project)}")
+        return ProjectNotFound(f"no source has a project {project}")
 
     def _without_files(self, decision: Decision, silent: Answer | None) -> None:
         """The page of a claimed name that nobody lists a file of.

@@ -25,6 +25,7 @@ import hashlib
 from datetime import datetime
 
 PACKAGES = "packages/"
+CACHE = "cache/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
 CHANGED = "state/changed"
@@ -46,9 +47,14 @@ def is_provenance(path: str) -> bool:
     return path.endswith(_PROVENANCE)
 
 
+def cache_of(source: str) -> str:
+    """Where the verified copies of one source's files lie."""
+    return f"{CACHE}{source}/"
+
+
 def cached(source: str, project: str, filename: str) -> str:
     """A verified copy of an upstream file."""
-    return f"cache/{source}/{project}/{filename}"
+    return f"{cache_of(source)}{project}/{filename}"
 
 
 def metadata(wheel_sha256: str) -> str:
@@ -59,6 +65,11 @@ def metadata(wheel_sha256: str) -> str:
 def upstream_metadata(source: str, wheel_sha256: str) -> str:
     """The core metadata of a wheel with this digest, as an upstream sent it or a part of the wheel: nobody compared them."""
     return f"metadata/{source}/{wheel_sha256}"
+
+
+def metadata_beside(file: str) -> str:
+    """Where a mirror puts the core metadata of the wheel at this path."""
+    return f"{file}.metadata"
 
 
 def located_metadata(source: str, place: str) -> str:

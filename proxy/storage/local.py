@@ -195,7 +195,7 @@ class LocalStore:
                 self._write_facts(path, _Facts(datetime.now(UTC), dict(facts)))
                 self._make_folder(target.parent)
                 os.link(ready, target)  # the commit: atomic, and refused if the name exists
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
                 return self._info(path)
         finally:
             ready.unlink(missing_ok=True)
@@ -237,7 +237,7 @@ class LocalStore:
                 self._write_facts(path, _Facts(datetime.now(UTC), dict(current.facts) if current else {}))
                 self._make_folder(target.parent)
                 ready.replace(target)
-                _sync_folder(target.parent)
+                sync_folder(target.parent)
                 return self._info(path).etag
         finally:
             ready.unlink(missing_ok=True)
@@ -282,14 +282,14 @@ class LocalStore:
             ready.replace(target)
         finally:
             ready.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def _make_folder(self, folder: Path) -> None:
         """The folder and those above it, each name on disk: a body is no more durable than the folders it lies in."""
         if not folder.is_dir():
             self._make_folder(folder.parent)
             folder.mkdir(exist_ok=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -315,7 +315,7 @@ def _identity(body: os.stat_result) -> str:
     return f"{body.st_ino:x}-{body.st_mtime_ns:x}-{body.st_size:x}"
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a new name in the folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -81,6 +81,31 @@ def sdist_bytes(name: str, version: str) -> bytes:
     return buffer.getvalue()
 
 
+def build_backend(name: str, version: str) -> bytes:
+    """A wheel named setuptools with just enough of a build backend to tell uv about ``name``'s metadata, and to build it."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    backend = f"""
+import os, zipfile
+METADATA = "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.mkdir(os.path.join(folder, "{info}"))
+    with open(os.path.join(folder, "{info}", "METADATA"), "w") as file:
+        file.write(METADATA)
+    return "{info}"
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(os.path.join(folder, "{module}-{version}-py3-none-any.whl"), "w") as wheel:
+        wheel.writestr("{module}.py", "built = True")
+        wheel.writestr("{info}/METADATA", METADATA)
+        wheel.writestr("{info}/WHEEL", "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("{info}/RECORD", "")
+    return "{module}-{version}-py3-none-any.whl"
+"""
+    return wheel_bytes("setuptools", "80.0", extra={"setuptools/__init__.py": b"", "setuptools/build_meta.py": backend.encode()})
+
+
 def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 

@@ -1,0 +1,262 @@
+"""Bringing files onto a shelf: what is verified, tried again, trusted, repaired, and what stops everything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from proxy.errors import UpstreamBadAnswer, UpstreamUnavailable
+from proxy.mirror.copying import Copier, Outcome
+from proxy.mirror.items import Item
+from proxy.mirror.manifest import Asked, Entry, Manifest, add_to_manifest, read_manifest
+from proxy.mirror.verifying import damages
+from proxy.spool import Spool
+from tests.support.clock import FakeClock
+from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
+from tests.support.stores import WatchedStore
+
+NAME = wheel_name("demo", "1.0")
+PATH = f"demo/{NAME}"
+BODY = wheel_bytes("demo", "1.0", requires_python=">=3.9", padding=100_000)
+
+
+def item(**more: object) -> Item:
+    said = {"project": "demo", "filename": NAME, "source": "s", "listed": {"sha256": sha256(BODY)}, "size": len(BODY), **more}
+    return Item(**said)  # type: ignore[arg-type]
+
+
+class Upstream:
+    """An Origin that gives these bytes, after failing as often as it is told."""
+
+    def __init__(self, body: bytes = BODY) -> None:
+        self.bytes = body
+        self.failures: list[Exception] = []
+        self.asked = self.now = self.most = 0
+
+    async def body(self, item: Item) -> AsyncIterator[bytes]:
+        self.asked += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            yield self.bytes[:1_000]
+            if self.failures:
+                raise self.failures.pop(0)
+            yield self.bytes[1_000:]
+        finally:
+            self.now -= 1
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.store = WatchedStore()
+        self.upstream = Upstream()
+        self.spool = Spool(folder / "spool")
+        self.spool.prepare()
+        self.known: dict[str, Entry] = {}
+        self.counted = 0
+
+    def copier(self) -> Copier:
+        return Copier(
+            shelf=self.store,
+            spool=self.spool,
+            origin=self.upstream,
+            clock=FakeClock(),
+            known=self.known,
+            on_bytes=self.count,
+            wait_s=0.0,
+        )
+
+    def count(self, size: int) -> None:
+        self.counted += size
+
+    async def copy(self, *items: Item) -> Outcome:
+        copier = self.copier()
+        try:
+            return await copier.copy(items or [item()])
+        finally:
+            copier.close()
+
+    def spooled(self) -> list[Path]:
+        return [path for path in self.spool.folder.iterdir() if path.name != ".lock"]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.spool.close()
+
+
+async def test_a_file_arrives_with_its_metadata_and_facts(world: World) -> None:
+    outcome = await world.copy()
+    assert world.store.written == [f"{PATH}.metadata", PATH]  # whoever sees the wheel finds its metadata
+    body, info = await world.store.read(PATH)
+    assert body == BODY
+    core = metadata("demo", "1.0", requires_python=">=3.9")
+    assert (await world.store.read(f"{PATH}.metadata"))[0] == core
+    assert info.facts == {"sha256": sha256(BODY), "metadata_sha256": sha256(core), "requires_python": ">=3.9"}
+    (entry,) = outcome.entries
+    assert (entry.sha256, entry.metadata_sha256, entry.size, entry.etag) == (sha256(BODY), sha256(core), len(BODY), info.etag)
+    assert world.counted == len(BODY)
+    assert world.spooled() == []
+
+
+async def test_a_broken_connection_is_tried_again(world: World) -> None:
+    world.upstream.failures = [UpstreamUnavailable("broke off"), UpstreamUnavailable("broke off")]
+    assert (await world.copy()).fetched == 1
+    assert world.upstream.asked == 3
+    assert world.counted == len(BODY)  # what was in vain does not count
+
+
+@pytest.mark.parametrize("failures", [[UpstreamUnavailable("broke off")] * 3, [UpstreamBadAnswer("sent nonsense")]])
+async def test_one_that_cannot_be_had_keeps_no_other_back(world: World, failures: list[Exception]) -> None:
+    world.upstream.failures = list(failures)
+    other = item(filename=wheel_name("demo", "2.0"), project="demo", listed={})
+    copier = world.copier()
+    copier._jobs = 1
+    outcome = await copier.copy([item(), other])
+    assert outcome.problems == [str(failures[0])]
+    assert [entry.path for entry in outcome.entries] == [other.path]
+    assert PATH not in world.store.written
+    assert world.spooled() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"listed": {"sha256": "0" * 64}}, "where 000"),
+        ({"listed": {"md5": "0" * 32}}, "has the md5"),
+        ({"accepted": frozenset({f"sha256:{'0' * 64}"})}, "none of those that the input allows"),
+        ({"size": len(BODY) + 1}, f"has {len(BODY)} bytes, where {len(BODY) + 1} are listed"),
+    ],
+)
+async def test_other_bytes_are_refused_by_whatever_is_known(world: World, changes: dict[str, object], why: str) -> None:
+    outcome = await world.copy(item(**changes))
+    assert why in outcome.problems[0]
+    assert f"{NAME} of source s" in outcome.problems[0]
+    assert world.store.written == []
+
+
+async def test_only_so_many_are_on_their_way_at_once(world: World) -> None:
+    outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), listed={}) for n in range(40)))
+    assert outcome.fetched == 40
+    assert 2 <= world.upstream.most <= 8
+
+
+async def test_a_shelf_that_fails_stops_everything(world: World) -> None:
+    world.store.fails = lambda method, path: method == "put_if_absent"
+    items = [item(filename=wheel_name("demo", f"{n}.0"), listed={}) for n in range(50)]
+    outcome = await world.copy(*items)
+    assert 1 <= len(outcome.problems) <= 8
+    assert world.upstream.asked <= 8
+
+
+async def test_what_is_there_is_proven_without_fetching_or_reading_it(world: World) -> None:
+    first = await world.copy()
+    world.store.calls.clear()
+    again = await world.copy()
+    assert (again.fetched, world.upstream.asked) == (0, 1)
+    assert world.store.count("stream") == 0  # by the facts that came with its body
+    assert without_time(again.entries[0]) == without_time(first.entries[0])
+    world.known = {PATH: first.entries[0]}
+    await world.copy()
+    assert world.store.count("stream") == 0  # by the manifest's ETag
+
+
+async def test_a_body_that_somebody_wrote_again_is_read_and_repaired(world: World) -> None:
+    first = await world.copy()
+    world.known = {PATH: first.entries[0]}
+    info = await world.store.info(PATH)
+    await world.store.delete(PATH)
+    await world.store.put_if_absent(PATH, BODY[:-1] + b"!", info.facts)  # with everything that was said of the right one
+    outcome = await world.copy()
+    assert outcome.repaired == [PATH]
+    assert (await world.store.read(PATH))[0] == BODY
+
+
+async def test_metadata_that_is_gone_comes_out_of_the_wheel_that_is_there(world: World) -> None:
+    await world.copy()
+    await world.store.delete(f"{PATH}.metadata")
+    outcome = await world.copy()
+    assert (outcome.fetched, world.upstream.asked) == (0, 1)
+    assert (await world.store.read(f"{PATH}.metadata"))[0] == metadata("demo", "1.0", requires_python=">=3.9")
+
+
+async def test_looking_changes_nothing(world: World) -> None:
+    await world.copy()
+    await world.store.delete(f"{PATH}.metadata")
+    before = list(world.store.written)
+    assert await world.copier().kept(item(), look_only=True) is None
+    assert world.store.written == before
+
+
+async def test_what_was_looked_at_is_not_fetched_again(world: World) -> None:
+    copier = world.copier()
+    assert (await copier.peek(item())).read_bytes() == BODY
+    assert (await copier.peek(item())).read_bytes() == BODY
+    assert (await copier.copy([item()])).fetched == 1
+    assert world.upstream.asked == 1
+    assert (await copier.peek(item())).read_bytes() == BODY  # now from the shelf
+    assert world.upstream.asked == 1
+    copier.close()
+    assert world.spooled() == []
+
+
+def without_time(entry: Entry) -> Entry:
+    return msgspec.structs.replace(entry, stored=FakeClock().now())
+
+
+async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> None:
+    entry = (await world.copy(item(needed_by={"a.txt": ("t1",)}))).entries[0]
+    now = FakeClock().now()
+    await add_to_manifest(world.store, "here", [entry], {"a.txt": Asked(["t1"], now)})
+    other = msgspec.structs.replace(entry, path="other/other-1.0.tar.gz", needed_by={"b.txt": ["t1"]})
+    shared = msgspec.structs.replace(entry, needed_by={"b.txt": ["t1"]})
+    await add_to_manifest(world.store, "here", [other, shared], {"b.txt": Asked(["t1"], now)})
+    manifest, _ = await read_manifest(world.store, "here")
+    assert {e.path: e.needed_by for e in manifest.files} == {
+        PATH: {"a.txt": ["t1"], "b.txt": ["t1"]},
+        "other/other-1.0.tar.gz": {"b.txt": ["t1"]},
+    }
+    await add_to_manifest(world.store, "here", [shared], {"b.txt": Asked(["t1"], now)})  # b.txt needs less now
+    manifest, _ = await read_manifest(world.store, "here")
+    assert manifest.by_path()["other/other-1.0.tar.gz"].needed_by == {}
+    assert set(manifest.inputs) == {"a.txt", "b.txt"}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"{", "is damaged: delete it"),
+        (b'{"wheelgate_mirror": 2}', "is of version 2, which this Wheelgate does not know"),
+        (b'{"wheelgate_mirror": 1, "files": [{"path": "../x", "sha256": "0"}]}', "is damaged"),
+    ],
+)
+async def test_a_manifest_that_cannot_be_read_is_said(world: World, body: bytes, why: str) -> None:
+    await world.store.put_if_absent("wheelgate-mirror.json", body, {})
+    with pytest.raises(Exception, match=why):
+        await read_manifest(world.store, "here")
+
+
+async def test_a_path_that_climbs_is_no_entry(world: World) -> None:
+    entry = (await world.copy()).entries[0]
+    for path in ("../x", "a/../x", "/etc/x", "A/x", "a/b/c", "a/..", "a/.hidden", "a/x\\y"):
+        encoded = msgspec.json.encode(Manifest(files=[msgspec.structs.replace(entry, path=path)]))
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(encoded, type=Manifest)
+
+
+async def test_every_kind_of_damage_is_named(world: World) -> None:
+    entry = (await world.copy()).entries[0]
+    assert await damages(world.store, [entry]) == []
+    await world.store.delete(f"{PATH}.metadata")
+    assert await damages(world.store, [entry]) == [f"{PATH}.metadata is missing"]
+    await world.store.put_if_absent(f"{PATH}.metadata", b"other", {})
+    assert "metadata is damaged" in (await damages(world.store, [entry]))[0]
+    await world.store.delete(PATH)
+    assert (await damages(world.store, [entry]))[0] == f"{PATH} is missing"
+    await world.store.put_if_absent(PATH, BODY + b"x", {})
+    assert f"{PATH} is damaged: it has {len(BODY) + 1} bytes" in (await damages(world.store, [entry]))[0]

@@ -1,0 +1,248 @@
+"""Every form of input, as the tools that write them do; and each broken, with the sentence that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import BadInput
+from proxy.mirror.asked import Input, Need
+from proxy.mirror.inputs import read_input, read_projects
+from proxy.mirror.targets import target
+from tests.support.clients import uv
+from tests.support.index import FakeIndex
+from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
+
+LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.10", "windows-x86_64")
+DIGEST = "a" * 64
+
+
+def read(folder: Path, text: str, name: str = "requirements.txt", **environment: str) -> Input:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return read_input(path, environment)
+
+
+def written(asked: Input) -> list[str]:
+    return [str(line.requirement) for line in asked.lines]
+
+
+def files(needs: list[Need]) -> list[str]:
+    return sorted(need.filename or "" for need in needs)
+
+
+def test_requirements_as_pip_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "more.txt").write_text("-c ../limits.txt\nidna==3.7 # pinned\n")
+    (tmp_path / "limits.txt").write_text("numpy<2\n")
+    asked = read(
+        tmp_path,
+        "\ufeff# a comment\n"
+        "--index-url https://user:secret@python.example.com/simple/\n"
+        "-r sub/more.txt\n"
+        "Flask[async]>=3,<4 ; python_version >= '3.8'\n"
+        f"demo==1.0 \\\n    --hash=sha256:{DIGEST.upper()} \\\n    --hash=sha256:{'b' * 64}\n"
+        "acme-${STAGE}==2\n--no-binary=demo,Other_One\n--pre\n\n",
+        STAGE="test",
+    )
+    assert written(asked) == ["idna==3.7", 'Flask[async]<4,>=3; python_version >= "3.8"', "demo==1.0", "acme-test==2"]
+    assert asked.lines[2].hashes == {f"sha256:{DIGEST}", f"sha256:{'b' * 64}"}
+    assert asked.lines[2].where.endswith("requirements.txt line 5")
+    assert [line.project for line in asked.constraints] == ["numpy"]
+    assert asked.options.no_binary == {"demo", "other-one"}
+    assert asked.options.pre
+    assert not asked.is_locked
+    (note,) = asked.notes
+    assert "--index-url is passed over" in note
+    assert "secret" not in note
+
+
+def test_hashes_on_every_line_are_a_lock(tmp_path: Path) -> None:
+    assert read(tmp_path, f"demo==1.0 --hash=sha256:{DIGEST}\nother===2 --hash sha256:{DIGEST}\n").is_locked
+    assert not read(tmp_path, f"demo==1.* --hash=sha256:{DIGEST}\n").is_locked
+
+
+def test_a_url_that_wheel_add_printed_is_that_version_by_its_hash(tmp_path: Path) -> None:
+    url = f"https://wheelgate.internal/python/files/acme-tool/acme_tool-1.0%2Blocal-py3-none-any.whl#sha256={DIGEST}"
+    (line,) = read(tmp_path, f"acme-tool @ {url} ; sys_platform == 'linux'\n").lines
+    assert str(line.requirement) == 'acme-tool==1.0+local; sys_platform == "linux"'
+    assert line.hashes == {f"sha256:{DIGEST}"}
+    assert line.holds_for(LINUX)
+    assert not line.holds_for(WINDOWS)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("demo=1.0\n", "requirements.txt line 1: 'demo=1.0' is not a requirement such as demo==1.0"),
+        ("\n\n-r missing.txt\n", "line 3: .*missing.txt: there is no such file"),
+        ("-r requirements.txt\n", "includes itself"),
+        ("-r https://example.com/x.txt\n", "line 1: -r of a file on the web"),
+        ("git+https://token@example.com/acme/tool.git\n", "line 1: a URL or a path is no file of an index"),
+        ("tool @ https://token@example.com/tool-1.0.zip\n", "line 1: a URL or a path"),
+        ("./tool-1.0-py3-none-any.whl\n", "line 1: a URL or a path"),
+        ("-e .\n", "line 1: an editable project"),
+        ("--frobnicate\n", "line 1: the option --frobnicate is not known"),
+        ("# nothing\n", "asks for nothing"),
+    ],
+)
+def test_broken_requirements(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence) as error:
+        read(tmp_path, text)
+    assert "token" not in str(error.value)
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nope\.txt: there is no such file"):
+        read_input(tmp_path / "nope.txt", {})
+    (tmp_path / "latin.txt").write_bytes(b"demo # \xe9\n")
+    with pytest.raises(BadInput, match="is not UTF-8 text"):
+        read_input(tmp_path / "latin.txt", {})
+    with pytest.raises(BadInput, match=r"neither a pylock.toml nor a uv.lock"):
+        read(tmp_path, "", "poetry.lock")
+
+
+def test_projects_on_the_command_line() -> None:
+    asked = read_projects(["pandas>=2", "demo"], {})
+    assert written(asked) == ["pandas>=2", "demo"]
+    with pytest.raises(BadInput, match="--project"):
+        read_projects(["pandas >> 2"], {})
+
+
+CONDA = """
+name: train
+channels: [conda-forge]
+dependencies:
+  - python=3.10
+  - pip
+  - pip:
+      - pandas==2.2.2
+      - --extra-index-url https://python.example.com/
+      - -r more.txt
+"""
+
+
+def test_a_conda_file(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("idna\n")
+    asked = read(tmp_path, CONDA, "environment.yml")
+    assert written(asked) == ["pandas==2.2.2", "idna"]
+    assert asked.python == "3.10"
+    assert any("2 conda packages are passed over" in note for note in asked.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("dependencies: [python=3.10]\n", "has no pip section"),
+        ("name: x\n", "no list of dependencies"),
+        ("dependencies: [a\n", r"is not valid YAML \(line"),
+        ("dependencies:\n- pip: [1]\n", "pip entry 1 is not a text"),
+        ("dependencies:\n- pip: ['demo=1']\n", "pip entry 1 line 1: 'demo=1' is not a requirement"),
+        ("image: mcr.example.com/x\n", "names no conda_file"),
+    ],
+)
+def test_broken_conda_files(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        read(tmp_path, text, "environment.yml")
+
+
+def test_an_azure_ml_environment_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "env"
+    folder.mkdir()
+    (folder / "environment.yml").write_text("$schema: x\nname: train\nimage: base\nconda_file: conda/conda.yml\n")
+    (folder / "conda").mkdir()
+    (folder / "empty").mkdir()
+    (folder / "conda" / "conda.yml").write_text("dependencies:\n- python=3.9\n- pip: [demo==1]\n")
+    (folder / "requirements.txt").write_text("idna\n")
+    asked = read_input(folder, {})
+    assert written(asked) == ["demo==1", "idna"]
+    assert asked.python == "3.9"
+    with pytest.raises(BadInput, match=r"neither a conda file .* nor a requirements.txt"):
+        read_input(folder / "empty", {})
+
+
+def publish(index: FakeIndex) -> None:
+    """``app-lib`` needs ``colour`` on Windows alone, and has wheels for two platforms; ``only-source`` is an sdist."""
+    body = metadata("app-lib", "1.0", requires=["colour; sys_platform == 'win32'", "only-source"])
+    for tag in ("cp311-cp311-manylinux_2_17_x86_64", "cp310-cp310-win_amd64"):
+        name = f"app_lib-1.0-{tag}.whl"
+        wheel = wheel_bytes("app-lib", "1.0", metadata_body=body, extra={f"app_lib/{tag}": b""})
+        index.publish("app-lib", name, wheel, metadata=body)
+    index.publish("colour", wheel_name("colour", "2.0"), wheel_bytes("colour", "2.0"), metadata=metadata("colour", "2.0"))
+    index.publish("only-source", "only_source-3.0.tar.gz", sdist_bytes("only-source", "3.0"))
+    index.publish("extra-one", wheel_name("extra-one", "1.0"), wheel_bytes("extra-one", "1.0"))
+    index.publish("setuptools", wheel_name("setuptools", "80.0"), build_backend("only-source", "3.0"))
+
+
+def locked_with_uv(index: FakeIndex, folder: Path) -> Path:
+    publish(index)
+    folder.mkdir(exist_ok=True)
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "app"\nversion = "0"\nrequires-python = ">=3.10"\ndependencies = ["app-lib"]\n'
+        '[project.optional-dependencies]\nmore = ["extra-one"]\n'
+    )
+    uv(folder, "lock", "--default-index", index.url)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["uv.lock", "pylock.toml"])
+def test_locks_that_uv_wrote(index: FakeIndex, tmp_path: Path, form: str) -> None:
+    folder = locked_with_uv(index, tmp_path / "project")
+    if form == "pylock.toml":
+        uv(
+            folder,
+            "export",
+            "--default-index",
+            index.url,
+            "--format",
+            "pylock.toml",
+            "--all-extras",
+            "-o",
+            "pylock.toml",
+            "-q",
+            "--no-emit-project",
+        )
+    asked = read_input(folder / form, {})
+    assert asked.is_locked
+    assert asked.lock is not None
+    everywhere = ["extra_one-1.0-py3-none-any.whl", "only_source-3.0.tar.gz"]
+    linux = asked.lock.needs(LINUX, all_files=False)
+    assert files(linux) == ["app_lib-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", *everywhere]
+    windows = asked.lock.needs(WINDOWS, all_files=False)
+    assert files(windows) == ["app_lib-1.0-cp310-cp310-win_amd64.whl", "colour-2.0-py3-none-any.whl", *everywhere]
+    whole = asked.lock.needs(LINUX, all_files=True)
+    assert len([need for need in whole if need.project == "app-lib"]) == 2
+    (source,) = (need for need in linux if need.project == "only-source")
+    assert source.version == "3.0"
+    assert source.hashes == {f"sha256:{index.projects['only-source']['only_source-3.0.tar.gz'].entry['hashes']['sha256']}"}
+    with pytest.raises(BadInput, match=r"app.lib.*Python 3.12 on macos-arm64|Python 3.12 on macos-arm64.*app-lib"):
+        asked.lock.needs(target("3.12", "macos-arm64"), all_files=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("pylock.toml", 'lock-version = "7.0"\ncreated-by = "x"\npackages = []\n', "version that is not supported.*1.0 is"),
+        ("pylock.toml", 'lock-version = "1.0"\n', "not a valid pylock.toml"),
+        ("pylock.toml", "=", "not valid TOML"),
+        ("uv.lock", "version = 9\n", "version 9, which is not supported; 1 is"),
+        ("uv.lock", "version = 1\n[[package]]\nname = 1\n", "not a valid uv.lock"),
+        (
+            "uv.lock",
+            'version = 1\n[[package]]\nname = "a"\nsource = { virtual = "." }\ndependencies = [{ name = "b" }]\n',
+            "incomplete: b",
+        ),
+        (
+            "uv.lock",
+            'version = 1\n[[package]]\nname = "a"\nversion = "1"\nsource = { git = "https://x" }\n',
+            "a is locked to a repository",
+        ),
+    ],
+)
+def test_broken_locks(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        asked = read(tmp_path, text, name)
+        assert asked.lock is not None
+        asked.lock.needs(LINUX, all_files=False)

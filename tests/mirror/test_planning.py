@@ -1,0 +1,161 @@
+"""From inputs to files: what several inputs and targets need together, and what must be built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import FileWithheld, ProjectNotFound, Unresolvable
+from proxy.mirror.asked import Input, Need
+from proxy.mirror.inputs import read_input, read_projects
+from proxy.mirror.items import Item
+from proxy.mirror.planning import Plan, Planner
+from proxy.mirror.targets import Target, target
+from proxy.model import File, ProjectPage, RemoteFile
+from tests.support.packages import sdist_bytes
+
+LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.11", "windows-x86_64")
+
+
+class Listing:
+    """A Source with these files; names in ``withheld`` are refused."""
+
+    name = "index"
+
+    def __init__(self, files: Mapping[str, list[str]], **facts: object) -> None:
+        self._files = files
+        self._facts = facts
+
+    async def project_names(self) -> frozenset[str]:
+        return frozenset(self._files)
+
+    async def project_page(self, project: str) -> ProjectPage:
+        if project == "forbidden":
+            raise FileWithheld("forbidden is denied by a rule: ask for a waiver")
+        if project not in self._files:
+            raise ProjectNotFound(f"no source has a project {project}")
+        files = [
+            File(filename=name, project=project, source="s", location=RemoteFile(f"https://x/{name}", "s"), **self._facts)  # type: ignore[arg-type]
+            for name in self._files[project]
+        ]
+        return ProjectPage(project=project, files=tuple(files), as_of=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+class Answers:
+    """A resolver that gives, for each project asked, that project at the version it was told."""
+
+    def __init__(self, versions: Mapping[str, str]) -> None:
+        self._versions = versions
+        self.asked: list[tuple[str, Target]] = []
+
+    async def needs(self, asked: Input, target: Target) -> list[Need]:
+        self.asked.append((asked.label, target))
+        lines = [line for line in asked.lines if line.holds_for(target)]
+        for line in lines:
+            if line.project not in self._versions:
+                raise Unresolvable(f"{asked.label}: {line.project} was not found in any source")
+        return [Need(line.project, self._versions[line.project], where=line.where) for line in lines]
+
+
+class World:
+    def __init__(self, folder: Path, files: Mapping[str, list[str]], *, all_files: bool = False, **facts: object) -> None:
+        self.plan = Plan()
+        self.resolver = Answers(dict.fromkeys(files, "1.0"))
+        self.folder = folder
+        self.planner = Planner(
+            plan=self.plan, index=Listing(files, **facts), resolver=self.resolver, peek=self.peek, all_files=all_files
+        )
+
+    async def peek(self, item: Item) -> Path:
+        path = self.folder / item.filename
+        if not path.exists():
+            path.write_bytes(sdist_bytes(item.project, "1.0"))
+        return path
+
+
+PURE = {"demo": ["demo-1.0-py3-none-any.whl"]}
+
+
+async def test_inputs_and_targets_share_files(tmp_path: Path) -> None:
+    world = World(tmp_path, PURE)
+    (tmp_path / "a.txt").write_text("demo\n")
+    first, second = read_input(tmp_path / "a.txt", {}), read_projects(["demo; sys_platform == 'win32'"], {})
+    await world.planner.add(first, [LINUX, WINDOWS])
+    await world.planner.add(second, [LINUX, WINDOWS])
+    (item,) = world.plan.items()
+    assert item.needed_by == {"a.txt": (str(LINUX), str(WINDOWS)), "the projects named": (str(WINDOWS),)}
+    assert [where for _, where in world.resolver.asked] == [LINUX, WINDOWS, WINDOWS]  # nothing to resolve on Linux
+
+
+async def test_an_sdist_brings_what_builds_it_and_that_too(tmp_path: Path) -> None:
+    world = World(tmp_path, {"demo": ["demo-1.0.tar.gz"], "setuptools": ["setuptools-1.0.tar.gz"]})
+    await world.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert set(world.plan.files) == {"demo/demo-1.0.tar.gz", "setuptools/setuptools-1.0.tar.gz"}
+    assert [note.partition(";")[0] for note in world.plan.notes] == [
+        "demo-1.0.tar.gz must be built: no wheel fits",
+        "setuptools-1.0.tar.gz must be built: no wheel fits",  # which needs setuptools: it does not go round for ever
+    ]
+
+
+async def test_what_a_build_needs_is_named_where_it_cannot_be_had(tmp_path: Path) -> None:
+    world = World(tmp_path, {"demo": ["demo-1.0.tar.gz"]})
+    await world.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert "demo-1.0.tar.gz cannot be built from this mirror: " in world.plan.notes[-1]
+    assert "setuptools was not found" in world.plan.notes[-1]
+    (tmp_path / "odd-1.0.tar.gz").write_bytes(b"no archive")
+    world = World(tmp_path, {"odd": ["odd-1.0.tar.gz"]})
+    await world.planner.add(read_projects(["odd"], {}), [LINUX])
+    (note,) = world.plan.notes
+    assert note == "odd-1.0.tar.gz must be built, and it is not a whole gzip file: mirror what it needs by --project"
+
+
+async def test_an_sdist_that_is_only_taken_along_is_not_looked_into(tmp_path: Path) -> None:
+    world = World(tmp_path, {"demo": ["demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"]}, all_files=True)
+    await world.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert set(world.plan.files) == {"demo/demo-1.0-py3-none-any.whl", "demo/demo-1.0.tar.gz"}
+    assert world.plan.notes == []
+
+
+async def test_hashes_of_several_inputs_must_agree(tmp_path: Path) -> None:
+    world = World(tmp_path, PURE)
+    one, two, three = "a" * 64, "b" * 64, "c" * 64
+    await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{one} --hash=sha256:{two}"], {}), [LINUX])
+    await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{two} --hash=sha256:{three}"], {}), [LINUX])
+    assert world.plan.items()[0].accepted == {f"sha256:{two}"}
+    assert world.resolver.asked == []  # locked
+    with pytest.raises(Unresolvable, match="allows other bytes of demo-1.0-py3-none-any.whl than another input"):
+        await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{three}"], {}), [LINUX])
+
+
+async def test_what_excludes_every_target_is_an_error(tmp_path: Path) -> None:
+    world = World(tmp_path, PURE)
+    asked = read_projects(["demo; sys_platform == 'darwin'"], {})
+    with pytest.raises(Unresolvable, match="its markers exclude every target"):
+        await world.planner.add(asked, [LINUX, WINDOWS])
+    await world.planner.add(asked, [LINUX], may_be_empty=True)
+
+
+async def test_a_rule_is_told_where_uv_only_says_not_found(tmp_path: Path) -> None:
+    world = World(tmp_path, PURE)
+    with pytest.raises(Unresolvable, match=r"forbidden was not found in any source \(forbidden is denied by a rule"):
+        await world.planner.add(read_projects(["forbidden"], {}), [LINUX])
+
+
+async def test_all_that_is_wrong_with_a_lock_is_said_at_once(tmp_path: Path) -> None:
+    world = World(
+        tmp_path, {"demo": ["demo-1.0-py3-none-any.whl"], "other": ["other-1.0-py3-none-any.whl"]}, hashes={"sha256": "f" * 64}
+    )
+    lines = "".join(f"{name}==1.0 --hash=sha256:{'a' * 64}\n" for name in ("demo", "other"))
+    (tmp_path / "r.txt").write_text(lines)
+    with pytest.raises(Unresolvable) as error:
+        await world.planner.add(read_input(tmp_path / "r.txt", {}), [LINUX])
+    assert len(str(error.value).splitlines()) == 2
+
+
+async def test_yanked_files_are_mentioned(tmp_path: Path) -> None:
+    world = World(tmp_path, PURE, yanked="broken")
+    await world.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert world.plan.notes == ["demo-1.0-py3-none-any.whl was yanked: broken; it is needed all the same"]

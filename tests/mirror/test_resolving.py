@@ -1,0 +1,83 @@
+"""What uv is asked, and how its answers read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import Unresolvable
+from proxy.mirror.inputs import read_projects
+from proxy.mirror.resolving import Resolver
+from proxy.mirror.targets import PLATFORMS, target
+from tests.support.index import FakeIndex
+from tests.support.packages import metadata, wheel_bytes, wheel_name
+
+HERE = target("3.11", "linux-x86_64")
+
+
+def publish(index: FakeIndex, name: str, version: str, *requires: str) -> None:
+    body = metadata(name, version, requires=requires)
+    index.publish(name, wheel_name(name, version), wheel_bytes(name, version, metadata_body=body), metadata=body)
+
+
+def resolver(index: FakeIndex, folder: Path, **environment: str) -> Resolver:
+    return Resolver(index.url, folder, {"PATH": "/usr/bin", **environment}, python=sys.executable)
+
+
+async def resolved(index: FakeIndex, folder: Path, *specifiers: str) -> list[str]:
+    needs = await resolver(index, folder).needs(read_projects(specifiers, {}), HERE)
+    return [f"{need.project}=={need.version}" for need in needs]
+
+
+async def test_versions_extras_and_dependencies(index: FakeIndex, tmp_path: Path) -> None:
+    publish(index, "demo", "1.0", "base", "more; extra == 'all'")
+    publish(index, "demo", "2.0rc1")
+    publish(index, "base", "3.0+local")
+    publish(index, "more", "4.0")
+    assert await resolved(index, tmp_path, "demo") == ["base==3.0+local", "demo==1.0"]
+    assert await resolved(index, tmp_path, "Demo[all]") == ["base==3.0+local", "demo==1.0", "more==4.0"]
+    assert await resolved(index, tmp_path, "demo>=2.0rc1") == ["demo==2.0rc1"]
+
+
+@pytest.mark.parametrize("platform", [*PLATFORMS, "manylinux_2_17_x86_64", "manylinux_2_24_aarch64", "manylinux_2_12_x86_64"])
+async def test_uv_knows_every_platform_by_its_name(index: FakeIndex, tmp_path: Path, platform: str) -> None:
+    publish(index, "demo", "1.0")
+    for python in ("3.9", "3.14", "3.12.3"):
+        needs = await resolver(index, tmp_path).needs(read_projects(["demo"], {}), target(python, platform))
+        assert [need.version for need in needs] == ["1.0"]
+
+
+async def test_nothing_of_this_machines_settings_reaches_uv(index: FakeIndex, tmp_path: Path) -> None:
+    publish(index, "demo", "1.0")
+    elsewhere = "http://127.0.0.1:9/simple/"
+    (tmp_path / ".config" / "uv").mkdir(parents=True)
+    (tmp_path / ".config" / "uv" / "uv.toml").write_text(f'[[index]]\nurl = "{elsewhere}"\ndefault = true\n')
+    needs = await resolver(index, tmp_path, UV_DEFAULT_INDEX=elsewhere, UV_CACHE_DIR="/nonexistent").needs(
+        read_projects(["demo"], {}), HERE
+    )
+    assert [need.version for need in needs] == ["1.0"]
+
+
+@pytest.mark.parametrize(
+    ("specifiers", "why"),
+    [
+        (["nowhere"], "nowhere was not found in any source"),
+        (["demo==9"], "there is no version of demo==9"),
+        (["demo", "clash"], "demo"),
+    ],
+)
+async def test_a_reason_is_one_line_without_our_address(
+    index: FakeIndex, tmp_path: Path, specifiers: list[str], why: str
+) -> None:
+    publish(index, "demo", "1.0")
+    publish(index, "clash", "1.0", "demo>1")
+    with pytest.raises(Unresolvable) as error:
+        await resolved(index, tmp_path, *specifiers)
+    told = str(error.value)
+    assert told.startswith("the projects named cannot be resolved for Python 3.11 on linux-x86_64: ")
+    assert why in told
+    assert "127.0.0.1" not in told
+    assert "\n" not in told
+    assert "cause:" not in told

@@ -1,0 +1,106 @@
+"""Which files of a version an installer would take."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from proxy.errors import Unresolvable
+from proxy.mirror.asked import Need, Options
+from proxy.mirror.selection import chosen
+from proxy.mirror.targets import target
+from proxy.model import File, ProjectPage, RemoteFile, Withheld
+
+HERE = target("3.11", "linux-x86_64")
+PURE, LINUX, OLD = (
+    "demo-1.0-py3-none-any.whl",
+    "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+    "demo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl",
+)
+SDIST, ZIP = "demo-1.0.tar.gz", "demo-1.0.zip"
+
+
+def page(*filenames: str, withheld: tuple[Withheld, ...] = (), **facts: object) -> ProjectPage:
+    files = [
+        File(filename=name, project="demo", source="s", location=RemoteFile(f"https://x/{name}", "s"), **facts)  # type: ignore[arg-type]
+        for name in filenames
+    ]
+    return ProjectPage(project="demo", files=tuple(files), as_of=datetime(2026, 1, 1, tzinfo=UTC), withheld=withheld)
+
+
+ANY, NO_OPTIONS = Need("demo", "1.0", where="here"), Options()
+
+
+def take(listed: ProjectPage, need: Need = ANY, options: Options = NO_OPTIONS, *, all_files: bool = False) -> list[str]:
+    return [file.filename for file in chosen(need, listed, HERE, options, all_files=all_files)]
+
+
+@pytest.mark.parametrize(
+    ("listed", "taken"),
+    [
+        ((PURE, LINUX, OLD, SDIST), LINUX),
+        ((PURE, OLD, SDIST), OLD),
+        ((PURE, SDIST), PURE),
+        (("demo-1.0-cp311-cp311-win_amd64.whl", SDIST), SDIST),
+        ((ZIP, SDIST), SDIST),
+        ((ZIP,), ZIP),
+        (("demo-1.0-1-py3-none-any.whl", "demo-1.0-2-py3-none-any.whl", PURE), "demo-1.0-2-py3-none-any.whl"),
+        (("demo-1.0.0.tar.gz", "demo-1.0.1-py3-none-any.whl"), "demo-1.0.0.tar.gz"),
+        (("demo-1.0-weird.whl", "demo-1.0.exe", SDIST), SDIST),
+    ],
+)
+def test_the_best_wheel_else_the_sdist(listed: tuple[str, ...], taken: str) -> None:
+    assert take(page(*listed)) == [taken]
+
+
+def test_options_of_the_input_hold() -> None:
+    listed = page(PURE, SDIST)
+    assert take(listed, options=Options(no_binary=frozenset({"demo"}))) == [SDIST]
+    assert take(listed, options=Options(no_binary=frozenset({":all:"}))) == [SDIST]
+    assert take(listed, options=Options(no_binary=frozenset({"other"}))) == [PURE]
+    with pytest.raises(Unresolvable, match="no wheel and no sdist"):
+        take(page(SDIST), options=Options(only_binary=frozenset({":all:"})))
+
+
+def test_all_files_are_all_of_the_version() -> None:
+    listed = page(PURE, "demo-1.0-cp39-cp39-win_amd64.whl", SDIST, "demo-2.0-py3-none-any.whl", "demo-1.0.exe")
+    assert take(listed, all_files=True) == [PURE, "demo-1.0-cp39-cp39-win_amd64.whl", SDIST]
+
+
+def test_a_python_that_it_is_not_for_gets_another_file() -> None:
+    new, old = page(PURE, requires_python=">=3.12"), page(SDIST, requires_python="nonsense")
+    both = ProjectPage(project="demo", files=(*new.files, *old.files), as_of=new.as_of)
+    assert take(both) == [SDIST]
+
+
+def test_yanked_only_if_there_is_no_other() -> None:
+    yanked, sound = page(PURE, yanked=""), page(SDIST)
+    assert take(ProjectPage(project="demo", files=(*yanked.files, *sound.files), as_of=sound.as_of)) == [SDIST]
+    assert take(yanked) == [PURE]
+
+
+def test_a_lock_names_the_file_and_its_bytes() -> None:
+    listed = page(PURE, hashes={"sha256": "aa"})
+    assert take(listed, Need("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]
+    assert take(page(PURE), Need("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]  # its bytes will tell
+    with pytest.raises(Unresolvable, match="lock: .*locked with another hash than source s lists"):
+        take(listed, Need("demo", "1.0", PURE, frozenset({"sha256:bb"}), "lock"))
+    with pytest.raises(Unresolvable, match="lock: .*no source lists it any more"):
+        take(listed, Need("demo", "1.0", SDIST, where="lock"))
+
+
+def test_hashes_choose_among_files() -> None:
+    wheel, sdist = page(PURE, hashes={"sha256": "aa"}), page(SDIST, hashes={"sha256": "bb"})
+    both = ProjectPage(project="demo", files=(*wheel.files, *sdist.files), as_of=wheel.as_of)
+    assert take(both, Need("demo", "1.0", hashes=frozenset({"sha256:bb", "sha256:cc"}))) == [SDIST]
+    with pytest.raises(Unresolvable, match="line 1: no file of demo 1.0 that a source lists has one of its hashes"):
+        take(both, Need("demo", "1.0", hashes=frozenset({"sha256:cc"}), where="line 1"))
+
+
+def test_what_a_rule_withholds_is_said_with_its_reason() -> None:
+    withheld = (Withheld(PURE, "s", "cooldown", "it is two days old"),)
+    with pytest.raises(Unresolvable, match="withheld: it is two days old"):
+        take(page(withheld=withheld))
+    with pytest.raises(Unresolvable, match="withheld: it is two days old"):
+        take(page(withheld=withheld), Need("demo", "1.0", PURE))

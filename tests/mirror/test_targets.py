@@ -1,0 +1,87 @@
+"""Markers and tags of machines that are not here."""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+import pytest
+from packaging.markers import Marker, default_environment
+from packaging.tags import sys_tags
+from packaging.utils import parse_wheel_filename
+
+from proxy.errors import InvalidTarget
+from proxy.mirror.targets import PLATFORMS, Target, target, this_python
+
+
+def rank(wheel: str, where: Target) -> int | None:
+    tags = parse_wheel_filename(wheel)[3]
+    return next((position for position, tag in enumerate(where.tags) if tag in tags), None)
+
+
+@pytest.mark.parametrize(
+    ("wheel", "fits"),
+    [
+        ("demo-1.0-py3-none-any.whl", {*PLATFORMS}),
+        ("demo-1.0-cp311-cp311-win_amd64.whl", {"windows-x86_64"}),
+        ("demo-1.0-cp311-cp311-win_arm64.whl", {"windows-arm64"}),
+        ("demo-1.0-cp39-abi3-manylinux2014_x86_64.manylinux_2_17_x86_64.whl", {"linux-x86_64"}),
+        ("demo-1.0-cp311-cp311-manylinux1_x86_64.whl", {"linux-x86_64"}),
+        ("demo-1.0-cp311-cp311-manylinux_2_28_aarch64.whl", {"linux-aarch64"}),
+        ("demo-1.0-cp311-cp311-manylinux_2_34_x86_64.whl", set()),
+        ("demo-1.0-cp311-cp311-musllinux_1_1_x86_64.whl", {"musllinux-x86_64"}),
+        ("demo-1.0-cp311-cp311-macosx_11_0_arm64.whl", {"macos-arm64"}),
+        ("demo-1.0-cp311-cp311-macosx_10_9_universal2.whl", {"macos-arm64", "macos-x86_64"}),
+        ("demo-1.0-cp311-cp311-macosx_14_0_arm64.whl", set()),
+        ("demo-1.0-cp312-cp312-win_amd64.whl", set()),
+        ("demo-1.0-py2-none-any.whl", set()),
+    ],
+)
+def test_a_wheel_fits_where_it_runs(wheel: str, fits: set[str]) -> None:
+    assert {name for name in PLATFORMS if rank(wheel, target("3.11", name)) is not None} == fits
+
+
+def test_the_newer_glibc_is_the_better_fit_and_the_floor_can_be_said() -> None:
+    here, old = target("3.11", "linux-x86_64"), target("3.11", "manylinux_2_17_x86_64")
+    newer, older = "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl", "demo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
+    assert (rank(newer, here) or 0) < (rank(older, here) or 0)
+    assert rank(newer, old) is None
+    assert rank(older, old) is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="compares with the machine's own tags")
+def test_tags_and_markers_are_those_of_the_real_machine() -> None:
+    """Of the same Python and glibc, `packaging` itself says the same about the machine it runs on."""
+    major, minor = platform.libc_ver()[1].split(".")[:2]
+    here = target(this_python(), f"manylinux_{major}_{minor}_x86_64")
+    assert list(here.tags) == list(sys_tags())
+    real = default_environment()
+    told = here.environment
+    for name in ("os_name", "sys_platform", "platform_machine", "platform_system", "python_version", "implementation_name"):
+        assert told[name] == real[name], name  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize(
+    ("marker", "holds"),
+    [
+        ("sys_platform == 'win32'", {"windows-x86_64", "windows-arm64"}),
+        ("platform_machine == 'aarch64'", {"linux-aarch64", "musllinux-aarch64"}),
+        ("platform_system == 'Darwin' and platform_machine == 'arm64'", {"macos-arm64"}),
+        ("python_version < '3.11'", set()),
+    ],
+)
+def test_markers(marker: str, holds: set[str]) -> None:
+    assert {name for name in PLATFORMS if Marker(marker).evaluate(dict(target("3.11", name).environment))} == holds
+
+
+def test_a_patch_version_is_kept() -> None:
+    assert Marker("python_full_version >= '3.11.4'").evaluate(dict(target("3.11.4", "linux-x86_64").environment))
+    assert not Marker("python_full_version >= '3.11.4'").evaluate(dict(target("3.11", "linux-x86_64").environment))
+
+
+@pytest.mark.parametrize(
+    ("python", "where"), [("4.0", "linux-x86_64"), ("3", "linux-x86_64"), ("3.11", "solaris"), ("3.11", "manylinux_3_1_x86_64")]
+)
+def test_what_there_is_not_is_said(python: str, where: str) -> None:
+    with pytest.raises(InvalidTarget, match=r"solaris|manylinux_3|'4.0'|'3'"):
+        target(python, where)

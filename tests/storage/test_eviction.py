@@ -1,0 +1,89 @@
+"""The bound of a local cache: what nobody asked for longest goes first, uploads never."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.storage import layout
+from proxy.storage.eviction import CacheLimit
+from proxy.storage.local import LocalStore
+from tests.storage.blob_store_contract import paths
+from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    made = LocalStore(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+class Cache:
+    def __init__(self, store: LocalStore, clock: FakeClock, limit_bytes: int) -> None:
+        self.store, self.clock = store, clock
+        self.limit = CacheLimit(store, limit_bytes=limit_bytes, clock=clock)
+
+    async def add(self, name: str, size: int = 100) -> None:
+        self.clock.move(60)
+        path = layout.cached("public", "demo", name)
+        await self.store.put_if_absent(path, b"x" * size, {"sha256": "0" * 64})
+        await self.limit.added(path, size)
+
+    async def use(self, name: str) -> None:
+        self.clock.move(60)
+        await self.limit.used(layout.cached("public", "demo", name))
+
+    async def names(self) -> set[str]:
+        return {path.rpartition("/")[2] for path in await paths(self.store, layout.CACHE)}
+
+
+async def test_the_least_recently_used_go_first(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 500)
+    for name in "abcde":
+        await cache.add(name)
+    assert await cache.names() == set("abcde")
+    await cache.use("a")
+    before = await store.info(layout.cached("public", "demo", "a"))
+    await cache.add("f")
+    assert await cache.names() == set("adef")  # down to nine tenths of the bound
+    assert await store.info(layout.cached("public", "demo", "a")) == before  # looking at it changed nothing that counts
+
+
+async def test_what_lay_there_before_counts_and_keeps_its_rank(store: LocalStore, clock: FakeClock) -> None:
+    first = Cache(store, clock, 10_000)
+    for name in "abc":
+        await first.add(name)
+    await first.use("a")
+    again = Cache(store, clock, 250)  # a restart, with less room
+    await again.add("d")
+    assert await again.names() == {"a", "d"}
+
+
+async def test_nothing_but_copies_is_ever_removed(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 100)
+    for path in ("packages/demo/demo-1.0.tar.gz", "records/public/demo", "metadata/abc", "claims/demo"):
+        await store.put_if_absent(path, b"x" * 1_000, {})
+    for name in "abcdef":
+        await cache.add(name)
+    assert await cache.names() <= {"f"}
+    for path in ("packages/demo/demo-1.0.tar.gz", "records/public/demo", "metadata/abc", "claims/demo"):
+        await store.info(path)
+
+
+async def test_a_file_larger_than_the_bound_does_not_stay(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 100)
+    await cache.add("huge", 1_000)
+    assert await cache.names() == set()
+    await cache.add("small", 10)
+    assert await cache.names() == {"small"}
+
+
+async def test_what_is_gone_already_is_no_error(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 100)
+    await cache.limit.used("cache/public/demo/never")
+    await cache.add("a", 10)
+    await store.delete(layout.cached("public", "demo", "a"))
+    await cache.add("b", 95)
+    assert await cache.names() == {"b"}
