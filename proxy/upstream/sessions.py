@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from functools import lru_cache, partial
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -14,6 +15,20 @@ from proxy.urls import HostRules
 PAGE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
 FILE_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30)
 _CONNECTIONS = {PAGE_TIMES: 64, FILE_TIMES: 256}
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Never hands on a connection on which something lies already: it would be taken for the answer to the next question."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """A connection, fresh or quiet."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
 
 
 class Sessions:
@@ -66,7 +81,7 @@ class Sessions:
 
     def _made(self, times: aiohttp.ClientTimeout, *, inner: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=_CONNECTIONS[times],
                 socket_factory=partial(addresses.socket_for, inner=inner),
                 ssl=trust(self._ca_file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import time
@@ -226,19 +227,22 @@ def test_a_dead_upstream_is_a_503_that_says_so_in_its_reason_phrase(start_gate: 
     assert "cannot be reached" in answer.reason
 
 
-def test_bytes_behind_an_answer_are_never_taken_for_the_next_one(start_gate: Callable[..., Gate]) -> None:
+@pytest.mark.parametrize("later_s", [0.0, 0.3])
+def test_bytes_behind_an_answer_are_never_taken_for_the_next_one(start_gate: Callable[..., Gate], later_s: float) -> None:
     """The connection is kept alive, and a second answer waits in it: another page than the one that will be asked for."""
     first, second = Liar().page("first"), json_of("first-again", [])
     smuggled = f"HTTP/1.1 200 OK\r\nContent-Type: {lies.JSON}\r\nContent-Length: {len(second)}\r\n\r\n".encode() + second
 
     async def two_answers(talk: Talk) -> None:
         await talk.answer(first)
+        await asyncio.sleep(later_s)
         await talk.send(smuggled)
 
     liar = Liar({"first": two_answers})
     with running(liar):
         server = start_gate(config_for(liar, ["first"]))
         assert server.get("/simple/first/").status == 200
+        time.sleep(2 * later_s)
         liar.pages["first"] = partial(lies.status, line="404 No")
         assert server.get("/simple/first-again/").status == 404
 
