@@ -14,7 +14,7 @@ from proxy.mirror.targets import this_python
 from tests.support.airgap import is_possible, run_inside
 from tests.support.gate import WHEELGATE, environment
 
-pytestmark = [pytest.mark.public, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.public, pytest.mark.long, pytest.mark.timeout(900)]
 
 REQUIREMENTS = "pandas\nscikit-learn\nmlflow-skinny\nazure-identity\n"
 
