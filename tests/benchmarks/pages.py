@@ -7,8 +7,8 @@ import random
 from typing import Any
 
 SMALL, LARGE, HUGE = 250, 4_400, 15_000
-_PYTHONS = ("cp310", "cp311", "cp312", "cp313", "cp314")
-_PLATFORMS = (
+PYTHONS = ("cp310", "cp311", "cp312", "cp313", "cp314")
+PLATFORMS = (
     "manylinux_2_17_x86_64.manylinux2014_x86_64",
     "manylinux_2_17_aarch64.manylinux2014_aarch64",
     "musllinux_1_2_x86_64",
@@ -28,7 +28,7 @@ def page(project: str, files: int, *, files_at: str) -> dict[str, Any]:
         versions.append(version)
         names = [f"{stem}-{version}.tar.gz"]
         if binary:
-            names += [f"{stem}-{version}-{python}-{python}-{platform}.whl" for python in _PYTHONS for platform in _PLATFORMS]
+            names += [f"{stem}-{version}-{python}-{python}-{platform}.whl" for python in PYTHONS for platform in PLATFORMS]
         else:
             names += [f"{stem}-{version}-py3-none-any.whl"]
         entries += [_entry(name, chance, files_at, len(versions), binary=binary) for name in names]

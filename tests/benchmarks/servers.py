@@ -84,7 +84,7 @@ def running(
 
 
 def _wait_until_it_answers(name: str, url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     port = int(url.rpartition(":")[2])
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -92,21 +92,34 @@ def _wait_until_it_answers(name: str, url: str, process: subprocess.Popen[bytes]
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.01)
+        time.sleep(0.005)
     raise SystemExit(f"{name} did not start: {(folder / f'{name}.log').read_text()[-2000:]}")
 
 
 @contextmanager
 def upstream(folder: Path) -> Iterator[str]:
     """The origin of the stand-in upstream."""
+    with _stand_in("upstream", folder, LOAD_CORE) as url:
+        yield url
+
+
+@contextmanager
+def catalogue(folder: Path) -> Iterator[str]:
+    """The origin of the catalogue that resolves, on the servers' core: a client is measured directly before it too."""
+    with _stand_in("catalogue", folder, SERVER_CORE) as url:
+        yield url
+
+
+@contextmanager
+def _stand_in(name: str, folder: Path, core: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
-    with running("upstream", [sys.executable, "-m", "tests.benchmarks.upstream", url.rpartition(":")[2]], url, folder, LOAD_CORE):
+    with running(name, [sys.executable, "-m", f"tests.benchmarks.{name}", url.rpartition(":")[2]], url, folder, core):
         yield url
 
 
 @contextmanager
 def wheelgate(
-    folder: Path, origin: str, *, name: str = "wheelgate", config: str = "", flags: Sequence[str] = ()
+    folder: Path, origin: str = "", *, name: str = "wheelgate", config: str = "", flags: Sequence[str] = ()
 ) -> Iterator[System]:
     """Ours, with the upstream as its public index and its own uploads before it."""
     home = folder / name
@@ -177,7 +190,7 @@ def nginx(folder: Path, pages: Mapping[str, bytes]) -> Iterator[System | None]:
 @contextmanager
 def pypiron(folder: Path, origin: str) -> Iterator[System | None]:
     """The fastest peer, before the same upstream; ``None``, said aloud, if it is not installed."""
-    binary = shutil.which("pypiron")
+    binary = shutil.which("pypiron") or shutil.which("pypiron", path=str(Path(sys.executable).parent))
     if binary is None:
         print("pypiron is not installed (pip install pypiron): left out")
         yield None
