@@ -60,8 +60,9 @@ idna 40 1 70
 importlib-metadata 120 1 60 zipp
 isodate 15 1 60
 joblib 70 1 310
-mlflow-skinny 170 1 2400 anyio cachetools click cloudpickle databricks-sdk fastapi gitpython importlib-metadata opentelemetry-api \
-opentelemetry-proto opentelemetry-sdk packaging protobuf pydantic python-dotenv pyyaml requests sqlparse typing-extensions uvicorn
+mlflow-skinny 170 1 2400 anyio cachetools click cloudpickle databricks-sdk fastapi gitpython importlib-metadata \
+  opentelemetry-api opentelemetry-proto opentelemetry-sdk packaging protobuf pydantic python-dotenv pyyaml \
+  requests sqlparse typing-extensions uvicorn
 msal 70 1 120 requests pyjwt cryptography
 msal-extensions 30 1 60 msal
 narwhals 220 1 430
@@ -125,7 +126,7 @@ def _project(line: str) -> _Project:
     return _Project(name, int(releases), tags, int(kilobytes) * 1_000, tuple(needs))
 
 
-PROJECTS = {project.name: project for project in map(_project, _PROJECTS.replace("\\\n", "").strip().splitlines())}
+PROJECTS = {project.name: project for project in map(_project, _PROJECTS.strip().splitlines())}
 
 
 def _metadata(project: _Project, version: str) -> bytes:

@@ -3,60 +3,72 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import statistics
-import subprocess
 import threading
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from tests.benchmarks.measure import wrk
-from tests.benchmarks.servers import JSON, LOAD_CORE, wheelgate
+from tests.benchmarks.measure import Run, wrk
+from tests.benchmarks.report import Row
+from tests.benchmarks.servers import JSON, System
 
 _HEADERS = {"Accept": JSON, "Accept-Encoding": "gzip"}
+_BARS_MS = {"small": 3, "large": 40, "huge": 140}
+_FILES = {"small": "250", "large": "4,400", "huge": "15,000"}
+_AHEAD = 10
+"""More huge pages than are rendered in one repetition."""
 
 
-def measure(folder: Path, origin: str, pairs: int) -> None:
-    """First requests for pages never seen, and warm ones meanwhile."""
-    print("\ncold pages: ms over the upstream's own time, median of so many different pages")
-    own = threading.get_native_id()
-    subprocess.run(["taskset", "-cp", LOAD_CORE, str(own)], check=True, capture_output=True)
-    with wheelgate(folder, origin, name="wheelgate, cold") as ours:
-        _first(ours.url, "small-warming")
-        for kind in ("small", "large", "huge"):
-            over, cpu = [], []
-            for number in range(pairs):
-                project = f"{kind}-{kind}{number}"
-                _first(origin, project, "/prepare/")
-                alone_s = min(_first(origin, project) for _ in range(3))
-                before = ours.cpu_s()
-                over.append((_first(ours.url, project) - alone_s) * 1e3)
-                cpu.append((ours.cpu_s() - before) * 1e3)
-            print(
-                f"  {kind:6} {statistics.median(over):8.1f} ms ({min(over):.1f} to {max(over):.1f}); "
-                f"processor {statistics.mean(cpu):.1f} ms"
-            )
-        projects = [f"huge-huge{number}" for number in range(1_000, 1_020)]
-        for project in projects:
-            _first(origin, project, "/prepare/")
+def pages(origin: str, ours: System, pairs: int) -> Iterator[Row]:
+    """First requests for pages never seen."""
+    _first_s(ours.url, "small-warming")
+    for kind, bar_ms in _BARS_MS.items():
+        over, cpu = [], []
+        for number in range(pairs):
+            project = f"{kind}-{kind}{number}"
+            _prepare(origin, project)
+            alone_s = min(_first_s(origin, project) for _ in range(3))
+            before = ours.cpu_s()
+            over.append((_first_s(ours.url, project) - alone_s) * 1e3)
+            cpu.append((ours.cpu_s() - before) * 1e3)
+        seen = f"{statistics.mean(cpu):.0f} ms of processor time"
+        yield Row(f"cold page of {_FILES[kind]} files, over upstream's time", bar_ms, over, "ms", at_most=True, seen=seen)
+
+
+def neighbours(origin: str, ours: System, pairs: int, seconds: int) -> Iterator[Row]:
+    """Warm small pages while huge ones are rendered cold, one after the other."""
+    _first_s(ours.url, "small-warming")
+    names = (f"huge-cold{number}" for number in itertools.count())
+    ready: list[str] = []
+    rendered: list[int] = []
+    runs: list[Run] = []
+    for _ in range(pairs):
+        while len(ready) < _AHEAD:
+            ready.append(next(names))
+            _prepare(origin, ready[-1])
         stop = threading.Event()
-
-        def cold_ones() -> None:
-            while projects and not stop.is_set():
-                _first(ours.url, projects.pop())
-
-        thread = threading.Thread(target=cold_ones)
+        thread = threading.Thread(target=_render, args=(ours.url, ready, stop))
         thread.start()
-        run = wrk(ours, "/simple/small-warming/", connections=16, seconds=3, headers=_HEADERS)
+        runs.append(wrk(ours, "/simple/small-warming/", connections=16, seconds=seconds, headers=_HEADERS))
         stop.set()
         thread.join()
-        print(
-            f"  p99 of warm small pages while huge ones are rendered cold: {run.p99_s * 1e3:.1f} ms "
-            f"({20 - len(projects)} rendered)"
-        )
+        rendered.append(_AHEAD - len(ready))
+    seen = f"{statistics.median(rendered):.0f} pages rendered meanwhile; {statistics.median(run.rate for run in runs):,.0f}/s"
+    yield Row("p99 of warm small pages meanwhile", 20, [run.p99_s * 1e3 for run in runs], "ms", at_most=True, seen=seen)
 
 
-def _first(url: str, project: str, below: str = "/simple/") -> float:
+def _render(url: str, ready: list[str], stop: threading.Event) -> None:
+    while not stop.is_set() and ready:
+        _first_s(url, ready.pop())
+
+
+def _prepare(origin: str, project: str) -> None:
+    _first_s(origin, project, "/prepare/")
+
+
+def _first_s(url: str, project: str, below: str = "/simple/") -> float:
     """How long one request takes on a connection that stands already, to the last byte."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)

@@ -2,66 +2,52 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
+import statistics
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from azure.storage.blob import BlobServiceClient
 
 from tests.benchmarks.measure import Cell, ratios, wrk
+from tests.benchmarks.report import Row
 from tests.benchmarks.servers import JSON, System, bare, fetched, wheelgate
 from tests.support.azurite import KEY, azurite
-from tests.support.gate import environment
 from tests.support.packages import wheel_name
 
 
-@contextmanager
-def with_token(folder: Path, origin: str) -> Iterator[tuple[System, Mapping[str, str]]]:
-    """Ours where reading needs a token, and the header that carries one."""
-    name = "wheelgate, token"
-    with wheelgate(folder, origin, name=name, flags=["--anonymous", "none"]) as system:
-        home = folder / name
-        command = [str(Path(sys.executable).with_name("wheelgate")), "token", "new", "-c", str(home / "wheelgate.toml")]
-        made = subprocess.run(
-            [*command, "--data", str(home / "data"), "--scope", "read", "--expires", "1d"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment(folder),
-        )
-        token = re.search(r"wgt_\w+", made.stdout)
-        assert token is not None, made.stdout
-        yield system, {"Authorization": f"Bearer {token[0]}"}
+def small(folder: Path, ours: System, pairs: int, seconds: int) -> Iterator[Row]:
+    """A small wheel and a wheel's metadata, once held."""
+    page = fetched(f"{ours.url}/simple/small-0/", Accept=JSON, Accept_Encoding="gzip")[2]
+    wheel = _path("small-file")
+    fetched(ours.url + wheel)
+    fetched(f"{ours.url}{wheel}.metadata")
+    with bare(folder / "files", {"small-0": page}) as plain:
+        wheels, described, yardstick = Cell(), Cell(), Cell()
+        for _ in range(pairs):
+            wheels.runs.append(wrk(ours, wheel, connections=16, seconds=seconds, headers={}))
+            yardstick.runs.append(wrk(plain, "/simple/small-0/", connections=16, seconds=seconds, headers={}))
+            described.runs.append(wrk(ours, f"{wheel}.metadata", connections=16, seconds=seconds, headers={}))
+    yield Row("small wheel (80 kB) / bare aiohttp's small page", 0.6, ratios(wheels, yardstick), seen=f"{wheels}; {yardstick}")
+    yield Row(".metadata / bare aiohttp's small page", 0.6, ratios(described, yardstick), seen=f"{described}")
 
 
-def measure(folder: Path, origin: str, pairs: int, seconds: float) -> None:
-    """A small wheel and a big one, once held, and what a process that has just started needs."""
-    began = time.perf_counter()
-    with wheelgate(folder, origin, name="wheelgate, files") as ours:
-        started_s = time.perf_counter() - began
-        print(f"\nstart-up {started_s:.2f} s, idle {ours.memory_bytes() / 2**20:.0f} MiB\n\nfiles")
-        page = fetched(f"{ours.url}/simple/small-0/", Accept=JSON, Accept_Encoding="gzip")[2]
-        with bare(folder / "files", {"small-0": page}) as plain:
-            paths = {project: f"/files/{project}/{wheel_name(project, '1.0')}" for project in ("small-file", "big-file")}
-            for path in paths.values():
-                fetched(ours.url + path)
-            small, big, yardstick = Cell(), Cell(), Cell()
-            for _ in range(pairs):
-                small.runs.append(wrk(ours, paths["small-file"], connections=16, seconds=seconds, headers={}))
-                yardstick.runs.append(wrk(plain, "/simple/small-0/", connections=16, seconds=seconds, headers={}))
-                big.runs.append(wrk(ours, paths["big-file"], connections=1, seconds=seconds, headers={}))
-    low, middle, high = ratios(small, yardstick)
-    cpu = ratios(yardstick, small, "cpu_us")[1]
-    print(f"  small wheel (80 kB)  {small.median('rate'):10,.0f} requests/s {small.median('cpu_us'):9.1f} us cpu each")
-    print(f"    beside bare aiohttp's small page: {low:.2f} / {middle:.2f} / {high:.2f} (by cpu time {cpu:.2f})")
-    print(f"  big wheel (85 MB)    {big.median('bytes_per_s') / 1e6:10,.0f} MB/s")
+def big(origin: str, ours: System, pairs: int, seconds: int) -> Iterator[Row]:
+    """A big wheel on its way in, another in each repetition, and once it is on the disk."""
+    disk, filling, alone = [], [], []
+    for number in range(pairs):
+        project = f"big-{number}"
+        fetched(f"{ours.url}/simple/{project}/", Accept=JSON)
+        alone.append(_mb_s(f"{origin}/packages/{project}/{wheel_name(project, '1.0')}"))
+        filling.append(_mb_s(ours.url + _path(project)))
+        disk.append(wrk(ours, _path(project), connections=1, seconds=seconds, headers={}).bytes_per_s / 1e6)
+    yield Row("big wheel (85 MB) from disk", 1_000, disk, "MB/s")
+    seen = f"the upstream itself {statistics.median(alone):,.0f} MB/s"
+    yield Row("big wheel (85 MB) while filling", 400, filling, "MB/s", seen=seen)
 
 
-def measure_redirects(folder: Path, origin: str, pairs: int, seconds: float) -> None:
+def redirects(folder: Path, origin: str, pairs: int, seconds: int) -> Iterator[Row]:
     """302 to a signed URL of a blob, beside bare aiohttp's own 302. The store is the storage emulator."""
     home = folder / "wheelgate, redirects"
     home.mkdir()
@@ -74,15 +60,27 @@ def measure_redirects(folder: Path, origin: str, pairs: int, seconds: float) -> 
             '[[source]]\nname = "uploads"\ntype = "store"\n\n'
             f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
         )
-        path = f"/files/small-file/{wheel_name('small-file', '1.0')}"
-        with wheelgate(folder, origin, name=home.name, config=config) as ours, bare(folder / "redirects", {}) as plain:
+        path = _path("small-file")
+        with wheelgate(folder, name=home.name, config=config) as ours, bare(folder / "redirects", {}) as plain:
             fetched(ours.url + path)  # from the upstream; it is in the store a moment later
             time.sleep(1)
-            redirects, yardstick = Cell(), Cell()
+            cell, yardstick = Cell(), Cell()
             for _ in range(pairs):
-                redirects.runs.append(wrk(ours, path, connections=16, seconds=seconds, headers={}))
+                cell.runs.append(wrk(ours, path, connections=16, seconds=seconds, headers={}))
                 yardstick.runs.append(wrk(plain, path, connections=16, seconds=seconds, headers={}))
-    low, middle, high = ratios(redirects, yardstick)
-    cpu = ratios(yardstick, redirects, "cpu_us")[1]
-    print(f"  302 to a signed URL  {redirects.median('rate'):10,.0f} requests/s {redirects.median('cpu_us'):9.1f} us cpu each")
-    print(f"    beside bare aiohttp's: {low:.2f} / {middle:.2f} / {high:.2f} (by cpu time {cpu:.2f})")
+    yield Row("302 to a signed URL / bare aiohttp's 302", 0.75, ratios(cell, yardstick), seen=f"{cell}; {yardstick}")
+
+
+def _path(project: str) -> str:
+    return f"/files/{project}/{wheel_name(project, '1.0')}"
+
+
+def _mb_s(url: str) -> float:
+    """One download, from the request to the last byte."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    buffer, size = bytearray(1 << 20), 0
+    began = time.perf_counter()
+    with opener.open(url, timeout=60) as response:
+        while read := response.readinto(buffer):
+            size += read
+    return size / (time.perf_counter() - began) / 1e6

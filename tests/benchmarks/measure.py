@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.benchmarks.servers import LOAD_CORE, System
@@ -35,10 +35,13 @@ class Cell:
     def median(self, what: str) -> float:
         return statistics.median(getattr(run, what) for run in self.runs)
 
+    def __str__(self) -> str:
+        return f"{self.median('rate'):,.0f}/s, {self.median('cpu_us'):.0f} us"
 
-def wrk(system: System, path: str, *, connections: int, seconds: float, headers: Mapping[str, str]) -> Run:
+
+def wrk(system: System, path: str, *, connections: int, seconds: int, headers: Mapping[str, str]) -> Run:
     """Load one URL. Fails unless every answer was as expected: 2xx or 3xx."""
-    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds:g}s", "--latency"]
+    command = ["taskset", "-c", LOAD_CORE, "wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency"]
     for name, value in headers.items():
         command += ["-H", f"{name}: {value}"]
     before = system.cpu_s()
@@ -55,14 +58,6 @@ def wrk(system: System, path: str, *, connections: int, seconds: float, headers:
     return Run(requests, requests / took_s, cpu_s / max(requests, 1) * 1e6, read / took_s, float(p99[1]) * _UNITS[p99[2]])
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median, upper quartile."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    lower, middle, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return lower, middle, upper
-
-
-def ratios(ours: Cell, theirs: Cell, what: str = "rate") -> tuple[float, float, float]:
-    """Pair by pair: the runs of one repetition stand side by side in time."""
-    return quartiles([getattr(a, what) / getattr(b, what) for a, b in zip(ours.runs, theirs.runs, strict=True)])
+def ratios(ours: Cell, theirs: Cell) -> list[float]:
+    """Pair by pair, of the rates: the runs of one repetition stand side by side in time."""
+    return [a.rate / b.rate for a, b in zip(ours.runs, theirs.runs, strict=True)]

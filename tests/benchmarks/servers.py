@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -144,6 +145,25 @@ def wheelgate(
     ]
     with running(name, [*command, *flags], url, folder, SERVER_CORE) as system:
         yield system
+
+
+@contextmanager
+def with_token(folder: Path, origin: str) -> Iterator[tuple[System, Mapping[str, str]]]:
+    """Ours where reading needs a token, and the header that carries one."""
+    name = "wheelgate, token"
+    with wheelgate(folder, origin, name=name, flags=["--anonymous", "none"]) as system:
+        home = folder / name
+        command = [str(Path(sys.executable).with_name("wheelgate")), "token", "new", "-c", str(home / "wheelgate.toml")]
+        made = subprocess.run(
+            [*command, "--data", str(home / "data"), "--scope", "read", "--expires", "1d"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(folder),
+        )
+        token = re.search(r"wgt_\w+", made.stdout)
+        assert token is not None, made.stdout
+        yield system, {"Authorization": f"Bearer {token[0]}"}
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The stand-in upstream: generated pages, finished and compressed beforehand, so that its own time is next to nothing.
 
-Any project named ``small-N``, ``large-N`` or ``huge-N`` exists; ``small-file`` and ``big-file`` have a wheel of 80 kB and 85 MB.
+Any project named ``small-N``, ``large-N`` or ``huge-N`` exists; ``small-file`` and any ``big-N`` have a wheel,
+of 80 kB and of 85 MB.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tests.support.packages import wheel_bytes, wheel_name
 _JSON = "application/vnd.pypi.simple.v1+json"
 _SIZES = {"small": SMALL, "large": LARGE, "huge": HUGE}
 _SMALL_BYTES, _BIG_BYTES = 80_000, 85 * 1024 * 1024
+_SLICE_BYTES = 256 * 1024
 
 
 @functools.cache
@@ -30,24 +32,39 @@ def _finished(kind: str, project: str) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
-@functools.cache
-def _wheel(project: str) -> tuple[str, bytes]:
-    return wheel_name(project, "1.0"), wheel_bytes(project, "1.0", padding=_BIG_BYTES if project == "big-file" else _SMALL_BYTES)
+@functools.lru_cache(maxsize=3)
+def _wheel(project: str) -> tuple[bytes, str]:
+    """The one wheel of a project, and its digest."""
+    body = wheel_bytes(project, "1.0", padding=_SMALL_BYTES if project == "small-file" else _BIG_BYTES)
+    return body, hashlib.sha256(body).hexdigest()
+
+
+async def _sent(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+    """By the slice: a transport copies what it cannot send at once."""
+    response = web.StreamResponse()
+    response.content_length = len(body)
+    await response.prepare(request)
+    for start in range(0, len(body), _SLICE_BYTES):
+        await response.write(memoryview(body)[start : start + _SLICE_BYTES])
+    return response
+
+
+def _has_wheel(project: str) -> bool:
+    return project == "small-file" or project.startswith("big-")
 
 
 async def _answer(request: web.BaseRequest) -> web.StreamResponse:
     match request.rel_url.raw_path.strip("/").split("/"):
-        case ["simple", project] if project in ("small-file", "big-file"):
-            name, body = _wheel(project)
-            digest = hashlib.sha256(body).hexdigest()
+        case ["simple", project] if _has_wheel(project):
+            name, (body, digest) = wheel_name(project, "1.0"), _wheel(project)
             entry = {"filename": name, "url": f"/packages/{project}/{name}", "hashes": {"sha256": digest}, "size": len(body)}
             made = {"meta": {"api-version": "1.1"}, "name": project, "files": [entry]}
             return web.Response(body=json.dumps(made).encode(), headers={"Content-Type": _JSON})
         case ["simple", project] if project.partition("-")[0] in _SIZES:
             headers = {"Content-Type": _JSON, "Content-Encoding": "gzip"}
             return web.Response(body=_finished(project.partition("-")[0], project), headers=headers)
-        case ["packages", project, _] if project in ("small-file", "big-file"):
-            return web.Response(body=_wheel(project)[1])
+        case ["packages", project, _] if _has_wheel(project):
+            return await _sent(request, _wheel(project)[0])
         case ["prepare", project]:
             await asyncio.to_thread(_finished, project.partition("-")[0], project)
             return web.Response()
