@@ -127,7 +127,7 @@ def test_nothing_is_called_utils() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_the_wall_clock_is_injected(path: Path) -> None:
     """Only the wiring's clock, and log lines, read the wall clock."""
-    if name_of(path) in ("wiring", "logs", "storage.local"):
+    if name_of(path) in ("wiring.foundation", "logs", "storage.local"):
         return
     calls = [
         ast.unparse(node.func)
