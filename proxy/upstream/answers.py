@@ -1,4 +1,4 @@
-"""What upstreams answer: pages whole, inflated and bounded; files as open streams."""
+"""What upstreams answer: hops as they begin; pages whole, inflated and bounded; files as open streams."""
 
 from __future__ import annotations
 
@@ -11,12 +11,31 @@ import msgspec
 from isal import igzip_lib, isal_zlib
 
 from proxy.errors import UpstreamBadAnswer, UpstreamUnavailable
+from proxy.protocols import Credential
 from proxy.upstream.causes import cause_of
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 _MAX_RATIO = 200
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who redirected somewhere, having been asked with a credential."""
+
+    host: str
+    connection: str
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One answer as it begins, and what it was asked with."""
+
+    url: str
+    """Without what the credential added."""
+    response: aiohttp.ClientResponse
+    credential: Credential | None
+    sender: Sender | None
+    """Whose redirect led here; without one, nobody was asked with a credential on the way."""
 
 
 class PageAnswer(msgspec.Struct, frozen=True):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from isal import igzip_lib, isal_zlib
@@ -53,6 +55,24 @@ def is_throttled(response: aiohttp.ClientResponse) -> bool:
     return response.status in (408, 425, 429)
 
 
+def wait_s(response: aiohttp.ClientResponse, now: datetime) -> float | None:
+    """How long it asks us to wait, in seconds or until a moment; ``None``: nothing that can be read.
+
+    ``Retry-After`` (RFC 9110, 10.2.3) or, where a budget is used up, the moment it is filled again.
+    """
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal() and len(text) < 7:
+        return float(text)
+    reset = response.headers.get("X-RateLimit-Reset", "")
+    if not text and response.headers.get("X-RateLimit-Remaining") == "0" and reset.isascii() and reset.isdecimal():
+        return float(reset[:12]) - now.timestamp()
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else (moment - now).total_seconds()
+
+
 def is_sign_in_page(body: bytes | bytearray) -> bool:
     """Whether the body of a 200 is a sign-in page, which has no file on it and would pass for an empty index."""
     return _NOT_A_PAGE.search(body, 0, _LOOK_BYTES) is not None
@@ -67,7 +87,7 @@ async def reason_of(response: aiohttp.ClientResponse) -> str:
     if response.status == 203 or response.status < 400 or _SIGN_IN_PAGE.search(text):
         return SIGN_IN_REASON
     if response.status == 403:
-        return "the credential is known but has no right here (403)"
+        return "the credential is wrong or has no right here (403)"  # pypiserver says so of a wrong password, too
     return "the credential is wrong, has expired, or is one of another organisation (401)"
 
 

@@ -152,6 +152,44 @@ async def test_another_hosts_own_secret_is_used_there(liar: Liar, other: Liar) -
     assert SECRET not in str(asked.headers)
 
 
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("cdn/files/x.whl?sig=abc", "refused the signed URL that 127.0.0.1 redirected to (403)"),
+        ("cdn/files/x.whl", "no connection is stored for"),
+    ],
+)
+async def test_storage_that_refuses_a_signed_url_wants_no_connection(liar: Liar, other: Liar, to: str, said: str) -> None:
+    liar.files["demo"] = partial(lies.redirect, to=f"{other.origin}/hop/files/x.whl")
+    other.files["hop"] = partial(lies.redirect, to=f"/{to}")
+    other.files["cdn"] = partial(lies.status, line="403 No")
+    credentials = ByPrefix({liar.origin: SECRET})
+    async with client_of(liar, credentials=credentials, file_hosts=(host_of(other),)) as client:
+        with pytest.raises(CredentialRefused) as caught:
+            await client.file(f"{liar.origin}/demo/files/x.whl").__aenter__()
+    assert said in str(caught.value)
+    assert ("and acme was accepted" in str(caught.value)) == ("?" in to)
+    assert "sig=" not in str(caught.value)
+
+
+async def test_without_a_connection_on_the_way_a_403_behind_a_redirect_wants_one(liar: Liar, other: Liar) -> None:
+    liar.files["demo"] = partial(lies.redirect, to=f"{other.origin}/cdn/files/x.whl?sig=abc")
+    other.files["cdn"] = partial(lies.status, line="403 No")
+    async with client_of(liar, file_hosts=(host_of(other),)) as client:
+        with pytest.raises(CredentialRefused, match=f"no connection is stored for {other.origin}/cdn/files/x.whl$"):
+            await client.file(f"{liar.origin}/demo/files/x.whl").__aenter__()
+
+
+async def test_a_403_may_be_a_wrong_password(liar: Liar) -> None:
+    """pypiserver answers one with it."""
+    liar.pages["demo"] = partial(lies.status, line="403 Forbidden")
+    async with client_of(liar, credentials=ByPrefix({liar.origin: SECRET})) as client:
+        with pytest.raises(
+            CredentialRefused, match="acme was refused by 127.0.0.1: the credential is wrong or has no right here"
+        ):
+            await page_of(client, liar)
+
+
 async def test_what_the_machine_knows_of_hosts_is_not_used(liar: Liar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither netrc, nor proxy variables, nor cookies."""
     (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login x password {SECRET}\n")
