@@ -12,10 +12,13 @@ compared once the whole hash agrees.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import format_datetime
 
 import msgspec
+from aiohttp import __version__ as aiohttp_version
 from aiohttp import web
 
 from proxy.protocols import Clock
@@ -36,6 +39,23 @@ _TELLS_MORE = ("X-Request-ID", "Upgrade", "Expect", "Range")
 """Headers that make an answer another one each time, or need more than a page."""
 _ROUTES = {route: route.name.lower() for route in (Route.PROJECT, Route.FILE, Route.METADATA)}
 """What may be answered here, and its name in log lines and metrics."""
+NEEDS = (
+    "_close",
+    "_force_close",
+    "_keepalive_timeout",
+    "_loop",
+    "_messages",
+    "_next_keepalive_close_time",
+    "_upgraded",
+    "finish_response",
+    "peername",
+    "transport",
+    "writing_paused",
+)
+"""What :class:`Connection` looks at in aiohttp's own connections, most of it promised by nobody."""
+_SERVER_NEEDS = ("_kwargs", "_loop")
+_log = logging.getLogger(__name__)
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -199,13 +219,30 @@ class Connection(web.RequestHandler):
 class Server(web.Server):
     """aiohttp's server, with our connections."""
 
-    def __init__(self, handler: object, *, front: Front, **settings: object) -> None:
+    def __init__(self, handler: Handler, *, front: Front, **settings: object) -> None:
         super().__init__(handler, **settings)  # type: ignore[arg-type]
         self._front = front
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for one connection."""
         return Connection(self, loop=self._loop, front=self._front, **self._kwargs)
+
+
+def server_for(handler: Handler, *, front: Front, needs: Sequence[str] = NEEDS, **settings: object) -> web.Server:
+    """A server with the warm path or, on an aiohttp that lacks what it needs, without: slower, and right. The log says which."""
+    plain = web.Server(handler, **settings)  # type: ignore[arg-type]
+    connection = plain()  # never connected: what it has is only known of one that was made
+    missing = [name for name in _SERVER_NEEDS if not hasattr(plain, name)]
+    missing += [name for name in needs if not hasattr(connection, name)]
+    if not missing:
+        return Server(handler, front=front, **settings)
+    _log.warning(
+        "this aiohttp (%s) has no %s: pages asked for before are served without the short way, slower; install the version that "
+        "Wheelgate was released with",
+        aiohttp_version,
+        ", ".join(missing),
+    )
+    return plain
 
 
 def _is_one_head(data: bytes) -> bool:

@@ -29,7 +29,7 @@ from proxy.uploads import Uploads
 from proxy.web.app import Application
 from proxy.web.auth import Authentication
 from proxy.web.files import FileHandlers
-from proxy.web.front import Front, Server
+from proxy.web.front import Front, server_for
 from proxy.web.ops import OpsHandlers
 from proxy.web.pages_cache import PagesCache
 from proxy.web.simple import SimpleHandlers
@@ -166,7 +166,7 @@ async def serving(
         tally=tally,
         prefix=prefix,
     )
-    server = Server(
+    server = server_for(
         application.handle,
         front=front,
         access_log=None,  # the tally writes its own line, without queries

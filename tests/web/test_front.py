@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gzip
+import inspect
 import json
 import re
 import socket
@@ -14,6 +16,7 @@ from contextlib import ExitStack, closing
 import pytest
 from aiohttp import web
 
+from proxy.web import front
 from tests.acceptance.configs import uploads_and
 from tests.support.gate import Gate
 from tests.support.index import FakeIndex
@@ -423,3 +426,61 @@ def test_what_is_remembered_of_heads_is_bounded(gate: Gate, dial: Dial) -> None:
         assert wire.ask(head("demo", Accept=JSON, User_Agent=f"agent-{number}-{'x' * 1_500}"))[0] == 200
     assert gate.rss_bytes() - before < 40 * 1024 * 1024
     assert wire.ask(head("demo", Accept=JSON))[0] == 200
+
+
+# --- what it needs of aiohttp
+
+
+def attributes_of_connections() -> set[str]:
+    """What the class reads of itself without having made it."""
+    (connection,) = (
+        node
+        for node in ast.parse(inspect.getsource(front)).body
+        if isinstance(node, ast.ClassDef) and node.name == front.Connection.__name__
+    )
+    read = {
+        node.attr
+        for node in ast.walk(connection)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+    }
+    return read - set(front.Connection.__slots__)
+
+
+def test_all_that_the_warm_path_needs_is_looked_for() -> None:
+    assert attributes_of_connections() | {"finish_response"} == set(front.NEEDS)
+
+
+async def asked_of(server: web.Server) -> bytes:
+    """The answer's first line."""
+    runner = web.ServerRunner(server)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        writer.write(head("demo"))
+        line = await reader.readline()
+        writer.close()
+        return line
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", ["_gone_in_a_later_version", None])
+async def test_an_aiohttp_without_what_it_needs_is_served_without_it(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        assert isinstance(request.protocol, front.Connection) == (name is None)
+        return web.Response(text="well")
+
+    class Silent(front.Front):
+        def __init__(self) -> None:
+            pass
+
+        def answer(self, head: bytes, client: str) -> None:
+            """Nothing was seen before."""
+
+    needs = front.NEEDS if name is None else (*front.NEEDS, name)
+    server = front.server_for(answer, front=Silent(), needs=needs, access_log=None)
+    assert await asked_of(server) == b"HTTP/1.1 200 OK\r\n"
+    assert [record.levelname for record in caplog.records] == ([] if name is None else ["WARNING"])
+    assert name is None or f"has no {name}: pages asked for before are served without the short way" in caplog.text
