@@ -6,7 +6,8 @@ from proxy.config.folder import ConnectionsFolder, document_fields, folder_conne
 from proxy.config.load import client_settings, load, made_private, process_environment
 from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
-from proxy.config.settings import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Config, Source, Store
+from proxy.config.settings import Config, Store
+from proxy.config.source import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Source
 from proxy.config.values import container_problem, duration_s, vault_problem
 
 __all__ = [

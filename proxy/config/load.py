@@ -20,7 +20,8 @@ from proxy.config.folder import folder_connections
 from proxy.config.policy import Merge, Policy, Waiver
 from proxy.config.section import Section
 from proxy.config.sentences import sentences
-from proxy.config.settings import Config, Server, Source, Store
+from proxy.config.settings import Config, Server, Store
+from proxy.config.source import Source
 from proxy.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"

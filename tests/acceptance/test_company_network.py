@@ -13,8 +13,8 @@ import trustme
 from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex, running
-from tests.support.outbound import OutboundProxy, certified, outbound
 from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.tunnels import OutboundProxy, certified, outbound
 
 PASSWORD = "canary-proxy-7xq"
 Start = Callable[..., Gate]
