@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from proxy.config import Config
 from proxy.errors import ConfigurationError, StoreError, UpstreamError
 from proxy.protocols import BlobStore, Clock
+from proxy.storage.containers import container_place
 
 if TYPE_CHECKING:
     from proxy.upstream.keyring import Keyring
@@ -42,9 +43,7 @@ class Signing:
             StoreError: storage cannot be reached, refused us, or gave us no right to sign.
             ConfigurationError: the container's credential cannot be had.
         """
-        from proxy.storage.azure import place_of
-
-        place = place_of(url)
+        place = container_place(url)
         at = f"{place.account_url}/{place.container}"
         if at not in self._containers:
             self._containers[at] = await self._open(at)

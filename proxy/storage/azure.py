@@ -17,27 +17,24 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
 
-import msgspec
 from azure.core import MatchConditions
 from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import (
     AzureError,
-    ClientAuthenticationError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
-    ServiceRequestError,
-    ServiceResponseError,
 )
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from proxy.protocols import BlobInfo, Clock
+from proxy.storage.azure_failures import code_of, store_error
+from proxy.storage.containers import ContainerPlace, container_place
 from proxy.storage.signatures import Signatures
 from proxy.upstream.credentials import trusting
-from proxy.urls import is_emulator_host, parse
 
 T = TypeVar("T")
 _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it
@@ -60,38 +57,6 @@ class SharedAccessSignature(AzureSasCredential):
         return "SharedAccessSignature(***)"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """Where a container, or a folder in it, is."""
-
-    account: str
-    account_url: str
-    container: str
-    prefix: str
-    """Empty, or ends with ``/``."""
-
-
-def place_of(url: str) -> Place:
-    """``https://ACCOUNT.blob.core.windows.net/CONTAINER[/FOLDER]``, or ``http://127.0.0.1:10000/ACCOUNT/CONTAINER`` (emulator).
-
-    Raises:
-        ValueError: the URL names no account or container.
-    """
-    parsed = parse(url)
-    segments = [segment for segment in parsed.raw_path.split("/") if segment]
-    host = parsed.host or ""
-    base = str(parsed.origin())
-    if is_emulator_host(host):
-        if not segments:
-            raise ValueError("names no account: the emulator's form is http://127.0.0.1:10000/ACCOUNT/CONTAINER")
-        account, *segments = segments
-        base = f"{base}/{account}"
-    else:
-        account = host.partition(".")[0]
-    if not segments:
-        raise ValueError(f"names no container: it looks like {base}/CONTAINER")
-    return Place(account, base, segments[0], "".join(f"{segment}/" for segment in segments[1:]))
-
-
 @asynccontextmanager
 async def azure_store(
     url: str,
@@ -104,7 +69,7 @@ async def azure_store(
     ca_file: str | None = None,
 ) -> AsyncIterator[AzureStore]:
     """A store that is closed when the block ends. The credential stays the caller's."""
-    place = place_of(url)
+    place = container_place(url)
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(
             BlobServiceClient(
@@ -132,7 +97,7 @@ async def azure_store(
 class AzureStore:
     """A :class:`~proxy.protocols.BlobStore` in a container, or in a folder of one."""
 
-    def __init__(self, service: BlobServiceClient, place: Place, signatures: Signatures | None, name: str) -> None:
+    def __init__(self, service: BlobServiceClient, place: ContainerPlace, signatures: Signatures | None, name: str) -> None:
         self._container = service.get_container_client(place.container)
         self._place = place
         self._signatures = signatures
@@ -232,7 +197,7 @@ class AzureStore:
         except (ResourceExistsError, ResourceModifiedError) as error:
             return await self._reconciled(path, facts, error)
         except HttpResponseError as error:
-            if _code(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
+            if code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
                 return await self._reconciled(path, facts, error)
             raise self._failed(error) from None
         except (AzureError, TimeoutError) as error:
@@ -312,7 +277,7 @@ class AzureStore:
             async with asyncio.timeout(within_s):
                 return await ask()
         except ResourceNotFoundError as error:
-            if _code(error) == "ContainerNotFound":
+            if code_of(error) == "ContainerNotFound":
                 raise self._failed(error) from None
             raise BlobNotFound(f"the store has no {path}") from None
         except ResourceExistsError:
@@ -323,37 +288,7 @@ class AzureStore:
             raise self._failed(error) from None
 
     def _failed(self, error: AzureError | TimeoutError) -> StoreError:
-        """One sentence for an operator: what the service said, and what to do about it. Never the library's own long text."""
-        where = self.shown
-        code = _code(error)
-        if code == "ContainerNotFound":
-            return StoreError(f"the container {where} does not exist: create it, or correct the URL")
-        if isinstance(error, TimeoutError | ServiceRequestError | ServiceResponseError):
-            return StoreError(f"the storage account of {where} cannot be reached, or does not answer in time")
-        if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
-            return StoreError(
-                f"the storage account refused us at {where} ({code or 'no valid credential'}): the identity needs the role "
-                "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key is wrong"
-            )
-        status = getattr(error, "status_code", None)
-        return StoreError(f"the storage account of {where} answered {status or 'with an error'} ({code or type(error).__name__})")
-
-
-_REFUSED = frozenset(
-    {
-        "AuthenticationFailed",
-        "AuthorizationFailure",
-        "AuthorizationPermissionMismatch",
-        "InsufficientAccountPermissions",
-        "KeyBasedAuthenticationNotPermitted",
-    }
-)
-
-
-def _code(error: Exception) -> str | None:
-    """The service's own word for what is wrong (x-ms-error-code), which tells more than the status."""
-    code = getattr(error, "error_code", None)
-    return None if code is None else str(getattr(code, "value", code))
+        return store_error(error, self.shown)
 
 
 def _metadata(facts: Mapping[str, str]) -> dict[str, str]:

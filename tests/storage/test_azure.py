@@ -17,7 +17,8 @@ from proxy.errors import BlobExists, StoreError
 from proxy.metrics import Metrics
 from proxy.sources.listing import stored_file
 from proxy.spool import Spool
-from proxy.storage.azure import AzureStore, azure_store, place_of
+from proxy.storage.azure import AzureStore, azure_store
+from proxy.storage.containers import container_place
 from proxy.urls import parse
 from tests.storage.blob_store_contract import BlobStoreContract
 from tests.support.azurite import KEY, Azurite, azurite
@@ -206,7 +207,7 @@ async def test_a_frozen_service_does_not_hang_us(tmp_path: Path) -> None:
     ],
 )
 def test_a_container_is_found_in_its_url(url: str, account: str, account_url: str, container: str, prefix: str) -> None:
-    place = place_of(url)
+    place = container_place(url)
     assert (place.account, place.account_url, place.container, place.prefix) == (account, account_url, container, prefix)
 
 
@@ -215,4 +216,4 @@ def test_a_container_is_found_in_its_url(url: str, account: str, account_url: st
 )
 def test_a_url_without_a_container_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"names no|not an absolute"):
-        place_of(url)
+        container_place(url)
