@@ -6,12 +6,8 @@ import bz2
 import io
 import lzma
 import struct
-import time
-import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata
+from tests.support.bounds import MIB, bounded
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 
 NAME = "demo-1.0-py3-none-any.whl"
 PLACE = "demo-1.0.dist-info/METADATA"
 METADATA = metadata("demo", "1.0")
-MIB = 1024 * 1024
 
 
 def read(body: bytes, filename: str = NAME) -> CoreMetadata:
@@ -35,19 +31,6 @@ def refused(body: bytes, filename: str = NAME) -> str:
     with pytest.raises(BadWheel) as caught:
         read(body, filename)
     return str(caught.value)
-
-
-@contextmanager
-def bounded(mib: int, seconds: float = 3.0) -> Iterator[None]:
-    """What happens inside takes no more memory and time than that."""
-    tracemalloc.start()
-    began = time.process_time()
-    try:
-        yield
-        assert time.process_time() - began < seconds
-        assert tracemalloc.get_traced_memory()[1] < mib * MIB
-    finally:
-        tracemalloc.stop()
 
 
 def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -217,7 +200,7 @@ def test_a_name_that_differs_between_the_two_headers_is_refused() -> None:
 
 def test_a_metadata_bomb_is_refused_before_it_inflates() -> None:
     body = zipped((PLACE, METADATA + b"\0" * 100 * MIB))
-    with bounded(mib=50):
+    with bounded(mib=50, seconds=3):
         assert refused(body) == "has a METADATA larger than 10 MiB"
 
 
@@ -236,14 +219,14 @@ def test_a_metadata_bomb_is_refused_before_it_inflates() -> None:
 @pytest.mark.parametrize("stated", [100, 200 * MIB])
 def test_a_metadata_in_a_compression_without_a_bound_is_refused(method: int, content: bytes, stated: int) -> None:
     body = by_hand(PLACE.encode(), content, method=method, stated=stated)
-    with bounded(mib=20):
+    with bounded(mib=20, seconds=3):
         assert refused(body) == "has a METADATA compressed in a way that installers do not read"
 
 
 def test_a_large_description_is_no_bomb_and_costs_no_time() -> None:
     description = b"x\n" * (4 * MIB)
     body = zipped((PLACE, METADATA + description))
-    with bounded(mib=60):
+    with bounded(mib=60, seconds=3):
         assert read(body).body == METADATA + description
 
 
@@ -278,7 +261,11 @@ def test_a_huge_table_of_contents_is_refused_before_it_is_read(tmp_path: Path, p
             file.write(zip64_end(size, size) + end_record(*plain, 0))
         else:
             file.write(end_record(plain[0], size, 0))
-    with bounded(mib=20), path.open("rb") as file, pytest.raises(BadWheel, match="has a table of contents larger than any"):
+    with (
+        bounded(mib=20, seconds=3),
+        path.open("rb") as file,
+        pytest.raises(BadWheel, match="has a table of contents larger than any"),
+    ):
         read_core_metadata(file, NAME)
 
 

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from typing import TypeVar
 
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from proxy.protocols import BlobInfo
-from proxy.storage.local import sync_folder
+from proxy.storage.durable_files import bring, make_folder, sync_folder
 
 T = TypeVar("T")
 _Paths = list[str]  # spelt here, since FolderStore's own `list` hides the word inside it
@@ -114,7 +113,7 @@ class FolderStore:
         try:
             if (time := _moment(facts.get("upload_time"))) is not None:
                 os.utime(ready, (time, time))
-            self._make_folder(target.parent)
+            make_folder(target.parent)
             try:
                 os.link(ready, target)  # the commit: atomic, and refused if the name exists
             except FileExistsError:
@@ -129,22 +128,8 @@ class FolderStore:
         if self._scratch is None:
             raise StoreError(f"{self._root} was opened to be read")
         ready = self._scratch / uuid.uuid4().hex
-        if isinstance(body, bytes):
-            ready.write_bytes(body)
-        else:
-            try:
-                os.link(body, ready)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(body, ready)
-        with ready.open("rb") as file:
-            os.fsync(file.fileno())
+        bring(body, ready)
         return ready
-
-    def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
-            sync_folder(folder.parent)
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         """See :class:`~proxy.protocols.BlobStore`."""

@@ -11,7 +11,6 @@ import asyncio
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import threading
 import time
@@ -26,6 +25,7 @@ import msgspec
 
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from proxy.protocols import BlobInfo
+from proxy.storage.durable_files import bring, make_folder, sync_folder
 
 T = TypeVar("T")
 
@@ -193,7 +193,7 @@ class LocalStore:
                 if target.exists():
                     raise BlobExists(f"the store has {path} already")
                 self._write_facts(path, _Facts(datetime.now(UTC), dict(facts)))
-                self._make_folder(target.parent)
+                make_folder(target.parent)
                 os.link(ready, target)  # the commit: atomic, and refused if the name exists
                 sync_folder(target.parent)
                 return self._info(path)
@@ -203,19 +203,7 @@ class LocalStore:
     def _incoming(self, body: Path | bytes) -> Path:
         """The body on this file system, its bytes on disk, under a name nobody looks at."""
         ready = self._root / _INCOMING / uuid.uuid4().hex
-        try:
-            if isinstance(body, bytes):
-                ready.write_bytes(body)
-            else:
-                try:
-                    os.link(body, ready)
-                except OSError:  # another file system, or one without links
-                    shutil.copyfile(body, ready)
-            with ready.open("rb") as file:
-                os.fsync(file.fileno())
-        except BaseException:
-            ready.unlink(missing_ok=True)
-            raise
+        bring(body, ready)
         return ready
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
@@ -235,7 +223,7 @@ class LocalStore:
                     raise BlobChanged(f"the store's {path} was changed by somebody else")
                 # Before the body, so that no moment has a new body under an old ETag.
                 self._write_facts(path, _Facts(datetime.now(UTC), dict(current.facts) if current else {}))
-                self._make_folder(target.parent)
+                make_folder(target.parent)
                 ready.replace(target)
                 sync_folder(target.parent)
                 return self._info(path).etag
@@ -278,18 +266,11 @@ class LocalStore:
         target = self._facts_file(path)
         ready = self._incoming(msgspec.json.encode(facts))
         try:
-            self._make_folder(target.parent)
+            make_folder(target.parent)
             ready.replace(target)
         finally:
             ready.unlink(missing_ok=True)
         sync_folder(target.parent)
-
-    def _make_folder(self, folder: Path) -> None:
-        """The folder and those above it, each name on disk: a body is no more durable than the folders it lies in."""
-        if not folder.is_dir():
-            self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
-            sync_folder(folder.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -313,12 +294,3 @@ class LocalStore:
 def _identity(body: os.stat_result) -> str:
     """Tells one body from another of the same name."""
     return f"{body.st_ino:x}-{body.st_mtime_ns:x}-{body.st_size:x}"
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

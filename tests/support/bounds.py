@@ -1,0 +1,23 @@
+"""A bound on what a reader of hostile files may take."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+MIB = 1024 * 1024
+
+
+@contextmanager
+def bounded(mib: int, seconds: float) -> Iterator[None]:
+    """What happens inside takes no more memory and processor time than that."""
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        yield
+        assert time.process_time() - began < seconds
+        assert tracemalloc.get_traced_memory()[1] < mib * MIB
+    finally:
+        tracemalloc.stop()
