@@ -89,9 +89,16 @@ def merged_seen(one: Seen, other: Seen) -> Seen:
         at=first.at,
         hashes=first.hashes if len(first.hashes) >= len(second.hashes) else {**second.hashes, **first.hashes},
         uploaded=uploaded,
-        size=second.size if first.size is None else first.size,
+        size=_size(first, second),
         made=max((made for made in (first.made, second.made) if made is not None), key=_reading, default=None),
     )
+
+
+def _size(first: Seen, second: Seen) -> int | None:
+    """The earlier one; of two seen at one moment the smaller, so that a third merge cannot choose anew."""
+    if first.size is None or second.size is None:
+        return second.size if first.size is None else first.size
+    return min(first.size, second.size) if first.at == second.at else first.size
 
 
 def _sight(seen: Seen) -> tuple[datetime, list[tuple[str, str]], int]:
