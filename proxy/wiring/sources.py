@@ -40,7 +40,7 @@ from proxy.upstream.client import SourceClient
 from proxy.wiring.foundation import Foundation
 from proxy.wiring.stores import opened_container
 
-VERSION = version("wheelgate")
+_VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
 _OVERSTAY_S = 600.0
 """How long a page may at most be served beyond its freshness, while its source is being asked."""
@@ -179,7 +179,7 @@ class Sources:
             credentials=base.keyring.of_page(settings.index_url),
             clock=base.clock,
             metrics=base.metrics,
-            user_agent=f"wheelgate/{VERSION}",
+            user_agent=f"wheelgate/{_VERSION}",
             ca_file=ca_file,
             outbound_proxy=None if proxy == NO_PROXY else proxy,
             headers=_HEADERS.get(settings.type),

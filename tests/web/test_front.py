@@ -230,6 +230,7 @@ def test_a_copy_that_was_cleaned_away_is_fetched_again(gate: Gate, index: FakeIn
     index.publish("large", wheel_name("large", "1.0"), body)
     path = path_of(gate, "large")
     assert [gate.get(path).body for _ in range(3)] == [body] * 3
+    wait_for(lambda: any((gate.data / "store" / "cache").rglob(wheel_name("large", "1.0"))))  # the first come by the spool
     for copy in (gate.data / "store").rglob(f"cache/**/{wheel_name('large', '1.0')}*"):
         copy.unlink()
     assert [gate.get(path).body for _ in range(2)] == [body] * 2
