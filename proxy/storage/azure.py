@@ -18,7 +18,6 @@ from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
 
 from azure.core import MatchConditions
-from azure.core.credentials import AzureSasCredential
 from azure.core.exceptions import (
     AzureError,
     HttpResponseError,
@@ -34,7 +33,7 @@ from proxy.protocols import BlobInfo, Clock
 from proxy.storage.azure_failures import code_of, store_error
 from proxy.storage.containers import ContainerPlace, container_place
 from proxy.storage.signatures import Signatures
-from proxy.upstream.credentials import trusting
+from proxy.upstream.credentials import SharedAccessSignature, trusting
 
 T = TypeVar("T")
 _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it
@@ -48,13 +47,6 @@ _BLOCK_S = 60.0
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
 _log = logging.getLogger(__name__)
-
-
-class SharedAccessSignature(AzureSasCredential):
-    """A signature that somebody gave us for a container. It signs nothing: what it reads travels through us."""
-
-    def __repr__(self) -> str:
-        return "SharedAccessSignature(***)"
 
 
 @asynccontextmanager

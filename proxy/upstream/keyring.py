@@ -71,7 +71,7 @@ class Keyring:
         if connection is None or connection.auth_type == "None":
             return await self.our_identity()
         if connection.auth_type == "SAS":
-            from proxy.storage.azure import SharedAccessSignature
+            from proxy.upstream.credentials import SharedAccessSignature
 
             return SharedAccessSignature((await self.secrets.read(connection.value or "")).reveal())
         if connection.auth_type not in ("ManagedIdentity", "ServicePrincipal"):
