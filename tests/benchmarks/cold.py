@@ -17,7 +17,7 @@ from tests.benchmarks.servers import JSON, System
 _HEADERS = {"Accept": JSON, "Accept-Encoding": "gzip"}
 _BARS_MS = {"small": 3, "large": 40, "huge": 140}
 _FILES = {"small": "250", "large": "4,400", "huge": "15,000"}
-_AHEAD = 10
+_AHEAD = 16
 """More huge pages than are rendered in one repetition."""
 
 

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from tests.benchmarks.catalogue import DELAY_S, FEED, PROJECTS, ROOTS
 from tests.benchmarks.report import Row
-from tests.benchmarks.servers import catalogue, wheelgate
+from tests.benchmarks.servers import System, catalogue, wheelgate
 from tests.support.clients import uv
+
+_QUIET_CPU_S = 0.02
 
 
 def resolved(folder: Path, pairs: int) -> Iterator[Row]:
     """Through us, beside the index itself. Each has the server's core when its turn comes."""
-    with catalogue(folder) as origin, _ours(folder, "resolving", f"{origin}/simple/") as url:
+    with catalogue(folder) as origin, _ours(folder, "resolving", f"{origin}/simple/") as system:
+        url = f"{system.url}/simple/"
         cold = _compile_s(folder, url)
         ours, theirs = _pairs(folder, url, f"{origin}/simple/", pairs)
     yield Row(
@@ -29,8 +32,10 @@ def resolved(folder: Path, pairs: int) -> Iterator[Row]:
 
 def resolved_from_feed(folder: Path, pairs: int) -> Iterator[Row]:
     """Through us, beside the client directly before a feed that has no metadata."""
-    with catalogue(folder) as origin, _ours(folder, "feed", f"{origin}{FEED}", private=True) as url:
+    with catalogue(folder) as origin, _ours(folder, "feed", f"{origin}{FEED}", private=True) as system:
+        url = f"{system.url}/simple/"
         cold = _compile_s(folder, url)
+        _settle(system)
         ours, theirs = _pairs(folder, url, f"{origin}{FEED}", pairs)
     yield Row(
         f"the same before a feed without metadata, {DELAY_S * 1e3:g} ms: how much faster",
@@ -41,13 +46,22 @@ def resolved_from_feed(folder: Path, pairs: int) -> Iterator[Row]:
 
 
 @contextmanager
-def _ours(folder: Path, name: str, url: str, *, private: bool = False) -> Iterator[str]:
+def _ours(folder: Path, name: str, url: str, *, private: bool = False) -> Iterator[System]:
     config = (
         '[[source]]\nname = "uploads"\ntype = "store"\n\n'
         f'[[source]]\nname = "upstream"\ntype = "index"\nurl = "{url}"\nprivate = {str(private).lower()}\n'
     )
     with wheelgate(folder, name=f"wheelgate, {name}", config=config) as system:
-        yield f"{system.url}/simple/"
+        yield system
+
+
+def _settle(system: System) -> None:
+    """Until it has described ahead what it does: two quiet seconds, or a minute."""
+    for _ in range(30):
+        before = system.cpu_s()
+        time.sleep(2)
+        if system.cpu_s() - before < _QUIET_CPU_S:
+            return
 
 
 def _pairs(folder: Path, ours: str, theirs: str, pairs: int) -> tuple[list[float], list[float]]:
