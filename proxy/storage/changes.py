@@ -28,6 +28,8 @@ class StoreChanges:
         self._store = store
         self._seen: str | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
 
     def subscribe(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change, made here or elsewhere."""
@@ -41,6 +43,18 @@ class StoreChanges:
         """
         if here:
             self._tell()
+        # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
+        if self._next is None:
+            self._next = asyncio.create_task(self._announce_in_turn())
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._next)
+
+    async def _announce_in_turn(self) -> None:
+        async with self._turn:
+            self._next = None  # what changes from here on, this one says nothing of
+            await self._announce()
+
+    async def _announce(self) -> None:
         for _ in range(_TRIES):
             before = await self._etag()
             try:

@@ -150,3 +150,35 @@ async def test_watching_outlives_a_store_that_cannot_be_asked(store: WatchedStor
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watching
+
+
+async def test_many_changes_at_once_are_announced_together_and_none_is_lost(store: WatchedStore) -> None:
+    """A build that asks for a hundred private names for the first time claims them all at once."""
+    one, other = Replica(store), Replica(store)
+    store.holds["replace_if"] = asyncio.Event()
+    first = asyncio.create_task(one.changes.announce())
+    while not store.count("replace_if"):
+        await asyncio.sleep(0)
+    await other.changes.look()  # hears of the first
+    later = [asyncio.create_task(one.changes.announce()) for _ in range(100)]
+    await asyncio.sleep(0)
+    store.holds["replace_if"].set()
+    await asyncio.gather(first, *later)
+    assert store.count("replace_if", layout.CHANGED) == 2, "those who came while it was written share one more"
+    heard = other.told
+    await other.changes.look()
+    assert other.told == heard + 1
+
+
+async def test_an_announcement_goes_on_when_who_asked_for_it_leaves(store: WatchedStore) -> None:
+    one, other = Replica(store), Replica(store)
+    store.holds["replace_if"] = asyncio.Event()
+    left = asyncio.create_task(one.changes.announce())
+    while not store.count("replace_if"):
+        await asyncio.sleep(0)
+    left.cancel()
+    stays = asyncio.create_task(one.changes.announce())
+    store.holds["replace_if"].set()
+    await stays
+    await other.changes.look()
+    assert other.told == 1
