@@ -7,7 +7,8 @@ path before it was checked. Everything that comes from a client or an upstream p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from packaging.utils import (
@@ -24,6 +25,13 @@ _SEPARATORS = re.compile(r"[-_.]+")
 # No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
 # nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
 _FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,253}[A-Za-z0-9)]", re.ASCII)
+_LONGEST = 255
+_BESIDE = (".metadata", ".provenance")
+"""Ends what is served beside a file."""
+_ALPHANUMERIC = string.ascii_letters + string.digits
+_PLAIN = f"{_ALPHANUMERIC}._+-".encode()
+_FIRST = frozenset(_ALPHANUMERIC + "_")
+_LAST = frozenset(_ALPHANUMERIC)
 _PLATFORM = re.compile(r"\.(win32|win|linux|macosx)[^-]*$")
 _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 _OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
@@ -42,10 +50,23 @@ def normalised(name: str) -> str | None:
 
 def is_safe_filename(filename: str) -> bool:
     """Whether the name can stand in a URL, a page, a header and a folder without quoting tricks."""
+    return bool(_FILENAME.fullmatch(filename)) and ".." not in filename and not filename.lower().endswith(_BESIDE)
+
+
+def are_plain_filenames(filenames: Collection[str]) -> bool:
+    """Whether all are safe (:func:`is_safe_filename`) and written in the characters that nearly all wheels and sdists are.
+
+    ``False`` says nothing of any single one. Looked at together they take a third of the time.
+    """
+    joined = "/".join(("", *filenames, ""))
     return (
-        bool(_FILENAME.fullmatch(filename))
-        and ".." not in filename
-        and not filename.lower().endswith((".metadata", ".provenance"))
+        joined.isascii()
+        and joined.encode().translate(None, _PLAIN) == b"/" * (len(filenames) + 1)
+        and ".." not in joined
+        and {name[:1] for name in filenames} <= _FIRST
+        and {name[-1:] for name in filenames} <= _LAST
+        and all(2 <= length <= _LONGEST for length in set(map(len, filenames)))
+        and not any(f"{ending}/" in joined.lower() for ending in _BESIDE)
     )
 
 
@@ -69,17 +90,18 @@ class Membership:
     def __contains__(self, filename: str) -> bool:
         """Whether the file is this project's."""
         if filename.endswith(".whl"):
-            return self._is_head(filename.partition("-")[0]) or self._is_odd_wheel(filename)
+            return self.is_own(filename.partition("-")[0]) or self._is_odd_wheel(filename)
         stem = without_sdist_ending(filename)
         if stem is not None and "-" in stem:
             head, _, tail = stem.rpartition("-")
-            if self._is_head(head):
+            if self.is_own(head):
                 return True
             if tail[:1].isdigit() and not self._is_post_release(head, tail):
                 return self._starts(filename) and not _is_parsable_sdist(stem)
         return self._starts(filename)
 
-    def _is_head(self, head: str) -> bool:
+    def is_own(self, head: str) -> bool:
+        """Whether what stands before the version is this project's name, however it is spelled."""
         known = self._heads.get(head)
         if known is None:
             known = self._heads[head] = normalised(head) == self._project
@@ -95,7 +117,7 @@ class Membership:
     def _is_post_release(self, head: str, tail: str) -> bool:
         """``demo-1.0-1.tar.gz``: PEP 440 reads ``1.0-1`` as a post release, so the name is ``demo``, not ``demo-1.0``."""
         name, _, version = head.rpartition("-")
-        if not name or not self._is_head(name):
+        if not name or not self.is_own(name):
             return False
         try:
             Version(f"{version}-{tail}")

@@ -7,8 +7,10 @@ URL by hand to decide where it leads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import string
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
+from operator import methodcaller
 from urllib.parse import quote
 
 from yarl import URL
@@ -25,6 +27,7 @@ _PATH = re.compile(r"/[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
 _AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//", re.IGNORECASE)
 # The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
 _PLAIN_PATH = r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+"
+_PLAIN_CHARACTERS = f"{string.ascii_letters}{string.digits}/_.~+=@-".encode()
 _PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PATH})")
 _ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -162,7 +165,7 @@ class HostRules:
 
 
 class PageLinks:
-    """Resolves and judges the links of one page (the :class:`proxy.simple_api.parse.Links` of real sources)."""
+    """Resolves and judges the links of one page (the :class:`proxy.simple_api.collector.Links` of real sources)."""
 
     def __init__(self, page: URL, rules: HostRules) -> None:
         self._base = page
@@ -191,6 +194,26 @@ class PageLinks:
             self._origins[place] = root and root[:-1]
         allowed = self._origins[place]
         return allowed + match[2] if allowed else None
+
+    def plain(self, hrefs: Sequence[str]) -> Sequence[str] | None:
+        """What :meth:`absolute` gives for each, if all are plain links to one place that is allowed; ``None``: ask one by one.
+
+        Looked at together, since that takes a quarter of the time: 15,000 of them 4 ms instead of 16.
+        """
+        match = _PLAIN.fullmatch(hrefs[0]) if hrefs else None
+        if match is None:
+            return None
+        stated = match[1] or ""
+        root = self.absolute(f"{stated}{match[2]}")
+        if root is None or not all(map(methodcaller("startswith", f"{stated}/"), hrefs)):
+            return None
+        # Joined, their paths are one path, which has to be as plain as each.
+        paths = [href[len(stated) :] for href in hrefs] if stated else hrefs
+        joined = "".join((*paths, "/"))
+        if not joined.isascii() or joined.encode().translate(None, _PLAIN_CHARACTERS) or "//" in joined or "/." in joined:
+            return None
+        allowed = root[: -len(match[2])]
+        return hrefs if allowed == stated else [allowed + path for path in paths]
 
     def _judge(self, href: str) -> str | None:
         try:

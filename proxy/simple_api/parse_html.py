@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import unquote
 
 from lxml import etree
 
-from proxy.model import File
 from proxy.names import is_distribution
-from proxy.simple_api.parse import (
-    Collector,
-    Links,
-    NotAnIndexPage,
-    Parsed,
-    check_version,
-    clean,
-    digests,
-    metadata_digests,
-    provenance_url,
-    status_of,
-    text,
-)
+from proxy.simple_api.collector import Collector, Links, NotAnIndexPage, Parsed
+from proxy.simple_api.fields import clean, digests, metadata_digests, provenance_url, text
+from proxy.simple_api.parse import check_version, status_of
 from proxy.slices import Steps
 
 _SLICE_BYTES = 16 * 1024
@@ -88,7 +77,7 @@ class _Target:
             return
         self._collector.add(
             filename,
-            self._links.absolute(address),
+            address,
             _fragment_digests(fragment),
             requires_python=text(attributes.get("data-requires-python")),
             yanked=clean(attributes["data-yanked"]) if "data-yanked" in attributes else None,
@@ -113,13 +102,13 @@ class _Target:
         return self._collector.page(status_of(status))
 
 
-def parse_html(body: bytes | bytearray, charset: str, project: str, links: Links, make: Callable[..., File]) -> Steps[Parsed]:
+def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: Links) -> Steps[Parsed]:
     """A PEP 503 project page, in slices.
 
     Raises:
         NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
     """
-    target = _Target(Collector(project, make), links)
+    target = _Target(Collector(project, source, links), links)
     decoder = _decoder(charset)
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
     try:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
-from datetime import datetime
-from functools import partial
 
 import msgspec
 from cachetools import LRUCache
 
 from proxy.errors import ProjectNotFound, UpstreamBadAnswer
 from proxy.metrics import Metrics
-from proxy.model import File, ProjectPage, RemoteFile
+from proxy.model import ProjectPage
 from proxy.protocols import Clock
 from proxy.simple_api import HTML, JSON, LEGACY_HTML
-from proxy.simple_api.parse import NotAnIndexPage, Parsed, parse_json
+from proxy.simple_api.collector import NotAnIndexPage, Parsed
+from proxy.simple_api.parse import parse_json
 from proxy.simple_api.parse_html import parse_html
 from proxy.slices import in_slices
 from proxy.sources.weight import page_bytes
@@ -121,12 +119,11 @@ class SimpleIndex:
         )
 
     async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> Parsed:
-        make = partial(_file, project, self._name)
         kind = answer.content_type
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
-            return await in_slices(parse_html(answer.body, answer.charset, project, links, make))
+            return await in_slices(parse_html(answer.body, answer.charset, project, self._name, links))
         if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
-            return await in_slices(parse_json(answer.body, project, links, make))
+            return await in_slices(parse_json(answer.body, project, self._name, links))
         raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
 
 
@@ -136,33 +133,3 @@ def _digest(answer: PageAnswer) -> bytes:
     digest.update(b"\n")
     digest.update(answer.body)
     return digest.digest()
-
-
-def _file(
-    project: str,
-    source: str,
-    *,
-    filename: str,
-    url: str,
-    hashes: Mapping[str, str],
-    size: int | None,
-    upload_time: datetime | None,
-    requires_python: str | None,
-    yanked: str | None,
-    core_metadata: Mapping[str, str] | None,
-    provenance: str | None,
-) -> File:
-    # Each named, since handing on a table of keywords fifteen thousand times takes as long as decoding the page.
-    return File(
-        filename=filename,
-        project=project,
-        source=source,
-        location=RemoteFile(url, source),
-        hashes=hashes,
-        size=size,
-        upload_time=upload_time,
-        requires_python=requires_python,
-        yanked=yanked,
-        core_metadata=core_metadata,
-        provenance=provenance,
-    )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from proxy.model import File, ProjectPage, ProjectStatus, RemoteFile
 from proxy.names import is_safe_filename, normalised, same_version_key, version_of
-from proxy.simple_api.parse import Parsed, parse_json
+from proxy.simple_api.collector import Parsed
+from proxy.simple_api.parse import parse_json
 from proxy.simple_api.parse_html import parse_html
 from proxy.slices import straight
 from proxy.urls import HostRules, PageLinks, parse
@@ -25,22 +26,15 @@ def links(project: str = "demo", *file_hosts: str) -> PageLinks:
     return PageLinks(parse(f"{INDEX}{project}/"), HostRules(parse(INDEX), file_hosts))
 
 
-def make(project: str = "demo") -> object:
-    def made(*, filename: str, url: str, **known: object) -> File:
-        return File(filename=filename, project=project, source="upstream", location=RemoteFile(url, "upstream"), **known)  # type: ignore[arg-type]
-
-    return made
-
-
 def parsed_json(page: object, project: str = "demo") -> Parsed:
     """A JSON page as parsed; bytes are taken as they are."""
     body = page if isinstance(page, bytes) else json.dumps(page).encode()
-    return straight(parse_json(body, project, links(project), make(project)))  # type: ignore[arg-type]
+    return straight(parse_json(body, project, "upstream", links(project)))
 
 
 def parsed_html(page: str | bytes, project: str = "demo", charset: str = "utf-8") -> Parsed:
     body = page if isinstance(page, bytes) else page.encode()
-    return straight(parse_html(body, charset, project, links(project), make(project)))  # type: ignore[arg-type]
+    return straight(parse_html(body, charset, project, "upstream", links(project)))
 
 
 def assert_sound(parsed: Parsed, project: str = "demo") -> None:

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.parse import NotAnIndexPage, parse_json
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, make, parsed_json
+from proxy.simple_api.collector import NotAnIndexPage
+from proxy.simple_api.parse import parse_json
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
 
@@ -390,7 +391,7 @@ def test_a_number_of_ten_thousand_digits_costs_its_entry_at_most() -> None:
 
 def test_a_long_page_is_parsed_in_short_slices() -> None:
     files = [{**FULL, "filename": f"demo-{number}.tar.gz"} for number in range(5_000)]
-    steps = parse_json(json.dumps(page(*files)).encode(), "demo", links(), make())  # type: ignore[arg-type]
+    steps = parse_json(json.dumps(page(*files)).encode(), "demo", "upstream", links())
     assert sum(1 for _ in steps) == 1 + 5_000 // 250
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.parse import MAX_FILES, NotAnIndexPage
+from proxy.simple_api.collector import MAX_FILES, NotAnIndexPage
 from proxy.simple_api.parse_html import parse_html
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, make, parsed_html, parsed_json
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
 HEADING = "<!DOCTYPE html><html><head><title>Links for demo</title></head><body><h1>Links for demo</h1>"
@@ -358,7 +358,7 @@ def test_more_files_than_any_project_has_are_refused() -> None:
 
 def test_no_slice_of_a_long_page_holds_the_loop_for_long() -> None:
     body = (HEADING + "".join(anchor(name=f"demo-{number}.tar.gz") for number in range(20_000))).encode()
-    steps = parse_html(body, "utf-8", "demo", links(), make())  # type: ignore[arg-type]
+    steps = parse_html(body, "utf-8", "demo", "upstream", links())
     slices = []
     ended = False
     while not ended:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from proxy.model import File, LocalFile, ProjectPage, ProjectStatus, RemoteFile, StoredFile, Withheld
 from proxy.names import same_version_key, version_of
 from proxy.simple_api import HTML, JSON, LEGACY_HTML
-from proxy.simple_api.parse import Parsed
+from proxy.simple_api.collector import Parsed
 from proxy.simple_api.render import file_url, render_names, render_page
 from proxy.slices import straight
 from tests.simple_api.pages import SHA, pages, parsed_html, parsed_json
