@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from urllib.parse import quote
@@ -50,8 +50,22 @@ def render_page(page: ProjectPage, content_type: str, prefix: str) -> Steps[byte
 
 def _page_json(page: ProjectPage, prefix: str) -> Steps[bytes]:
     entries = []
-    for start in range(0, len(page.files), _SLICE_FILES):
-        wires = [_wire(file, prefix) for file in page.files[start : start + _SLICE_FILES]]
+    for files in _slices(page.files):
+        wires = [
+            _WireFile(
+                file.filename,
+                url,
+                file.hashes,
+                file.requires_python,
+                file.size,
+                file.upload_time,
+                False if file.yanked is None else file.yanked or True,
+                metadata := False if file.core_metadata is None else file.core_metadata or True,
+                metadata,
+                file.provenance,
+            )
+            for file, url in zip(files, _file_urls(files, page.project, prefix), strict=True)
+        ]
         entries.append(_encode(wires)[1:-1])
         yield
     head: dict[str, object] = {"meta": {"api-version": API_VERSION}, "name": page.project}
@@ -61,26 +75,24 @@ def _page_json(page: ProjectPage, prefix: str) -> Steps[bytes]:
     return b"".join((_encode(head)[:-1], b',"files":[', b",".join(entries), b"]}"))
 
 
-def _wire(file: File, prefix: str) -> _WireFile:
-    metadata = False if file.core_metadata is None else file.core_metadata or True
-    return _WireFile(
-        file.filename,
-        file_url(prefix, file.project, file.filename),
-        file.hashes,
-        file.requires_python,
-        file.size,
-        file.upload_time,
-        False if file.yanked is None else file.yanked or True,
-        metadata,
-        metadata,
-        file.provenance,
-    )
+def _slices(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    return (files[start : start + _SLICE_FILES] for start in range(0, len(files), _SLICE_FILES))
+
+
+def _file_urls(files: Sequence[File], project: str, prefix: str) -> list[str]:
+    """What :func:`file_url` gives for each. Where no name needs quoting, as nearly always, that is seen in one look."""
+    names = [file.filename for file in files]
+    if not _NEEDS_NO_QUOTING.fullmatch("".join(names)):
+        return [file_url(prefix, project, name) for name in names]
+    folder = file_url(prefix, project, "")
+    return [folder + name for name in names]
 
 
 def _page_html(page: ProjectPage, prefix: str) -> Steps[bytes]:
     parts = [_HEAD.format(title=f"Links for {page.project}", status=_status_metas(page))]
-    for start in range(0, len(page.files), _SLICE_FILES):
-        parts += [_anchor(file, prefix) for file in page.files[start : start + _SLICE_FILES]]
+    for files in _slices(page.files):
+        urls = _file_urls(files, page.project, prefix)
+        parts += [_anchor(file, url) for file, url in zip(files, urls, strict=True)]
         yield
     parts.append(_FOOT)
     return "".join(parts).encode()
@@ -103,9 +115,9 @@ def _status_metas(page: ProjectPage) -> str:
     return metas
 
 
-def _anchor(file: File, prefix: str) -> str:
+def _anchor(file: File, url: str) -> str:
     fragment = next((f"#{name}={file.hashes[name]}" for name in _FRAGMENTS if name in file.hashes), "")
-    attributes = [f'href="{file_url(prefix, file.project, file.filename)}{fragment}"']
+    attributes = [f'href="{url}{fragment}"']
     if file.requires_python is not None:
         attributes.append(f'data-requires-python="{escape(file.requires_python)}"')
     if file.yanked is not None:

@@ -204,9 +204,9 @@ class Memory:
     def add(self, project: str, found: Mapping[str, Seen], *, tell: bool = True) -> None:
         """Files seen for the first time, or more about known ones. ``tell=False``: the page being made shows it already."""
         notes = self._noted(project)
-        for name, seen in found.items():
-            known = notes.files.get(name)
-            notes.files[name] = seen if known is None else merged_seen(known, seen)
+        known = {name: notes.files[name] for name in found.keys() & notes.files.keys()}  # hardly any: most news is new names
+        notes.files.update(found)
+        notes.files.update((name, merged_seen(seen, found[name])) for name, seen in known.items())
         notes.news = True
         notes.version += 1
         self._weigh(project, notes)

@@ -39,7 +39,9 @@ from proxy.sources.weight import page_bytes
 from proxy.web.ready import Ready
 
 _MAX_BYTES = 128 * 1024 * 1024
-_INLINE_BYTES = 64 * 1024  # compressing more than that is worth a thread
+_INLINE_BYTES = 256 * 1024
+"""Tagging and compressing more is worth two threads: this much takes 0.4 ms, a page of 250 files 0.15, and a thread that is
+woken and waited for 0.1 of both cores' time."""
 
 
 class Index(Protocol):
@@ -201,9 +203,9 @@ class PagesCache:
     async def _render(self, entry: Entry, content_type: str) -> Finished:
         body = await in_slices(render_page(entry.page, content_type, self._prefix))
         if len(body) <= _INLINE_BYTES:
-            gzipped, etag = _compressed(body)
+            gzipped, etag = _gzipped(body), _etag(body)
         else:
-            gzipped, etag = await asyncio.to_thread(_compressed, body)
+            gzipped, etag = await asyncio.gather(asyncio.to_thread(_gzipped, body), asyncio.to_thread(_etag, body))
         made = entry.finished[content_type] = Finished(body, gzipped, etag)
         kept = self._entries.get(entry.page.project)
         if kept is not None and kept.finished is entry.finished:
@@ -222,8 +224,12 @@ def _shows(one: ProjectPage, other: ProjectPage) -> bool:
     return one.files is other.files and one.versions == other.versions and one.status == other.status
 
 
-def _compressed(body: bytes) -> tuple[bytes, str]:
-    return isal_zlib.compress(body, level=2, wbits=31), hashlib.sha256(body).hexdigest()[:32]
+def _gzipped(body: bytes) -> bytes:
+    return isal_zlib.compress(body, level=2, wbits=31)
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def _weight(entry: Entry) -> int:
