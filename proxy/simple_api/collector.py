@@ -121,7 +121,7 @@ class Collector:
                 requires_python=text(entry.requires_python),
                 yanked=_yanked(entry.yanked) if entry.yanked else None,
                 core_metadata=stated if isinstance(stated, dict) else {} if stated else None,
-                provenance=entry.provenance and provenance_url(entry.provenance),
+                provenance=provenance_url(entry.provenance) if entry.provenance else None,
             )
         for name in uncovered:
             self._cover(name)
@@ -130,29 +130,32 @@ class Collector:
     def _uncovered(self, names: Sequence[str]) -> list[str] | None:
         """Of names that are all this project's, those that may state a version that is not listed; ``None``: one is not.
 
-        The wheels of a version mostly follow each other: after the first, where a name begins says all of it.
+        The files of a version mostly follow each other: after the first, how a name begins says all of it.
         """
         uncovered = []
-        run = _NO_NAME
+        wheels = sdist = _NO_NAME
         for name in names:
-            if name.startswith(run) and name.endswith(".whl"):
+            if name == sdist or (name.startswith(wheels) and name.endswith(".whl")):
                 continue
-            if self._is_listed(name):
-                run = name[: name.index("-", name.index("-") + 1) + 1] if name.endswith(".whl") else _NO_NAME
-                continue
-            if name not in self._members:
+            stem = self._listed(name)
+            if stem is not None:
+                sdist, wheels = f"{stem}.tar.gz", f"{stem}-" if stem.count("-") == 1 else _NO_NAME
+            elif name in self._members:
+                uncovered.append(name)
+            else:
                 return None
-            uncovered.append(name)
         return uncovered
 
-    def _is_listed(self, name: str) -> bool:
-        """Whether it is a wheel or sdist of the project whose version is spelled as it is listed, as nearly always."""
+    def _listed(self, name: str) -> str | None:
+        """Name and version of a wheel or sdist of the project whose version is spelled as it is listed, as nearly always."""
         if name.endswith(".whl"):
             head, _, rest = name.partition("-")
             version, dash, _ = rest.partition("-")
-            return bool(dash) and version in self._versions and self._members.is_own(head)
-        head, _, version = name[: -len(".tar.gz")].rpartition("-")
-        return name.endswith(".tar.gz") and version in self._versions and self._members.is_own(head)
+        else:
+            head, dash, version = name.removesuffix(".tar.gz").rpartition("-")
+            if not name.endswith(".tar.gz"):
+                return None
+        return f"{head}-{version}" if dash and version in self._versions and self._members.is_own(head) else None
 
     def add_entry(self, entry: Entry) -> None:
         """One entry, judged by itself."""
@@ -208,7 +211,7 @@ class Collector:
             core_metadata=core_metadata,
             provenance=provenance,
         )
-        if not self._is_listed(filename):
+        if self._listed(filename) is None:
             self._cover(filename)
 
     def _cover(self, filename: str) -> None:

@@ -49,8 +49,7 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
     """
     if len(body) > _MAX_JSON_BYTES:
         raise NotAnIndexPage("more JSON than any project page is")
-    commas = body.count(b",")
-    if commas > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
+    if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
     try:
         page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
