@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -90,7 +90,7 @@ def pack(page: ProjectPage, files: Mapping[str, Remembered]) -> KeptPage | None:
         [file.yanked for file in page.files],
         [_metadata(file.core_metadata) for file in page.files],
         [file.provenance for file in page.files],
-        {number: more for number, (_, place) in enumerate(listed) if (more := _more(place))},
+        _more([place for _, place in listed]),
         {
             number: file.hashes
             for number, file in enumerate(page.files)
@@ -156,5 +156,10 @@ def _metadata(stated: Mapping[str, str] | None) -> bytes | None:
     return None if stated is None else bytes.fromhex(stated.get("sha256", ""))
 
 
-def _more(place: object) -> dict[str, Any]:
-    return {name: value for name in _MORE if (value := getattr(place, name, None)) is not None}
+def _more(places: Sequence[object]) -> dict[int, dict[str, Any]]:
+    more: dict[int, dict[str, Any]] = {}
+    for name in _MORE:
+        for number, place in enumerate(places):
+            if (value := getattr(place, name, None)) is not None:
+                more.setdefault(number, {})[name] = value
+    return more

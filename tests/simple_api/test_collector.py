@@ -105,6 +105,22 @@ def test_entries_judged_together_are_judged_as_each_alone_is(entries: list[Entry
     assert_sound(together)
 
 
+def test_a_wheel_behind_an_sdist_whose_name_has_dashes_is_judged_by_its_own_name() -> None:
+    """``my-demo-1.0-...`` is how the sdists of a version begin, and no wheel of ``my-demo``."""
+    files = ["my-demo-1.0.tar.gz", "my-demo-1.0-py3-none-any.whl", "my_demo-1.0-py3-none-any.whl"]
+    both = []
+    for together in (True, False):
+        collector = Collector("my-demo", "upstream", links("my-demo"), ["1.0"])
+        some = [Entry(name, "/f/a.whl", {"sha256": SHA}) for name in files]
+        if together:
+            collector.add_all(some)
+        else:
+            for entry in some:
+                collector.add_entry(entry)
+        both.append(collector.page(None))
+    assert both[0] == both[1]
+
+
 class Counted(PageLinks):
     """Links that count how many were looked at one by one."""
 
