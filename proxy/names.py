@@ -56,7 +56,7 @@ def is_safe_filename(filename: str) -> bool:
 def are_plain_filenames(filenames: Collection[str]) -> bool:
     """Whether all are safe (:func:`is_safe_filename`) and written in the characters that nearly all wheels and sdists are.
 
-    ``False`` says nothing of any single one. Looked at together they take a third of the time.
+    ``False`` says nothing of any single one. Looked at together they take less time: 15,000 of them 4 ms instead of 6.
     """
     joined = "/".join(("", *filenames, ""))
     return (

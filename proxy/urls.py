@@ -198,7 +198,7 @@ class PageLinks:
     def plain(self, hrefs: Sequence[str]) -> Sequence[str] | None:
         """What :meth:`absolute` gives for each, if all are plain links to one place that is allowed; ``None``: ask one by one.
 
-        Looked at together, since that takes a quarter of the time: 15,000 of them 4 ms instead of 16.
+        Looked at together, since that takes half the time: 15,000 of them 7 ms instead of 14.
         """
         match = _PLAIN.fullmatch(hrefs[0]) if hrefs else None
         if match is None:

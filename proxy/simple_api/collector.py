@@ -93,7 +93,7 @@ class Collector:
     def _add_together(self, entries: Sequence[Entry]) -> bool:
         """Take them all, as :meth:`add_entry` would; or none, if one of them needs a closer look.
 
-        Judged column by column: 15,000 take 35 ms so, and 105 one by one.
+        Judged column by column: 15,000 take 32 ms so, and 65 one by one.
         """
         names = [entry.filename for entry in entries]
         metadata = [entry.core_metadata if entry.core_metadata is not None else entry.dist_info_metadata for entry in entries]

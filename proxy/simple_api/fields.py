@@ -41,7 +41,7 @@ def digests(hashes: Mapping[str, str]) -> Mapping[str, str] | None:
 def are_plain(tables: Sequence[Mapping[str, str]]) -> bool:
     """Whether each is a well-formed sha256 and nothing else, for which :func:`digests` and :func:`metadata_digests` give itself.
 
-    Looked at together, since that takes a sixth of the time: thirty thousand of them 6 ms instead of 36.
+    Looked at together, since that takes a quarter of the time: thirty thousand of them 3 ms instead of 14.
     """
     if not set(map(len, tables)) <= {1}:
         return False

@@ -136,7 +136,7 @@ class Counted(PageLinks):
 @pytest.mark.parametrize("folder", ["/f/aa", f"{ORIGIN}/f/aa", "https://files.example.com/f/aa"])
 @pytest.mark.parametrize("versions", [(), ("1.0", "1.1")])
 def test_plain_entries_are_judged_together(folder: str, versions: tuple[str, ...]) -> None:
-    """A page as nearly every index sends it must never fall back to the path that takes three times as long."""
+    """A page as nearly every index sends it must never fall back to the path that takes twice as long."""
     counted = Counted("files.example.com")
     collector = Collector("demo", "upstream", counted, versions)
     files = [
