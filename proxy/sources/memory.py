@@ -33,6 +33,8 @@ _AT_ONCE = 2
 _CLOSING_S = 5.0
 _ATTEMPTS = 8
 _ROW_BYTES = 300
+_SHOWN_BYTES = 300
+"""Of a file that is shown with more than its source says: it shares everything else with the source's own."""
 _KEEP_FRESH = timedelta(hours=1)
 """A page that says the same for days is confirmed in the record this often, so that it can stand in."""
 _log = logging.getLogger(__name__)
@@ -74,7 +76,11 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left."""
+    """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left.
+
+    One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit, or each build would
+    drop what the last one learned before it is written.
+    """
 
     def __init__(
         self,
@@ -82,7 +88,7 @@ class Memory:
         *,
         source: str,
         clock: Clock,
-        max_bytes: int = 48 * 1024 * 1024,
+        max_bytes: int = 128 * 1024 * 1024,
         delay_s: float = _DELAY_S,
         patience_s: float = _PATIENCE_S,
     ) -> None:
@@ -93,9 +99,7 @@ class Memory:
         self._patience_s = patience_s
         self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unwritten: LRUCache[str, Notes] = LRUCache(
-            max_bytes / 2, getsizeof=lambda notes: min(_weight(notes), max_bytes / 2)
-        )
+        self._unwritten: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
         self._has_news = False
@@ -367,5 +371,6 @@ def _is_over(notes: Notes, page: KeptPage) -> bool:
 def _weight(notes: Notes) -> int:
     page = 0 if notes.page is None else page_bytes(notes.page)
     kept = 0 if notes.kept is None else len(notes.kept.body)
-    shown = 0 if notes.shown is None or notes.shown.page.files is notes.shown.of.files else page_bytes(notes.shown.page)
+    alike = notes.shown is None or notes.shown.page.files is notes.shown.of.files
+    shown = 0 if alike or notes.shown is None else _SHOWN_BYTES * len(notes.shown.page.files)
     return 500 + _ROW_BYTES * len(notes.files) + page + kept + shown

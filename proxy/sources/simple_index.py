@@ -25,7 +25,7 @@ from proxy.urls import PageLinks, parse
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 _LARGE_BYTES = 512 * 1024
 """Digesting so much takes 0.3 ms; from there on a thread does it beside the parser."""
-_REMEMBERED_BYTES = 32 * 1024 * 1024
+_REMEMBERED_BYTES = 48 * 1024 * 1024  # the pages themselves are those that the cache above holds
 
 
 class _Known(msgspec.Struct):
