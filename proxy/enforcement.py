@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from proxy.config import Config
+from proxy.config import Config, Connection, Source, made_private
 from proxy.config.changes import changed_keys
 from proxy.errors import ConfigurationError
 from proxy.patterns import NamePatterns, release, specifier
 from proxy.policy import Cooldown, Rules, Waiver
-from proxy.sources.decision import MergeRule
+from proxy.sources.decision import Member, MergeRule
 from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook
+
+_log = logging.getLogger(__name__)
 
 
 class Replaced(msgspec.Struct, frozen=True):
@@ -28,10 +32,12 @@ class Replaced(msgspec.Struct, frozen=True):
 class Enforcement:
     """Holds the settings of this process, and brings newer rules into force at once, in all of it."""
 
-    def __init__(self, config: Config, book: RuleBook, index: Merged) -> None:
+    def __init__(self, config: Config, book: RuleBook, index: Merged, member: Callable[[Source], Member]) -> None:
+        """``member``: an index by other settings, in place of the one that runs."""
         self._config = config
         self._book = book
         self._index = index
+        self._member = member
 
     def replace(self, newer: Config) -> Replaced:
         """Go by the rules of settings that were read again. Nothing else of them is taken over.
@@ -55,6 +61,32 @@ class Enforcement:
             self._index.replace_rules(reserved_of(config), merges_of(config))
             self._book.replace(rules_of(config))
         return Replaced(in_force, after_restart)
+
+    def admit(self, connections: Sequence[Connection]) -> None:
+        """Make private what these connections serve, before they are used. It stays so until the end of this process.
+
+        Nothing that such an index said while it was public, and nobody had signed in, is taken for its word any more.
+
+        Raises:
+            ConfigurationError: a rule in force does not fit; nothing was changed.
+        """
+        becoming = made_private(self._config, connections)
+        sources = [
+            source.model_copy(update={"private": True}) if source.name in becoming else source for source in self._config.source
+        ]
+        config = self._config.model_copy(update={"source": sources})
+        if problems := config.contradictions():
+            whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
+            raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
+        self._config = config
+        for source in sources:
+            if source.name in becoming:
+                self._index.replace_member(self._member(source))
+                _log.warning(
+                    "connection %s makes source %s private: its names are never asked of a public source from now on",
+                    becoming[source.name],
+                    source.name,
+                )
 
 
 def rules_of(config: Config) -> Rules:

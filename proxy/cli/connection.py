@@ -80,8 +80,8 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
         _say_what_a_vault_keeps(former)
     for source in made_private(loaded, [stored]):
         print(
-            f"wheelgate: source {source} becomes private by it, at the next start of the server; with `private` said in the "
-            "configuration, connections take effect at once",
+            f"wheelgate: source {source} is private by it: its names are never asked of a public source, by a "
+            "running server either; `private = false` in the configuration, if that is not meant",
             file=sys.stderr,
         )
 

@@ -103,7 +103,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
         async with (
             wheelgate(config) as gate,
             watching(gate.changes),
-            gate.keyring.watching(),
+            gate.keyring.watching(gate.enforcement.admit),
             rereading(told, newer, gate.enforcement),
             answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
         ):

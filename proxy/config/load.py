@@ -96,10 +96,7 @@ def _with_folder(config: Config, *, new_folder: bool) -> Config:
 
 
 def made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
-    """The indexes that are public now and that a connection would make private: source to connection, by name.
-
-    That is decided once, at the start: a source that changed sides in the middle would answer for names by two rules.
-    """
+    """The indexes that are public now and that a connection makes private: source to connection, by name."""
     return {
         source.name: connection.name
         for connection in connections

@@ -54,9 +54,7 @@ class Merged:
         merges: Sequence[MergeRule] = (),
         offline: bool = False,
     ) -> None:
-        self._private = [member for member in members if member.private]
-        self._public = [member for member in members if not member.private]
-        self._members: Mapping[str, Member] = {member.source.name: member for member in members}
+        self._seat(tuple(members))
         self._claims = claims
         self._clock = clock
         self._metrics = metrics
@@ -75,6 +73,18 @@ class Merged:
     def members(self) -> Sequence[Member]:
         """The sources in the order they are asked: private ones, then public ones."""
         return (*self._private, *self._public)
+
+    def _seat(self, order: tuple[Member, ...]) -> None:
+        self._order = order
+        self._private = [member for member in order if member.private]
+        self._public = [member for member in order if not member.private]
+        self._members: Mapping[str, Member] = {member.source.name: member for member in order}
+
+    def replace_member(self, newer: Member) -> None:
+        """From now on, ask this one in the place of the one of its name. What was decided with the old one is dropped."""
+        self._seat(tuple(newer if member.source.name == newer.source.name else member for member in self._order))
+        self._made.clear()
+        self.overtaken()
 
     def replace_rules(self, reserved: NamePatterns, merges: Sequence[MergeRule]) -> None:
         """From the next decision on, go by these. What was made by the old ones is dropped."""
@@ -107,12 +117,15 @@ class Merged:
 
         ``learn=False``: for people who only look. A name that a private source lists is not claimed by that.
         """
+        order = self._order
         decision = Decision(project, [], reserved_by=self._reserved.first_for(project), merge=self._merge_rule(project))
         try:
             await self._decide(project, decision, learn=learn)
         except (ProjectNotFound, UpstreamError, StoreError) as error:
             decision.page, decision.error = None, error
             decision.reason = decision.reason or str(error)
+        if self._order is not order:  # a source changed sides on the way, and might have been heard on neither
+            return await self.decide(project, learn=learn)
         return decision
 
     async def _decide(self, project: str, decision: Decision, *, learn: bool) -> None:

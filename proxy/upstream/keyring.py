@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from proxy.config import Config, Connection, folder_connections, folder_version, made_private, ties
+from proxy.config import Config, Connection, folder_connections, folder_version, ties
 from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.protocols import Clock, Credential
 from proxy.upstream.connections import Connections, SourceCredentials
@@ -97,9 +97,12 @@ class Keyring:
         return self._vaults[url]
 
     @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Go by what the connections folder says, as long as this runs."""
-        task = asyncio.create_task(self._watch())
+    async def watching(self, admit: Callable[[Sequence[Connection]], None]) -> AsyncIterator[None]:
+        """Go by what the connections folder says, as long as this runs.
+
+        ``admit`` is told of connections before they are used, and may refuse them with a :class:`ConfigurationError`.
+        """
+        task = asyncio.create_task(self._watch(admit))
         try:
             yield
         finally:
@@ -123,7 +126,7 @@ class Keyring:
             self._assigned[client_id] = assigned_identity(self._clock, client_id, self._ca_file)
         return self._assigned[client_id]
 
-    async def _watch(self) -> None:
+    async def _watch(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         folder = self._config.connections_folder
         seen = await asyncio.to_thread(folder_version, folder)
         while True:
@@ -131,27 +134,21 @@ class Keyring:
             now = await asyncio.to_thread(folder_version, folder)
             if now != seen:
                 seen = now
-                await self._read_again()
+                await self._read_again(admit)
 
-    async def _read_again(self) -> None:
+    async def _read_again(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         """A folder that cannot be used changes nothing: half of a change could send a credential where it no longer belongs."""
         try:
             found, problems = await asyncio.to_thread(folder_connections, self._config.connections_folder)
             connections = [*self._config.connection, *found]
             problems += ties(connections)
+            if not problems:
+                admit(connections)
         except ConfigurationError as error:
             problems, connections = error.problems, []
         if problems:
             _log.error("the connections folder cannot be used, and what it said before holds: %s", "; ".join(problems))
             return
-        waiting = made_private(self._config, connections)
-        for source, name in waiting.items():
-            _log.warning(
-                "connection %s is not used before the next start: it makes source %s private, which is public as long as this "
-                "server runs; `private` in the configuration settles that beforehand",
-                name,
-                source,
-            )
-        used = [connection for connection in connections if connection.name not in waiting.values()]
-        self._connections.replace(used)
-        _log.info("the connections folder has changed, and is gone by: %s", ", ".join(c.name for c in used) or "no connection")
+        self._connections.replace(connections)
+        names = ", ".join(connection.name for connection in connections)
+        _log.info("the connections folder has changed, and is gone by: %s", names or "no connection")

@@ -66,6 +66,7 @@ class Sources:
         """What says by itself when its answers change."""
         self.notebooks: dict[str, Notebook] = {}
         """Of the sources whose listings leave something out."""
+        self._memories: dict[str, Memory] = {}
         self.described_ahead: list[Described] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
@@ -75,8 +76,16 @@ class Sources:
         Raises:
             ConfigurationError: its key or its certificates cannot be had.
         """
+        return self._member(await self._source(number, settings), settings)
+
+    def again(self, settings: SourceSettings) -> Member:
+        """An index by other settings, with the same client and digests, and without what it said before."""
+        if self._base.config.is_offline(settings):
+            return self._member(self._held(settings), settings)
+        return self._member(self._index(settings, self.clients[settings.name]), settings)
+
+    def _member(self, source: Source, settings: SourceSettings) -> Member:
         base = self._base
-        source = await self._source(number, settings)
         screened = Screened(source, private=settings.is_private, book=self._book, clock=base.clock, metrics=base.metrics)
         return Member(screened, settings.is_private, _only(settings))
 
@@ -210,10 +219,7 @@ class Sources:
     def _remembered(self, source: Source, settings: SourceSettings, *, fresh_s: float, absent_s: float) -> Source:
         """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
         base = self._base
-        memory = Memory(Records(self._store, source.name), source=source.name, clock=base.clock)
-        base.stack.push_async_callback(memory.close)
-        self.notebooks[source.name] = memory
-        self.telling.append(memory)
+        memory = self._memory(source.name)
         # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
         overstay_s = min(fresh_s, _OVERSTAY_S)
         cached = self._cached(
@@ -224,6 +230,16 @@ class Sources:
         if settings.is_private:
             self.described_ahead.append(described)
         return described
+
+    def _memory(self, source: str) -> Memory:
+        """One for each source, however often it is built."""
+        memory = self._memories.get(source)
+        if memory is None:
+            memory = Memory(Records(self._store, source), source=source, clock=self._base.clock)
+            self._base.stack.push_async_callback(memory.close)
+            self.notebooks[source] = self._memories[source] = memory
+            self.telling.append(memory)
+        return memory
 
     def _cached(
         self,

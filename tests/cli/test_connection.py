@@ -296,7 +296,7 @@ class TestSet:
             f'{UPLOADS}[[source]]\nname = "team"\ntype = "index"\nurl = "https://team.example.com/simple/"\n'
         )
         done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
-        assert "source team becomes private by it, at the next start of the server" in done.stderr
+        assert "source team is private by it: its names are never asked of a public source" in done.stderr
         done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
         assert done.stderr == ""
         done = connection("delete", "team")
@@ -356,6 +356,25 @@ class Guarded(FakeIndex):
         if request.headers.get("Authorization") != expected:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         return await super().answer(request)
+
+
+class Hiding(FakeIndex):
+    """An index that has nothing for those who do not sign in, and refuses whoever does so wrongly, as GitLab and Nexus can."""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        said = request.headers.get("Authorization")
+        if said not in (None, f"Basic {base64.b64encode(f'wheelgate:{SECRET}'.encode()).decode()}"):
+            return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+        answer = await super().answer(request)
+        return web.Response(status=404) if said is None else answer
+
+
+@pytest.fixture
+def hiding() -> Iterator[Hiding]:
+    index = Hiding()
+    index.publish("acme-a", wheel_name("acme-a", "1.0"), wheel_bytes("acme-a", "1.0"))
+    with running(index):
+        yield index
 
 
 @pytest.fixture
@@ -474,24 +493,52 @@ class TestRunning:
         broken.unlink()
         until(lambda: "the connections folder has changed, and is gone by: team" in gate.log.splitlines()[-1])
 
-    def test_what_a_connection_would_make_private_waits_for_the_next_start(
-        self, start_gate: Callable[..., Gate], guarded: Guarded, index: FakeIndex
+    def test_what_a_connection_makes_private_is_private_before_it_is_used(
+        self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
     ) -> None:
-        """Until then it is public, and must not answer for private names with a credential in its hand."""
+        """Without the credential the source hides the name, so that a stranger's file of it was served, and is remembered."""
         index.publish("acme-a", wheel_name("acme-a", "99.0"), wheel_bytes("acme-a", "99.0"))
-        gate = start_gate(self.config(guarded) + index_source(index))
-        assert gate.get("/simple/acme-a/").status == 502
-        self.change(gate, "set", "--name", "team", "--target", guarded.origin, "--auth-type", "PAT")
-        until(lambda: "connection team is not used before the next start: it makes source team private" in gate.log)
-        assert gate.get("/simple/acme-a/").status == 502
-        self.change(gate, "set", "--name", "else", "--target", "https://else.example.com", "--auth-type", "PAT")
-        until(lambda: "is gone by: else" in gate.log)
-        assert guarded.asked == [], "nobody signed in"
+        gate = start_gate(UPLOADS + index_source(hiding, "team", absent="1h") + index_source(index))
+        assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-99.0-py3-none-any.whl"]
         asked = index.count("/simple/acme-a/")
-        gate.restart()
-        assert "team: private" in gate.log
+        self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT")
+        until(lambda: "is gone by: team" in gate.log)
+        assert "connection team makes source team private" in gate.log
         assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-1.0-py3-none-any.whl"]
+        assert gate.get("/files/acme-a/acme_a-99.0-py3-none-any.whl").status == 404
         assert index.count("/simple/acme-a/") == asked
+        asked_of = json.loads(gate.get("/explain/acme-a", {"Accept": "application/json"}).body)["sources"]
+        assert [(entry["source"], entry["private"]) for entry in asked_of if entry["outcome"] != "not asked"] == [
+            ("uploads", True),
+            ("team", True),
+        ]
+
+        self.change(gate, "delete", "team")
+        until(lambda: "is gone by: no connection" in gate.log)
+        hiding.publish("acme-b", wheel_name("acme-b", "1.0"), wheel_bytes("acme-b", "1.0"))
+        assert gate.page("acme-a")["files"], "it is claimed, and stays so"
+        assert index.count("/simple/acme-a/") == asked
+
+    def test_a_refused_credential_lets_nothing_stand_in_that_was_heard_without_it(
+        self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
+    ) -> None:
+        index.publish("acme-a", wheel_name("acme-a", "99.0"), wheel_bytes("acme-a", "99.0"))
+        gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index))
+        assert gate.get("/simple/acme-a/").status == 200
+        self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT", stdin="a wrong one")
+        until(lambda: "is gone by: team" in gate.log)
+        assert gate.get("/simple/acme-a/").status == 502
+
+    def test_where_a_merge_lets_a_public_source_go_first_nothing_changes(
+        self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
+    ) -> None:
+        merge = '[[policy.merge]]\nnames = ["acme-a"]\nsources = ["public", "team"]\n'
+        gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index) + merge)
+        self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT")
+        until(lambda: "the connections folder cannot be used, and what it said before holds" in gate.log)
+        assert "team is private and must come before public" in gate.log
+        gate.get("/simple/acme-a/")
+        assert not any("Authorization" in asked.headers for asked in hiding.asked), "nobody signed in"
 
     def test_a_source_stays_private_when_its_connection_goes(
         self, start_gate: Callable[..., Gate], guarded: Guarded, index: FakeIndex
