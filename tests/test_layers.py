@@ -99,7 +99,7 @@ def test_there_are_no_cycles() -> None:
 ROOMS_FOR = {
     "aiohttp.web": ("web.",),
     "aiohttp": ("web.", "upstream."),
-    "azure": ("storage.azure", "storage.signatures", "upstream.credentials", "upstream.vault"),
+    "azure": ("storage.azure", "storage.signatures", "upstream.credentials", "upstream.vault", "upstream.way_to_azure"),
     "os.environ": ("config",),
     "lxml": ("simple_api.",),
     "pydantic": ("config",),

@@ -18,7 +18,7 @@ import msgspec
 
 from proxy.cli.options import configured, settings
 from proxy.cli.progress import transfer
-from proxy.config import Config, client_settings
+from proxy.config import NO_PROXY, Config, client_settings
 from proxy.errors import FileExists, TooLarge, UploadRefused, WheelgateError
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
     from proxy.wiring import wheelgate
 
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
-    opener = partial(_opener(), ca_file=ca_file, outbound_proxy=config.server.outbound_proxy)
+    proxy = config.server.outbound_proxy
+    opener = partial(_opener(), ca_file=ca_file, outbound_proxy=None if proxy == NO_PROXY else proxy)
     async with wheelgate(config) as gate:
 
         async def adder(file: _Incoming) -> tuple[bool, str]:

@@ -15,7 +15,7 @@ from proxy.config.connections import Connection, covers, ties
 from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.section import Section
-from proxy.config.source import Source, feed_problem
+from proxy.config.source import NO_PROXY, Source, feed_problem
 from proxy.config.values import (
     Bytes,
     Reference,
@@ -77,8 +77,8 @@ class Server(Section):
                 f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who reaches the '
                 'server may install) or anonymous = "none" (tokens are needed); or --anonymous on the command line'
             )
-        if self.outbound_proxy is not None and (problem := proxy_problem(self.outbound_proxy)):
-            problems.append(f"outbound_proxy: {problem}")
+        if self.outbound_proxy not in (None, NO_PROXY) and (problem := proxy_problem(self.outbound_proxy or "")):
+            problems.append(f'outbound_proxy: {problem}; "{NO_PROXY}" for no proxy')
         if self.key_vault is not None and (problem := vault_problem(self.key_vault)):
             problems.append(f"key_vault: {problem}")
         if self.public_url is not None and not self.public_url.rstrip("/").endswith(self.path_prefix):

@@ -33,7 +33,8 @@ from proxy.protocols import BlobInfo, Clock
 from proxy.storage.azure_failures import code_of, store_error
 from proxy.storage.containers import ContainerPlace, container_place
 from proxy.storage.signatures import Signatures
-from proxy.upstream.credentials import SharedAccessSignature, trusting
+from proxy.upstream.credentials import SharedAccessSignature
+from proxy.upstream.way_to_azure import trusting
 
 T = TypeVar("T")
 _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it

@@ -7,10 +7,8 @@ import re
 from types import TracebackType
 from typing import Any, Self
 
-import aiohttp
 from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from proxy.config import Connection
@@ -19,7 +17,7 @@ from proxy.protocols import Clock
 from proxy.secret import Secret
 from proxy.singleflight import SingleFlight
 from proxy.upstream.secrets import Secrets
-from proxy.upstream.sessions import trust
+from proxy.upstream.way_to_azure import WayToAzure
 
 _ENTRA_CODE = re.compile(r"AADSTS(\d+)")
 _ENTRA_REASONS = {
@@ -42,8 +40,10 @@ class EntraIdentity:
     requests. Here one caller fetches and the others wait. It has the shape of an azure-core asynchronous credential.
     """
 
-    def __init__(self, clock: Clock, credential: Any) -> None:  # any azure-identity credential
+    def __init__(self, clock: Clock, credential: Any, through: str = "") -> None:
+        """``credential``: any of azure-identity. ``through``: by what way it asks, for the sentence if that leads nowhere."""
         self._clock = clock
+        self._through = through
         self._credential = credential
         self._tokens: dict[_Key, AccessToken] = {}
         self._flights: SingleFlight[AccessToken] = SingleFlight()
@@ -83,7 +83,7 @@ class EntraIdentity:
                 ) from None
             raise CredentialRefused(f"Microsoft Entra gives none: {_ENTRA_REASONS.get(code[1], f'it says {code[0]}')}") from None
         except (AzureError, TimeoutError, OSError):
-            raise UpstreamUnavailable("Microsoft Entra cannot be reached") from None
+            raise UpstreamUnavailable(f"Microsoft Entra cannot be reached{self._through}") from None
 
     def _left_s(self, token: AccessToken) -> float:
         return token.expires_on - self._clock.now().timestamp()
@@ -112,28 +112,12 @@ class SharedAccessSignature(AzureSasCredential):
         return "SharedAccessSignature(***)"
 
 
-def trusting(ca_file: str | None, **settings: Any) -> dict[str, Any]:
-    """The argument that makes a client of azure-core trust the operator's certificates beside the machine's.
-
-    Its own option for them trusts nobody else: an authority for one private index would lock us out of Azure.
-    """
-    if ca_file is None:
-        return settings
-    session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trust(ca_file)),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=True,  # as azure-core's own sessions: HTTPS_PROXY leads to Azure
-    )
-    return {"transport": AioHttpTransport(session=session, **settings)}
-
-
-def machine_identity(clock: Clock, ca_file: str | None) -> EntraIdentity:
+def machine_identity(clock: Clock, way: WayToAzure) -> EntraIdentity:
     """Whoever this machine, workload or developer is, as azure-identity finds out."""
-    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **trusting(ca_file)))
+    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **way.client()), way.shown)
 
 
-def assigned_identity(clock: Clock, client_id: str, ca_file: str | None) -> EntraIdentity:
+def assigned_identity(clock: Clock, client_id: str, way: WayToAzure) -> EntraIdentity:
     """A managed identity or workload identity of this machine, by its client id, and nobody else."""
     credential = DefaultAzureCredential(
         managed_identity_client_id=client_id,
@@ -144,19 +128,19 @@ def assigned_identity(clock: Clock, client_id: str, ca_file: str | None) -> Entr
         exclude_powershell_credential=True,
         exclude_shared_token_cache_credential=True,
         disable_instance_discovery=True,
-        **trusting(ca_file),
+        **way.client(),
     )
-    return EntraIdentity(clock, credential)
+    return EntraIdentity(clock, credential, way.shown)
 
 
 class ServicePrincipal:
     """An application of Microsoft Entra with a client secret that may be rotated in its place."""
 
-    def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, ca_file: str | None) -> None:
+    def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, way: WayToAzure) -> None:
         self._connection = connection
         self._secrets = secrets
         self._clock = clock
-        self._ca_file = ca_file
+        self._way = way
         self._secret: Secret | None = None
         self._identity: EntraIdentity | None = None
 
@@ -186,8 +170,9 @@ class ServicePrincipal:
                     self._connection.client_id or "",
                     secret.reveal(),
                     disable_instance_discovery=True,
-                    **trusting(self._ca_file),
+                    **self._way.client(),
                 ),
+                self._way.shown,
             )
             if former is not None:
                 await former.close()

@@ -109,17 +109,9 @@ class Hops:
             own |= await credential.headers()
             asked = URL(await credential.signed(str(target)), encoded=True)
         try:
-            return await self._sessions.get(asked, own, times, await self._proxy_headers())
+            return await self._sessions.get(asked, own, times, await proxy_headers(self._credentials, self._proxy))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failures.unreachable(target, error) from None
-
-    async def _proxy_headers(self) -> dict[str, str] | None:
-        """How we sign in to the outbound proxy, where a connection is stored for it."""
-        credential = self._credentials.for_url(self._proxy) if self._proxy is not None else None
-        if credential is None:
-            return None
-        said = await credential.headers()
-        return {"Proxy-Authorization": said["Authorization"]} if "Authorization" in said else None
 
     def _judged(self, url: str) -> URL:
         try:
@@ -139,6 +131,15 @@ class Hops:
         if not location:
             raise self._failures.bad("redirected without saying where")
         return str(target.with_fragment(None))
+
+
+async def proxy_headers(credentials: Credentials, proxy: str | None) -> dict[str, str] | None:
+    """How we sign in to the outbound proxy, where a connection is stored for it."""
+    credential = credentials.for_url(proxy) if proxy is not None else None
+    if credential is None:
+        return None
+    said = await credential.headers()
+    return {"Proxy-Authorization": said["Authorization"]} if "Authorization" in said else None
 
 
 def _sender_after(hop: Hop) -> Sender | None:

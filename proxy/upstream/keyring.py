@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ from proxy.config import Config, Connection, folder_connections, folder_version,
 from proxy.errors import ConfigurationError, CredentialRefused
 from proxy.protocols import Clock, Credential
 from proxy.upstream.connections import Connections, SourceCredentials
+from proxy.upstream.hops import proxy_headers
 from proxy.upstream.kinds import credential_for
 from proxy.upstream.secrets import Secrets
 
 if TYPE_CHECKING:
     from proxy.upstream.credentials import EntraIdentity, ServicePrincipal
     from proxy.upstream.vault import Vault
+    from proxy.upstream.way_to_azure import WayToAzure
 
 _LOOK_S = 2.0
 _log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class Keyring:
         if self._our_identity is None:
             from proxy.upstream.credentials import machine_identity  # a tenth of a second and 20 MB that a folder does not need
 
-            self._our_identity = machine_identity(self._clock, self._ca_file)
+            self._our_identity = machine_identity(self._clock, self._way())
         return self._our_identity
 
     async def for_container(self, url: str) -> Any:
@@ -93,7 +95,7 @@ class Keyring:
         if not url:
             raise CredentialRefused("server.key_vault is not set: which vault is meant?")
         if url not in self._vaults:
-            self._vaults[url] = Vault(url, await self.our_identity(), self._ca_file)
+            self._vaults[url] = Vault(url, await self.our_identity(), self._way())
         return self._vaults[url]
 
     @asynccontextmanager
@@ -109,6 +111,23 @@ class Keyring:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def _way(self) -> WayToAzure:
+        from proxy.upstream.way_to_azure import WayToAzure
+
+        return WayToAzure(self._ca_file, self._config.server.outbound_proxy, self._at_the_proxy)
+
+    async def _at_the_proxy(self) -> Mapping[str, str] | None:
+        """How we sign in to the outbound proxy on the way to Azure. Not by what lies beyond it: that would wait for itself."""
+        proxy = self._config.server.outbound_proxy or ""
+        connection = self._connections.settings_for(proxy)
+        if (
+            connection is None
+            or connection.auth_type in ("ManagedIdentity", "ServicePrincipal")
+            or (connection.value or "").startswith("keyvault:")
+        ):
+            return None
+        return await proxy_headers(self.of_page(proxy), proxy)
+
     def _credential(self, connection: Connection) -> Credential | None:
         return credential_for(connection, self.secrets, self._identity)
 
@@ -119,11 +138,11 @@ class Keyring:
 
         if connection.auth_type == "ServicePrincipal":
             if connection not in self._principals:
-                self._principals[connection] = ServicePrincipal(connection, self.secrets, self._clock, self._ca_file)
+                self._principals[connection] = ServicePrincipal(connection, self.secrets, self._clock, self._way())
             return self._principals[connection]
         client_id = connection.client_id or ""
         if client_id not in self._assigned:
-            self._assigned[client_id] = assigned_identity(self._clock, client_id, self._ca_file)
+            self._assigned[client_id] = assigned_identity(self._clock, client_id, self._way())
         return self._assigned[client_id]
 
     async def _watch(self, admit: Callable[[Sequence[Connection]], None]) -> None:

@@ -9,7 +9,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from proxy.errors import CredentialRefused, UpstreamUnavailable
 from proxy.secret import Secret
-from proxy.upstream.credentials import trusting
+from proxy.upstream.way_to_azure import WayToAzure
 from proxy.urls import is_loopback_host, parse
 
 _BUDGET_S = 10.0
@@ -24,7 +24,7 @@ _REASONS = {
 class Vault:
     """One key vault."""
 
-    def __init__(self, url: str, identity: Any, ca_file: str | None) -> None:
+    def __init__(self, url: str, identity: Any, way: WayToAzure) -> None:
         """``identity``: an asynchronous credential of azure-core.
 
         Raises:
@@ -35,6 +35,7 @@ class Vault:
         except ImportError:
             raise CredentialRefused("keyvault: needs one more library: pip install 'wheelgate[keyvault]'") from None
         self._host = parse(url).host or ""
+        self._way = way
         self._client = SecretClient(
             url,
             identity,
@@ -42,7 +43,7 @@ class Vault:
             verify_challenge_resource=not is_loopback_host(self._host),
             retry_total=2,
             retry_backoff_factor=0.2,
-            **trusting(ca_file),
+            **way.client(),
         )
 
     async def read(self, name: str, version: str | None = None) -> Secret:
@@ -78,7 +79,7 @@ class Vault:
                 raise CredentialRefused(f"key vault {self._host} does not let us at secret {name}: {why}") from None
             raise UpstreamUnavailable(f"key vault {self._host} answered {error.status_code or 'nothing'}") from None
         except (AzureError, TimeoutError, OSError):
-            raise UpstreamUnavailable(f"key vault {self._host} cannot be reached") from None
+            raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.shown}") from None
 
     async def close(self) -> None:
         """Close its connections."""

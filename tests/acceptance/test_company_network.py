@@ -158,7 +158,7 @@ LOOKS = 'must look like "http://proxy.example.com:3128"'
             'outbound_proxy = "proxy:3128"',
             f"server.outbound_proxy: {LOOKS}; this one cannot be used: it is not an absolute",
         ),
-        (SERVER, 'outbound_proxy = "none"', f"server.outbound_proxy: {LOOKS}"),
+        (SERVER, 'outbound_proxy = "direct"', f"server.outbound_proxy: {LOOKS}"),
         (SERVER, 'outbound_proxy = "socks5://p:1"', f"server.outbound_proxy: {LOOKS}"),
         (SERVER, 'outbound_proxy = "http://p:1/path"', f"server.outbound_proxy: {LOOKS}, without a path"),
         (

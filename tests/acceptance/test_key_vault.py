@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 
 from tests.acceptance.configs import UPLOADS, index_source
@@ -19,6 +20,7 @@ from tests.support.entra import Identity, managed_identity
 from tests.support.gate import WHEELGATE, Gate, environment, gate
 from tests.support.index import FakeIndex, running
 from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.tunnels import certified, outbound
 from tests.support.vault import FakeVault
 from tests.support.waiting import until
 
@@ -212,6 +214,43 @@ def test_a_vault_is_needed_to_refer_to_one(world: World, started: list[Gate]) ->
     config = world.config("keyvault:team").replace(f'key_vault = "{world.vault.origin}"\n', "")
     server = start(started, world.gate(config))
     assert "server.key_vault is not set: which vault is meant?" in server.get("/simple/acme-a/").body.decode()
+
+
+PROXY_PASSWORD = "canary-proxy-7xq"
+
+
+@pytest.mark.parametrize("where", ["file:proxy-password", "keyvault:proxy-password"])
+def test_a_vault_beyond_a_proxy_that_wants_a_password(world: World, started: list[Gate], where: str) -> None:
+    """The password may not lie in the vault that it is needed for: nobody waits for that, and the proxy says what is missing."""
+    authority, vault = trustme.CA(), FakeVault(secrets={"team": [SECRET], "proxy-password": [PROXY_PASSWORD]})
+    authority.cert_pem.write_to_path(world.folder / "ca.pem")
+
+    def route(host: str, _: int) -> int | None:
+        return int(vault.origin.rpartition(":")[2]) if host == "acme.vault.azure.net" else None
+
+    with running(vault, tls=certified(authority, "acme.vault.azure.net")), outbound(route, password=PROXY_PASSWORD) as proxy:
+        config = world.config("keyvault:team", vault="https://acme.vault.azure.net")
+        config = config.replace("[server]\n", f'[server]\noutbound_proxy = "{proxy.url}"\n', 1)
+        config = config.replace('name = "team"\n', 'name = "team"\noutbound_proxy = "none"\n', 1)
+        config += (
+            f'[[connection]]\nname = "proxy"\ncategory = "HttpProxy"\ntarget = "{proxy.url}"\n'
+            f'auth_type = "UsernamePassword"\nusername = "gate"\nvalue = "{where}"\n'
+        )
+        (world.folder / "gate").mkdir()
+        (world.folder / "gate" / "proxy-password").write_text(PROXY_PASSWORD)
+        server = start(started, world.gate(config))
+        answer = server.get("/simple/acme-a/")
+        if where.startswith("file:"):
+            assert answer.status == 200, answer.body
+            assert vault.reads("team") == 1
+            assert all("Proxy-Authorization" not in asked.headers for asked in vault.asked)
+        else:
+            assert answer.status == 503
+            sentence = f"key vault acme.vault.azure.net cannot be reached through {proxy.url} (server.outbound_proxy)"
+            assert sentence in answer.body.decode()
+        assert proxy.hosts == {"acme.vault.azure.net:443"}
+        assert all("proxy-authorization" not in a.headers for a in world.feed.asked)
+        assert PROXY_PASSWORD not in server.log
 
 
 @pytest.mark.parametrize("url", ["https://example.com", "http://acme.vault.azure.net", "https://acme.vault.azure.net/secrets"])

@@ -56,8 +56,9 @@ class Identity:
 class Authority:
     """The token endpoint of one tenant (``POST /{tenant}/oauth2/v2.0/token``), for applications and workloads."""
 
-    def __init__(self, served: FakeIndex) -> None:
+    def __init__(self, served: FakeIndex, host: str) -> None:
         self._served = served
+        self._host = host
         self.life_s = 3_600
         self.client_secret = "the-application's-secret"
         self.assertion = "header.the-cluster-says-who-this-is.signature"
@@ -66,8 +67,13 @@ class Authority:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads azure-identity here."""
-        return {"AZURE_AUTHORITY_HOST": self._served.origin}
+        """What leads azure-identity here: directly, or through a proxy that knows the way to another host name."""
+        loopback = self._host == "127.0.0.1"
+        return {"AZURE_AUTHORITY_HOST": self._served.origin if loopback else f"https://{self._host}"}
+
+    @property
+    def port(self) -> int:
+        return int(self._served.origin.rpartition(":")[2])
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         form = dict((await request.post()).items())
@@ -129,10 +135,10 @@ def managed_identity() -> Iterator[Identity]:
 
 
 @contextmanager
-def authority(certificates: trustme.CA) -> Iterator[Authority]:
+def authority(certificates: trustme.CA, host: str = "127.0.0.1") -> Iterator[Authority]:
     """The token endpoint, gone when the block ends."""
     served = FakeIndex()
-    made = Authority(served)
+    made = Authority(served, host)
     served.handlers[f"/{TENANT}/oauth2/v2.0/token"] = made.answer
-    with running(served, tls=certified(certificates, "127.0.0.1")):
+    with running(served, tls=certified(certificates, host)):
         yield made
