@@ -36,7 +36,10 @@ _LOCK = ".lock"
 class Spool:
     """A folder for bodies in transit. Files of processes that died are removed by the next one that starts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, called: str | None = None) -> None:
+        """``called``: what whoever named the folder calls it, for sentences."""
+        self._called = called or "the spool"
+        self._called_first = called or f"the spool folder {folder}"
         self._parent = folder
         self._folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lock: IO[bytes] | None = None
@@ -60,7 +63,7 @@ class Spool:
             self._lock = (self._folder / _LOCK).open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as error:
-            raise StoreError(f"the spool folder {self._parent} cannot be written: {_why(error)}") from None
+            raise StoreError(f"{self._called_first} cannot be written: {_why(error)}") from None
 
     def _sweep(self) -> None:
         for folder in self._parent.iterdir():
@@ -83,7 +86,7 @@ class Spool:
         try:
             free = shutil.disk_usage(self._folder).free
         except OSError as error:
-            raise StoreError(f"the spool cannot be used: {_why(error)}") from None
+            raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
         return free - self._promised > (size or 0) + _MARGIN_BYTES
 
     @contextlib.contextmanager
@@ -98,9 +101,9 @@ class Spool:
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms."""
         try:
-            return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms})
+            return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
         except OSError as error:
-            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
 
     @contextlib.contextmanager
     def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
@@ -121,7 +124,8 @@ def _new_hash(algorithm: str) -> _Hash:
 class SpoolFile:
     """A body being written: appended to by one task, read at any offset by many."""
 
-    def __init__(self, path: Path, algorithms: set[str]) -> None:
+    def __init__(self, path: Path, algorithms: set[str], called: str) -> None:
+        self._called = called
         self.path = path
         self.size = 0
         """Bytes written."""
@@ -137,7 +141,7 @@ class SpoolFile:
         try:
             await asyncio.to_thread(self._append, chunk)
         except OSError as error:
-            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
         self.size += len(chunk)
 
     def _append(self, chunk: bytes) -> None:
@@ -157,7 +161,7 @@ class SpoolFile:
             self._file.seek(0)
             self._file.truncate()
         except OSError as error:
-            raise StoreError(f"the spool cannot be written: {_why(error)}") from None
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
         self._hashes = {name: _new_hash(name) for name in self._hashes}
         self.size = 0
 

@@ -92,7 +92,10 @@ async def spool_for(shelf: Shelf, config: Config) -> AsyncIterator[Spool]:
     Raises:
         StoreError: the folder, or the spool, cannot be written.
     """
-    spool = Spool(shelf.root / INCOMING if isinstance(shelf, FolderStore) else config.data_folder / "spool")
+    if isinstance(shelf, FolderStore):
+        spool = Spool(shelf.root / INCOMING, f"--to: the folder {shelf.root}")
+    else:
+        spool = Spool(config.data_folder / "spool")
     await asyncio.to_thread(spool.prepare)
     if isinstance(shelf, FolderStore):
         shelf.write_through(spool.folder)

@@ -283,6 +283,15 @@ def test_wrong_usage_is_status_2(mirroring: Mirroring, arguments: tuple[str, ...
     assert "the-key-itself" not in done.stderr
 
 
+def test_a_folder_that_cannot_be_written_is_named_as_it_was_said(mirroring: Mirroring) -> None:
+    (mirroring.folder / "file").write_text("in the way")
+    mirroring.run(mirroring.input("app\n"), "--to", "file:./carried", *HERE)
+    for arguments in ((mirroring.input("app\n"), *HERE), ("--from", "file:./carried")):
+        done = mirroring.run(*arguments, "--to", "file:./file/bundle", status=1)
+        told = [line for line in done.stderr.splitlines() if line.startswith("wheelgate: ") and ": for Python" not in line]
+        assert told == [f"wheelgate: --to: the folder {mirroring.folder / 'file' / 'bundle'} cannot be written: not a directory"]
+
+
 def sixty(index: FakeIndex) -> str:
     for number in range(60):
         name = f"piece-{number:02}"
