@@ -9,14 +9,17 @@ from datetime import datetime
 import msgspec
 
 from proxy.config import Config
-from proxy.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError
+from proxy.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
+from proxy.mirror.manifest import NAME as MANIFEST
+from proxy.mirror.shelf import Shelf
 from proxy.model import ProjectPage, RemoteFile
 from proxy.places import Place, place_of
 from proxy.policy import Cooldown, Rules, in_words
-from proxy.protocols import Credential
+from proxy.protocols import BlobStore, Credential
 from proxy.sources.decision import Member
 from proxy.sources.held import HeldNowhere
 from proxy.sources.merged import Merged
+from proxy.storage.folder import FolderStore
 from proxy.targets import Target
 from proxy.upstream.keyring import Keyring
 
@@ -131,6 +134,24 @@ async def findings(
     written = {target.source: target for target in targets}
     for member in index.members:
         yield await _source_finding(member, written.get(member.source.name), (asked or {}).get(member.source.name))
+
+
+async def mirror_findings(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
+    """Mirrors of which nobody said whose names they have: what `wheelgate mirror` wrote there tells that they are some."""
+    for source in config.source:
+        if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
+            continue
+        is_blob = source.type == "blob"
+        shelf: Shelf = containers[source.name] if is_blob else FolderStore(config.source_folder(source))
+        try:
+            await shelf.info(MANIFEST)
+        except (StoreError, BlobNotFound):
+            continue  # it is none; or it cannot be read, which its own finding says
+        sentence = (
+            f"is a mirror of other sources ({MANIFEST}), and every name it holds is claimed as yours for ever: say "
+            "private = false if they are public names, private = true if they are not"
+        )
+        yield Finding(_source(source.name, private=True), True, sentence, doubtful=True)
 
 
 def store_failed(error: StoreError) -> Finding:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from proxy.checks import Finding, findings, remotes, rule_findings, store_failed, without_missing_secrets
+from proxy.checks import Finding, findings, mirror_findings, remotes, rule_findings, store_failed, without_missing_secrets
 from proxy.cli.options import configured, settings
 from proxy.config import Config
 from proxy.errors import StoreError
@@ -53,6 +53,7 @@ async def _found(config: Config) -> list[Finding]:
         async with wheelgate(usable) as gate:
             asked = remotes(usable, gate.keyring)
             tried = [finding async for finding in findings(usable.store_place, gate.index, gate.targets, asked)]
+            tried += [finding async for finding in mirror_findings(usable, gate.containers)]
             doubts = [f"policy.{doubt}" for doubt in config.policy_doubts(gate.clock.now())]
             tried += rule_findings(gate.index, gate.rules.rules, doubts)
     except StoreError as error:

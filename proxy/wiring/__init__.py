@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -67,6 +67,8 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     packages: Packages
     tokens: Tokens
     spool: Spool
+    containers: Mapping[str, BlobStore]
+    """Of the sources that are some, by name."""
     keyring: Keyring
 
 
@@ -131,6 +133,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncItera
             packages=Packages(sources.targets, store=store, changes=changes),
             tokens=tokens,
             spool=spool,
+            containers=sources.stores,
             keyring=base.keyring,
         )
 

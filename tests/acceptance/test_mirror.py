@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from proxy.core_metadata import read_core_metadata
 from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
-from tests.support.gate import gate
+from tests.support.gate import Gate, gate
 from tests.support.index import FakeIndex
 from tests.support.mirrors import (
     BOTH,
@@ -176,6 +177,15 @@ def test_a_bundle_is_carried_onward_without_any_index(mirroring: Mirroring) -> N
     assert distributions(mirroring.folder / "other") == ON_BOTH - {"app/app-2.0-py3-none-any.whl"}
     nothing = mirroring.run("--from", "file:./data", "--to", "file:./other", status=1)
     assert "is no mirror" in nothing.stderr
+
+
+def test_check_asks_whose_names_a_mirror_has(mirroring: Mirroring, start_gate: Callable[..., Gate]) -> None:
+    mirroring.run(mirroring.input("app\n"), "--to", "file:./bundle", *HERE)
+    source = f'[[source]]\nname = "mirror"\ntype = "directory"\nurl = "file:{bundle_of(mirroring)}"\n'
+    done = start_gate(source).run("check")
+    assert done.returncode == 0
+    assert "warn  source mirror (private): is a mirror of other sources (wheelgate-mirror.json)" in done.stdout
+    assert "warn" not in start_gate(f"{source}private = false\n").run("check").stdout
 
 
 def test_a_mirror_serves_as_a_directory_source(mirroring: Mirroring, home: Path, tmp_path: Path) -> None:
