@@ -201,6 +201,12 @@ class Delivery:
         except BlobNotFound:
             return None
         listed, kept = file.hashes.get("sha256"), info.facts.get("sha256")
+        if kept is None:
+            _log.error("%s in the store has lost its digest: %s is withheld until it is deleted there", path, file.filename)
+            raise FileWithheld(
+                f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in "
+                "the store, and it is fetched anew"
+            )
         if listed is not None and listed != kept:
             _log.error(
                 "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched",
@@ -298,7 +304,8 @@ class Delivery:
         except BlobExists:
             kept = (await self._store.info(path)).facts.get("sha256")
             if kept != sha256:
-                _log.error("ALARM: %s has sha256 %s; another process stored it with %s", file.filename, sha256, kept)
+                other = f"with {kept}" if kept else "without any digest"
+                _log.error("ALARM: %s has sha256 %s; another process stored it %s", file.filename, sha256, other)
                 return "conflict"
         except StoreError as error:
             _log.error("%s could not be kept: %s", file.filename, error)

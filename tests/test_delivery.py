@@ -264,6 +264,27 @@ async def test_bytes_that_are_no_longer_those_listed_are_withheld(liar: Liar, tm
                 await here.delivery.open(changed, plain=plain, head=head)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_copy_that_lost_its_facts_is_withheld_until_it_is_deleted(
+    liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture, listed: bool
+) -> None:
+    """As when a store was restored without them. What cannot be told apart from rubbish is not served, and it says so."""
+    path = layout.cached("upstream", "demo", wheel_name("demo", "1.0"))
+    async with house(liar, tmp_path) as here:
+        file = here.file() if listed else here.file(hashes={})
+        await here.store.put_if_absent(path, b"half of it", {})
+        with pytest.raises(FileWithheld) as raised:
+            await here.body(file)
+        assert str(raised.value) == (
+            f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in the "
+            "store, and it is fetched anew"
+        )
+        assert "None" not in caplog.text
+        assert "ALARM" not in caplog.text
+        await here.store.delete(path)
+        assert await here.body(file) == liar.body("demo")
+
+
 async def test_two_listings_of_one_name_under_way_do_not_share_a_fill(liar: Liar, tmp_path: Path) -> None:
     """The page changed while the file was on its way: each gets what its own page promised, or nothing."""
     liar.sizes["demo"] = SIZE + 1
