@@ -89,6 +89,15 @@ class Spool:
             raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
         return free - self._promised > (size or 0) + _MARGIN_BYTES
 
+    def problem(self) -> str | None:
+        """Why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
+        try:
+            if not self.has_room(None):
+                return f"{self._called} is full: make room at {self._parent}"
+        except StoreError as error:
+            return str(error)
+        return None if os.access(self._folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+
     @contextlib.contextmanager
     def promised(self, size: int | None) -> Iterator[None]:
         """Count a body as on its way."""

@@ -225,3 +225,12 @@ async def test_a_full_disk_is_the_stores_trouble_and_not_the_upstreams(small_dis
     fill.finish()
     spool.close()
     assert list(small_disk.iterdir()) == []
+
+
+def test_what_takes_nothing_in_says_why(spool: Spool, small_disk: Path) -> None:
+    assert spool.problem() is None
+    full = Spool(small_disk / "spool")
+    full.prepare()
+    assert full.problem() == f"the spool is full: make room at {small_disk / 'spool'}"
+    full.close()
+    assert full.problem() == "the spool cannot be used: no such file or directory"

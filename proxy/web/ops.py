@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from proxy.errors import BlobNotFound, StoreError
@@ -10,6 +12,7 @@ from proxy.metrics import CONTENT_TYPE, Metrics
 from proxy.protocols import BlobStore, Clock
 from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook
+from proxy.spool import Spool
 from proxy.storage import layout
 from proxy.storage.claims import Claims
 from proxy.web.pages_cache import PagesCache
@@ -30,8 +33,10 @@ class OpsHandlers:
         book: RuleBook,
         pages: PagesCache,
         clock: Clock,
+        spool: Spool,
     ) -> None:
         self._store = store
+        self._spool = spool
         self._metrics = metrics
         self._index = index
         self._claims = claims
@@ -45,7 +50,10 @@ class OpsHandlers:
         return web.json_response({"status": "alive"}, headers=_FRESH)
 
     async def readyz(self) -> web.Response:
-        """Whether new requests should come here."""
+        """Whether new requests should come here: whether what people install can be answered.
+
+        A spool that takes nothing in fails uploads alone, so it is told without sending every installer away.
+        """
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
         try:
@@ -54,7 +62,9 @@ class OpsHandlers:
             pass
         except StoreError as error:
             return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
-        return web.json_response({"status": "ready"}, headers=_FRESH)
+        problem = await asyncio.to_thread(self._spool.problem)
+        told = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
+        return web.json_response(told, headers=_FRESH)
 
     async def metrics(self) -> web.Response:
         """Prometheus text."""

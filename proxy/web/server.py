@@ -150,7 +150,7 @@ async def serving(
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     pages = PagesCache(index, clock=clock, prefix=prefix, metrics=metrics)
     index.subscribe(pages.drop)
-    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock)
+    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock, spool=spool)
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
     tally = Tally(metrics)

@@ -328,3 +328,39 @@ def test_attestations_of_another_file_are_refused_in_the_uploaders_own_words(gat
     assert done.returncode != 0
     assert "its attestations are about a file with another sha256" in done.stderr
     assert gate.page_names() == []
+
+
+def test_a_disk_that_takes_nothing_fails_uploads_alone_and_readiness_says_so(
+    start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path
+) -> None:
+    """Were it not ready, its load balancer would send away everybody who installs, too."""
+    disk = tmp_path / "gate0" / "data"
+    disk.mkdir(parents=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        for number in (1, 2, 3):
+            index.publish("idna", f"idna-{number}.0-py3-none-any.whl", wheel_bytes("idna", f"{number}.0"))
+        gate = start_gate(uploads_and(index))
+        secret = token(gate, "upload")
+        wheel = make_wheel(tmp_path, "acme-up", "1.0")
+
+        def state(number: int) -> tuple[int, dict[str, str], int, int]:
+            ready = gate.get("/readyz")
+            uploaded = uv_publish(gate, secret, wheel).returncode
+            installed = gate.get(f"/files/idna/idna-{number}.0-py3-none-any.whl").status
+            return ready.status, json.loads(ready.body), uploaded, installed
+
+        spool = disk / "store" / ".spool"
+        (disk / "filler").write_bytes(bytes(40 * 1024 * 1024))
+        full = {"status": "ready", "uploads": f"fail: the spool is full: make room at {spool}"}
+        assert state(1) == (200, full, 2, 200)
+        (disk / "filler").unlink()
+        subprocess.run(["mount", "--bind", spool, spool], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", spool], check=True)
+        refusing = {"status": "ready", "uploads": f"fail: the spool at {spool} cannot be written"}
+        assert state(2) == (200, refusing, 2, 200)
+        subprocess.run(["umount", spool], check=True)
+        assert state(3) == (200, {"status": "ready"}, 0, 200)
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
