@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ def explain(config: Path | None, data: Path | None, project: str, only: str | No
     name = normalised(project)
     if name is None:
         raise click.UsageError(f"{project!r} is not a project name")
+    logging.getLogger().addHandler(logging.NullHandler())  # what a log would say stands in the decision
     told = asyncio.run(_told(settings(config, data), name, only))
     print(json.dumps(told, indent=2) if as_json else _prose(told))
     sys.exit(0 if told["error"] is None and told.get("listed", True) else 1)
@@ -37,7 +39,7 @@ async def _told(config: Config, project: str, version: str | None) -> dict[str, 
     from proxy.explanation import explanation
     from proxy.wiring import wheelgate
 
-    async with wheelgate(config) as gate:
+    async with wheelgate(config, to_read=True) as gate:
         decision = await gate.index.decide(project, learn=False)
         waivers = gate.rules.rules.waivers_for(project, gate.clock.now())
         return explanation(decision, await gate.claims.get(project), waivers, version)

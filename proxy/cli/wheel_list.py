@@ -45,7 +45,7 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
 async def _of_store(config: Config, project: str | None) -> Sequence[File]:
     from proxy.wiring import wheelgate
 
-    async with wheelgate(config) as gate:
+    async with wheelgate(config, to_read=True) as gate:
         return await gate.packages.files(project)
 
 

@@ -73,16 +73,16 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def wheelgate(config: Config, *, clock: Clock | None = None) -> AsyncIterator[Wheelgate]:
-    """The graph of one process, closed in reverse order at the end.
+async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Wheelgate]:
+    """The graph of one process, closed in reverse order at the end. ``to_read``: for a command that only looks.
 
     Raises:
         StoreError: the store or the spool cannot be used.
         ConfigurationError: a secret that the settings refer to cannot be had.
     """
     async with foundation(config, clock) as base:
-        store = await own_store(base)
-        spool = await own_spool(base)
+        store = await own_store(base, to_read=to_read)
+        spool = await own_spool(base, to_read=to_read)
         changes = StoreChanges(store)
         claims = Claims(store, base.clock, changes)
         changes.subscribe(claims.forget)

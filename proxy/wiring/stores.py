@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from proxy.errors import ConfigurationError, UpstreamError
+from proxy.errors import ConfigurationError, StoreError, UpstreamError
 from proxy.protocols import BlobStore
 from proxy.spool import Spool
 from proxy.storage.eviction import CacheLimit
@@ -19,8 +22,8 @@ _STORE = "the store"
 """Its name in locations; no source can be called that."""
 
 
-async def own_store(base: Foundation) -> BlobStore:
-    """The store, proven to be there and writable.
+async def own_store(base: Foundation, *, to_read: bool) -> BlobStore:
+    """The store, proven to be there and writable; ``to_read``: a folder that can only be read will do.
 
     Raises:
         StoreError: it is not.
@@ -29,15 +32,19 @@ async def own_store(base: Foundation) -> BlobStore:
     settings = base.config.store
     if settings.url is None or not settings.is_azure:
         local = LocalStore(base.config.store_folder, _STORE)
-        await asyncio.to_thread(local.prepare)
+        try:
+            await asyncio.to_thread(local.prepare)
+        except StoreError:
+            if not (to_read and os.access(local.root, os.R_OK | os.X_OK)):
+                raise
         return local
     container = await opened_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
     await container.prepare()
     return container
 
 
-async def own_spool(base: Foundation) -> Spool:
-    """The folder for what is on its way into the store.
+async def own_spool(base: Foundation, *, to_read: bool) -> Spool:
+    """The folder for what is on its way into the store; ``to_read``: nothing is, so any other place will do.
 
     Raises:
         StoreError: it cannot be written.
@@ -45,7 +52,13 @@ async def own_spool(base: Foundation) -> Spool:
     config = base.config
     # Beside a local store, so that a finished body moves into it without being copied.
     spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
-    await asyncio.to_thread(spool.prepare)
+    try:
+        await asyncio.to_thread(spool.prepare)
+    except StoreError:
+        if not to_read:
+            raise
+        spool = Spool(Path(base.stack.enter_context(TemporaryDirectory(prefix="wheelgate-"))))
+        await asyncio.to_thread(spool.prepare)
     base.stack.callback(spool.close)
     return spool
 

@@ -248,6 +248,38 @@ def test_check_names_an_index_whose_files_lie_elsewhere(home: Path, index: FakeI
     assert "file_hosts" in done.stdout
 
 
+def test_who_may_only_read_a_store_can_look_into_it(home: Path, index: FakeIndex) -> None:
+    """A backup, a snapshot, a volume mounted to be read. Nothing is written, and nothing is said of that."""
+    index.publish("idna", wheel_name("idna", "1.0"), wheel_bytes("idna", "1.0"))
+    common = ("-c", config_file(home, uploads_and(index)), "--data", home / "data")
+    assert run(home, "wheel", "add", *common, make_wheel(home, "acme-a", "1.0")).returncode == 0
+    data = home / "data"
+    if subprocess.run(["mount", "--bind", data, data], check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a folder to be read")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", data], check=True)
+        listed = run(home, "wheel", "list", *common)
+        assert (listed.returncode, listed.stderr) == (0, "")
+        assert listed.stdout.startswith("acme-a  acme_a-1.0-py3-none-any.whl  1.0")
+        for name, owner in (("acme-a", "uploads"), ("idna", "public")):
+            told = run(home, "explain", *common, name)
+            assert (told.returncode, told.stderr) == (0, "")
+            assert f"owner: {owner}" in told.stdout
+        for writing in (
+            ("wheel", "add", *common, home / "acme_a-1.0-py3-none-any.whl"),
+            ("token", "new", *common, "--scope", "read"),
+        ):
+            refused = run(home, *writing)
+            assert refused.returncode == 1
+            assert refused.stderr == f"wheelgate: the store at {data / 'store'} cannot be written: read-only file system\n"
+    finally:
+        subprocess.run(["umount", "-l", data], check=True)
+    (home / "file").write_text("in the way")
+    done = run(home, "wheel", "list", "--data", home / "file" / "data")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written: not a directory" in done.stderr
+
+
 class TestWheelAdd:
     """`wheelgate wheel add`, straight into the store."""
 
