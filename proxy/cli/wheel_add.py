@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import re
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from proxy.attestations import MAX_BYTES
 from proxy.cli.options import configured, settings
 from proxy.cli.progress import transfer
 from proxy.config import NO_PROXY, Config, client_settings
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from proxy.spool import Spool, SpoolFile
     from proxy.upstream.download import Download
 
+_ATTESTATION = ".attestation"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -39,6 +42,8 @@ class _Incoming(msgspec.Struct, frozen=True):
     """Told the sha256 of what came, it raises UploadRefused if another was promised."""
     path: Path | None = None
     """Where it lies, if that is on this machine."""
+    attestations: str | None = None
+    """Those that lie beside it, as a JSON list (PEP 740)."""
 
 
 # Opens the file behind a URL.
@@ -64,7 +69,8 @@ def add(
     """Add wheels or sdists: to a running server by --url, else straight to the configured store.
 
     Each is a path or an https URL, which is downloaded without any credential; a #sha256=... behind it is checked. Prints a
-    permanent URL for each, which works in a requirements file. A running server shows the file within seconds.
+    permanent URL for each, which works in a requirements file. A running server shows the file within seconds. Attestations that
+    lie beside a file (FILE.publish.attestation) go along with it.
     """
     default_url, token = client_settings()
     url = url or default_url
@@ -89,7 +95,9 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
             # A copy, since what is accepted may be linked into the store: a file here is its owner's to change.
             with gate.spool.holding() as spooled:
                 await _receive(file, gate.spool, spooled)
-                accepted = await gate.uploads.accept(spooled.path, file.filename, take_over=take_over)
+                accepted = await gate.uploads.accept(
+                    spooled.path, file.filename, take_over=take_over, attestations=file.attestations
+                )
             url = f"{config.base_url}/files/{accepted.project}/{file.filename}#sha256={accepted.sha256}"
             return accepted.new, url
 
@@ -106,7 +114,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
     async def send(file: _Incoming, path: Path) -> bool:
         with transfer(file.filename, file.size) as progress:
-            return await remote.add(path, progress, file.filename)
+            return await remote.add(path, progress, file.filename, file.attestations)
 
     async def adder(file: _Incoming) -> tuple[bool, str]:
         place = remote.file_url(project_of(file.filename), file.filename)
@@ -136,6 +144,8 @@ async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, ex
     """Add one after the other; whether any failed. One that cannot be added does not stop the rest."""
     failed = False
     for what in files:
+        if what.endswith(_ATTESTATION) and any(what.startswith(f"{file}.") for file in files):
+            continue  # as in `dist/*`: it goes along with its file
         try:
             async with _incoming(what, opener) as file:
                 new, url = await adder(file)
@@ -160,7 +170,20 @@ async def _incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
 
     path = Path(what)
     size = await asyncio.to_thread(_size, what, path)
-    yield _Incoming(path.name, size, lambda: pieces(path), lambda _: None, path)
+    attestations = await asyncio.to_thread(_attestations_beside, path)
+    yield _Incoming(path.name, size, lambda: pieces(path), lambda _: None, path, attestations)
+
+
+def _attestations_beside(path: Path) -> str | None:
+    """What signing tools put there: ``FILE.publish.attestation`` and the like, each of which holds one.
+
+    Raises:
+        UploadRefused: they are too large to be any.
+    """
+    found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
+    if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
+        raise UploadRefused(f"{path.name}: its attestations have more than {MAX_BYTES} bytes")
+    return f"[{','.join(beside.read_text('utf-8', 'replace') for beside in found)}]" if found else None
 
 
 def _size(what: str, path: Path) -> int:

@@ -91,8 +91,12 @@ class RemoteGate:
         """The permanent URL of a file there."""
         return f"{str(self._base).removesuffix('/')}/files/{project}/{URL.build(path=filename).raw_path}"
 
-    async def add(self, path: Path, progress: Callable[[int], None], filename: str | None = None) -> bool:
+    async def add(
+        self, path: Path, progress: Callable[[int], None], filename: str | None = None, attestations: str | None = None
+    ) -> bool:
         """Upload a file (as ``filename``); whether it is new there. ``progress`` gets the bytes of each piece on its way.
+
+        ``attestations``: of the file, a JSON list (PEP 740).
 
         Raises:
             Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
@@ -101,7 +105,7 @@ class RemoteGate:
         """
         filename = filename or path.name
         with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
-            form = _form({":action": "file_upload", "protocol_version": "1"})
+            form = _form({":action": "file_upload", "protocol_version": "1", **_given(attestations=attestations)})
             part = form.append(_reported(file, progress), {"Content-Type": "application/octet-stream"})
             part.set_content_disposition("form-data", name="content", filename=filename)
             return "already" not in await self._post(form, filename)
@@ -211,6 +215,10 @@ class RemoteGate:
         if status in (400, 413):
             raise UploadRefused(sentence)
         raise UpstreamUnavailable(f"{shown(self._base)} answered {status}: {sentence[:300]}")
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:

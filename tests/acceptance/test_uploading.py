@@ -19,6 +19,7 @@ from tests.support.attestations import attestation
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -319,6 +320,51 @@ def test_provenance_of_an_upstream_is_passed_on_as_it_is(gate: Gate, index: Fake
     answer = gate.get(f"{entry['url']}.provenance")
     assert answer.status == 404
     assert url in answer.body.decode()
+
+
+@pytest.mark.parametrize("to_server", [True, False])
+def test_attestations_beside_a_file_go_along_with_it(
+    start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path, to_server: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    gate = start_gate(f'[server]\npublic_url = "http://127.0.0.1:{port}"\n{uploads_and(index)}', "--port", str(port))
+    secret = token(gate, "upload")
+    folder = tmp_path / "di[s]t"
+    wheel = make_wheel(folder, "acme-up", "1.0")
+    plain = make_wheel(folder, "acme-plain", "1.0")
+    kinds = ("publish", "slsa")
+    sent = [attestation(wheel.name, sha256(wheel.read_bytes()), predicateType=f"https://example.com/{kind}") for kind in kinds]
+    beside = [folder / f"{wheel.name}.{kind}.attestation" for kind in kinds]
+    for path, one in zip(beside, sent, strict=True):
+        path.write_text(json.dumps(one))
+
+    def add(*files: Path) -> subprocess.CompletedProcess[str]:
+        command = [WHEELGATE, "wheel", "add", *(() if to_server else ("-c", gate.config, "--data", gate.data)), *files]
+        env = {"WHEELGATE_URL": gate.url, "WHEELGATE_TOKEN": secret} if to_server else {}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(gate.folder, **env))
+
+    done = add(plain, *sorted(folder.glob("acme_up*")))  # as a shell makes it of dist/*
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2
+    until(lambda: gate.get(f"/files/acme-up/{wheel.name}.provenance").status == 200)
+    provenance = json.loads(gate.get(f"/files/acme-up/{wheel.name}.provenance").body)
+    assert provenance["attestation_bundles"][0]["attestations"] == sent
+    assert gate.get(f"/files/acme-plain/{plain.name}.provenance").status == 404
+
+    other = make_wheel(folder, "acme-up", "2.0")
+    for wrong, sentence in {
+        json.dumps(sent[0]): "its attestations are about",
+        "no JSON": "its attestations are not a JSON list of attestations",
+        " " * 300_000: "its attestations have more than",
+    }.items():
+        (folder / f"{other.name}.publish.attestation").write_text(wrong)
+        refused = add(other)
+        assert refused.returncode == 1
+        assert sentence in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    alone = add(beside[0])
+    assert (alone.returncode, alone.stdout) == (1, ""), "without its file it is none"
 
 
 def test_attestations_of_another_file_are_refused_in_the_uploaders_own_words(gate: Gate, tmp_path: Path) -> None:
