@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from proxy.config import Config, Connection, Source, made_private
+from proxy.config import Config, Connection, Source, made_private, with_private
 from proxy.config.changes import changed_keys
 from proxy.errors import ConfigurationError
 from proxy.patterns import NamePatterns, release, specifier
@@ -71,15 +71,8 @@ class Enforcement:
             ConfigurationError: a rule in force does not fit; nothing was changed.
         """
         becoming = made_private(self._config, connections)
-        sources = [
-            source.model_copy(update={"private": True}) if source.name in becoming else source for source in self._config.source
-        ]
-        config = self._config.model_copy(update={"source": sources})
-        if problems := config.contradictions():
-            whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
-            raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
-        self._config = config
-        for source in sources:
+        self._config = with_private(self._config, connections)
+        for source in self._config.source:
             if source.name in becoming:
                 self._index.replace_member(self._member(source))
                 _log.warning(

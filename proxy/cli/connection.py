@@ -23,6 +23,7 @@ from proxy.config import (
     read_document,
     secret_name,
     ties,
+    with_private,
 )
 from proxy.errors import ConfigurationError
 from proxy.secret import Secret
@@ -67,6 +68,7 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     others = [c for c in loaded.connections if c.name != wanted.name]
     if problems := ties([*others, wanted]):
         raise ConfigurationError([problem.partition(": ")[2] for problem in problems])
+    with_private(loaded, [wanted])  # else no server would start any more
     secret = document.secret
     if secret is None and wanted.value == _ASKED:
         secret = _secret_of(wanted)

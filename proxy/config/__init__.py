@@ -3,7 +3,7 @@
 from proxy.config.connections import Connection, ties
 from proxy.config.documents import Document, read_document
 from proxy.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
-from proxy.config.load import client_settings, load, made_private, process_environment
+from proxy.config.load import client_settings, load, made_private, process_environment, with_private
 from proxy.config.policy import Policy
 from proxy.config.references import References, SecretMissing
 from proxy.config.settings import Config, Store
@@ -36,4 +36,5 @@ __all__ = [
     "secret_name",
     "ties",
     "vault_problem",
+    "with_private",
 ]

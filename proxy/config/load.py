@@ -82,17 +82,7 @@ def _with_folder(config: Config, *, new_folder: bool) -> Config:
         found, problems = folder_connections(folder)
         if problems := problems or ties([*config.connection, *found]):
             raise ConfigurationError(problems)
-    connections = [*config.connection, *found]
-    sources = [
-        source.model_copy(update={"private": True})
-        if source.type == "index" and source.private is None and covers(connections, source.index_url)
-        else source
-        for source in config.source
-    ]
-    whole = config.model_copy(update={"found_connections": found, "source": sources})
-    if problems := whole.contradictions():  # a source that a connection makes private may have no place in a merge any more
-        raise ConfigurationError(problems)
-    return whole
+    return with_private(config.model_copy(update={"found_connections": found}), [*config.connection, *found])
 
 
 def made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
@@ -103,6 +93,21 @@ def made_private(config: Config, connections: Sequence[Connection]) -> dict[str,
         for source in config.source
         if source.type == "index" and source.private is None and covers([connection], source.index_url)
     }
+
+
+def with_private(config: Config, connections: Sequence[Connection]) -> Config:
+    """The settings, with every index that these connections serve private, unless the operator said.
+
+    Raises:
+        ConfigurationError: such a source has no place in a merge any more.
+    """
+    becoming = made_private(config, connections)
+    sources = [source.model_copy(update={"private": True}) if source.name in becoming else source for source in config.source]
+    whole = config.model_copy(update={"source": sources})
+    if problems := whole.contradictions():
+        whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
+        raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
+    return whole
 
 
 def _file(path: Path) -> dict[str, Any]:

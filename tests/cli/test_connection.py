@@ -291,6 +291,16 @@ class TestSet:
         assert (connection.home / "conns" / "acme.yml").exists()
         assert SECRET in (connection.home / "secrets.toml").read_text()
 
+    def test_one_that_a_merge_does_not_fit_is_not_stored(self, connection: Commands) -> None:
+        """The next start would fail, and every command with it."""
+        sources = '[[source]]\nname = "pypi"\ntype = "index"\n[[source]]\nname = "team"\ntype = "index"\n'
+        merge = '[[policy.merge]]\nnames = ["torch"]\nsources = ["pypi", "team"]\n'
+        connection.config.write_text(f'{UPLOADS}{sources}url = "https://team.example.com/simple/"\n{merge}')
+        said = connection.refused("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
+        assert said.startswith("wheelgate: policy.merge[0].sources: team is private and must come before pypi")
+        assert said.endswith("(connection team makes source team private)")
+        assert connection.ok("list") == ""
+
     def test_it_says_when_a_source_becomes_private(self, connection: Commands) -> None:
         connection.config.write_text(
             f'{UPLOADS}[[source]]\nname = "team"\ntype = "index"\nurl = "https://team.example.com/simple/"\n'
@@ -534,7 +544,11 @@ class TestRunning:
     ) -> None:
         merge = '[[policy.merge]]\nnames = ["acme-a"]\nsources = ["public", "team"]\n'
         gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index) + merge)
-        self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT")
+        (gate.data / "secret").write_text(SECRET)
+        folder = gate.data / "connections"
+        folder.mkdir()
+        document = {"name": "team", "target": hiding.origin, "authType": "PAT", "value": f"file:{gate.data / 'secret'}"}
+        (folder / "team.json").write_text(json.dumps(document))
         until(lambda: "the connections folder cannot be used, and what it said before holds" in gate.log)
         assert "team is private and must come before public" in gate.log
         gate.get("/simple/acme-a/")
