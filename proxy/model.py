@@ -7,13 +7,13 @@ new one that shares what stays the same. ``None`` always means "the source does 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 
-class RemoteFile(msgspec.Struct, frozen=True, tag="remote", gc=False):
+class RemoteFile(msgspec.Struct, frozen=True, tag="remote", array_like=True, gc=False):
     """Bytes behind an upstream URL. The URL carries no user information: credentials are chosen when it is asked."""
 
     url: str
@@ -23,7 +23,7 @@ class RemoteFile(msgspec.Struct, frozen=True, tag="remote", gc=False):
     """The ``Accept`` header the upstream needs to send bytes rather than a description (GitHub's asset API)."""
 
 
-class StoredFile(msgspec.Struct, frozen=True, tag="stored", gc=False):
+class StoredFile(msgspec.Struct, frozen=True, tag="stored", array_like=True, gc=False):
     """Bytes in a blob store, as one version of one blob."""
 
     store: str
@@ -31,7 +31,7 @@ class StoredFile(msgspec.Struct, frozen=True, tag="stored", gc=False):
     etag: str
 
 
-class LocalFile(msgspec.Struct, frozen=True, tag="local", gc=False):
+class LocalFile(msgspec.Struct, frozen=True, tag="local", array_like=True, gc=False):
     """Bytes in a file of this machine that a directory source lists."""
 
     path: str
@@ -42,7 +42,7 @@ class LocalFile(msgspec.Struct, frozen=True, tag="local", gc=False):
 Location = RemoteFile | StoredFile | LocalFile
 
 
-class File(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class File(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One distribution file, as one source lists it."""
 
     filename: str
@@ -93,8 +93,8 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one index says about one project, at one moment."""
 
     project: str
-    files: tuple[File, ...]
-    """One entry per file name."""
+    files: Sequence[File]
+    """One entry per file name. The same object in another page: the same files (:class:`proxy.file_lists.FileList`)."""
     versions: tuple[str, ...] = ()
     """Covers every file; may name versions without files (PEP 700)."""
     status: ProjectStatus | None = None

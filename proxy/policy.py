@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 from packaging.specifiers import SpecifierSet
 
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage, Withheld
 from proxy.patterns import NamePatterns, Release
 from proxy.versions import PageVersions
@@ -120,7 +121,7 @@ class Rules:
         said = f" ({_quoted(page.status.reason)})" if page.status and page.status.reason else ""
         reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
         withheld = [Withheld(file.filename, source, "quarantine", reason) for file in page.files]
-        return msgspec.structs.replace(page, files=(), withheld=(*page.withheld, *withheld))
+        return msgspec.structs.replace(page, files=FileList((), [page.files]), withheld=(*page.withheld, *withheld))
 
     @staticmethod
     def _ruled(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
@@ -139,7 +140,9 @@ class Rules:
                 ends.add(waiver.until)
             for filename in waived:
                 del withheld[filename]
-        files = tuple(file for file in page.files if file.filename not in withheld) if withheld else page.files
+        files = page.files
+        if withheld:
+            files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
         if page.valid_until is not None:
             ends.add(page.valid_until)
         return msgspec.structs.replace(
@@ -156,7 +159,7 @@ def limited(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage
     withheld = [Withheld(file.filename, source, "merge", reason) for file in page.files if file.filename not in inside]
     return msgspec.structs.replace(
         page,
-        files=tuple(file for file in page.files if file.filename in inside),
+        files=FileList((file for file in page.files if file.filename in inside), [page.files]),
         withheld=(*page.withheld, *withheld),
     )
 

@@ -18,7 +18,7 @@ class PageVersions:
     """The versions of one page's files, read when a rule first asks, each distinct one parsed once."""
 
     def __init__(self, page: ProjectPage) -> None:
-        self.files = page.files
+        self.files = tuple(page.files)
         self._project = page.project
 
     @cached_property

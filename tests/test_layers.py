@@ -36,6 +36,8 @@ LAYERS = [
         "versions",
         "singleflight",
         "slices",
+        "allocator",
+        "file_lists",
         "metrics",
         "core_metadata",
         "ranged_wheel",

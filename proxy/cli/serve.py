@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from proxy import logs
+from proxy.allocator import keep_little
 from proxy.cli.options import configured, settings
 from proxy.config import Config
 from proxy.errors import ConfigurationError
@@ -67,6 +68,7 @@ def serve(
     }
     loaded = settings(config, data, **flags)
     logs.configure(log_format, log_level.upper())
+    keep_little()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(loaded, lambda: settings(config, data, **flags)))
 

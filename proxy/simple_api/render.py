@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from proxy.file_lists import TOGETHER
 from proxy.model import File, ProjectPage
 from proxy.simple_api import API_VERSION, JSON
 from proxy.slices import Steps
 
-_SLICE_FILES = 250
+_SLICE_FILES = 4 * TOGETHER
 _NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
 _FRAGMENTS = ("sha256", "sha512", "sha384", "md5")
 

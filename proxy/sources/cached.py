@@ -15,7 +15,7 @@ from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.protocols import Clock, Source
 from proxy.singleflight import SingleFlight
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 
 KEEP_S = 24 * 3600.0
 """How long a last good answer stands in for a source that fails (P6)."""
@@ -77,7 +77,7 @@ class Cached:
         overstay_s: float = 0.0,
         strict: bool = False,
         kept: LastGood | None = None,
-        max_bytes: int = 48 * 1024 * 1024,
+        max_bytes: int = RECENT_BYTES,
     ) -> None:
         self._source = source
         self._clock = clock

@@ -18,6 +18,7 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from proxy.errors import MetadataNotFound, ProjectNotFound, WheelgateError
+from proxy.file_lists import FileList
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage, RemoteFile, Withheld
 from proxy.names import version_of
@@ -112,7 +113,7 @@ class Described:
         self._tell(page, judged.withheld)
         result = page
         if judged.files is not None:
-            result = _with(page, judged.files, tuple(withheld for withheld, _ in judged.withheld))
+            result = _with(page, FileList(judged.files, [page.files]), tuple(withheld for withheld, _ in judged.withheld))
         self._shown(Shown(page, version, result), notes)
         self._look_ahead(result)
         return result
@@ -230,7 +231,7 @@ def _is_of(made: Made, file: File, seen: Seen) -> bool:
     return made.of in (seen.hashes.get("sha256"), file.location.url if isinstance(file.location, RemoteFile) else None)
 
 
-def _with(page: ProjectPage, files: tuple[File, ...], withheld: tuple[Withheld, ...]) -> ProjectPage:
+def _with(page: ProjectPage, files: Sequence[File], withheld: tuple[Withheld, ...]) -> ProjectPage:
     return msgspec.structs.replace(page, files=files, withheld=withheld)
 
 

@@ -21,9 +21,11 @@ from packaging.utils import InvalidWheelFilename
 
 from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage, StoredFile
 from proxy.protocols import BlobStore, Source
 from proxy.ranged_wheel import read_by_ranges
+from proxy.sources.weight import RECENT_BYTES, files_bytes
 from proxy.spool import Spool, SpoolFile
 from proxy.storage import layout
 from proxy.storage.found import Found, Known
@@ -54,7 +56,7 @@ class DescribedBlobs:
         self._asked: LRUCache[tuple[str, str], Made] = LRUCache(4_096)
         """Metadata that somebody asked for before the file was read here, by path and ETag."""
         self._learned = 0
-        self._made: LRUCache[str, _Shown] = LRUCache(1_024)
+        self._made: LRUCache[str, _Shown] = LRUCache(RECENT_BYTES, getsizeof=_shown_bytes)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._retry_s = retry_s
@@ -94,11 +96,14 @@ class DescribedBlobs:
         if known is None:
             found = await self._records.of(project)
             known = self._known.setdefault(project, found)  # what was learned meanwhile is newer
+        made = self._made.get(project)
+        if made is not None and made.of is page.files and made.known is known and not made.is_unread:
+            return self._described(page, known)
         unread = [file for file in page.files if not _is_complete(file) and _fitting(known, file) is None]
         if unread and project not in self._resting:
             await self._learning(project, unread)
             known = self._known.get(project, known)
-        described = self._described(page, known)
+        described = self._described(page, known, is_unread=bool(unread))
         # What could not be read yet is to be tried again at the next request.
         return msgspec.structs.replace(described, fresh_until=-math.inf) if unread else described
 
@@ -190,13 +195,13 @@ class DescribedBlobs:
         digest = hashlib.sha256(metadata.body).hexdigest()
         return _known(file, sha256, file.upload_time, digest, metadata.requires_python)
 
-    def _described(self, page: ProjectPage, known: Mapping[str, Known]) -> ProjectPage:
+    def _described(self, page: ProjectPage, known: Mapping[str, Known], *, is_unread: bool = False) -> ProjectPage:
         made = self._made.get(page.project)
         if made is None or made.of is not page.files or made.known is not known or made.learned != self._learned:
-            files = tuple(self._with_facts(known, file) for file in page.files)
+            files = FileList((self._with_facts(known, file) for file in page.files), [page.files])
             if made is not None and files == made.files:
                 files = made.files  # what was learned was of another page
-            made = self._made[page.project] = _Shown(page.files, known, self._learned, files)
+            made = self._made[page.project] = _Shown(page.files, known, self._learned, files, is_unread)
         return msgspec.structs.replace(page, files=made.files)
 
     def _with_facts(self, known: Mapping[str, Known], file: File) -> File:
@@ -216,10 +221,16 @@ class DescribedBlobs:
 class _Shown(msgspec.Struct, frozen=True):
     """Files as they were shown last, and what they were made of."""
 
-    of: tuple[File, ...]
+    of: Sequence[File]
     known: Mapping[str, Known]
     learned: int
-    files: tuple[File, ...]
+    files: FileList
+    is_unread: bool
+    """Some of them could not be read yet."""
+
+
+def _shown_bytes(shown: _Shown) -> int:
+    return min(2 * files_bytes(shown.files), RECENT_BYTES)
 
 
 def _known(

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from proxy.errors import ProjectNotFound
+from proxy.file_lists import FileList
 from proxy.model import ProjectPage, Withheld
 from proxy.sources.decision import ABSENT_BEFORE, Answer
 
@@ -55,7 +56,7 @@ def without_doubtful(page: ProjectPage, doubt: Doubt, public: Collection[str]) -
     withheld = [Withheld(file.filename, file.source, "outage", reason) for file in doubtful.values()]
     return msgspec.structs.replace(
         page,
-        files=tuple(file for file in page.files if file.filename not in doubtful),
+        files=FileList((file for file in page.files if file.filename not in doubtful), [page.files]),
         withheld=(*page.withheld, *withheld),
     )
 

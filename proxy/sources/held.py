@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from cachetools import LRUCache
 
 from proxy.errors import NotHeld, ProjectNotFound
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage
 from proxy.protocols import Source
+from proxy.sources.weight import RECENT_BYTES, files_bytes
 
 
 class HeldNowhere(ProjectNotFound):
@@ -31,7 +35,7 @@ class Held:
         """
         self._source = source
         self._alone = alone
-        self._made: LRUCache[str, tuple[tuple[File, ...], tuple[File, ...]]] = LRUCache(1_024)
+        self._made: LRUCache[str, tuple[Sequence[File], FileList]] = LRUCache(RECENT_BYTES, getsizeof=_bytes)
 
     @property
     def name(self) -> str:
@@ -54,14 +58,21 @@ class Held:
         """Every wheel offers core metadata: what its source sent, or what stands in our copy."""
         made = self._made.get(page.project)
         if made is None or made[0] is not page.files:
-            files = tuple(
-                msgspec.structs.replace(file, core_metadata={}, metadata_in_wheel=True)
-                if file.filename.endswith(".whl")
-                else file
-                for file in page.files
+            files = FileList(
+                (
+                    msgspec.structs.replace(file, core_metadata={}, metadata_in_wheel=True)
+                    if file.filename.endswith(".whl")
+                    else file
+                    for file in page.files
+                ),
+                [page.files],
             )
             made = self._made[page.project] = (page.files, files)
         return msgspec.structs.replace(page, files=made[1])
+
+
+def _bytes(made: tuple[Sequence[File], FileList]) -> int:
+    return min(2 * files_bytes(made[1]), RECENT_BYTES)
 
 
 def what_to_do(project: str) -> str:

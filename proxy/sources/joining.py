@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from proxy.errors import ProjectWithheld
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage, Withheld
 
 
@@ -33,7 +34,7 @@ def joined(pages: Sequence[ProjectPage]) -> ProjectPage:
     versions = dict.fromkeys(version for page in pages for version in page.versions)
     return ProjectPage(
         project=pages[0].project,
-        files=tuple(files.values()),
+        files=FileList(files.values(), [page.files for page in pages]),
         versions=tuple(versions),
         status=pages[0].status,
         withheld=tuple(withheld),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage, StoredFile
 from proxy.names import version_of
 from proxy.protocols import BlobInfo
@@ -15,7 +16,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:
     """The files by name, with the versions that their names state."""
-    ordered = tuple(sorted(files, key=lambda file: file.filename))
+    ordered = FileList(sorted(files, key=lambda file: file.filename))
     versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in ordered)))
     return ProjectPage(project=project, files=ordered, versions=tuple(versions), as_of=as_of, dropped=dropped)
 

@@ -7,6 +7,7 @@ log, never a page. What could not be read is merged once it can; what could not 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from cachetools import LRUCache
 from proxy.errors import BlobChanged, StoreError
 from proxy.model import File, ProjectPage
 from proxy.protocols import Clock
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 from proxy.storage.kept_pages import KeptPage
 from proxy.storage.records import Files, Made, Record, Records, Seen, contradicts, merged, merged_seen
 
@@ -32,9 +33,11 @@ _BURST = 10
 _AT_ONCE = 2
 _CLOSING_S = 5.0
 _ATTEMPTS = 8
-_ROW_BYTES = 300
-_SHOWN_BYTES = 300
-"""Of a file that is shown with more than its source says: it shares everything else with the source's own."""
+_UNWRITTEN_BYTES = 96 * 1024 * 1024
+"""One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit until it is written, or
+each build would drop what the last one learned."""
+_MUCH_BYTES = 16 * 1024 * 1024
+_ROW_BYTES = 600
 _KEEP_FRESH = timedelta(hours=1)
 """A page that says the same for days is confirmed in the record this often, so that it can stand in."""
 _log = logging.getLogger(__name__)
@@ -76,11 +79,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Memory:
-    """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left.
-
-    One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit, or each build would
-    drop what the last one learned before it is written.
-    """
+    """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left."""
 
     def __init__(
         self,
@@ -88,21 +87,28 @@ class Memory:
         *,
         source: str,
         clock: Clock,
-        max_bytes: int = 128 * 1024 * 1024,
+        max_bytes: int = RECENT_BYTES,
+        max_unwritten_bytes: int = _UNWRITTEN_BYTES,
+        much_bytes: int = _MUCH_BYTES,
         delay_s: float = _DELAY_S,
         patience_s: float = _PATIENCE_S,
     ) -> None:
         self._records = records
         self._source = source
         self._clock = clock
+        self._much_bytes = much_bytes
         self._delay_s = delay_s
         self._patience_s = patience_s
         self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unwritten: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
+        self._unwritten: LRUCache[str, Notes] = LRUCache(
+            max_unwritten_bytes, getsizeof=lambda notes: min(_weight(notes), max_unwritten_bytes)
+        )
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
         self._has_news = False
+        self._much = asyncio.Event()
+        """There is so much news that it is better written now than held."""
         self._failing: set[str] = set()
         self._listeners: list[Callable[[], None]] = []
 
@@ -271,15 +277,26 @@ class Memory:
     def _put_off(self, project: str, notes: Notes) -> None:
         self._unwritten.pop(project, None)  # to be weighed again
         self._unwritten[project] = notes
+        if self._unwritten.currsize > self._much_bytes:
+            self._much.set()
 
     async def _write_later(self) -> None:
         while self._unwritten:
             for _ in range(_BURST):
                 self._has_news = False
-                await asyncio.sleep(self._delay_s)
-                if not self._has_news and not self._failing:
+                if await self._is_much() or (not self._has_news and not self._failing):
                     break
+            self._much.clear()
             await self._write_all()
+
+    async def _is_much(self) -> bool:
+        """After a pause, or at once when much is waiting and the store takes it."""
+        if self._failing:
+            await asyncio.sleep(self._delay_s)
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._much.wait(), self._delay_s)
+        return self._much.is_set()
 
     async def _write_all(self) -> None:
         """Everything that is not written yet, a few at a time, until the store fails."""
@@ -372,5 +389,5 @@ def _weight(notes: Notes) -> int:
     page = 0 if notes.page is None else page_bytes(notes.page)
     kept = 0 if notes.kept is None else len(notes.kept.body)
     alike = notes.shown is None or notes.shown.page.files is notes.shown.of.files
-    shown = 0 if alike or notes.shown is None else _SHOWN_BYTES * len(notes.shown.page.files)
+    shown = 0 if alike or notes.shown is None else page_bytes(notes.shown.page)
     return 500 + _ROW_BYTES * len(notes.files) + page + kept + shown

@@ -33,10 +33,9 @@ from proxy.sources.decision import ABSENT_BEFORE, Answer, Decision, Member, Merg
 from proxy.sources.doubt import Doubt, doubt_of, without_doubtful
 from proxy.sources.held import what_to_do
 from proxy.sources.joining import joined, wholly_withheld
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 from proxy.storage.claims import Claims
 
-_MADE_BYTES = 32 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -53,6 +52,7 @@ class Merged:
         reserved: NamePatterns,
         merges: Sequence[MergeRule] = (),
         offline: bool = False,
+        max_bytes: int = RECENT_BYTES,
     ) -> None:
         self._seat(tuple(members))
         self._claims = claims
@@ -61,7 +61,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
-        self._made: LRUCache[str, _Made] = LRUCache(_MADE_BYTES, getsizeof=_made_bytes)
+        self._made: LRUCache[str, _Made] = LRUCache(max_bytes, getsizeof=_made_bytes)
         self._listeners: list[Callable[[], None]] = []
 
     @property

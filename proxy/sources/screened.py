@@ -13,7 +13,7 @@ from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.policy import Rules
 from proxy.protocols import Clock, Source
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 
 _INLINE_FILES = 20_000
 """Looking through more would hold everybody else up."""
@@ -65,7 +65,7 @@ class Screened:
         book: RuleBook,
         clock: Clock,
         metrics: Metrics,
-        max_bytes: int = 48 * 1024 * 1024,  # as much as remembers the answers below, whose files these pages share
+        max_bytes: int = RECENT_BYTES,
     ) -> None:
         self._source = source
         self._private = private

@@ -9,6 +9,7 @@ import msgspec
 from cachetools import LRUCache
 
 from proxy.errors import ProjectNotFound, UpstreamBadAnswer
+from proxy.file_lists import FileList
 from proxy.metrics import Metrics
 from proxy.model import ProjectPage
 from proxy.protocols import Clock
@@ -17,7 +18,7 @@ from proxy.simple_api.collector import NotAnIndexPage, Parsed
 from proxy.simple_api.parse import parse_json
 from proxy.simple_api.parse_html import parse_html
 from proxy.slices import in_slices
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 from proxy.upstream.answers import PageAnswer
 from proxy.upstream.client import SourceClient
 from proxy.urls import PageLinks, parse
@@ -25,7 +26,6 @@ from proxy.urls import PageLinks, parse
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 _LARGE_BYTES = 512 * 1024
 """Digesting so much takes 0.3 ms; from there on a thread does it beside the parser."""
-_REMEMBERED_BYTES = 48 * 1024 * 1024  # the pages themselves are those that the cache above holds
 
 
 class _Known(msgspec.Struct):
@@ -49,7 +49,7 @@ class SimpleIndex:
         self._client = client
         self._clock = clock
         self._metrics = metrics
-        self._known: LRUCache[str, _Known] = LRUCache(_REMEMBERED_BYTES, getsizeof=lambda known: page_bytes(known.page))
+        self._known: LRUCache[str, _Known] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
 
     @property
     def name(self) -> str:
@@ -84,7 +84,7 @@ class SimpleIndex:
                 return self._confirmed(project, known)
             page = await self._page(project, answer)
         known = _Known(answer.etag, digest, page)
-        if page_bytes(page) <= _REMEMBERED_BYTES:
+        if page_bytes(page) <= RECENT_BYTES:
             self._known[project] = known
         return page
 
@@ -115,7 +115,7 @@ class SimpleIndex:
             self._metrics.dropped_entries.labels(self._name).inc(parsed.dropped)
         return ProjectPage(
             project=project,
-            files=parsed.files,
+            files=FileList(parsed.files),
             versions=parsed.versions,
             status=parsed.status,
             as_of=self._clock.now(),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
 
+from proxy.file_lists import FileList
 from proxy.model import File, ProjectPage, ProjectStatus, RemoteFile
 
 _MORE = RemoteFile.__struct_fields__[2:]
@@ -77,29 +78,24 @@ _decoder = msgspec.msgpack.Decoder(_Columns)
 
 def pack(page: ProjectPage, files: Mapping[str, Remembered]) -> KeptPage | None:
     """The page, to be kept beside what is remembered of its files; ``None`` if something of it is not, or it is no remote one."""
-    if any(file.filename not in files for file in page.files):
-        return None
-    listed = [(file, file.location) for file in page.files]
-    names = tuple(file.filename for file in page.files)
-    columns = _Columns(
-        page.versions,
-        page.status,
-        page.dropped,
-        [_link(file.filename, place.url) for file, place in listed if isinstance(place, RemoteFile)],
-        [file.requires_python for file in page.files],
-        [file.yanked for file in page.files],
-        [_metadata(file.core_metadata) for file in page.files],
-        [file.provenance for file in page.files],
-        _more([place for _, place in listed]),
-        {
-            number: file.hashes
-            for number, file in enumerate(page.files)
-            if file.hashes and file.hashes is not (known := files[file.filename].hashes) and file.hashes != known
-        },
-    )
-    if len(columns.links) < len(names):
-        return None
-    return KeptPage(page.as_of, page.known_since, names, _encoder.encode(columns))
+    names: list[str] = []
+    columns = _Columns(page.versions, page.status, page.dropped, [], [], [], [], [], {}, {})
+    for number, file in enumerate(page.files):
+        known, place = files.get(file.filename), file.location
+        if known is None or not isinstance(place, RemoteFile):
+            return None
+        names.append(file.filename)
+        columns.links.append(_link(file.filename, place.url))
+        columns.requires_python.append(file.requires_python)
+        columns.yanked.append(file.yanked)
+        columns.metadata.append(_metadata(file.core_metadata))
+        columns.provenance.append(file.provenance)
+        more = {name: value for name in _MORE if (value := getattr(place, name)) is not None}
+        if more:
+            columns.more[number] = more
+        if file.hashes and file.hashes is not known.hashes and file.hashes != known.hashes:
+            columns.hashes[number] = file.hashes
+    return KeptPage(page.as_of, page.known_since, tuple(names), _encoder.encode(columns))
 
 
 def unpack(kept: KeptPage, project: str, source: str, files: Mapping[str, Remembered]) -> ProjectPage | None:
@@ -139,7 +135,7 @@ def unpack(kept: KeptPage, project: str, source: str, files: Mapping[str, Rememb
         return None
     return ProjectPage(
         project=project,
-        files=tuple(made),
+        files=FileList(made),
         versions=columns.versions,
         status=columns.status,
         as_of=kept.as_of,
@@ -154,12 +150,3 @@ def _link(name: str, url: str) -> str:
 
 def _metadata(stated: Mapping[str, str] | None) -> bytes | None:
     return None if stated is None else bytes.fromhex(stated.get("sha256", ""))
-
-
-def _more(places: Sequence[object]) -> dict[int, dict[str, Any]]:
-    more: dict[int, dict[str, Any]] = {}
-    for name in _MORE:
-        for number, place in enumerate(places):
-            if (value := getattr(place, name, None)) is not None:
-                more.setdefault(number, {})[name] = value
-    return more

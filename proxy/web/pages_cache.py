@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import hashlib
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -28,6 +27,7 @@ from cachetools import LRUCache
 from isal import isal_zlib
 
 from proxy.errors import WheelgateError
+from proxy.file_lists import FileList
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage
 from proxy.protocols import Clock
@@ -36,12 +36,15 @@ from proxy.singleflight import SingleFlight
 from proxy.slices import in_slices
 from proxy.sources.decision import Decision
 from proxy.sources.weight import page_bytes
+from proxy.web.packing import Packing
 from proxy.web.ready import Ready
 
-_MAX_BYTES = 128 * 1024 * 1024
+_MAX_BYTES = 24 * 1024 * 1024
+"""About 250 bytes a file: the pages of a thousand projects, or of ten with 15,000 files each."""
 _INLINE_BYTES = 256 * 1024
 """Tagging and compressing more is worth two threads: this much takes 0.4 ms, a page of 250 files 0.15, and a thread that is
 woken and waited for 0.1 of both cores' time."""
+_INLINE_GZIPPED_BYTES = 128 * 1024
 
 
 class Index(Protocol):
@@ -52,13 +55,14 @@ class Index(Protocol):
         ...
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(msgspec.Struct):
     """One serialisation of one page."""
 
-    body: bytes
     gzipped: bytes
     etag: str
     """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
+    plain: bytes | None = None
+    """Once somebody has wanted it so: hardly anybody does, and it is five times as large."""
     ready: dict[bool, Ready] = {}
     """By whether it is gzipped: as it goes over the wire."""
 
@@ -67,6 +71,8 @@ class Entry(msgspec.Struct):
     """A page as it was decided, and everything made of it so far."""
 
     page: ProjectPage
+    files: FileList
+    """The page's."""
     generation: int
     fresh_until: float
     usable_until: float
@@ -75,8 +81,6 @@ class Entry(msgspec.Struct):
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
     finished: dict[str, Finished]
     """By content type."""
-    files: Mapping[str, File] | None = None
-    """By name; made when one is asked for."""
 
 
 class PagesCache:
@@ -88,6 +92,7 @@ class PagesCache:
         self._prefix = prefix
         self._metrics = metrics
         self._entries: LRUCache[str, Entry] = LRUCache(max_bytes, getsizeof=_weight)
+        self._packing = Packing()
         self._decisions: SingleFlight[Entry] = SingleFlight()
         self._renderings: SingleFlight[Finished] = SingleFlight()
         self._refreshing: dict[str, asyncio.Task[None]] = {}
@@ -97,6 +102,7 @@ class PagesCache:
         """Cancel what is under way."""
         await self._decisions.close()
         await self._renderings.close()
+        await self._packing.close()
         await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
 
     def drop(self) -> None:
@@ -130,8 +136,10 @@ class PagesCache:
         """
         return self.at_once(project) or await self._decide(project)
 
-    async def finished(self, project: str, content_type: str) -> tuple[Finished, Entry]:
+    async def finished(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[Finished, Entry]:
         """The bytes of a project's page in one content type, and the page as it stands now.
+
+        Without ``gzip``, ``plain`` is there too.
 
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
@@ -140,12 +148,15 @@ class PagesCache:
         made = entry.finished.get(content_type)
         if made is None:
             made = await self._renderings.run((content_type, id(entry.finished)), lambda: self._render(entry, content_type))
+        if not gzip and made.plain is None:
+            made.plain = await _plain(made.gzipped)
+            self._weigh_again(entry)
         return made, entry
 
     def file_at_once(self, project: str, filename: str) -> File | None:
-        """A listed file, if that is known without waiting."""
+        """A listed file that was asked for lately, if that is known without waiting."""
         entry = self.at_once(project)
-        return None if entry is None or entry.files is None else entry.files.get(filename)
+        return None if entry is None else entry.files.asked(filename)
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
         """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).
@@ -154,9 +165,7 @@ class PagesCache:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        if entry.files is None:
-            entry.files = {file.filename: file for file in entry.page.files}
-        return entry.files.get(filename), entry.page
+        return entry.files.named(filename), entry.page
 
     async def _decide(self, project: str) -> Entry:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
@@ -172,6 +181,7 @@ class PagesCache:
             raise
         entry = Entry(
             page,
+            FileList.of(page.files),
             generation,
             decision.fresh_until,
             decision.usable_until,
@@ -180,10 +190,11 @@ class PagesCache:
             {},
         )
         earlier = self._entries.get(project)
-        if earlier is not None and _shows(earlier.page, page):
-            entry.finished, entry.files = earlier.finished, earlier.files
+        if earlier is not None and _shows_the_same(earlier, entry):
+            entry.finished = earlier.finished
         if generation == self._generation:  # else it is for those who waited, and for nobody later
             self._keep(entry)
+            self._packing.later(entry.files)
         return entry
 
     def _confirmed_s(self, page: ProjectPage) -> float:
@@ -206,11 +217,15 @@ class PagesCache:
             gzipped, etag = _gzipped(body), _etag(body)
         else:
             gzipped, etag = await asyncio.gather(asyncio.to_thread(_gzipped, body), asyncio.to_thread(_etag, body))
-        made = entry.finished[content_type] = Finished(body, gzipped, etag)
+        made = entry.finished[content_type] = Finished(gzipped, etag)
+        self._weigh_again(entry)
+        return made
+
+    def _weigh_again(self, entry: Entry) -> None:
+        """It has become heavier."""
         kept = self._entries.get(entry.page.project)
         if kept is not None and kept.finished is entry.finished:
-            self._keep(kept)  # it has become heavier
-        return made
+            self._keep(kept)
 
     def _keep(self, entry: Entry) -> None:
         self._entries.pop(entry.page.project, None)
@@ -219,13 +234,21 @@ class PagesCache:
         self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
-def _shows(one: ProjectPage, other: ProjectPage) -> bool:
-    """Whether both pages render to the same bytes. Sources hand the same objects on while nothing changed."""
-    return one.files is other.files and one.versions == other.versions and one.status == other.status
+def _shows_the_same(one: Entry, other: Entry) -> bool:
+    """Whether both render to the same bytes."""
+    return (
+        one.page.files is other.page.files and one.page.versions == other.page.versions and one.page.status == other.page.status
+    )
 
 
 def _gzipped(body: bytes) -> bytes:
     return isal_zlib.compress(body, level=2, wbits=31)
+
+
+async def _plain(gzipped: bytes) -> bytes:
+    if len(gzipped) <= _INLINE_GZIPPED_BYTES:
+        return isal_zlib.decompress(gzipped, wbits=31)
+    return await asyncio.to_thread(isal_zlib.decompress, gzipped, wbits=31)
 
 
 def _etag(body: bytes) -> str:
@@ -233,4 +256,5 @@ def _etag(body: bytes) -> str:
 
 
 def _weight(entry: Entry) -> int:
-    return 1_000 + page_bytes(entry.page) + sum(len(made.body) + len(made.gzipped) for made in entry.finished.values())
+    finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.finished.values())
+    return 1_000 + page_bytes(entry.page) + finished

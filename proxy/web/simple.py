@@ -33,7 +33,7 @@ class SimpleHandlers:
     async def project(self, request: web.BaseRequest, project: str) -> web.Response:
         """A project's page."""
         kind = wanted_type(request)
-        finished, entry = await self._pages.finished(project, kind)
+        finished, entry = await self._pages.finished(project, kind, gzip=_wants_gzip(request))
         response = _answer(request, kind, finished, self._keep)
         response.headers.update(self.age_headers(entry))
         return response
@@ -44,9 +44,10 @@ class SimpleHandlers:
         if finished is None:
             return None
         made = finished.ready.get(gzip)
-        if made is None:
+        body = finished.gzipped if gzip else finished.plain
+        if made is None and body is not None:
             made = finished.ready[gzip] = ready(
-                finished.gzipped if gzip else finished.body,
+                body,
                 frozenset({finished.etag, f"{finished.etag}-gzip"}),
                 _headers(kind, finished, self._keep, 200, gzip=gzip),
                 _headers(kind, finished, self._keep, 304, gzip=gzip),
@@ -65,7 +66,7 @@ class SimpleHandlers:
         """The project list."""
         kind = wanted_type(request)
         body = render_names(await self._index.project_names(), kind, self._prefix)
-        finished = Finished(body, isal_zlib.compress(body, level=2, wbits=31), hashlib.sha256(body).hexdigest()[:32])
+        finished = Finished(isal_zlib.compress(body, level=2, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
         return _answer(request, kind, finished, self._keep)
 
 
@@ -75,10 +76,14 @@ def wanted_type(request: web.BaseRequest) -> str:
     return negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
 
 
+def _wants_gzip(request: web.BaseRequest) -> bool:
+    return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
+
+
 def _answer(request: web.BaseRequest, kind: str, finished: Finished, keep: str) -> web.Response:
-    gzip = negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
+    gzip = _wants_gzip(request)
     status = 304 if none_match(request, finished.etag, f"{finished.etag}-gzip") else 200
-    body = None if status == 304 else finished.gzipped if gzip else finished.body
+    body = None if status == 304 else finished.gzipped if gzip else finished.plain
     return web.Response(status=status, body=body, headers=_headers(kind, finished, keep, status, gzip=gzip))
 
 

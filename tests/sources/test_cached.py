@@ -450,7 +450,7 @@ async def test_absences_are_bounded_too(make: Callable[..., Cached]) -> None:
 
 
 async def test_a_page_larger_than_the_bound_is_served_and_not_kept(make: Callable[..., Cached], fake: FakeSource) -> None:
-    cached = make(max_bytes=5_000)
+    cached = make(max_bytes=2_000)
     for number in range(10):
         fake.publish("large", f"{number}.0")
     for _ in range(2):

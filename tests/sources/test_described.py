@@ -17,7 +17,7 @@ from proxy.sources.cached import KEEP_S, Cached
 from proxy.sources.described import Described
 from proxy.sources.memory import Memory
 from proxy.storage import layout
-from proxy.storage.records import Made, Records
+from proxy.storage.records import Made, Record, Records
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
@@ -624,12 +624,40 @@ async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: Fake
 
 
 async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:
-    process = start(max_bytes=20_000)
+    process = start(max_unwritten_bytes=20_000)
     store.down()
     for number in range(50):
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
     assert 0 < process.memory._unwritten.currsize <= 20_000
+
+
+async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(much_bytes=20_000, delay_s=60)
+    fake.publish("little", "1.0")
+    await process.page("little")
+    for number in range(30):
+        fake.publish("much", f"{number}.0")
+    await asyncio.sleep(0.05)
+    assert await Records(store, "fake").read("little") == (Record({}), None)
+    await process.page("much")
+    async with asyncio.timeout(5):
+        for name, count in (("little", 1), ("much", 30)):
+            while len((await Records(store, "fake").read(name))[0].files) < count:
+                await asyncio.sleep(0.001)
+
+
+async def test_much_news_waits_for_a_store_that_is_down_without_asking_it_all_the_time(
+    start: Start, fake: FakeSource, store: WatchedStore
+) -> None:
+    process = start(much_bytes=100, delay_s=0.05)
+    store.down()
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await asyncio.sleep(0.03)
+    began = len(store.calls)
+    await asyncio.sleep(0.2)
+    assert len(store.calls) - began < 30
 
 
 # --- ahead of any question

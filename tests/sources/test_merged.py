@@ -26,7 +26,7 @@ from proxy.protocols import Source
 from proxy.sources.decision import Decision, Member, MergeRule
 from proxy.sources.merged import Merged
 from proxy.sources.screened import RuleBook, Screened
-from proxy.sources.weight import page_bytes
+from proxy.sources.weight import RECENT_BYTES, page_bytes
 from proxy.storage.claims import Claims
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
@@ -63,6 +63,7 @@ class World:
         reserved: Sequence[str] = (),
         merges: Sequence[tuple[str, tuple[str, ...]]] = (),
         public_versions: str | None = None,
+        max_bytes: int = RECENT_BYTES,
     ) -> Merged:
         """An index over the sources as configured; claims are shared with every other one made here."""
         by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
@@ -82,6 +83,7 @@ class World:
             metrics=self.metrics,
             reserved=NamePatterns(reserved),
             merges=[MergeRule(NamePatterns([pattern]), sources, limit) for pattern, sources in merges],
+            max_bytes=max_bytes,
         )
         return self.source
 
@@ -688,10 +690,10 @@ async def test_the_decision_tells_who_was_asked_and_why_not(world: World) -> Non
 
 
 async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> None:
-    index = world.index(merges=[("*", ("uploads", "team"))])
+    index = world.index(merges=[("*", ("uploads", "team"))], max_bytes=100_000)
     for number in range(40):
         for source in (world.uploads, world.team):
-            for version in range(300):
+            for version in range(30):
                 source.publish(f"name-{number}", f"{version}.0")
         await world.page(f"name-{number}")
     made = index._made["name-39"]

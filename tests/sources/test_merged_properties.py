@@ -369,7 +369,7 @@ class Precedence(RuleBasedStateMachine):
             except (FileWithheld, FileNotListed) as refused:
                 outcome = refused
             if filename in listed:
-                assert outcome is listed[filename]
+                assert outcome == listed[filename]
             else:
                 assert type(outcome) is (FileWithheld if filename in withheld else FileNotListed)
 

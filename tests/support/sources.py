@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from proxy.errors import ProjectNotFound, UpstreamUnavailable
+from proxy.file_lists import FileList
 from proxy.metrics import Metrics
 from proxy.model import File, ProjectPage, RemoteFile
 from proxy.names import version_of
@@ -118,7 +119,7 @@ class FakeSource:
             raise ProjectNotFound(f"source {self.name} has no project {project}")
         page = self._pages.get(project)
         if page is None:
-            files = tuple(self.files[project].values())
+            files = FileList(self.files[project].values())
             versions = tuple(dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files))))
             page = self._pages[project] = ProjectPage(
                 project=project, files=files, versions=versions, as_of=self.clock.now(), known_since=self.clock.now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from datetime import timedelta
 
 import msgspec
@@ -288,14 +289,39 @@ async def test_many_who_ask_at_once_cost_one_decision_and_one_rendering(index: I
     assert all(finished is answers[0][0] for finished, _ in answers)
 
 
+async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> None:
+    for version in range(10):
+        index.public.publish("acme-lib", f"{version}.0")
+    finished, _ = await index.pages.finished("acme-lib", JSON)
+    assert finished.plain is None
+    weight = index.pages._entries.currsize
+    again, _ = await index.pages.finished("acme-lib", JSON, gzip=False)
+    assert again is finished
+    assert again.plain == gzip.decompress(finished.gzipped)
+    assert index.pages._entries.currsize == weight + len(again.plain)
+
+
+async def test_the_files_of_a_page_are_packed_once_it_was_answered_with(index: Index) -> None:
+    file = index.public.publish("acme-lib", "1.0")
+    entry = await index.pages.entry("acme-lib")
+    assert entry.files.unpacked()
+    async with asyncio.timeout(5):
+        while entry.files.unpacked():
+            await asyncio.sleep(0.01)
+    assert await index.pages.file("acme-lib", file.filename) == (file, entry.page)
+    assert index.pages.file_at_once("acme-lib", file.filename) == file
+    finished, _ = await index.pages.finished("acme-lib", HTML, gzip=False)
+    assert file.filename.encode() in finished.plain
+
+
 async def test_memory_is_bounded_by_bytes(index: Index) -> None:
-    pages = index.cache(max_bytes=60_000)
+    pages = index.cache(max_bytes=30_000)
     for number in range(50):
         for version in range(10):
             index.public.publish(f"project-{number}", f"{version}.0")
         for kind in (JSON, HTML):
             await pages.finished(f"project-{number}", kind)
-        assert sum(pages._entries.getsizeof(entry) for entry in pages._entries.values()) <= 60_000
+        assert sum(pages._entries.getsizeof(entry) for entry in pages._entries.values()) <= 30_000
     assert 1 < len(pages._entries) < 10
     assert pages.at_once("project-49") is not None
     assert pages.at_once("project-0") is None
@@ -307,5 +333,5 @@ async def test_a_page_too_large_to_keep_is_served_all_the_same(index: Index) -> 
         index.public.publish("acme-lib", f"{version}.0")
     finished, entry = await pages.finished("acme-lib", JSON)
     assert len(entry.page.files) == 10
-    assert finished.body
+    assert finished.gzipped
     assert pages.at_once("acme-lib") is None
