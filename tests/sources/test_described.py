@@ -639,11 +639,11 @@ async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake:
     for number in range(30):
         fake.publish("much", f"{number}.0")
     await asyncio.sleep(0.05)
-    assert await Records(store, "fake").read("little") == (Record({}), None)
+    assert await Records(store, "team").read("little") == (Record({}), None)
     await process.page("much")
     async with asyncio.timeout(5):
         for name, count in (("little", 1), ("much", 30)):
-            while len((await Records(store, "fake").read(name))[0].files) < count:
+            while len((await Records(store, "team").read(name))[0].files) < count:
                 await asyncio.sleep(0.001)
 
 
