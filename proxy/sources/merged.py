@@ -184,6 +184,8 @@ class Merged:
         decision.page = self._remade(project, None, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
 
     async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
+        if len(members) == 1:  # as nearly always; a task of its own would only cost time
+            return [await self._answer(members[0], project)]
         return list(await asyncio.gather(*(self._answer(member, project) for member in members)))
 
     async def _answer(self, member: Member, project: str) -> Answer:
