@@ -75,7 +75,9 @@ class SimpleIndex:
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         if known and answer.status == 304:
             return self._confirmed(project, known)
-        if known is None:  # only the next answer is held against the digest, so this page does not wait for it
+        if known is None and len(answer.body) < _LARGE_BYTES:
+            page, digest = await self._page(project, answer), _digest_now(answer)
+        elif known is None:  # only the next answer is held against the digest, so this page does not wait for it
             page, digest = await asyncio.gather(self._page(project, answer), _digest(answer))
         else:
             digest = await _digest(answer)
