@@ -165,6 +165,7 @@ class Memory:
 
     async def _read(self, project: str, notes: Notes) -> None:
         asked_s = self._clock.monotonic()
+        await asyncio.sleep(0)  # the question to the source leaves first, since its answer takes longer
         try:
             record, etag = await self._records.read(project)
         except StoreError as error:

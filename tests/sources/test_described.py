@@ -417,6 +417,14 @@ async def test_the_record_is_read_while_the_source_is_asked(process: Process, fa
     await asking
 
 
+async def test_the_question_leaves_before_the_record_is_read(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.publish(NAME, "1.0")
+    read: list[int] = []
+    fake.before_answer = lambda _: read.append(store.count("read", RECORD))
+    await process.page()
+    assert (read, store.count("read", RECORD)) == ([0], 1)
+
+
 async def test_an_absence_does_not_wait_for_the_record(process: Process, store: WatchedStore) -> None:
     store.holds["read"] = asyncio.Event()
     began = time.monotonic()
