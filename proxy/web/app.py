@@ -96,7 +96,7 @@ class Application:
                 request.headers.get("User-Agent", "")[:200],
                 request_id,
             )
-            self._tally.log.write()
+            asyncio.get_running_loop().call_soon(self._tally.log.write)  # the answer leaves first
         return response
 
     async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
