@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ MAX_PAGE_BYTES = 64 * 1024 * 1024
 _MAX_RATIO = 200
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
+_TIME_BEGINS, _TIME_ENDS = 4, 8
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -49,6 +51,8 @@ class PageAnswer(msgspec.Struct, frozen=True):
     etag: str | None = None
     body: bytes | bytearray = b""
     """Of a 404: the beginning of what it says."""
+    digest: bytes = b""
+    """Of a body as it was sent: equal ones are of equal bodies."""
 
 
 class FileAnswer:
@@ -77,8 +81,10 @@ class FileAnswer:
             ) from None
 
 
-async def page_body(response: aiohttp.ClientResponse, source: str) -> bytes | bytearray:
-    """The inflated body of a page, never more than the limits and never cut short.
+async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[bytes | bytearray, bytes]:
+    """The inflated body of a page, never more than the limits and never cut short; and the digest of what was sent.
+
+    Compressed, it is a quarter of the bytes to digest, and an unchanged page is compressed to the same ones each time.
 
     Raises:
         UpstreamUnavailable: it broke off.
@@ -88,10 +94,12 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> bytes | by
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
     inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
+    digest = hashlib.sha256(encoding.encode("utf-8", "replace"))
     body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
     received = 0
     try:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            digest.update(chunk if inflater is None else _without_time(chunk, received))
             received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
             for part in _inflated(inflater, chunk):
                 body += part
@@ -109,7 +117,12 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> bytes | by
         ) from None
     if not _is_whole(response, inflater, body):
         raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
-    return body
+    return body, digest.digest()
+
+
+def _without_time(chunk: bytes, at: int) -> bytes:
+    """A piece of a gzip stream without the time of its compression (RFC 1952, MTIME), which some servers write into it."""
+    return chunk if at >= _TIME_ENDS else chunk[: max(0, _TIME_BEGINS - at)] + chunk[_TIME_ENDS - at :]
 
 
 def _bad(source: str, what: str) -> UpstreamBadAnswer:

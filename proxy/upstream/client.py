@@ -108,14 +108,14 @@ class SourceClient:
                 return PageAnswer(404, final, body=await beginning_of(response))
             if response.status != 200:
                 raise self._failures.bad(f"answered {response.status}, which is no answer to a page request")
-            body = await page_body(response, self._source)
+            body, digest = await page_body(response, self._source)
             kind = response.content_type.lower()
             if kind == "text/html" and is_sign_in_page(body):
                 if hop.credential is not None:
                     await hop.credential.renewed()  # what follows may be asked with another
                 raise self._failures.refused(hop, SIGN_IN_REASON)
             charset, etag = response.charset or "utf-8", response.headers.get("ETag")
-            return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body)
+            return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body, digest=digest)
 
     @asynccontextmanager
     async def file(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -188,6 +190,21 @@ async def test_an_etag_that_changes_without_the_page_costs_no_parsing(index: Fak
     await source.project_page("acme-lib")
     assert second.files is first.files
     assert asked == [None, '"1"', '"2"']
+
+
+async def test_a_page_compressed_anew_each_time_costs_no_parsing(index: FakeIndex, source: SimpleIndex) -> None:
+    asked = itertools.count(1)
+
+    async def page(_request: web.BaseRequest) -> web.Response:
+        listed = f'{{"meta": {{"api-version": "1.0"}}, "files": [{{"filename": "{WHEEL}", "url": "{WHEEL}", "hashes": {{}}}}]}}'
+        body = gzip.compress(listed.encode(), mtime=next(asked))
+        return web.Response(body=body, content_type=SIMPLE_JSON, headers={"Content-Encoding": "gzip"})
+
+    index.handlers["/simple/acme-lib/"] = page
+    first = await source.project_page("acme-lib")
+    assert filenames(first) == [WHEEL]
+    assert (await source.project_page("acme-lib")).files is first.files
+    assert next(asked) == 3
 
 
 async def test_the_same_bytes_from_another_address_link_elsewhere(
