@@ -7,6 +7,8 @@ cannot be trusted is dropped. Only an answer that is not an index page at all is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,17 +28,27 @@ _MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public
 _MANY_COMMAS = 100_000
 _BYTES_A_COMMA = 16
 _MAX_LOOSE_BYTES = 1024 * 1024
+_AT_ONCE_BYTES = 256 * 1024
+"""So much is decoded in one go, in a millisecond, without finding out first where each file ends."""
 
 
-class _WirePage(msgspec.Struct, rename="kebab"):
-    files: list[msgspec.Raw]
+class _Page(msgspec.Struct, rename="kebab", kw_only=True):
     name: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
     versions: msgspec.Raw = msgspec.Raw()
     project_status: msgspec.Raw = msgspec.Raw()
 
 
-_page_decoder = msgspec.json.Decoder(_WirePage)
+class _RawPage(_Page, rename="kebab", kw_only=True):
+    files: list[msgspec.Raw]
+
+
+class _ReadPage(_Page, rename="kebab", kw_only=True):
+    files: list[Entry]
+
+
+_raw_decoder = msgspec.json.Decoder(_RawPage)
+_page_decoder = msgspec.json.Decoder(_ReadPage)
 _entry_decoder = msgspec.json.Decoder(Entry)
 _entries_decoder = msgspec.json.Decoder(list[Entry])
 
@@ -51,10 +63,7 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
         raise NotAnIndexPage("more JSON than any project page is")
     if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
-    try:
-        page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
+    page = _decoded(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     yield
     if len(page.files) > MAX_FILES:
         raise NotAnIndexPage(f"more than {MAX_FILES} files")
@@ -66,17 +75,35 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
     listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
     collector = Collector(project, source, links, listed)
     for start in range(0, len(page.files), _SLICE_FILES):
-        raws = page.files[start : start + _SLICE_FILES]
-        try:
-            # All at once, as nearly always: asking the decoder for each costs as much again.
-            entries = _entries_decoder.decode(b"[%b]" % b",".join(raws))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            for raw in raws:
-                _add_alone(collector, raw)
+        end = start + _SLICE_FILES
+        if isinstance(page, _ReadPage):
+            collector.add_all(page.files[start:end])
         else:
-            collector.add_all(entries)
+            _add_raw(collector, page.files[start:end])
         yield
     return collector.page(status_of(_loose(page.project_status)))
+
+
+def _decoded(body: bytes | bytearray | memoryview) -> _ReadPage | _RawPage:
+    """The page: a small one with its files read, if nothing is wrong with any; else with each of them left raw."""
+    if len(body) <= _AT_ONCE_BYTES:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _page_decoder.decode(body)
+    try:
+        return _raw_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
+
+
+def _add_raw(collector: Collector, raws: Sequence[msgspec.Raw]) -> None:
+    try:
+        # All at once, as nearly always: asking the decoder for each costs as much again.
+        entries = _entries_decoder.decode(b"[%b]" % b",".join(raws))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        for raw in raws:
+            _add_alone(collector, raw)
+    else:
+        collector.add_all(entries)
 
 
 def _add_alone(collector: Collector, raw: msgspec.Raw) -> None:

@@ -448,6 +448,13 @@ def test_arbitrary_json_is_a_sound_page_or_not_a_page(value: object) -> None:
 
 
 @modestly
+@given(st.lists(entries | junk, max_size=4))
+def test_a_small_page_is_read_as_a_large_one_is(listed: list[object]) -> None:
+    body = json.dumps(page(*listed, GOOD)).encode()
+    assert parsed_json(body) == parsed_json(body + b" " * 300_000)
+
+
+@modestly
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_are_not_a_page(body: bytes) -> None:
     with pytest.raises(NotAnIndexPage):
