@@ -65,7 +65,8 @@ class Enforcement:
     def admit(self, connections: Sequence[Connection]) -> None:
         """Make private what these connections serve, before they are used. It stays so until the end of this process.
 
-        Nothing that such an index said while it was public, and nobody had signed in, is taken for its word any more.
+        What such an index said while it was public, and nobody had signed in, is forgotten. Its kept pages stand in for it if
+        it cannot be heard, as after a restart.
 
         Raises:
             ConfigurationError: a rule in force does not fit; nothing was changed.

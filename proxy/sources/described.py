@@ -25,7 +25,8 @@ from proxy.names import version_of
 from proxy.protocols import Clock, Source
 from proxy.singleflight import SingleFlight
 from proxy.slices import Steps, in_slices
-from proxy.sources.memory import Memory, Notes, Shown
+from proxy.sources.memory import Memory
+from proxy.sources.notes import Notes, Shown
 from proxy.storage.records import Files, Made, Seen, contradicts
 
 _SLICE = 500

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from cachetools import LRUCache
@@ -18,7 +18,8 @@ from cachetools import LRUCache
 from proxy.errors import BlobChanged, StoreError
 from proxy.model import File, ProjectPage
 from proxy.protocols import Clock
-from proxy.sources.weight import RECENT_BYTES, page_bytes
+from proxy.sources.notes import Notes, Shown
+from proxy.sources.weight import RECENT_BYTES
 from proxy.storage.kept_pages import KeptPage
 from proxy.storage.records import Files, Made, Record, Records, Seen, contradicts, merged, merged_seen
 
@@ -33,49 +34,13 @@ _BURST = 10
 _AT_ONCE = 2
 _CLOSING_S = 5.0
 _ATTEMPTS = 8
-_UNWRITTEN_BYTES = 96 * 1024 * 1024
+_UNWRITTEN_BYTES = 48 * 1024 * 1024
 """One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit until it is written, or
 each build would drop what the last one learned."""
 _MUCH_BYTES = 16 * 1024 * 1024
-_ROW_BYTES = 600
 _KEEP_FRESH = timedelta(hours=1)
 """A page that says the same for days is confirmed in the record this often, so that it can stand in."""
 _log = logging.getLogger(__name__)
-
-
-class Notes:
-    """What is remembered of one project."""
-
-    def __init__(self) -> None:
-        self.files: Files = {}
-        """By file name; only :class:`Memory` changes it."""
-        self.version = 0
-        """Grows with everything that may change what a page shows."""
-        self.page: ProjectPage | None = None
-        """The last good one that this process heard."""
-        self.kept: KeptPage | None = None
-        """The last good one that the record holds, until this process has heard one."""
-        self.gone_at: datetime | None = None
-        """When the source said "not there", unless it has had a page since."""
-        self.read_s: float | None = None
-        """By the monotonic clock: when the record was last read; ``None``: not yet."""
-        self.rest_until_s = 0.0
-        self.etag: str | None = None
-        self.news = False
-        """There is something about files that the record lacks."""
-        self.written: tuple[bytes, datetime] | None = None
-        """Mark and confirmation of the page that the record holds."""
-        self.shown: Shown | None = None
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A page as it was shown last."""
-
-    of: ProjectPage
-    """What the source said."""
-    version: int
-    """Of the notes it was made with."""
-    page: ProjectPage
 
 
 class Memory:
@@ -99,10 +64,10 @@ class Memory:
         self._much_bytes = much_bytes
         self._delay_s = delay_s
         self._patience_s = patience_s
-        self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(_weight(notes), max_bytes))
+        self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(notes.size_bytes, max_bytes))
         self._reads: dict[str, asyncio.Task[None]] = {}
         self._unwritten: LRUCache[str, Notes] = LRUCache(
-            max_unwritten_bytes, getsizeof=lambda notes: min(_weight(notes), max_unwritten_bytes)
+            max_unwritten_bytes, getsizeof=lambda notes: min(notes.size_bytes, max_unwritten_bytes)
         )
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
         self._writer: asyncio.Task[None] | None = None
@@ -176,7 +141,7 @@ class Memory:
         self._take(notes, record, etag)
         notes.read_s = asked_s
         self._weigh(project, notes)
-        if record.page is not None and _is_over(notes, record.page):
+        if record.page is not None and notes.is_over(record.page):
             self._to_write(project)
 
     def _take(self, notes: Notes, record: Record, etag: str | None) -> None:
@@ -197,7 +162,7 @@ class Memory:
         notes.written = None
         if record.page is not None:
             notes.written = (record.page.mark, record.page.as_of)
-            if notes.page is None and not _is_over(notes, record.page):
+            if notes.page is None and not notes.is_over(record.page):
                 notes.kept = record.page
 
     async def last_good(self, project: str) -> ProjectPage | None:
@@ -379,16 +344,3 @@ class Memory:
         if self._notes.get(project) is notes:
             del self._notes[project]
         self._notes[project] = notes
-
-
-def _is_over(notes: Notes, page: KeptPage) -> bool:
-    """Whether the source has said "not there" since."""
-    return notes.gone_at is not None and page.as_of <= notes.gone_at
-
-
-def _weight(notes: Notes) -> int:
-    page = 0 if notes.page is None else page_bytes(notes.page)
-    kept = 0 if notes.kept is None else len(notes.kept.body)
-    alike = notes.shown is None or notes.shown.page.files is notes.shown.of.files
-    shown = 0 if alike or notes.shown is None else page_bytes(notes.shown.page)
-    return 500 + _ROW_BYTES * len(notes.files) + page + kept + shown

@@ -20,9 +20,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-from cachetools import LRUCache
-
 from proxy.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.model import ProjectPage
@@ -33,7 +30,8 @@ from proxy.sources.decision import ABSENT_BEFORE, Answer, Decision, Member, Merg
 from proxy.sources.doubt import Doubt, doubt_of, without_doubtful
 from proxy.sources.held import what_to_do
 from proxy.sources.joining import joined, wholly_withheld
-from proxy.sources.weight import RECENT_BYTES, page_bytes
+from proxy.sources.remade import Remade
+from proxy.sources.weight import RECENT_BYTES
 from proxy.storage.claims import Claims
 
 _log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
-        self._made: LRUCache[str, _Made] = LRUCache(max_bytes, getsizeof=_made_bytes)
+        self._remade = Remade(max_bytes)
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -83,14 +81,14 @@ class Merged:
     def replace_member(self, newer: Member) -> None:
         """From now on, ask this one in the place of the one of its name. What was decided with the old one is dropped."""
         self._seat(tuple(newer if member.source.name == newer.source.name else member for member in self._order))
-        self._made.clear()
+        self._remade.clear()
         self.overtaken()
 
     def replace_rules(self, reserved: NamePatterns, merges: Sequence[MergeRule]) -> None:
         """From the next decision on, go by these. What was made by the old ones is dropped."""
         self._reserved = reserved
         self._merges = tuple(merges)
-        self._made.clear()
+        self._remade.clear()
         self.overtaken()
 
     def subscribe(self, listener: Callable[[], None]) -> None:
@@ -181,7 +179,9 @@ class Merged:
         _must_have_been_heard(silent)
         project = decision.project
         decision.reason = "the name was claimed by a private source, and none lists a file of it now"
-        decision.page = self._remade(project, None, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now()))
+        decision.page = self._remade.page(
+            project, None, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now())
+        )
 
     async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
         if len(members) == 1:  # as nearly always; a task of its own would only cost time
@@ -254,7 +254,7 @@ class Merged:
         inputs = tuple(page for _, page in pages if page is not None)
         page = inputs[0]
         if rule is not None and (len(inputs) > 1 or rule.public_versions is not None):
-            page = self._remade(decision.project, rule, inputs, lambda: self._joined(rule, pages))
+            page = self._remade.page(decision.project, rule, inputs, lambda: self._joined(rule, pages))
         doubt = doubt_of(heard, owner)
         if doubt is not None:
             page = self._without_doubtful(page, doubt)
@@ -306,23 +306,6 @@ class Merged:
                 self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return page
 
-    def _remade(
-        self, key: str, rule: MergeRule | None, inputs: tuple[ProjectPage, ...], make: Callable[[], ProjectPage]
-    ) -> ProjectPage:
-        """A page made of others, made once: the same object while the others, and the rule that joins them, are."""
-        made = self._made.get(key)
-        if (
-            made is None
-            or made.rule is not rule
-            or len(made.inputs) != len(inputs)
-            or any(a is not b for a, b in zip(made.inputs, inputs, strict=True))
-        ):
-            self._made.pop(key, None)
-            made = _Made(rule, inputs, make())
-            if _made_bytes(made) <= self._made.maxsize:
-                self._made[key] = made
-        return made.page
-
     def _without_doubtful(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
         """What was known before a source fell silent; nothing that may have been put there since.
 
@@ -332,7 +315,7 @@ class Merged:
         if page.known_since is None or page.known_since >= doubt.outage_since:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         key = f"{page.project} outage {doubt.last_heard.timestamp()}"
-        certain = self._remade(key, None, (page,), lambda: self._certain(page, doubt))
+        certain = self._remade.page(key, None, (page,), lambda: self._certain(page, doubt))
         if page.files and not certain.files:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         return certain
@@ -342,18 +325,6 @@ class Merged:
         for entry in certain.withheld[len(page.withheld) :]:
             self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return certain
-
-
-class _Made(msgspec.Struct, frozen=True):
-    """What a page was made of, and the page."""
-
-    rule: MergeRule | None
-    inputs: tuple[ProjectPage, ...]
-    page: ProjectPage
-
-
-def _made_bytes(made: _Made) -> int:
-    return sum(map(page_bytes, (*made.inputs, made.page)))
 
 
 def _must_have_been_heard(answer: Answer | None) -> None:

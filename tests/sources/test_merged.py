@@ -696,9 +696,9 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
             for version in range(30):
                 source.publish(f"name-{number}", f"{version}.0")
         await world.page(f"name-{number}")
-    made = index._made["name-39"]
+    made = index._remade._made["name-39"]
     one = sum(map(page_bytes, made.inputs)) + page_bytes(made.page)
-    assert index._made.currsize <= index._made.maxsize < 40 * one
+    assert index._remade._made.currsize <= index._remade._made.maxsize < 40 * one
 
 
 # --- what rules withhold
