@@ -55,7 +55,9 @@ class DescribedBlobs:
         self._known: LRUCache[str, Mapping[str, Known]] = LRUCache(4_096)
         self._asked: LRUCache[tuple[str, str], Made] = LRUCache(4_096)
         """Metadata that somebody asked for before the file was read here, by path and ETag."""
-        self._learned = 0
+        self._learned: LRUCache[str, int] = LRUCache(4_096)
+        """By project, when somebody asked for such metadata last: by a count that only grows."""
+        self._count = 0
         self._made: LRUCache[str, _Shown] = LRUCache(RECENT_BYTES, getsizeof=_shown_bytes)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
@@ -87,7 +89,8 @@ class DescribedBlobs:
         """See :class:`~proxy.delivery.Notebook`. Digest and size are found out here."""
         if made is not None and isinstance(file.location, StoredFile):
             self._asked[file.location.path, file.location.etag] = made
-            self._learned += 1
+            self._count += 1
+            self._learned[file.project] = self._count
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~proxy.protocols.Source`. The same files object again while nothing was found out."""
@@ -197,11 +200,10 @@ class DescribedBlobs:
 
     def _described(self, page: ProjectPage, known: Mapping[str, Known], *, is_unread: bool = False) -> ProjectPage:
         made = self._made.get(page.project)
-        if made is None or made.of is not page.files or made.known is not known or made.learned != self._learned:
+        learned = self._learned.get(page.project, 0)
+        if made is None or made.of is not page.files or made.known is not known or made.learned != learned:
             files = FileList((self._with_facts(known, file) for file in page.files), [page.files])
-            if made is not None and files == made.files:
-                files = made.files  # what was learned was of another page
-            made = self._made[page.project] = _Shown(page.files, known, self._learned, files, is_unread)
+            made = self._made[page.project] = _Shown(page.files, known, learned, files, is_unread)
         return msgspec.structs.replace(page, files=made.files)
 
     def _with_facts(self, known: Mapping[str, Known], file: File) -> File:
