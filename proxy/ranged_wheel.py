@@ -11,6 +11,8 @@ from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 
 TAIL_BYTES = 64 * 1024
 """Read first. Of most wheels it holds the table of contents and METADATA: tools write ``.dist-info`` last."""
+_BEFORE_BYTES = 256 * 1024
+"""Read at most before a table of contents too long for the tail: METADATA is there, and RECORD, which is about as long as it."""
 _MAX_READS = 12
 _MAX_BYTES = 24 * 1024 * 1024
 
@@ -40,7 +42,7 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
     wheel.add(0, head)
     block, fetched = TAIL_BYTES, 0
     start, end = max(len(head), size - TAIL_BYTES), size
-    for _ in range(_MAX_READS):
+    for read in range(_MAX_READS):
         if start < end:
             fetched += end - start
             if fetched > _MAX_BYTES:
@@ -51,6 +53,8 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
             return await asyncio.to_thread(read_core_metadata, cast("IO[bytes]", wheel), filename)
         except _Missing as missing:
             start, end = missing.start, wheel.next_known(max(missing.end, missing.start + block), missing.start)
+            if not read and end == size - TAIL_BYTES:  # the table of contents
+                start = max(start - min(missing.end - missing.start, _BEFORE_BYTES), len(head))
             block *= 2
     raise BadWheel("has its METADATA spread over too many places")
 

@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename
 from proxy.bodies import PassedBody
 from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from proxy.delivery import Delivery
-from proxy.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from proxy.errors import BlobNotFound, CredentialRefused, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from proxy.model import File, RemoteFile, StoredFile
 from proxy.protocols import BlobStore
 from proxy.ranged_wheel import TAIL_BYTES, read_by_ranges
@@ -140,20 +140,34 @@ class WheelReader:
 
     async def _by_ranges(self, file: File, location: RemoteFile) -> Reading:
         size, head = file.size, b""
+        found: str | None = None
+        """Where the file was, after the redirects, when a part of it was read: the others are asked for there."""
+
+        async def part(start: int, end: int) -> tuple[int, bytes]:
+            nonlocal found
+            if found is not None:
+                try:
+                    return (await self._range(file, location, found, start, end, size))[:2]
+                except (CredentialRefused, UpstreamBadAnswer, _NoRanges):  # a signature does not hold for ever
+                    found = None
+            total, body, found = await self._range(file, location, location.url, start, end, size)
+            return total, body
 
         async def fetch(start: int, end: int) -> bytes:
             await share.grow(end - start)
-            return (await self._range(file, location, start, end, size))[1]
+            return (await part(start, end))[1]
 
         if size is None:  # its beginning tells; and a small wheel is all there then
-            size, head = await self._range(file, location, 0, TAIL_BYTES, None)
+            size, head = await part(0, TAIL_BYTES)
         with closing(_Share(self._large)) as share:
             return Reading(await read_by_ranges(fetch, size, file.filename, head=head), size)
 
-    async def _range(self, file: File, location: RemoteFile, start: int, end: int, size: int | None) -> tuple[int, bytes]:
-        """The size of the whole file, and bytes of it."""
+    async def _range(
+        self, file: File, location: RemoteFile, url: str, start: int, end: int, size: int | None
+    ) -> tuple[int, bytes, str]:
+        """The size of the whole file, bytes of it, and where they were in the end."""
         client = self._clients[location.source]
-        async with client.file(location.url, accept=location.accept, start=start, end=end) as answer:
+        async with client.file(url, accept=location.accept, start=start, end=end) as answer:
             if answer.status != 206 or answer.total is None:
                 raise _NoRanges
             if size is not None and answer.total != size:
@@ -168,7 +182,7 @@ class WheelReader:
                     break
             if len(body) != wanted:
                 raise UpstreamBadAnswer(f"source {file.source} sent another range of {file.filename}", source=file.source)
-            return answer.total, bytes(body)
+            return answer.total, bytes(body), answer.url
 
     async def _whole(self, file: File, location: RemoteFile) -> Reading:
         """Where the operator wants nothing of a source kept."""

@@ -337,6 +337,44 @@ async def test_a_size_that_is_listed_spares_asking_for_it(
     assert index.sent_bytes < 140_000
 
 
+def signed(index: FakeIndex) -> list[str | None]:
+    """The ranges asked for in signed places."""
+    return [asked.headers.get("Range") for asked in index.asked if asked.path.startswith("/signed/")]
+
+
+async def test_where_its_beginning_was_found_the_rest_is_asked_for(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex
+) -> None:
+    big = wheel_bytes(NAME, "1.0", padding=400_000)
+    index.publish(NAME, WHEEL, big)
+    index.redirects = True
+    assert await files.body(in_wheel(digest=False)) == metadata(NAME, "1.0")
+    assert len(spans(index)) == 1
+    assert signed(index) == ["bytes=0-65535", f"bytes={len(big) - 65_536}-{len(big) - 1}"]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_signature_that_holds_no_longer_is_asked_for_again(
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, status: int
+) -> None:
+    big = wheel_bytes(NAME, "1.0", padding=400_000)
+    index.publish(NAME, WHEEL, big)
+    index.redirects = True
+    places: list[str] = []
+
+    async def once(request: web.BaseRequest) -> web.StreamResponse:
+        places.append(request.query_string)
+        if places.count(request.query_string) > 1:
+            return web.Response(status=status)
+        start, stop, _ = request.http_range.indices(len(big))
+        return web.Response(status=206, body=big[start:stop], headers={"Content-Range": f"bytes {start}-{stop - 1}/{len(big)}"})
+
+    index.handlers[f"/signed/{NAME}/{WHEEL}"] = once
+    assert await files.body(in_wheel(digest=False)) == metadata(NAME, "1.0")
+    assert len(spans(index)) == 2
+    assert len(signed(index)) == 3
+
+
 async def test_a_wheel_no_larger_than_what_is_read_of_it_is_fetched_and_kept(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
 ) -> None:

@@ -85,6 +85,14 @@ async def test_a_long_table_of_contents_is_read_without_the_files() -> None:
     assert remote.fetched < remote.size / 2
 
 
+@pytest.mark.parametrize("members", [800, 1_500])
+async def test_of_many_files_the_table_of_contents_and_metadata_are_read_together(members: int) -> None:
+    remote = Remote(ordinary(members, 10_000))
+    assert (await remote.read(head=remote.body[:TAIL_BYTES])).body == metadata(NAME, "1.0")
+    assert len(remote.spans) == 2
+    assert remote.fetched < 400_000
+
+
 async def test_large_metadata_is_read_in_few_pieces() -> None:
     body = metadata(NAME, "1.0") + b"text " * 600_000
     remote = Remote(zipped({"a.py": b"x" * 5 * MIB, f"{INFO}/METADATA": body}, zipfile.ZIP_STORED))

@@ -58,9 +58,11 @@ class PageAnswer(msgspec.Struct, frozen=True):
 class FileAnswer:
     """A file's answer, open: its body is still to be read."""
 
-    def __init__(self, status: int, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
+    def __init__(self, status: int, url: str, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
         self.status = status
         """200, or 206 where a range was asked and given."""
+        self.url = url
+        """Where it came from after redirects, without what a credential added to it. If signed, it is a secret for a while."""
         self.total = total
         """Bytes of the whole file, if the upstream says."""
         self._response = response

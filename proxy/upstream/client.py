@@ -9,12 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-import aiohttp
-
 from proxy.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.metrics import Metrics
 from proxy.protocols import Clock, Credentials
-from proxy.upstream.answers import FileAnswer, PageAnswer, page_body
+from proxy.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
 from proxy.upstream.failures import Failures
 from proxy.upstream.health import Health
 from proxy.upstream.hops import Hops
@@ -132,18 +130,19 @@ class SourceClient:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
-            response = await self._in_time("begin to send a file", lambda: self._opened_once(stack, url, headers))
-            yield self._file_answer(response, start, end)
+            hop = await self._in_time("begin to send a file", lambda: self._opened_once(stack, url, headers))
+            yield self._file_answer(hop, start, end)
 
-    async def _opened_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+    async def _opened_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> Hop:
         """An answer that is not a failure of the source; ``stack`` closes it."""
         async with AsyncExitStack() as opened:
             hop = await opened.enter_async_context(self._hops.last(url, headers, FILE_TIMES))
             await self._failures.check(hop)
             stack.push_async_exit(opened.pop_all())
-        return hop.response
+        return hop
 
-    def _file_answer(self, response: aiohttp.ClientResponse, start: int | None, end: int | None) -> FileAnswer:
+    def _file_answer(self, hop: Hop, start: int | None, end: int | None) -> FileAnswer:
+        response = hop.response
         if response.status not in ((200,) if start is None else (200, 206)):
             raise self._failures.bad(f"answered {response.status} for a file that it lists")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -160,7 +159,7 @@ class SourceClient:
             last = min((e for e in (end, total) if e is not None), default=None)
             if match is None or int(match[1]) != start or (last is not None and int(match[2]) != last - 1):
                 raise self._failures.bad("answered with another range of a file than it was asked for")
-        return FileAnswer(response.status, total, response, self._source)
+        return FileAnswer(response.status, hop.url, total, response, self._source)
 
     async def _in_time(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
         """What ``ask`` gives, if need be at the second or third attempt; ``what`` the source should do within the budget.

@@ -5,8 +5,9 @@ A credential is attached here and nowhere else.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 from yarl import URL
@@ -20,6 +21,9 @@ from proxy.urls import HostRules, UnsafeUrl, parse, read
 
 _MAX_HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECT_BYTES = 16 * 1024
+_REDIRECT_S = 0.1
+"""Of a redirect's body no more is read, and it is waited for no longer, to keep the connection: a new one costs more."""
 
 
 class Hops:
@@ -61,7 +65,7 @@ class Hops:
                     return
                 url, sender = self._next(hop), _sender_after(hop)
             finally:
-                _let_go(hop.response)
+                await _let_go(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
     async def first_open(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> str | None:
@@ -81,7 +85,7 @@ class Hops:
                     return None
                 url = self._next(hop)
             finally:
-                _let_go(hop.response)
+                await _let_go(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
     async def _asked(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Sender | None) -> Hop:
@@ -148,8 +152,16 @@ def _sender_after(hop: Hop) -> Sender | None:
     return Sender(parse(hop.url).host or "", hop.credential.connection)
 
 
-def _let_go(response: aiohttp.ClientResponse) -> None:
-    if response.status in _REDIRECTS or not response.content.is_eof():
-        response.close()  # not read to its end: what is left must never be taken for the next answer
-    else:
-        response.release()
+async def _let_go(response: aiohttp.ClientResponse) -> None:
+    """Have the connection ready for the next question, if the answer has been read to its end; of a redirect that is little."""
+    length = response.content_length
+    try:
+        if response.status in _REDIRECTS and length is not None and length <= _REDIRECT_BYTES:
+            with suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with asyncio.timeout(_REDIRECT_S):
+                    await response.content.read()
+    finally:
+        if response.content.is_eof():
+            response.release()
+        else:
+            response.close()  # what is left must never be taken for the next answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import ssl
@@ -258,6 +259,53 @@ async def test_five_redirects_are_followed_and_no_more(liar: Liar, hops: int, ar
         else:
             with pytest.raises(UpstreamBadAnswer, match="redirected more than 5 times"):
                 await page_of(client, liar)
+
+
+def noting(seen: list[int], lie: Lie) -> Lie:
+    """The lie, and the port that it was asked from: each connection has its own."""
+
+    async def noted(talk: Talk) -> None:
+        seen.append(talk.writer.get_extra_info("peername")[1])
+        await lie(talk)
+
+    return noted
+
+
+def redirect_saying(body: bytes, *, length: int | None = None, before_s: float = 0) -> Lie:
+    async def lie(talk: Talk) -> None:
+        await talk.head(f"Content-Length: {len(body) if length is None else length}", "Location: /demo/there", status="303 There")
+        await asyncio.sleep(before_s)
+        await talk.send(body)
+
+    return lie
+
+
+@pytest.mark.parametrize(("body", "before_s"), [(b"", 0), (b"there", 0), (b"there", 0.02), (b"x" * 16_384, 0)])
+async def test_a_redirect_costs_no_new_connection(liar: Liar, body: bytes, before_s: float) -> None:
+    ports: list[int] = []
+    liar.pages["demo"] = noting(ports, in_turn(redirect_saying(body, before_s=before_s), honest))
+    async with client_of(liar) as client:
+        assert (await page_of(client, liar)).body == liar.page("demo")
+    assert len(ports) == 2
+    assert len(set(ports)) == 1
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        redirect_saying(b"x" * 16_385, before_s=0.02),
+        redirect_saying(b"late", before_s=60),
+        redirect_saying(b"more than it says: HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", length=18),
+        partial(lies.raw, data=b"HTTP/1.1 303 There\r\nLocation: /demo/there\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"),
+    ],
+    ids=["long", "late", "more", "endless"],
+)
+async def test_what_is_left_of_a_redirect_is_neither_awaited_nor_an_answer(liar: Liar, lie: Lie) -> None:
+    ports: list[int] = []
+    liar.pages["demo"] = noting(ports, in_turn(lie, honest))
+    async with client_of(liar) as client, asyncio.timeout(5):
+        assert (await page_of(client, liar)).body == liar.page("demo")
+    assert len(set(ports)) == 2
 
 
 @pytest.mark.parametrize("name", ["oauth2", "login", "signin", "login-tools"])
