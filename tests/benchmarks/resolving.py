@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.benchmarks.catalogue import DELAY_S, FEED, PROJECTS, ROOTS
+from tests.benchmarks.catalogue import FEED
 from tests.benchmarks.report import Row
-from tests.benchmarks.servers import System, catalogue, wheelgate
+from tests.benchmarks.servers import System, catalogue, linked, wheelgate
+from tests.benchmarks.wheels import PROJECTS, ROOTS
 from tests.support.clients import uv
 
 _QUIET_CPU_S = 0.02
+_FAR_MS = 30.0
+_COLD = 3
 
 
 def resolved(folder: Path, pairs: int) -> Iterator[Row]:
@@ -31,18 +34,25 @@ def resolved(folder: Path, pairs: int) -> Iterator[Row]:
 
 
 def resolved_from_feed(folder: Path, pairs: int) -> Iterator[Row]:
-    """Through us, beside the client directly before a feed that has no metadata."""
-    with catalogue(folder) as origin, _ours(folder, "feed", f"{origin}{FEED}", private=True) as system:
-        url = f"{system.url}/simple/"
-        cold = _compile_s(folder, url)
-        _settle(system)
-        ours, theirs = _pairs(folder, url, f"{origin}{FEED}", pairs)
-    yield Row(
-        f"the same before a feed without metadata, {DELAY_S * 1e3:g} ms: how much faster",
-        5,
-        [b / a for a, b in zip(ours, theirs, strict=True)],
-        seen=f"{_shown(ours)}, cold {cold:.2f} s; directly {_shown(theirs)}",
-    )
+    """Through us, beside the client directly before a feed that has no metadata: answers that take time, and a way that does."""
+    with catalogue(folder, delay_ms=_FAR_MS) as origin:
+        yield _beside_feed(folder, origin, pairs, f"before a feed without metadata: {_FAR_MS:g} ms an answer")
+    with catalogue(folder) as near, linked(folder, near, round_trip_ms=_FAR_MS) as origin:
+        yield _beside_feed(folder, origin, pairs, f"before a feed without metadata: {_FAR_MS:g} ms away")
+
+
+def _beside_feed(folder: Path, origin: str, pairs: int, work: str) -> Row:
+    feed = f"{origin}{FEED}"
+    cold = []
+    for number in range(_COLD):
+        with _ours(folder, f"feed {origin.rpartition(':')[2]} {number}", feed, private=True) as system:
+            url = f"{system.url}/simple/"
+            cold.append(_compile_s(folder, url))
+            if number == _COLD - 1:
+                _settle(system)
+                ours, theirs = _pairs(folder, url, feed, pairs)
+    values = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return Row(work, 5, values, seen=f"{_shown(ours)}, cold {_shown(cold)}; directly {_shown(theirs)}")
 
 
 @contextmanager

@@ -105,16 +105,24 @@ def upstream(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def catalogue(folder: Path) -> Iterator[str]:
+def catalogue(folder: Path, *, delay_ms: float = 0) -> Iterator[str]:
     """The origin of the catalogue that resolves, on the servers' core: a client is measured directly before it too."""
-    with _stand_in("catalogue", folder, SERVER_CORE) as url:
+    with _stand_in("catalogue", folder, SERVER_CORE, "--delay-ms", str(delay_ms)) as url:
         yield url
 
 
 @contextmanager
-def _stand_in(name: str, folder: Path, core: str) -> Iterator[str]:
+def linked(folder: Path, origin: str, *, round_trip_ms: float) -> Iterator[str]:
+    """The same origin, so far away; on the same core."""
+    with _stand_in("link", folder, SERVER_CORE, origin.rpartition(":")[2], "--round-trip-ms", str(round_trip_ms)) as url:
+        yield url
+
+
+@contextmanager
+def _stand_in(name: str, folder: Path, core: str, *arguments: str) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
-    with running(name, [sys.executable, "-m", f"tests.benchmarks.{name}", url.rpartition(":")[2]], url, folder, core):
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}", url.rpartition(":")[2], *arguments]
+    with running(name, command, url, folder, core):
         yield url
 
 
