@@ -9,15 +9,13 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # malloc.h
-_LARGE_BYTES = 1024 * 1024
+_M_ARENA_MAX = -8  # malloc.h
 _ARENAS = 2
 
 
 def keep_little() -> None:
     """From now on large blocks go back to the system at once, and threads share what they free. Before there are threads."""
     if (libc := _glibc()) is not None:
-        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 

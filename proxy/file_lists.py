@@ -8,20 +8,17 @@ holds the list holds the same object, packed or not: that it is the same object 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import overload
 
 import msgspec
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from proxy.model import File
 
 TOGETHER = 64
-"""Files that are packed as one: fewer take more room, more take longer to find one among (70 microseconds)."""
-_NUMBER_BITS = 16
-_HASH_MASK = (1 << 48) - 1
+"""Files that are packed as one: fewer take more room, more take longer to unpack for one of them (70 microseconds)."""
 _ASKED = 8
 """Of one page a build wants a file or two."""
 
@@ -37,8 +34,8 @@ class FileList(Sequence[File]):
 
     def __init__(self, files: Iterable[File], made_of: Sequence[Sequence[File]] = ()) -> None:
         self._values: tuple[File, ...] | None = tuple(files)
-        self._made_of = made_of
         self._packed: _Packed | None = None
+        self._made_of = made_of
         self._count = len(self._values)
         self._named: dict[str, File] | None = None
         self._asked: dict[str, File] = {}
@@ -47,6 +44,18 @@ class FileList(Sequence[File]):
     def of(cls, files: Sequence[File]) -> FileList:
         """The same files; the same object, if it is such a list."""
         return files if isinstance(files, FileList) else cls(files)
+
+    @classmethod
+    def packed(cls, blocks: Sequence[bytes]) -> FileList:
+        """The files of what :meth:`pack` gave.
+
+        Raises:
+            ValueError: it is nothing of that kind, or damaged.
+        """
+        made = cls(())
+        made._values, made._packed = None, _Packed(blocks)
+        made._count = len(made._packed)
+        return made
 
     def __len__(self) -> int:
         return self._count
@@ -109,45 +118,62 @@ class FileList(Sequence[File]):
         below = (files.unpacked() for files in self._made_of if isinstance(files, FileList))
         return [*([self] if self._packed is None else []), *chain.from_iterable(below)]
 
-    def pack(self) -> None:
-        """Let go of the values. Takes about 2 microseconds a file; may be done in a thread."""
-        values = self._values
-        if values is not None:
-            self._packed = _Packed(values)
+    def pack(self) -> Sequence[bytes]:
+        """Let go of the values; what stands for them. Takes about 2 microseconds a file; may be done in a thread."""
+        values, packed = self._values, self._packed
+        if packed is None:
+            packed = self._packed = _Packed(_blocks(values or ()), values)
             self._values = self._named = None
         if not self.unpacked():
             self._made_of = ()
+        return packed.blocks
+
+
+def _blocks(files: Sequence[File]) -> list[bytes]:
+    return [isal_zlib.compress(_encode(files[start : start + TOGETHER]), level=1) for start in range(0, len(files), TOGETHER)]
 
 
 class _Packed:
-    """Files, so many together as one compressed block."""
+    """Files, so many together as one compressed block with a checksum."""
 
-    def __init__(self, files: Sequence[File]) -> None:
-        self._blocks = [
-            isal_zlib.compress(_encode(files[start : start + TOGETHER]), level=1, wbits=-15)
-            for start in range(0, len(files), TOGETHER)
-        ]
-        # By hash, as Python keys it for this process alone: nobody outside can make names collide.
-        self._places = array("Q", sorted(_key(file.filename) | at // TOGETHER for at, file in enumerate(files)))
+    def __init__(self, blocks: Sequence[bytes], files: Iterable[File] | None = None) -> None:
+        """``files``: what is in the blocks, if that is known.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        self.blocks = blocks
+        # As Python keys them for this process alone: nobody outside can make names collide.
+        self._hashes = array("q", [hash(file.filename) for file in (self._all() if files is None else files)])
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+    def _all(self) -> Iterator[File]:
+        try:
+            for number in range(len(self.blocks)):
+                block = self._block(number)
+                if len(block) != TOGETHER and number < len(self.blocks) - 1:
+                    raise ValueError("a block lacks files")
+                yield from block
+        except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError) as error:  # type: ignore[misc]
+            raise ValueError("a block is damaged") from error
 
     def between(self, start: int, end: int) -> Iterator[File]:
         first = start // TOGETHER
-        blocks = (self._block(number) for number in range(first, min(len(self._blocks), -(-end // TOGETHER))))
+        blocks = (self._block(number) for number in range(first, min(len(self.blocks), -(-end // TOGETHER))))
         return islice(chain.from_iterable(blocks), start - first * TOGETHER, max(start, end) - first * TOGETHER)
 
     def named(self, filename: str) -> File | None:
-        key = _key(filename)
-        at = bisect_left(self._places, key)
-        while at < len(self._places) and self._places[at] >> _NUMBER_BITS == key >> _NUMBER_BITS:
-            for file in self._block(self._places[at] & ((1 << _NUMBER_BITS) - 1)):
-                if file.filename == filename:
-                    return file
-            at += 1
-        return None
+        key, at = hash(filename), -1
+        while True:
+            try:
+                at = self._hashes.index(key, at + 1)
+            except ValueError:
+                return None
+            file = self._block(at // TOGETHER)[at % TOGETHER]
+            if file.filename == filename:
+                return file
 
     def _block(self, number: int) -> list[File]:
-        return _decode(isal_zlib.decompress(self._blocks[number], wbits=-15))
-
-
-def _key(filename: str) -> int:
-    return (hash(filename) & _HASH_MASK) << _NUMBER_BITS
+        return _decode(isal_zlib.decompress(self.blocks[number]))

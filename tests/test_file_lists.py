@@ -121,7 +121,7 @@ def test_packed_files_take_a_tenth_of_the_memory() -> None:
         as_in_public(number, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)) for number in range(10 * TOGETHER)
     ]
     made = packed(files)
-    blocks = made._packed._blocks  # type: ignore[union-attr]
+    blocks = made.pack()
     assert sum(map(len, blocks)) < 150 * len(files)
 
 

@@ -13,7 +13,6 @@ import msgspec
 from proxy.file_lists import TOGETHER
 from proxy.model import File, ProjectPage
 from proxy.simple_api import API_VERSION, JSON
-from proxy.slices import Steps
 
 _SLICE_FILES = 4 * TOGETHER
 _NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
@@ -42,15 +41,22 @@ def file_url(prefix: str, project: str, filename: str) -> str:
     return f"{prefix}/files/{project}/{name}"
 
 
-def render_page(page: ProjectPage, content_type: str, prefix: str) -> Steps[bytes]:
-    """A project page in one of the three content types, in slices. ``prefix``: the path that everything is served below."""
+def render_page(page: ProjectPage, content_type: str, prefix: str) -> Iterator[bytes]:
+    """A project page in one of the three content types, part by part: the whole of a large one would be 9 MB.
+
+    ``prefix``: the path that everything is served below.
+    """
     if content_type == JSON:
         return _page_json(page, prefix)
     return _page_html(page, prefix)
 
 
-def _page_json(page: ProjectPage, prefix: str) -> Steps[bytes]:
-    entries = []
+def _page_json(page: ProjectPage, prefix: str) -> Iterator[bytes]:
+    head: dict[str, object] = {"meta": {"api-version": API_VERSION}, "name": page.project}
+    if page.status is not None:
+        head["project-status"] = page.status if page.status.reason else {"status": page.status.status}
+    head["versions"] = page.versions
+    before = _encode(head)[:-1] + b',"files":['
     for files in _slices(page.files):
         wires = [
             _WireFile(
@@ -67,13 +73,9 @@ def _page_json(page: ProjectPage, prefix: str) -> Steps[bytes]:
             )
             for file, url in zip(files, _file_urls(files, page.project, prefix), strict=True)
         ]
-        entries.append(_encode(wires)[1:-1])
-        yield
-    head: dict[str, object] = {"meta": {"api-version": API_VERSION}, "name": page.project}
-    if page.status is not None:
-        head["project-status"] = page.status if page.status.reason else {"status": page.status.status}
-    head["versions"] = page.versions
-    return b"".join((_encode(head)[:-1], b',"files":[', b",".join(entries), b"]}"))
+        yield before + _encode(wires)[1:-1]
+        before = b","
+    yield (b"" if page.files else before) + b"]}"
 
 
 def _slices(files: Sequence[File]) -> Iterator[Sequence[File]]:
@@ -89,14 +91,12 @@ def _file_urls(files: Sequence[File], project: str, prefix: str) -> list[str]:
     return [folder + name for name in names]
 
 
-def _page_html(page: ProjectPage, prefix: str) -> Steps[bytes]:
-    parts = [_HEAD.format(title=f"Links for {page.project}", status=_status_metas(page))]
+def _page_html(page: ProjectPage, prefix: str) -> Iterator[bytes]:
+    yield _HEAD.format(title=f"Links for {page.project}", status=_status_metas(page)).encode()
     for files in _slices(page.files):
         urls = _file_urls(files, page.project, prefix)
-        parts += [_anchor(file, url) for file, url in zip(files, urls, strict=True)]
-        yield
-    parts.append(_FOOT)
-    return "".join(parts).encode()
+        yield "".join([_anchor(file, url) for file, url in zip(files, urls, strict=True)]).encode()
+    yield _FOOT.encode()
 
 
 _HEAD = (

@@ -37,7 +37,9 @@ _ATTEMPTS = 8
 _UNWRITTEN_BYTES = 48 * 1024 * 1024
 """One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit until it is written, or
 each build would drop what the last one learned."""
-_MUCH_BYTES = 16 * 1024 * 1024
+_MUCH_BYTES = 24 * 1024 * 1024
+_BREATH_S = 0.25
+"""The page that brought the news is answered with first."""
 _KEEP_FRESH = timedelta(hours=1)
 """A page that says the same for days is confirmed in the record this often, so that it can stand in."""
 _log = logging.getLogger(__name__)
@@ -169,7 +171,7 @@ class Memory:
         """The last good page that this process or another one heard; ``None`` if nothing is known of one."""
         notes = await self.of(project)
         if notes.page is None and notes.kept is not None:
-            page = await self._records.unpacked(project, notes.kept, notes.files)
+            page = await self._records.unpacked(project, notes.kept)
             if notes.page is None:
                 notes.page, notes.kept = page, None
                 self._weigh(project, notes)
@@ -262,6 +264,7 @@ class Memory:
             return False
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._much.wait(), self._delay_s)
+            await asyncio.sleep(min(_BREATH_S, self._delay_s))
         return self._much.is_set()
 
     async def _write_all(self) -> None:
@@ -300,7 +303,7 @@ class Memory:
                 raise StoreError(f"the record of {project} cannot be read")
         for _ in range(_ATTEMPTS):
             files, page, news = dict(notes.files), notes.page, notes.news
-            kept = notes.kept if page is None else await self._records.packed(page, files)
+            kept = notes.kept if page is None else await self._records.packed(page)
             if not news and not self._is_new(notes, kept):
                 return
             notes.news = False
@@ -323,7 +326,7 @@ class Memory:
         later = record.page if kept is None else merged(record, Record({}, kept)).page
         if notes.page is not None and later is record.page and later is not None and later.as_of > notes.page.as_of:
             # Theirs was confirmed later. Ours must not overwrite it, so it is what we know to be the last good one.
-            page = await self._records.unpacked(project, later, notes.files)
+            page = await self._records.unpacked(project, later)
             notes.page = page or notes.page
         return lacking
 

@@ -1,9 +1,8 @@
 """What is remembered of one project of a remote source: every file name ever seen, and the last good page.
 
-One compact record a project and source: compressed columns, about 100 bytes a file. The page's own rows are the memory of its
-digests and times; names that the page no longer lists stand behind them, so that a file cannot return with other bytes.
-Written only when something is new. Replicas see the same news at the same time, so writing is compare-and-swap, and the loser
-merges; merging gives the same whoever wins.
+One compact record a project and source, about 180 bytes a file. Names that the page no longer lists stay remembered, so that a
+file cannot return with other bytes. Written only when something is new. Replicas see the same news at the same time, so writing
+is compare-and-swap, and the loser merges; merging gives the same whoever wins.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from proxy.protocols import BlobStore
 from proxy.storage import layout
 from proxy.storage.kept_pages import KeptPage, pack, unpack
 
-_VERSION = 1
+_VERSION = 2
 _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
@@ -131,59 +130,62 @@ class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     made: Made | None = None
 
 
-class _Wire(msgspec.Struct, array_like=True):
-    version: int
+class _Rows(msgspec.Struct, array_like=True):
     names: list[str]
-    """The page's files first, in its order."""
     sha256: bytes
     """32 bytes a name; zeros: not known."""
     at: list[datetime]
     uploaded: list[datetime]
     sizes: list[int | None]
     rest: dict[int, _Rest]
+
+
+class _Wire(msgspec.Struct, array_like=True):
+    version: int
+    rows: bytes
+    """Compressed; what a page has of its own is already."""
     page: _WirePage | None
 
 
 class _WirePage(msgspec.Struct, array_like=True):
     as_of: datetime
     known_since: datetime | None
-    count: int
-    """It lists the first so many names."""
     body: bytes
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Wire)
+_decode = msgspec.msgpack.Decoder(_Wire).decode
+_decode_rows = msgspec.msgpack.Decoder(_Rows).decode
 
 
 def encode(files: Mapping[str, Seen], page: KeptPage | None) -> bytes:
-    """A record as bytes. ``page`` was packed beside these files."""
-    names = _ordered(files, page)
-    rows = [files[name] for name in names]
-    wire = _Wire(
-        version=_VERSION,
+    """A record as bytes."""
+    names = _remembered(files, page)
+    seen = [files[name] for name in names]
+    rows = _Rows(
         names=names,
-        sha256=b"".join(bytes.fromhex(sha256) if (sha256 := row.hashes.get("sha256")) else _NO_DIGEST for row in rows),
-        at=[row.at for row in rows],
-        uploaded=[row.uploaded for row in rows],
-        sizes=[row.size for row in rows],
-        rest=dict(_rests(rows)),
-        page=_WirePage(page.as_of, page.known_since, len(page.names), page.body) if page else None,
+        sha256=b"".join(bytes.fromhex(sha256) if (sha256 := row.hashes.get("sha256")) else _NO_DIGEST for row in seen),
+        at=[row.at for row in seen],
+        uploaded=[row.uploaded for row in seen],
+        sizes=[row.size for row in seen],
+        rest=dict(_rests(seen)),
     )
-    return isal_zlib.compress(_encoder.encode(wire), level=1, wbits=31)
+    return _encoder.encode(
+        _Wire(
+            version=_VERSION,
+            rows=isal_zlib.compress(_encoder.encode(rows), level=1),
+            page=_WirePage(page.as_of, page.known_since, page.body) if page else None,
+        )
+    )
 
 
-def _ordered(files: Mapping[str, Seen], page: KeptPage | None) -> list[str]:
-    """The page's names, then the others, the earliest seen first: of too many, the last to come are forgotten."""
-    listed = list(page.names) if page else []
-    if len(files) == len(listed):
-        return listed
-    shown = set(listed)
-    others = [name for name in files if name not in shown]
-    if len(files) > _MAX_FILES:
-        others.sort(key=lambda name: (files[name].at, name))
-        del others[max(0, _MAX_FILES - len(listed)) :]
-    return listed + others
+def _remembered(files: Mapping[str, Seen], page: KeptPage | None) -> list[str]:
+    """All names; of too many, those that the page lists, and of the others the last to come are forgotten."""
+    if len(files) <= _MAX_FILES:
+        return list(files)
+    listed = set() if page is None else files.keys() & page.filenames()
+    others = sorted(files.keys() - listed, key=lambda name: (files[name].at, name))
+    return [*listed, *others[: max(0, _MAX_FILES - len(listed))]]
 
 
 def _rests(rows: Sequence[Seen]) -> Iterator[tuple[int, _Rest]]:
@@ -200,29 +202,28 @@ def decode(body: bytes) -> Record:
         ValueError: it is none.
     """
     try:
-        wire = _decoder.decode(isal_zlib.decompress(body, wbits=31))
+        wire = _decode(body)
+        rows = _decode_rows(isal_zlib.decompress(wire.rows)) if wire.version == _VERSION else None
     except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError) as error:  # type: ignore[misc]
         raise ValueError("it is damaged") from error
-    count = len(wire.names)
-    columns = (len(wire.at), len(wire.uploaded), len(wire.sizes), len(wire.sha256) // 32)
-    if wire.version != _VERSION or any(length != count for length in columns):
-        raise ValueError("it is of another version, or damaged")
-    digests = wire.sha256.hex()
+    if rows is None:
+        raise ValueError("it is of another version")
+    count = len(rows.names)
+    columns = (len(rows.at), len(rows.uploaded), len(rows.sizes), len(rows.sha256) // 32)
+    if any(length != count for length in columns):
+        raise ValueError("it is damaged")
+    digests = rows.sha256.hex()
     unknown = _NO_DIGEST.hex()
     hashes: list[Mapping[str, str]] = [
         {} if (digest := digests[at : at + 64]) == unknown else {"sha256": digest} for at in range(0, 64 * count, 64)
     ]
-    rows = list(map(Seen, wire.at, hashes, wire.uploaded, wire.sizes))
-    for number, rest in wire.rest.items():
+    seen = list(map(Seen, rows.at, hashes, rows.uploaded, rows.sizes))
+    for number, rest in rows.rest.items():
         if 0 <= number < count:
-            row = rows[number]
-            rows[number] = Seen(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made)
-    page = (
-        None
-        if wire.page is None
-        else KeptPage(wire.page.as_of, wire.page.known_since, tuple(wire.names[: wire.page.count]), wire.page.body)
-    )
-    return Record(dict(zip(wire.names, rows, strict=True)), page)
+            row = seen[number]
+            seen[number] = Seen(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made)
+    page = None if wire.page is None else KeptPage(wire.page.as_of, wire.page.known_since, wire.page.body)
+    return Record(dict(zip(rows.names, seen, strict=True)), page)
 
 
 class Records:
@@ -260,12 +261,12 @@ class Records:
         body = encode(files, page) if small else await asyncio.to_thread(encode, files, page)
         return await self._store.replace_if(layout.record(self._source, project), body, etag)
 
-    async def packed(self, page: ProjectPage, files: Mapping[str, Seen]) -> KeptPage | None:
-        """A page as it is kept beside what is remembered of its files; ``None`` for one that cannot be kept."""
-        return pack(page, files) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page, files)
+    async def packed(self, page: ProjectPage) -> KeptPage:
+        """A page as it is kept beside what is remembered of its files."""
+        return pack(page) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page)
 
-    async def unpacked(self, project: str, kept: KeptPage, files: Mapping[str, Seen]) -> ProjectPage | None:
+    async def unpacked(self, project: str, kept: KeptPage) -> ProjectPage | None:
         """A kept page again; ``None`` if it is damaged."""
-        if len(kept.names) < _INLINE_FILES:
-            return unpack(kept, project, self._source, files)
-        return await asyncio.to_thread(unpack, kept, project, self._source, files)
+        if len(kept.body) < _INLINE_BYTES:
+            return unpack(kept, project)
+        return await asyncio.to_thread(unpack, kept, project)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
 from proxy.allocator import give_back
 from proxy.file_lists import FileList
 
-_AFTER_S = 0.05
-"""Whoever waits for the page does not wait for this."""
+_AFTER_S = 0.75
+"""Whoever waits for pages does not wait for this: it is done when nothing was asked for so long,"""
+_MANY_FILES = 20_000
+"""or when so many wait."""
 _INLINE_FILES = 500
 """Packing so many takes a millisecond, a thread that is woken and waited for a tenth of one."""
-_QUIET_S = 1.0
+_QUIET_S = 5.0
+"""Memory that was given back costs as much to touch anew as parsing what goes there."""
 
 
 class Packing:
@@ -20,6 +24,7 @@ class Packing:
 
     def __init__(self) -> None:
         self._waiting: deque[FileList] = deque()
+        self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._quiet: asyncio.TimerHandle | None = None
 
@@ -34,12 +39,13 @@ class Packing:
     def later(self, files: FileList) -> None:
         """Pack the list and those it was made of, soon."""
         self._waiting += files.unpacked()
+        self._news.set()
         if self._waiting and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._pack())
 
     async def _pack(self) -> None:
         while self._waiting:
-            await asyncio.sleep(_AFTER_S)
+            await self._quiet_or_many()
             while self._waiting:
                 files = self._waiting.popleft()
                 if len(files) <= _INLINE_FILES:
@@ -47,6 +53,12 @@ class Packing:
                 else:
                     await asyncio.to_thread(files.pack)
                     self._give_back_when_quiet()
+
+    async def _quiet_or_many(self) -> None:
+        with suppress(TimeoutError):
+            while sum(map(len, self._waiting)) < _MANY_FILES:
+                self._news.clear()
+                await asyncio.wait_for(self._news.wait(), _AFTER_S)
 
     def _give_back_when_quiet(self) -> None:
         loop = asyncio.get_running_loop()

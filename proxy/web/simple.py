@@ -66,7 +66,7 @@ class SimpleHandlers:
         """The project list."""
         kind = wanted_type(request)
         body = render_names(await self._index.project_names(), kind, self._prefix)
-        finished = Finished(isal_zlib.compress(body, level=2, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
+        finished = Finished(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
         return _answer(request, kind, finished, self._keep)
 
 

@@ -26,7 +26,6 @@ from proxy.metrics import Metrics
 from proxy.patterns import NamePatterns
 from proxy.simple_api import HTML, JSON, LEGACY_HTML
 from proxy.simple_api.render import render_page
-from proxy.slices import straight
 from proxy.sources.cached import Cached
 from proxy.sources.decision import Decision, Member
 from proxy.sources.merged import Merged
@@ -220,7 +219,7 @@ class Warm(RuleBasedStateMachine):
     @staticmethod
     def _rendered(decision: Decision, kind: str) -> bytes:
         try:
-            return straight(render_page(decision.outcome(), kind, "/below"))
+            return b"".join(render_page(decision.outcome(), kind, "/below"))
         except WheelgateError as error:
             return f"{type(error).__name__}".encode()
 
