@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_M_ARENA_MAX = -8  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_LARGE_BYTES = 4 * 1024 * 1024
+"""Less is kept: memory that was given back takes as long to touch anew as a page takes to be parsed into it."""
 _ARENAS = 2
 
 
@@ -17,6 +19,8 @@ def keep_little() -> None:
     """From now on large blocks go back to the system at once, and threads share what they free. Before there are threads."""
     if (libc := _glibc()) is not None:
         libc.mallopt(_M_ARENA_MAX, _ARENAS)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 def give_back() -> None:

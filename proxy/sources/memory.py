@@ -54,7 +54,7 @@ class Memory:
         *,
         source: str,
         clock: Clock,
-        max_bytes: int = RECENT_BYTES,
+        max_bytes: int = RECENT_BYTES // 2,
         max_unwritten_bytes: int = _UNWRITTEN_BYTES,
         much_bytes: int = _MUCH_BYTES,
         delay_s: float = _DELAY_S,
@@ -314,6 +314,8 @@ class Memory:
                 continue
             notes.etag = etag
             notes.written = None if kept is None else (kept.mark, kept.as_of)
+            if notes.size_bytes > self._notes.maxsize and self._notes.get(project) is notes:
+                del self._notes[project]  # it would take everybody else's place, and can be read again
             return
         raise StoreError(f"the record of {project} is being written by somebody else all the time")
 

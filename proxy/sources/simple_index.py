@@ -15,7 +15,6 @@ from proxy.protocols import Clock
 from proxy.simple_api import HTML, JSON, LEGACY_HTML
 from proxy.simple_api.collector import NotAnIndexPage, Parsed
 from proxy.simple_api.parse import parse_json
-from proxy.simple_api.parse_html import parse_html
 from proxy.slices import in_slices
 from proxy.sources.weight import RECENT_BYTES, page_bytes
 from proxy.upstream.answers import PageAnswer
@@ -119,6 +118,8 @@ class SimpleIndex:
     async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> Parsed:
         kind = answer.content_type
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
+            from proxy.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need
+
             return await in_slices(parse_html(answer.body, answer.charset, project, self._name, links))
         if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
             return await in_slices(parse_json(answer.body, project, self._name, links))

@@ -9,10 +9,10 @@ from contextlib import suppress
 from proxy.allocator import give_back
 from proxy.file_lists import FileList
 
-_AFTER_S = 0.75
-"""Whoever waits for pages does not wait for this: it is done when nothing was asked for so long,"""
+_AFTER_S = 0.05
+"""Whoever waits for pages does not wait for this: it is done once no other page came for so long,"""
 _MANY_FILES = 20_000
-"""or when so many wait."""
+"""or when so many files wait."""
 _INLINE_FILES = 500
 """Packing so many takes a millisecond, a thread that is woken and waited for a tenth of one."""
 _QUIET_S = 5.0
