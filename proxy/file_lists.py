@@ -107,16 +107,18 @@ class FileList(Sequence[File]):
         values, packed = self._values, self._packed
         if packed is not None:
             return packed.named(filename)
-        if self._named is None:
-            self._named = {file.filename: file for file in values or ()}
-        return self._named.get(filename)
+        named = self._named
+        if named is None:
+            named = {file.filename: file for file in values or ()}
+            self._named = named if self._packed is None else None
+        return named.get(filename)
 
     # --- packing
 
     def unpacked(self) -> list[FileList]:
-        """This list, and those it was made of, as far as they are still values: to be packed one by one."""
+        """Those it was made of and then itself, as far as they are still values: to be packed one by one, in this order."""
         below = (files.unpacked() for files in self._made_of if isinstance(files, FileList))
-        return [*([self] if self._packed is None else []), *chain.from_iterable(below)]
+        return [*chain.from_iterable(below), *([self] if self._packed is None else [])]
 
     def pack(self) -> Sequence[bytes]:
         """Let go of the values; what stands for them. Takes about 2 microseconds a file; may be done in a thread."""
@@ -153,10 +155,10 @@ class _Packed:
         try:
             for number in range(len(self.blocks)):
                 block = self._block(number)
-                if len(block) != TOGETHER and number < len(self.blocks) - 1:
-                    raise ValueError("a block lacks files")
+                if len(block) > TOGETHER or (len(block) < TOGETHER and number < len(self.blocks) - 1):
+                    raise ValueError("a block has too few or too many files")
                 yield from block
-        except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError) as error:  # type: ignore[misc]
+        except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
             raise ValueError("a block is damaged") from error
 
     def between(self, start: int, end: int) -> Iterator[File]:

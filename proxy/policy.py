@@ -152,14 +152,15 @@ class Rules:
 
 def limited(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
     """The part of a public page that a merge rule lets in: ``wanted`` versions alone. The same object if that is all of it."""
-    inside = {file.filename for file in PageVersions(page).files_in(wanted)}
+    versions = PageVersions(page)
+    inside = {file.filename for file in versions.files_in(wanted)}
     if len(inside) == len(page.files):
         return page
     reason = f"its policy.merge rule takes versions {wanted} alone from public sources: choose one of these"
-    withheld = [Withheld(file.filename, source, "merge", reason) for file in page.files if file.filename not in inside]
+    withheld = [Withheld(file.filename, source, "merge", reason) for file in versions.files if file.filename not in inside]
     return msgspec.structs.replace(
         page,
-        files=FileList((file for file in page.files if file.filename in inside), [page.files]),
+        files=FileList((file for file in versions.files if file.filename in inside), [page.files]),
         withheld=(*page.withheld, *withheld),
     )
 

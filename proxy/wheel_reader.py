@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename
 from proxy.bodies import PassedBody
 from proxy.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from proxy.delivery import Delivery
-from proxy.errors import BlobNotFound, CredentialRefused, StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from proxy.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from proxy.model import File, RemoteFile, StoredFile
 from proxy.protocols import BlobStore
 from proxy.ranged_wheel import TAIL_BYTES, read_by_ranges
@@ -148,7 +148,7 @@ class WheelReader:
             if found is not None:
                 try:
                     return (await self._range(file, location, found, start, end, size))[:2]
-                except (CredentialRefused, UpstreamBadAnswer, _NoRanges):  # a signature does not hold for ever
+                except (UpstreamError, _NoRanges):  # a signature does not hold for ever, and the next one may lead elsewhere
                     found = None
             total, body, found = await self._range(file, location, location.url, start, end, size)
             return total, body

@@ -137,16 +137,15 @@ class Described:
             return
         if any(task.get_name() == page.project for task in self._ahead):
             return
-        wheels = [file for file in page.files if file.filename.endswith(".whl")]
-        if any(_is_waiting(file) for file in wheels):
-            task = asyncio.create_task(self._describe_newest(wheels, self._describe), name=page.project)
+        if any(_is_waiting(file) for file in page.files):
+            task = asyncio.create_task(self._describe_newest(page.files, self._describe), name=page.project)
             self._ahead.add(task)
             task.add_done_callback(self._ahead.discard)
 
-    async def _describe_newest(self, wheels: Sequence[File], describe: Describe) -> None:
+    async def _describe_newest(self, files: Sequence[File], describe: Describe) -> None:
         await asyncio.sleep(self._ahead_after_s)
         async with self._turn:
-            for file in filter(_is_waiting, await asyncio.to_thread(_newest, wheels)):
+            for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
                 try:
                     await describe(file)
                 except MetadataNotFound:
@@ -252,7 +251,8 @@ def _said(hashes: Mapping[str, str], size: int | None) -> str:
 
 
 def _newest(files: Sequence[File]) -> list[File]:
-    return heapq.nlargest(_BUDGET, files, key=_age)
+    """Wheels of a page, of which many may wait here: they are looked through when their turn comes, and not held until then."""
+    return heapq.nlargest(_BUDGET, (file for file in files if file.filename.endswith(".whl")), key=_age)
 
 
 def _age(file: File) -> tuple[float, Version]:

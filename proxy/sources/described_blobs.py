@@ -106,6 +106,7 @@ class DescribedBlobs:
         if unread and project not in self._resting:
             await self._learning(project, unread)
             known = self._known.get(project, known)
+            unread = [file for file in unread if _fitting(known, file) is None]
         described = self._described(page, known, is_unread=bool(unread))
         # What could not be read yet is to be tried again at the next request.
         return msgspec.structs.replace(described, fresh_until=-math.inf) if unread else described

@@ -45,9 +45,10 @@ def doubt_of(heard: Sequence[Answer], owner: Answer) -> Doubt | None:
 
 def without_doubtful(page: ProjectPage, doubt: Doubt, public: Collection[str]) -> ProjectPage:
     """The page less the public files that may have been uploaded since. The same object if there is none."""
+    files = tuple(page.files)
     doubtful = {
         file.filename: file
-        for file in page.files
+        for file in files
         if file.source in public and (file.upload_time is None or file.upload_time >= doubt.last_heard)
     }
     if not doubtful:
@@ -56,7 +57,7 @@ def without_doubtful(page: ProjectPage, doubt: Doubt, public: Collection[str]) -
     withheld = [Withheld(file.filename, file.source, "outage", reason) for file in doubtful.values()]
     return msgspec.structs.replace(
         page,
-        files=FileList((file for file in page.files if file.filename not in doubtful), [page.files]),
+        files=FileList((file for file in files if file.filename not in doubtful), [page.files]),
         withheld=(*page.withheld, *withheld),
     )
 

@@ -171,8 +171,9 @@ class Memory:
         """The last good page that this process or another one heard; ``None`` if nothing is known of one."""
         notes = await self.of(project)
         if notes.page is None and notes.kept is not None:
-            page = await self._records.unpacked(project, notes.kept)
-            if notes.page is None:
+            kept = notes.kept
+            page = await self._records.unpacked(project, kept)
+            if notes.page is None and notes.kept is kept:  # it has not been gone meanwhile
                 notes.page, notes.kept = page, None
                 self._weigh(project, notes)
         return notes.page
@@ -263,9 +264,12 @@ class Memory:
             await asyncio.sleep(self._delay_s)
             return False
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._much.wait(), self._delay_s)
-            await asyncio.sleep(min(_BREATH_S, self._delay_s))
-        return self._much.is_set()
+            async with asyncio.timeout(self._delay_s):
+                await self._much.wait()
+        if not self._much.is_set():
+            return False
+        await asyncio.sleep(min(_BREATH_S, self._delay_s))
+        return True
 
     async def _write_all(self) -> None:
         """Everything that is not written yet, a few at a time, until the store fails."""
@@ -291,10 +295,13 @@ class Memory:
             return
         try:
             await self._write_notes(project, notes)
-        except (StoreError, asyncio.CancelledError):
+        except BaseException as error:
             notes.news = True
-            self._put_off(project, notes)
+            if isinstance(error, StoreError | asyncio.CancelledError):
+                self._put_off(project, notes)
             raise
+        if notes.size_bytes > self._notes.maxsize and self._notes.get(project) is notes and project not in self._unwritten:
+            del self._notes[project]  # it would take everybody else's place, and can be read again
 
     async def _write_notes(self, project: str, notes: Notes) -> None:
         if notes.read_s is None:
@@ -302,20 +309,19 @@ class Memory:
             if notes.read_s is None:
                 raise StoreError(f"the record of {project} cannot be read")
         for _ in range(_ATTEMPTS):
-            files, page, news = dict(notes.files), notes.page, notes.news
+            # What is learned from here on, during any of the waits below, is news for the next time.
+            files, page, news, notes.news = dict(notes.files), notes.page, notes.news, False
             kept = notes.kept if page is None else await self._records.packed(page)
             if not news and not self._is_new(notes, kept):
                 return
-            notes.news = False
             try:
                 etag = await self._records.write(project, files, kept, notes.etag)
             except BlobChanged:
-                notes.news = await self._rejoined(project, notes, files, kept)
+                lacking = await self._rejoined(project, notes, files, kept)
+                notes.news = notes.news or lacking
                 continue
             notes.etag = etag
             notes.written = None if kept is None else (kept.mark, kept.as_of)
-            if notes.size_bytes > self._notes.maxsize and self._notes.get(project) is notes:
-                del self._notes[project]  # it would take everybody else's place, and can be read again
             return
         raise StoreError(f"the record of {project} is being written by somebody else all the time")
 

@@ -15,7 +15,7 @@ from proxy.policy import Rules
 from proxy.protocols import Clock, Source
 from proxy.sources.weight import RECENT_BYTES, page_bytes
 
-_INLINE_FILES = 5_000
+_INLINE_FILES = 2_000
 """Looking through more would hold everybody else up."""
 
 

@@ -36,7 +36,7 @@ class KeptPage(msgspec.Struct):
         """
         try:
             return [file.filename for file in FileList.packed(_decode(self.body).files)]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise ValueError("it is damaged") from error
 
 
@@ -59,14 +59,14 @@ def pack(page: ProjectPage) -> KeptPage:
     return KeptPage(page.as_of, page.known_since, _encode(body))
 
 
-def unpack(kept: KeptPage, project: str) -> ProjectPage | None:
-    """The page again; ``None`` if it is damaged, or was kept by another version of this program."""
+def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
+    """The page of a source again; ``None`` if it is damaged, or was kept by another version of this program."""
     try:
         body = _decode(kept.body)
         files = FileList.packed(body.files) if body.form == _FORMAT else None
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
-    if files is None or any(file.project != project for file in files):
+    if files is None or any(file.project != project or file.source != source for file in files):
         return None
     return ProjectPage(
         project=project,

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from isal import igzip_lib, isal_zlib
@@ -130,12 +131,15 @@ class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     made: Made | None = None
 
 
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 class _Rows(msgspec.Struct, array_like=True):
     names: list[str]
     sha256: bytes
     """32 bytes a name; zeros: not known."""
-    at: list[datetime]
-    uploaded: list[datetime]
+    at: list[_Moment]
+    uploaded: list[_Moment]
     sizes: list[int | None]
     rest: dict[int, _Rest]
 
@@ -148,8 +152,8 @@ class _Wire(msgspec.Struct, array_like=True):
 
 
 class _WirePage(msgspec.Struct, array_like=True):
-    as_of: datetime
-    known_since: datetime | None
+    as_of: _Moment
+    known_since: _Moment | None
     body: bytes
 
 
@@ -204,7 +208,7 @@ def decode(body: bytes) -> Record:
     try:
         wire = _decode(body)
         rows = _decode_rows(isal_zlib.decompress(wire.rows)) if wire.version == _VERSION else None
-    except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError) as error:  # type: ignore[misc]
+    except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
         raise ValueError("it is damaged") from error
     if rows is None:
         raise ValueError("it is of another version")
@@ -268,5 +272,5 @@ class Records:
     async def unpacked(self, project: str, kept: KeptPage) -> ProjectPage | None:
         """A kept page again; ``None`` if it is damaged."""
         if len(kept.body) < _INLINE_BYTES:
-            return unpack(kept, project)
-        return await asyncio.to_thread(unpack, kept, project)
+            return unpack(kept, project, self._source)
+        return await asyncio.to_thread(unpack, kept, project, self._source)

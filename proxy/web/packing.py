@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from contextlib import suppress
 
@@ -11,10 +12,11 @@ from proxy.file_lists import FileList
 
 _AFTER_S = 0.05
 """Whoever waits for pages does not wait for this: it is done once no other page came for so long,"""
-_MANY_FILES = 20_000
+_MANY_FILES = 5_000
 """or when so many files wait."""
 _INLINE_FILES = 500
 """Packing so many takes a millisecond, a thread that is woken and waited for a tenth of one."""
+_log = logging.getLogger(__name__)
 _QUIET_S = 5.0
 """Memory that was given back costs as much to touch anew as parsing what goes there."""
 
@@ -48,17 +50,25 @@ class Packing:
             await self._quiet_or_many()
             while self._waiting:
                 files = self._waiting.popleft()
-                if len(files) <= _INLINE_FILES:
-                    files.pack()
-                else:
-                    await asyncio.to_thread(files.pack)
-                    self._give_back_when_quiet()
+                try:
+                    await self._pack_one(files)
+                except Exception:  # a path that is no text, say: it stays as it is, and the others do not wait for it for ever
+                    _log.debug("the files of a page cannot be packed", exc_info=True)
+
+    async def _pack_one(self, files: FileList) -> None:
+        if len(files) <= _INLINE_FILES:
+            files.pack()
+            await asyncio.sleep(0)
+        else:
+            await asyncio.to_thread(files.pack)
+            self._give_back_when_quiet()
 
     async def _quiet_or_many(self) -> None:
         with suppress(TimeoutError):
             while sum(map(len, self._waiting)) < _MANY_FILES:
                 self._news.clear()
-                await asyncio.wait_for(self._news.wait(), _AFTER_S)
+                async with asyncio.timeout(_AFTER_S):
+                    await self._news.wait()
 
     def _give_back_when_quiet(self) -> None:
         loop = asyncio.get_running_loop()

@@ -149,6 +149,7 @@ class PagesCache:
         if not gzip and made.plain is None:
             made.plain = await _plain(made.gzipped)
             self._weigh_again(entry)
+        self._packing.later(entry.files)
         return made, entry
 
     def file_at_once(self, project: str, filename: str) -> File | None:
@@ -163,7 +164,9 @@ class PagesCache:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        return entry.files.named(filename), entry.page
+        file = entry.files.named(filename)
+        self._packing.later(entry.files)
+        return file, entry.page
 
     async def _decide(self, project: str) -> Entry:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
@@ -192,7 +195,6 @@ class PagesCache:
             entry.finished = earlier.finished
         if generation == self._generation:  # else it is for those who waited, and for nobody later
             self._keep(entry)
-            self._packing.later(entry.files)
         return entry
 
     def _confirmed_s(self, page: ProjectPage) -> float:

@@ -48,7 +48,7 @@ def _rows(folder: Path, wanted: list[str], pairs: int, seconds: int) -> Iterator
             yield from loads[name]()
             held[name] = ours.memory_bytes() / 2**20
         if held:
-            yield process.memory_after(held)
+            yield process.memory_after(ours, held)
         if "redirects" in wanted:
             yield from files.redirects(folder, origin, pairs, seconds)
     if "uv" in wanted:

@@ -17,6 +17,7 @@ from proxy.sources.cached import KEEP_S, Cached
 from proxy.sources.described import Described
 from proxy.sources.memory import Memory
 from proxy.storage import layout
+from proxy.storage.kept_pages import KeptPage
 from proxy.storage.records import Made, Record, Records
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
@@ -638,6 +639,33 @@ async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
     assert 0 < process.memory._unwritten.currsize <= 20_000
+
+
+async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
+    store: WatchedStore, clock: FakeClock, fake: FakeSource
+) -> None:
+    file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
+
+    class Interrupted(Records):
+        learned: Callable[[], None] | None = None
+
+        async def packed(self, page: ProjectPage) -> KeptPage:
+            kept = await super().packed(page)
+            if self.learned is not None:
+                self.learned()
+                self.learned = None
+            return kept
+
+    records = Interrupted(store, "team")
+    memory = Memory(records, source="team", clock=clock, delay_s=0.001)
+    records.learned = lambda: memory.learn(file, sha256="ab" * 32)
+    await Described(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
+    async with asyncio.timeout(5):
+        while memory._unwritten or records.learned is not None:
+            await asyncio.sleep(0.005)
+    await memory.close()
+    record, _ = await Records(store, "team").read(NAME)
+    assert record.files[file.filename].hashes == {"sha256": "ab" * 32}
 
 
 async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake: FakeSource, store: WatchedStore) -> None:

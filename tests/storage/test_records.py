@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from proxy.errors import BlobChanged
 from proxy.model import File, ProjectPage, ProjectStatus, RemoteFile
 from proxy.storage import layout
-from proxy.storage.kept_pages import pack
+from proxy.storage.kept_pages import KeptPage, pack
 from proxy.storage.records import (
     Files,
     Made,
@@ -165,6 +165,13 @@ async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
     ]
     for body in damaged:
         assert await records.unpacked(PROJECT, msgspec.structs.replace(kept, body=body)) is None
+
+
+def test_deep_nesting_and_moments_without_an_offset_are_damage() -> None:
+    nested = b"\x91" * 100_000 + b"\xc0"
+    for body in (b"\x94" + encode({}, None)[1:] + nested, encode({}, KeptPage(NOW.replace(tzinfo=None), None, b""))):
+        with pytest.raises(ValueError, match="damaged"):
+            decode(body)
 
 
 def test_equal_pages_have_one_mark() -> None:

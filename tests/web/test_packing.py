@@ -6,10 +6,12 @@ import asyncio
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from proxy.allocator import give_back, keep_little
 from proxy.file_lists import FileList
+from proxy.model import LocalFile
 from proxy.web.packing import Packing
 from tests.support.sources import listed
 
@@ -33,6 +35,18 @@ async def test_lists_and_those_they_were_made_of_are_packed_soon() -> None:
     async with asyncio.timeout(5):
         while later.unpacked():
             await asyncio.sleep(0.01)
+    await packing.close()
+
+
+async def test_one_that_cannot_be_packed_holds_up_no_other() -> None:
+    packing = Packing()
+    odd = FileList([msgspec.structs.replace(listed("demo", "1.0"), location=LocalFile("caf\udce9/demo.whl", "1"))])
+    packing.later(odd)
+    packing.later(files := some())
+    async with asyncio.timeout(5):
+        while files.unpacked():
+            await asyncio.sleep(0.01)
+    assert len(list(odd)) == 1
     await packing.close()
 
 

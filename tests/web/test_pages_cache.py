@@ -303,7 +303,7 @@ async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> No
 
 async def test_the_files_of_a_page_are_packed_once_it_was_answered_with(index: Index) -> None:
     file = index.public.publish("acme-lib", "1.0")
-    entry = await index.pages.entry("acme-lib")
+    _, entry = await index.pages.finished("acme-lib", JSON)
     assert entry.files.unpacked()
     async with asyncio.timeout(5):
         while entry.files.unpacked():
