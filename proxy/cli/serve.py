@@ -23,6 +23,8 @@ from proxy.errors import ConfigurationError
 if TYPE_CHECKING:
     from proxy.enforcement import Enforcement
 
+_SWITCH_S = 0.001
+"""How long a thread that packs or encodes a large page may keep the one that answers everybody waiting, at a time."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,7 @@ def serve(
     loaded = settings(config, data, **flags)
     logs.configure(log_format, log_level.upper())
     keep_little()
+    sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(loaded, lambda: settings(config, data, **flags)))
 

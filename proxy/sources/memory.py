@@ -37,8 +37,8 @@ _ATTEMPTS = 8
 _UNWRITTEN_BYTES = 48 * 1024 * 1024
 """One build of a data-science environment asks for 60 projects with 40,000 files. All of that has to fit until it is written, or
 each build would drop what the last one learned."""
-_MUCH_BYTES = 24 * 1024 * 1024
-_BREATH_S = 0.25
+_MUCH_BYTES = 10 * 1024 * 1024
+_BREATH_S = 0.1
 """The page that brought the news is answered with first."""
 _KEEP_FRESH = timedelta(hours=1)
 """A page that says the same for days is confirmed in the record this often, so that it can stand in."""

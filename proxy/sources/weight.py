@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from proxy.model import File, ProjectPage
 
-RECENT_BYTES = 16 * 1024 * 1024
+RECENT_BYTES = 12 * 1024 * 1024
 """How much of the pages seen last each layer between a source and the finished page remembers, so that an answer that has not
 changed need not be parsed, judged and rendered again. Nearly all of it are the same objects."""
 _FILE_BYTES = 150  # in a FileList, which is packed as soon as the page has been answered with

@@ -40,8 +40,8 @@ from proxy.sources.weight import page_bytes
 from proxy.web.packing import Packing
 from proxy.web.ready import Ready
 
-_MAX_BYTES = 24 * 1024 * 1024
-"""About 250 bytes a file: the pages of a thousand projects, or of ten with 15,000 files each."""
+_MAX_BYTES = 20 * 1024 * 1024
+"""About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
 _INLINE_GZIPPED_BYTES = 128 * 1024
 
 
