@@ -148,7 +148,7 @@ class Merged:
         allowed = [member for member in self._public if not decision.claimed or member.source.name in shared]
         if not allowed and decision.claimed:
             self._not_asked(decision, "a claimed name is never asked of a public source")
-            self._without_files(decision, silent)
+            await self._without_files(decision, silent)
             return
         public = await self._ask(allowed, project)
         decision.answers += public
@@ -156,7 +156,7 @@ class Merged:
         if owner is None:
             silent = silent or next((answer for answer in public if answer.outcome == ABSENT_BEFORE), None)
             if decision.claimed:
-                self._without_files(decision, silent)
+                await self._without_files(decision, silent)
                 return
             _must_have_been_heard(silent)
             decision.reason = "every source was asked, and none has it"
@@ -171,7 +171,7 @@ class Merged:
             return NotHeld(f"this server is offline and holds nothing of {project}: {what_to_do(project)}")
         return ProjectNotFound(f"no source has a project {project}")
 
-    def _without_files(self, decision: Decision, silent: Answer | None) -> None:
+    async def _without_files(self, decision: Decision, silent: Answer | None) -> None:
         """The page of a claimed name that nobody lists a file of.
 
         An empty page, not an absence: a client with further indexes of its own must stop here too.
@@ -179,7 +179,7 @@ class Merged:
         _must_have_been_heard(silent)
         project = decision.project
         decision.reason = "the name was claimed by a private source, and none lists a file of it now"
-        decision.page = self._remade.page(
+        decision.page = await self._remade.page(
             project, None, (), lambda: ProjectPage(project=project, files=(), as_of=self._clock.now())
         )
 
@@ -254,10 +254,10 @@ class Merged:
         inputs = tuple(page for _, page in pages if page is not None)
         page = inputs[0]
         if rule is not None and (len(inputs) > 1 or rule.public_versions is not None):
-            page = self._remade.page(decision.project, rule, inputs, lambda: self._joined(rule, pages))
+            page = await self._remade.page(decision.project, rule, inputs, lambda: self._joined(rule, pages))
         doubt = doubt_of(heard, owner)
         if doubt is not None:
-            page = self._without_doubtful(page, doubt)
+            page = await self._without_doubtful(page, doubt)
         decision.page = page
         if page.withheld and not page.files:
             decision.error = wholly_withheld(page)
@@ -306,7 +306,7 @@ class Merged:
                 self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return page
 
-    def _without_doubtful(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
+    async def _without_doubtful(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
         """What was known before a source fell silent; nothing that may have been put there since.
 
         Raises:
@@ -315,7 +315,7 @@ class Merged:
         if page.known_since is None or page.known_since >= doubt.outage_since:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         key = f"{page.project} outage {doubt.last_heard.timestamp()}"
-        certain = self._remade.page(key, None, (page,), lambda: self._certain(page, doubt))
+        certain = await self._remade.page(key, None, (page,), lambda: self._certain(page, doubt))
         if page.files and not certain.files:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         return certain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -11,6 +12,9 @@ from proxy.model import ProjectPage
 from proxy.sources.decision import MergeRule
 from proxy.sources.weight import page_bytes
 
+_INLINE_FILES = 2_000
+"""Looking through more, packed as they may be, would hold everybody else up."""
+
 
 class Remade:
     """Remembers what was made of what, bounded by bytes: the same page while the others, and the rule that joins them, are."""
@@ -18,14 +22,19 @@ class Remade:
     def __init__(self, max_bytes: int) -> None:
         self._made: LRUCache[str, _Made] = LRUCache(max_bytes, getsizeof=_bytes)
 
-    def page(
+    async def page(
         self, key: str, rule: MergeRule | None, inputs: tuple[ProjectPage, ...], make: Callable[[], ProjectPage]
     ) -> ProjectPage:
-        """What stands under ``key``, if it was made of these very pages by this rule; else what ``make`` gives now."""
+        """What stands under ``key``, if it was made of these very pages by this rule; else what ``make`` gives now.
+
+        ``make`` runs in a thread where there is much to look through.
+        """
         made = self._made.get(key)
         if made is None or not made.is_of(rule, inputs):
             self._made.pop(key, None)
-            made = _Made(rule, inputs, make())
+            much = sum(len(page.files) for page in inputs) > _INLINE_FILES
+            made = _Made(rule, inputs, await asyncio.to_thread(make) if much else make())
+            self._made.pop(key, None)  # somebody else's, of the meantime
             if _bytes(made) <= self._made.maxsize:
                 self._made[key] = made
         return made.page

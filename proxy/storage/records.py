@@ -209,7 +209,7 @@ def decode(body: bytes) -> Record:
         wire = _decode(body)
         rows = _decode_rows(isal_zlib.decompress(wire.rows)) if wire.version == _VERSION else None
     except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
-        raise ValueError("it is damaged") from error
+        raise ValueError("it is damaged or of another version") from error
     if rows is None:
         raise ValueError("it is of another version")
     count = len(rows.names)
