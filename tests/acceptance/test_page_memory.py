@@ -15,7 +15,7 @@ from tests.support.gate import Gate
 from tests.support.index import SIMPLE_JSON, FakeIndex
 
 PAGES = int(os.environ.get("LARGE_PAGES", "5000"))
-MAX_BYTES = 768 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 
 
 @pytest.mark.long
