@@ -14,6 +14,9 @@ from tests.support.clock import FakeClock
 from tests.support.gate import Gate, gate
 from tests.support.index import FakeIndex, running
 
+# The contracts' own assertions explain themselves like those of a test module.
+pytest.register_assert_rewrite("tests.sources.source_contract", "tests.storage.blob_store_contract")
+
 _guard = {"on": False}
 
 

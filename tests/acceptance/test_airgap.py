@@ -8,9 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from wheelgate.config import PUBLIC_INDEX
+from wheelgate.mirror.targets import this_python
 
-from proxy.config import PUBLIC_INDEX
-from proxy.mirror.targets import this_python
 from tests.support.airgap import is_possible, run_inside
 from tests.support.gate import WHEELGATE, environment
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from wheelgate.config import PUBLIC_INDEX
 
-from proxy.config import PUBLIC_INDEX
 from tests.support.clients import pip, uv
 from tests.support.company import PAT, TEAM_URL, TOOLS_URL, Company, company, connection
 from tests.support.devops import HOST, RESOURCE

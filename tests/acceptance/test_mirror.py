@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from wheelgate.distfiles.core_metadata import read_core_metadata
 
-from proxy.core_metadata import read_core_metadata
 from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate

@@ -7,9 +7,10 @@ from base64 import b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from proxy.cli.serving import answering_ourselves
-from proxy.config import load
-from proxy.wiring import wheelgate
+from wheelgate.cli.serving import answering_ourselves
+from wheelgate.config import load
+from wheelgate.wiring import wheelgate
+
 from tests.acceptance.configs import index_source
 from tests.support.gate import fetch
 from tests.support.index import FakeIndex

@@ -10,10 +10,9 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from proxy.config import Connection, Document, read_document
-from proxy.config.documents import document_of
-from proxy.errors import ConfigurationError
+from wheelgate.config import Connection, Document, read_document
+from wheelgate.config.documents import document_of
+from wheelgate.core.errors import ConfigurationError
 
 SECRET = "7xq-Tz9+canary/s3cret=="
 ORGANISATION = "https://pkgs.dev.azure.com/acme"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from proxy.config import (
+from wheelgate.config import (
     Config,
     Connection,
     ConnectionsFolder,
@@ -21,8 +20,8 @@ from proxy.config import (
     made_private,
     secret_name,
 )
-from proxy.errors import ConfigurationError
-from proxy.secret import Secret
+from wheelgate.core.errors import ConfigurationError
+from wheelgate.core.secret import Secret
 
 CANARY = "canary-7xq"
 TEAM = "https://team.example.com/simple/"

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-
-from proxy.config import References, SecretMissing
-from proxy.config.references import SecretsFile
-from proxy.secret import Secret
+from wheelgate.config import References, SecretMissing
+from wheelgate.config.references import SecretsFile
+from wheelgate.core.secret import Secret
 
 CANARY = "canary-7xq"
 
@@ -120,7 +119,8 @@ def test_writers_at_once_lose_nothing(references: References) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="kills with SIGKILL")
 def test_a_writer_that_is_killed_leaves_whole_secrets(references: References, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from proxy.config.references import SecretsFile; from proxy.secret import Secret\n"
+        "import sys; from pathlib import Path; from wheelgate.config.references import SecretsFile\n"
+        "from wheelgate.core.secret import Secret\n"
         "print('ready', flush=True)\n"
         "for n in range(1_000_000): SecretsFile(Path(sys.argv[1])).put('acme', Secret(str(n) * 2_000 + '.'))\n"
     )

@@ -9,8 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from wheelgate.config import load
 
-from proxy.config import load
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.tools import tool
 

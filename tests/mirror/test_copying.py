@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.mirror.copying import Copier, Outcome
+from wheelgate.mirror.items import Item
+from wheelgate.mirror.manifest import Asked, Entry, Manifest, add_to_manifest, read_manifest
+from wheelgate.mirror.verifying import damages
+from wheelgate.storage.spool import Spool
 
-from proxy.errors import UpstreamBadAnswer, UpstreamUnavailable
-from proxy.mirror.copying import Copier, Outcome
-from proxy.mirror.items import Item
-from proxy.mirror.manifest import Asked, Entry, Manifest, add_to_manifest, read_manifest
-from proxy.mirror.verifying import damages
-from proxy.spool import Spool
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore

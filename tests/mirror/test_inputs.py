@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from wheelgate.core.errors import BadInput
+from wheelgate.mirror.inputs import read_input, read_projects
+from wheelgate.mirror.inputs_model import Input, Need
+from wheelgate.mirror.targets import target
 
-from proxy.errors import BadInput
-from proxy.mirror.asked import Input, Need
-from proxy.mirror.inputs import read_input, read_projects
-from proxy.mirror.targets import target
 from tests.support.clients import uv
 from tests.support.index import FakeIndex
 from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
+from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.mirror.inputs import read_input, read_projects
+from wheelgate.mirror.inputs_model import Input, Need
+from wheelgate.mirror.items import Item
+from wheelgate.mirror.planning import Plan, Planner
+from wheelgate.mirror.targets import Target, target
 
-from proxy.errors import FileWithheld, ProjectNotFound, Unresolvable
-from proxy.mirror.asked import Input, Need
-from proxy.mirror.inputs import read_input, read_projects
-from proxy.mirror.items import Item
-from proxy.mirror.planning import Plan, Planner
-from proxy.mirror.targets import Target, target
-from proxy.model import File, ProjectPage, RemoteFile
 from tests.support.packages import sdist_bytes
 
 LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.11", "windows-x86_64")

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from wheelgate.core.errors import Unresolvable
+from wheelgate.mirror.inputs import read_projects
+from wheelgate.mirror.resolving import Resolver
+from wheelgate.mirror.targets import PLATFORMS, target
 
-from proxy.errors import Unresolvable
-from proxy.mirror.inputs import read_projects
-from proxy.mirror.resolving import Resolver
-from proxy.mirror.targets import PLATFORMS, target
 from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 

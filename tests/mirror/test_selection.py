@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-
-from proxy.errors import Unresolvable
-from proxy.mirror.asked import Need, Options
-from proxy.mirror.selection import chosen
-from proxy.mirror.targets import target
-from proxy.model import File, ProjectPage, RemoteFile, Withheld
+from wheelgate.core.errors import Unresolvable
+from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
+from wheelgate.mirror.inputs_model import Need, Options
+from wheelgate.mirror.selection import chosen
+from wheelgate.mirror.targets import target
 
 HERE = target("3.11", "linux-x86_64")
 PURE, LINUX, OLD = (

@@ -9,9 +9,8 @@ import pytest
 from packaging.markers import Marker, default_environment
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
-
-from proxy.errors import InvalidTarget
-from proxy.mirror.targets import PLATFORMS, Target, target, this_python
+from wheelgate.core.errors import InvalidTarget
+from wheelgate.mirror.targets import PLATFORMS, Target, target, this_python
 
 
 def rank(wheel: str, where: Target) -> int | None:

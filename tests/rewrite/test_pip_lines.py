@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from proxy.rewrite.pip_lines import Kind, read
+from wheelgate.rewrite.pip_lines import Kind, read
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,13 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from proxy.config import PUBLIC_INDEX, Config, load
-from proxy.errors import RewriteRefused
-from proxy.rewrite.decisions import Outcome, private_blobs, towards_gate, towards_storage
-from proxy.rewrite.documents import document
-from proxy.rewrite.ours import Ours
-from proxy.rewrite.pip_lines import read
-from proxy.rewrite.shown import diff, redacted
+from wheelgate.config import PUBLIC_INDEX, Config, load
+from wheelgate.core.errors import RewriteRefused
+from wheelgate.rewrite.classify_urls import Ours
+from wheelgate.rewrite.decisions import Outcome, private_blobs, towards_gate, towards_storage
+from wheelgate.rewrite.documents import document
+from wheelgate.rewrite.pip_lines import read
+from wheelgate.rewrite.redaction import diff, redacted
 
 GATE = "https://wheelgate.internal/python"
 INDEX = f"--index-url {GATE}/simple/"

@@ -7,14 +7,13 @@ import re
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
-
-from proxy.model import File, ProjectPage, ProjectStatus, RemoteFile
-from proxy.names import is_safe_filename, normalised, same_version_key, version_of
-from proxy.simple_api.collector import Parsed
-from proxy.simple_api.parse import parse_json
-from proxy.simple_api.parse_html import parse_html
-from proxy.slices import straight
-from proxy.urls import HostRules, PageLinks, parse
+from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
+from wheelgate.core.names import is_safe_filename, normalised, same_version_key, version_of
+from wheelgate.core.urls import HostRules, PageLinks, parse
+from wheelgate.runtime.cooperative import straight
+from wheelgate.simple_api.collector import Parsed
+from wheelgate.simple_api.parse import parse_json
+from wheelgate.simple_api.parse_html import parse_html
 
 INDEX = "https://index.example.com/simple/"
 ORIGIN = "https://index.example.com"

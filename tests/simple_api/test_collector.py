@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from wheelgate.core.names import are_plain_filenames, is_safe_filename
+from wheelgate.core.urls import HostRules, PageLinks, parse
+from wheelgate.simple_api.collector import Collector, Entry, Parsed
+from wheelgate.simple_api.fields import are_plain, digests, metadata_digests
 
-from proxy.names import are_plain_filenames, is_safe_filename
-from proxy.simple_api.collector import Collector, Entry, Parsed
-from proxy.simple_api.fields import are_plain, digests, metadata_digests
-from proxy.urls import HostRules, PageLinks, parse
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
 
 often = settings(deadline=None, max_examples=400)

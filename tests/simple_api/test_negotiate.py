@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from proxy.simple_api import HTML, JSON, LEGACY_HTML
-from proxy.simple_api.negotiate import accepts_gzip, content_type
+from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
+from wheelgate.simple_api.negotiate import accepts_gzip, content_type
 
 V1 = "application/vnd.pypi.simple.v1"
 LATEST = "application/vnd.pypi.simple.latest"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wheelgate.core.model import ProjectStatus, RemoteFile
+from wheelgate.simple_api.collector import NotAnIndexPage
+from wheelgate.simple_api.parse import parse_json
 
-from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.collector import NotAnIndexPage
-from proxy.simple_api.parse import parse_json
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)

@@ -8,10 +8,10 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wheelgate.core.model import ProjectStatus, RemoteFile
+from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage
+from wheelgate.simple_api.parse_html import parse_html
 
-from proxy.model import ProjectStatus, RemoteFile
-from proxy.simple_api.collector import MAX_FILES, NotAnIndexPage
-from proxy.simple_api.parse_html import parse_html
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)

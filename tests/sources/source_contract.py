@@ -9,10 +9,10 @@ import hashlib
 from typing import Protocol
 
 import pytest
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.protocols import Source
 
-from proxy.errors import ProjectNotFound, StoreError, UpstreamError
-from proxy.names import is_safe_filename, normalised
-from proxy.protocols import Source
 from tests.support.packages import sdist_bytes, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 

@@ -6,11 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from wheelgate.core.errors import ProjectNotFound, StoreError
+from wheelgate.core.model import StoredFile
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.storage import layout
 
-from proxy.errors import ProjectNotFound, StoreError
-from proxy.model import StoredFile
-from proxy.sources.blob_packages import BlobPackages
-from proxy.storage import layout
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256

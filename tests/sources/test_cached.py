@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.memory_cost import page_bytes
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.cached import KEEP_S, Cached
 
-from proxy.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
-from proxy.metrics import Metrics
-from proxy.sources.cached import KEEP_S, Cached
-from proxy.sources.weight import page_bytes
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.model import LocalFile, ProjectPage
+from wheelgate.sources.directory import RESCAN_S, Directory
 
-from proxy.errors import ProjectNotFound, UpstreamUnavailable
-from proxy.model import LocalFile, ProjectPage
-from proxy.sources.directory import RESCAN_S, Directory
 from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from wheelgate.config import Connection
+from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import RemoteFile
+from wheelgate.core.protocols import Credential
+from wheelgate.credentials.connections import Connections
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.github_releases import GithubReleases
+from wheelgate.upstream.client import SourceClient
 
-from proxy.config import Connection
-from proxy.errors import ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
-from proxy.metrics import Metrics
-from proxy.model import RemoteFile
-from proxy.protocols import Credential
-from proxy.sources.github_releases import GithubReleases
-from proxy.upstream.client import SourceClient
-from proxy.upstream.connections import Connections
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.github import TOKEN, Github, github

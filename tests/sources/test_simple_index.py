@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import ProjectStatus, RemoteFile
+from wheelgate.core.protocols import Credential
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.simple_index import SimpleIndex
+from wheelgate.upstream.client import SourceClient
 
-from proxy.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
-from proxy.metrics import Metrics
-from proxy.model import ProjectStatus, RemoteFile
-from proxy.protocols import Credential
-from proxy.sources.simple_index import SimpleIndex
-from proxy.upstream.client import SourceClient
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.index import SIMPLE_JSON, FakeIndex, running

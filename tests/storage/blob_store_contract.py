@@ -10,9 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
-from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from proxy.protocols import BlobInfo, BlobStore
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.protocols import BlobInfo, BlobStore
 
 MIB = 1024 * 1024
 LARGE = hashlib.shake_128(b"large").digest(5 * MIB + 123)

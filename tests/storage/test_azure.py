@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
+from wheelgate.core.errors import BlobExists, StoreError
+from wheelgate.core.urls import parse
+from wheelgate.files.bodies import Redirect
+from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.page_builder import stored_file
+from wheelgate.storage.azure import AzureStore, azure_store
+from wheelgate.storage.containers import container_place
+from wheelgate.storage.spool import Spool
 
-from proxy.bodies import Redirect
-from proxy.delivery import Delivery, Mode
-from proxy.errors import BlobExists, StoreError
-from proxy.metrics import Metrics
-from proxy.sources.listing import stored_file
-from proxy.spool import Spool
-from proxy.storage.azure import AzureStore, azure_store
-from proxy.storage.containers import container_place
-from proxy.urls import parse
 from tests.storage.blob_store_contract import BlobStoreContract
 from tests.support.azurite import KEY, Azurite, azurite
 from tests.support.clock import FakeClock
@@ -45,7 +45,7 @@ async def container(emulator: Azurite) -> str:
 
 @pytest.fixture
 async def store(container: str) -> AsyncIterator[AzureStore]:
-    from proxy.wiring import SystemClock
+    from wheelgate.wiring import SystemClock
 
     async with azure_store(
         f"{container}/folder", name="store", credential=KEY, clock=SystemClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
@@ -148,7 +148,7 @@ async def test_an_expired_url_is_refused(container: str) -> None:
 
 async def test_a_url_works_until_its_end_and_the_next_redirect_carries_a_fresh_one(container: str, tmp_path: Path) -> None:
     """In real time: the emulator's clock decides, as Azure's would."""
-    from proxy.wiring import SystemClock
+    from wheelgate.wiring import SystemClock
 
     spool = Spool(tmp_path / "spool")
     async with azure_store(container, name="s", credential=KEY, clock=SystemClock(), sas_window_s=1.0, sas_life_s=3.0) as store:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from wheelgate.core.errors import StoreError
+from wheelgate.core.protocols import BlobInfo
+from wheelgate.storage import changes as changes_module
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
 
-from proxy.errors import StoreError
-from proxy.protocols import BlobInfo
-from proxy.storage import changes as changes_module
-from proxy.storage import layout
-from proxy.storage.changes import StoreChanges
 from tests.support.sources import LONG_AGO
 from tests.support.stores import MemoryStore, WatchedStore
 

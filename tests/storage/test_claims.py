@@ -6,11 +6,11 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+from wheelgate.core.errors import StoreError
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
 
-from proxy.errors import StoreError
-from proxy.storage import layout
-from proxy.storage.changes import StoreChanges
-from proxy.storage.claims import Claims
 from tests.support.clock import FakeClock
 from tests.support.stores import WatchedStore
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from wheelgate.storage import layout
+from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.local import LocalStore
 
-from proxy.storage import layout
-from proxy.storage.eviction import CacheLimit
-from proxy.storage.local import LocalStore
 from tests.storage.blob_store_contract import paths
 from tests.support.clock import FakeClock
 

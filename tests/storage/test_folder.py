@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from proxy.spool import Spool
-from proxy.storage.folder import INCOMING, FolderStore
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.storage.folder import INCOMING, FolderStore
+from wheelgate.storage.spool import Spool
 
 BODY = hashlib.shake_128(b"x").digest(3 * 1024 * 1024 + 5)
 

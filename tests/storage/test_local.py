@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
+from wheelgate.storage.local import LocalStore
 
-from proxy.errors import BlobExists, BlobNotFound, StoreError
-from proxy.storage.local import LocalStore
 from tests.storage.blob_store_contract import PATH, SMALL, BlobStoreContract, paths, sha256
 from tests.support.stores import MemoryStore
 
@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[2]
 _WORKER = """
 import asyncio, hashlib, json, sys
 from pathlib import Path
-from proxy.errors import StoreError
-from proxy.storage.local import LocalStore
+from wheelgate.core.errors import StoreError
+from wheelgate.storage.local import LocalStore
 
 store = LocalStore(Path(sys.argv[1]))
 print("ready", flush=True)

@@ -13,8 +13,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.storage.blob import UserDelegationKey
 from azure.storage.blob.aio import BlobServiceClient
+from wheelgate.storage.signatures import Signatures
 
-from proxy.storage.signatures import Signatures
 from tests.support.clock import FakeClock
 
 WINDOW_S, LIFE_S = 900.0, 2_700.0

@@ -7,11 +7,12 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from proxy.errors import ProjectNotFound, UpstreamUnavailable
-from proxy.file_lists import FileList
-from proxy.metrics import Metrics
-from proxy.model import File, ProjectPage, RemoteFile
-from proxy.names import version_of
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.file_list import FileList
+from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.core.names import version_of
+from wheelgate.runtime.metrics import Metrics
+
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_name
 
@@ -86,7 +87,7 @@ class FakeSource:
         self.errors.clear()
 
     def remember_absence(self, project: str, *, last_heard: datetime, outage_since: datetime) -> None:
-        """Repeat a "not there" of before an outage, as :class:`proxy.sources.cached.Cached` does."""
+        """Repeat a "not there" of before an outage, as :class:`wheelgate.sources.cached.Cached` does."""
         self.errors[project] = ProjectNotFound(
             f"source {self.name} cannot be heard; before that it had no project {project}",
             outage_since=outage_since,

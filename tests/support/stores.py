@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from proxy.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from proxy.protocols import BlobInfo, BlobStore
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.protocols import BlobInfo, BlobStore
 
 
 class MemoryStore:

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import trustme
+from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.protocols import Credential, Credentials
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.upstream.client import PageAnswer, SourceClient
 
-from proxy.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
-from proxy.metrics import Metrics
-from proxy.protocols import Credential, Credentials
-from proxy.upstream.client import PageAnswer, SourceClient
 from tests.support import lies
 from tests.support.clock import FakeClock
 from tests.support.lies import MIB, Liar, Lie, Talk, running, witness

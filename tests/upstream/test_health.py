@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wheelgate.core.errors import UpstreamUnavailable
+from wheelgate.upstream.health import Health
 
-from proxy.errors import UpstreamUnavailable
-from proxy.upstream.health import Health
 from tests.support.clock import FakeClock
 
 DOWN = "source feed cannot be reached"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from wheelgate.core.file_list import FileList
+from wheelgate.core.model import LocalFile
+from wheelgate.runtime.malloc import give_back, keep_little
+from wheelgate.web.packing import Packing
 
-from proxy.allocator import give_back, keep_little
-from proxy.file_lists import FileList
-from proxy.model import LocalFile
-from proxy.web.packing import Packing
 from tests.support.sources import listed
 
 

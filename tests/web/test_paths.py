@@ -7,10 +7,9 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from proxy.names import is_safe_filename, normalised
-from proxy.simple_api.render import file_url
-from proxy.web.paths import Route, Target, understood
+from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.simple_api.render import file_url
+from wheelgate.web.paths import Route, Target, understood
 
 NOTHING = Target(Route.NOTHING)
 WHEEL = "demo-1.0-py3-none-any.whl"

@@ -13,23 +13,23 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+from wheelgate.core.errors import WheelgateError
+from wheelgate.core.patterns import NamePatterns
+from wheelgate.index.merged import Member, Merged
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.spool import Spool
+from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads
+from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.manage import Packages
+from wheelgate.web.auth import Authentication, presented
+from wheelgate.web.errors import response_to
+from wheelgate.web.upload import UploadHandlers
 
-from proxy.errors import WheelgateError
-from proxy.metrics import Metrics
-from proxy.packages import Packages
-from proxy.patterns import NamePatterns
-from proxy.sources.blob_packages import BlobPackages
-from proxy.sources.merged import Member, Merged
-from proxy.spool import Spool
-from proxy.storage import layout
-from proxy.storage.changes import StoreChanges
-from proxy.storage.claims import Claims
-from proxy.targets import Target
-from proxy.tokens import Tokens
-from proxy.uploads import MAX_FILE_BYTES, Uploads
-from proxy.web.auth import Authentication, presented
-from proxy.web.errors import response_to
-from proxy.web.upload import UploadHandlers
 from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_bytes, wheel_name

@@ -1,1 +1,0 @@
-"""Our own store: blobs in a folder or in Azure, the tree they form, and the small records kept among them."""

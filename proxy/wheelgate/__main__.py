@@ -1,0 +1,5 @@
+"""``python -m wheelgate``: the command line."""
+
+from wheelgate.cli import main
+
+main()

@@ -1,0 +1,59 @@
+"""The command line. Each command is a module; nothing heavy is imported before it is known to be needed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from wheelgate.cli.groups import LazyGroup
+from wheelgate.core.errors import ConfigurationError, WheelgateError
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_in={
+        "serve": "wheelgate.cli.serve:serve",
+        "check": "wheelgate.cli.check:check",
+        "connection": "wheelgate.cli.connection:connection",
+        "wheel": "wheelgate.cli.wheel:wheel",
+        "mirror": "wheelgate.cli.mirror:mirror",
+        "rewrite": "wheelgate.cli.rewrite:rewrite",
+        "token": "wheelgate.cli.token:token",
+        "explain": "wheelgate.cli.explain:explain",
+        "release": "wheelgate.cli.release:release",
+    },
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="wheelgate", message="wheelgate %(version)s")
+def cli() -> None:
+    """One authenticating Python package index in front of public PyPI and your private packages.
+
+    `wheelgate serve` needs no configuration: it prints the URL that pip and uv need.
+    """
+
+
+def main() -> None:
+    """The `wheelgate` command: exit status 0, 1 for a failure, 2 for wrong usage or configuration; never a traceback."""
+    try:
+        cli.main(standalone_mode=False)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"wheelgate: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except WheelgateError as error:
+        print(f"wheelgate: {error}", file=sys.stderr)
+        sys.exit(1)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        print("wheelgate: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)

@@ -1,0 +1,117 @@
+"""Where `mirror` writes to and reads from: a plain folder or a container, by its name on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from wheelgate.config import Config, Source, container_problem
+from wheelgate.core.errors import ConfigurationError, StoreError, UpstreamError
+from wheelgate.core.secret import reference_parts
+from wheelgate.credentials.keyring import Keyring
+from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.storage.folder import INCOMING, FolderStore
+from wheelgate.storage.spool import Spool
+from wheelgate.wiring import SystemClock
+
+_SAS_WINDOW_S, _SAS_LIFE_S = 900.0, 2700.0
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A folder or a container, said right."""
+
+    name: str
+    """As it was said, for people."""
+    folder: Path | None = None
+    account_key: str | None = None
+    """A reference; containers only."""
+
+    def as_source(self) -> Source:
+        """A source that serves what is there, and nothing else."""
+        if self.folder is not None:
+            return Source(name="mirror", type="directory", url=f"file:{self.folder}")
+        return Source(name="mirror", type="blob", url=self.name, layout="project", account_key=self.account_key)
+
+
+def place(text: str, option: str, account_key: str | None) -> Place:
+    """The place that an option names.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    if text.startswith("file:"):
+        folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
+        return Place(text, folder=folder)
+    if problem := container_problem(text):
+        raise ConfigurationError([f"{option}: {problem}"])
+    if account_key is not None and reference_parts(account_key) is None:
+        raise ConfigurationError(["--account-key: must say where the key is: env:NAME or file:PATH, never the key itself"])
+    return Place(text.rstrip("/"), account_key=account_key)
+
+
+@asynccontextmanager
+async def shelf_at(where: Place, config: Config, keyring: Keyring) -> AsyncIterator[Shelf]:
+    """What is kept there, to be read or written.
+
+    Raises:
+        ConfigurationError: a secret cannot be had.
+    """
+    if where.folder is not None:
+        yield FolderStore(where.folder)
+        return
+    from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
+
+    try:
+        if where.account_key is not None:
+            credential = (await keyring.secrets.read(where.account_key)).reveal()
+        else:
+            credential = await keyring.for_container(where.name)
+    except UpstreamError as error:
+        raise ConfigurationError([f"{where.name}: {error}"]) from None
+    ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
+    async with azure_store(
+        where.name,
+        name=where.name,
+        credential=credential,
+        clock=SystemClock(),
+        sas_window_s=_SAS_WINDOW_S,
+        sas_life_s=_SAS_LIFE_S,
+        ca_file=ca_file,
+    ) as container:
+        yield container
+
+
+@asynccontextmanager
+async def spool_for(shelf: Shelf, config: Config) -> AsyncIterator[Spool]:
+    """Where bodies wait on their way there: on the same disk as a folder, so that they move into it without being copied.
+
+    Raises:
+        StoreError: the folder, or the spool, cannot be written.
+    """
+    if isinstance(shelf, FolderStore):
+        spool = Spool(shelf.root / INCOMING, f"--to: the folder {shelf.root}")
+    else:
+        spool = Spool(config.data_folder / "spool")
+    await asyncio.to_thread(spool.prepare)
+    if isinstance(shelf, FolderStore):
+        shelf.write_through(spool.folder)
+    try:
+        yield spool
+    finally:
+        spool.close()
+        if isinstance(shelf, FolderStore):
+            shelf.tidy()
+
+
+def must_exist(where: Place, option: str) -> None:
+    """Reading begins with something that is there.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    if where.folder is not None and not where.folder.is_dir():
+        raise StoreError(f"{option}: there is no folder {where.folder}")

@@ -1,0 +1,216 @@
+"""`wheelgate rewrite`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wheelgate.config import Config, client_settings, duration_s, load
+from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
+
+if TYPE_CHECKING:
+    from wheelgate.rewrite.classify_urls import Ours
+    from wheelgate.rewrite.documents import Document
+
+_SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
+
+
+def _life(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
+    try:
+        life_s = duration_s(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not _SHORTEST_S <= life_s <= _LONGEST_S:
+        raise click.BadParameter("must be between 10m and 2d: whoever has a signed URL can read the file as long as it lives")
+    return life_s
+
+
+@click.command()
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    envvar="WHEELGATE_CONFIG",
+    help="The server's settings: what they name is rewritten. Without them: all of Azure's blobs and feeds.",
+)
+@click.option("--url", help="Where Wheelgate is (or WHEELGATE_URL, or the settings).")
+@click.option("--by-name", is_flag=True, help="Write name==version instead of the file's URL.")
+@click.option("--sas", is_flag=True, help="Sign private blob URLs for a while instead, where no Wheelgate may stand.")
+@click.option("--life", default="1h", show_default=True, callback=_life, help="How long --sas URLs live.")
+@click.option("--diff", "only_diff", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--check", is_flag=True, help="As --diff, with exit status 1 if something would change: for CI.")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def rewrite(
+    config: Path | None,
+    url: str | None,
+    by_name: bool,
+    sas: bool,
+    life: float,
+    only_diff: bool,
+    check: bool,
+    files: tuple[Path, ...],
+) -> None:
+    """Make requirements files and conda environments install through Wheelgate.
+
+    Wheels in private blob containers and Azure DevOps feeds get Wheelgate's URLs; credentials and signatures go, and one
+    --index-url replaces those of the feeds. Comments, order, hashes and markers stay. FILES are changed in place, all or none
+    of them, and the changes shown; -r and -c lines are not followed.
+    """
+    from wheelgate.rewrite.classify_urls import Ours
+    from wheelgate.rewrite.documents import document
+
+    if sas and by_name:
+        raise click.UsageError("--by-name asks Wheelgate for a file, --sas does without it: take one of them")
+    loaded = load(config) if config is not None else None
+    gate = None if sas else _gate(url, loaded)
+    ours = Ours(gate, loaded)
+    texts = {path: _text(path) for path in dict.fromkeys(files)}
+    documents = {path: document(path.name, text) for path, text in texts.items()}
+    signed = asyncio.run(_signed(documents, ours, loaded, life)) if sas else {}
+    rewritten = _rewritten(documents, ours, gate, signed, by_name=by_name)
+    changed = {path: text for path, text in rewritten.items() if text != texts[path]}
+    _show(texts, changed)
+    if signed:
+        print(f"wheelgate: the signed URLs live until {_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
+    if not (only_diff or check):
+        _write(changed)
+    verb = "would change" if only_diff or check else "rewrote"
+    said = ", ".join(str(path) for path in changed)
+    print(f"wheelgate: {verb} {said}" if changed else "wheelgate: nothing to change", file=sys.stderr)
+    sys.exit(1 if check and changed else 0)
+
+
+def _gate(url: str | None, config: Config | None) -> str:
+    """Where Wheelgate is, without a slash at the end."""
+    from wheelgate.core.urls import UnsafeUrl, parse
+
+    url = url or client_settings()[0]
+    if url is None and config is not None:
+        if config.server.public_url is None and not config.is_loopback:
+            raise click.UsageError("say where people find Wheelgate: server.public_url in the settings, or --url")
+        url = config.base_url
+    if url is None:
+        raise click.UsageError("say where Wheelgate is: --url https://wheelgate.internal, or WHEELGATE_URL, or --config")
+    try:
+        parsed = parse(url)
+    except UnsafeUrl as error:
+        raise click.UsageError(f"the URL of Wheelgate cannot be used: {error}") from None
+    if parsed.raw_query_string or parsed.raw_fragment:
+        raise click.UsageError("the URL of Wheelgate must end with its path")
+    return url.rstrip("/").removesuffix("/simple")
+
+
+def _text(path: Path) -> str:
+    """The file as it is, its line ends included.
+
+    Raises:
+        RewriteRefused: it cannot be read as text.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise RewriteRefused(f"{path}: there is no such file") from None
+    except UnicodeDecodeError:
+        raise RewriteRefused(f"{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise RewriteRefused(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
+
+
+def _rewritten(
+    documents: Mapping[Path, Document], ours: Ours, gate: str | None, signed: Mapping[str, str], *, by_name: bool
+) -> dict[Path, str]:
+    """The new texts.
+
+    Raises:
+        RewriteRefused: any line of any file is refused; all of them are named.
+    """
+    from wheelgate.rewrite.decisions import towards_gate, towards_storage
+
+    texts, refusals = {}, []
+    for path, found in documents.items():
+        if gate is None:
+            outcome = towards_storage(found.lines, ours, signed)
+        else:
+            outcome = towards_gate(found.lines, ours, gate, by_name=by_name)
+        for line, sentence in outcome.notes:
+            print(f"wheelgate: {path} line {found.number(line)}: {sentence}", file=sys.stderr)
+        refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(outcome.refusals)]
+        if not outcome.refusals:
+            texts[path] = found.applied(outcome)
+    if refusals:
+        raise RewriteRefused("\nwheelgate: ".join([*refusals, "nothing was written"]))
+    return texts
+
+
+async def _signed(documents: Mapping[Path, Document], ours: Ours, config: Config | None, life_s: float) -> dict[str, str]:
+    """A signed URL for each private blob that the files name.
+
+    Raises:
+        WheelgateError: a blob is not there, or cannot be signed; the sentence names file and line.
+    """
+    from wheelgate.rewrite.decisions import private_blobs
+    from wheelgate.rewrite.signing import Signing
+    from wheelgate.wiring import SystemClock, keyring_alone
+
+    config = config or Config()
+    signed: dict[str, str] = {}
+    async with keyring_alone(config) as keyring, Signing(config, keyring, SystemClock(), life_s) as signing:
+        for path, found in documents.items():
+            for url, line in private_blobs(found.lines, ours).items():
+                try:
+                    signed[url] = signed.get(url) or await signing.sign(url)
+                except BlobNotFound:
+                    raise RewriteRefused(f"{path} line {found.number(line)}: there is no {url}") from None
+                except WheelgateError as error:
+                    raise RewriteRefused(f"{path} line {found.number(line)}: {error}") from None
+    return signed
+
+
+def _earliest_end(signed: Mapping[str, str]) -> datetime:
+    from urllib.parse import parse_qs
+
+    ends = [parse_qs(url.partition("?")[2])["se"][0] for url in signed.values()]
+    return min(datetime.fromisoformat(end) for end in ends).astimezone(UTC)
+
+
+def _show(before: Mapping[Path, str], after: Mapping[Path, str]) -> None:
+    from wheelgate.rewrite.redaction import diff
+
+    for path, text in after.items():
+        print(diff(str(path), before[path], text))
+
+
+def _write(texts: Mapping[Path, str]) -> None:
+    """The new texts in the old ones' places, with their permissions: all of them are on disk before the first is moved.
+
+    Raises:
+        RewriteRefused: a file or its folder cannot be written.
+    """
+    staged: list[tuple[Path, Path]] = []
+    path = Path()
+    try:
+        for path, text in texts.items():
+            target = path.resolve()  # the file behind a link, not the link
+            with tempfile.NamedTemporaryFile("wb", dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+                staged.append((Path(file.name), target))
+                file.write(text.encode("utf-8"))
+                file.flush()
+                os.fsync(file.fileno())
+            shutil.copymode(target, file.name)
+        for temporary, target in staged:
+            path = target
+            temporary.replace(target)
+    except OSError as error:
+        raise RewriteRefused(f"{path}: cannot be written: {(error.strerror or 'unknown').lower()}") from None
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""`wheelgate serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wheelgate.cli.options import configured, settings
+from wheelgate.config import Config
+from wheelgate.core.errors import ConfigurationError
+from wheelgate.runtime import logs
+from wheelgate.runtime.malloc import keep_little
+
+if TYPE_CHECKING:
+    from wheelgate.index.policy_reload import Enforcement
+
+_SWITCH_S = 0.001
+"""How long a thread that packs or encodes a large page may keep the one that answers everybody waiting, at a time."""
+_log = logging.getLogger(__name__)
+
+
+@click.command()
+@configured
+@click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be said.")
+@click.option("--port", type=int, help="Port to listen on (8080).")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
+@click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
+@click.option("--offline", is_flag=True, help="Ask no index: serve what mirrors, folders and the store hold.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+def serve(
+    config: Path | None,
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    anonymous: str | None,
+    offline: bool,
+    log_format: logs.Format,
+    log_level: str,
+) -> None:
+    """Run the server.
+
+    Without any setting it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/. SIGHUP reads the rules ([policy],
+    and cooldown of the sources) again.
+    """
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "server.anonymous": anonymous,
+        "server.offline": True if offline else None,
+        "server.tls_cert": tls_cert.absolute() if tls_cert else None,
+        "server.tls_key": tls_key.absolute() if tls_key else None,
+    }
+    loaded = settings(config, data, **flags)
+    logs.configure(log_format, log_level.upper())
+    keep_little()
+    sys.setswitchinterval(_SWITCH_S)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(loaded, lambda: settings(config, data, **flags)))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where it is installed (``pip install wheelgate[fast]``): a third more requests a second."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(config: Config, again: Callable[[], Config]) -> None:
+    """``again`` reads the settings as they are now, for SIGHUP."""
+    from wheelgate.cli.serving import answering
+    from wheelgate.web.server import listening_socket, tls_context
+    from wheelgate.wiring import watching, wheelgate
+
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
+    server = config.server
+    tls = None
+    if server.tls_cert is not None and server.tls_key is not None:
+        tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+    with listening_socket(server.host, server.port) as listener:
+        asked_for, config = config, config.on_port(listener.getsockname()[1])
+
+        def newer() -> Config:
+            read = again()
+            return read.on_port(config.server.port) if read.server.port == asked_for.server.port else read
+
+        async with (
+            wheelgate(config) as gate,
+            watching(gate.changes),
+            gate.keyring.watching(gate.enforcement.admit),
+            rereading(told, newer, gate.enforcement),
+            answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
+        ):
+            _spare_the_collector()
+            print(_welcome(config), file=sys.stderr, flush=True)
+            # A laptop's server goes at once; one that others reach lets its load balancer notice first.
+            await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
+
+
+@asynccontextmanager
+async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> AsyncIterator[None]:
+    """Read the rules again whenever somebody said so, as long as this runs."""
+    task = asyncio.create_task(_reread(told, again, enforcement))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _reread(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> None:
+    while True:
+        await told.wait()
+        told.clear()
+        try:
+            replaced = enforcement.replace(await asyncio.to_thread(again))
+        except ConfigurationError as error:
+            for problem in error.problems:
+                _log.error("the rules stay as they were, because of %s", problem)
+            continue
+        except Exception:  # whatever it was, the rules in force stay in force, and the next signal is heard
+            _log.exception("the rules stay as they were: the settings could not be read")
+            continue
+        _log.info("the rules were read again; changed: %s", ", ".join(replaced.in_force) or "nothing")
+        if replaced.after_restart:
+            _log.warning("changed in the settings, but only after a restart: %s", ", ".join(replaced.after_restart))
+
+
+def _spare_the_collector() -> None:
+    """Keep garbage collections short.
+
+    Fifty thousand objects of loaded modules will never be garbage, and looking through them each time held every request up for
+    30 to 60 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+
+
+def _welcome(config: Config) -> str:
+    url = f"{config.base_url}/simple/"
+    lines = [
+        f"Wheelgate serves {url}",
+        f"  pip:     pip install --index-url {url} PACKAGE",
+        f"  uv:      uv pip install --default-index {url} PACKAGE",
+        "  sources: in this order",
+    ]
+    for source in config.source:
+        place = {"store": "the store", "directory": str(config.source_folder(source)), "blob": source.url}
+        where = place.get(source.type, source.index_url)
+        offline = ", offline: as far as the store holds it" if config.is_offline(source) else ""
+        lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
+    lines.append(f"  data:    {config.store_place}")
+    return "\n".join(lines)

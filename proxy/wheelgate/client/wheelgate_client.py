@@ -1,0 +1,234 @@
+"""Another Wheelgate, as a command talks to it: upload form and pages over HTTP, for people without rights on the store."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from wheelgate.core.errors import (
+    ConfigurationError,
+    FileNotListed,
+    Forbidden,
+    Unauthenticated,
+    UploadRefused,
+    UpstreamBadAnswer,
+    UpstreamUnavailable,
+)
+from wheelgate.core.model import File, RemoteFile
+from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.urls import UnsafeUrl, is_loopback, parse, shown
+from wheelgate.simple_api import JSON
+from wheelgate.upstream.error_text import cause_of
+
+_PIECE_BYTES = 256 * 1024
+_SENTENCE_BYTES = 4_000
+_MAX_PAGE_BYTES = 64 * 1024 * 1024
+_MAX_PROJECTS = 10_000
+_PAGES_AT_ONCE = 8
+_TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+
+
+T = TypeVar("T")
+
+
+class _Project(msgspec.Struct):
+    name: str
+
+
+class _Projects(msgspec.Struct):
+    projects: list[_Project]
+
+
+class _Entry(msgspec.Struct):
+    """A file on a page (PEP 691, 700), as Wheelgate writes it."""
+
+    filename: str
+    hashes: dict[str, str] = {}
+    size: int | None = None
+    upload_time: datetime | None = msgspec.field(name="upload-time", default=None)
+    yanked: bool | str = False
+
+    def file(self, project: str, server: str) -> File:
+        yanked = self.yanked if isinstance(self.yanked, str) else ("" if self.yanked else None)
+        return File(
+            filename=self.filename,
+            project=project,
+            source=server,
+            location=RemoteFile(server, server),
+            hashes=self.hashes,
+            size=self.size,
+            upload_time=self.upload_time,
+            yanked=yanked,
+        )
+
+
+class _Page(msgspec.Struct):
+    files: list[_Entry]
+
+
+class RemoteGate:
+    """A running server, by its base URL (with or without ``/simple/``), and the token to show it."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        try:
+            self._base = parse(url.removesuffix("/").removesuffix("/simple"))
+        except UnsafeUrl as error:
+            raise ConfigurationError([f"the server's URL cannot be used: {error}"]) from None
+        if token is not None and self._base.scheme == "http" and not is_loopback(self._base):
+            raise ConfigurationError([f"the token would travel readable to {self._base.host}: use an https URL"])
+        self._token = token
+
+    def file_url(self, project: str, filename: str) -> str:
+        """The permanent URL of a file there."""
+        return f"{str(self._base).removesuffix('/')}/files/{project}/{URL.build(path=filename).raw_path}"
+
+    async def add(
+        self, path: Path, progress: Callable[[int], None], filename: str | None = None, attestations: str | None = None
+    ) -> bool:
+        """Upload a file (as ``filename``); whether it is new there. ``progress`` gets the bytes of each piece on its way.
+
+        ``attestations``: of the file, a JSON list (PEP 740).
+
+        Raises:
+            Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
+            UpstreamUnavailable, UpstreamBadAnswer: it cannot be reached, failed, or is no Wheelgate.
+            OSError: the file cannot be opened.
+        """
+        filename = filename or path.name
+        with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
+            form = _form({":action": "file_upload", "protocol_version": "1", **_given(attestations=attestations)})
+            part = form.append(_reported(file, progress), {"Content-Type": "application/octet-stream"})
+            part.set_content_disposition("form-data", name="content", filename=filename)
+            return "already" not in await self._post(form, filename)
+
+    async def act(self, action: str, filename: str, reason: str = "") -> None:
+        """Yank, unyank or delete a file.
+
+        Raises:
+            As :meth:`add`; FileNotListed if the server has no such file.
+        """
+        await self._post(_form({":action": action, "filename": filename, "reason": reason}), filename)
+
+    async def files(self, project: str | None = None) -> list[File]:
+        """The files on the server's pages: of every name that its project list has, or of one project (empty: it has none).
+
+        Raises:
+            As :meth:`add`; UploadRefused if the list is longer than anybody would read.
+        """
+        async with self._session() as session:
+            if project is not None:
+                return await self._page(session, project)
+            listed = await self._json(session, self._base.joinpath("simple", ""), _Projects)
+            names = sorted({entry.name for entry in listed.projects if normalised(entry.name) == entry.name})
+            if len(names) > _MAX_PROJECTS:
+                raise UploadRefused(f"{shown(self._base)} lists {len(names)} projects: name the one to list")
+            pages = []
+            for start in range(0, len(names), _PAGES_AT_ONCE):
+                pages += await asyncio.gather(*(self._page(session, name) for name in names[start : start + _PAGES_AT_ONCE]))
+        return [file for page in pages for file in page]
+
+    async def _page(self, session: aiohttp.ClientSession, project: str) -> list[File]:
+        try:
+            page = await self._json(session, self._base.joinpath("simple", project, ""), _Page)
+        except FileNotListed:
+            return []
+        files = [entry.file(project, shown(self._base)) for entry in page.files if is_safe_filename(entry.filename)]
+        return sorted(files, key=lambda file: file.filename)
+
+    async def _json(self, session: aiohttp.ClientSession, url: URL, kind: type[T]) -> T:
+        """A page of the Simple API, whole (PEP 691)."""
+        async with self._answer(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
+            if response.status != 200:
+                self._check(response.status, await self._sentence(response))
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(_PIECE_BYTES):
+                body += chunk
+                if len(body) > _MAX_PAGE_BYTES:
+                    raise UpstreamBadAnswer(f"{shown(url)} is larger than any index page is")
+        try:
+            return await asyncio.to_thread(msgspec.json.decode, body, type=kind)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?") from None
+
+    async def _post(self, form: aiohttp.MultipartWriter, filename: str) -> str:
+        """What the server says it did with the file. An answer of whoever else stands there is no success."""
+        url = self._base.joinpath("legacy", "")
+        async with self._session() as session, self._answer(session, "POST", url, accept="text/plain", form=form) as response:
+            sentence = await self._sentence(response)
+            self._check(response.status, sentence)
+            if not sentence.startswith(f"{filename} "):
+                raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?")
+            return sentence.removeprefix(filename)
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context()),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # nothing compressed is asked for
+        )
+
+    @asynccontextmanager
+    async def _answer(
+        self, session: aiohttp.ClientSession, method: str, url: URL, *, accept: str, form: aiohttp.MultipartWriter | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What the server answers, while it is being read too. The token goes to this server, and along no redirect."""
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            async with session.request(
+                method, url, data=form, headers=headers, timeout=_TIMES, allow_redirects=False
+            ) as response:
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {cause_of(error)}") from None
+
+    async def _sentence(self, response: aiohttp.ClientResponse) -> str:
+        """What it answered, on one line that can be shown: a proxy before it may send anything, even our own headers."""
+        body = b""
+        while len(body) < _SENTENCE_BYTES and (chunk := await response.content.read(_SENTENCE_BYTES)):
+            body += chunk
+        words = " ".join(body[:_SENTENCE_BYTES].decode("utf-8", "replace").split())
+        if self._token:
+            words = words.replace(self._token, "***")
+        return "".join(character for character in words if character.isprintable())
+
+    def _check(self, status: int, sentence: str) -> None:
+        if status == 200:
+            return
+        if status == 401:
+            raise Unauthenticated(f"{sentence} (WHEELGATE_TOKEN)")
+        if status == 403:
+            raise Forbidden(sentence)
+        if status == 404:
+            raise FileNotListed(sentence)
+        if status in (400, 413):
+            raise UploadRefused(sentence)
+        raise UpstreamUnavailable(f"{shown(self._base)} answered {status}: {sentence[:300]}")
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
+    form = aiohttp.MultipartWriter("form-data")
+    for name, value in fields.items():
+        form.append(value).set_content_disposition("form-data", name=name)
+    return form
+
+
+async def _reported(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+        yield piece
+        progress(len(piece))

@@ -1,0 +1,160 @@
+"""The settings: one TOML file, the environment for scalars, flags over both; all problems reported at once, by key path.
+
+``server.port`` in the file is ``WHEELGATE_SERVER__PORT`` in the environment and ``--port`` on the command line; a flag beats the
+environment, which beats the file. This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from wheelgate.config.connections import Connection, covers, ties
+from wheelgate.config.folder import folder_connections
+from wheelgate.config.policy import Merge, Policy, Waiver
+from wheelgate.config.section import Section
+from wheelgate.config.sentences import sentences
+from wheelgate.config.settings import Config, Server, Store
+from wheelgate.config.source import Source
+from wheelgate.core.errors import ConfigurationError
+
+_ENVIRONMENT = "WHEELGATE_"
+
+
+def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
+    """``WHEELGATE_URL`` and ``WHEELGATE_TOKEN``: the server that commands talk to, and who they are to it."""
+    environment = os.environ if environment is None else environment
+    return environment.get("WHEELGATE_URL") or None, environment.get("WHEELGATE_TOKEN") or None
+
+
+def process_environment() -> Mapping[str, str]:
+    """This process's variables, for files that refer to them and for programs that are started."""
+    return os.environ.copy()
+
+
+def load(
+    path: Path | None = None,
+    *,
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    new_folder: bool = False,
+) -> Config:
+    """The settings from a file (or none), the environment and flags (key paths such as ``server.port``; ``None``: not given).
+
+    ``new_folder``: the connections folder may be missing, as before the first connection is stored. Otherwise one that is
+    configured must be there: a volume that is not mounted must not turn private indexes into public ones.
+
+    Raises:
+        ConfigurationError: with every problem found.
+    """
+    settings = _file(path) if path else {}
+    problems: list[str] = []
+    _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
+    _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
+    problems += [f"{key}: unknown setting" for key in ("folder", "found_connections") if key in settings]  # ours to fill in
+    settings.pop("found_connections", None)
+    settings["folder"] = path.absolute().parent if path else Path.cwd()
+    try:
+        config = Config.model_validate(settings)
+    except ValidationError as error:
+        problems += [sentence for detail in error.errors() for sentence in sentences(detail, _suggestion)]
+        raise ConfigurationError(problems) from None
+    if problems:
+        raise ConfigurationError(problems)
+    return _with_folder(config, new_folder=new_folder)
+
+
+def _with_folder(config: Config, *, new_folder: bool) -> Config:
+    """With the connections of the folder, and every index that a connection serves made private unless the operator said.
+
+    Raises:
+        ConfigurationError: a document cannot be used, or is for the same place as another.
+    """
+    folder = config.connections_folder
+    found: list[Connection] = []
+    if folder.exists() or (config.server.connections is not None and not new_folder):
+        found, problems = folder_connections(folder)
+        if problems := problems or ties([*config.connection, *found]):
+            raise ConfigurationError(problems)
+    return with_private(config.model_copy(update={"found_connections": found}), [*config.connection, *found])
+
+
+def made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
+    """The indexes that are public now and that a connection makes private: source to connection, by name."""
+    return {
+        source.name: connection.name
+        for connection in connections
+        for source in config.source
+        if source.type == "index" and source.private is None and covers([connection], source.index_url)
+    }
+
+
+def with_private(config: Config, connections: Sequence[Connection]) -> Config:
+    """The settings, with every index that these connections serve private, unless the operator said.
+
+    Raises:
+        ConfigurationError: such a source has no place in a merge any more.
+    """
+    becoming = made_private(config, connections)
+    sources = [source.model_copy(update={"private": True}) if source.name in becoming else source for source in config.source]
+    whole = config.model_copy(update={"source": sources})
+    if problems := whole.contradictions():
+        whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
+        raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
+    return whole
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError([f"{path}: there is no such file"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError([f"{path}: cannot be read: {reason}"]) from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    return {
+        name.removeprefix(_ENVIRONMENT).lower().replace("__", "."): value
+        for name, value in environment.items()
+        if name.startswith(_ENVIRONMENT) and ("__" in name or name == "WHEELGATE_DATA")
+    }
+
+
+def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: list[str]) -> None:
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        at = settings
+        for section in sections:
+            at = at.setdefault(section, {})
+            if not isinstance(at, dict):
+                problems.append(f"{key}: only scalar settings can be given in the environment")
+                break
+        else:
+            at[last] = value
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    sections: dict[str, type[Section]] = {
+        "": Config,
+        "server": Server,
+        "store": Store,
+        "source": Source,
+        "connection": Connection,
+        "policy": Policy,
+        "policy.merge": Merge,
+        "policy.waiver": Waiver,
+    }
+    section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
+    known = section.model_fields.keys() - {"folder", "found_connections"}
+    close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -1,0 +1,115 @@
+"""The nouns of the product: a distribution file, a project's page, and where bytes are.
+
+Every value here is frozen: a cached page can be handed to any number of readers, and a wrapper that changes a page makes a
+new one that shares what stays the same. ``None`` always means "the source does not say"; nothing is ever invented.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+
+
+class RemoteFile(msgspec.Struct, frozen=True, tag="remote", array_like=True, gc=False):
+    """Bytes behind an upstream URL. The URL carries no user information: credentials are chosen when it is asked."""
+
+    url: str
+    source: str
+    """The source whose client, connections and address rules fetch it."""
+    accept: str | None = None
+    """The ``Accept`` header the upstream needs to send bytes rather than a description (GitHub's asset API)."""
+
+
+class StoredFile(msgspec.Struct, frozen=True, tag="stored", array_like=True, gc=False):
+    """Bytes in a blob store, as one version of one blob."""
+
+    store: str
+    path: str
+    etag: str
+
+
+class LocalFile(msgspec.Struct, frozen=True, tag="local", array_like=True, gc=False):
+    """Bytes in a file of this machine that a directory source lists."""
+
+    path: str
+    etag: str
+    """Changes when the file's size or modification time does."""
+
+
+Location = RemoteFile | StoredFile | LocalFile
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One distribution file, as one source lists it."""
+
+    filename: str
+    """Safe as one URL path segment and as one file name (:func:`wheelgate.core.names.is_safe_filename`)."""
+    project: str
+    """The normalised name of the page it stands on."""
+    source: str
+    location: Location
+    hashes: Mapping[str, str] = {}
+    """Algorithm to lower-case hex digest. Empty: the source gives none."""
+    size: int | None = None
+    """Bytes (PEP 700)."""
+    upload_time: datetime | None = None
+    """Aware, UTC (PEP 700)."""
+    requires_python: str | None = None
+    """As the source wrote it: installers, not we, interpret it."""
+    yanked: str | None = None
+    """``None``: not yanked. ``""``: yanked without a reason (PEP 592)."""
+    core_metadata: Mapping[str, str] | None = None
+    """``None``: not servable. ``{}``: servable, its digest not known yet (PEP 658, PEP 714)."""
+    metadata_in_wheel: bool = False
+    """The source sends no core metadata for it; what is servable we read out of the wheel ourselves."""
+    provenance: str | None = None
+    """Absolute URL of the provenance object (PEP 740)."""
+
+
+class ProjectStatus(msgspec.Struct, frozen=True, gc=False):
+    """PEP 792: ``active``, ``archived``, ``quarantined`` or ``deprecated``, and what the index says about it."""
+
+    status: str
+    reason: str | None = None
+
+
+class Withheld(msgspec.Struct, frozen=True, gc=False):
+    """A file that a source lists and we do not: which rule, and the sentence people read."""
+
+    filename: str
+    source: str
+    rule: str
+    """A short stable word for metrics: ``merge``, ``outage``, ``deny``, ``cooldown``, ..."""
+    reason: str
+    """One sentence: what happened and what to do. Becomes a reason phrase."""
+    until: datetime | None = None
+    """When the rule lets it go by itself; ``None``: not by itself, as far as is known. Aware, UTC."""
+
+
+class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one index says about one project, at one moment."""
+
+    project: str
+    files: Sequence[File]
+    """One entry per file name. The same object in another page: the same files (:class:`wheelgate.core.file_list.FileList`)."""
+    versions: tuple[str, ...] = ()
+    """Covers every file; may name versions without files (PEP 700)."""
+    status: ProjectStatus | None = None
+    withheld: tuple[Withheld, ...] = ()
+    as_of: datetime
+    """When the source last confirmed this page. Aware, UTC."""
+    known_since: datetime | None = None
+    """When the source first had a page of this project, as far as we know. Aware, UTC."""
+    valid_until: datetime | None = None
+    """The next moment at which a rule changes this page; ``None``: none will. Aware, UTC."""
+    stale: bool = False
+    """The source could not be heard; this is its last good page."""
+    fresh_until: float = -math.inf
+    """Monotonic seconds: until then nobody needs to ask its source again. By default that is never so."""
+    usable_until: float = -math.inf
+    """Monotonic seconds: once no longer fresh, it may still be handed out until then, while the source is being asked."""
+    dropped: int = 0
+    """Entries left out because they were not this project's or had no safe link."""

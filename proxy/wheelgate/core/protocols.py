@@ -1,0 +1,186 @@
+"""The interfaces the house is built on. Implementations never import one another through anything but these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from wheelgate.core.model import ProjectPage
+
+
+class Clock(Protocol):
+    """Time, injected: tests move it, and nothing else reads it."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware and UTC: for what people see, rules about dates, and records that outlive the process."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow: for freshness, deadlines and back-off, whatever the wall clock does."""
+        ...
+
+
+class Source(Protocol):
+    """One place that lists projects and their files: an index, a feed, a container, a folder.
+
+    Wrappers (caching, rules, facts) have this same shape, so they compose in any order.
+    """
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it, as it stands in the configuration and in errors."""
+        ...
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """The page of a project given by its normalised name.
+
+        Raises:
+            ProjectNotFound: the source was heard, and has no such project. Only this lets another source answer.
+            UpstreamError: the source could not be heard; whether it has the project is unknown.
+            StoreError: the same, for a source that lives in a store.
+        """
+        ...
+
+    async def project_names(self) -> frozenset[str]:
+        """Normalised names of the projects it holds; empty for an index too large to list.
+
+        Raises:
+            UpstreamError, StoreError: as above.
+        """
+        ...
+
+
+class BlobInfo(msgspec.Struct, frozen=True):
+    """What a store knows of one blob without reading it."""
+
+    path: str
+    size: int
+    """Bytes."""
+    etag: str
+    """Changes whenever the body or its facts change."""
+    created: datetime
+    """When this store first had a blob of that path and body. Aware, UTC."""
+    facts: Mapping[str, str]
+    """Short ASCII strings kept with the blob: ``sha256``, ``upload_time``, ``yanked``, ..."""
+
+
+class BlobStore(Protocol):
+    """A flat tree of immutable bodies with a few facts each, shared by every replica.
+
+    Paths are built from validated parts (``storage/layout.py``), use ``/``, and never begin with it. Every method raises
+    :class:`~wheelgate.core.errors.StoreError` when the store cannot be reached or refuses us, and only that: "the container is
+    missing" is never "the blob is missing".
+    """
+
+    @property
+    def name(self) -> str:
+        """Stable identity of the store, for locations and errors."""
+        ...
+
+    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """Every blob whose path begins with ``prefix``, in no particular order."""
+        ...
+
+    async def info(self, path: str) -> BlobInfo:
+        """What is known of one blob.
+
+        Raises:
+            BlobNotFound: no blob of that path.
+        """
+        ...
+
+    async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        """A small blob, whole.
+
+        Raises:
+            BlobNotFound: no blob of that path.
+        """
+        ...
+
+    def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Bytes ``start`` (included) to ``end`` (excluded) of a large one, in bounded memory.
+
+        Raises:
+            BlobNotFound: no blob of that path.
+        """
+        ...
+
+    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        """Create a blob: body, facts and visibility in one atomic step, durable when this returns.
+
+        A ``Path`` is a spool file that the caller will not write again; it may be hard-linked.
+
+        Raises:
+            BlobExists: there is one already; it is untouched.
+        """
+        ...
+
+    async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        """Write a small record if its ETag is still ``etag`` (``None``: if it does not exist); the new ETag.
+
+        Raises:
+            BlobChanged: somebody else wrote it first.
+        """
+        ...
+
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+        """Replace the facts of a blob, its body untouched.
+
+        Raises:
+            BlobNotFound, BlobChanged: gone, or changed since ``etag``.
+        """
+        ...
+
+    async def delete(self, path: str) -> None:
+        """Remove a blob; a missing one is fine."""
+        ...
+
+    async def signed_url(self, path: str) -> str | None:
+        """A short-lived URL that reads this one blob, opaque and complete; ``None`` if this store cannot make one."""
+        ...
+
+    def local_path(self, path: str) -> Path | None:
+        """The file that holds the body, where there is one: lets the kernel send it."""
+        ...
+
+
+class Credential(Protocol):
+    """Something that lets a request in. Its ``repr`` hides everything."""
+
+    @property
+    def connection(self) -> str:
+        """The operator's name for it, as it stands in errors."""
+        ...
+
+    async def headers(self) -> Mapping[str, str]:
+        """Headers for one request to a URL that the credential was stored for.
+
+        Raises:
+            CredentialRefused: the secret cannot be had (missing, or the vault or token endpoint refused).
+            UpstreamUnavailable: the vault or token endpoint cannot be reached.
+        """
+        ...
+
+    async def signed(self, url: str) -> str:
+        """The URL as it is to be asked, never to be shown: most kinds leave it as it is.
+
+        Raises:
+            CredentialRefused, UpstreamUnavailable: as for :meth:`headers`.
+        """
+        ...
+
+    async def renewed(self) -> bool:
+        """An upstream refused it: look for another secret in its place. Whether there is one to ask again with."""
+        ...
+
+
+class Credentials(Protocol):
+    """Chooses the credential for a URL, anew at every hop."""
+
+    def for_url(self, url: str) -> Credential | None:
+        """The credential stored for the longest prefix of ``url``, or ``None``."""
+        ...

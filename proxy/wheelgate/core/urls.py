@@ -1,0 +1,248 @@
+"""Every decision about an upstream URL: one parser, origins compared as parsed, hosts allowed by name.
+
+Two parsers that disagree about a host are how credentials and requests end up elsewhere, so nothing in the house splits a
+URL by hand to decide where it leads.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+from urllib.parse import quote
+
+from yarl import URL
+
+from wheelgate.core.secret import Secret
+
+Origin = tuple[str, str, int]
+"""Scheme, lower-case host, effective port."""
+
+_HOST = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]"
+_AUTHORITY = re.compile(rf"(?:{_HOST})(?::(?:[1-9][0-9]{{0,4}})?)?")
+_PATH = re.compile(r"/[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
+# Dot segments and encoded separators, dots or control characters: where one reader climbs, another does not.
+_AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//", re.IGNORECASE)
+# The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
+_PLAIN_PATH = r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+"
+_PLAIN_CHARACTERS = f"{string.ascii_letters}{string.digits}/_.~+=@-".encode()
+_ODD_SEGMENT = re.compile(r"/[/.]")  # empty, or beginning with a dot: sought at once in less than half the time
+_PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PATH})")
+_ENOUGH_HOSTS = 3
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+
+
+# Up to the first @ of the authority; a second one, or anything odd before it, is left for `parse` to refuse.
+_WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
+_USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
+_EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
+_LOOPBACK = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
+
+
+class UnsafeUrl(ValueError):
+    """The URL is malformed or written so that parsers could disagree; the message says how."""
+
+
+@lru_cache(maxsize=64)  # a page looks half a dozen times at its own address and at the place of its files
+def parse(text: str) -> URL:
+    """An absolute http(s) URL, as sent on the wire.
+
+    Raises:
+        UnsafeUrl: anything that could be read in two ways: control characters, backslashes, user information, non-ASCII or
+            trailing-dot hosts, encoded slashes or dots in the path.
+    """
+    if not text.isascii() or not text.isprintable() or " " in text or "\\" in text:
+        raise UnsafeUrl("it has characters that do not belong in a URL")
+    url = read(text)
+    try:
+        host, port = url.host, url.port
+    except ValueError:
+        raise UnsafeUrl("it is malformed") from None
+    if url.scheme not in ("http", "https") or not host or not port or not text[:8].lower().startswith(url.scheme + "://"):
+        raise UnsafeUrl("it is not an absolute http(s) URL")
+    if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
+        raise UnsafeUrl("it carries user information")
+    authority = re.split(r"[/?#]", text[len(url.scheme) + 3 :], maxsplit=1)[0].lower()
+    if not _AUTHORITY.fullmatch(authority) or ".." in authority:
+        raise UnsafeUrl("its host is not written plainly")
+    path = url.raw_path
+    if not _PATH.fullmatch(path) or _AMBIGUOUS.search(path[1:]) or path.startswith("//"):
+        raise UnsafeUrl("its path could be read in two ways")
+    return url
+
+
+def read(text: str) -> URL:
+    """Any URL reference as it is written, relative ones too; nothing is concluded from it yet.
+
+    Raises:
+        UnsafeUrl: it cannot be read at all.
+    """
+    try:
+        return URL(text, encoded=True)
+    except (ValueError, IndexError):  # yarl reads past the end of some authorities that have only a bracket
+        raise UnsafeUrl("it is malformed") from None
+
+
+def without_user(text: str) -> str:
+    """An absolute URL without a user name that somebody put before its host, as Azure DevOps shows its URLs.
+
+    Raises:
+        UnsafeUrl: there is a password too: a secret, where none belongs.
+    """
+    match = _WITH_USER.match(text)
+    if match is None:
+        return text
+    if ":" in match[2]:
+        raise UnsafeUrl("it carries a password")
+    return match[1] + text[match.end() :]
+
+
+def without_user_info(text: str) -> tuple[str, Secret | None]:
+    """A URL as people write it, split into what :func:`parse` may read and the credential before its ``@``, if it has one.
+
+    The credential ends at the last ``@`` before the path, as pip, uv and browsers read it. Nothing is said yet of whether the
+    rest is a URL; a backslash, which some readers take for the end of the host, is left for :func:`parse` to refuse.
+    """
+    match = _USER_INFO.match(text)
+    return (text, None) if match is None else (match[1] + text[match.end() :], Secret(match[2]))
+
+
+def origin(url: URL) -> Origin:
+    """What "the same place" means for credentials and addresses (RFC 6454)."""
+    return (url.scheme, (url.host or "").lower(), url.port or 0)
+
+
+def is_loopback(url: URL) -> bool:
+    """Whether the URL leads to this very machine, so that nobody on the way can read what is sent."""
+    host = url.host or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def shown(url: URL | str) -> str:
+    """A URL for logs and sentences: no user information, no query, no fragment."""
+    url = read(url) if isinstance(url, str) else url
+    return str(url.with_user(None).with_query(None).with_fragment(None))
+
+
+class HostRules:
+    """Which URLs a source may ask: its own origin, and the hosts its operator listed for files.
+
+    A ``file_hosts`` entry is a host (``files.example.com``), a host with port, or ``*.`` and a domain. It is reached by
+    https; by http only if the source itself is configured with http.
+    """
+
+    def __init__(self, own: URL, file_hosts: Iterable[str] = ()) -> None:
+        self._own = origin(own)
+        self._schemes = ("https",) if own.scheme == "https" else ("https", "http")
+        self._exact = frozenset(host.lower() for host in file_hosts if not host.startswith("*."))
+        self._suffixes = tuple(host[1:].lower() for host in file_hosts if host.startswith("*."))
+
+    def allows(self, url: URL) -> bool:
+        """Whether the source may ask this URL at all."""
+        scheme, host, port = origin(url)
+        if self.is_own(url):
+            return True
+        if scheme not in self._schemes:
+            return False
+        if f"{host}:{port}" in self._exact:
+            return True
+        if port != (443 if scheme == "https" else 80):
+            return False
+        return host in self._exact or host.endswith(self._suffixes or ("\0",))
+
+    def is_own(self, url: URL) -> bool:
+        """Whether this is the source itself: its origin, or the same host better protected."""
+        better = ("https", self._own[1], 443) if self._own[0] == "http" else self._own
+        return origin(url) in (self._own, better)
+
+    def names(self, url: URL) -> bool:
+        """Whether the operator wrote this very host: only then may it be an inner address."""
+        _, host, port = origin(url)
+        return host == self._own[1] or host in self._exact or f"{host}:{port}" in self._exact
+
+
+class PageLinks:
+    """Resolves and judges the links of one page (the :class:`wheelgate.simple_api.collector.Links` of real sources)."""
+
+    def __init__(self, page: URL, rules: HostRules) -> None:
+        self._base = page
+        self._here = str(page.origin())
+        self._rules = rules
+        self._origins: dict[str, str | None] = {}
+        self.refused_hosts: set[str] = set()
+        """Where well-formed links led that the source may not follow: what an operator may have forgotten to allow."""
+
+    def rebase(self, href: str) -> None:
+        """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
+        try:
+            self._base = parse(str(_joined(self._base, href.strip())))
+            self._here = str(self._base.origin())
+        except ValueError:
+            self._base, self._here = URL("about:blank"), "about:blank"
+
+    def absolute(self, href: str) -> str | None:
+        """The absolute URL without fragment if it is safe and allowed, else ``None``."""
+        match = _PLAIN.fullmatch(href)
+        if match is None:
+            return self._judge(href)
+        place = match[1] or self._here
+        if place not in self._origins:
+            root = self._judge(place + "/")
+            self._origins[place] = root and root[:-1]
+        allowed = self._origins[place]
+        return allowed + match[2] if allowed else None
+
+    def plain(self, hrefs: Sequence[str]) -> Sequence[str] | None:
+        """What :meth:`absolute` gives for each, if all are plain links to one place that is allowed; ``None``: ask one by one.
+
+        Looked at together, since that takes a third of the time: 15,000 of them 4 ms instead of 14.
+        """
+        match = _PLAIN.fullmatch(hrefs[0]) if hrefs else None
+        if match is None:
+            return None
+        stated = match[1] or ""
+        root = self.absolute(f"{stated}{match[2]}")
+        if root is None or {href[: len(stated) + 1] for href in hrefs} != {f"{stated}/"}:
+            return None
+        # Joined, their paths are one path, which has to be as plain as each.
+        paths = [href[len(stated) :] for href in hrefs] if stated else hrefs
+        joined = "".join((*paths, "/"))
+        if not joined.isascii() or joined.encode().translate(None, _PLAIN_CHARACTERS) or _ODD_SEGMENT.search(joined):
+            return None
+        allowed = root[: -len(match[2])]
+        return hrefs if allowed == stated else [allowed + path for path in paths]
+
+    def _judge(self, href: str) -> str | None:
+        try:
+            url = parse(str(_joined(self._base, href.partition("#")[0])))
+        except ValueError:
+            return None
+        if self._rules.allows(url):
+            return str(url)
+        if len(self.refused_hosts) < _ENOUGH_HOSTS:
+            self.refused_hosts.add(url.host or "")
+        return None
+
+
+def _joined(base: URL, href: str) -> URL:
+    if not href or not href.isprintable() or "\\" in href:
+        raise UnsafeUrl("it is malformed")
+    if _SCHEME.match(href):
+        return parse(href)  # never "https:path", which some readers take as relative
+    # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
+    return base.join(read(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-")))
+
+
+def is_emulator_host(host: str) -> bool:
+    """Whether storage at this host is an emulator: it has the account in the path, not in the host's name."""
+    return bool(_EMULATOR_HOST.fullmatch(host))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host, as it is written, is this machine and no other."""
+    return host == "localhost" or bool(_LOOPBACK.fullmatch(host))

@@ -1,0 +1,106 @@
+"""How Azure's own services are reached, Microsoft Entra and key vaults: through which proxy, trusting whom."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.request import proxy_bypass
+
+import aiohttp
+from azure.core.pipeline.transport import AioHttpTransport
+from yarl import URL
+
+from wheelgate.config import NO_PROXY
+from wheelgate.core.urls import is_loopback_host
+from wheelgate.upstream.addresses import refuse_reason
+from wheelgate.upstream.sessions import trust
+
+SignIn = Callable[[], Awaitable[Mapping[str, str] | None]]
+
+
+async def _unknown() -> None:
+    """A proxy that nobody has to sign in to."""
+
+
+class WayToAzure:
+    """Certificates and proxy for the clients of azure-core: of identities, and of vaults.
+
+    What gives a machine its identity is asked directly, whatever the settings or the platform say: it answers this machine alone,
+    and a proxy would be given the token (or, asked on a network of its own, give us that of another machine).
+    """
+
+    def __init__(self, ca_file: str | None = None, outbound_proxy: str | None = None, sign_in: SignIn = _unknown) -> None:
+        """``outbound_proxy``: its URL; ``"none"``: there is none; ``None``: the one that the platform's ``HTTPS_PROXY`` says.
+
+        ``sign_in``: the headers for the proxy alone. Hosts that the platform's ``NO_PROXY`` names are asked without the proxy.
+        """
+        self._ca_file = ca_file
+        self._proxy = outbound_proxy
+        self._sign_in = sign_in
+
+    @property
+    def shown(self) -> str:
+        """How a sentence goes on that says what cannot be reached."""
+        return "" if self._proxy in (None, NO_PROXY) else f" through {self._proxy} (server.outbound_proxy)"
+
+    def client(self, **settings: Any) -> dict[str, Any]:
+        """The argument that makes a client of azure-core go this way. ``settings``: of its transport."""
+        return {"transport": _Transport(self, settings)}
+
+    def session(self, *, direct: bool) -> aiohttp.ClientSession:
+        """For requests that use no proxy, or for those that may."""
+        return _session(self._ca_file, trust_env=self._proxy is None and not direct)
+
+    def goes_directly(self, host: str) -> bool:
+        """Whether a host is never asked through a proxy."""
+        if self._proxy == NO_PROXY or is_loopback_host(host):
+            return True
+        try:
+            return refuse_reason(host, inner=False) is not None
+        except ValueError:  # a name
+            return self._proxy is not None and bool(proxy_bypass(host))
+
+    async def through(self) -> dict[str, Any]:
+        """What a request says beside its own."""
+        if self._proxy is None:
+            return {}
+        return {"proxy": self._proxy, "proxy_headers": await self._sign_in()}
+
+
+class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
+    def __init__(self, way: WayToAzure, settings: dict[str, Any]) -> None:
+        super().__init__(session=way.session(direct=False), **settings)
+        self._way = way
+        self._directly = AioHttpTransport(session=way.session(direct=True), **settings)
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        """See :class:`~azure.core.pipeline.transport.AioHttpTransport`."""
+        options.pop("proxies", None)
+        if self._way.goes_directly(URL(request.url).host or ""):
+            return await self._directly.send(request, **options)
+        return await super().send(request, **options, **await self._way.through())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await super().close()
+        await self._directly.close()
+
+
+def trusting(ca_file: str | None, **settings: Any) -> dict[str, Any]:
+    """The argument that makes a client of azure-core trust the operator's certificates beside the machine's.
+
+    Its own option for them trusts nobody else: an authority for one private index would lock us out of Azure.
+    """
+    if ca_file is None:
+        return settings
+    # As azure-core's own sessions: HTTPS_PROXY leads to Azure.
+    return {"transport": AioHttpTransport(session=_session(ca_file, trust_env=True), **settings)}
+
+
+def _session(ca_file: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=trust(ca_file)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=trust_env,
+    )

@@ -1,0 +1,80 @@
+"""Which credential belongs to which URL: the one table that every outgoing request is judged by.
+
+A connection belongs to its target and everything below it, by whole path segments as they are written; the longest wins. One
+below an Azure DevOps organisation also belongs to the files that its feed's pages link, because those links name the feed by
+identifiers: only for the source whose page that is, only in that form, only in that organisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from wheelgate.config import Connection
+from wheelgate.core.protocols import Credential
+from wheelgate.core.url_scope import Place, place_of
+from wheelgate.core.urls import UnsafeUrl
+
+
+class Connections:
+    """The connections as they stand now. Replacing them takes effect at the next request."""
+
+    def __init__(self, make: Callable[[Connection], Credential | None]) -> None:
+        """``make``: what signs in for a connection."""
+        self._make = make
+        self._by_place: Mapping[Place, tuple[Connection, Credential | None]] = {}
+
+    def replace(self, connections: Sequence[Connection]) -> None:
+        """Go by these from now on. What did not change keeps the secret it knows."""
+        known = dict(self._by_place.values())
+        self._by_place = {
+            connection.place: (connection, known[connection] if connection in known else self._make(connection))
+            for connection in connections
+        }
+
+    def of_page(self, url: str) -> SourceCredentials:
+        """The credentials of a source whose pages are below this URL."""
+        return SourceCredentials(self, place_of(url))
+
+    def settings_for(self, url: str) -> Connection | None:
+        """The connection that a URL belongs to."""
+        found = self.at(place_of(url))
+        return self._by_place[found[0]][0] if found else None
+
+    def at(self, place: Place) -> tuple[Place, Credential | None] | None:
+        """The longest target that holds a place, and what signs in there; ``None``: no connection does."""
+        for length in range(len(place.segments), -1, -1):
+            target = Place(place.origin, place.segments[:length])
+            if target in self._by_place:
+                return target, self._by_place[target][1]
+        return None
+
+
+class SourceCredentials:
+    """The connections, as one source may use them: a :class:`~wheelgate.core.protocols.Credentials`."""
+
+    def __init__(self, connections: Connections, page: Place) -> None:
+        self._connections = connections
+        self._page = page
+
+    def for_url(self, url: str) -> Credential | None:
+        """The credential for a URL, or ``None``: there is no connection for it, or one that says ``None``."""
+        try:
+            place = place_of(url)
+        except UnsafeUrl:
+            return None
+        found = self._connections.at(place)
+        if place.is_feed_file_of(self._page.organisation):
+            page = self._connections.at(self._page)
+            if page is not None and (found is None or len(page[0].segments) > len(found[0].segments)):
+                found = page
+        return found[1] if found else None
+
+    def is_covered(self, url: str) -> bool:
+        """Whether some connection belongs to the URL, even one that says ``None``."""
+        try:
+            place = place_of(url)
+        except UnsafeUrl:
+            return False
+        return self._connections.at(place) is not None or (
+            place.is_feed_file_of(self._page.organisation) and self._connections.at(self._page) is not None
+        )

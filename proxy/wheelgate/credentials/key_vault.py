@@ -1,0 +1,86 @@
+"""Secrets from Azure Key Vault, read and written with this machine's identity."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
+
+from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
+from wheelgate.core.secret import Secret
+from wheelgate.core.urls import is_loopback_host, parse
+from wheelgate.credentials.azure_transport import WayToAzure
+
+_BUDGET_S = 10.0
+# Codes of the service, and what they mean for whoever has to mend it.
+_REASONS = {
+    "ForbiddenByFirewall": "its firewall does not let this machine in",
+    "SecretDisabled": "the secret is disabled",
+    "ObjectIsDeletedButRecoverable": "a deleted secret still has the name: recover or purge it",
+}
+
+
+class Vault:
+    """One key vault."""
+
+    def __init__(self, url: str, identity: Any, way: WayToAzure) -> None:
+        """``identity``: an asynchronous credential of azure-core.
+
+        Raises:
+            CredentialRefused: the library for it is not installed.
+        """
+        try:
+            from azure.keyvault.secrets.aio import SecretClient
+        except ImportError:
+            raise CredentialRefused("keyvault: needs one more library: pip install 'wheelgate[keyvault]'") from None
+        self._host = parse(url).host or ""
+        self._way = way
+        self._client = SecretClient(
+            url,
+            identity,
+            # A vault that names another service as the one to sign in to is refused; an emulator cannot name the real one.
+            verify_challenge_resource=not is_loopback_host(self._host),
+            retry_total=2,
+            retry_backoff_factor=0.2,
+            **way.client(),
+        )
+
+    async def read(self, name: str, version: str | None = None) -> Secret:
+        """The secret's current version, or the one given.
+
+        Raises:
+            CredentialRefused: there is none, or our identity may not read it.
+            UpstreamUnavailable: the vault cannot be reached.
+        """
+        found = await self._asked(self._client.get_secret(name, version), name, "Key Vault Secrets User")
+        return Secret(found.value or "")
+
+    async def write(self, name: str, secret: Secret) -> None:
+        """Store a new version of a secret.
+
+        Raises:
+            CredentialRefused, UpstreamUnavailable: as for :meth:`read`.
+        """
+        await self._asked(self._client.set_secret(name, secret.reveal()), name, "Key Vault Secrets Officer")
+
+    async def _asked(self, question: Any, name: str, role: str) -> Any:
+        try:
+            async with asyncio.timeout(_BUDGET_S):
+                return await question
+        except ResourceNotFoundError:
+            raise CredentialRefused(f"key vault {self._host} has no secret {name}") from None
+        except ClientAuthenticationError:
+            raise CredentialRefused(f"key vault {self._host} refused our identity: is one assigned to this machine?") from None
+        except HttpResponseError as error:
+            if error.status_code in (403, 409):
+                text = str(error)
+                why = next((words for code, words in _REASONS.items() if code in text), f"our identity needs the role {role}")
+                raise CredentialRefused(f"key vault {self._host} does not let us at secret {name}: {why}") from None
+            raise UpstreamUnavailable(f"key vault {self._host} answered {error.status_code or 'nothing'}") from None
+        except (AzureError, TimeoutError, OSError):
+            raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.shown}") from None
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._client.close()

@@ -1,0 +1,128 @@
+"""What it takes to build an sdist: ``build-system.requires`` (PEP 518), read without unpacking it.
+
+As in :mod:`wheelgate.distfiles.sdists`, ``tarfile`` is kept away from what strangers packed: a crafted header makes unpatched
+Pythons loop for ever (CVE-2025-8194). The few lines of the format that are needed stand here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import zlib
+from collections.abc import Iterator
+from typing import IO
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from wheelgate.distfiles import zips
+
+LEGACY = ("setuptools>=40.8.0",)
+"""What installers take for a project that does not say (PEP 517)."""
+_PYPROJECT = re.compile(r"(\./)?[^/]+/pyproject\.toml")
+_BLOCK = 512
+_CHUNK_BYTES = 256 * 1024
+_MAX_INFLATED_BYTES = 2 * 1024**3
+_MAX_PYPROJECT_BYTES = 1024 * 1024
+
+
+class Unknown(ValueError):
+    """It cannot be known; the message completes "it ..."."""
+
+
+def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
+    """The requirements that an sdist states for building it.
+
+    Raises:
+        Unknown: it cannot be read, or states nothing that can be used.
+    """
+    text = _from_zip(sdist) if filename.lower().endswith(".zip") else _from_tar(sdist, filename)
+    if text is None:
+        return LEGACY
+    try:
+        table = tomllib.loads(text.decode("utf-8")).get("build-system", {})
+        stated = table.get("requires") if "requires" in table else list(LEGACY)
+        return tuple(str(Requirement(entry)) for entry in stated)
+    except (ValueError, TypeError, AttributeError, RecursionError, InvalidRequirement):
+        raise Unknown("has a pyproject.toml whose build-system cannot be read") from None
+
+
+def _from_zip(sdist: IO[bytes]) -> bytes | None:
+    with zips.opened(sdist, Unknown) as archive:
+        for entry in archive.infolist():
+            if _PYPROJECT.fullmatch(entry.filename):
+                if entry.file_size > _MAX_PYPROJECT_BYTES or not zips.is_bounded(entry):
+                    raise Unknown("has a pyproject.toml of more than 1 MiB")
+                return archive.read(entry)
+    return None
+
+
+def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
+    """The first ``<top>/pyproject.toml``."""
+    if not filename.lower().endswith((".tar.gz", ".tgz")):
+        raise Unknown("is packed in a way that is not read here")
+    inflated = _Inflated(sdist)
+    while True:
+        header = inflated.take(_BLOCK)
+        if len(header) < _BLOCK or not header.strip(b"\0"):
+            return None
+        size = _size(header[124:136])
+        if header[156:157] in b"0\0" and _PYPROJECT.fullmatch(_name(header)):
+            if size > _MAX_PYPROJECT_BYTES:
+                raise Unknown("has a pyproject.toml of more than 1 MiB")
+            return inflated.take(size)
+        inflated.skip(-(-size // _BLOCK) * _BLOCK)
+
+
+def _name(header: bytes) -> str:
+    name, prefix = (part.split(b"\0", 1)[0].decode("utf-8", "replace") for part in (header[:100], header[345:500]))
+    return f"{prefix}/{name}" if prefix and header[257:262] == b"ustar" and header[257:265] != b"ustar  \0" else name
+
+
+def _size(field: bytes) -> int:
+    if field[0] & 0x80:  # GNU's form for more than 8 GiB
+        raise Unknown("has an entry larger than any sdist's")
+    try:
+        size = int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise Unknown("is not a whole tar archive") from None
+    if size < 0:
+        raise Unknown("is not a whole tar archive")
+    return size
+
+
+class _Inflated:
+    """A gzip stream read in order, in bounded memory and to a bounded length."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._pieces = self._inflate(file)
+        self._ready = b""
+
+    def _inflate(self, file: IO[bytes]) -> Iterator[bytes]:
+        inflater = zlib.decompressobj(wbits=31)
+        size = 0
+        try:
+            while not inflater.eof and (chunk := file.read(_CHUNK_BYTES)):
+                while chunk:
+                    piece = inflater.decompress(chunk, _CHUNK_BYTES)
+                    chunk = inflater.unconsumed_tail
+                    size += len(piece)
+                    if size > _MAX_INFLATED_BYTES:
+                        raise Unknown("inflates to far more than an sdist needs")
+                    yield piece
+        except zlib.error:
+            raise Unknown("is not a whole gzip file") from None
+
+    def take(self, size: int) -> bytes:
+        """The next bytes; fewer only at the end."""
+        while len(self._ready) < size and (piece := next(self._pieces, None)) is not None:
+            self._ready += piece
+        taken, self._ready = self._ready[:size], self._ready[size:]
+        return taken
+
+    def skip(self, size: int) -> None:
+        """Pass over the next bytes."""
+        while size > 0:
+            taken = len(self.take(min(size, _CHUNK_BYTES)))
+            if not taken:
+                raise Unknown("is cut short")
+            size -= taken

@@ -1,0 +1,115 @@
+"""METADATA out of a wheel, without trusting the wheel (PEP 427, PEP 658; the zip rules are PyPI's)."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from email.parser import HeaderParser
+from typing import IO
+
+import msgspec
+from packaging.utils import canonicalize_name, parse_wheel_filename
+
+from wheelgate.distfiles import zips
+
+MAX_METADATA_BYTES = 10 * 1024 * 1024
+_MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
+_METADATA = re.compile(r"([^/\\]+)\.dist-info/METADATA")
+_END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
+
+
+class BadWheel(ValueError):
+    """The wheel breaks a rule; the message completes "it ..."."""
+
+
+class CoreMetadata(msgspec.Struct, frozen=True):
+    """The file itself, and the fields that we use of it."""
+
+    body: bytes
+    name: str
+    version: str
+    requires_python: str | None
+
+
+def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = False) -> CoreMetadata:
+    """The one METADATA of a wheel, checked against the wheel's name.
+
+    Args:
+        wheel: the whole file, seekable.
+        filename: its name; must parse as a wheel's.
+        complete: the other files that every installer needs must be there as well.
+
+    Raises:
+        BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
+    """
+    with zips.opened(wheel, BadWheel) as archive:
+        name = _the_metadata_name(archive)
+        if complete:
+            _check_complete(archive, name)
+        body = _read(archive, name)
+    return _checked(body, name, filename)
+
+
+def _the_metadata_name(archive: zipfile.ZipFile) -> str:
+    found = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
+    if len(found) != 1:
+        raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
+    return found[0]
+
+
+def _check_complete(archive: zipfile.ZipFile, metadata: str) -> None:
+    folder = metadata.rpartition("/")[0]
+    for required in ("WHEEL", "RECORD"):
+        if f"{folder}/{required}" not in archive.namelist():
+            raise BadWheel(f"has no {required}, without which no installer takes it")
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    if not zips.is_bounded(archive.getinfo(name)):
+        raise BadWheel("has a METADATA compressed in a way that installers do not read")
+    if archive.getinfo(name).file_size > MAX_METADATA_BYTES:  # says so itself: no need to read that much
+        raise BadWheel("has a METADATA larger than 10 MiB")
+    with archive.open(name) as entry:
+        body = entry.read(MAX_METADATA_BYTES + 1)
+        if len(body) > MAX_METADATA_BYTES:
+            raise BadWheel("has a METADATA larger than 10 MiB")
+        return body
+
+
+def _checked(body: bytes, entry: str, filename: str) -> CoreMetadata:
+    fields = read_fields(body, filename)
+    project = parse_wheel_filename(filename)[0]
+    folder = canonicalize_name(entry.partition(".dist-info/")[0].rpartition("-")[0])
+    if folder != project:
+        raise BadWheel(f"is named for {project}, but its METADATA lies in {entry[:200]!r}")
+    return fields
+
+
+def read_fields(body: bytes, filename: str) -> CoreMetadata:
+    """The fields of a METADATA that is said to be that of a wheel, checked against the wheel's name.
+
+    Raises:
+        BadWheel: it is of another name or version than the file name says, or too large.
+    """
+    fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
+    if len(fields) > _MAX_FIELDS_BYTES:
+        raise BadWheel("has more than 1 MiB of fields in its METADATA")
+    headers = HeaderParser().parsestr(fields.decode("utf-8", "replace"))
+    name, version = str(headers.get("Name", "")).strip(), str(headers.get("Version", "")).strip()
+    project, stated, _, _ = parse_wheel_filename(filename)
+    if canonicalize_name(name) != project:
+        raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
+    if not _same_version(version, str(stated)):
+        raise BadWheel(f"is named for version {stated}, but its METADATA says {version[:200]!r}")
+    requires = str(headers.get("Requires-Python", "")).strip()
+    usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
+    return CoreMetadata(body, name, version, requires if usable else None)
+
+
+def _same_version(one: str, other: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return False

@@ -1,0 +1,354 @@
+"""How the bytes of a listed file travel: the only place that decides.
+
+``redirect``: the client fetches them itself, by a short-lived signed URL. ``stream``: through us, kept nowhere. ``cache``:
+through the spool into the store, once, and from then on as stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from cachetools import TTLCache
+
+from wheelgate.core.errors import (
+    BlobExists,
+    BlobNotFound,
+    FileWithheld,
+    StoreError,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
+from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
+from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.enrich.records import Made
+from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.directory import file_etag
+from wheelgate.storage import layout
+from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.spool import Fill, Spool
+from wheelgate.upstream.answers import FileAnswer
+from wheelgate.upstream.client import SourceClient
+
+JOIN_BYTES = 64 * 1024 * 1024
+"""A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
+_KNOWN, _KNOWN_S = 20_000, 60.0
+"""Of how many files we remember that we hold them, and for how long: whoever else cleans the store up says nothing."""
+_log = logging.getLogger(__name__)
+
+
+class Mode(Enum):
+    """The operator's choice for a source, or for the store."""
+
+    REDIRECT = "redirect"
+    STREAM = "stream"
+    CACHE = "cache"
+
+
+class Notebook(Protocol):
+    """Where a source's listing learns what the bytes of a file told."""
+
+    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+        """Remember it; from now on the listing says so."""
+        ...
+
+
+class Delivery:
+    """Turns a listed file into a redirect or a body. Close it to stop the fills."""
+
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        store_mode: Mode,
+        other_stores: Mapping[str, BlobStore] | None = None,
+        modes: Mapping[str, Mode],
+        clients: Mapping[str, SourceClient],
+        spool: Spool,
+        metrics: Metrics,
+        notebooks: Mapping[str, Notebook] | None = None,
+        cache_limit: CacheLimit | None = None,
+        concurrent_fills: int = 32,
+        turn_s: float = 5.0,
+    ) -> None:
+        self._store = store
+        self._store_mode = store_mode
+        self._stores = {**(other_stores or {}), store.name: store}
+        self._modes = modes
+        self._clients = clients
+        self._spool = spool
+        self._metrics = metrics
+        self._cache_limit = cache_limit
+        self._fills: dict[tuple[str, str, str], Fill] = {}
+        self._known: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_KNOWN, _KNOWN_S)
+        self._runs: dict[Fill, asyncio.Task[None]] = {}
+        self._notebooks = notebooks or {}
+        self._turns = asyncio.Semaphore(concurrent_fills)
+        self._turn_s = turn_s
+
+    def forget(self) -> None:
+        """The store changed: look again what it holds."""
+        self._known.clear()
+
+    async def close(self) -> None:
+        """Cancel every fill; nothing half-written is kept."""
+        tasks = list(self._runs.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def open(self, file: File, *, plain: bool, head: bool = False) -> Redirect | Body:
+        """What to answer a request for a listed file with.
+
+        Args:
+            file: an entry of the page the client sees.
+            plain: a GET of the whole file. Only that may be redirected: pip fails on a redirected HEAD and uv on a
+                redirected range.
+            head: only the size is wanted; no body is fetched for it.
+
+        Raises:
+            FileWithheld: the bytes we hold under this name are not those now listed.
+            UpstreamError, StoreError: it cannot be had now.
+        """
+        location = file.location
+        if isinstance(location, LocalFile):
+            return await asyncio.to_thread(_local_body, file, location)
+        if isinstance(location, StoredFile):
+            store = self._stores[location.store]
+            mode = self._store_mode if store is self._store else self._modes[file.source]
+            size = file.size if file.size is not None else (await store.info(location.path)).size
+            return await _stored(store, location.path, size, redirect=plain and mode is Mode.REDIRECT)
+        client = self._clients[location.source]
+        mode = self._modes[location.source]
+        if mode is Mode.REDIRECT and plain:
+            url = await client.handed_on(location.url, accept=location.accept)
+            if url is not None:
+                return Redirect(url)
+        passed = PassedBody(client, file, location)
+        if mode is Mode.CACHE:
+            held = await self._held(file)
+            if held is not None:
+                if self._cache_limit is not None:
+                    await self._cache_limit.used(held.path)
+                redirect = plain and self._store_mode is Mode.REDIRECT
+                return await _stored(self._store, held.path, held.size, redirect=redirect)
+            if not head and (plain or await self._joins(file, passed)):
+                fill = self._fill(file, location, client)
+                if fill is not None:
+                    return FillBody(fill, passed)
+        return passed
+
+    def keeps(self, source: str) -> bool:
+        """Whether what is fetched from a source is kept in the store."""
+        return self._modes[source] is Mode.CACHE
+
+    async def held(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
+        """Our own copy of a remote file, verified when it was fetched; ``None`` if there is none.
+
+        Raises:
+            FileWithheld, StoreError: as :meth:`open`.
+        """
+        info = await self._held(file) if self.keeps(file.source) else None
+        return None if info is None else (self._store, info)
+
+    async def fetched(self, file: File) -> tuple[BlobStore, BlobInfo]:
+        """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
+
+        Raises:
+            FileWithheld, UpstreamError, StoreError: it cannot be had now.
+        """
+        held = await self.held(file)
+        if held is None and isinstance(file.location, RemoteFile):
+            fill = self._fill(file, file.location, self._clients[file.location.source])
+            if fill is not None:
+                await asyncio.wait([self._runs[fill]])
+                if fill.error is not None:
+                    raise fill.error.with_traceback(None)  # one object, many raisers
+            held = await self.held(file)
+        if held is None:
+            raise StoreError(f"{file.filename} of source {file.source} cannot be fetched and kept now: try again")
+        return held
+
+    async def _joins(self, file: File, passed: PassedBody) -> bool:
+        """Whether a range of a file not held yet starts a fill, or joins the one under way."""
+        fill = self._fills.get(_key(file))
+        size = fill.total if fill is not None and fill.total is not None else await passed.size()
+        return (size or 0) <= JOIN_BYTES
+
+    async def _held(self, file: File) -> BlobInfo | None:
+        """Our copy, if we have one of the bytes now listed. That we have one is remembered for a minute.
+
+        Raises:
+            FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
+        """
+        path = layout.cached(file.source, file.project, file.filename)
+        key = (path, file.hashes.get("sha256"))
+        info = self._known.get(key)
+        if info is None and (info := await self._found(file, path)) is not None:
+            self._known[key] = info
+        return info
+
+    async def _found(self, file: File, path: str) -> BlobInfo | None:
+        try:
+            info = await self._store.info(path)
+        except BlobNotFound:
+            return None
+        listed, kept = file.hashes.get("sha256"), info.facts.get("sha256")
+        if kept is None:
+            _log.error("%s in the store has lost its digest: %s is withheld until it is deleted there", path, file.filename)
+            raise FileWithheld(
+                f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in "
+                "the store, and it is fetched anew"
+            )
+        if listed is not None and listed != kept:
+            _log.error(
+                "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched",
+                file.source,
+                file.filename,
+                listed,
+                kept,
+            )
+            raise FileWithheld(
+                f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
+                "a file name never changes its content"
+            )
+        self._learned(file, kept, info.size)
+        return info
+
+    def _learned(self, file: File, sha256: str | None, size: int) -> None:
+        """Have the listing say what it left out."""
+        if ("sha256" not in file.hashes or file.size is None) and file.source in self._notebooks:
+            self._notebooks[file.source].learn(file, sha256=sha256, size=size)
+
+    def _fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
+        """The fill under way for the file, or a new one; ``None`` if the spool has no room for it."""
+        key = _key(file)
+        fill = self._fills.get(key)
+        if fill is not None and fill.file.hashes == file.hashes:
+            return fill
+        if fill is not None:
+            return None
+        try:
+            if not self._spool.has_room(file.size):
+                _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
+                return None
+            spooled = self._spool.new(file.hashes)
+        except StoreError as error:
+            _log.error("%s is passed through and not kept: %s", file.filename, error)
+            return None
+        fill = self._fills[key] = Fill(file, spooled)
+        task = self._runs[fill] = asyncio.create_task(self._run(key, fill, location, client))
+        task.add_done_callback(lambda _: self._runs.pop(fill, None))
+        return fill
+
+    async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
+        outcome = "failed"
+        try:
+            async with (
+                self._turn(fill.file),
+                client.file(location.url, accept=location.accept) as answer,
+            ):
+                await self._receive(fill, answer)
+            outcome = await self._keep(fill)
+        except (UpstreamError, StoreError) as error:
+            level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
+            _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
+            fill.failed(error)
+        except asyncio.CancelledError:
+            fill.failed(UpstreamUnavailable("the server is stopping", source=fill.file.source))
+            raise
+        except Exception as error:
+            _log.exception("fill of %s failed", fill.file.filename)
+            fill.failed(error)  # whoever follows it must not wait for ever
+        finally:
+            self._metrics.fills.labels(fill.file.source, outcome).inc()
+            self._fills.pop(key, None)
+            fill.finish()
+
+    @asynccontextmanager
+    async def _turn(self, file: File) -> AsyncIterator[None]:
+        """One of so many fills at a time. Installers give up on silence: who cannot have a turn soon is told to come back."""
+        try:
+            async with asyncio.timeout(self._turn_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"too many files are being fetched to fetch {file.filename} now", source=file.source
+            ) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _receive(self, fill: Fill, answer: FileAnswer) -> None:
+        size = fill.file.size if fill.file.size is not None else answer.total
+        if fill.file.size is None and not self._spool.has_room(size):
+            raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
+        with self._spool.promised(size):
+            await fill.receive(answer.chunks(), answer.total)
+
+    async def _keep(self, fill: Fill) -> str:
+        """Put the verified body into the store; whoever waits for it has it already."""
+        file = fill.file
+        path = layout.cached(file.source, file.project, file.filename)
+        sha256 = fill.spooled.digests()["sha256"]
+        try:
+            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_said_of(file)})
+        except BlobExists:
+            kept = (await self._store.info(path)).facts.get("sha256")
+            if kept != sha256:
+                other = f"with {kept}" if kept else "without any digest"
+                _log.error("ALARM: %s has sha256 %s; another process stored it %s", file.filename, sha256, other)
+                return "conflict"
+        except StoreError as error:
+            _log.error("%s could not be kept: %s", file.filename, error)
+            return "not kept"
+        self._learned(file, sha256, fill.spooled.size)
+        if self._cache_limit is not None:
+            await self._cache_limit.added(path, fill.spooled.size)
+        return "kept"
+
+
+def _said_of(file: File) -> dict[str, str]:
+    """What the listing says, kept beside the copy: should the source never be asked again, it is listed from there."""
+    said = {
+        "upload_time": file.upload_time.isoformat() if file.upload_time else None,
+        "requires_python": file.requires_python,
+        "yanked": file.yanked,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _key(file: File) -> tuple[str, str, str]:
+    return (file.source, file.project, file.filename)
+
+
+async def _stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> Redirect | Body:
+    if redirect:
+        try:
+            url = await store.signed_url(path)
+        except StoreError as error:
+            # What the signature would have spared us is work, not a check: the bytes can still go through us.
+            _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
+            url = None
+        if url is not None:
+            return Redirect(url, ours=True)
+    return StoredBody(store, path, size)
+
+
+def _local_body(file: File, location: LocalFile) -> LocalBody:
+    path = Path(location.path)
+    try:
+        stat = path.stat()
+    except OSError:
+        raise StoreError(f"{file.filename} was removed from source {file.source}") from None
+    if file_etag(stat) != location.etag:
+        raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
+    return LocalBody(path, stat.st_size)

@@ -1,0 +1,241 @@
+"""The ``.metadata`` file beside a distribution file (PEP 658, PEP 714): from the store, the upstream, or the wheel itself.
+
+What is advertised is served: pip and uv abort an installation when an advertised file is missing or differs from its digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from packaging.utils import InvalidWheelFilename
+
+from wheelgate.core.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import File, LocalFile, RemoteFile
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
+from wheelgate.enrich.records import Made
+from wheelgate.files.delivery import Notebook
+from wheelgate.files.wheel_reader import Reading, WheelReader
+from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.storage import layout
+from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
+
+_AT_ONCE = 2
+_MAX_KEEPING_BYTES = 16 * 1024 * 1024
+_CLOSING_S = 5.0
+_log = logging.getLogger(__name__)
+
+
+class MetadataFiles:
+    """Core metadata of listed files. In the store it is kept by the digest of its wheel, so two wheels never mix theirs."""
+
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        clients: Mapping[str, SourceClient],
+        wheels: WheelReader,
+        notebooks: Mapping[str, Notebook],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._clients = clients
+        self._wheels = wheels
+        self._notebooks = notebooks
+        self._clock = clock
+        self._flights: SingleFlight[bytes] = SingleFlight()
+        self._keeping: dict[str, bytes] = {}
+        """By path: on its way into the store."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def close(self) -> None:
+        """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
+        await self._flights.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CLOSING_S)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def body(self, file: File) -> bytes:
+        """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
+
+        Raises:
+            MetadataNotFound: the listing offers none, or the wheel turned out to have none.
+            FileWithheld: as :meth:`wheelgate.files.delivery.Delivery.open`.
+            UpstreamError, StoreError: it cannot be had now.
+        """
+        if file.core_metadata is None:
+            raise MetadataNotFound(f"{file.filename} has no core metadata to offer")
+        listed = (file.source, file.project, file.filename, file.hashes.get("sha256"), file.core_metadata.get("sha256"))
+        return await self._flights.run(listed, lambda: self._body(file))
+
+    async def _body(self, file: File) -> bytes:
+        location = file.location
+        if isinstance(location, LocalFile):
+            return await asyncio.to_thread(_from_wheel, file, location)
+        if file.metadata_in_wheel:
+            return await self._out_of_wheel(file)
+        if isinstance(location, RemoteFile):
+            return await self._remote(file, location)
+        try:
+            body, _ = await self._store.read(layout.metadata(file.hashes["sha256"]))
+        except (BlobNotFound, KeyError):
+            raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
+        return _verified(file, body)
+
+    async def _out_of_wheel(self, file: File) -> bytes:
+        place = _unverified(file)
+        sha256 = file.hashes.get("sha256")
+        for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
+            kept = await self._kept(path)
+            if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
+                if not file.core_metadata:  # another process made it
+                    self._learn(file, fields)
+                return kept
+        beside = await self._wheels.beside(file)
+        if beside is not None and _is_listed(file, beside) and (fields := _fields(file, beside)) is not None:
+            await self._keep(place, beside)
+            self._learn(file, fields)
+            return beside
+        try:
+            reading = await self._wheels.read(file)
+        except BadWheel as error:
+            _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
+            self._learn(file, None)
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        body = _verified(file, reading.metadata.body)
+        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
+        self._learn(file, reading.metadata, reading)
+        return body
+
+    def _learn(self, file: File, metadata: CoreMetadata | None, reading: Reading | None = None) -> None:
+        made = Made(
+            at=self._clock.now(),
+            of=file.hashes.get("sha256") or _place(file),
+            metadata_sha256=None if metadata is None else hashlib.sha256(metadata.body).hexdigest(),
+            requires_python=None if metadata is None else metadata.requires_python,
+        )
+        size, sha256 = (reading.size, reading.sha256) if reading else (None, None)
+        if file.source in self._notebooks:
+            self._notebooks[file.source].learn(file, sha256=sha256, size=size, made=made)
+
+    async def _remote(self, file: File, location: RemoteFile) -> bytes:
+        wheel_sha256 = file.hashes.get("sha256")
+        if wheel_sha256 is None:  # nothing to keep it by
+            return _verified(file, await self._fetched(file, location))
+        path = layout.upstream_metadata(file.source, wheel_sha256)
+        kept = await self._kept(path)
+        if kept is not None and _is_listed(file, kept):
+            return kept
+        body = _verified(file, await self._fetched(file, location))
+        if kept is None:
+            await self._keep(path, body)
+        return body
+
+    async def _kept(self, path: str) -> bytes | None:
+        if path in self._keeping:
+            return self._keeping[path]
+        try:
+            return (await self._store.read(path))[0]
+        except BlobNotFound:
+            return None
+        except StoreError as error:  # the upstream may well be there
+            _log.warning("core metadata cannot be read from the store: %s", error)
+            return None
+
+    async def _fetched(self, file: File, location: RemoteFile) -> bytes:
+        parts = urlsplit(location.url)
+        url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
+        body = b""
+        try:
+            async with asyncio.timeout(PAGE_BUDGET_S), self._clients[location.source].file(url) as answer:
+                async for chunk in answer.chunks():
+                    body += chunk
+                    if len(body) > MAX_METADATA_BYTES:
+                        raise UpstreamBadAnswer(
+                            f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
+                        )
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"source {file.source} sends the core metadata of {file.filename} too slowly", source=file.source
+            ) from None
+        if not body.lstrip()[:64].lower().startswith((b"metadata-version:", b"name:", b"version:")):
+            raise UpstreamBadAnswer(
+                f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
+            )
+        return body
+
+    async def _keep(self, path: str, body: bytes) -> None:
+        """Into the store, behind the answer; if much is on its way already, before it."""
+        if path in self._keeping:
+            return
+        self._keeping[path] = body
+        task = asyncio.create_task(self._put(path, body))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if sum(map(len, self._keeping.values())) > _MAX_KEEPING_BYTES:
+            await asyncio.wait([task])
+
+    async def _put(self, path: str, body: bytes) -> None:
+        try:
+            async with self._turns:
+                await self._store.put_if_absent(path, body, {})
+        except BlobExists:
+            pass
+        except StoreError as error:
+            _log.warning("core metadata could not be kept: %s", error)
+        finally:
+            del self._keeping[path]
+
+
+def _fields(file: File, body: bytes) -> CoreMetadata | None:
+    try:
+        return read_fields(body, file.filename)
+    except (BadWheel, InvalidWheelFilename):
+        return None
+
+
+def _unverified(file: File) -> str:
+    """Where metadata is kept that was read out of parts of a wheel: nobody compared its digest with all of it."""
+    sha256 = file.hashes.get("sha256")
+    return layout.located_metadata(file.source, _place(file)) if sha256 is None else layout.upstream_metadata(file.source, sha256)
+
+
+def _place(file: File) -> str:
+    """Where a wheel is, and which version of it, as far as its location says."""
+    location = file.location
+    return location.url if isinstance(location, RemoteFile) else f"{location.path}\n{location.etag}"
+
+
+def _is_listed(file: File, body: bytes) -> bool:
+    """Whether it has the digest that the listing advertises, if it advertises one."""
+    advertised = (file.core_metadata or {}).get("sha256")
+    return advertised is None or hashlib.sha256(body).hexdigest() == advertised
+
+
+def _verified(file: File, body: bytes) -> bytes:
+    if not _is_listed(file, body):
+        message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
+        _log.error(message)
+        raise UpstreamBadAnswer(message, source=file.source)
+    return body
+
+
+def _from_wheel(file: File, location: LocalFile) -> bytes:
+    try:
+        with Path(location.path).open("rb") as wheel:
+            return _verified(file, read_core_metadata(wheel, file.filename).body)
+    except BadWheel as error:
+        if not file.core_metadata:  # nobody had read it yet
+            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: it {error}") from None
+    except OSError as error:
+        why = (error.strerror or "").lower()
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None

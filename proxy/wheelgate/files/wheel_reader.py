@@ -1,0 +1,201 @@
+"""Reads METADATA out of any wheel that is listed, wherever its bytes are, with as few of them as possible."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+
+import msgspec
+from packaging.utils import InvalidWheelFilename
+
+from wheelgate.core.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.model import File, RemoteFile, StoredFile
+from wheelgate.core.protocols import BlobStore
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, read_by_ranges
+from wheelgate.files.bodies import PassedBody
+from wheelgate.files.delivery import Delivery
+from wheelgate.storage import layout
+from wheelgate.storage.spool import Spool, SpoolFile
+from wheelgate.upstream.client import SourceClient
+
+_log = logging.getLogger(__name__)
+_LITTLE_BYTES = 1024 * 1024
+"""What all but odd wheels cost; of those that cost more only a few are read at a time."""
+_LARGE_AT_ONCE = 2
+_PATIENCE_S = 10.0
+"""Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a wheel said."""
+
+    metadata: CoreMetadata
+    size: int
+    """Of the wheel, in bytes."""
+    sha256: str | None = None
+    """Of the wheel, if we have all of its bytes and know it ourselves."""
+
+
+class _Share:
+    """What one reading may hold in memory: a little at any time, more only in its turn."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns = turns
+        self._bytes = 0
+        self._has_turn = False
+
+    async def grow(self, more: int) -> None:
+        """Wait until that many more bytes may be read."""
+        self._bytes += more
+        if self._bytes > _LITTLE_BYTES and not self._has_turn:
+            await self._turns.acquire()
+            self._has_turn = True
+
+    def close(self) -> None:
+        """Let the next one have its turn."""
+        if self._has_turn:
+            self._turns.release()
+
+
+class _NoRanges(Exception):
+    """The upstream gives files only whole."""
+
+
+class WheelReader:
+    """Finds the shortest way to the METADATA of a listed wheel: our own copy of it, ranges of it, all of it."""
+
+    def __init__(
+        self, *, stores: Mapping[str, BlobStore], clients: Mapping[str, SourceClient], delivery: Delivery, spool: Spool
+    ) -> None:
+        self._stores = stores
+        self._clients = clients
+        self._delivery = delivery
+        self._spool = spool
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def read(self, file: File) -> Reading:
+        """The METADATA of a listed wheel.
+
+        Raises:
+            BadWheel: definite: the wheel has none that can be offered.
+            FileWithheld: the bytes we hold under this name are not those now listed.
+            UpstreamError, StoreError: it cannot be read now.
+        """
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._read(file)
+        except InvalidWheelFilename:
+            raise BadWheel("has a name that no installer reads") from None
+        except TimeoutError:
+            raise UpstreamUnavailable(
+                f"source {file.source} takes long to send {file.filename}: try again in a moment", source=file.source
+            ) from None
+
+    async def beside(self, file: File) -> bytes | None:
+        """What lies beside a wheel in its container as its metadata, as a mirror puts it there: the same people's word."""
+        location = file.location
+        if not isinstance(location, StoredFile):
+            return None
+        try:
+            return (await self._stores[location.store].read(layout.metadata_beside(location.path)))[0]
+        except BlobNotFound:
+            return None
+
+    async def _read(self, file: File) -> Reading:
+        location = file.location
+        if isinstance(location, StoredFile):
+            return await self._from_store(file, self._stores[location.store], location.path, location.etag)
+        if not isinstance(location, RemoteFile):
+            raise StoreError(f"{file.filename} of source {file.source} cannot be read in parts")
+        try:
+            held = await self._delivery.held(file)
+        except StoreError as error:  # the upstream may well be there
+            _log.warning("whether %s is held cannot be told: %s", file.filename, error)
+            held = None
+        keeps = self._delivery.keeps(file.source)
+        if held is None and not (keeps and file.size is not None and file.size <= TAIL_BYTES):  # no larger than what is read
+            try:
+                return await self._by_ranges(file, location)
+            except _NoRanges:
+                if not keeps:
+                    return await self._whole(file, location)
+        store, info = held or await self._delivery.fetched(file)
+        reading = await self._from_store(file, store, info.path, info.etag)
+        return msgspec.structs.replace(reading, sha256=info.facts.get("sha256"))
+
+    async def _from_store(self, file: File, store: BlobStore, path: str, etag: str) -> Reading:
+        info = await store.info(path)
+        if info.etag != etag:
+            raise StoreError(f"{file.filename} of source {file.source} is being replaced: try again")
+
+        async def fetch(start: int, end: int) -> bytes:
+            await share.grow(end - start)
+            return b"".join([chunk async for chunk in store.stream(path, start, end)])
+
+        with closing(_Share(self._large)) as share:
+            return Reading(await read_by_ranges(fetch, info.size, file.filename), info.size)
+
+    async def _by_ranges(self, file: File, location: RemoteFile) -> Reading:
+        size, head = file.size, b""
+        found: str | None = None
+        """Where the file was, after the redirects, when a part of it was read: the others are asked for there."""
+
+        async def part(start: int, end: int) -> tuple[int, bytes]:
+            nonlocal found
+            if found is not None:
+                try:
+                    return (await self._range(file, location, found, start, end, size))[:2]
+                except (UpstreamError, _NoRanges):  # a signature does not hold for ever, and the next one may lead elsewhere
+                    found = None
+            total, body, found = await self._range(file, location, location.url, start, end, size)
+            return total, body
+
+        async def fetch(start: int, end: int) -> bytes:
+            await share.grow(end - start)
+            return (await part(start, end))[1]
+
+        if size is None:  # its beginning tells; and a small wheel is all there then
+            size, head = await part(0, TAIL_BYTES)
+        with closing(_Share(self._large)) as share:
+            return Reading(await read_by_ranges(fetch, size, file.filename, head=head), size)
+
+    async def _range(
+        self, file: File, location: RemoteFile, url: str, start: int, end: int, size: int | None
+    ) -> tuple[int, bytes, str]:
+        """The size of the whole file, bytes of it, and where they were in the end."""
+        client = self._clients[location.source]
+        async with client.file(url, accept=location.accept, start=start, end=end) as answer:
+            if answer.status != 206 or answer.total is None:
+                raise _NoRanges
+            if size is not None and answer.total != size:
+                raise UpstreamBadAnswer(
+                    f"source {file.source} has {answer.total} bytes of {file.filename}, not {size}", source=file.source
+                )
+            wanted = min(end, answer.total) - start
+            body = bytearray()
+            async for chunk in answer.chunks():
+                body += chunk
+                if len(body) > wanted:
+                    break
+            if len(body) != wanted:
+                raise UpstreamBadAnswer(f"source {file.source} sent another range of {file.filename}", source=file.source)
+            return answer.total, bytes(body), answer.url
+
+    async def _whole(self, file: File, location: RemoteFile) -> Reading:
+        """Where the operator wants nothing of a source kept."""
+        if not self._spool.has_room(file.size):
+            raise StoreError(f"there is no room in the spool to read {file.filename}")
+        passed = PassedBody(self._clients[location.source], file, location)
+        with self._spool.promised(file.size), self._spool.holding() as spooled:
+            async for chunk in passed.chunks(0, None):
+                await spooled.append(chunk)
+            metadata = await asyncio.to_thread(_metadata, spooled, file.filename)
+            return Reading(metadata, spooled.size, spooled.digests()["sha256"])
+
+
+def _metadata(spooled: SpoolFile, filename: str) -> CoreMetadata:
+    with spooled.path.open("rb") as wheel:
+        return read_core_metadata(wheel, filename)

@@ -1,0 +1,120 @@
+"""The rules in force: made from the settings, and replaced by newer ones while the process runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from wheelgate.config import Config, Connection, Source, made_private, with_private
+from wheelgate.config.changes import changed_keys
+from wheelgate.core.errors import ConfigurationError
+from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.index.decision import Member, MergeRule
+from wheelgate.index.merged import Merged
+from wheelgate.index.rules import Cooldown, Rules, Waiver
+from wheelgate.index.screened import RuleBook
+
+_log = logging.getLogger(__name__)
+
+
+class Replaced(msgspec.Struct, frozen=True):
+    """What came of settings that were read again; key paths of the file."""
+
+    in_force: list[str]
+    """Rules that are others from now on."""
+    after_restart: list[str]
+    """Settings that are others in the file, and for which the process must be started again."""
+
+
+class Enforcement:
+    """Holds the settings of this process, and brings newer rules into force at once, in all of it."""
+
+    def __init__(self, config: Config, book: RuleBook, index: Merged, member: Callable[[Source], Member]) -> None:
+        """``member``: an index by other settings, in place of the one that runs."""
+        self._config = config
+        self._book = book
+        self._index = index
+        self._member = member
+
+    def replace(self, newer: Config) -> Replaced:
+        """Go by the rules of settings that were read again. Nothing else of them is taken over.
+
+        Raises:
+            ConfigurationError: they do not fit the sources that this process has; nothing was changed.
+        """
+        cooldowns = {source.name: source.cooldown for source in newer.source}
+        sources = [
+            source.model_copy(update={"cooldown": cooldowns.get(source.name, source.cooldown)}) for source in self._config.source
+        ]
+        config = self._config.model_copy(update={"policy": newer.policy, "source": sources})
+        if problems := config.contradictions():
+            raise ConfigurationError([f"{problem} (of those this process was started with)" for problem in problems])
+        in_force = changed_keys(self._config, config)
+        after_restart = [
+            key for key in changed_keys(config, newer) if not key.startswith("found_connections")
+        ]  # read again anyway
+        if in_force:
+            self._config = config
+            self._index.replace_rules(reserved_of(config), merges_of(config))
+            self._book.replace(rules_of(config))
+        return Replaced(in_force, after_restart)
+
+    def admit(self, connections: Sequence[Connection]) -> None:
+        """Make private what these connections serve, before they are used. It stays so until the end of this process.
+
+        What such an index said while it was public, and nobody had signed in, is forgotten. Its kept pages stand in for it if
+        it cannot be heard, as after a restart.
+
+        Raises:
+            ConfigurationError: a rule in force does not fit; nothing was changed.
+        """
+        becoming = made_private(self._config, connections)
+        self._config = with_private(self._config, connections)
+        for source in self._config.source:
+            if source.name in becoming:
+                self._index.replace_member(self._member(source))
+                _log.warning(
+                    "connection %s makes source %s private: its names are never asked of a public source from now on",
+                    becoming[source.name],
+                    source.name,
+                )
+
+
+def rules_of(config: Config) -> Rules:
+    """What may withhold a file."""
+    policy = config.policy
+    return Rules(
+        allow=None if policy.allow is None else [release(text) for text in policy.allow],
+        deny=[release(text) for text in policy.deny],
+        cooldown=None if policy.cooldown is None else _cooldown(policy.cooldown),
+        cooldowns={source.name: _cooldown(source.cooldown) for source in config.source if source.cooldown is not None},
+        exempt=policy.cooldown_exempt,
+        waivers=[
+            Waiver(waiver.name, waiver.version, specifier(waiver.version), waiver.reason, waiver.by, waiver.until)
+            for waiver in policy.waiver
+        ],
+    )
+
+
+def reserved_of(config: Config) -> NamePatterns:
+    """Names that no public source is asked for."""
+    return NamePatterns(config.policy.reserved)
+
+
+def merges_of(config: Config) -> list[MergeRule]:
+    """Which projects several sources share."""
+    return [
+        MergeRule(
+            NamePatterns(merge.names),
+            tuple(merge.sources),
+            None if merge.public_versions is None else specifier(merge.public_versions),
+        )
+        for merge in config.policy.merge
+    ]
+
+
+def _cooldown(value: float | datetime) -> Cooldown:
+    return value if isinstance(value, datetime) else timedelta(seconds=value)

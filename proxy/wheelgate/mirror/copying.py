@@ -1,0 +1,310 @@
+"""Copying: every file verified on its way, put in place whole, and never fetched again once it is there.
+
+What makes it resumable is the shelf itself. A name there is absent or whole, so after a death at any moment the next run finds
+the finished files, proves them by their digests, and fetches the others. The manifest is written last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from datetime import UTC
+from pathlib import Path
+
+import msgspec
+from packaging.utils import InvalidWheelFilename
+
+from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.protocols import BlobInfo, Clock
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.mirror.items import Digesting, Item, Origin, mismatch
+from wheelgate.mirror.manifest import METADATA, Entry
+from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.storage.spool import Spool, SpoolFile
+
+JOBS = 8
+_ATTEMPTS = 3
+
+
+class Outcome(msgspec.Struct):
+    """What came of it."""
+
+    entries: list[Entry] = []
+    """Of every file that is there now, verified."""
+    fetched: int = 0
+    fetched_bytes: int = 0
+    repaired: list[str] = []
+    """Paths at which something else lay."""
+    problems: list[str] = []
+    """A sentence for each file that is not there."""
+
+
+class Copier:
+    """Brings files onto a shelf."""
+
+    def __init__(
+        self,
+        *,
+        shelf: Shelf,
+        spool: Spool,
+        origin: Origin,
+        clock: Clock,
+        known: Mapping[str, Entry],
+        jobs: int = JOBS,
+        on_bytes: Callable[[int], None] = lambda _: None,
+        on_done: Callable[[Item], None] = lambda _: None,
+        wait_s: float = 1.0,
+    ) -> None:
+        self._shelf = shelf
+        self._spool = spool
+        self._origin = origin
+        self._clock = clock
+        self._known = known
+        self._jobs = jobs
+        self._on_bytes = on_bytes
+        self._on_done = on_done
+        self._wait_s = wait_s
+        self._peeked: dict[str, SpoolFile] = {}
+
+    async def copy(self, items: Iterable[Item]) -> Outcome:
+        """Bring all of them, a few at a time. One that cannot be had does not keep the others back; a shelf that fails does."""
+        outcome = Outcome()
+        waiting = deque(items)
+        await asyncio.gather(*(self._work(waiting, outcome) for _ in range(self._jobs)))
+        outcome.entries.sort(key=lambda entry: entry.path)
+        return outcome
+
+    async def _work(self, waiting: deque[Item], outcome: Outcome) -> None:
+        while waiting:
+            item = waiting.popleft()
+            try:
+                entry = await self.kept(item)
+                if entry is None:
+                    entry = await self._bring(item, outcome)
+                else:
+                    self._on_bytes(entry.size)
+                outcome.entries.append(_for(entry, item))
+                self._on_done(item)
+            except (UpstreamError, FileWithheld) as error:
+                outcome.problems.append(str(error))
+            except StoreError as error:
+                outcome.problems.append(f"{item.path}: {error}")
+                waiting.clear()
+
+    async def peek(self, item: Item) -> Path:
+        """A file, verified, to be read before anything is copied. What had to be fetched for it is not fetched again.
+
+        Raises:
+            UpstreamError, FileWithheld, StoreError: it cannot be had.
+        """
+        if item.path in self._peeked:
+            return self._peeked[item.path].path
+        kept = await self.kept(item, look_only=True)
+        local = self._shelf.local_path(item.path)
+        if kept is not None and local is not None:
+            return local
+        spooled = self._peeked[item.path] = self._spool.new(item.algorithms)
+        if kept is None:
+            await self._fetch(item, spooled)
+        else:
+            await self._read_back(item, kept.size, spooled)
+        return spooled.path
+
+    def close(self) -> None:
+        """Give back what was only looked at."""
+        while self._peeked:
+            self._peeked.popitem()[1].close()
+
+    async def kept(self, item: Item, *, look_only: bool = False) -> Entry | None:
+        """The entry of a file that is there already, whole and right; ``None`` if it is to be brought.
+
+        Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
+
+        Raises:
+            StoreError: the shelf cannot be read.
+        """
+        known = self._known.get(item.path)
+        try:
+            info = await self._shelf.info(item.path)
+        except BlobNotFound:
+            return None
+        if item.size is not None and info.size != item.size:
+            return None
+        digests = self._trusted(info, known)
+        if digests is None or not item.algorithms <= digests.keys():
+            digests = await digests_on(self._shelf, item.path, info.size, item.algorithms)
+        if item.problem_with(digests) is not None or (
+            known is not None and not item.listed and known.sha256 != digests["sha256"]
+        ):
+            return None
+        return await self._kept_with_metadata(item, info, digests["sha256"], known, look_only=look_only)
+
+    def _trusted(self, info: BlobInfo, known: Entry | None) -> dict[str, str] | None:
+        """The digest of what lies in a container, without reading it; ``None`` of a folder, where nothing but the bytes tells.
+
+        We wrote it with its body in one step; whoever writes the body again changes the ETag.
+        """
+        if known is not None and known.etag is not None:
+            return {"sha256": known.sha256} if known.etag == info.etag else None
+        return {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
+
+    async def _kept_with_metadata(
+        self, item: Item, info: BlobInfo, sha256: str, known: Entry | None, *, look_only: bool
+    ) -> Entry | None:
+        """Complete with the metadata beside it, which is put there once more from the wheel itself if it is not right."""
+        stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
+        lies = await self._metadata_digest(item.path)
+        entry = self._entry(item, info, sha256, stated)
+        if known is not None and known.sha256 == sha256:
+            entry = msgspec.structs.replace(entry, stored=known.stored)
+        if not item.filename.endswith(".whl") or (stated is not None and lies == stated):
+            return entry
+        if look_only:
+            return None
+        with self._spool.holding() as spooled:
+            await self._read_back(item, info.size, spooled)
+            if spooled.digests()["sha256"] != sha256:
+                return None
+            metadata = await asyncio.to_thread(_metadata, spooled.path, item.filename)
+        if metadata is None:
+            return msgspec.structs.replace(entry, metadata_sha256=None)
+        await self._put_metadata(item.path, metadata.body)
+        return msgspec.structs.replace(entry, metadata_sha256=hashlib.sha256(metadata.body).hexdigest())
+
+    async def _read_back(self, item: Item, size: int, spooled: SpoolFile) -> None:
+        async with aclosing(_chunks(self._shelf, item.path, size)) as chunks:
+            async for chunk in chunks:
+                await spooled.append(chunk)
+
+    async def _metadata_digest(self, path: str) -> str | None:
+        try:
+            return hashlib.sha256((await self._shelf.read(path + METADATA))[0]).hexdigest()
+        except BlobNotFound:
+            return None
+
+    async def _bring(self, item: Item, outcome: Outcome) -> Entry:
+        """Fetch it, prove it, and put it in its place."""
+        spooled = self._peeked.pop(item.path, None)
+        fetched = spooled is not None
+        spooled = spooled or self._spool.new(item.algorithms)
+        try:
+            if not fetched:
+                await self._fetch(item, spooled)
+            metadata = await asyncio.to_thread(_metadata, spooled.path, item.filename)
+            entry = await self._put(item, spooled, metadata, outcome)
+        finally:
+            spooled.close()
+        outcome.fetched += 1
+        outcome.fetched_bytes += spooled.size
+        return entry
+
+    async def _fetch(self, item: Item, spooled: SpoolFile) -> None:
+        if not self._spool.has_room(item.size):
+            raise StoreError(f"there is no room for its {item.size} bytes on this machine's disk")
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._spool.promised(item.size):
+                    async with aclosing(self._origin.body(item)) as chunks:  # type: ignore[type-var]
+                        async for chunk in chunks:
+                            await spooled.append(chunk)
+                            self._on_bytes(len(chunk))
+                break
+            except UpstreamUnavailable:
+                self._on_bytes(-spooled.size)
+                if attempt == _ATTEMPTS:
+                    raise
+                spooled.restart()
+                await asyncio.sleep(self._wait_s * attempt)
+        problem = item.problem_with(spooled.digests())
+        if problem is None and item.size is not None and spooled.size != item.size:
+            problem = f"has {spooled.size} bytes, where {item.size} are listed"
+        if problem is not None:
+            raise mismatch(item, problem)
+
+    async def _put(self, item: Item, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: Outcome) -> Entry:
+        """The metadata first: whoever sees the wheel finds it."""
+        sha256 = spooled.digests()["sha256"]
+        digest = None if metadata is None else hashlib.sha256(metadata.body).hexdigest()
+        facts = _facts(item, sha256, digest, metadata)
+        if metadata is not None:
+            await self._put_metadata(item.path, metadata.body)
+        if await self._is_there(item.path):  # and not what should be: it was looked at before
+            await self._shelf.delete(item.path)
+            outcome.repaired.append(item.path)
+        info = await self._shelf.put_if_absent(item.path, spooled.path, facts)
+        return self._entry(item, info, sha256, digest)
+
+    async def _is_there(self, path: str) -> bool:
+        try:
+            await self._shelf.info(path)
+        except BlobNotFound:
+            return False
+        return True
+
+    async def _put_metadata(self, path: str, body: bytes) -> None:
+        if await self._metadata_digest(path) == hashlib.sha256(body).hexdigest():
+            return
+        await self._shelf.delete(path + METADATA)
+        await self._shelf.put_if_absent(path + METADATA, body, {})
+
+    def _entry(self, item: Item, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> Entry:
+        return Entry(
+            path=item.path,
+            sha256=sha256,
+            size=info.size,
+            source=item.source,
+            metadata_sha256=metadata_sha256,
+            upload_time=item.upload_time,
+            requires_python=item.requires_python,
+            yanked=item.yanked,
+            stored=self._clock.now(),
+            etag=info.etag if self._shelf.local_path(item.path) is None else None,
+        )
+
+
+async def digests_on(shelf: Shelf, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+    """The digests of what lies on a shelf, from its bytes.
+
+    Raises:
+        BlobNotFound, StoreError: it is gone, or cannot be read.
+    """
+    digesting = Digesting(algorithms)
+    async with aclosing(_chunks(shelf, path, size)) as chunks:
+        async for chunk in chunks:
+            await digesting.add(chunk)
+    return digesting.result()
+
+
+async def _chunks(shelf: Shelf, path: str, size: int) -> AsyncGenerator[bytes, None]:
+    async for chunk in shelf.stream(path, 0, size):
+        yield chunk
+
+
+def _metadata(path: Path, filename: str) -> CoreMetadata | None:
+    """What the wheel itself says; ``None`` of anything else, and of a wheel that says nothing which can be used."""
+    if not filename.endswith(".whl"):
+        return None
+    try:
+        with path.open("rb") as wheel:
+            return read_core_metadata(wheel, filename)
+    except (BadWheel, InvalidWheelFilename):
+        return None
+
+
+def _facts(item: Item, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
+    """As uploads have them, so that a container lists complete pages without reading a file."""
+    said = {
+        "sha256": sha256,
+        "upload_time": item.upload_time.astimezone(UTC).isoformat() if item.upload_time else None,
+        "metadata_sha256": metadata_sha256,
+        "requires_python": metadata.requires_python if metadata else None,
+        "yanked": item.yanked,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _for(entry: Entry, item: Item) -> Entry:
+    return msgspec.structs.replace(entry, needed_by={label: sorted(targets) for label, targets in item.needed_by.items()})

@@ -1,0 +1,226 @@
+"""Lock files: ``pylock.toml`` (PEP 751) and ``uv.lock``. What they pin is taken as it stands, by file name and digest."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from packaging.markers import InvalidMarker, Marker
+from packaging.pylock import (
+    Package,
+    PackageSdist,
+    PackageWheel,
+    Pylock,
+    PylockSelectError,
+    PylockUnsupportedVersionError,
+    PylockValidationError,
+)
+
+from wheelgate.core.errors import BadInput
+from wheelgate.core.names import normalised
+from wheelgate.mirror.inputs_model import Need, allowed
+from wheelgate.mirror.requirements import read_text
+from wheelgate.mirror.tags import best_wheel
+from wheelgate.mirror.targets import Target
+
+_UV_LOCK_VERSION = 1
+
+
+def read_pylock(path: Path) -> PylockFile:
+    """A ``pylock.toml``.
+
+    Raises:
+        BadInput: it is none, or of a version that nobody here knows.
+    """
+    try:
+        lock = Pylock.from_dict(_toml(path))
+    except PylockUnsupportedVersionError as error:
+        raise BadInput(f"{path}: is a lock of a version that is not supported: {error}; 1.0 is") from None
+    except PylockValidationError as error:
+        raise BadInput(f"{path}: is not a valid pylock.toml: {error}") from None
+    return PylockFile(path, lock)
+
+
+def read_uv_lock(path: Path) -> UvLock:
+    """A ``uv.lock``.
+
+    Raises:
+        BadInput: as above.
+    """
+    document = _toml(path)
+    version = document.get("version")
+    if version != _UV_LOCK_VERSION:
+        raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; {_UV_LOCK_VERSION} is")
+    try:
+        packages = msgspec.convert(document.get("package", []), list[_UvPackage])
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{path}: is not a valid uv.lock: {error}") from None
+    return UvLock(path, packages)
+
+
+class PylockFile:
+    """A :class:`~wheelgate.mirror.inputs_model.Lock` by PEP 751, with every extra and dependency group."""
+
+    def __init__(self, path: Path, lock: Pylock) -> None:
+        self._path = path
+        self._lock = lock
+
+    def needs(self, target: Target, *, all_files: bool) -> list[Need]:
+        """See :class:`~wheelgate.mirror.inputs_model.Lock`."""
+        try:
+            chosen = list(self._selected(target))
+        except PylockSelectError as error:
+            raise BadInput(f"{self._path}: has nothing for {target}: {error}") from None
+        found = []
+        for package, file in chosen:
+            if not isinstance(file, PackageWheel | PackageSdist):
+                raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
+            files = [*(package.wheels or ()), *([package.sdist] if package.sdist else ())] if all_files else [file]
+            found += [self._need(package, file) for file in files]
+        return found
+
+    def _selected(self, target: Target) -> Iterator[tuple[Package, object]]:
+        return self._lock.select(
+            environment=target.environment,
+            tags=target.tags,
+            extras=self._lock.extras or (),
+            dependency_groups=self._lock.dependency_groups or self._lock.default_groups or (),
+        )
+
+    def _need(self, package: Package, file: PackageWheel | PackageSdist) -> Need:
+        return Need(package.name, str(package.version), file.filename, allowed(file.hashes), str(self._path))
+
+
+class _UvFile(msgspec.Struct):
+    url: str | None = None
+    path: str | None = None
+    filename: str | None = None
+    hash: str | None = None
+
+    @property
+    def name(self) -> str:
+        place = self.filename or self.path or unquote(urlsplit(self.url or "").path)
+        return PurePosixPath(place).name
+
+
+class _UvDependency(msgspec.Struct):
+    name: str
+    version: str | None = None
+    marker: str | None = None
+    extra: list[str] = []
+
+
+class _UvPackage(msgspec.Struct, rename="kebab"):
+    name: str
+    source: dict[str, Any]
+    version: str | None = None
+    resolution_markers: list[str] = []
+    dependencies: list[_UvDependency] = []
+    optional_dependencies: dict[str, list[_UvDependency]] = {}
+    dev_dependencies: dict[str, list[_UvDependency]] = {}
+    sdist: _UvFile | None = None
+    wheels: list[_UvFile] = []
+
+    @property
+    def is_project(self) -> bool:
+        """Whether this is what was locked, rather than something it depends on."""
+        return bool(self.source.keys() & {"virtual", "editable", "directory"})
+
+    @property
+    def is_listed(self) -> bool:
+        return "registry" in self.source
+
+
+class UvLock:
+    """A :class:`~wheelgate.mirror.inputs_model.Lock` as uv writes it: the workspace's projects, their extras and groups."""
+
+    def __init__(self, path: Path, packages: list[_UvPackage]) -> None:
+        self._path = path
+        self._packages = packages
+
+    def needs(self, target: Target, *, all_files: bool) -> list[Need]:
+        """See :class:`~wheelgate.mirror.inputs_model.Lock`."""
+        found = []
+        for package in self._reached(target):
+            if not package.is_listed:
+                raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
+            files = {file.name: file for file in (*package.wheels, *([package.sdist] if package.sdist else ()))}
+            names = list(files) if all_files else [self._best(package, target)]
+            found += [
+                Need(
+                    normalised(package.name) or package.name,
+                    package.version or "",
+                    name,
+                    frozenset({files[name].hash or ""} - {""}),
+                    str(self._path),
+                )
+                for name in names
+            ]
+        return found
+
+    def _best(self, package: _UvPackage, target: Target) -> str:
+        best = best_wheel((file.name for file in package.wheels), target)
+        if best is None and package.sdist is not None:
+            best = package.sdist.name
+        if best is None:
+            raise BadInput(f"{self._path}: has no file of {package.name} {package.version} for {target}")
+        return best
+
+    def _reached(self, target: Target) -> Iterator[_UvPackage]:
+        """What the projects need there, directly or not."""
+        projects = [package for package in self._packages if package.is_project]
+        if not projects:
+            yield from (package for package in self._packages if self._any_holds(package.resolution_markers, target))
+            return
+        seen: set[tuple[str, str | None, str]] = set()
+        given: set[tuple[str, str | None]] = set()
+        waiting = deque((package, extra) for package in projects for extra in ("", *package.optional_dependencies))
+        while waiting:
+            package, extra = waiting.popleft()
+            if (package.name, package.version, extra) in seen:
+                continue
+            seen.add((package.name, package.version, extra))
+            if not package.is_project and (package.name, package.version) not in given:
+                given.add((package.name, package.version))
+                yield package
+            wanted = package.optional_dependencies.get(extra, []) if extra else package.dependencies
+            groups = package.dev_dependencies.values() if package.is_project and not extra else ()
+            for dependency in (*wanted, *(entry for group in groups for entry in group)):
+                if self._holds(dependency.marker, target):
+                    waiting += ((found, name) for found in self._named(dependency, target) for name in ("", *dependency.extra))
+
+    def _named(self, dependency: _UvDependency, target: Target) -> list[_UvPackage]:
+        named = [
+            package
+            for package in self._packages
+            if package.name == dependency.name
+            and dependency.version in (None, package.version)
+            and (dependency.version is not None or self._any_holds(package.resolution_markers, target))
+        ]
+        if not named:
+            raise BadInput(f"{self._path}: is incomplete: {dependency.name} is needed, and not locked")
+        return named
+
+    def _any_holds(self, markers: Iterable[str], target: Target) -> bool:
+        markers = list(markers)
+        return not markers or any(self._holds(marker, target) for marker in markers)
+
+    def _holds(self, marker: str | None, target: Target) -> bool:
+        if marker is None or "extra" in marker:  # conflicting extras are told apart so: all of them are wanted
+            return True
+        try:
+            return target.meets(Marker(marker))
+        except InvalidMarker:
+            raise BadInput(f"{self._path}: {marker[:200]!r} is not a marker") from None
+
+
+def _toml(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"{path}: is not valid TOML: {error}") from None

@@ -1,0 +1,230 @@
+"""From inputs and targets to the files that a mirror needs: resolve, choose, and look into what must be built."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
+from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.protocols import Source
+from wheelgate.distfiles.build_requirements import Unknown, build_requirements
+from wheelgate.mirror.inputs_model import Input, Need, Options
+from wheelgate.mirror.items import Item
+from wheelgate.mirror.requirements import parsed_line
+from wheelgate.mirror.selection import chosen, is_sdist
+from wheelgate.mirror.targets import Target
+
+_PAGES_AT_ONCE = 16
+_NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
+
+
+class Resolves(Protocol):
+    """What finds versions for open requirements."""
+
+    async def needs(self, asked: Input, target: Target) -> list[Need]:
+        """See :meth:`wheelgate.mirror.resolving.Resolver.needs`."""
+        ...
+
+
+class Plan(msgspec.Struct):
+    """What is to be there, and what had to be said on the way."""
+
+    files: dict[str, File] = {}
+    """Path in the mirror to the listed file."""
+    needed_by: dict[str, dict[str, set[str]]] = {}
+    """Path to input to targets."""
+    accepted: dict[str, frozenset[str]] = {}
+    """Path to the digests that the input allows, if it names any."""
+    notes: list[str] = []
+
+    def items(self) -> list[Item]:
+        """The files by path."""
+        return [self.item(path) for path in sorted(self.files)]
+
+    def item(self, path: str) -> Item:
+        """One of them."""
+        file = self.files[path]
+        return Item(
+            project=file.project,
+            filename=file.filename,
+            source=file.source,
+            listed=file.hashes,
+            accepted=self.accepted.get(path, frozenset()),
+            size=file.size,
+            upload_time=file.upload_time,
+            requires_python=file.requires_python,
+            yanked=file.yanked,
+            needed_by={label: tuple(sorted(targets)) for label, targets in self.needed_by.get(path, {}).items()},
+        )
+
+
+class Planner:
+    """Works a plan out. It asks the index and uv, and changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        index: Source,
+        resolver: Resolves,
+        peek: Callable[[Item], Awaitable[Path]],
+        all_files: bool,
+        on_step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """A planner of one plan.
+
+        Args:
+            plan: where it is written down as it grows; ``peek`` may look into it.
+            index: what lists files.
+            resolver: for requirements that are open.
+            peek: a verified sdist as a file, to be read.
+            all_files: of the versions needed every file, for whatever machine.
+            on_step: told what takes long, in words.
+        """
+        self._plan = plan
+        self._index = index
+        self._resolver = resolver
+        self._peek = peek
+        self._all_files = all_files
+        self._on_step = on_step
+        self._pages: dict[str, ProjectPage] = {}
+        self._to_build: dict[str, set[tuple[str, Target]]] = {}
+        """Sdists to be built, and for which input and target."""
+        self._looked_into: set[tuple[str, str, Target]] = set()
+
+    async def add(self, asked: Input, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
+        """Everything that one input needs on these targets.
+
+        Raises:
+            BadInput, Unresolvable, UpstreamError, StoreError: it cannot be had.
+        """
+        for note in asked.notes:
+            self._note(note)
+        count = 0
+        for target in targets:
+            needs = await self._needs(asked, target)
+            count += len(needs)
+            await self._take(needs, asked.label, asked.options, target)
+        if not count and not may_be_empty:
+            names = "; ".join(map(str, targets))
+            raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so that nothing is left to mirror")
+        while self._to_build:
+            await self._look_into_sdists()
+
+    async def _needs(self, asked: Input, target: Target) -> list[Need]:
+        if asked.lock is not None:
+            return asked.lock.needs(target, all_files=False)
+        lines = [line for line in asked.lines if line.holds_for(target)]
+        if asked.is_locked:
+            return [Need(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
+        if not lines:
+            return []
+        self._on_step(f"resolving {asked.label} for {target}")
+        try:
+            return await self._resolver.needs(asked, target)
+        except Unresolvable as error:
+            raise await self._explained(error) from None
+
+    async def _explained(self, error: Unresolvable) -> Unresolvable:
+        """To uv a name that is withheld, or cannot be asked for, looks like one that is nowhere: the index knows better."""
+        for name in dict.fromkeys(_NOT_FOUND.findall(str(error))):
+            try:
+                await self._index.project_page(name)
+            except ProjectNotFound:
+                continue
+            except WheelgateError as reason:
+                return Unresolvable(f"{error} ({reason})")
+        return error
+
+    async def _take(self, needs: Sequence[Need], label: str, options: Options, target: Target) -> None:
+        await self._load_pages({need.project: need for need in needs}.values())
+        problems = []
+        for need in needs:
+            try:
+                self._choose(need, label, options, target)
+            except Unresolvable as error:
+                problems.append(str(error))
+        if problems:
+            raise Unresolvable("\n".join(problems))
+
+    def _choose(self, need: Need, label: str, options: Options, target: Target) -> None:
+        page = self._pages[need.project]
+        for file in chosen(need, page, target, options, all_files=False):
+            self._add(file, need, label, target)
+            if is_sdist(file.filename):
+                self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
+        if self._all_files:
+            # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
+            version = Need(need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where)
+            for file in chosen(version, page, target, Options(), all_files=True):
+                self._add(file, version, label, target)
+
+    async def _load_pages(self, needs: Iterable[Need]) -> None:
+        turns = asyncio.Semaphore(_PAGES_AT_ONCE)
+
+        async def load(need: Need) -> None:
+            async with turns:
+                try:
+                    self._pages[need.project] = await self._index.project_page(need.project)
+                except ProjectNotFound:
+                    raise Unresolvable(f"{need.where}: no source has a project {need.project}") from None
+
+        await asyncio.gather(*(load(need) for need in needs if need.project not in self._pages))
+
+    def _add(self, file: File, need: Need, label: str, target: Target) -> None:
+        path = f"{file.project}/{file.filename}"
+        plan = self._plan
+        if path not in plan.files and file.yanked is not None:
+            self._note(f"{file.filename} was yanked{f': {file.yanked}' if file.yanked else ''}; it is needed all the same")
+        plan.files[path] = file
+        plan.needed_by.setdefault(path, {}).setdefault(label, set()).add(str(target))
+        if need.hashes:
+            both = need.hashes & plan.accepted.get(path, need.hashes)
+            if not both:
+                raise Unresolvable(f"{need.where}: allows other bytes of {file.filename} than another input does")
+            plan.accepted[path] = both
+
+    async def _look_into_sdists(self) -> None:
+        """What building them takes is needed as well; where that cannot be known, it is said."""
+        waiting, self._to_build = self._to_build, {}
+        for path, users in sorted(waiting.items()):
+            fresh = sorted(user for user in users if (path, *user) not in self._looked_into)
+            self._looked_into.update((path, *user) for user in fresh)
+            if fresh:
+                await self._look_into(self._plan.item(path), fresh)
+
+    async def _look_into(self, item: Item, users: Sequence[tuple[str, Target]]) -> None:
+        self._on_step(f"reading what builds {item.filename}")
+        stated = await asyncio.to_thread(_stated, await self._peek(item), item.filename)
+        if isinstance(stated, str):
+            self._note(f"{item.filename} must be built, and {stated}: mirror what it needs by --project")
+            return
+        self._note(f"{item.filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
+        if not stated:
+            return
+        where = f"what builds {item.filename}"
+        asked = Input(label=where, lines=tuple(parsed_line(requirement, where) for requirement in stated))
+        for label, target in users:
+            try:
+                await self._take(await self._needs(asked, target), label, Options(), target)
+            except Unresolvable as error:
+                self._note(f"{item.filename} cannot be built from this mirror: {error}")
+
+    def _note(self, note: str) -> None:
+        if note not in self._plan.notes:
+            self._plan.notes.append(note)
+
+
+def _stated(path: Path, filename: str) -> tuple[str, ...] | str:
+    """The build requirements, or why they cannot be known."""
+    try:
+        with path.open("rb") as sdist:
+            return build_requirements(sdist, filename)
+    except Unknown as error:
+        return f"it {error}"

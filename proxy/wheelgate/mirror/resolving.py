@@ -1,0 +1,140 @@
+"""Which versions satisfy open requirements on a target: uv's answer, from our own index and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from wheelgate.core.errors import ConfigurationError, Unresolvable
+from wheelgate.core.names import normalised
+from wheelgate.mirror.inputs_model import Input, Line, Need
+from wheelgate.mirror.targets import Target
+
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
+_ANSWERED = re.compile(r"HTTP status \w+ error \(\d{3} (.+?)\) for url \(")
+"""Our own server's sentence, as uv repeats it."""
+_URL = re.compile(r"`?https?://[^\s)`]+`?")
+_DECORATION = re.compile("[\u2500-\u257f\u25b6\u00d7]")  # lines, arrows and crosses of a terminal
+_LONGEST = 1_200
+_TIMEOUT_S = 1_800.0
+
+
+class Resolver:
+    """Asks uv. What it may see is the index it is given: none of this machine's settings, caches, credentials or networks."""
+
+    def __init__(self, index_url: str, folder: Path, environment: Mapping[str, str], *, python: str) -> None:
+        """All that uv needs.
+
+        Args:
+            index_url: of our index, with a token for it.
+            folder: an empty one, for uv's cache and home.
+            environment: what uv's process gets beside that: the path to programs.
+            python: an interpreter, to build the sdists whose dependencies nobody else can tell.
+        """
+        self._index_url = index_url
+        self._folder = folder
+        self._environment = environment
+        self._python = python
+
+    async def needs(self, asked: Input, target: Target) -> list[Need]:
+        """The versions of everything that the input's lines need there.
+
+        Raises:
+            Unresolvable: there are none; uv's own explanation.
+            ConfigurationError: uv is not installed.
+        """
+        answer = await self._compile(asked, target)
+        hashes: dict[str, tuple[frozenset[str], str]] = {}
+        for line in asked.lines:
+            if line.hashes and line.holds_for(target):
+                hashes[line.project] = (line.hashes, line.where)
+        pins = [match.groups() for match in map(_PIN.match, answer.splitlines()) if match]
+        found = []
+        for name, version in pins:
+            project = normalised(name) or name
+            accepted, where = hashes.get(project, (frozenset(), asked.label))
+            found.append(Need(project, version, hashes=accepted, where=where))
+        return found
+
+    async def _compile(self, asked: Input, target: Target) -> str:
+        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+            folder = Path(scratch)
+            await asyncio.to_thread((folder / "requirements.in").write_text, _text(asked.lines), "utf-8")
+            await asyncio.to_thread((folder / "constraints.txt").write_text, _text(asked.constraints), "utf-8")
+            process = await asyncio.create_subprocess_exec(
+                _uv(),
+                *("pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--quiet"),
+                *("--format", "requirements.txt", "--no-header", "--no-annotate", "--no-config", "--no-progress"),
+                *("--python", self._python, "--python-version", target.python, "--python-platform", target.uv_platform),
+                *_options(asked),
+                cwd=folder,
+                env=self._env(),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                async with asyncio.timeout(_TIMEOUT_S):
+                    out, err = await process.communicate()
+            except TimeoutError:
+                raise Unresolvable(f"{asked.label} for {target} could not be resolved within half an hour") from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode != 0:
+            why = _explanation(err.decode("utf-8", "replace"))
+            raise Unresolvable(f"{asked.label} cannot be resolved for {target}: {why}")
+        return out.decode("utf-8", "replace")
+
+    def _env(self) -> dict[str, str]:
+        return {
+            **self._environment,
+            "HOME": str(self._folder),
+            "UV_DEFAULT_INDEX": self._index_url,  # not an argument: those are everybody's to read
+            "UV_CACHE_DIR": str(self._folder / "cache"),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_KEYRING_PROVIDER": "disabled",
+            "UV_HTTP_RETRIES": "1",  # we have tried again ourselves
+            "UV_NO_PROGRESS": "1",
+            "NO_COLOR": "1",
+        }
+
+
+def _uv() -> str:
+    try:
+        from uv import find_uv_bin
+    except ImportError:
+        raise ConfigurationError(
+            [
+                "mirror: what is not pinned is resolved by uv, which is not installed: "
+                "install wheelgate[mirror], or give a lock file"
+            ]
+        ) from None
+    return str(find_uv_bin())
+
+
+def _text(lines: Iterable[Line]) -> str:
+    return "".join(f"{line.requirement}\n" for line in lines)
+
+
+def _options(asked: Input) -> Sequence[str]:
+    options = asked.options
+    binary = [word for name in sorted(options.no_binary) for word in ("--no-binary", name)]
+    binary += [word for name in sorted(options.only_binary) for word in ("--only-binary", name)]
+    return [*binary, *(("--prerelease", "allow") if options.pre else ())]
+
+
+def _explanation(text: str) -> str:
+    """The reasons uv gives on one line, without its decoration and without our address."""
+    words = _DECORATION.sub(" ", text)
+    lines = [line.strip() for line in words.splitlines() if not line.strip().startswith(("warning:", "hint:"))]
+    line = " ".join(" ".join(lines).split())
+    if answered := _ANSWERED.search(line):
+        return answered[1][:_LONGEST]
+    line = re.sub(r"^error: (No solution found when resolving dependencies:? ?(cause: )?)?", "", line)
+    line = line.replace("in the package registry", "in any source").replace(" cause: ", " ")
+    return _URL.sub("the index", line)[:_LONGEST].rstrip(".") or "uv gave no reason"

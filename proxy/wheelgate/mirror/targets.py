@@ -1,0 +1,159 @@
+"""Targets: a Python and a platform that an installer will run on later, somewhere else.
+
+Everything an installer asks its own machine for (markers of PEP 508, tags of PEP 425) is worked out here for a machine that
+is not there. A platform is a floor: ``linux-x86_64`` is any Linux with glibc 2.28 or newer, as uv has it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import cast
+
+import msgspec
+from packaging.markers import Environment, Marker
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.version import Version
+
+from wheelgate.core.errors import InvalidTarget
+
+_PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,2})?", re.ASCII)
+_LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)", re.ASCII)
+_MAC_FLOOR = (13, 0)
+_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+_UV_GLIBC = (17, 28, *range(31, 41))
+_LINUX_NAMES = {
+    "linux-x86_64": "manylinux_2_28_x86_64",
+    "linux-aarch64": "manylinux_2_28_aarch64",
+    "musllinux-x86_64": "musllinux_1_2_x86_64",
+    "musllinux-aarch64": "musllinux_1_2_aarch64",
+}
+_OTHERS = {
+    "windows-x86_64": ("x86_64-pc-windows-msvc", "AMD64"),
+    "windows-arm64": ("aarch64-pc-windows-msvc", "ARM64"),
+    "macos-arm64": ("aarch64-apple-darwin", "arm64"),
+    "macos-x86_64": ("x86_64-apple-darwin", "x86_64"),
+}
+PLATFORMS = (*_LINUX_NAMES, *_OTHERS)
+
+
+class Target(msgspec.Struct, frozen=True, order=True):
+    """A CPython of one version on one platform. Made by :func:`target`, so that both are known to be possible."""
+
+    python: str
+    """``3.11``, or ``3.11.4`` where requirements tell patch versions apart."""
+    platform: str
+
+    def __str__(self) -> str:
+        return f"Python {self.python} on {self.platform}"
+
+    @property
+    def version(self) -> Version:
+        """The full version that markers and ``Requires-Python`` are compared with; the first of its line if none was said."""
+        return Version(self.python if self.python.count(".") == 2 else f"{self.python}.0")
+
+    @property
+    def environment(self) -> Environment:
+        """The values of PEP 508's markers there."""
+        return _environment(self)
+
+    def meets(self, marker: Marker | None) -> bool:
+        """Whether a requirement with this marker applies there, no extra being asked for."""
+        return marker is None or marker.evaluate(cast("dict[str, str]", {**self.environment, "extra": ""}))
+
+    @property
+    def tags(self) -> tuple[Tag, ...]:
+        """The tags of wheels that run there, the best first."""
+        return _tags(self)
+
+    @property
+    def uv_platform(self) -> str:
+        """What uv calls the platform."""
+        if self.platform in _OTHERS:
+            return _OTHERS[self.platform][0]
+        kind, _, minor, machine = _linux(self.platform)
+        if kind == "musllinux":
+            return f"{machine}-unknown-linux-musl"
+        # It knows some floors only. The one below is safe: what runs there runs here.
+        return f"{machine}-manylinux_2_{max((known for known in _UV_GLIBC if known <= minor), default=_UV_GLIBC[0])}"
+
+
+def target(python: str, platform: str) -> Target:
+    """The target of that name.
+
+    Raises:
+        InvalidTarget: there is no such Python or platform.
+    """
+    if not _PYTHON.fullmatch(python):
+        raise InvalidTarget(f"{python!r} is no Python version to mirror for: say 3.11, or 3.11.4")
+    match = _LINUX.fullmatch(platform)
+    if platform not in PLATFORMS and (match is None or (match[1] == "manylinux" and match[2] != "2")):
+        raise InvalidTarget(
+            f"{platform!r} is no platform to mirror for: say one of {', '.join(PLATFORMS)}, "
+            "or a floor such as manylinux_2_17_x86_64"
+        )
+    return Target(python, platform)
+
+
+def this_python() -> str:
+    """The Python that this process runs on."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _linux(platform: str) -> tuple[str, int, int, str]:
+    match = _LINUX.fullmatch(_LINUX_NAMES.get(platform, platform))
+    if match is None:
+        raise AssertionError(platform)
+    return match[1], int(match[2]), int(match[3]), match[4]
+
+
+@lru_cache(maxsize=64)
+def _environment(target: Target) -> Environment:
+    if target.platform.startswith("windows"):
+        os_name, sys_platform, system, machine = "nt", "win32", "Windows", _OTHERS[target.platform][1]
+    elif target.platform.startswith("macos"):
+        os_name, sys_platform, system, machine = "posix", "darwin", "Darwin", _OTHERS[target.platform][1]
+    else:
+        os_name, sys_platform, system, machine = "posix", "linux", "Linux", _linux(target.platform)[3]
+    full = str(target.version)
+    return {
+        "implementation_name": "cpython",
+        "implementation_version": full,
+        "os_name": os_name,
+        "platform_machine": machine,
+        "platform_release": "",
+        "platform_system": system,
+        "platform_version": "",
+        "python_full_version": full,
+        "platform_python_implementation": "CPython",
+        "python_version": ".".join(full.split(".")[:2]),
+        "sys_platform": sys_platform,
+    }
+
+
+@lru_cache(maxsize=64)
+def _tags(target: Target) -> tuple[Tag, ...]:
+    version = target.version.release[:2]
+    platforms = list(_platforms(target.platform))
+    own = cpython_tags(version, platforms=platforms)
+    shared = compatible_tags(version, interpreter=f"cp{version[0]}{version[1]}", platforms=platforms)
+    return (*own, *shared)
+
+
+def _platforms(platform: str) -> Iterator[str]:
+    """The platform tags of wheels that run on a platform, the best first."""
+    if platform.startswith("windows"):
+        yield "win_amd64" if platform == "windows-x86_64" else "win_arm64"
+    elif platform.startswith("macos"):
+        yield from mac_platforms(_MAC_FLOOR, _OTHERS[platform][1])
+    else:
+        kind, major, newest, machine = _linux(platform)
+        oldest = 0 if kind == "musllinux" else 5 if machine == "x86_64" else 17  # the first glibc of either architecture's tags
+        yield f"linux_{machine}"
+        for minor in range(newest, oldest - 1, -1):
+            yield f"{kind}_{major}_{minor}_{machine}"
+            if kind == "manylinux" and minor in _LEGACY:
+                yield f"{_LEGACY[minor]}_{machine}"

@@ -1,0 +1,162 @@
+"""Which URLs in people's files Wheelgate answers for."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from urllib.parse import unquote
+
+import msgspec
+from yarl import URL
+
+from wheelgate.config import PUBLIC_INDEX, Config
+from wheelgate.core.names import project_in, version_of
+from wheelgate.core.secret import Secret
+from wheelgate.core.url_scope import DEVOPS_HOST, place_of
+from wheelgate.core.url_scope import Place as Where
+from wheelgate.core.urls import UnsafeUrl, parse, without_user_info
+
+_STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
+_FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
+# Files that settings do not name: signed or stored, they are private packages all the same.
+_NOT_SETTINGS = ("store", "directory")
+
+
+class Place(Enum):
+    """Whose a URL is."""
+
+    FILE = auto()
+    """A distribution file in a private container or feed."""
+    NO_FILE = auto()
+    """In a private container or feed, and no distribution file."""
+    GATE = auto()
+    """Wheelgate's own."""
+    PUBLIC = auto()
+    """Public PyPI's index."""
+    FOREIGN = auto()
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL of a file, understood."""
+
+    place: Place
+    shown: str
+    """Without user information, query and fragment: for sentences."""
+    plain: str
+    """Without user information, else as it was written."""
+    credential: Secret | None
+    is_blob: bool = False
+    filename: str = ""
+    project: str = ""
+    fragment: str = ""
+    """With its ``#``, or empty."""
+
+    @property
+    def version(self) -> str | None:
+        """The version in the file's name."""
+        return version_of(self.filename, self.project)
+
+    @property
+    def has_literal_credential(self) -> bool:
+        """Whether a credential stands in the file itself, rather than the name of a variable that holds one."""
+        return self.credential is not None and not is_variable(self.credential)
+
+
+class Unreadable(ValueError):
+    """A URL that seems to be ours and is not written plainly: what it leads to cannot be told for sure."""
+
+
+def is_variable(credential: Secret) -> bool:
+    """Whether it is ``${NAME}`` or ``user:${NAME}``, which pip fills in from the environment."""
+    return bool(re.fullmatch(r"(?:[^:]*:)?\$\{[A-Z0-9_]+\}", credential.reveal()))
+
+
+class Ours:
+    """Judges URLs: by the settings where they are given, else by the hosts that Azure keeps private packages on."""
+
+    def __init__(self, gate: str | None, config: Config | None = None) -> None:
+        """``gate``: the URL of Wheelgate, without a slash at the end; ``None`` where none is wanted."""
+        self._gate = place_of(gate) if gate is not None else None
+        self._containers: list[Where] | None = None
+        self._feeds: list[Where] = []
+        self._has_public = True
+        if config is not None:
+            sources = [(source.type, source.url) for source in config.source if source.type not in _NOT_SETTINGS]
+            blobs = [config.store.url if config.store.is_azure else None, *(url for kind, url in sources if kind == "blob")]
+            self._containers = [place_of(url) for url in blobs if url]
+            self._feeds = [_feed(place_of(url)) for kind, url in sources if url and kind != "blob"]
+            self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
+
+    def judge(self, text: str) -> Judged:
+        """What an http(s) URL of a file is, query, fragment and credential included.
+
+        Raises:
+            Unreadable: it names a place of ours in a way that readers could take differently.
+        """
+        plain, credential = without_user_info(text)
+        try:
+            url = parse(plain)
+        except UnsafeUrl as error:
+            if self._seems_ours(plain):
+                raise Unreadable(str(error)) from None
+            return Judged(place=Place.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
+        shown = str(url.with_query(None).with_fragment(None))
+        place, is_blob = self._place_of(url)
+        if place is not Place.FILE:
+            return Judged(place=place, shown=shown, plain=plain, credential=credential)
+        filename = unquote(url.raw_path.rpartition("/")[2])
+        project = project_in(filename)
+        return Judged(
+            place=Place.NO_FILE if project is None else Place.FILE,
+            shown=shown,
+            plain=plain,
+            credential=credential,
+            is_blob=is_blob,
+            filename=filename,
+            project=project or "",
+            fragment="#" + plain.partition("#")[2] if "#" in plain else "",
+        )
+
+    def _place_of(self, url: URL) -> tuple[Place, bool]:
+        """FILE stands for "ours"; whether it is a file is seen later. And whether it is a blob."""
+        where = place_of(url)
+        if self._gate is not None and self._gate.holds(where):
+            return Place.GATE, False
+        if _is_public(url):
+            return (Place.PUBLIC if self._has_public else Place.FOREIGN), False
+        if self._containers is None:
+            is_blob = (url.host or "").endswith(_STORAGE)
+            return (Place.FILE if is_blob or where.is_devops else Place.FOREIGN), is_blob
+        if any(container.holds(where) for container in self._containers):
+            return Place.FILE, True
+        return (Place.FILE if any(_is_of(feed, where) for feed in self._feeds) else Place.FOREIGN), False
+
+    def _seems_ours(self, text: str) -> bool:
+        if self._containers is None:
+            hosts: tuple[str, ...] = (*_STORAGE, *_FEED_HOSTS)
+        else:
+            hosts = tuple(where.origin[1] for where in (*self._containers, *self._feeds))
+        return any(host in text.lower() for host in hosts)
+
+
+def _is_public(url: URL) -> bool:
+    return url.host == parse(PUBLIC_INDEX).host and url.raw_path.rstrip("/").endswith("/simple")
+
+
+def _feed(where: Where) -> Where:
+    """A feed or index without the ``/simple/`` at its end, which people forget."""
+    segments = where.segments[:-1] if where.segments[-1:] == ("simple",) else where.segments
+    return Where(where.origin, segments)
+
+
+def _is_of(feed: Where, where: Where) -> bool:
+    """Whether it is the feed, or one of its files; a feed's own file links name it by identifiers, or not at all."""
+    if _feed(where) == feed:
+        return True
+    return feed.is_devops and (feed.holds(where) or where.is_feed_file_of(feed.organisation))
+
+
+def _host_as_written(text: str) -> str:
+    """The most that can be said of a URL that cannot be read."""
+    match = re.match(r"[a-z+]+://([A-Za-z0-9.-]+)(?=[/:?#]|$)", text)
+    return match[0] if match else "a URL"

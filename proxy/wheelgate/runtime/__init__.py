@@ -1,0 +1,1 @@
+"""Process-wide tools: single flight, cooperative slices, metrics, logs, durable writes."""

@@ -1,0 +1,79 @@
+"""``Accept`` to one of the three content types of the Simple API (PEP 691), and ``Accept-Encoding`` to gzip or not."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
+
+_ALIASES = {
+    "application/vnd.pypi.simple.latest+json": JSON,
+    "application/vnd.pypi.simple.latest+html": HTML,
+}
+# Among types a client names with equal weight: JSON says most. Behind a wildcard or no header at all: what clients that
+# know nothing else can read; pipenv parses HTML from `*/*`, and old pips refuse `...v1+html` if they said `text/html`.
+_NAMED = (JSON, HTML, LEGACY_HTML)
+_UNNAMED = (LEGACY_HTML, JSON, HTML)
+_QVALUE = re.compile(r"\d+(\.\d*)?|\.\d+", re.ASCII)
+_EXACT, _SUBTYPES, _ANYTHING = 2, 1, 0
+
+
+@lru_cache(maxsize=256)
+def content_type(accept: str | None) -> str:
+    """The content type to answer with. What nobody asked for is never an error: uv stops at a 406, so HTML it is."""
+    ranges = _ranges(accept or "*/*")
+    best: tuple[float, int, int] | None = None
+    chosen = LEGACY_HTML
+    for offer in _NAMED:
+        quality, precision = _weight(offer, ranges)
+        if quality <= 0:
+            continue
+        order = _UNNAMED if precision == _ANYTHING else _NAMED
+        rank = (quality, precision, -order.index(offer))
+        if best is None or rank > best:
+            best, chosen = rank, offer
+    return chosen
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether the client takes gzip (RFC 9110, 12.5.3). Without the header: no."""
+    weights = dict(_ranges(accept_encoding or ""))
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
+
+
+def _weight(offer: str, ranges: tuple[tuple[str, float], ...]) -> tuple[float, int]:
+    """The quality of an offer is that of the most precise range that covers it (RFC 9110, 12.5.1)."""
+    best_precision, quality = -1, 0.0
+    family = offer.partition("/")[0] + "/*"
+    for wanted, weight in ranges:
+        if wanted == offer:
+            precision = _EXACT
+        elif wanted == family:
+            precision = _SUBTYPES
+        elif wanted == "*/*":
+            precision = _ANYTHING
+        else:
+            continue
+        if precision > best_precision:
+            best_precision, quality = precision, weight
+    return quality, best_precision
+
+
+def _ranges(header: str) -> tuple[tuple[str, float], ...]:
+    found = []
+    for item in header.split(",")[:64]:  # nobody honest names more
+        name, *parameters = (part.strip().lower() for part in item.split(";"))
+        if name:
+            found.append((_ALIASES.get(name, name), _quality(parameters)))
+    return tuple(found)
+
+
+def _quality(parameters: list[str]) -> float:
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            value = value.strip()
+            return min(float(value), 1.0) if _QVALUE.fullmatch(value) else 0.0
+    return 1.0

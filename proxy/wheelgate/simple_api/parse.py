@@ -1,0 +1,169 @@
+"""A Simple API answer to a frozen page: what is usable is kept, what is not is left out and counted.
+
+Upstreams are not trusted to be well-formed. One bad field in one entry makes some installers reject the whole page and
+others crash, so every entry is judged alone: a mistyped optional field is left out; an entry whose name, link or digest
+cannot be trusted is dropped. Only an answer that is not an index page at all is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from wheelgate.core.model import ProjectStatus
+from wheelgate.core.names import normalised
+from wheelgate.runtime.cooperative import Steps
+from wheelgate.simple_api.collector import MAX_FILES, Collector, Entry, Links, NotAnIndexPage, Parsed
+from wheelgate.simple_api.fields import clean, text
+
+_STATUSES = {"active", "archived", "quarantined", "deprecated"}
+_SLICE_FILES = 250
+_BOM = b"\xef\xbb\xbf"
+_MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public index
+# Decoding goes by the number of values, in one go: a hundred thousand real entries take less than a million bare numbers. In a
+# real page a comma comes every 70 bytes or so.
+_MANY_COMMAS = 100_000
+_BYTES_A_COMMA = 16
+_MAX_LOOSE_BYTES = 1024 * 1024
+_AT_ONCE_BYTES = 256 * 1024
+"""So much is decoded in one go, in a millisecond, without finding out first where each file ends."""
+
+
+class _Page(msgspec.Struct, rename="kebab", kw_only=True):
+    name: msgspec.Raw = msgspec.Raw()
+    meta: msgspec.Raw = msgspec.Raw()
+    versions: msgspec.Raw = msgspec.Raw()
+    project_status: msgspec.Raw = msgspec.Raw()
+
+
+class _RawPage(_Page, rename="kebab", kw_only=True):
+    files: list[msgspec.Raw]
+
+
+class _ReadPage(_Page, rename="kebab", kw_only=True):
+    files: list[Entry]
+
+
+_raw_decoder = msgspec.json.Decoder(_RawPage)
+_page_decoder = msgspec.json.Decoder(_ReadPage)
+_entry_decoder = msgspec.json.Decoder(Entry)
+_entries_decoder = msgspec.json.Decoder(list[Entry])
+
+
+def parse_json(body: bytes | bytearray, project: str, source: str, links: Links) -> Steps[Parsed]:
+    """A PEP 691 project page, in slices.
+
+    Raises:
+        NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
+    """
+    if len(body) > _MAX_JSON_BYTES:
+        raise NotAnIndexPage("more JSON than any project page is")
+    if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
+        raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
+    page = _decoded(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
+    yield
+    if len(page.files) > MAX_FILES:
+        raise NotAnIndexPage(f"more than {MAX_FILES} files")
+    check_version(_get(_loose(page.meta), "api-version"))
+    name = _loose(page.name)
+    if isinstance(name, str) and normalised(name) != project:
+        raise NotAnIndexPage("the page of another project")
+    versions = _loose(page.versions)
+    listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
+    collector = Collector(project, source, links, listed)
+    for start in range(0, len(page.files), _SLICE_FILES):
+        end = start + _SLICE_FILES
+        if isinstance(page, _ReadPage):
+            collector.add_all(page.files[start:end])
+        else:
+            _add_raw(collector, page.files[start:end])
+        yield
+    return collector.page(status_of(_loose(page.project_status)))
+
+
+def _decoded(body: bytes | bytearray | memoryview) -> _ReadPage | _RawPage:
+    """The page: a small one with its files read, if nothing is wrong with any; else with each of them left raw."""
+    if len(body) <= _AT_ONCE_BYTES:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _page_decoder.decode(body)
+    try:
+        return _raw_decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
+
+
+def _add_raw(collector: Collector, raws: Sequence[msgspec.Raw]) -> None:
+    try:
+        # All at once, as nearly always: asking the decoder for each costs as much again.
+        entries = _entries_decoder.decode(b"[%b]" % b",".join(raws))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        for raw in raws:
+            _add_alone(collector, raw)
+    else:
+        collector.add_all(entries)
+
+
+def _add_alone(collector: Collector, raw: msgspec.Raw) -> None:
+    try:
+        entry = _entry_decoder.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        usable = _repaired(_loose(raw))
+        if usable is None:
+            collector.drop_unusable()
+            return
+        entry = usable
+    collector.add_entry(entry)
+
+
+def _repaired(entry: object) -> Entry | None:
+    """The usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
+    if not isinstance(entry, dict):
+        return None
+    kept: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Entry):
+        if field.encode_name in entry:
+            try:
+                kept[field.name] = msgspec.convert(entry[field.encode_name], field.type)
+            except msgspec.ValidationError:
+                if field.required:
+                    return None
+    if kept.keys() >= {"filename", "url", "hashes"}:
+        return Entry(**kept)
+    return None
+
+
+def _loose(raw: msgspec.Raw) -> object:
+    """Whatever the value is, ``None`` if it is nothing; never one so large that decoding it holds anybody up."""
+    if len(memoryview(raw)) > _MAX_LOOSE_BYTES:
+        raise NotAnIndexPage("a value larger than any project page has")
+    try:
+        value: object = msgspec.json.decode(raw) if raw else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return value
+
+
+def _get(value: object, key: str) -> object:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def check_version(version: object) -> None:
+    """PEP 629: no version means 1.0; another minor one is fine; another major one is not for us to guess at.
+
+    Raises:
+        NotAnIndexPage: the major version is not 1.
+    """
+    stated = str(version) if isinstance(version, str | int | float) else ""
+    if stated.partition(".")[0].strip() not in ("1", ""):
+        raise NotAnIndexPage(f"Simple API version {clean(stated)[:20]}, of which only 1.x is known")
+
+
+def status_of(value: object) -> ProjectStatus | None:
+    """PEP 792, from the object or (in HTML) the pair of meta tags; a status nobody defined is left out."""
+    status, reason = _get(value, "status"), _get(value, "reason")
+    if not isinstance(status, str) or status not in _STATUSES:
+        return None
+    return ProjectStatus(status, clean(reason) if isinstance(reason, str) else None)

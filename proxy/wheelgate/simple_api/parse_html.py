@@ -1,0 +1,144 @@
+"""PEP 503 pages by lxml's C parser, fed in slices through a target: no tree, linear even on hostile nesting."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from lxml import etree
+
+from wheelgate.core.names import is_distribution
+from wheelgate.runtime.cooperative import Steps
+from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, Parsed
+from wheelgate.simple_api.fields import clean, digests, metadata_digests, provenance_url, text
+from wheelgate.simple_api.parse import check_version, status_of
+
+_SLICE_BYTES = 16 * 1024
+_MAX_DEPTH = 500
+_MAX_HREF = 8_000
+_HEADINGS = ("title", "h1")
+# What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
+# PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
+_INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
+_DIGEST_FRAGMENT = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)=([^&]*)", re.IGNORECASE)
+
+
+class _Target:
+    """Receives tags from the parser; keeps only what a simple page can mean."""
+
+    def __init__(self, collector: Collector, links: Links) -> None:
+        self._collector = collector
+        self._links = links
+        self._based = False
+        self._in_heading = False
+        self._heading = ""
+        self._metas: dict[str, str] = {}
+        self.depth = 0
+        """Of open elements."""
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """One opening tag; lxml has lowered names and decoded entities."""
+        self.depth += 1
+        if tag == "a":
+            href = attributes.get("href")
+            if href:
+                self._anchor(href, attributes)
+        elif tag == "base" and not self._based and attributes.get("href"):
+            self._based = True  # only the first counts (HTML, 4.2.3)
+            self._links.rebase(attributes["href"])
+        elif tag == "meta":
+            self._metas.setdefault(attributes.get("name", "").lower(), attributes.get("content", ""))
+        elif tag in _HEADINGS:
+            self._in_heading = True
+
+    def end(self, tag: str) -> None:
+        """One closing tag."""
+        self.depth -= 1
+        if tag in _HEADINGS:
+            self._in_heading = False
+
+    def data(self, data: str) -> None:
+        """Text; only headings matter, anchor text never does (installers ignore it too)."""
+        if self._in_heading and len(self._heading) < 1_000:
+            self._heading += data
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _anchor(self, href: str, attributes: Mapping[str, str]) -> None:
+        if len(href) > _MAX_HREF:
+            self._collector.drop_unusable()
+            return
+        address, _, fragment = href.strip().partition("#")
+        filename = unquote(address.partition("?")[0].rpartition("/")[2])
+        if not is_distribution(filename):
+            return
+        self._collector.add(
+            filename,
+            address,
+            _fragment_digests(fragment),
+            requires_python=text(attributes.get("data-requires-python")),
+            yanked=clean(attributes["data-yanked"]) if "data-yanked" in attributes else None,
+            core_metadata=_attribute_digests(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
+            provenance=provenance_url(attributes.get("data-provenance")),
+        )
+
+    def result(self) -> Parsed:
+        """The page.
+
+        Raises:
+            NotAnIndexPage: no link to a file of the project, and nothing that says this is an index.
+        """
+        version = self._metas.get("pypi:repository-version")
+        check_version(version)
+        if not self._collector and version is None and not _INDEX_HEADING.search(self._heading):
+            raise NotAnIndexPage("a web page that is not an index page (a sign-in page or captive portal?)")
+        status = {
+            "status": self._metas.get("pypi:project-status"),
+            "reason": self._metas.get("pypi:project-status-reason"),
+        }
+        return self._collector.page(status_of(status))
+
+
+def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: Links) -> Steps[Parsed]:
+    """A PEP 503 project page, in slices.
+
+    Raises:
+        NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
+    """
+    target = _Target(Collector(project, source, links), links)
+    decoder = _decoder(charset)
+    parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
+    try:
+        for start in range(0, len(body), _SLICE_BYTES):
+            parser.feed(decoder.decode(body[start : start + _SLICE_BYTES]).encode("utf-8", "replace"))
+            yield
+        if body and target.depth < _MAX_DEPTH:  # it closes what is open in one go: millions would hold everybody up
+            parser.close()
+    except (etree.LxmlError, UnicodeError):  # utf-16 wants a byte-order mark
+        raise NotAnIndexPage("HTML that cannot be parsed") from None
+    return target.result()
+
+
+def _decoder(charset: str) -> codecs.IncrementalDecoder:
+    """Decoded here, not by libxml2: at a byte that its charset lacks it drops the rest of the page without a word."""
+    try:
+        b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
+        return codecs.getincrementaldecoder(charset)("replace")
+    except (LookupError, ValueError):
+        raise NotAnIndexPage("a character set nobody knows") from None
+
+
+def _fragment_digests(fragment: str) -> Mapping[str, str] | None:
+    """PEP 503's ``#sha256=...``; further fields (``&egg=...``) confuse installers and end here."""
+    match = _DIGEST_FRAGMENT.search(fragment)
+    return digests({match[1].lower(): match[2]}) if match else {}
+
+
+def _attribute_digests(value: str | None) -> Mapping[str, str] | None:
+    if value is None or value == "false":
+        return None
+    algorithm, equals, digest = value.partition("=")
+    return metadata_digests({algorithm: digest} if equals else True)

@@ -1,0 +1,92 @@
+"""Packages kept as blobs, one folder a project: the store's own uploads."""
+
+from __future__ import annotations
+
+import math
+
+from wheelgate.core.errors import ProjectNotFound
+from wheelgate.core.model import ProjectPage
+from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalised
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.simple_api.render import file_url
+from wheelgate.sources.page_builder import page_of, stored_file
+from wheelgate.storage import layout
+
+_MAX_PROVENANCE_BYTES = 1024 * 1024
+"""Whatever somebody drops beside a file, no more of it is ever held in memory."""
+
+
+class BlobPackages:
+    """A :class:`~wheelgate.core.protocols.Source` over ``<prefix><project>/<filename>`` in a store. One listing gives a page."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: BlobStore,
+        prefix: str,
+        clock: Clock,
+        names_fresh_s: float = math.inf,
+        public_url: str | None = None,
+    ) -> None:
+        """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740)."""
+        self._name = name
+        self._store = store
+        self._prefix = prefix
+        self._clock = clock
+        self._names_fresh_s = names_fresh_s
+        self._public_url = public_url
+        self._names: frozenset[str] | None = None
+        self._named_s = 0.0
+        self._generation = 0
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it."""
+        return self._name
+
+    def forget(self) -> None:
+        """The store changed: list the names again at the next question."""
+        self._generation += 1
+        self._names = None
+
+    async def project_names(self) -> frozenset[str]:
+        """Every project with a file."""
+        if self._names is not None and self._clock.monotonic() - self._named_s < self._names_fresh_s:
+            return self._names
+        generation = self._generation
+        start = len(self._prefix)
+        parted = {info.path[start:].partition("/")[:2] async for info in self._store.list(self._prefix)}
+        names = frozenset(folder for folder, slash in parted if slash and normalised(folder) == folder)
+        if generation == self._generation:  # else what was listed may be older than the change
+            self._names, self._named_s = names, self._clock.monotonic()
+        return names
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~wheelgate.core.protocols.Source`."""
+        prefix = f"{self._prefix}{project}/"
+        # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
+        listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
+        blobs = {info.path.removeprefix(prefix): info for info in listed}
+        provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
+        members = Membership(project)
+        files = [
+            stored_file(
+                self._name,
+                self._store.name,
+                project,
+                filename,
+                info,
+                provenance=self._provenance(project, filename) if layout.provenance(filename) in provenances else None,
+            )
+            for filename, info in blobs.items()
+            if is_safe_filename(filename) and is_distribution(filename) and filename in members
+        ]
+        if not files:
+            raise ProjectNotFound(f"source {self._name} has no project {project}")
+        strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)
+        return page_of(project, files, as_of=self._clock.now(), dropped=strange)
+
+    def _provenance(self, project: str, filename: str) -> str | None:
+        """Clients take no relative URL here."""
+        return None if self._public_url is None else layout.provenance(file_url(self._public_url, project, filename))

@@ -1,0 +1,163 @@
+"""A container somebody else fills, in whatever layout: scanned in the background, so that no page waits for a listing.
+
+Azure ML's private-packages container is flat; a build pipeline may put wheels five folders deep. Names alone say what a blob is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from wheelgate.core.errors import ProjectNotFound, StoreError
+from wheelgate.core.model import ProjectPage
+from wheelgate.core.names import project_in
+from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.sources.page_builder import page_of, stored_file
+
+_RETRY_S = 5.0
+_PATIENCE_S = 5.0
+"""How long a request waits for the first scan to end, before it is told to come back."""
+_SLICE = 250
+_log = logging.getLogger(__name__)
+
+
+class BlobScan:
+    """A :class:`~wheelgate.core.protocols.Source` over every wheel and sdist in a store, wherever it lies there.
+
+    Until the first scan is complete nobody knows what it has, so it counts as failing, not as empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: BlobStore,
+        clock: Clock,
+        interval_s: float,
+        retry_s: float = _RETRY_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._clock = clock
+        self._interval_s = interval_s
+        self._retry_s = retry_s
+        self._patience_s = patience_s
+        self._scanned_at: datetime | None = None
+        self._fresh_until = -math.inf
+        self._listeners: list[Callable[[], None]] = []
+        self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
+        self._pages: dict[str, ProjectPage] = {}
+        self._error: StoreError | None = None
+        self._first = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The operator's name for it."""
+        return self._name
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` whenever what it answers has changed, or it has begun to fail or to answer again."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+    async def close(self) -> None:
+        """Stop scanning."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+
+    async def _keep_scanning(self) -> None:
+        """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
+        while True:
+            try:
+                await self.scan()
+            except StoreError as error:
+                await self._failed(error)
+            except Exception:  # the task must not end: what it found would be served for ever
+                _log.exception("source %s: the scan failed", self._name)
+                await self._failed(StoreError(f"source {self._name} cannot be scanned; the log says why"))
+            else:
+                await asyncio.sleep(self._interval_s)
+
+    async def _failed(self, error: StoreError) -> None:
+        if self._error is None:
+            _log.warning("source %s cannot be scanned: %s", self._name, error)
+            self._error = error
+            self._tell()
+        self._error = error
+        self._first.set()
+        await asyncio.sleep(self._retry_s)
+
+    async def scan(self) -> None:
+        """List everything once.
+
+        Raises:
+            StoreError: it could not be listed.
+        """
+        found: dict[str, dict[str, BlobInfo]] = {}
+        count = 0
+        async for info in self._store.list(""):
+            count += 1
+            if count % _SLICE == 0:  # a store gives thousands at a time, and requests wait meanwhile
+                await asyncio.sleep(0)
+            filename = info.path.rpartition("/")[2]
+            project = project_in(filename)
+            if project is None:
+                continue
+            files = found.setdefault(project, {})
+            earlier = files.get(filename)
+            if earlier is None or info.path < earlier.path:  # one name in two folders: always the same one of them
+                files[filename] = info
+        before = self._projects or {}
+        self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
+        changed = found != before or self._error is not None
+        self._projects = found
+        self._scanned_at = self._clock.now()
+        self._fresh_until = self._clock.monotonic() + self._interval_s
+        self._error = None
+        self._first.set()
+        if changed:
+            self._tell()
+
+    async def project_names(self) -> frozenset[str]:
+        """Every project with a file."""
+        return frozenset(await self._known())
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~wheelgate.core.protocols.Source`."""
+        blobs = (await self._known()).get(project)
+        if blobs is None:
+            raise ProjectNotFound(f"source {self._name} has no project {project}", fresh_until=self._fresh_until)
+        page = self._pages.get(project)
+        if page is None:
+            page = self._pages[project] = self._page(project, blobs)
+        # The last scan confirmed it, and the next one will.
+        return msgspec.structs.replace(page, as_of=self._scanned_at, fresh_until=self._fresh_until)
+
+    async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._keep_scanning())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                await self._first.wait()
+        if self._projects is None:
+            unknown = StoreError(f"source {self._name} is still being scanned for the first time: try again")
+            raise (self._error or unknown).with_traceback(None)
+        if self._error is not None:
+            raise self._error.with_traceback(None)  # one object, many raisers
+        return self._projects
+
+    def _page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
+        files = (stored_file(self._name, self._store.name, project, filename, info) for filename, info in blobs.items())
+        return page_of(project, files, as_of=self._clock.now())

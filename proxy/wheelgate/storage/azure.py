@@ -1,0 +1,288 @@
+"""The store in a container of Azure Blob Storage: what replicas share, and where clients fetch bytes from by themselves.
+
+A blob appears with its body, its facts and its visibility in one commit, made only if the name is free: two replicas that
+upload one name can neither mix their bodies nor overwrite each other. Identity is Microsoft Entra's by default; an account key
+is used only where it was configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote, unquote
+
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
+from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
+
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.protocols import BlobInfo, Clock
+from wheelgate.credentials.azure_transport import trusting
+from wheelgate.credentials.entra import SharedAccessSignature
+from wheelgate.storage.azure_failures import code_of, store_error
+from wheelgate.storage.containers import ContainerPlace, container_place
+from wheelgate.storage.signatures import Signatures
+
+T = TypeVar("T")
+_Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it
+
+_BLOCK_BYTES = 4 * 1024 * 1024
+_ONE_REQUEST_BYTES = 1024 * 1024
+_SMALL_S = 6.0
+"""One look at one blob, retries included: a page may wait that long, no client waits longer."""
+_BLOCK_S = 60.0
+# A fact may be any text; a header may not. Everything printable but '%' travels as it is.
+_PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
+_EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def azure_store(
+    url: str,
+    *,
+    name: str,
+    credential: Any,
+    clock: Clock,
+    sas_window_s: float,
+    sas_life_s: float,
+    ca_file: str | None = None,
+) -> AsyncIterator[AzureStore]:
+    """A store that is closed when the block ends. The credential stays the caller's."""
+    place = container_place(url)
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            BlobServiceClient(
+                place.account_url,
+                credential=credential,
+                # Against a dead endpoint: about a second to the first error; with the library's defaults 84 s.
+                retry_policy=LinearRetry(backoff=0, retry_total=2, random_jitter_range=1),
+                max_single_put_size=_BLOCK_BYTES,
+                max_block_size=_BLOCK_BYTES,
+                max_single_get_size=_BLOCK_BYTES,
+                max_chunk_get_size=_BLOCK_BYTES,
+                **trusting(ca_file, connection_timeout=2, read_timeout=20),
+            )
+        )
+        key = credential if isinstance(credential, str) else None
+        signatures = None
+        if not isinstance(credential, SharedAccessSignature):
+            signatures = Signatures(
+                service, place.account, place.container, account_key=key, clock=clock, window_s=sas_window_s, life_s=sas_life_s
+            )
+            stack.push_async_callback(signatures.close)
+        yield AzureStore(service, place, signatures, name)
+
+
+class AzureStore:
+    """A :class:`~wheelgate.core.protocols.BlobStore` in a container, or in a folder of one."""
+
+    def __init__(self, service: BlobServiceClient, place: ContainerPlace, signatures: Signatures | None, name: str) -> None:
+        self._container = service.get_container_client(place.container)
+        self._place = place
+        self._signatures = signatures
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """Stable identity of the store."""
+        return self._name
+
+    @property
+    def shown(self) -> str:
+        """The container's URL, for people."""
+        return f"{self._place.account_url}/{self._place.container}/{self._place.prefix}".rstrip("/")
+
+    def _blob(self, path: str) -> BlobClient:
+        return self._container.get_blob_client(self._place.prefix + path)
+
+    async def prepare(self) -> None:
+        """Prove that the container is there and may be written.
+
+        Raises:
+            StoreError: it is not, or may not.
+        """
+        probe = f"state/probe-{uuid.uuid4().hex}"
+        await self.put_if_absent(probe, b"wheelgate", {})
+        await self.delete(probe)
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See :class:`~wheelgate.core.protocols.BlobStore`. Five thousand blobs a round trip."""
+        pages = self._container.list_blobs(name_starts_with=self._place.prefix + prefix, include=["metadata"]).by_page()
+        while True:
+            try:
+                async with asyncio.timeout(_BLOCK_S):
+                    page = [self._info_of(found) async for found in await anext(pages)]
+            except StopAsyncIteration:
+                return
+            except (AzureError, TimeoutError) as error:
+                raise self._failed(error) from None
+            for info in page:
+                yield info
+
+    def _info_of(self, found: BlobProperties) -> BlobInfo:
+        return BlobInfo(
+            path=found.name.removeprefix(self._place.prefix),
+            size=found.size,
+            etag=(found.etag or "").strip('"'),
+            created=found.creation_time,
+            facts={key.lower(): unquote(value).strip(_EMPTY) for key, value in (found.metadata or {}).items()},
+        )
+
+    async def info(self, path: str) -> BlobInfo:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        return self._info_of(await self._asked(path, lambda: self._blob(path).get_blob_properties()))
+
+    async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+
+        async def download() -> tuple[bytes, BlobInfo]:
+            stream = await self._blob(path).download_blob(max_concurrency=1)
+            return await stream.readall(), self._info_of(stream.properties)
+
+        return await self._asked(path, download)
+
+    async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        version: dict[str, Any] = {}  # of the first piece: a name that changes hands meanwhile must not mix two bodies
+        while start < end:
+            count = min(_BLOCK_BYTES, end - start)
+
+            async def download(start: int = start, count: int = count) -> bytes:
+                stream = await self._blob(path).download_blob(offset=start, length=count, max_concurrency=1, **version)
+                version.update(etag=stream.properties.etag, match_condition=MatchConditions.IfNotModified)
+                body: bytes = await stream.readall()
+                return body
+
+            piece = await self._asked(path, download, within_s=_BLOCK_S)
+            if len(piece) != count:
+                raise StoreError(f"the store's {path} is shorter than it was")
+            start += count
+            yield piece
+
+    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        settings = ContentSettings(content_type="application/octet-stream", cache_control="max-age=31536000, immutable")
+        blob = self._blob(path)
+        try:
+            if isinstance(body, bytes) and len(body) <= _ONE_REQUEST_BYTES:
+                async with asyncio.timeout(_SMALL_S):
+                    await blob.upload_blob(body, overwrite=False, metadata=_metadata(facts), content_settings=settings)
+            else:
+                blocks = await self._staged(blob, body)
+                async with asyncio.timeout(_SMALL_S):
+                    await blob.commit_block_list(
+                        blocks, metadata=_metadata(facts), content_settings=settings, match_condition=MatchConditions.IfMissing
+                    )
+        except (ResourceExistsError, ResourceModifiedError) as error:
+            return await self._reconciled(path, facts, error)
+        except HttpResponseError as error:
+            if code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
+                return await self._reconciled(path, facts, error)
+            raise self._failed(error) from None
+        except (AzureError, TimeoutError) as error:
+            raise self._failed(error) from None
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read for the upload: {(error.strerror or '').lower()}") from None
+        return await self.info(path)
+
+    @staticmethod
+    async def _staged(blob: BlobClient, body: Path | bytes) -> _Blocks:
+        """The body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
+        blocks = []
+        file: IO[bytes] = io.BytesIO(body) if isinstance(body, bytes) else await asyncio.to_thread(body.open, "rb")
+        with file:
+            while piece := await asyncio.to_thread(file.read, _BLOCK_BYTES):
+                identifier = uuid.uuid4().hex
+                async with asyncio.timeout(_BLOCK_S):
+                    await blob.stage_block(identifier, io.BytesIO(piece), length=len(piece))
+                blocks.append(BlobBlock(identifier))
+                del piece  # else it is held while the next one is read
+        return blocks
+
+    async def _reconciled(self, path: str, facts: Mapping[str, str], error: AzureError) -> BlobInfo:
+        """The name is taken: by ourselves, if the answer to our commit was lost and asked for again; else by somebody else."""
+        kept = await self.info(path)
+        if dict(kept.facts) == dict(facts):
+            return kept
+        _log.debug("%s was taken: %s", path, type(error).__name__)
+        raise BlobExists(f"the store has {path} already")
+
+    async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
+        if etag is not None:
+            condition = {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
+
+        async def upload() -> Mapping[str, Any]:
+            return await self._blob(path).upload_blob(body, overwrite=True, **condition)
+
+        try:
+            return str((await self._asked(path, upload))["etag"]).strip('"')
+        except (BlobExists, BlobNotFound):
+            raise BlobChanged(f"the store's {path} was changed by somebody else") from None
+
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        condition: dict[str, Any] = {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
+        try:
+            await self._asked(path, lambda: self._blob(path).set_blob_metadata(_metadata(facts), **condition))
+        except BlobChanged:
+            await self.info(path)  # the service says "changed" of what is gone, too
+            raise
+        return await self.info(path)
+
+    async def delete(self, path: str) -> None:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        with suppress(BlobNotFound):
+            await self._asked(path, lambda: self._blob(path).delete_blob())
+
+    async def signed_url(self, path: str) -> str | None:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        if self._signatures is None:
+            return None
+        try:
+            query = await self._signatures.query(self._place.prefix + path)
+        except (AzureError, TimeoutError) as error:
+            raise self._failed(error) from None
+        return f"{self._blob(path).url}?{query}"
+
+    def local_path(self, path: str) -> Path | None:  # noqa: ARG002
+        """The body is not on this machine."""
+        return None
+
+    async def _asked(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:
+        """One question to the service, its failures translated."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await ask()
+        except ResourceNotFoundError as error:
+            if code_of(error) == "ContainerNotFound":
+                raise self._failed(error) from None
+            raise BlobNotFound(f"the store has no {path}") from None
+        except ResourceExistsError:
+            raise BlobExists(f"the store has {path} already") from None
+        except ResourceModifiedError:
+            raise BlobChanged(f"the store's {path} was changed by somebody else") from None
+        except (AzureError, TimeoutError) as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: AzureError | TimeoutError) -> StoreError:
+        return store_error(error, self.shown)
+
+
+def _metadata(facts: Mapping[str, str]) -> dict[str, str]:
+    return {key: quote(value or _EMPTY, safe=_PLAIN_FACT) for key, value in facts.items()}

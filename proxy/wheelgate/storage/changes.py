@@ -1,0 +1,96 @@
+"""How every process learns that the store changed: one small blob, rewritten by each change, watched by all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+
+from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
+from wheelgate.core.protocols import BlobStore
+from wheelgate.storage import layout
+
+WATCH_INTERVAL_S = 2.0
+_TRIES = 20
+_log = logging.getLogger(__name__)
+
+
+class StoreChanges:
+    """Announces changes of packages, claims and tokens, and tells this process's caches when anybody announced one.
+
+    Watching costs one look at one ETag every two seconds, however many projects there are: hence "within 5 s on every
+    replica" without a listing per page.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._seen: str | None = None
+        self._listeners: list[Callable[[], None]] = []
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change, made here or elsewhere."""
+        self._listeners.append(listener)
+
+    async def announce(self, *, here: bool = True) -> None:
+        """Tell everyone; in this process at once (``here=False``: only the others, this one knows).
+
+        Raises:
+            StoreError: other processes could not be told.
+        """
+        if here:
+            self._tell()
+        # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
+        if self._next is None:
+            self._next = asyncio.create_task(self._announce_in_turn())
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._next)
+
+    async def _announce_in_turn(self) -> None:
+        async with self._turn:
+            self._next = None  # what changes from here on, this one says nothing of
+            await self._announce()
+
+    async def _announce(self) -> None:
+        for _ in range(_TRIES):
+            before = await self._etag()
+            try:
+                written = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), before)
+            except BlobChanged:  # somebody else announced in between; say it again, theirs may have been seen already
+                continue
+            if before == self._seen:
+                self._seen = written
+            return  # else somebody announced since we looked last, and the next look must tell of it
+        raise StoreError("the store's changes could not be announced: too many writers at once, try again")
+
+    async def look(self) -> None:
+        """Ask once whether somebody announced a change, and if so pass it on.
+
+        Raises:
+            StoreError: the store cannot be asked.
+        """
+        etag = await self._etag()
+        if etag != self._seen:
+            self._seen = etag
+            self._tell()
+
+    async def watch(self) -> None:
+        """Look for ever; a store that cannot be asked is asked again."""
+        while True:
+            with contextlib.suppress(StoreError):
+                await self.look()
+            await asyncio.sleep(WATCH_INTERVAL_S)
+
+    async def _etag(self) -> str | None:
+        try:
+            return (await self._store.info(layout.CHANGED)).etag
+        except BlobNotFound:
+            return None
+
+    def _tell(self) -> None:
+        _log.debug("the store changed")
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,89 @@
+"""A bound for what a local store keeps of other sources: beyond it the copies that nobody asked for longest go.
+
+Uploads and records are never touched. A container needs none of this: a lifecycle rule of the account does it (README).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+from cachetools import LRUCache
+
+from wheelgate.core.errors import StoreError
+from wheelgate.core.protocols import Clock
+from wheelgate.storage import layout
+from wheelgate.storage.local import LocalStore
+
+_SHARE_LEFT = 0.9
+"""Of the bound, after an eviction: else every further file would begin another one."""
+_MARKED_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class CacheLimit:
+    """Keeps the copies in a folder below a number of bytes. When a copy was last asked for stands in its file's access time."""
+
+    def __init__(self, store: LocalStore, *, limit_bytes: int, clock: Clock) -> None:
+        self._store = store
+        self._limit_bytes = limit_bytes
+        self._clock = clock
+        self._total: int | None = None
+        """Bytes of all copies, as far as this process knows; ``None`` before the first look."""
+        self._marked: LRUCache[str, float] = LRUCache(4_096)
+        self._turn = asyncio.Lock()
+
+    async def used(self, path: str) -> None:
+        """A copy was asked for. Noted at most once a minute."""
+        now_s = self._clock.monotonic()
+        if now_s - self._marked.get(path, -_MARKED_EVERY_S) >= _MARKED_EVERY_S:
+            self._marked[path] = now_s
+            await asyncio.to_thread(self._mark, self._store.root / path)
+
+    def _mark(self, file: Path) -> None:
+        try:
+            modified = file.stat().st_mtime_ns
+            os.utime(file, ns=(int(self._clock.now().timestamp() * 1e9), modified))  # whatever the mount says about access times
+        except OSError:
+            _log.debug("%s is gone, or not ours to mark", file.name)
+
+    async def added(self, path: str, size: int) -> None:
+        """A copy came in: make room for it, if there are too many bytes now."""
+        await self.used(path)
+        async with self._turn:
+            if self._total is not None:
+                self._total += size
+            if self._total is None or self._total > self._limit_bytes:
+                try:
+                    await self._evict()
+                except StoreError as error:
+                    _log.error("the cache could not be made smaller: %s", error)
+
+    async def _evict(self) -> None:
+        copies = await asyncio.to_thread(self._copies)
+        self._total = sum(size for _, size, _ in copies)
+        if self._total <= self._limit_bytes:
+            return
+        gone = 0
+        for _, size, path in sorted(copies):
+            if self._total <= self._limit_bytes * _SHARE_LEFT:
+                break
+            await self._store.delete(path)
+            self._total -= size
+            gone += 1
+        _log.info("%d cached files that nobody asked for longest were removed: store.cache_size is %d", gone, self._limit_bytes)
+
+    def _copies(self) -> list[tuple[int, int, str]]:
+        """When it was last asked for, its size, and its path, of every copy."""
+        found = []
+        for folder, _, names in os.walk(self._store.root / layout.CACHE):
+            for name in names:
+                file = Path(folder, name)
+                try:
+                    stat = file.stat()
+                except FileNotFoundError:  # another process makes room, too
+                    continue
+                found.append((stat.st_atime_ns, stat.st_size, file.relative_to(self._store.root).as_posix()))
+        return found

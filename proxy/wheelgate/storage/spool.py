@@ -1,0 +1,337 @@
+"""Where bytes wait until they are known to be right: a folder of files that only this process writes.
+
+A file on its way in (a *fill*, an upload) is written here first. Clients may follow a fill while it grows, but its last
+64 KiB are held back until size and digests agree: a client that got the whole body got the right one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Protocol
+
+from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import File
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+HOLD_BYTES = 64 * 1024
+_READ_BYTES = 256 * 1024
+_MARGIN_BYTES = 32 * 1024 * 1024
+_LOCK = ".lock"
+
+
+class Spool:
+    """A folder for bodies in transit. Files of processes that died are removed by the next one that starts."""
+
+    def __init__(self, folder: Path, called: str | None = None) -> None:
+        """``called``: what whoever named the folder calls it, for sentences."""
+        self._called = called or "the spool"
+        self._called_first = called or f"the spool folder {folder}"
+        self._parent = folder
+        self._folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._lock: IO[bytes] | None = None
+        self._promised = 0
+
+    @property
+    def folder(self) -> Path:
+        """This process's own; the next one takes it away should this one die."""
+        return self._folder
+
+    def prepare(self) -> None:
+        """Make the folder, and sweep up after processes that are gone.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        try:
+            self._parent.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            self._folder.mkdir()
+            self._lock = (self._folder / _LOCK).open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreError(f"{self._called_first} cannot be written: {_why(error)}") from None
+
+    def _sweep(self) -> None:
+        for folder in self._parent.iterdir():
+            with contextlib.suppress(OSError), (folder / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as its process lives
+                shutil.rmtree(folder)
+
+    def close(self) -> None:
+        """Remove the folder and everything in it."""
+        if self._lock is not None:
+            self._lock.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def has_room(self, size: int | None) -> bool:
+        """Whether a body of that many bytes (unknown: any) can be expected to fit beside those on their way.
+
+        Raises:
+            StoreError: the folder is not there any more.
+        """
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
+        return free - self._promised > (size or 0) + _MARGIN_BYTES
+
+    def problem(self) -> str | None:
+        """Why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
+        try:
+            if not self.has_room(None):
+                return f"{self._called} is full: make room at {self._parent}"
+        except StoreError as error:
+            return str(error)
+        return None if os.access(self._folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+
+    @contextlib.contextmanager
+    def promised(self, size: int | None) -> Iterator[None]:
+        """Count a body as on its way."""
+        self._promised += size or 0
+        try:
+            yield
+        finally:
+            self._promised -= size or 0
+
+    def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
+        """A new empty file that will be digested with sha256 and these algorithms."""
+        try:
+            return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
+        except OSError as error:
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
+
+    @contextlib.contextmanager
+    def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
+        """A new empty file, gone when the block ends: what is accepted out of it has been linked or copied by then."""
+        spooled = self.new(algorithms)
+        try:
+            yield spooled
+        finally:
+            spooled.close()
+
+
+def _new_hash(algorithm: str) -> _Hash:
+    if algorithm == "blake2_256":  # upload tools' name for it; hashlib's "blake2b" is 512 bits long
+        return hashlib.blake2b(digest_size=32)
+    return hashlib.new(algorithm, usedforsecurity=False)
+
+
+class SpoolFile:
+    """A body being written: appended to by one task, read at any offset by many."""
+
+    def __init__(self, path: Path, algorithms: set[str], called: str) -> None:
+        self._called = called
+        self.path = path
+        self.size = 0
+        """Bytes written."""
+        self._hashes = {name: _new_hash(name) for name in algorithms}
+        self._file = path.open("x+b", buffering=0)
+
+    async def append(self, chunk: bytes) -> None:
+        """Write and digest some bytes.
+
+        Raises:
+            StoreError: the disk is full or broken.
+        """
+        try:
+            await asyncio.to_thread(self._append, chunk)
+        except OSError as error:
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
+        self.size += len(chunk)
+
+    def _append(self, chunk: bytes) -> None:
+        view = memoryview(chunk)
+        while view:
+            view = view[self._file.write(view) :]
+        for digest in self._hashes.values():
+            digest.update(chunk)
+
+    def restart(self) -> None:
+        """Forget everything written: what follows is another attempt at the whole.
+
+        Raises:
+            StoreError: the disk is broken.
+        """
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
+        self._hashes = {name: _new_hash(name) for name in self._hashes}
+        self.size = 0
+
+    async def read(self, start: int, end: int) -> bytes:
+        """Some bytes from ``start``, at most up to ``end``; both within :attr:`size`."""
+        return await asyncio.to_thread(os.pread, self._file.fileno(), min(end - start, _READ_BYTES), start)
+
+    def digests(self) -> dict[str, str]:
+        """Of everything written so far."""
+        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
+
+    def remove(self) -> None:
+        """Take the name away; who reads the file may go on."""
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Give the bytes back to the disk."""
+        self.remove()
+        self._file.close()
+
+
+class Fill:
+    """One upstream file on its way into the spool, and any number of readers who follow it.
+
+    It belongs to the server, not to the client that asked first: clients may come, lag behind and leave.
+    """
+
+    def __init__(self, file: File, spooled: SpoolFile) -> None:
+        self.file = file
+        self.spooled = spooled
+        self.total = file.size
+        """Bytes of the whole body; ``None`` until somebody says."""
+        self.verified = False
+        self._error: Exception | None = None
+        self._progress = asyncio.Event()
+        self._readers = 0
+        self._finished = False
+
+    async def receive(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        """Write the body, and check it against everything the listing and the upstream say of it.
+
+        Raises:
+            UpstreamUnavailable: it broke off, or came too slowly.
+            UpstreamBadAnswer: it is not the file that the listing promised.
+            StoreError: the spool is full.
+        """
+        if self.total is not None and announced is not None and announced != self.total:
+            raise self._wrong(f"announced {announced} bytes, not {self.total}")
+        self.total = self.total if self.total is not None else announced
+        pace = _Pace()
+        async for chunk in chunks:
+            if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
+                raise self._wrong(f"sent more than {self.total} bytes")
+            await self.spooled.append(chunk)
+            if pace.is_too_slow(len(chunk)):
+                raise UpstreamUnavailable(
+                    f"source {self.file.source} sends {self.file.filename} too slowly", source=self.file.source
+                )
+            self._advance()
+        if self.total is not None and self.spooled.size != self.total:
+            raise UpstreamUnavailable(
+                f"source {self.file.source} broke off {self.file.filename} after {self.spooled.size} of {self.total} bytes",
+                source=self.file.source,
+            )
+        computed = self.spooled.digests()
+        for algorithm, digest in self.file.hashes.items():
+            if computed[algorithm] != digest:
+                raise self._wrong(f"sent bytes whose {algorithm} is {computed[algorithm]}, not {digest}")
+        self.total = self.spooled.size
+        self.verified = True
+        self._advance()
+
+    def _wrong(self, what: str) -> UpstreamBadAnswer:
+        return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
+
+    def failed(self, error: Exception) -> None:
+        """Tell the readers that no more will come."""
+        self._error = error
+        self._advance()
+
+    @property
+    def error(self) -> Exception | None:
+        """What it failed with."""
+        return self._error
+
+    def finish(self) -> None:
+        """No new reader will come; the spool file goes with the last one."""
+        self._finished = True
+        self._release()
+
+    def _release(self) -> None:
+        if self._finished and not self._readers:
+            self.spooled.close()
+        elif self._finished:
+            self.spooled.remove()
+
+    def _advance(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    @property
+    def _visible(self) -> int:
+        return self.spooled.size if self.verified else self.spooled.size - HOLD_BYTES
+
+    async def known_total(self) -> int:
+        """The size of the body, waiting until somebody says it.
+
+        Raises:
+            The error the fill failed with.
+        """
+        while self.total is None:
+            if self._error is not None:
+                raise self._error
+            await self._progress.wait()
+        return self.total
+
+    async def follow(self, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
+        """Bytes ``start`` to ``end`` (excluded; ``None``: to the last), as they become visible.
+
+        Raises:
+            The error the fill failed with: what was handed out until then is not the whole body.
+        """
+        self._readers += 1
+        try:
+            while end is None or start < end:
+                progress = self._progress
+                limit = self._visible if end is None else min(self._visible, end)
+                if start < limit:
+                    chunk = await self.spooled.read(start, limit)
+                    start += len(chunk)
+                    yield chunk
+                elif self.verified:
+                    return
+                elif self._error is not None:
+                    raise self._error.with_traceback(None)  # one object, many raisers
+                else:
+                    await progress.wait()
+        finally:
+            self._readers -= 1
+            self._release()
+
+
+class _Pace:
+    """Notices an upstream that drips: each half minute must bring at least 1 KiB a second."""
+
+    _WINDOW_S = 30.0
+    _LEAST_BYTES = 30 * 1024
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._received = 0
+
+    def is_too_slow(self, received: int) -> bool:
+        self._received += received
+        now = time.monotonic()
+        if now - self._since < self._WINDOW_S:
+            return False
+        slow = self._received < self._LEAST_BYTES
+        self._since, self._received = now, 0
+        return slow
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

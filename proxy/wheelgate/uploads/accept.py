@@ -1,0 +1,290 @@
+"""Accepting a file into the store, or into a container that may be written: checked against itself, its name and everyone else.
+
+The order matters. The claim comes before the file, so that there is no moment in which a public source could answer for a name
+that is ours; the core metadata comes before the file, so that what a page advertises is there; then the file, which from then
+on survives anything. Its provenance comes after it, since it must be that of the file that won a race for the name. Claims,
+tombstones and core metadata are the store's, wherever the file goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+from wheelgate.core.errors import (
+    BlobExists,
+    BlobNotFound,
+    FileExists,
+    NameTaken,
+    ProjectNotFound,
+    StoreError,
+    UploadRefused,
+    UpstreamUnavailable,
+)
+from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.distfiles.attestations import BadAttestation, provenance_of
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.distfiles.sdists import BadSdist, check_sdist
+from wheelgate.index.merged import Merged
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
+from wheelgate.uploads.destinations import Target, target_for
+
+MAX_FILE_BYTES = 4 * 1024**3
+"""Of one file, however it comes."""
+_LONGEST_ATTESTED = 200
+_log = logging.getLogger(__name__)
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What became of an upload."""
+
+    project: str
+    filename: str
+    sha256: str
+    new: bool
+    """``False``: the store had these very bytes already."""
+
+
+class _Checked(msgspec.Struct, frozen=True):
+    project: str
+    sha256: str
+    metadata: CoreMetadata | None
+    provenance: bytes | None = None
+
+
+class Uploads:
+    """Takes files into the first of the ``targets`` that may hold their project."""
+
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        targets: Sequence[Target],
+        index: Merged,
+        claims: Claims,
+        changes: StoreChanges,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._targets = targets
+        self._index = index
+        self._claims = claims
+        self._changes = changes
+        self._clock = clock
+        self._metrics = metrics
+
+    async def accept(self, spooled: Path, filename: str, *, take_over: bool = False, attestations: str | None = None) -> Accepted:
+        """Check a file and keep it, durable and visible when this returns.
+
+        Args:
+            spooled: the bytes, in a file that nobody writes any more.
+            filename: the name it is to have.
+            take_over: let the target own the name although another source answers for it.
+            attestations: of this file, as the upload form carries them (PEP 740). The first that come with its bytes are kept,
+                also if the file was there before them.
+
+        Raises:
+            UploadRefused: it is not a wheel or sdist, is damaged, is not what its name or its attestations say, or nothing that
+                can be written may hold it.
+            FileExists: the name is taken by other bytes.
+            NameTaken: another source answers for the project.
+            UpstreamUnavailable: whether another source answers for it cannot be known now.
+            StoreError: the store cannot be used now.
+        """
+        try:
+            accepted = await self._accept(spooled, filename, take_over=take_over, attestations=attestations)
+        except UploadRefused:
+            self._metrics.uploads.labels("refused").inc()
+            raise
+        self._metrics.uploads.labels("stored" if accepted.new else "known").inc()
+        return accepted
+
+    async def _accept(self, spooled: Path, filename: str, *, take_over: bool, attestations: str | None) -> Accepted:
+        if not self._targets:
+            raise UploadRefused(
+                'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
+            )
+        checked = await asyncio.to_thread(_check, spooled, filename, attestations, self._clock.now())
+        target = target_for(checked.project, self._targets)
+        if target is None:
+            names = ", ".join(target.source for target in self._targets)
+            raise UploadRefused(f"nothing can be uploaded for {checked.project}: the `only` of {names} does not cover the name")
+        path = target.path_of(checked.project, filename)
+        if await self._is_known(target, path, filename, checked.sha256):
+            return await self._done(target, path, filename, checked, new=False)
+        await self._check_elsewhere(target, filename, checked)
+        await self._check_tombstone(checked, filename)
+        await self._check_owner(checked.project, target.source, take_over=take_over)
+        await self._claims.claim(checked.project, target.source)
+        facts = {"sha256": checked.sha256, "upload_time": self._clock.now().isoformat()}
+        if checked.metadata is not None:
+            facts["metadata_sha256"] = hashlib.sha256(checked.metadata.body).hexdigest()
+            if checked.metadata.requires_python is not None:
+                facts["requires_python"] = checked.metadata.requires_python
+            with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
+                await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
+        try:
+            await self._put(target, path, spooled, facts, checked, filename)
+        except BlobExists:
+            # Somebody else was faster; or the answer to our own first try was lost.
+            if not await self._is_known(target, path, filename, checked.sha256):
+                raise StoreError(f"{filename} was deleted while it was uploaded: try again") from None
+            return await self._done(target, path, filename, checked, new=False)
+        return await self._done(target, path, filename, checked, new=True)
+
+    async def _done(self, target: Target, path: str, filename: str, checked: _Checked, *, new: bool) -> Accepted:
+        """What is still to be done for a file that lies where it belongs.
+
+        Also for one that lay there before: an earlier try may have ended too soon, and who tries again must see it appear.
+        """
+        if checked.provenance is not None:
+            with contextlib.suppress(BlobExists):  # what first came with these bytes stays
+                await target.store.put_if_absent(layout.provenance(path), checked.provenance, {})
+        await self._changes.announce()
+        if new:
+            _log.info("stored %s of project %s in %s, sha256 %s", filename, checked.project, target.source, checked.sha256)
+        return Accepted(checked.project, filename, checked.sha256, new)
+
+    async def _put(
+        self, target: Target, path: str, spooled: Path, facts: dict[str, str], checked: _Checked, filename: str
+    ) -> None:
+        """Take the name, unless it turns out to have belonged to other bytes.
+
+        Raises:
+            BlobExists: the name is taken.
+            FileExists: it was taken, and freed again by a deletion, all since we looked. The tombstone was written first.
+        """
+        await target.store.put_if_absent(path, spooled, facts)
+        try:
+            await self._check_tombstone(checked, filename)
+        except FileExists:
+            await target.store.delete(path)
+            raise
+
+    async def _is_known(self, target: Target, path: str, filename: str, sha256: str) -> bool:
+        try:
+            info = await target.store.info(path)
+            kept = info.facts.get("sha256") or await digest_of(target.store, info)
+        except BlobNotFound:
+            return False
+        if kept != sha256:
+            raise FileExists(f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}")
+        return True
+
+    async def _check_elsewhere(self, target: Target, filename: str, checked: _Checked) -> None:
+        """A name that moves from one target to another must not change its bytes on the way.
+
+        Raises:
+            FileExists: another target has other bytes under it.
+        """
+        for other in self._targets:
+            if other is not target:
+                await self._is_known(other, other.path_of(checked.project, filename), filename, checked.sha256)
+
+    async def _check_tombstone(self, checked: _Checked, filename: str) -> None:
+        try:
+            body, _ = await self._store.read(layout.tombstone(checked.project, filename))
+        except BlobNotFound:
+            return
+        if body.decode().strip() != checked.sha256:
+            raise FileExists(
+                f"File already exists ({filename!r} was deleted, and only the same bytes may return under its name); "
+                "choose a new version"
+            )
+
+    async def _check_owner(self, project: str, own: str, *, take_over: bool) -> None:
+        """A name that another source answers must not change hands by accident."""
+        decision = await self._index.decide(project)
+        if decision.owner == own or (decision.error is None and decision.owner is None):
+            return  # ours, or claimed and empty
+        if decision.owner is not None:
+            if {own, decision.owner} <= set(self._index.merge_sources(project)):
+                return
+            private = any(answer.source == decision.owner and answer.private for answer in decision.answers)
+            if private and not self._index.comes_before(own, decision.owner):
+                raise NameTaken(
+                    f"source {decision.owner} owns {project} and comes before {own}, so the file would never be served: "
+                    "put it there, or change the order of sources, or add a policy.merge rule"
+                )
+            if not take_over:
+                _refuse_takeover(project, decision.owner)
+        elif not isinstance(decision.error, ProjectNotFound) and not take_over:
+            raise UpstreamUnavailable(
+                f"whether another source answers for {project} is unknown ({decision.error}): try again, or say --take-over"
+            )
+
+
+def _refuse_takeover(project: str, owner: str) -> NoReturn:
+    raise NameTaken(
+        f"source {owner} answers for {project}: all its files would vanish behind yours. Choose another name, say "
+        "--take-over if that is meant, or add a policy.merge rule"
+    )
+
+
+async def digest_of(store: BlobStore, info: BlobInfo) -> str:
+    """The sha256 of a blob that somebody put there without saying it: from its bytes."""
+    digest = hashlib.sha256()
+    async for chunk in store.stream(info.path, 0, info.size):
+        await asyncio.to_thread(digest.update, chunk)
+    return digest.hexdigest()
+
+
+def _check(spooled: Path, filename: str, attestations: str | None, now: datetime) -> _Checked:
+    project = project_of(filename)
+    try:
+        with spooled.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            metadata = None
+            if filename.endswith(".whl"):
+                metadata = read_core_metadata(file, filename, complete=True)
+            else:
+                check_sdist(file, filename)
+    except (BadWheel, BadSdist) as error:
+        raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
+    except OSError as error:
+        raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
+    return _Checked(project, sha256, metadata, _provenance(filename, sha256, attestations, now))
+
+
+def _provenance(filename: str, sha256: str, attestations: str | None, now: datetime) -> bytes | None:
+    if attestations is None:
+        return None
+    if len(filename) > _LONGEST_ATTESTED:
+        raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to keep them beside it")
+    try:
+        return provenance_of(attestations, filename, sha256, now)
+    except BadAttestation as error:
+        raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
+
+
+def project_of(filename: str) -> str:
+    """The project that a wheel or sdist of this name belongs to.
+
+    Raises:
+        UploadRefused: it is not such a name.
+    """
+    if not is_safe_filename(filename):
+        raise UploadRefused(f"{filename[:200]!r} cannot be a file name here: letters, digits and . _ + ! ~ - only")
+    try:
+        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        raise UploadRefused(f"{filename} is not named as a wheel (PEP 427) or an sdist (.tar.gz or .zip, PEP 625)") from None
+    project = normalised(parsed[0])
+    if project is None:
+        raise UploadRefused(f"{filename} begins with {parsed[0]!r}, which is not a project name (PEP 508)")
+    return project

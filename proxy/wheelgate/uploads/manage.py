@@ -1,0 +1,104 @@
+"""What may be done to an upload after it was accepted: listed, yanked, taken back from that, deleted. Its bytes never change."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, FileNotListed, StoreError, UploadRefused
+from wheelgate.core.model import File
+from wheelgate.core.names import is_distribution, is_safe_filename, project_in
+from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.sources.page_builder import stored_file
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.uploads.accept import digest_of
+from wheelgate.uploads.destinations import Target
+
+_MAX_REASON = 500
+_ATTEMPTS = 5
+_log = logging.getLogger(__name__)
+
+
+class Packages:
+    """The files of all targets: the store's ``packages/``, and containers that may be written."""
+
+    def __init__(self, targets: Sequence[Target], *, store: BlobStore, changes: StoreChanges) -> None:
+        """``store``: where tombstones are kept, wherever a file was."""
+        self._targets = targets
+        self._store = store
+        self._changes = changes
+
+    async def files(self, project: str | None = None) -> list[File]:
+        """Every file, or those of one project, by name.
+
+        Raises:
+            StoreError: a target cannot be listed.
+        """
+        found = []
+        for target in self._targets:
+            async for info in target.store.list(target.prefix if project is None else target.path_of(project, "")):
+                folder, _, filename = info.path.removeprefix(target.prefix).partition("/")
+                if is_safe_filename(filename) and is_distribution(filename):
+                    found.append(stored_file(target.source, target.store.name, folder, filename, info))
+        return sorted(found, key=lambda file: (file.project, file.filename))
+
+    async def yank(self, filename: str, reason: str) -> None:
+        """Mark a file as not to be chosen any more (PEP 592): it installs only where it is asked for by its exact version.
+
+        Raises:
+            FileNotListed: the store has no such file.
+            UploadRefused: the reason cannot stand on a page.
+            StoreError: the store cannot be used.
+        """
+        if len(reason) > _MAX_REASON or (reason and not reason.isprintable()):
+            raise UploadRefused(f"a reason is at most {_MAX_REASON} printable characters on one line")
+        await self._change(filename, {"yanked": reason})
+
+    async def unyank(self, filename: str) -> None:
+        """Take the mark away.
+
+        Raises:
+            FileNotListed, StoreError: as above.
+        """
+        await self._change(filename, {})
+
+    async def delete(self, filename: str) -> None:
+        """Remove a file for good. Its name stays taken: the same bytes may return, other bytes never; the project stays ours.
+
+        Raises:
+            FileNotListed, StoreError: as above.
+        """
+        target, project, info = await self._found(filename)
+        # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
+        # of a file that was deleted before and came back with the same bytes.
+        sha256 = info.facts.get("sha256") or await digest_of(target.store, info)
+        with contextlib.suppress(BlobExists):
+            await self._store.put_if_absent(layout.tombstone(project, filename), sha256.encode(), {})
+        await target.store.delete(layout.provenance(info.path))
+        await target.store.delete(info.path)
+        await self._changes.announce()
+        _log.info("deleted %s of project %s", filename, project)
+
+    async def _change(self, filename: str, facts: dict[str, str]) -> None:
+        for _ in range(_ATTEMPTS):
+            target, _, info = await self._found(filename)
+            kept = {key: value for key, value in info.facts.items() if key != "yanked"}
+            try:
+                await target.store.set_facts(info.path, {**kept, **facts}, info.etag)
+            except BlobChanged:  # somebody else changed it in between: look again
+                continue
+            await self._changes.announce()
+            return
+        raise StoreError(f"{filename} is being changed by somebody else all the time: try again")
+
+    async def _found(self, filename: str) -> tuple[Target, str, BlobInfo]:
+        """Where the file lies, its project, and what is known of it."""
+        project = project_in(filename)
+        if project is None:
+            raise FileNotListed(f"{filename[:200]!r} is not the name of a wheel or sdist")
+        for target in self._targets:
+            with contextlib.suppress(BlobNotFound):
+                return target, project, await target.store.info(target.path_of(project, filename))
+        raise FileNotListed(f"the store has no file {filename}: `wheelgate wheel list {project}` shows what it has")

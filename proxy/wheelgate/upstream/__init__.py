@@ -1,0 +1,1 @@
+"""HTTP out: requests to upstreams, redirects followed by hand, addresses that may be reached, retries and health."""

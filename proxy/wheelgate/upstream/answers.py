@@ -1,0 +1,150 @@
+"""What upstreams answer: hops as they begin; pages whole, inflated and bounded; files as open streams."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import msgspec
+from isal import igzip_lib, isal_zlib
+
+from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.protocols import Credential
+from wheelgate.upstream.error_text import cause_of
+
+MAX_PAGE_BYTES = 64 * 1024 * 1024
+_MAX_RATIO = 200
+_RATIO_FREE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+_TIME_BEGINS, _TIME_ENDS = 4, 8
+
+
+class Sender(msgspec.Struct, frozen=True):
+    """Who redirected somewhere, having been asked with a credential."""
+
+    host: str
+    connection: str
+
+
+class Hop(msgspec.Struct, frozen=True):
+    """One answer as it begins, and what it was asked with."""
+
+    url: str
+    """Without what the credential added."""
+    response: aiohttp.ClientResponse
+    credential: Credential | None
+    sender: Sender | None
+    """Whose redirect led here; without one, nobody was asked with a credential on the way."""
+
+
+class PageAnswer(msgspec.Struct, frozen=True):
+    """A whole answer to a page request: 200 with a body, 304, or 404."""
+
+    status: int
+    url: str
+    """Where it came from after redirects: links are relative to this. Without what a credential added to it."""
+    content_type: str = ""
+    charset: str = "utf-8"
+    etag: str | None = None
+    body: bytes | bytearray = b""
+    """Of a 404: the beginning of what it says."""
+    digest: bytes = b""
+    """Of a body as it was sent: equal ones are of equal bodies."""
+
+
+class FileAnswer:
+    """A file's answer, open: its body is still to be read."""
+
+    def __init__(self, status: int, url: str, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
+        self.status = status
+        """200, or 206 where a range was asked and given."""
+        self.url = url
+        """Where it came from after redirects, without what a credential added to it. If signed, it is a secret for a while."""
+        self.total = total
+        """Bytes of the whole file, if the upstream says."""
+        self._response = response
+        self._source = source
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body, in pieces of at most 256 KiB.
+
+        Raises:
+            UpstreamUnavailable: the connection broke or stalled before the announced end.
+        """
+        try:
+            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
+                yield chunk
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UpstreamUnavailable(
+                f"source {self._source} broke off in the middle of a file ({cause_of(error)})", source=self._source
+            ) from None
+
+
+async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[bytes | bytearray, bytes]:
+    """The inflated body of a page, never more than the limits and never cut short; and the digest of what was sent.
+
+    Compressed, it is a quarter of the bytes to digest, and an unchanged page is compressed to the same ones each time.
+
+    Raises:
+        UpstreamUnavailable: it broke off.
+        UpstreamBadAnswer: too large, or in an encoding that was not asked for or is broken.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
+    inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
+    digest = hashlib.sha256(encoding.encode("utf-8", "replace"))
+    body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
+    received = 0
+    try:
+        async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+            digest.update(chunk if inflater is None else _without_time(chunk, received))
+            received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
+            for part in _inflated(inflater, chunk):
+                body += part
+                size = len(body)
+                if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
+                    raise _bad(source, "sent a page larger than any index page is")
+                await asyncio.sleep(0)
+            if inflater is not None and inflater.unused_data:
+                raise _bad(source, "sent a compressed page with more behind its end")
+    except igzip_lib.IsalError:  # type: ignore[misc]
+        raise _bad(source, "sent a page whose compression is broken") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UpstreamUnavailable(
+            f"source {source} broke off in the middle of a page ({cause_of(error)})", source=source
+        ) from None
+    if not _is_whole(response, inflater, body):
+        raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
+    return body, digest.digest()
+
+
+def _without_time(chunk: bytes, at: int) -> bytes:
+    """A piece of a gzip stream without the time of its compression (RFC 1952, MTIME), which some servers write into it."""
+    return chunk if at >= _TIME_ENDS else chunk[: max(0, _TIME_BEGINS - at)] + chunk[_TIME_ENDS - at :]
+
+
+def _bad(source: str, what: str) -> UpstreamBadAnswer:
+    return UpstreamBadAnswer(f"source {source} {what}", source=source)
+
+
+def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
+    """A piece of a body as it is or, with ``inflater``, in pieces of at most 1 MiB; no further than the caller goes."""
+    if inflater is None:
+        yield chunk
+        return
+    while chunk:
+        yield inflater.decompress(chunk, _RATIO_FREE_BYTES)
+        chunk = inflater.unconsumed_tail
+
+
+def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytearray) -> bool:
+    """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
+    if inflater is not None:
+        return bool(inflater.eof)
+    if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
+        return True
+    return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))

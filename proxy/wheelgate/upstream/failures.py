@@ -1,0 +1,105 @@
+"""What went wrong with a source, as the error that its callers get and the figures that its operators watch."""
+
+from __future__ import annotations
+
+import aiohttp
+from yarl import URL
+
+from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.protocols import Clock
+from wheelgate.core.urls import UnsafeUrl, parse, shown
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.upstream.addresses import ForbiddenAddress
+from wheelgate.upstream.answers import Hop
+from wheelgate.upstream.auth_errors import activity_of, is_refusal, is_throttled, reason_of, wait_s
+from wheelgate.upstream.error_text import cause_of
+from wheelgate.upstream.health import Health
+
+
+class Failures:
+    """Of one source. What its methods return is for raising."""
+
+    def __init__(self, source: str, *, clock: Clock, metrics: Metrics, health: Health) -> None:
+        self._source = source
+        self._clock = clock
+        self._metrics = metrics
+        self._health = health
+
+    def unavailable(self, what: str, *, retry_after_s: float | None = None) -> UpstreamUnavailable:
+        """It may answer later."""
+        return UpstreamUnavailable(f"source {self._source} {what}", source=self._source, retry_after_s=retry_after_s)
+
+    def bad(self, what: str) -> UpstreamBadAnswer:
+        """It answered, but not what was asked."""
+        return UpstreamBadAnswer(f"source {self._source} {what}", source=self._source)
+
+    def malformed(self, error: UnsafeUrl) -> AddressRefused:
+        """It leads to what could be read in two ways."""
+        return AddressRefused(f"source {self._source}: a link cannot be followed: {error}", source=self._source)
+
+    def forbidden(self, target: URL, why: str) -> AddressRefused:
+        """It leads where nobody may be asked on its behalf."""
+        return AddressRefused(f"source {self._source} points to {target.host}, {why}", source=self._source)
+
+    def unreachable(self, target: URL, error: Exception) -> UpstreamError:
+        """There was no answer at all."""
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        if isinstance(cause, ForbiddenAddress):
+            return self.forbidden(target, f"and {cause}")
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return self.unavailable(f"cannot be reached: the outbound proxy answered {error.status}")
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return self.unavailable(f"cannot be reached: the outbound proxy does not answer ({cause_of(error)})")
+        if isinstance(error, aiohttp.ClientSSLError):
+            return self.unavailable(f"has no trustworthy certificate for {target.host} ({cause_of(error)})")
+        if isinstance(error, aiohttp.ClientResponseError):
+            return self.unavailable("answered with something that is not HTTP")
+        return self.unavailable(f"cannot be reached at {shown(target.origin())} ({cause_of(error)})")
+
+    async def check(self, hop: Hop) -> None:
+        """Let an answer pass that is one.
+
+        Raises:
+            CredentialRefused: it refuses our credential, or wants one.
+            UpstreamUnavailable: it is busy or broken. If it says for how long, the source is not asked before.
+        """
+        response, status = hop.response, hop.response.status
+        self._note_budget(response)
+        if is_refusal(response):
+            raise self.refused(hop, await reason_of(response))
+        if is_throttled(response) or status >= 500:
+            asked_s = wait_s(response, self._clock.now())
+            paused = None if asked_s is None else self._health.pause(asked_s)
+            self._metrics.upstream_paused.labels(self._source).set(paused or 0)
+            raise self.unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
+
+    def refused(self, hop: Hop, reason: str) -> CredentialRefused:
+        """The answer refused our credential, or wants one that it did not get."""
+        host, status, activity = parse(hop.url).host or "", hop.response.status, _activity(hop.response)
+        if hop.credential is not None:
+            self._metrics.connection_refused.labels(hop.credential.connection, host).inc()
+            sentence = f"connection {hop.credential.connection} was refused by {host}: {reason}{activity}"
+        elif hop.sender is not None and status == 403 and "?" in hop.url:
+            sentence = (
+                f"source {self._source}: {host} refused the signed URL that {hop.sender.host} redirected to (403){activity}: the "
+                "URL has expired, or that host keeps this machine's network out; no connection is missing, and "
+                f"{hop.sender.connection} was accepted"
+            )
+        else:
+            how = f"{status} with a sign-in page" if status < 400 else str(status)
+            sentence = (
+                f"source {self._source} wants a credential at {host} (it answered {how}){activity}: no connection is stored for "
+                f"{shown(hop.url)}"
+            )
+        return CredentialRefused(sentence, source=self._source)
+
+    def _note_budget(self, response: aiohttp.ClientResponse) -> None:
+        """Azure DevOps and GitHub say how many requests an identity has left: operators want to see it shrink."""
+        remaining = response.headers.get("X-RateLimit-Remaining", "")
+        if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
+            self._metrics.upstream_budget.labels(self._source).set(int(remaining))
+
+
+def _activity(response: aiohttp.ClientResponse) -> str:
+    found = activity_of(response)
+    return f" (activity {found})" if found else ""

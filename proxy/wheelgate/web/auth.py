@@ -1,0 +1,85 @@
+"""Who is asking: tokens in ``Authorization``, as Basic password with any user name (all that pip can send) or as Bearer."""
+
+from __future__ import annotations
+
+import base64
+
+import msgspec
+from aiohttp import web
+
+from wheelgate.core.errors import Forbidden, Unauthenticated
+from wheelgate.storage.tokens import Token, Tokens
+
+_NO_TOKEN = "a token is needed: give it as the password, with any user name"  # noqa: S105 - a sentence
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """What let a request read: a token, or that everybody may."""
+
+    token: Token | None
+    generation: int = 0
+
+
+_EVERYBODY = Permission(None)
+
+
+class Authentication:
+    """Lets requests through or refuses them, before anything is looked up: an unknown name and a private one look alike."""
+
+    def __init__(self, tokens: Tokens, *, anonymous_read: bool) -> None:
+        self._tokens = tokens
+        self._anonymous_read = anonymous_read
+
+    async def check_read(self, request: web.BaseRequest, project: str) -> Permission:
+        """Return if the caller may read the project's pages and files (``*``: every project's), and why.
+
+        Raises:
+            Unauthenticated: no token, or none that is valid.
+            Forbidden: a valid one without the right.
+        """
+        if self._anonymous_read:
+            return _EVERYBODY
+        generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
+        token = await self._token(request)
+        if not token.may("read", project):
+            raise Forbidden(f"token {token.id} may not read {'the list of projects' if project == '*' else project}")
+        return Permission(token, generation)
+
+    def still_holds(self, permission: Permission) -> bool:
+        """Whether a request with the very same bytes would be let through again, for the same project.
+
+        ``False`` only means that it has to be asked: tokens were made or revoked since, or this one expired.
+        """
+        return permission.token is None or self._tokens.still_known(permission.token, permission.generation)
+
+    async def uploader(self, request: web.BaseRequest) -> Token:
+        """The caller's token, which may upload something; what, is still to be checked. Never anonymous.
+
+        Raises:
+            Unauthenticated, Forbidden: as above.
+        """
+        token = await self._token(request)
+        if not token.may_some("upload"):
+            raise Forbidden(f"token {token.id} may read, not upload")
+        return token
+
+    async def _token(self, request: web.BaseRequest) -> Token:
+        text = presented(request.headers.get("Authorization"))
+        if text is None:
+            raise Unauthenticated(_NO_TOKEN)
+        return await self._tokens.authenticated(text)
+
+
+def presented(header: str | None) -> str | None:
+    """The secret in an ``Authorization`` header, or ``None`` without one that could hold it."""
+    scheme, _, value = (header or "").partition(" ")
+    value = value.strip()
+    if scheme.lower() == "bearer":
+        return value or None
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode("utf-8").partition(":")
+    except ValueError:  # not base64, not ASCII, not UTF-8
+        return None
+    return password or user or None  # `https://TOKEN@host/` arrives as a user name with an empty password

@@ -1,0 +1,134 @@
+"""Writing a body: never a header before the first byte is sure, never a clean end to a body that is not whole."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import web
+
+from wheelgate.core.errors import BlobNotFound, StoreError, WheelgateError
+from wheelgate.files.bodies import Body
+
+_WRITE_S = 60.0
+"""A client that takes nothing for that long is gone."""
+_SENDFILE_BYTES = 4 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+async def send(
+    request: web.BaseRequest, body: Body, headers: Mapping[str, str], *, start: int, end: int | None, status: int = 200
+) -> web.StreamResponse:
+    """Answer with bytes ``start`` to ``end`` (excluded; ``None``: as many as there are) of a body.
+
+    Raises:
+        UpstreamError, StoreError: before anything was sent; afterwards the connection is broken off instead, so that the client
+            can tell.
+    """
+    response = web.StreamResponse(status=status, headers=headers)
+    if end is None and (request.method == "HEAD" or body.path is not None):
+        end = await body.size()
+    if end is not None:
+        response.content_length = end - start
+    if request.method == "HEAD" or start == end:
+        await response.prepare(request)
+        return response
+    if body.path is not None and end is not None:
+        return await _send_file(request, response, body.path, start, end)
+    async with aclosing(body.chunks(start, end)) as chunks:  # type: ignore[type-var]
+        first = await anext(chunks, b"")  # an upstream that refuses does so here, while a status can still say it
+        if response.content_length is None and (total := await body.size()) is not None:
+            response.content_length = total
+        await response.prepare(request)
+        await _send_chunks(request, response, first, chunks)
+    return response
+
+
+async def _send_chunks(
+    request: web.BaseRequest, response: web.StreamResponse, first: bytes, chunks: AsyncIterator[bytes]
+) -> None:
+    announced, sent = response.content_length, 0
+    try:
+        async for chunk in _with_first(first, chunks):
+            sent += len(chunk)
+            if announced is not None and sent > announced:  # the server would cut it off in silence
+                raise StoreError(f"there were more than the {announced} bytes announced")
+            async with asyncio.timeout(_WRITE_S):
+                await response.write(chunk)
+        if announced is not None and sent < announced:  # the client would take the next answer for the rest of this one
+            raise StoreError(f"there were {sent} bytes of the {announced} announced")
+        await response.write_eof()
+    except ConnectionError:
+        raise
+    except (WheelgateError, TimeoutError) as error:
+        _log.warning("broke off an answer: %s", error if str(error) else "the client took nothing for a minute")
+        _break_off(request)
+    except Exception:
+        _log.exception("broke off an answer")  # another answer must not follow in the middle of this one
+        _break_off(request)
+
+
+async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in chunks:
+        yield chunk
+
+
+async def _send_file(
+    request: web.BaseRequest, response: web.StreamResponse, path: Path, start: int, end: int
+) -> web.StreamResponse:
+    """Let the kernel send a complete file."""
+    try:
+        file = await asyncio.to_thread(path.open, "rb")
+    except FileNotFoundError:
+        raise BlobNotFound(f"{path.name} was removed") from None
+    except OSError as error:
+        raise StoreError(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    try:
+        await response.prepare(request)
+        loop = asyncio.get_running_loop()
+        while start < end:
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client is gone")
+            async with asyncio.timeout(_WRITE_S * 5):
+                sent = await _sent(loop, request.transport, response, file, start, end)
+            if not sent:
+                raise TimeoutError("the file became shorter")
+            start += sent
+        await response.write_eof()
+    except TimeoutError as error:
+        _log.warning("broke off an answer: %s", error)
+        _break_off(request)
+    finally:
+        file.close()
+    return response
+
+
+async def _sent(
+    loop: asyncio.AbstractEventLoop,
+    transport: asyncio.BaseTransport,
+    response: web.StreamResponse,
+    file: BinaryIO,
+    start: int,
+    end: int,
+) -> int:
+    """Send the next bytes, by the kernel where the event loop can have it do that (uvloop cannot); how many they were."""
+    try:
+        return await loop.sendfile(transport, file, start, min(_SENDFILE_BYTES, end - start))  # type: ignore[arg-type]
+    except NotImplementedError:
+        chunk = await asyncio.to_thread(os.pread, file.fileno(), min(_READ_BYTES, end - start), start)
+        await response.write(chunk)
+        return len(chunk)
+
+
+def _break_off(request: web.BaseRequest) -> None:
+    """Close without the end that HTTP needs: the client sees a cut body, and asks again."""
+    if request.transport is not None:
+        request.transport.abort()
+    raise ConnectionResetError("broken off")

@@ -1,0 +1,141 @@
+"""The application: a path is understood, a handler answers, and whatever happens becomes one clear answer and one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from wheelgate.core.errors import WheelgateError
+from wheelgate.web.auth import Authentication
+from wheelgate.web.errors import problem, response_to
+from wheelgate.web.fast_path import Front
+from wheelgate.web.files import FileHandlers
+from wheelgate.web.ops import OpsHandlers
+from wheelgate.web.paths import Route, Target, understood
+from wheelgate.web.request_log import Tally
+from wheelgate.web.simple import SimpleHandlers
+from wheelgate.web.upload import UploadHandlers
+
+_log = logging.getLogger(__name__)
+_READ = ("GET", "HEAD")
+_METHODS = {Route.UPLOAD: ("POST",)}
+_OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
+"""Routes that tell nothing of anybody's packages, or ask for a token by themselves."""
+
+Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+
+
+class Application:
+    """One handler for every request that the front does not answer from memory."""
+
+    def __init__(
+        self,
+        *,
+        simple: SimpleHandlers,
+        files: FileHandlers,
+        upload: UploadHandlers,
+        ops: OpsHandlers,
+        authentication: Authentication,
+        front: Front,
+        tally: Tally,
+        prefix: str,
+    ) -> None:
+        self.active = 0
+        """Requests being answered."""
+        self.idle = asyncio.Event()
+        """Set while no request is being answered."""
+        self.idle.set()
+        self._authentication = authentication
+        self._front = front
+        self._tally = tally
+        self._prefix = prefix
+        self._routes: dict[Route, Handler] = {
+            Route.PROJECT: lambda request, target: simple.project(request, target.project),
+            Route.FILE: lambda request, target: files.file(request, target.project, target.filename),
+            Route.METADATA: lambda request, target: files.metadata(request, target.project, target.filename),
+            Route.PROVENANCE: lambda request, target: files.provenance(request, target.project, target.filename),
+            Route.LIST: lambda request, _: simple.names(request),
+            Route.UPLOAD: lambda request, _: upload.act(request),
+            Route.EXPLAIN: lambda request, target: ops.explain(request, target.project),
+            Route.LIVEZ: lambda _, __: ops.livez(),
+            Route.READYZ: lambda _, __: ops.readyz(),
+            Route.METRICS: lambda _, __: ops.metrics(),
+            Route.HOME: self._home,
+        }
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer a request, count it, and write one line about it."""
+        began = time.perf_counter()
+        request_id = self._tally.identifier(request.headers.get("X-Request-ID", ""))
+        target = understood(request.rel_url.raw_path, self._prefix)
+        status = 500
+        self.active += 1
+        self.idle.clear()
+        try:
+            response = await self._answer(request, target, request_id)
+            status = response.status
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            status = 499  # the client left, or was left; there is nobody to answer
+            raise
+        finally:
+            self.active -= 1
+            if not self.active:
+                self.idle.set()
+            self._tally.tell(
+                request.method,
+                target.route.name.lower(),
+                target.project,
+                target.filename,
+                status,
+                time.perf_counter() - began,
+                request.remote or "",
+                request.headers.get("User-Agent", "")[:200],
+                request_id,
+            )
+            asyncio.get_running_loop().call_soon(self._tally.log.write)  # the answer leaves first
+        return response
+
+    async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
+        accept = request.headers.get("Accept", "")
+        methods = _METHODS.get(target.route, _READ)
+        if request.method not in methods:
+            refused = problem(405, f"this address answers to {' and '.join(methods)} only", accept=accept, request_id=request_id)
+            refused.headers["Allow"] = ", ".join(methods)
+            return refused
+        if target.canonical is not None:
+            query = request.rel_url.raw_query_string
+            location = target.canonical + (f"?{query}" if query else "")
+            return web.Response(status=301, headers={"Location": location, "Cache-Control": "no-cache"})
+        try:
+            response = await self._dispatch(request, target)
+        except WheelgateError as error:
+            if error.kind.name in ("INTERNAL", "CONFIGURATION"):
+                _log.error("request %s: %s", request_id, error)
+            return response_to(error, request, request_id)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            return problem(500, "an internal error; the log has it", accept=accept, request_id=request_id)
+        if response is None:
+            return problem(404, "there is nothing at this address", accept=accept, request_id=request_id)
+        if not response.prepared:
+            response.headers["X-Request-ID"] = request_id
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse | None:
+        if target.route not in self._routes:
+            return None
+        if target.route in _OPEN:
+            return await self._routes[target.route](request, target)
+        permission = await self._authentication.check_read(request, target.project or "*")
+        response = await self._routes[target.route](request, target)
+        self._front.learn(request, target, permission)
+        return response
+
+    async def _home(self, _request: web.BaseRequest, _target: Target) -> web.Response:
+        return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")

@@ -1,0 +1,73 @@
+"""Kinds of error to statuses, in one place, chosen by what installers do with them.
+
+pip retries 500, 502 and 503 but neither 504 nor a bare 429, and takes every other failure of a page as "no versions"; uv stops
+at any page error but 404. So what is definite is 404, what may pass is 503 with a small ``Retry-After``, and a wrong answer of an
+upstream is 502. The sentence goes into the body and the reason phrase: each client shows only one of them.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+from aiohttp import web
+
+from wheelgate.core.errors import Kind, UpstreamError, WheelgateError
+
+_STATUS = {
+    Kind.NOT_FOUND: 404,
+    Kind.WITHHELD: 403,
+    Kind.INVALID: 400,
+    Kind.CONFLICT: 400,  # not 409: twine and PyPI's own clients look for 400 and "File already exists"
+    Kind.TOO_LARGE: 413,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.UNAVAILABLE: 503,
+    Kind.BAD_ANSWER: 502,
+    Kind.CONFIGURATION: 500,
+    Kind.INTERNAL: 500,
+}
+_RETRY_AFTER_S = 2
+_MAX_RETRY_AFTER_S = 5  # pip sleeps exactly that long, up to five times
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_MAX_REASON = 400
+
+
+def status_of(error: WheelgateError) -> int:
+    """The HTTP status for an error."""
+    return _STATUS[error.kind]
+
+
+def response_to(error: WheelgateError, request: web.BaseRequest, request_id: str) -> web.Response:
+    """The answer for an error: JSON where JSON is accepted, else text; never HTML, never an echo of the request's path."""
+    return problem(
+        status_of(error),
+        str(error),
+        accept=request.headers.get("Accept", ""),
+        request_id=request_id,
+        retry_after_s=error.retry_after_s if isinstance(error, UpstreamError) else None,
+    )
+
+
+def problem(status: int, reason: str, *, accept: str, request_id: str, retry_after_s: float | None = None) -> web.Response:
+    """An answer that says what is wrong, in every place where some client looks."""
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Request-ID": request_id}
+    if status == 503:
+        wait = min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S)
+        headers["Retry-After"] = str(wait)
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Basic realm="wheelgate"'
+    if "json" in accept:
+        body = msgspec.json.encode({"error": status, "reason": reason, "request_id": request_id})
+        content_type = "application/json"
+    else:
+        body = f"{reason}\n".encode()
+        content_type = "text/plain"
+    return web.Response(
+        status=status,
+        reason=_UNPRINTABLE.sub(" ", reason)[:_MAX_REASON],
+        body=body,
+        content_type=content_type,
+        charset="utf-8",
+        headers=headers,
+    )

@@ -1,0 +1,80 @@
+"""Operations: is the process alive, should it get work, what does it count, why does it answer as it does."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from wheelgate.core.errors import BlobNotFound, StoreError
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.index.explain import explanation
+from wheelgate.index.merged import Merged
+from wheelgate.index.screened import RuleBook
+from wheelgate.runtime.metrics import CONTENT_TYPE, Metrics
+from wheelgate.storage import layout
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.spool import Spool
+from wheelgate.web.page_cache import PagesCache
+
+_FRESH = {"Cache-Control": "no-store"}
+
+
+class OpsHandlers:
+    """Answers for whoever runs the server."""
+
+    def __init__(
+        self,
+        *,
+        store: BlobStore,
+        metrics: Metrics,
+        index: Merged,
+        claims: Claims,
+        book: RuleBook,
+        pages: PagesCache,
+        clock: Clock,
+        spool: Spool,
+    ) -> None:
+        self._store = store
+        self._spool = spool
+        self._metrics = metrics
+        self._index = index
+        self._claims = claims
+        self._book = book
+        self._clock = clock
+        self._pages = pages
+        self.draining = False
+
+    async def livez(self) -> web.Response:
+        """The event loop turns. Says nothing of upstreams: restarting us would not mend them."""
+        return web.json_response({"status": "alive"}, headers=_FRESH)
+
+    async def readyz(self) -> web.Response:
+        """Whether new requests should come here: whether what people install can be answered.
+
+        A spool that takes nothing in fails uploads alone, so it is told without sending every installer away.
+        """
+        if self.draining:
+            return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
+        try:
+            await self._store.info(layout.CHANGED)
+        except BlobNotFound:
+            pass
+        except StoreError as error:
+            return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
+        problem = await asyncio.to_thread(self._spool.problem)
+        told = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
+        return web.json_response(told, headers=_FRESH)
+
+    async def metrics(self) -> web.Response:
+        """Prometheus text."""
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
+
+    async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
+        """Who answers for a name, who was asked, what is withheld, and why; with ``?version=``, of that version's files."""
+        decision = await self._index.decide(project, learn=False)
+        self._pages.forget(project)  # what is explained is what is served next
+        claim = await self._claims.get(project)
+        waivers = self._book.rules.waivers_for(project, self._clock.now())
+        version = request.rel_url.query.get("version") or None
+        return web.json_response(explanation(decision, claim, waivers, version), headers=_FRESH)

@@ -1,0 +1,259 @@
+"""Finished pages: decided, rendered, compressed and tagged once, then served as bytes for as long as that stays right.
+
+An entry is served without asking anybody
+
+* until ``fresh_until``: the first moment at which an answer it rests on (the page itself, and every "not there" before it) has to
+  be asked for again;
+* until ``usable_until``, while one flight asks again: for pages of remote sources, and never past a "not there" (see
+  :attr:`wheelgate.index.decision.Answer.usable_until` for why);
+* never from ``valid_until`` on, when a rule changes it;
+* never once the index says that something it rests on has changed: the store, a scan, the rules. Its bytes are kept for the
+  case that they turn out to be the same.
+
+Whatever else happens (a failure, an outage, a name that is gone) is decided anew at every request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from cachetools import LRUCache
+from isal import isal_zlib
+
+from wheelgate.core.errors import WheelgateError
+from wheelgate.core.file_list import FileList
+from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.protocols import Clock
+from wheelgate.index.decision import Decision
+from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.simple_api.render import render_page
+from wheelgate.web.packing import Packing
+from wheelgate.web.prepared_response import Ready
+
+_MAX_BYTES = 20 * 1024 * 1024
+"""About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
+_INLINE_GZIPPED_BYTES = 128 * 1024
+
+
+class Index(Protocol):
+    """What pages are made of: :class:`~wheelgate.index.merged.Merged`."""
+
+    async def decide(self, project: str) -> Decision:
+        """Who answers for a project, and with what."""
+        ...
+
+
+class Finished(msgspec.Struct):
+    """One serialisation of one page."""
+
+    gzipped: bytes
+    etag: str
+    """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
+    plain: bytes | None = None
+    """Once somebody has wanted it so: hardly anybody does, and it is five times as large."""
+    ready: dict[bool, Ready] = {}
+    """By whether it is gzipped: as it goes over the wire."""
+
+
+class Entry(msgspec.Struct):
+    """A page as it was decided, and everything made of it so far."""
+
+    page: ProjectPage
+    files: FileList
+    """The page's."""
+    generation: int
+    fresh_until: float
+    usable_until: float
+    valid_until: datetime | None
+    confirmed_s: float | None
+    """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
+    finished: dict[str, Finished]
+    """By content type."""
+
+
+class PagesCache:
+    """Renders pages of an index when they change, and only then. Bounded by bytes."""
+
+    def __init__(self, index: Index, *, clock: Clock, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
+        self._index = index
+        self._clock = clock
+        self._prefix = prefix
+        self._metrics = metrics
+        self._entries: LRUCache[str, Entry] = LRUCache(max_bytes, getsizeof=_weight)
+        self._packing = Packing()
+        self._decisions: SingleFlight[Entry] = SingleFlight()
+        self._renderings: SingleFlight[Finished] = SingleFlight()
+        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._generation = 0
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._decisions.close()
+        await self._renderings.close()
+        await self._packing.close()
+        await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
+
+    def drop(self) -> None:
+        """Something that pages rest on has changed: decide each anew at its next request."""
+        self._generation += 1
+
+    def forget(self, project: str) -> None:
+        """The same for one project."""
+        self._entries.pop(project, None)
+
+    def at_once(self, project: str) -> Entry | None:
+        """The project's page, if it can be answered with now; ``None``: it has to be decided first."""
+        entry = self._entries.get(project)
+        if entry is None or entry.generation != self._generation:
+            return None
+        if entry.valid_until is not None and self._clock.now() >= entry.valid_until:
+            return None
+        now = self._clock.monotonic()
+        if now < entry.fresh_until:
+            return entry
+        if now < entry.usable_until:
+            self._refresh(project)
+            return entry
+        return None
+
+    async def entry(self, project: str) -> Entry:
+        """The project's page as it stands now.
+
+        Raises:
+            ProjectNotFound, UpstreamError, StoreError: as the index does.
+        """
+        return self.at_once(project) or await self._decide(project)
+
+    async def finished(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[Finished, Entry]:
+        """The bytes of a project's page in one content type, and the page as it stands now.
+
+        Without ``gzip``, ``plain`` is there too.
+
+        Raises:
+            ProjectNotFound, UpstreamError, StoreError: as the index does.
+        """
+        entry = await self.entry(project)
+        made = entry.finished.get(content_type)
+        if made is None:
+            made = await self._renderings.run((content_type, id(entry.finished)), lambda: self._render(entry, content_type))
+        if not gzip and made.plain is None:
+            made.plain = await _plain(made.gzipped)
+            self._weigh_again(entry)
+        self._packing.later(entry.files)
+        return made, entry
+
+    def file_at_once(self, project: str, filename: str) -> File | None:
+        """A listed file that was asked for lately, if that is known without waiting."""
+        entry = self.at_once(project)
+        return None if entry is None else entry.files.asked(filename)
+
+    async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
+        """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).
+
+        Raises:
+            ProjectNotFound, UpstreamError, StoreError: as the index does.
+        """
+        entry = await self.entry(project)
+        file = entry.files.named(filename)
+        self._packing.later(entry.files)
+        return file, entry.page
+
+    async def _decide(self, project: str) -> Entry:
+        # A flight that began before something changed must not answer for after it, so the generation is in the key.
+        generation = self._generation
+        return await self._decisions.run((project, generation), lambda: self._decided(project, generation))
+
+    async def _decided(self, project: str, generation: int) -> Entry:
+        try:
+            decision = await self._index.decide(project)
+            page = decision.outcome()
+        except WheelgateError:
+            self._entries.pop(project, None)  # nobody may be given the old page any more
+            raise
+        entry = Entry(
+            page,
+            FileList.of(page.files),
+            generation,
+            decision.fresh_until,
+            decision.usable_until,
+            decision.valid_until,
+            None if page.fresh_until == math.inf else self._confirmed_s(page),
+            {},
+        )
+        earlier = self._entries.get(project)
+        if earlier is not None and _shows_the_same(earlier, entry):
+            entry.finished = earlier.finished
+        if generation == self._generation:  # else it is for those who waited, and for nobody later
+            self._keep(entry)
+        return entry
+
+    def _confirmed_s(self, page: ProjectPage) -> float:
+        return self._clock.monotonic() - (self._clock.now() - page.as_of).total_seconds()
+
+    def _refresh(self, project: str) -> None:
+        """Decide anew while the old page is being served. If that fails the page is gone, and the next request hears why."""
+
+        async def refresh() -> None:
+            with contextlib.suppress(WheelgateError):
+                await self._decide(project)
+
+        if project not in self._refreshing:
+            task = self._refreshing[project] = asyncio.create_task(refresh())
+            task.add_done_callback(lambda _: self._refreshing.pop(project))
+
+    async def _render(self, entry: Entry, content_type: str) -> Finished:
+        made = await in_slices(_finished(render_page(entry.page, content_type, self._prefix)))
+        entry.finished[content_type] = made
+        self._weigh_again(entry)
+        return made
+
+    def _weigh_again(self, entry: Entry) -> None:
+        """It has become heavier."""
+        kept = self._entries.get(entry.page.project)
+        if kept is not None and kept.finished is entry.finished:
+            self._keep(kept)
+
+    def _keep(self, entry: Entry) -> None:
+        self._entries.pop(entry.page.project, None)
+        if _weight(entry) <= self._entries.maxsize:
+            self._entries[entry.page.project] = entry
+        self._metrics.page_cache_bytes.set(self._entries.currsize)
+
+
+def _shows_the_same(one: Entry, other: Entry) -> bool:
+    """Whether both render to the same bytes."""
+    return (
+        one.page.files is other.page.files and one.page.versions == other.page.versions and one.page.status == other.page.status
+    )
+
+
+def _finished(parts: Iterable[bytes]) -> Steps[Finished]:
+    """Compressed and tagged part by part, so that the whole is never held: first touching that much memory takes as long."""
+    compressor, digest = isal_zlib.compressobj(level=1, wbits=31), hashlib.sha256()  # level 2 is slower, and gives no byte less
+    gzipped = []
+    for part in parts:
+        digest.update(part)
+        gzipped.append(compressor.compress(part))
+        yield
+    return Finished(b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32])
+
+
+async def _plain(gzipped: bytes) -> bytes:
+    if len(gzipped) <= _INLINE_GZIPPED_BYTES:
+        return isal_zlib.decompress(gzipped, wbits=31)
+    return await asyncio.to_thread(isal_zlib.decompress, gzipped, wbits=31)
+
+
+def _weight(entry: Entry) -> int:
+    finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.finished.values())
+    return 1_000 + page_bytes(entry.page) + finished

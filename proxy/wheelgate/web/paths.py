@@ -1,0 +1,123 @@
+"""What a request path means: parsed once, from the bytes on the wire, before anything is looked up.
+
+Frameworks decode ``%2f`` before they route, and hand ``../`` to whoever joins paths. Here the raw path is split first, each
+segment decoded once, and only names that could exist go on.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from wheelgate.core.names import is_safe_filename, normalised
+
+_METADATA = ".metadata"
+_PROVENANCE = ".provenance"
+_MAX_PATH = 2_000
+
+
+class Route(Enum):
+    """One member per family of URLs."""
+
+    LIST = auto()
+    PROJECT = auto()
+    FILE = auto()
+    METADATA = auto()
+    PROVENANCE = auto()
+    UPLOAD = auto()
+    LIVEZ = auto()
+    READYZ = auto()
+    METRICS = auto()
+    EXPLAIN = auto()
+    HOME = auto()
+    NOTHING = auto()
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A path, understood."""
+
+    route: Route
+    project: str = ""
+    """Normalised."""
+    filename: str = ""
+    canonical: str | None = None
+    """Where the client should look instead: the normalised name, the slash at the end."""
+
+
+_NOTHING = Target(Route.NOTHING)
+_SINGLE = {
+    "legacy": Target(Route.UPLOAD),
+    "livez": Target(Route.LIVEZ),
+    "readyz": Target(Route.READYZ),
+    "metrics": Target(Route.METRICS),
+}
+
+
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+
+
+def understood(raw_path: str, prefix: str) -> Target:
+    """The meaning of a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
+    if raw_path in _PROBES:
+        return _SINGLE[raw_path[1:]]  # whoever probes a process need not know where its index is
+    if len(raw_path) > _MAX_PATH or not raw_path.startswith(prefix):
+        return _NOTHING
+    inner = raw_path[len(prefix) :]
+    if inner and not inner.startswith("/"):
+        return _NOTHING
+    segments = []
+    for raw in inner.split("/"):
+        if raw:  # doubled slashes are what a URL setting with a slash at the end makes; every index accepts them
+            segment = _decoded(raw)
+            if segment is None:
+                return _NOTHING
+            segments.append(segment)
+    return _meaning(segments, prefix, slash=inner.endswith("/"))
+
+
+def _meaning(segments: list[str], prefix: str, *, slash: bool) -> Target:
+    match segments:
+        case []:
+            return Target(Route.HOME)
+        case ["simple"]:
+            return Target(Route.LIST, canonical=None if slash else f"{prefix}/simple/")
+        case ["simple", name]:
+            project = normalised(name)
+            if project is None:
+                return _NOTHING
+            exact = slash and project == name
+            return Target(Route.PROJECT, project, canonical=None if exact else f"{prefix}/simple/{project}/")
+        case ["legacy", "+simple", name] | ["explain", name]:
+            project = normalised(name)
+            route = Route.EXPLAIN if segments[0] == "explain" else Route.PROJECT
+            return _NOTHING if project is None else Target(route, project)
+        case ["files", name, filename] if not slash:  # a file is no folder
+            return _file(normalised(name), filename)
+        case [single]:
+            return _SINGLE.get(single, _NOTHING)
+    return _NOTHING
+
+
+def _file(project: str | None, filename: str) -> Target:
+    route = Route.FILE
+    for ending, beside in ((_METADATA, Route.METADATA), (_PROVENANCE, Route.PROVENANCE)):
+        if filename.endswith(ending):
+            route, filename = beside, filename.removesuffix(ending)
+            break
+    if project is None or not is_safe_filename(filename):
+        return _NOTHING
+    return Target(route, project, filename)
+
+
+def _decoded(segment: str) -> str | None:
+    """One segment, decoded once; ``None`` for what no name of ours contains, hidden slashes and control characters included."""
+    if "%" in segment:
+        try:
+            segment = unquote_to_bytes(segment).decode("ascii")
+        except UnicodeError:  # bytes that are no ASCII, written as such or (a lone surrogate) as they came
+            return None
+    if not segment.isascii() or not segment.isprintable() or "/" in segment or "\\" in segment or segment in (".", ".."):
+        return None
+    return segment

@@ -1,0 +1,186 @@
+"""A listening server: socket, TLS, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from wheelgate.core.errors import ConfigurationError
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.files.delivery import Delivery
+from wheelgate.files.metadata_files import MetadataFiles
+from wheelgate.files.provenance_files import ProvenanceFiles
+from wheelgate.index.merged import Merged
+from wheelgate.index.screened import RuleBook
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.spool import Spool
+from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.accept import Uploads
+from wheelgate.uploads.manage import Packages
+from wheelgate.web.auth import Authentication
+from wheelgate.web.dispatcher import Application
+from wheelgate.web.fast_path import Front, server_for
+from wheelgate.web.files import FileHandlers
+from wheelgate.web.ops import OpsHandlers
+from wheelgate.web.page_cache import PagesCache
+from wheelgate.web.request_log import Tally
+from wheelgate.web.simple import SimpleHandlers
+from wheelgate.web.upload import UploadHandlers
+
+_FINISH_S = 20.0
+"""How long requests under way may take to end: orchestrators kill after 30 s, of which a load balancer had 5."""
+_CUT_S = 1.0
+_BACKLOG = 1_024
+_log = logging.getLogger(__name__)
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigurationError([f"server.host: {host} is not an address of this machine ({error.strerror})"]) from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        why = (error.strerror or str(error)).lower()
+        raise ConfigurationError(
+            [f"server.port: cannot listen on {host} port {port}: {why}; choose another with --port"]
+        ) from None
+    return listener
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the given certificate chain.
+
+    Raises:
+        ConfigurationError: the files cannot be used.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except FileNotFoundError as error:
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: {error.filename or cert}: no such file"]) from None
+    except (OSError, ssl.SSLError) as error:
+        why = getattr(error, "reason", None) or error.strerror or "unreadable"
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: cannot be used: {why}"]) from None
+    return context
+
+
+class Serving:
+    """A server that answers, and how it ends."""
+
+    def __init__(self, application: Application, ops: OpsHandlers, site: web.BaseSite) -> None:
+        self._application = application
+        self._ops = ops
+        self._site = site
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def until_stopped(self, drain_s: float) -> None:
+        """Wait for SIGTERM or SIGINT, and bring what is under way to its end.
+
+        After SIGTERM: refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; then accept
+        no more, and finish the requests under way, for 20 s at most. SIGINT, or a second signal, ends that at once.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        await self._stop.wait()
+        self._ops.draining = True
+        await self._unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
+        await self._site.stop()
+        if self._application.active:
+            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._application.active)
+            await self._unless_in_a_hurry(self._application.idle.wait(), _FINISH_S)
+
+    def _terminate(self) -> None:
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _interrupt(self) -> None:
+        self._stop.set()
+        self._hurry.set()
+
+    async def _unless_in_a_hurry(self, wait: Coroutine[None, None, object], at_most_s: float) -> None:
+        tasks = {asyncio.ensure_future(wait), asyncio.create_task(self._hurry.wait())}
+        await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def serving(
+    *,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    index: Merged,
+    delivery: Delivery,
+    metadata_files: MetadataFiles,
+    provenance_files: ProvenanceFiles,
+    store: BlobStore,
+    claims: Claims,
+    rules: RuleBook,
+    clock: Clock,
+    uploads: Uploads,
+    packages: Packages,
+    tokens: Tokens,
+    spool: Spool,
+    metrics: Metrics,
+    prefix: str,
+    anonymous_read: bool,
+) -> AsyncIterator[Serving]:
+    """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
+    pages = PagesCache(index, clock=clock, prefix=prefix, metrics=metrics)
+    index.subscribe(pages.drop)
+    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock, spool=spool)
+    authentication = Authentication(tokens, anonymous_read=anonymous_read)
+    simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
+    tally = Tally(metrics)
+    files = FileHandlers(pages, delivery, metadata_files, provenance_files, clock, shared=anonymous_read)
+    front = Front(pages, simple, files, authentication, tally, clock)
+    application = Application(
+        authentication=authentication,
+        upload=UploadHandlers(uploads, packages, spool, authentication),
+        simple=simple,
+        files=files,
+        ops=ops,
+        front=front,
+        tally=tally,
+        prefix=prefix,
+    )
+    server = server_for(
+        application.handle,
+        front=front,
+        access_log=None,  # the tally writes its own line, without queries
+        keepalive_timeout=75.0,
+        lingering_time=2.0,
+        auto_decompress=False,  # an upload's gzip could inflate to anything
+    )
+    runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
+    await runner.setup()
+    try:
+        site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
+        await site.start()
+        yield Serving(application, ops, site)
+    finally:
+        await runner.cleanup()
+        await pages.close()
+        tally.log.write()

@@ -1,0 +1,102 @@
+"""``/simple/``: the project list and the project pages."""
+
+from __future__ import annotations
+
+import hashlib
+
+from aiohttp import web
+from isal import isal_zlib
+
+from wheelgate.core.protocols import Clock, Source
+from wheelgate.simple_api import HTML, JSON, negotiate
+from wheelgate.simple_api.render import render_names
+from wheelgate.web.conditions import none_match
+from wheelgate.web.page_cache import Entry, Finished, PagesCache
+from wheelgate.web.prepared_response import Ready, ready
+
+# A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
+_PAGE_POLICY = "default-src 'none'; style-src 'self'"
+
+
+class SimpleHandlers:
+    """Answers for the index and the pages below it."""
+
+    def __init__(self, index: Source, pages: PagesCache, clock: Clock, prefix: str, *, shared: bool) -> None:
+        """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
+        # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
+        self._keep = "no-cache" if shared else "private, no-cache"
+        self._index = index
+        self._pages = pages
+        self._clock = clock
+        self._prefix = prefix
+
+    async def project(self, request: web.BaseRequest, project: str) -> web.Response:
+        """A project's page."""
+        kind = wanted_type(request)
+        finished, entry = await self._pages.finished(project, kind, gzip=_wants_gzip(request))
+        response = _answer(request, kind, finished, self._keep)
+        response.headers.update(self.age_headers(entry))
+        return response
+
+    def ready(self, entry: Entry, kind: str, *, gzip: bool) -> Ready | None:
+        """A page as it goes over the wire, if it was rendered in this content type before."""
+        finished = entry.finished.get(kind)
+        if finished is None:
+            return None
+        made = finished.ready.get(gzip)
+        body = finished.gzipped if gzip else finished.plain
+        if made is None and body is not None:
+            made = finished.ready[gzip] = ready(
+                body,
+                frozenset({finished.etag, f"{finished.etag}-gzip"}),
+                _headers(kind, finished, self._keep, 200, gzip=gzip),
+                _headers(kind, finished, self._keep, 304, gzip=gzip),
+            )
+        return made
+
+    def age_headers(self, entry: Entry) -> dict[str, str]:
+        """How old a page is, and that it stands in for one that could not be had."""
+        if entry.page.stale:
+            return {"X-Cache": "stale", "X-Stale-Since": f"{entry.page.as_of:%Y-%m-%dT%H:%M:%SZ}"}
+        if entry.confirmed_s is None:
+            return {}
+        return {"Age": str(max(0, int(self._clock.monotonic() - entry.confirmed_s)))}
+
+    async def names(self, request: web.BaseRequest) -> web.Response:
+        """The project list."""
+        kind = wanted_type(request)
+        body = render_names(await self._index.project_names(), kind, self._prefix)
+        finished = Finished(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
+        return _answer(request, kind, finished, self._keep)
+
+
+def wanted_type(request: web.BaseRequest) -> str:
+    """The content type to answer with."""
+    wanted = request.rel_url.query.get("format")  # PEP 691 lets a URL ask where a header cannot be set
+    return negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
+
+
+def _wants_gzip(request: web.BaseRequest) -> bool:
+    return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
+
+
+def _answer(request: web.BaseRequest, kind: str, finished: Finished, keep: str) -> web.Response:
+    gzip = _wants_gzip(request)
+    status = 304 if none_match(request, finished.etag, f"{finished.etag}-gzip") else 200
+    body = None if status == 304 else finished.gzipped if gzip else finished.plain
+    return web.Response(status=status, body=body, headers=_headers(kind, finished, keep, status, gzip=gzip))
+
+
+def _headers(kind: str, finished: Finished, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
+    headers = {
+        "Cache-Control": keep,
+        "Vary": "Accept, Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": _PAGE_POLICY,
+        "ETag": f'"{finished.etag}-gzip"' if gzip else f'"{finished.etag}"',
+    }
+    if status == 200:
+        headers["Content-Type"] = kind if kind == JSON else f"{kind}; charset=utf-8"
+        if gzip:
+            headers["Content-Encoding"] = "gzip"
+    return headers

@@ -1,0 +1,190 @@
+"""The object graph: built here and nowhere else, for the server and for every command.
+
+The order in which a request meets what is built here::
+
+    web             what the client wants, and whether it may
+    index           Merged: who may answer for this project
+    each source     Screened, Described, Cached, the source itself       (sources.py, in this order)
+    delivery        a file of the resulting page: from the store, or by the same client as the page
+
+Below them stand the store and the spool (``stores.py``), and what all of them share (``foundation.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from wheelgate.config import Config
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.credentials.keyring import Keyring
+from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.files.metadata_files import MetadataFiles
+from wheelgate.files.provenance_files import ProvenanceFiles
+from wheelgate.files.wheel_reader import WheelReader
+from wheelgate.index.merged import Merged
+from wheelgate.index.policy_reload import Enforcement, merges_of, reserved_of, rules_of
+from wheelgate.index.screened import RuleBook
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.spool import Spool
+from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.accept import Uploads
+from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.manage import Packages
+from wheelgate.wiring.foundation import Foundation, SystemClock, foundation
+from wheelgate.wiring.sources import Sources
+from wheelgate.wiring.stores import cache_limit, own_spool, own_store
+
+__all__ = ["SystemClock", "Wheelgate", "keyring_alone", "watching", "wheelgate"]
+
+_DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
+"""How the files of a type of source leave unless its settings say otherwise; remote ones go through the cache."""
+
+
+class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a server or a command works with."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    store: BlobStore
+    changes: StoreChanges
+    claims: Claims
+    rules: RuleBook
+    enforcement: Enforcement
+    index: Merged
+    delivery: Delivery
+    metadata_files: MetadataFiles
+    provenance_files: ProvenanceFiles
+    targets: Sequence[Target]
+    uploads: Uploads
+    packages: Packages
+    tokens: Tokens
+    spool: Spool
+    containers: Mapping[str, BlobStore]
+    """Of the sources that are some, by name."""
+    keyring: Keyring
+
+
+@asynccontextmanager
+async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Wheelgate]:
+    """The graph of one process, closed in reverse order at the end. ``to_read``: for a command that only looks.
+
+    Raises:
+        StoreError: the store or the spool cannot be used.
+        ConfigurationError: a secret that the settings refer to cannot be had.
+    """
+    async with foundation(config, clock) as base:
+        store = await own_store(base, to_read=to_read)
+        spool = await own_spool(base, to_read=to_read)
+        changes = StoreChanges(store)
+        claims = Claims(store, base.clock, changes)
+        changes.subscribe(claims.forget)
+        tokens = Tokens(store, base.clock)
+        changes.subscribe(tokens.forget)
+
+        book = RuleBook(rules_of(config))
+        sources = Sources(base, store=store, spool=spool, changes=changes, book=book)
+        index = Merged(
+            [await sources.member(number, settings) for number, settings in enumerate(config.source)],
+            claims=claims,
+            clock=base.clock,
+            metrics=base.metrics,
+            reserved=reserved_of(config),
+            merges=merges_of(config),
+            offline=config.server.offline,
+        )
+        changes.subscribe(index.overtaken)
+        for telling in sources.telling:
+            telling.subscribe(index.overtaken)
+
+        delivery = _delivery(base, store, spool, sources)
+        changes.subscribe(delivery.forget)
+        metadata_files = _metadata_files(base, store, spool, sources, delivery)
+        yield Wheelgate(
+            config=config,
+            clock=base.clock,
+            metrics=base.metrics,
+            store=store,
+            changes=changes,
+            claims=claims,
+            rules=book,
+            enforcement=Enforcement(config, book, index, sources.again),
+            index=index,
+            delivery=delivery,
+            metadata_files=metadata_files,
+            provenance_files=ProvenanceFiles({**sources.stores, store.name: store}),
+            targets=sources.targets,
+            uploads=Uploads(
+                store=store,
+                targets=sources.targets,
+                index=index,
+                claims=claims,
+                changes=changes,
+                clock=base.clock,
+                metrics=base.metrics,
+            ),
+            packages=Packages(sources.targets, store=store, changes=changes),
+            tokens=tokens,
+            spool=spool,
+            containers=sources.stores,
+            keyring=base.keyring,
+        )
+
+
+def _delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources) -> Delivery:
+    config = base.config
+    delivery = Delivery(
+        store=store,
+        store_mode=Mode(config.store.delivery),
+        other_stores=sources.stores,
+        modes={settings.name: Mode(settings.delivery or _DELIVERY.get(settings.type, "cache")) for settings in config.source},
+        clients=sources.clients,
+        spool=spool,
+        metrics=base.metrics,
+        notebooks=sources.notebooks,
+        cache_limit=cache_limit(base, store),
+    )
+    base.stack.push_async_callback(delivery.close)
+    return delivery
+
+
+def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: Sources, delivery: Delivery) -> MetadataFiles:
+    stores = {**sources.stores, store.name: store}
+    metadata_files = MetadataFiles(
+        store=store,
+        clients=sources.clients,
+        wheels=WheelReader(stores=stores, clients=sources.clients, delivery=delivery, spool=spool),
+        notebooks=sources.notebooks,
+        clock=base.clock,
+    )
+    base.stack.push_async_callback(metadata_files.close)
+    for described in sources.described_ahead:
+        described.describe_ahead(metadata_files.body)
+        base.stack.push_async_callback(described.close)  # before what it asks
+    return metadata_files
+
+
+@asynccontextmanager
+async def keyring_alone(config: Config) -> AsyncIterator[Keyring]:
+    """What signs in, without the rest: for commands that only store a secret."""
+    async with foundation(config) as base:
+        yield base.keyring
+
+
+@asynccontextmanager
+async def watching(changes: StoreChanges) -> AsyncIterator[None]:
+    """Hear of changes that other processes make to the store, as long as this runs."""
+    task = asyncio.create_task(changes.watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,103 @@
+"""Where files lie: our own store with its spool, and the containers of others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from wheelgate.core.errors import ConfigurationError, StoreError, UpstreamError
+from wheelgate.core.protocols import BlobStore
+from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.local import LocalStore
+from wheelgate.storage.spool import Spool
+from wheelgate.wiring.foundation import Foundation
+
+if TYPE_CHECKING:
+    from wheelgate.storage.azure import AzureStore
+
+_STORE = "the store"
+"""Its name in locations; no source can be called that."""
+
+
+async def own_store(base: Foundation, *, to_read: bool) -> BlobStore:
+    """The store, proven to be there and writable; ``to_read``: a folder that can only be read will do.
+
+    Raises:
+        StoreError: it is not.
+        ConfigurationError: its key cannot be had.
+    """
+    settings = base.config.store
+    if settings.url is None or not settings.is_azure:
+        local = LocalStore(base.config.store_folder, _STORE)
+        try:
+            await asyncio.to_thread(local.prepare)
+        except StoreError:
+            if not (to_read and os.access(local.root, os.R_OK | os.X_OK)):
+                raise
+        return local
+    container = await opened_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
+    await container.prepare()
+    return container
+
+
+async def own_spool(base: Foundation, *, to_read: bool) -> Spool:
+    """The folder for what is on its way into the store; ``to_read``: nothing is, so any other place will do.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    config = base.config
+    # Beside a local store, so that a finished body moves into it without being copied.
+    spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
+    try:
+        await asyncio.to_thread(spool.prepare)
+    except StoreError:
+        if not to_read:
+            raise
+        spool = Spool(Path(base.stack.enter_context(TemporaryDirectory(prefix="wheelgate-"))))
+        await asyncio.to_thread(spool.prepare)
+    base.stack.callback(spool.close)
+    return spool
+
+
+def cache_limit(base: Foundation, store: BlobStore) -> CacheLimit | None:
+    """What keeps the copies in a local store below their bound, if they have one."""
+    limit_bytes = base.config.store.cache_size
+    if limit_bytes is None or not isinstance(store, LocalStore):
+        return None
+    return CacheLimit(store, limit_bytes=limit_bytes, clock=base.clock)
+
+
+async def opened_container(base: Foundation, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
+    """A container by this machine's identity; by an account key only where one is configured (in the setting ``key``).
+
+    Nothing is asked of it yet.
+
+    Raises:
+        ConfigurationError: its credential cannot be had.
+    """
+    from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
+
+    return await base.stack.enter_async_context(
+        azure_store(
+            url,
+            name=name,
+            credential=await _credential(base, url, account_key, key),
+            clock=base.clock,
+            sas_window_s=base.config.store.sas_window,
+            sas_life_s=base.config.store.sas_life,
+            ca_file=base.ca_file,
+        )
+    )
+
+
+async def _credential(base: Foundation, url: str, account_key: str | None, key: str) -> Any:
+    try:
+        if account_key is not None:
+            return (await base.keyring.secrets.read(account_key)).reveal()
+        return await base.keyring.for_container(url)
+    except UpstreamError as error:
+        raise ConfigurationError([f"{key}: {error}"]) from None

@@ -1,0 +1,75 @@
+"""What `wheelgate check` tries, beyond what a running command shows of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from wheelgate.cli.diagnostics import findings, mirror_findings
+from wheelgate.config import load
+from wheelgate.core.patterns import NamePatterns
+from wheelgate.index.decision import Member
+from wheelgate.index.merged import Merged
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.claims import Claims
+from wheelgate.uploads.destinations import Target
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import WatchedStore
+
+
+@pytest.fixture
+def index(clock: FakeClock) -> Merged:
+    members = [Member(FakeSource("box", clock), private=True)]
+    claims = Claims(WatchedStore(), clock)
+    return Merged(members, claims=claims, clock=clock, metrics=Metrics(), reserved=NamePatterns([]))
+
+
+async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merged) -> None:
+    box = WatchedStore()
+    _, found = [finding async for finding in findings("the store", index, [Target("box", box)])]
+    assert found.ok
+    assert len(box.written) == 1
+    assert [info async for info in box.list("")] == []
+
+
+async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index: Merged) -> None:
+    box = WatchedStore()
+    box.fails = lambda method, path: method == "put_if_absent"
+    _, found = [finding async for finding in findings("the store", index, [Target("box", box)])]
+    assert (found.what, found.ok) == ("source box (private)", False)
+    _, unwritten = [finding async for finding in findings("the store", index, [])]
+    assert unwritten.ok
+
+
+@pytest.mark.parametrize(
+    ("said", "mirror", "warned"),
+    [
+        ("", True, ["box", "folder"]),
+        ("", False, []),
+        ("private = false\n", True, []),
+        ("private = true\n", True, []),
+        ('only = ["acme-*"]\n', True, []),
+    ],
+)
+async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
+    tmp_path: Path, said: str, mirror: bool, warned: list[str]
+) -> None:
+    """Served as it is by default, private, it would claim public names for ever."""
+    (tmp_path / "folder").mkdir()
+    box = WatchedStore()
+    if mirror:
+        (tmp_path / "folder" / "wheelgate-mirror.json").write_text("{}")
+        await box.put_if_absent("wheelgate-mirror.json", b"{}", {})
+    path = tmp_path / "wheelgate.toml"
+    path.write_text(
+        f'[[source]]\nname = "box"\ntype = "blob"\nurl = "https://acct.blob.core.windows.net/box"\n{said}'
+        f'[[source]]\nname = "folder"\ntype = "directory"\nurl = "file:./folder"\n{said}'
+        '[[source]]\nname = "gone"\ntype = "directory"\nurl = "file:./gone"\n'
+    )
+    found = [finding async for finding in mirror_findings(load(path, environment={}), {"box": box})]
+    assert [finding.what for finding in found] == [f"source {name} (private)" for name in warned]
+    assert all(
+        finding.ok and finding.doubtful and "say private = false if they are public" in finding.detail for finding in found
+    )

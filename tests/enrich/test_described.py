@@ -1,0 +1,756 @@
+"""What an index leaves out, and what is remembered of it: shown, kept, shared with replicas, and never in a page's way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import msgspec
+import pytest
+from wheelgate.core.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.enrich.described import Described
+from wheelgate.enrich.file_history import Memory
+from wheelgate.enrich.kept_pages import KeptPage
+from wheelgate.enrich.records import Made, Record, Records
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.cached import KEEP_S, Cached
+from wheelgate.storage import layout
+
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import FakeSource, counted, filenames, listed
+from tests.support.stores import WatchedStore
+
+NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")
+RECORD = layout.record("team", NAME)
+HOUR = 3600.0
+
+
+class Process:
+    """One process that asks the source, or the same one after a restart."""
+
+    def __init__(self, fake: FakeSource, store: WatchedStore, clock: FakeClock, **options: float) -> None:
+        settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
+        self.metrics = Metrics()
+        self.memory = Memory(Records(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
+        self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, absent_s=60, kept=self.memory)
+        self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics, ahead_after_s=0)
+
+    async def page(self, project: str = NAME) -> ProjectPage:
+        return await self.source.project_page(project)
+
+    async def file(self, filename: str = WHEEL) -> File:
+        return next(file for file in (await self.page()).files if file.filename == filename)
+
+    async def close(self) -> None:
+        await self.source.close()
+        await self.cached.close()
+        await self.memory.close()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def store() -> WatchedStore:
+    return WatchedStore()
+
+
+@pytest.fixture
+def fake(clock: FakeClock) -> FakeSource:
+    return FakeSource("team", clock)
+
+
+@pytest.fixture
+async def start(fake: FakeSource, store: WatchedStore, clock: FakeClock) -> AsyncIterator[Start]:
+    made: list[Process] = []
+
+    def started(**options: float) -> Process:
+        made.append(Process(fake, store, clock, **options))
+        return made[-1]
+
+    yield started
+    store.up()
+    store.holds.clear()
+    for process in made:
+        await process.close()
+
+
+@pytest.fixture
+def process(start: Start) -> Process:
+    return start()
+
+
+async def restarted(process: Process, start: Start) -> Process:
+    """What comes after an orderly end."""
+    await process.close()
+    return start()
+
+
+def bare(fake: FakeSource, version: str = "1.0", **known: object) -> File:
+    """List a file that says nothing but its name and link."""
+    return fake.publish(NAME, version, **{"hashes": {}, "upload_time": None, **known})
+
+
+async def written(store: WatchedStore, count: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while store.count("replace_if", RECORD) < count:
+            await asyncio.sleep(0.002)
+
+
+class World:
+    gives_digests = True
+    lists_names = True
+
+    def __init__(self, process: Process, fake: FakeSource, clock: FakeClock) -> None:
+        self.source, self.fake, self.clock = process.source, fake, clock
+
+    async def publish(self, project: str, filename: str, body: bytes) -> None:
+        self.fake.publish(project, "", filename=filename, hashes={"sha256": sha256(body)})
+        self.clock.move(61)
+
+    async def remove(self, project: str) -> None:
+        self.fake.remove(project)
+        self.clock.move(61)
+
+    async def fail(self) -> None:
+        self.fake.fail()
+
+    async def mend(self) -> None:
+        self.fake.mend()
+
+
+class TestDescribed(SourceContract):
+    @pytest.fixture
+    def world(self, process: Process, fake: FakeSource, clock: FakeClock) -> World:
+        return World(process, fake, clock)
+
+
+# --- what is added
+
+
+async def test_a_page_that_says_everything_is_handed_on_as_it_is(process: Process, fake: FakeSource) -> None:
+    fake.publish(NAME, "1.0", core_metadata={"sha256": "ab" * 32})
+    page = await process.page()
+    assert page.files is (await process.cached.project_page(NAME)).files
+    assert await process.page() is page
+
+
+async def test_every_wheel_offers_core_metadata_and_nothing_else_does(process: Process, fake: FakeSource) -> None:
+    fake.publish(NAME, "1.0", core_metadata=None)
+    fake.publish(NAME, "2.0", core_metadata={})
+    fake.publish(NAME, "3.0", filename="acme_lib-3.0.tar.gz")
+    one, two, sdist = (await process.page()).files
+    assert (one.core_metadata, one.metadata_in_wheel) == ({}, True)
+    assert (two.core_metadata, two.metadata_in_wheel) == ({}, False), "the source sends it"
+    assert (sdist.core_metadata, sdist.metadata_in_wheel) == (None, False)
+
+
+async def test_a_file_is_as_old_as_our_first_sight_of_it(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    bare(fake)
+    first = clock.now()
+    assert (await process.file()).upload_time == first
+    clock.move(HOUR)
+    bare(fake, "2.0")
+    assert (await process.file()).upload_time == first
+    assert (await process.file(wheel_name(NAME, "2.0"))).upload_time == clock.now()
+    clock.move(HOUR)
+    again = await restarted(process, start)
+    assert (await again.file()).upload_time == first
+
+
+@pytest.mark.parametrize(("hours", "moves"), [(1, False), (-1, True)])
+async def test_an_upload_time_never_moves_later(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, hours: int, moves: bool
+) -> None:
+    began = clock.now()
+    fake.publish(NAME, "1.0", upload_time=began)
+    assert (await process.file()).upload_time == began
+    other = began + timedelta(hours=hours)
+    fake.publish(NAME, "1.0", upload_time=other)
+    clock.move(61)
+    expected = other if moves else began
+    assert (await process.file()).upload_time == expected
+    fake.publish(NAME, "1.0", upload_time=began)
+    clock.move(61)
+    assert (await process.file()).upload_time == expected
+    assert (await (await restarted(process, start)).file()).upload_time == expected
+
+
+async def test_what_was_learned_of_a_file_stands_on_the_page_and_stays(process: Process, fake: FakeSource, start: Start) -> None:
+    bare(fake)
+    before = await process.page()
+    process.memory.learn(before.files[0], sha256="ab" * 32, size=17)
+    page = await process.page()
+    file = page.files[0]
+    assert (file.hashes, file.size) == ({"sha256": "ab" * 32}, 17)
+    assert await process.page() is page
+    assert (await (await restarted(process, start)).file()) == file
+
+
+async def test_metadata_that_was_made_is_listed_with_its_digest(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    file = bare(fake)
+    await process.page()
+    place = file.location
+    assert isinstance(place, RemoteFile)
+    process.memory.learn(file, made=Made(clock.now(), place.url, "cd" * 32, ">=3.9"))
+    shown = await process.file()
+    assert (shown.core_metadata, shown.metadata_in_wheel) == ({"sha256": "cd" * 32}, True)
+    assert shown.requires_python == ">=3.9"
+    process = await restarted(process, start)
+    assert await process.file() == shown
+    process.memory.learn(shown, sha256="ab" * 32)
+    assert (await process.file()).core_metadata == {"sha256": "cd" * 32}, "now that its digest is known, still"
+    bare(fake, url="https://files.example.com/other")
+    clock.move(61)
+    assert (await process.file()).core_metadata == {}, "of a wheel elsewhere nothing was read"
+
+
+async def test_what_is_learned_while_a_page_is_described_is_shown_next(process: Process, fake: FakeSource) -> None:
+    fake.files[NAME] = {file.filename: file for file in (listed(NAME, f"{v}.0", source="team") for v in range(20_000))}
+    file = next(iter(fake.files[NAME].values()))
+    await process.page()
+    fake.files[NAME].popitem()
+    fake._pages.clear()
+    process.cached.drop()
+    asking = asyncio.create_task(process.page())
+    while not process.source._flights._flights:
+        await asyncio.sleep(0)
+    for _ in range(2):  # the first files were looked at, the last ones were not
+        await asyncio.sleep(0)
+    assert not asking.done()
+    process.memory.learn(file, size=17)
+    await asking
+    assert (await process.page()).files[0].size == 17
+
+
+async def test_a_project_larger_than_the_bound_is_remembered_too(start: Start, fake: FakeSource) -> None:
+    process = start(max_bytes=5_000)
+    for version in range(100):
+        bare(fake, f"{version}.0")
+    page = await process.page()
+    assert await process.page() is page
+    await process.close()
+    assert (await start().page()).files == page.files
+
+
+async def test_metadata_of_another_wheel_is_not_listed(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    bare(fake)
+    process.memory.learn(await process.file(), made=Made(clock.now(), "https://files.example.com/elsewhere", "cd" * 32))
+    assert (await process.file()).core_metadata == {}
+
+
+async def test_a_wheel_without_metadata_is_remembered_as_that(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    file = fake.publish(NAME, "1.0")
+    fake.publish(NAME, "2.0")
+    await process.page()
+    process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], None))
+    for _ in range(2):
+        assert [file.core_metadata for file in (await process.page()).files] == [None, {}]
+        process = await restarted(process, start)
+
+
+# --- a file name keeps its bytes
+
+
+async def test_other_bytes_under_an_old_name_are_withheld_with_an_alarm(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = fake.publish(NAME, "1.0", content="good", core_metadata={})
+    fake.publish(NAME, "2.0", core_metadata={})
+    await process.page()
+    fake.publish(NAME, "1.0", content="evil", core_metadata={})
+    clock.move(61)
+    for _ in range(2):
+        page = await process.page()
+        assert filenames(page) == [wheel_name(NAME, "2.0")]
+        (withheld,) = page.withheld
+        assert (withheld.filename, withheld.source, withheld.rule) == (WHEEL, "team", "digest")
+        assert "a file name never changes its content" in withheld.reason
+        assert await process.page() is page
+        assert caplog.text.count("ALARM: project acme-lib") == 1
+        assert good.hashes["sha256"] in caplog.text
+        assert counted(process.metrics, "withheld_files", source="team", rule="digest") == 1
+        process = await restarted(process, start)
+        caplog.clear()
+    fake.publish(NAME, "1.0", content="good", core_metadata={})
+    clock.move(61)
+    assert len((await process.page()).files) == 2
+
+
+async def test_a_file_that_comes_back_with_other_bytes_is_withheld(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    fake.publish(NAME, "2.0")
+    await process.page()
+    del fake.files[NAME][WHEEL]
+    fake.publish(NAME, "3.0")
+    clock.move(61)
+    assert WHEEL not in filenames(await process.page())
+    process = await restarted(process, start)
+    assert WHEEL not in filenames(await process.page())
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    page = await process.page()
+    assert WHEEL not in filenames(page)
+    assert [entry.filename for entry in page.withheld] == [WHEEL]
+
+
+async def test_a_digest_left_out_is_the_one_first_seen(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    file = fake.publish(NAME, "1.0")
+    await process.page()
+    bare(fake)
+    clock.move(61)
+    assert (await process.file()).hashes == file.hashes
+    fake.publish(NAME, "1.0", hashes={"md5": "ab" * 16})
+    clock.move(61)
+    assert (await process.file()).hashes == {"md5": "ab" * 16, **file.hashes}
+    fake.publish(NAME, "1.0", hashes={"md5": "cd" * 16})
+    clock.move(61)
+    assert (await process.page()).files == ()
+
+
+async def test_a_new_name_is_compared_with_what_another_process_saw_meanwhile(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "0.9")
+    other = start()
+    await process.page()
+    await other.page()
+    await written(store)
+    fake.publish(NAME, "1.0", content="good")
+    clock.move(61)
+    await process.page()
+    await process.close()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    page = await other.page()
+    assert filenames(page) == [wheel_name(NAME, "0.9")]
+    assert [entry.filename for entry in page.withheld] == [WHEEL]
+
+
+# --- what is written
+
+
+async def test_nothing_new_is_not_written(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await written(store)
+    for _ in range(5):
+        clock.move(61)
+        await process.page()
+    process = await restarted(process, start)
+    await process.page()
+    await process.close()
+    assert store.count("replace_if", RECORD) == 1
+
+
+async def test_a_burst_is_written_once(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    for version in range(20):
+        bare(fake, f"{version}.0")
+    for file in (await process.page()).files:
+        process.memory.learn(file, size=5)
+    await process.close()
+    assert store.count("replace_if", RECORD) == 1
+
+
+async def test_a_page_that_says_the_same_for_hours_is_confirmed(
+    process: Process, fake: FakeSource, clock: FakeClock, store: WatchedStore, start: Start
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await written(store)
+    for minutes in (59, 2):
+        clock.move(60 * minutes)
+        fake._pages[NAME] = msgspec.structs.replace(fake._pages[NAME], as_of=clock.now())  # a 304
+        await process.page()
+    await process.close()
+    assert store.count("replace_if", RECORD) == 2
+    fake.fail()
+    clock.move(KEEP_S - 1)
+    assert (await start().page()).stale
+
+
+async def test_replicas_that_see_the_same_news_lose_nothing(fake: FakeSource, start: Start, store: WatchedStore) -> None:
+    bare(fake, "1.0")
+    bare(fake, "2.0")
+    processes = [start() for _ in range(4)]
+    files = (await asyncio.gather(*(process.page() for process in processes)))[0].files
+    processes[0].memory.learn(files[0], size=1)
+    processes[1].memory.learn(files[1], size=2)
+    await asyncio.gather(*(process.close() for process in processes))
+    assert store.count("replace_if", RECORD) > 1, "nobody lost, so nothing was tested"
+    assert [file.size for file in (await start().page()).files] == [1, 2]
+
+
+async def test_fifty_who_ask_at_once_describe_once(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    bare(fake)
+    pages = await asyncio.gather(*(process.page() for _ in range(50)))
+    assert all(page is pages[0] for page in pages)
+    assert store.count("read", RECORD) == 1
+    assert fake.asked == [NAME]
+
+
+# --- a store that is slow or down
+
+
+async def test_the_record_is_read_while_the_source_is_asked(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.publish(NAME, "1.0")
+    fake.hold = asyncio.Event()
+    asking = asyncio.create_task(process.page())
+    await asyncio.sleep(0.01)
+    assert store.count("read", RECORD) == 1
+    assert not asking.done()
+    fake.hold.set()
+    await asking
+
+
+async def test_the_question_leaves_before_the_record_is_read(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.publish(NAME, "1.0")
+    read: list[int] = []
+    fake.before_answer = lambda _: read.append(store.count("read", RECORD))
+    await process.page()
+    assert (read, store.count("read", RECORD)) == ([0], 1)
+
+
+async def test_an_absence_does_not_wait_for_the_record(process: Process, store: WatchedStore) -> None:
+    store.holds["read"] = asyncio.Event()
+    began = time.monotonic()
+    with pytest.raises(ProjectNotFound):
+        await process.page()
+    assert time.monotonic() - began < 0.04
+
+
+async def test_a_slow_store_is_waited_for_a_moment_and_then_no_more(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(patience_s=0.05)
+    file = bare(fake)
+    held = store.holds["read"] = asyncio.Event()
+    assert (await process.file()).upload_time is not None
+    del store.holds["read"]
+    held.set()
+    await written(store)
+    assert (await process.file()).filename == file.filename
+
+
+async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
+    process: Process, fake: FakeSource, store: WatchedStore, caplog: pytest.LogCaptureFixture, clock: FakeClock
+) -> None:
+    store.down()
+    for version in range(3):
+        bare(fake, f"{version}.0")
+        clock.move(61)
+        assert len((await process.page()).files) == version + 1
+    assert caplog.text.count("what is remembered of source team cannot be read") == 1
+    store.up()
+    await written(store)
+    assert len((await Records(store, "team").read(NAME))[0].files) == 3
+
+
+async def test_what_was_seen_while_the_store_was_down_yields_to_what_it_holds(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    await process.close()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    store.down()
+    again = start()
+    assert len((await again.page()).files) == 1, "nobody could know"
+    store.up()
+    clock.move(61)
+    assert (await again.page()).files == ()
+
+
+async def test_the_end_is_not_held_up_by_a_store_that_is_down(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(delay_s=60)
+    fake.publish(NAME, "1.0")
+    await process.page()
+    store.down()
+    async with asyncio.timeout(1):
+        await process.close()
+
+
+# --- what stands in
+
+
+async def test_the_page_of_before_the_restart_stands_in_for_a_day(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good", url="https://files.example.com/odd/place")
+    bare(fake, "2.0")
+    before = await process.page()
+    heard = before.as_of
+    fake.fail()
+    clock.move(10)
+    process = await restarted(process, start)
+    page = await process.page()
+    assert page.stale
+    assert (page.files, page.versions, page.as_of) == (before.files, before.versions, heard)
+    assert page.known_since == before.known_since
+    assert counted(process.metrics, "stale_pages", source="team") == 1
+    assert await process.page() is page
+    assert len(fake.asked) == 2, "while failing, it is asked every five seconds at most"
+    clock.move(KEEP_S - 10)
+    assert (await process.page()).stale
+    clock.move(1)
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    with pytest.raises(UpstreamUnavailable):
+        await start().page()
+
+
+async def test_a_kept_page_is_never_taken_for_fresh(process: Process, fake: FakeSource, clock: FakeClock, start: Start) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    fake.fail()
+    process = await restarted(process, start)  # within the minute
+    assert (await process.page()).stale
+    fake.mend()
+    fake.publish(NAME, "2.0")
+    clock.move(6)
+    page = await process.page()
+    assert not page.stale
+    assert len(page.files) == 2
+
+
+async def test_swapped_bytes_on_a_kept_page_are_withheld_too(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    assert (await process.page()).files == ()
+    fake.fail()
+    process = await restarted(process, start)
+    page = await process.page()
+    assert page.stale
+    assert page.files == ()
+    assert [entry.rule for entry in page.withheld] == ["digest"]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_project_that_was_taken_away_does_not_come_back_in_an_outage(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, restart: bool
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    if restart:
+        process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    for _ in range(2):
+        with pytest.raises(ProjectNotFound):
+            await process.page()
+        clock.move(61)
+    process = await restarted(process, start)
+    fake.fail()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    fake.mend()
+    fake.publish(NAME, "1.0", content="evil")
+    fake.publish(NAME, "2.0")
+    clock.move(61)
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "its files stay known"
+    process = await restarted(process, start)
+    fake.fail()
+    assert filenames(await process.page()) == [wheel_name(NAME, "2.0")], "and what it has now stands in again"
+
+
+async def test_an_absence_that_is_heard_before_the_record_is_read_counts_too(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    fake.publish(NAME, "1.0")
+    await process.page()
+    process = await restarted(process, start)
+    fake.remove(NAME)
+    clock.move(61)
+    held = store.holds["read"] = asyncio.Event()
+    with pytest.raises(ProjectNotFound):
+        await process.page()
+    store.holds.clear()
+    held.set()
+    await written(store, 2)
+    fake.fail()
+    for again in (process, start()):
+        clock.move(KEEP_S / 4)
+        again.cached._answers.clear()
+        with pytest.raises(UpstreamUnavailable):
+            await again.page()
+
+
+async def test_what_was_never_seen_does_not_stand_in(process: Process, fake: FakeSource, store: WatchedStore) -> None:
+    fake.fail()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page()
+    store.down()
+    with pytest.raises(UpstreamUnavailable):
+        await process.page("other")
+
+
+async def test_memory_is_bounded_and_nothing_is_forgotten_for_it(
+    start: Start, fake: FakeSource, clock: FakeClock, store: WatchedStore
+) -> None:
+    process = start(max_bytes=20_000)
+    for number in range(50):
+        fake.publish(f"name-{number}", "1.0", content="good")
+        await process.page(f"name-{number}")
+        await asyncio.sleep(0.005)  # written behind the answer
+    assert process.memory._notes.currsize <= 20_000
+    await process.close()
+    process = start(max_bytes=20_000)
+    clock.move(61)
+    for number in range(40, 50):
+        fake.publish(f"name-{number}", "1.0", content="evil")
+        assert (await process.page(f"name-{number}")).files == ()
+
+
+async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: FakeSource, clock: FakeClock) -> None:
+    process = start(max_bytes=20_000, delay_s=60)
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    for number in range(100):
+        with pytest.raises(ProjectNotFound):
+            await process.page(f"nobody-{number}")
+    assert NAME not in process.memory._notes
+    fake.publish(NAME, "1.0", content="evil")
+    clock.move(61)
+    assert (await process.page()).files == ()
+
+
+async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(max_unwritten_bytes=20_000)
+    store.down()
+    for number in range(50):
+        fake.publish(f"name-{number}", "1.0")
+        await process.page(f"name-{number}")
+    assert 0 < process.memory._unwritten.currsize <= 20_000
+
+
+async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
+    store: WatchedStore, clock: FakeClock, fake: FakeSource
+) -> None:
+    file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
+
+    class Interrupted(Records):
+        learned: Callable[[], None] | None = None
+
+        async def packed(self, page: ProjectPage) -> KeptPage:
+            kept = await super().packed(page)
+            if self.learned is not None:
+                self.learned()
+                self.learned = None
+            return kept
+
+    records = Interrupted(store, "team")
+    memory = Memory(records, source="team", clock=clock, delay_s=0.001)
+    records.learned = lambda: memory.learn(file, sha256="ab" * 32)
+    await Described(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
+    async with asyncio.timeout(5):
+        while memory._unwritten or records.learned is not None:
+            await asyncio.sleep(0.005)
+    await memory.close()
+    record, _ = await Records(store, "team").read(NAME)
+    assert record.files[file.filename].hashes == {"sha256": "ab" * 32}
+
+
+async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake: FakeSource, store: WatchedStore) -> None:
+    process = start(much_bytes=20_000, delay_s=60)
+    fake.publish("little", "1.0")
+    await process.page("little")
+    for number in range(30):
+        fake.publish("much", f"{number}.0")
+    await asyncio.sleep(0.05)
+    assert await Records(store, "team").read("little") == (Record({}), None)
+    await process.page("much")
+    async with asyncio.timeout(5):
+        for name, count in (("little", 1), ("much", 30)):
+            while len((await Records(store, "team").read(name))[0].files) < count:
+                await asyncio.sleep(0.001)
+
+
+async def test_much_news_waits_for_a_store_that_is_down_without_asking_it_all_the_time(
+    start: Start, fake: FakeSource, store: WatchedStore
+) -> None:
+    process = start(much_bytes=100, delay_s=0.05)
+    store.down()
+    fake.publish(NAME, "1.0")
+    await process.page()
+    await asyncio.sleep(0.03)
+    began = len(store.calls)
+    await asyncio.sleep(0.2)
+    assert len(store.calls) - began < 30
+
+
+# --- ahead of any question
+
+
+async def test_the_newest_wheels_are_described_ahead(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    described: list[str] = []
+
+    async def describe(file: File) -> None:
+        described.append(file.filename)
+        if file.filename == wheel_name(NAME, "29.0"):
+            raise MetadataNotFound("it has none")
+        process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], "ab" * 32))
+
+    process.source.describe_ahead(describe)
+    for version in range(30):
+        fake.publish(NAME, f"{version}.0", upload_time=None)
+    await process.page()
+    newest = [wheel_name(NAME, f"{version}.0") for version in range(29, 24, -1)]
+    async with asyncio.timeout(5):
+        while len(described) < 5:
+            await asyncio.sleep(0.001)
+    assert described == newest
+    for _ in range(5):
+        await process.page()
+        await asyncio.sleep(0.01)
+    assert [name for name in described[5:] if name not in newest] == [], "no more than five of a page"
+
+
+async def test_of_many_pages_only_some_are_described_ahead(process: Process, fake: FakeSource) -> None:
+    described: list[str] = []
+    held = asyncio.Event()
+
+    async def describe(file: File) -> None:
+        described.append(file.project)
+        await held.wait()
+
+    process.source.describe_ahead(describe)
+    for number in range(60):
+        fake.publish(f"name-{number}", "1.0")
+        await process.page(f"name-{number}")
+    held.set()
+    await asyncio.sleep(0.2)
+    assert len(described) == 50
+
+
+async def test_trouble_ends_describing_ahead_until_the_page_changes(process: Process, fake: FakeSource) -> None:
+    described: list[str] = []
+
+    async def describe(file: File) -> None:
+        described.append(file.filename)
+        raise UpstreamUnavailable("source team is down")
+
+    process.source.describe_ahead(describe)
+    for version in range(5):
+        fake.publish(NAME, f"{version}.0")
+    for _ in range(5):
+        await process.page()
+        await asyncio.sleep(0.01)
+    assert len(described) == 1

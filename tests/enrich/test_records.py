@@ -1,0 +1,264 @@
+"""Records: small, exact, and the same whoever merges them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from wheelgate.core.errors import BlobChanged
+from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
+from wheelgate.enrich.kept_pages import KeptPage, pack
+from wheelgate.enrich.records import (
+    Files,
+    Made,
+    Record,
+    Records,
+    Seen,
+    contradicts,
+    decode,
+    encode,
+    merged,
+    merged_files,
+    merged_seen,
+)
+from wheelgate.storage import layout
+
+from tests.support.packages import sha256
+from tests.support.stores import WatchedStore
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PROJECT, SOURCE = "acme-lib", "team"
+
+
+def row(at_s: int = 0, digest: str = "1", **known: object) -> Seen:
+    at = NOW + timedelta(seconds=at_s)
+    return msgspec.structs.replace(Seen(at, {"sha256": sha256(digest.encode())}, at), **known)
+
+
+def file(name: str, seen: Seen, **known: object) -> File:
+    made = File(
+        filename=name,
+        project=PROJECT,
+        source=SOURCE,
+        location=RemoteFile(f"https://files.example.com/x/{name}", SOURCE),
+        hashes=seen.hashes,
+        upload_time=seen.uploaded,
+        size=seen.size,
+    )
+    return msgspec.structs.replace(made, **known)
+
+
+def page(*files: File, as_of: datetime = NOW, **known: object) -> ProjectPage:
+    made = ProjectPage(project=PROJECT, files=files, versions=("1.0",), as_of=as_of, known_since=NOW - timedelta(days=1))
+    return msgspec.structs.replace(made, **known)
+
+
+# --- what is first seen stays
+
+moments = st.integers(0, 5).map(lambda hours: NOW + timedelta(hours=hours))
+digests = st.dictionaries(st.sampled_from(["sha256", "md5"]), st.sampled_from(["aa" * 32, "bb" * 32]))
+readings = st.none() | st.builds(Made, moments, st.sampled_from(["x", "y"]), st.none() | st.just("cc" * 32), st.none())
+rows = st.builds(Seen, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
+records = st.dictionaries(st.sampled_from(["a", "b", "c"]), rows)
+
+
+@given(records, records)
+def test_merging_gives_the_same_in_either_order(one: Files, other: Files) -> None:
+    assert merged_files(one, other) == merged_files(other, one)
+
+
+# One upstream of one moment that states one digest with two sizes.
+@example({"a": Seen(NOW, {"md5": "bb"}, NOW, 2, None)}, {"a": Seen(NOW, {"sha256": "aa", "md5": "bb"}, NOW, 1, None)})
+@given(records, records)
+def test_merging_again_changes_nothing(one: Files, other: Files) -> None:
+    joined = merged_files(one, other)
+    assert merged_files(one, one) == one
+    assert merged_files(joined, other) == joined
+    assert merged_files(joined, one) == joined
+
+
+@given(st.lists(records, min_size=1, max_size=5))
+def test_times_never_move_later_and_no_name_is_forgotten(many: list[Files]) -> None:
+    joined: Files = {}
+    for one in many:
+        before, joined = joined, merged_files(joined, one)
+        for name, seen in (before | one).items():
+            known = before.get(name, seen)
+            assert joined[name].at <= known.at
+            assert joined[name].uploaded <= known.uploaded
+
+
+@given(rows, st.lists(rows, max_size=5))
+def test_digests_never_change_whatever_is_seen_later(first: Seen, later: list[Seen]) -> None:
+    known = first
+    for seen in later:
+        known = merged_seen(known, msgspec.structs.replace(seen, at=first.at + timedelta(seconds=1)))
+        assert known.hashes.items() >= first.hashes.items()
+        assert first.size is None or known.size == first.size
+
+
+def test_other_bytes_are_told_by_a_digest_in_common_or_else_by_their_size() -> None:
+    seen = Seen(NOW, {"sha256": "aa", "md5": "cc"}, NOW, 7)
+    assert not contradicts(seen, {"sha256": "aa"}, 8), "sizes in listings may be wrong; digests say more"
+    assert contradicts(seen, {"sha256": "bb"}, 7)
+    assert contradicts(seen, {"sha256": "aa", "md5": "dd"}, 7)
+    assert contradicts(seen, {"sha512": "aa"}, 8)
+    assert contradicts(seen, {}, 8)
+    assert not contradicts(seen, {}, 7)
+    assert not contradicts(seen, {}, None)
+    assert not contradicts(Seen(NOW, {}, NOW), {"sha256": "aa"}, 8)
+
+
+# --- bytes
+
+
+def test_a_record_is_read_as_it_was_written() -> None:
+    files: Files = {
+        "a-1.0.whl": row(1, "a", size=17, made=Made(NOW, "place", "ab" * 32, ">=3.9")),
+        "b-1.0.whl": row(2, "b", uploaded=NOW - timedelta(days=900, microseconds=1)),
+        "c-1.0.tar.gz": Seen(NOW, {}, NOW),
+        "d-1.0.tar.gz": Seen(NOW, {"md5": "00" * 16}, NOW),
+        "e-1.0.tar.gz": Seen(NOW, {"md5": "00" * 16, "sha256": "12" * 32}, NOW, made=Made(NOW, "x", None)),
+    }
+    listed = page(
+        file("c-1.0.tar.gz", files["c-1.0.tar.gz"], yanked="", requires_python=">=3.8"),
+        file("a-1.0.whl", files["a-1.0.whl"], core_metadata={}, provenance="https://index.example.com/p"),
+        file("e-1.0.tar.gz", files["e-1.0.tar.gz"], core_metadata={"sha256": "34" * 32}, yanked="broken"),
+        file("d-1.0.tar.gz", files["d-1.0.tar.gz"], location=RemoteFile("https://api.example.com/7", SOURCE, "bytes")),
+        status=ProjectStatus("archived", "done"),
+        dropped=3,
+    )
+    kept = pack(listed)
+    read = decode(encode(files, kept))
+    assert read.files == files
+    assert read.page == kept
+    assert read.page is not None
+    assert read.page.mark == kept.mark
+
+
+async def test_a_kept_page_comes_back_whole() -> None:
+    seen = {f"{name}.whl": row(digest=name, size=5) for name in "abc"}
+    files = [file(name, row) for name, row in seen.items()]
+    swapped = msgspec.structs.replace(files[0], hashes={"sha256": "99" * 32})
+    listed = page(swapped, *files[1:])
+    kept = pack(listed)
+    again = await Records(WatchedStore(), SOURCE).unpacked(PROJECT, decode(encode(seen, kept)).page or kept)
+    assert again == listed, "also the digest that is not the first seen: it must be judged again"
+
+
+async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
+    files = [file(f"{number}.whl", row(digest=f"{number}")) for number in range(200)]
+    records, kept = Records(WatchedStore(), SOURCE), pack(page(*files))
+    assert await records.unpacked(PROJECT, kept) == page(*files)
+    assert await records.unpacked("another", kept) is None
+    damaged = [
+        b"",
+        kept.body[:-1],
+        kept.body[: len(kept.body) // 2],
+        kept.body.replace(b"\x95\x01", b"\x95\x7f", 1),
+        *(kept.body[:at] + bytes([kept.body[at] ^ 1]) + kept.body[at + 1 :] for at in range(100, len(kept.body), 997)),
+    ]
+    for body in damaged:
+        assert await records.unpacked(PROJECT, msgspec.structs.replace(kept, body=body)) is None
+
+
+def test_deep_nesting_and_moments_without_an_offset_are_damage() -> None:
+    nested = b"\x91" * 100_000 + b"\xc0"
+    for body in (b"\x94" + encode({}, None)[1:] + nested, encode({}, KeptPage(NOW.replace(tzinfo=None), None, b""))):
+        with pytest.raises(ValueError, match="damaged"):
+            decode(body)
+
+
+def test_equal_pages_have_one_mark() -> None:
+    files = [file("a.whl", row()), file("b.whl", row(2, "b"))]
+    mark = pack(page(*files)).mark
+    assert pack(page(*files)).mark == mark
+    assert pack(page(*files[:1])).mark != mark
+    assert pack(page(*reversed(files))).mark != mark
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"\x1f\x8b\x08", encode({}, None)[:-3], encode({"a": row()}, None)[:-9] + bytes(9)])
+def test_what_is_no_record_is_said_so(body: bytes) -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        decode(body)
+
+
+async def test_a_damaged_record_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    store = WatchedStore()
+    await store.put_if_absent(layout.record(SOURCE, PROJECT), b"{}", {})
+    record, etag = await Records(store, SOURCE).read(PROJECT)
+    assert (record, etag is not None) == (Record({}), True)
+    assert "source team: the record of acme-lib cannot be read" in caplog.text
+    await Records(store, SOURCE).write(PROJECT, {"a": row()}, None, etag)
+    assert (await Records(store, SOURCE).read(PROJECT))[0] == Record({"a": row()})
+
+
+async def test_only_one_of_two_writers_wins() -> None:
+    store = WatchedStore()
+    mine = Records(store, SOURCE)
+    assert await mine.read(PROJECT) == (Record({}), None)
+    await mine.write(PROJECT, {"a": row()}, None, None)
+    with pytest.raises(BlobChanged):
+        await mine.write(PROJECT, {"b": row()}, None, None)
+
+
+def test_of_two_pages_the_one_confirmed_later_is_kept() -> None:
+    files = {"a.whl": row()}
+    old, new = pack(page(as_of=NOW)), pack(page(file("a.whl", row()), as_of=NOW + timedelta(hours=1)))
+    for one, other in ((old, new), (new, old)):
+        assert merged(Record(files, one), Record(files, other)).page == new
+        assert merged(Record(files, one), Record(files, None)).page == one
+
+
+def test_names_that_are_listed_once_and_never_again_do_not_fill_the_store() -> None:
+    files = {f"{number}.whl": row(number) for number in range(100_010)}
+    listed = [file(name, files[name]) for name in ("100009.whl", "0.whl")]
+    kept = decode(encode(files, pack(page(*listed)))).files
+    assert len(kept) == 100_000
+    assert {"100009.whl", "0.whl", "99000.whl"} <= kept.keys(), "what is listed, and what was seen first"
+
+
+async def test_a_large_record_is_small_and_quick() -> None:
+    files: Files = {}
+    listed = []
+    for number in range(15_000):
+        name = f"acme_lib-{number // 30}.0-cp3{number % 30}-cp3{number % 30}-manylinux_2_17_x86_64.whl"
+        files[name] = row(0, name, size=number)
+        url = f"https://files.example.com/{sha256(name.encode() * 2)}/{name}"
+        metadata = {"sha256": sha256(name.encode() * 3)}
+        listed.append(file(name, files[name], location=RemoteFile(url, SOURCE), core_metadata=metadata))
+    began = time.perf_counter()
+    kept = pack(page(*listed))
+    body = encode(files, kept)
+    written_s = time.perf_counter() - began
+    began = time.perf_counter()
+    assert decode(body).files == files
+    read_s = time.perf_counter() - began
+    assert len(body) < 180 * 15_000, "of which 128 bytes a file are four digests, which nothing can compress"
+    assert written_s < 0.5
+    assert read_s < 0.5
+
+
+async def test_encoding_a_large_record_holds_nobody_up() -> None:
+    files = {f"{number}.whl": row(number, str(number)) for number in range(15_000)}
+    records = Records(WatchedStore(), SOURCE)
+    worst, stop = 0.0, asyncio.Event()
+
+    async def watch() -> None:
+        nonlocal worst
+        while not stop.is_set():
+            began = time.perf_counter()
+            await asyncio.sleep(0)
+            worst = max(worst, time.perf_counter() - began)
+
+    watching = asyncio.create_task(watch())
+    etag = await records.write(PROJECT, files, None, None)
+    assert (await records.read(PROJECT))[1] == etag
+    stop.set()
+    await watching
+    assert worst < 0.1

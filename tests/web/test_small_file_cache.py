@@ -1,0 +1,83 @@
+"""What is kept of small files: only what is right, for as long as it is listed so, within bounds."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import pytest
+from wheelgate.web.small_file_cache import SMALL_BYTES, SmallBodies
+
+from tests.support.clock import FakeClock
+from tests.support.sources import listed
+
+BODY = b"the bytes of a wheel"
+FILE = listed("acme-lib", "1.0", hashes={"sha256": hashlib.sha256(BODY).hexdigest()})
+HEADERS = {"Content-Type": "application/zip", "ETag": '"x"'}
+
+
+@pytest.fixture
+def small(clock: FakeClock) -> SmallBodies:
+    return SmallBodies(clock)
+
+
+def test_a_body_is_given_again_as_it_goes_over_the_wire(small: SmallBodies) -> None:
+    small.keep(FILE, BODY, HEADERS)
+    kept = small.get(FILE)
+    assert kept is not None
+    assert kept.body == BODY
+    assert kept.heads[200].startswith(b"HTTP/1.1 200 OK\r\nContent-Type: application/zip\r\n")
+    assert f"Content-Length: {len(BODY)}\r\n".encode() in kept.heads[200]
+    assert b"Content-" not in kept.heads[304]
+    assert small.get(FILE, metadata=True) is None
+
+
+def test_a_body_with_another_digest_than_its_page_lists_is_not_kept(small: SmallBodies) -> None:
+    small.keep(FILE, b"other bytes", HEADERS)
+    assert small.get(FILE) is None
+
+
+def test_a_body_without_a_listed_digest_is_not_kept(small: SmallBodies) -> None:
+    bare = msgspec.structs.replace(FILE, hashes={})
+    small.keep(bare, BODY, HEADERS)
+    small.keep_redirect(bare, "https://acct.example/blob?sig=1", HEADERS)
+    assert small.get(bare) is None
+    assert small.redirect(bare) is None
+
+
+def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallBodies) -> None:
+    small.keep(FILE, BODY, HEADERS)
+    small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
+    changed = msgspec.structs.replace(FILE, hashes={"sha256": "0" * 64})
+    assert small.get(changed) is None
+    assert small.redirect(changed) is None
+
+
+def test_a_large_body_is_not_kept(small: SmallBodies) -> None:
+    body = bytes(SMALL_BYTES + 1)
+    large = msgspec.structs.replace(FILE, hashes={"sha256": hashlib.sha256(body).hexdigest()})
+    small.keep(large, body, HEADERS)
+    assert small.get(large) is None
+
+
+def test_memory_is_bounded(clock: FakeClock) -> None:
+    small = SmallBodies(clock, max_bytes=10_000)
+    files = []
+    for number in range(20):
+        body = bytes([number]) * 1_000
+        files.append(listed("acme-lib", f"{number}.0", hashes={"sha256": hashlib.sha256(body).hexdigest()}))
+        small.keep(files[-1], body, HEADERS)
+    assert [small.get(file) is not None for file in files] == [False] * 15 + [True] * 5
+
+
+def test_a_redirect_is_repeated_for_a_moment_only(small: SmallBodies, clock: FakeClock) -> None:
+    small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
+    kept = small.redirect(FILE)
+    assert kept is not None
+    assert kept.status == 302
+    assert b"Location: https://acct.example/blob?sig=1\r\nCache-Control: no-store\r\n" in kept.heads[302]
+    assert small.get(FILE) is None
+    clock.move(19.9)
+    assert small.redirect(FILE) is kept
+    clock.move(0.1)
+    assert small.redirect(FILE) is None
