@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from wheelgate.cli.serving import answering_ourselves
 from wheelgate.config import load
-from wheelgate.wiring import wheelgate
+from wheelgate.wiring import open_services
 
 from tests.acceptance.configs import index_source
 from tests.support.gate import fetch
@@ -21,7 +21,7 @@ async def test_only_who_has_the_token_reads(index: FakeIndex, tmp_path: Path) ->
     index.publish("demo", wheel_name("demo", "1.0"), wheel_bytes("demo", "1.0"))
     (tmp_path / "wheelgate.toml").write_text(index_source(index))
     config = load(tmp_path / "wheelgate.toml", flags={"data": tmp_path / "data"}, environment={})
-    async with wheelgate(config) as gate, answering_ourselves(gate) as url:
+    async with open_services(config) as gate, answering_ourselves(gate) as url:
         parts = urlsplit(url)
         assert parts.hostname == "127.0.0.1"
         page = f"http://127.0.0.1:{parts.port}/simple/demo/"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from wheelgate.client.wheelgate_client import RemoteGate
+from wheelgate.client.wheelgate_client import WheelgateClient
 from wheelgate.core.errors import (
     ConfigurationError,
     FileNotListed,
@@ -67,16 +67,16 @@ def nothing(count: int) -> None:
 )
 def test_a_token_does_not_travel_readable(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the token would travel readable to .*: use an https URL") as raised:
-        RemoteGate(url, TOKEN)
+        WheelgateClient(url, TOKEN)
     assert TOKEN not in str(raised.value)
-    RemoteGate(url, None)
+    WheelgateClient(url, None)
 
 
 @pytest.mark.parametrize(
     "url", ["https://wheelgate.example.com", "http://127.0.0.1:1/", "http://localhost:1", "http://[::1]:1/x/"]
 )
 def test_a_token_may_go_to_https_and_to_this_machine(url: str) -> None:
-    RemoteGate(url, TOKEN)
+    WheelgateClient(url, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_token_may_go_to_https_and_to_this_machine(url: str) -> None:
 )
 def test_a_url_that_cannot_be_used_is_one_problem_without_the_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the server's URL cannot be used: it ") as raised:
-        RemoteGate(url, TOKEN)
+        WheelgateClient(url, TOKEN)
     assert "pass" not in str(raised.value)
 
 
@@ -99,21 +99,21 @@ def test_a_url_that_cannot_be_used_is_one_problem_without_the_url(url: str) -> N
     ],
 )
 def test_the_index_url_will_do_and_a_files_url_is_permanent(url: str, base: str) -> None:
-    gate = RemoteGate(url, TOKEN)
+    gate = WheelgateClient(url, TOKEN)
     assert gate.file_url("acme-lib", "acme_lib-1.0-py3-none-any.whl") == f"{base}/files/acme-lib/acme_lib-1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/simple", "/simple/"])
 async def test_uploads_go_to_the_form_whatever_the_urls_ending(server: Server, wheel: Path, ending: str) -> None:
     server.body = f"{wheel.name} stored\n"
-    await RemoteGate(server.index.origin + ending, TOKEN).add(wheel, nothing)
+    await WheelgateClient(server.index.origin + ending, TOKEN).add(wheel, nothing)
     assert [(asked.method, asked.path) for asked in server.index.asked] == [("POST", "/legacy/")]
 
 
 async def test_below_a_prefix_uploads_stay_below_it(server: Server, wheel: Path) -> None:
     server.index.handlers["/python/legacy/"] = server.answer
     server.body = f"{wheel.name} stored\n"
-    await RemoteGate(f"{server.index.origin}/python/simple/", TOKEN).add(wheel, nothing)
+    await WheelgateClient(f"{server.index.origin}/python/simple/", TOKEN).add(wheel, nothing)
     assert server.index.asked[0].path == "/python/legacy/"
 
 
@@ -123,7 +123,7 @@ async def test_below_a_prefix_uploads_stay_below_it(server: Server, wheel: Path)
 async def test_the_file_the_token_and_the_progress(server: Server, wheel: Path) -> None:
     server.body = f"{wheel.name} stored\n"
     sent: list[int] = []
-    assert await RemoteGate(server.index.url, TOKEN).add(wheel, sent.append)
+    assert await WheelgateClient(server.index.url, TOKEN).add(wheel, sent.append)
     assert wheel.read_bytes() in server.received
     assert f'filename="{wheel.name}"'.encode() in server.received
     assert sum(sent) == wheel.stat().st_size
@@ -135,13 +135,13 @@ async def test_the_file_the_token_and_the_progress(server: Server, wheel: Path) 
 
 async def test_without_a_token_none_is_sent(server: Server, wheel: Path) -> None:
     server.body = f"{wheel.name} stored\n"
-    await RemoteGate(server.index.url, None).add(wheel, nothing)
+    await WheelgateClient(server.index.url, None).add(wheel, nothing)
     assert "Authorization" not in server.index.asked[0].headers
 
 
 async def test_an_action_is_sent_with_its_file_and_reason(server: Server) -> None:
     server.body = "acme_lib-1.0.tar.gz yanked\n"
-    await RemoteGate(server.index.url, TOKEN).act("yank", "acme_lib-1.0.tar.gz", 'bröken & "bad"')
+    await WheelgateClient(server.index.url, TOKEN).act("yank", "acme_lib-1.0.tar.gz", 'bröken & "bad"')
     for part in (":action", "yank", "acme_lib-1.0.tar.gz", 'bröken & "bad"'):
         assert part.encode() in server.received
 
@@ -151,7 +151,7 @@ async def test_an_action_is_sent_with_its_file_and_reason(server: Server) -> Non
 
 async def test_known_already_is_told_apart_also_for_a_project_of_that_name(server: Server, tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "already-known", "1.0")
-    gate = RemoteGate(server.index.url, TOKEN)
+    gate = WheelgateClient(server.index.url, TOKEN)
     server.body = f"{wheel.name} stored\n"
     assert await gate.add(wheel, nothing)
     server.body = f"{wheel.name} known already, with the same bytes\n"
@@ -179,7 +179,7 @@ async def test_each_status_is_its_own_error_with_the_servers_sentence(
 ) -> None:
     server.status, server.body, server.reads_body = status, "" if status == 204 else "what went wrong", reads_body
     with pytest.raises(kind) as raised:
-        await RemoteGate(server.index.url, TOKEN).add(wheel, nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(wheel, nothing)
     assert type(raised.value) is kind
     assert server.body in str(raised.value)
     assert kind is not UpstreamUnavailable or str(status) in str(raised.value)
@@ -190,14 +190,14 @@ async def test_a_large_file_refused_before_it_was_read_is_told_why(server: Serve
     big.write_bytes(bytes(40_000_000))
     server.status, server.body, server.reads_body = 401, "a token is needed", False
     with pytest.raises(Unauthenticated, match="a token is needed"):
-        await RemoteGate(server.index.url, TOKEN).add(big, nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(big, nothing)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(server: Server, second_index: FakeIndex, wheel: Path, status: int) -> None:
     server.status, server.headers = status, {"Location": f"{second_index.origin}/legacy/"}
     with pytest.raises(UpstreamUnavailable, match=f"answered {status}"):
-        await RemoteGate(server.index.url, TOKEN).add(wheel, nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(wheel, nothing)
     assert second_index.asked == []
 
 
@@ -205,11 +205,11 @@ async def test_redirects_are_not_followed(server: Server, second_index: FakeInde
 async def test_a_friendly_answer_of_somebody_else_is_no_success(server: Server, wheel: Path, body: str) -> None:
     server.body = body
     with pytest.raises(UpstreamBadAnswer, match="did not answer as Wheelgate does"):
-        await RemoteGate(server.index.url, TOKEN).add(wheel, nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(wheel, nothing)
 
 
 async def test_an_error_is_one_line_without_the_token_or_anything_that_moves_a_terminal(server: Server, wheel: Path) -> None:
-    gate = RemoteGate(server.index.url, TOKEN)
+    gate = WheelgateClient(server.index.url, TOKEN)
     for status in (400, 401, 403, 404, 500, 502):
         server.status = status
         server.body = f"<html>\n<h1>{status}</h1>\r\n\x1b[2J\x07Authorization: Bearer {TOKEN}\n</html>" + "x" * 100_000
@@ -226,7 +226,7 @@ async def test_a_dead_server_is_one_sentence(wheel: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(UpstreamUnavailable, match=rf"^http://127\.0\.0\.1:{port}/? cannot be reached: ") as raised:
-        await RemoteGate(f"http://127.0.0.1:{port}/simple/", TOKEN).add(wheel, nothing)
+        await WheelgateClient(f"http://127.0.0.1:{port}/simple/", TOKEN).add(wheel, nothing)
     assert TOKEN not in str(raised.value)
 
 
@@ -238,14 +238,14 @@ async def test_a_server_that_hangs_up_is_one_sentence(server: Server, wheel: Pat
 
     server.index.handlers["/legacy/"] = hang_up
     with pytest.raises(UpstreamUnavailable, match="cannot be reached: "):
-        await RemoteGate(server.index.url, TOKEN).add(wheel, nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(wheel, nothing)
 
 
 async def test_a_file_that_cannot_be_read_is_not_the_servers_fault(
     server: Server, tmp_path: Path, make_missing: Callable[[], Path]
 ) -> None:
     with pytest.raises(OSError, match="No such file") as raised:
-        await RemoteGate(server.index.url, TOKEN).add(make_missing(), nothing)
+        await WheelgateClient(server.index.url, TOKEN).add(make_missing(), nothing)
     assert raised.value.filename is not None
 
 
@@ -274,7 +274,7 @@ async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex
     index.publish("other", "other-1.0.tar.gz", b"body")
     names = b'{"projects": [{"name": "other"}, {"name": "acme-lib"}, {"name": "gone"}, {"name": "../x"}, {"name": "Odd_Name"}]}'
     index.handlers["/simple/"] = json_answer(names)
-    files = await RemoteGate(index.url, TOKEN).files()
+    files = await WheelgateClient(index.url, TOKEN).files()
     assert [file.filename for file in files] == ["acme_lib-0.1.tar.gz", "acme_lib-1.0.tar.gz", "other-1.0.tar.gz"]
     assert [file.yanked for file in files] == ["", "old", None]
     assert (files[0].size, files[0].upload_time, files[0].hashes) == (None, None, {})
@@ -290,7 +290,7 @@ async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex
 
 async def test_one_project_and_none_of_it(index: FakeIndex) -> None:
     index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body")
-    gate = RemoteGate(index.url, None)
+    gate = WheelgateClient(index.url, None)
     assert [file.filename for file in await gate.files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
     assert await gate.files("nothing") == []
 
@@ -298,21 +298,21 @@ async def test_one_project_and_none_of_it(index: FakeIndex) -> None:
 async def test_names_that_could_write_to_a_terminal_are_left_out(index: FakeIndex) -> None:
     body = page({"filename": "a\x1b[2J-1.0.tar.gz"}, {"filename": "acme_lib-1.0.tar.gz"})
     index.handlers["/simple/acme-lib/"] = json_answer(body)
-    assert [file.filename for file in await RemoteGate(index.url, None).files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
+    assert [file.filename for file in await WheelgateClient(index.url, None).files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"[]", b'{"files": 1}', b"[" * 100_000, b"\xff"])
 async def test_a_page_of_somebody_else_is_said_so(index: FakeIndex, body: bytes) -> None:
     index.handlers["/simple/acme-lib/"] = json_answer(body)
     with pytest.raises(UpstreamBadAnswer, match="did not answer as Wheelgate does"):
-        await RemoteGate(index.url, TOKEN).files("acme-lib")
+        await WheelgateClient(index.url, TOKEN).files("acme-lib")
 
 
 async def test_a_list_that_nobody_could_read_is_not_fetched(index: FakeIndex) -> None:
     many = json.dumps({"projects": [{"name": f"p{n}"} for n in range(10_001)]})
     index.handlers["/simple/"] = json_answer(many.encode())
     with pytest.raises(UploadRefused, match="lists 10001 projects: name the one to list"):
-        await RemoteGate(index.url, TOKEN).files()
+        await WheelgateClient(index.url, TOKEN).files()
     assert len(index.asked) == 1
 
 
@@ -323,5 +323,5 @@ async def test_who_may_not_list_is_told_why(index: FakeIndex, status: int, kind:
 
     index.handlers["/simple/"] = refuse
     with pytest.raises(kind, match="what went wrong"):
-        await RemoteGate(index.url, TOKEN).files()
+        await WheelgateClient(index.url, TOKEN).files()
     assert len(index.asked) == 1

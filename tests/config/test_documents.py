@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from wheelgate.config import Connection, Document, read_document
+from wheelgate.config import Connection, ConnectionDocument, read_document
 from wheelgate.config.documents import document_of
 from wheelgate.core.errors import ConfigurationError
 
@@ -295,7 +295,7 @@ FIELDS = {
 def test_one_sentence_for_wrong_fields(case: str) -> None:
     said, sentence = FIELDS[case]
     with pytest.raises(ConfigurationError) as caught:
-        Document.of_fields(said).connection()
+        ConnectionDocument.of_fields(said).connection()
     [problem] = caught.value.problems
     assert problem.startswith(sentence)
     assert SECRET not in problem

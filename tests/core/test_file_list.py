@@ -54,8 +54,8 @@ def test_packing_changes_nothing_of_any_file(files: list[File]) -> None:
     made = packed(files)
     assert list(made) == files
     assert made == FileList(files) == tuple(files)
-    assert [made.named(file.filename) for file in files] == files
-    assert made.named("another") is None or any(file.filename == "another" for file in files)
+    assert [made.find(file.filename) for file in files] == files
+    assert made.find("another") is None or any(file.filename == "another" for file in files)
 
 
 @given(st.integers(0, 3 * TOGETHER), st.slices(3 * TOGETHER), st.booleans())
@@ -86,10 +86,10 @@ def test_a_list_takes_those_along_that_it_was_made_of() -> None:
     source = FileList(many(10))
     screened = FileList(source[:5], [source])
     joined = FileList([*screened, *many(3)], [screened, tuple(many(3))])
-    assert joined.unpacked() == [source, screened, joined]
-    for files in joined.unpacked():
+    assert joined.list_unpacked() == [source, screened, joined]
+    for files in joined.list_unpacked():
         files.pack()
-    assert not joined.unpacked()
+    assert not joined.list_unpacked()
     assert [len(files) for files in (source, screened, joined)] == [10, 5, 8]
 
 
@@ -98,7 +98,7 @@ def test_a_packed_list_lets_go_of_its_values_and_of_what_it_was_made_of() -> Non
     source = FileList(files)
     made = FileList(source, [source])
     held, lists = sys.getrefcount(files[0]), sys.getrefcount(source)
-    for part in made.unpacked():
+    for part in made.list_unpacked():
         part.pack()
     held_now, lists_now = sys.getrefcount(files[0]), sys.getrefcount(source)
     assert (held_now, lists_now) == (held - 2, lists - 1)
@@ -107,13 +107,13 @@ def test_a_packed_list_lets_go_of_its_values_and_of_what_it_was_made_of() -> Non
 def test_a_file_asked_for_is_at_hand_afterwards() -> None:
     made = packed(many(100))
     name = made[42].filename
-    assert made.asked(name) is None
-    found = made.named(name)
-    assert found is made.asked(name) is made.named(name)
+    assert made.find_recent(name) is None
+    found = made.find(name)
+    assert found is made.find_recent(name) is made.find(name)
     for file in many(30):
-        made.named(file.filename)
-    assert made.asked(name) is None, "only a few are kept"
-    assert made.named(name) == found
+        made.find(file.filename)
+    assert made.find_recent(name) is None, "only a few are kept"
+    assert made.find(name) == found
 
 
 def test_packed_files_take_a_tenth_of_the_memory() -> None:

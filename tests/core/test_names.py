@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
-from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalised, same_version_key, version_of
+from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name, same_version_key, version_of
 
 modestly = settings(deadline=None, max_examples=200)
 spellings = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", fullmatch=True)
@@ -27,7 +27,7 @@ spellings = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,20}[A-Za-z0-9])?", full
     ],
 )
 def test_a_valid_name_is_normalised_as_pep_503_says(name: str, expected: str) -> None:
-    assert normalised(name) == expected
+    assert normalise_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -57,22 +57,22 @@ def test_a_valid_name_is_normalised_as_pep_503_says(name: str, expected: str) ->
     ],
 )
 def test_what_is_no_name_has_no_normal_form(name: str) -> None:
-    assert normalised(name) is None
+    assert normalise_name(name) is None
 
 
 @modestly
 @given(st.text(max_size=30))
 def test_whatever_comes_out_is_normal_already(text: str) -> None:
-    name = normalised(text)
+    name = normalise_name(text)
     if name is not None:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
-        assert normalised(name) == name
+        assert normalise_name(name) == name
 
 
 @modestly
 @given(spellings)
 def test_a_valid_name_is_normalised_as_packaging_does(name: str) -> None:
-    assert normalised(name) == canonicalize_name(name)
+    assert normalise_name(name) == canonicalize_name(name)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheelgate.core.names import normalised
+from wheelgate.core.names import normalise_name
 from wheelgate.core.patterns import NamePatterns
 
 
@@ -67,7 +67,7 @@ def test_what_cannot_stand_for_names_is_not_valid(pattern: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?", fullmatch=True), st.data())
 def test_a_name_matches_itself_in_any_spelling_and_with_any_part_starred(name: str, data: st.DataObject) -> None:
-    project = normalised(name)
+    project = normalise_name(name)
     assert project is not None
     assert project in NamePatterns([name])
     start = data.draw(st.integers(0, len(project)))

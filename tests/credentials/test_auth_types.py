@@ -10,7 +10,7 @@ import pytest
 from wheelgate.config import Connection, References
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.secret import Secret
-from wheelgate.credentials.auth_types import Basic, Bearer, Entra, Signature, credential_for
+from wheelgate.credentials.auth_types import BasicCredential, BearerCredential, EntraCredential, SasCredential, credential_for
 from wheelgate.credentials.secrets import Secrets
 
 from tests.support.clock import FakeClock
@@ -96,16 +96,16 @@ async def test_a_vaults_secret_is_taken_as_it_is_for_five_minutes(secrets: Secre
 async def test_a_refused_secret_of_a_vault_is_read_again_but_not_at_every_refusal(
     secrets: Secrets, vault: FakeVault, clock: FakeClock
 ) -> None:
-    credential = Basic(pat("keyvault:pat"), secrets)
+    credential = BasicCredential(pat("keyvault:pat"), secrets)
     await credential.headers()
     clock.move(11)
-    assert not await credential.renewed()
-    assert [await credential.renewed() for _ in range(100)] == [False] * 100
+    assert not await credential.renew()
+    assert [await credential.renew() for _ in range(100)] == [False] * 100
     assert len(vault.asked) == 2, "a vault counts its requests"
     vault.values["pat"] = "rotated"
     clock.move(11)
     before = await credential.headers()
-    assert await credential.renewed()
+    assert await credential.renew()
     assert await credential.headers() != before
     assert len(vault.asked) == 3
 
@@ -116,7 +116,7 @@ async def test_a_thousand_refusals_at_once_read_the_secret_again_once(
     refused = await secrets.read("keyvault:pat")
     vault.values["pat"] = "rotated"
     clock.move(11)
-    assert set(await asyncio.gather(*(secrets.changed("keyvault:pat", refused) for _ in range(1_000)))) == {True}
+    assert set(await asyncio.gather(*(secrets.has_changed("keyvault:pat", refused) for _ in range(1_000)))) == {True}
     assert len(vault.asked) == 2
 
 
@@ -127,16 +127,16 @@ async def test_who_was_refused_with_the_former_secret_tries_again_with_the_one_t
     vault.values["pat"] = "rotated"
     clock.move(301)
     await secrets.read("keyvault:pat")
-    assert await secrets.changed("keyvault:pat", refused)
+    assert await secrets.has_changed("keyvault:pat", refused)
     assert len(vault.asked) == 2
 
 
 async def test_a_vault_that_is_down_leaves_the_refusal_as_it_is(secrets: Secrets, vault: FakeVault, clock: FakeClock) -> None:
-    credential = Basic(pat("keyvault:pat"), secrets)
+    credential = BasicCredential(pat("keyvault:pat"), secrets)
     await credential.headers()
     clock.move(11)
     vault.error = UpstreamUnavailable("the vault cannot be reached")
-    assert not await credential.renewed()
+    assert not await credential.renew()
 
 
 async def test_a_vault_that_takes_a_secret_away_is_believed(secrets: Secrets, vault: FakeVault, clock: FakeClock) -> None:
@@ -170,7 +170,7 @@ async def test_a_file_is_read_again_two_seconds_after_it_changed_or_at_a_refusal
     clock.move(2)
     assert (await secrets.read(reference)).reveal() == "rotated-once"
     put(tmp_path, "rotated-twice!")
-    assert await secrets.changed(reference, await secrets.read(reference))
+    assert await secrets.has_changed(reference, await secrets.read(reference))
     assert (await secrets.read(reference)).reveal() == "rotated-twice!"
     assert refused.reveal() == CANARY
 
@@ -186,7 +186,7 @@ async def test_what_can_be_no_secret_is_said_so_without_showing_it(secrets: Secr
 
 async def test_a_missing_secret_names_the_connection(secrets: Secrets) -> None:
     with pytest.raises(CredentialRefused, match="connection acme has no secret: the environment variable NOT_SET is not set"):
-        await Basic(pat("env:NOT_SET"), secrets).headers()
+        await BasicCredential(pat("env:NOT_SET"), secrets).headers()
 
 
 class Nobody:
@@ -199,10 +199,10 @@ class Nobody:
 @pytest.mark.parametrize(
     ("kind", "fields", "header"),
     [
-        (Basic, {"auth_type": "PAT"}, "Basic d2hlZWxnYXRlOmNhbmFyeS0wMTIzNDU2Nzg5"),
-        (Basic, {"auth_type": "UsernamePassword", "username": "me"}, "Basic bWU6Y2FuYXJ5LTAxMjM0NTY3ODk="),
-        (Bearer, {"auth_type": "Bearer"}, f"Bearer {CANARY}"),
-        (Signature, {"auth_type": "SAS"}, None),
+        (BasicCredential, {"auth_type": "PAT"}, "Basic d2hlZWxnYXRlOmNhbmFyeS0wMTIzNDU2Nzg5"),
+        (BasicCredential, {"auth_type": "UsernamePassword", "username": "me"}, "Basic bWU6Y2FuYXJ5LTAxMjM0NTY3ODk="),
+        (BearerCredential, {"auth_type": "Bearer"}, f"Bearer {CANARY}"),
+        (SasCredential, {"auth_type": "SAS"}, None),
     ],
 )
 async def test_each_kind_says_what_it_should_and_shows_nothing(
@@ -217,7 +217,7 @@ async def test_each_kind_says_what_it_should_and_shows_nothing(
     credential = credential_for(connection, secrets, nobody)
     assert isinstance(credential, kind)
     assert (await credential.headers()).get("Authorization") == header
-    signed = await credential.signed("https://index.example/x?a=b")
+    signed = await credential.sign_url("https://index.example/x?a=b")
     assert signed == "https://index.example/x?a=b" + (f"&{CANARY}" if header is None else "")
     for shown in (
         repr(credential),
@@ -241,7 +241,7 @@ async def test_an_identitys_credential_shows_nothing() -> None:
         return Somebody()
 
     connection = Connection(name="acme", target="https://pkgs.dev.azure.com/acme", auth_type="ManagedIdentity")
-    credential = Entra(connection, somebody)
+    credential = EntraCredential(connection, somebody)
     assert await credential.headers() == {"Authorization": f"Bearer {CANARY}"}
     assert CANARY not in repr(credential) + repr(vars(credential))
 
@@ -250,5 +250,5 @@ async def test_a_bearer_token_beyond_ascii_is_refused_before_it_breaks_a_header(
     value = _in_file(tmp_path, "tökén")
     connection = Connection(name="acme", target="https://index.example/simple", auth_type="Bearer", value=value)
     with pytest.raises(CredentialRefused, match="a bearer token is ASCII") as refused:
-        await Bearer(connection, secrets).headers()
+        await BearerCredential(connection, secrets).headers()
     assert "tök" not in str(refused.value)

@@ -11,9 +11,9 @@ import pytest
 import trustme
 from wheelgate.config import Connection, References
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
-from wheelgate.credentials.azure_transport import WayToAzure
+from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import ServicePrincipal, machine_identity
-from wheelgate.credentials.key_vault import Vault
+from wheelgate.credentials.key_vault import KeyVault
 from wheelgate.credentials.secrets import Secrets
 from wheelgate.wiring import SystemClock
 
@@ -52,7 +52,7 @@ async def principal(
     connection = Connection(name="acme", target="https://pkgs.dev.azure.com/acme", auth_type="ServicePrincipal", **said)  # type: ignore[arg-type]
     clock = SystemClock()
     secrets = Secrets(References(folder, folder / "secrets.toml"), clock=clock, vault=no_vault)  # type: ignore[arg-type]
-    made = ServicePrincipal(connection, secrets, clock, WayToAzure(str(ca_file) if ca_file else None, proxy))
+    made = ServicePrincipal(connection, secrets, clock, AzureTransport(str(ca_file) if ca_file else None, proxy))
     try:
         yield made
     finally:
@@ -112,7 +112,7 @@ async def test_a_workload_signs_in_with_what_its_cluster_says(
     monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
     monkeypatch.setenv("AZURE_CLIENT_ID", APPLICATION)
     monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(tmp_path / "assertion"))
-    identity = machine_identity(SystemClock(), WayToAzure(str(tmp_path / "ca.pem")))
+    identity = machine_identity(SystemClock(), AzureTransport(str(tmp_path / "ca.pem")))
     assert await identity.bearer(SCOPE) in entra.tokens
     await identity.close()
     await hang_up()
@@ -123,7 +123,7 @@ async def test_a_machines_identity_asks_its_platform_once(monkeypatch: pytest.Mo
     with managed_identity() as platform:
         for name, value in platform.environment.items():
             monkeypatch.setenv(name, value)
-        identity = machine_identity(SystemClock(), WayToAzure())
+        identity = machine_identity(SystemClock(), AzureTransport())
         tokens = await asyncio.gather(*(identity.bearer(SCOPE) for _ in range(1_000)))
         await identity.close()
         await hang_up()
@@ -170,9 +170,9 @@ async def test_a_vault_is_asked_through_the_outbound_proxy_and_the_platform_is_n
                 monkeypatch.setenv(name, value)
             monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9" if outbound_proxy else proxy.url)
             proxy.passed.clear()
-            way = WayToAzure(str(tmp_path / "ca.pem"), outbound_proxy)
+            way = AzureTransport(str(tmp_path / "ca.pem"), outbound_proxy)
             identity = machine_identity(SystemClock(), way)
-            asked = Vault(f"https://{VAULT}", identity, way)
+            asked = KeyVault(f"https://{VAULT}", identity, way)
             assert (await asked.read("team")).reveal() == "the secret"
             await asked.close()
             await identity.close()
@@ -186,7 +186,7 @@ async def test_the_metadata_service_is_never_asked_through_a_proxy(beyond: Beyon
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
     for outbound_proxy in (proxy.url, None):
-        identity = machine_identity(SystemClock(), WayToAzure(None, outbound_proxy))
+        identity = machine_identity(SystemClock(), AzureTransport(None, outbound_proxy))
         with pytest.raises((CredentialRefused, UpstreamUnavailable)):
             await identity.bearer(SCOPE)
         await identity.close()
@@ -211,8 +211,8 @@ async def test_the_metadata_service_is_never_asked_through_a_proxy(beyond: Beyon
 )
 def test_who_is_asked_directly(host: str, directly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", ".inside.example.com")
-    assert WayToAzure(None, "http://proxy.example.com:3128").goes_directly(host) == directly
-    assert WayToAzure(None, "none").goes_directly(host)
+    assert AzureTransport(None, "http://proxy.example.com:3128").goes_directly(host) == directly
+    assert AzureTransport(None, "none").goes_directly(host)
 
 
 async def test_no_proxy_at_all_if_the_settings_say_so(beyond: Beyond, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

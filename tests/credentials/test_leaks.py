@@ -248,10 +248,10 @@ class Stored:
         pair = base64.b64encode(f"user:{self._secret}".encode()).decode()
         return {"Authorization": f"Basic {pair}", "X-Feed-Key": self._secret, "Private-Token": self._secret}
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         return f"{url}{'&' if '?' in url else '?'}sig={self._secret}"
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         return True  # so that a refusal is asked again, with the credential of that very hop
 
 

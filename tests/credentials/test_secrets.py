@@ -103,11 +103,11 @@ class TestFiles:
     async def test_a_refused_one_is_looked_at_at_once(self, secrets: Secrets, references: Counted, tmp_path: Path) -> None:
         (tmp_path / "pat").write_text("one")
         refused = await secrets.read("file:pat")
-        assert not await secrets.changed("file:pat", refused)
+        assert not await secrets.has_changed("file:pat", refused)
         (tmp_path / "pat").write_text("two!")
-        assert await secrets.changed("file:pat", refused)
+        assert await secrets.has_changed("file:pat", refused)
         assert await shown(secrets, "file:pat") == "two!"
-        assert not await secrets.changed("file:pat", await secrets.read("file:pat"))
+        assert not await secrets.has_changed("file:pat", await secrets.read("file:pat"))
 
     async def test_a_file_that_is_gone_for_a_moment(self, secrets: Secrets, clock: FakeClock, tmp_path: Path) -> None:
         (tmp_path / "pat").write_text("one")
@@ -117,7 +117,7 @@ class TestFiles:
         with pytest.raises(CredentialRefused, match="the file pat cannot be read"):
             await secrets.read("file:pat")
         with pytest.raises(CredentialRefused):
-            await secrets.changed("file:pat", refused)
+            await secrets.has_changed("file:pat", refused)
         (tmp_path / "pat").write_text("two")
         assert await shown(secrets, "file:pat") == "two"
 
@@ -142,7 +142,7 @@ class TestEnvironment:
             assert await shown(secrets, "env:ACME_PAT") == CANARY
             clock.move(400)
         assert references.reads == 2
-        assert not await secrets.changed("env:ACME_PAT", Secret(CANARY))
+        assert not await secrets.has_changed("env:ACME_PAT", Secret(CANARY))
 
 
 class TestVault:
@@ -196,14 +196,14 @@ class TestVault:
     ) -> None:
         refused = await secrets.read("keyvault:acme")
         vaults.value = "two"
-        assert not await secrets.changed("keyvault:acme", refused), "it was read this very moment"
+        assert not await secrets.has_changed("keyvault:acme", refused), "it was read this very moment"
         clock.move(10.1)
-        assert await secrets.changed("keyvault:acme", refused)
-        assert await secrets.changed("keyvault:acme", refused), "who used the old one may try again too"
+        assert await secrets.has_changed("keyvault:acme", refused)
+        assert await secrets.has_changed("keyvault:acme", refused), "who used the old one may try again too"
         assert await shown(secrets, "keyvault:acme") == "two"
         assert len(vaults.asked) == 2
         for _ in range(100):
-            assert not await secrets.changed("keyvault:acme", Secret("two"))
+            assert not await secrets.has_changed("keyvault:acme", Secret("two"))
         assert len(vaults.asked) == 2
 
     async def test_a_thousand_at_once_ask_once(self, secrets: Secrets, vaults: Vaults, clock: FakeClock) -> None:
@@ -215,7 +215,7 @@ class TestVault:
         assert {secret.reveal() for secret in await asyncio.gather(*readers[1:])} == {"one"}
         clock.move(11)
         vaults.value = "two"
-        assert all(await asyncio.gather(*(secrets.changed("keyvault:acme", Secret("one")) for _ in range(1_000))))
+        assert all(await asyncio.gather(*(secrets.has_changed("keyvault:acme", Secret("one")) for _ in range(1_000))))
         assert len(vaults.asked) == 2
 
     async def test_a_vault_that_is_down_does_not_take_a_known_secret_away(

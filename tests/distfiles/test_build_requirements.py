@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
-from wheelgate.distfiles.build_requirements import LEGACY, Unknown, build_requirements
+from wheelgate.distfiles.build_requirements import LEGACY, UnknownBuildRequirements, build_requirements
 
 PYPROJECT = b'[build-system]\nrequires = ["hatchling>=1.2", "tomli; python_version < \'3.11\'"]\n'
 
@@ -62,14 +62,14 @@ def test_one_that_does_not_say_needs_what_installers_take(files: dict[str, bytes
     ],
 )
 def test_what_cannot_be_known_is_said(body: bytes, name: str, why: str) -> None:
-    with pytest.raises(Unknown, match=why):
+    with pytest.raises(UnknownBuildRequirements, match=why):
         read(body, name)
 
 
 def test_a_header_that_counts_backwards_does_not_loop() -> None:
     """CVE-2025-8194: ``tarfile`` reads a negative size and goes round for ever."""
     header = bytearray(tar_header("demo-1.0/x", b"-0000000400\0"))
-    with pytest.raises(Unknown, match="not a whole tar"):
+    with pytest.raises(UnknownBuildRequirements, match="not a whole tar"):
         read(gzip.compress(bytes(header) * 3))
 
 

@@ -12,11 +12,11 @@ import pytest
 from wheelgate.core.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.enrich.described import Described
-from wheelgate.enrich.file_history import Memory
+from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.kept_pages import KeptPage
-from wheelgate.enrich.records import Made, Record, Records
+from wheelgate.enrich.records import ExtractedMetadata, ProjectRecord, ProjectRecords
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import KEEP_S, Cached
+from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout
 
 from tests.sources.source_contract import SourceContract
@@ -36,8 +36,8 @@ class Process:
     def __init__(self, fake: FakeSource, store: WatchedStore, clock: FakeClock, **options: float) -> None:
         settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
         self.metrics = Metrics()
-        self.memory = Memory(Records(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
-        self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, absent_s=60, kept=self.memory)
+        self.memory = FileHistory(ProjectRecords(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
+        self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, negative_ttl_s=60, kept=self.memory)
         self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics, ahead_after_s=0)
 
     async def page(self, project: str = NAME) -> ProjectPage:
@@ -201,7 +201,7 @@ async def test_metadata_that_was_made_is_listed_with_its_digest(
     await process.page()
     place = file.location
     assert isinstance(place, RemoteFile)
-    process.memory.learn(file, made=Made(clock.now(), place.url, "cd" * 32, ">=3.9"))
+    process.memory.learn(file, made=ExtractedMetadata(clock.now(), place.url, "cd" * 32, ">=3.9"))
     shown = await process.file()
     assert (shown.core_metadata, shown.metadata_in_wheel) == ({"sha256": "cd" * 32}, True)
     assert shown.requires_python == ">=3.9"
@@ -244,7 +244,9 @@ async def test_a_project_larger_than_the_bound_is_remembered_too(start: Start, f
 
 async def test_metadata_of_another_wheel_is_not_listed(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     bare(fake)
-    process.memory.learn(await process.file(), made=Made(clock.now(), "https://files.example.com/elsewhere", "cd" * 32))
+    process.memory.learn(
+        await process.file(), made=ExtractedMetadata(clock.now(), "https://files.example.com/elsewhere", "cd" * 32)
+    )
     assert (await process.file()).core_metadata == {}
 
 
@@ -254,7 +256,7 @@ async def test_a_wheel_without_metadata_is_remembered_as_that(
     file = fake.publish(NAME, "1.0")
     fake.publish(NAME, "2.0")
     await process.page()
-    process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], None))
+    process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], None))
     for _ in range(2):
         assert [file.core_metadata for file in (await process.page()).files] == [None, {}]
         process = await restarted(process, start)
@@ -380,7 +382,7 @@ async def test_a_page_that_says_the_same_for_hours_is_confirmed(
     await process.close()
     assert store.count("replace_if", RECORD) == 2
     fake.fail()
-    clock.move(KEEP_S - 1)
+    clock.move(STALE_IF_ERROR_S - 1)
     assert (await start().page()).stale
 
 
@@ -456,7 +458,7 @@ async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
     assert caplog.text.count("what is remembered of source team cannot be read") == 1
     store.up()
     await written(store)
-    assert len((await Records(store, "team").read(NAME))[0].files) == 3
+    assert len((await ProjectRecords(store, "team").read(NAME))[0].files) == 3
 
 
 async def test_what_was_seen_while_the_store_was_down_yields_to_what_it_holds(
@@ -504,7 +506,7 @@ async def test_the_page_of_before_the_restart_stands_in_for_a_day(
     assert counted(process.metrics, "stale_pages", source="team") == 1
     assert await process.page() is page
     assert len(fake.asked) == 2, "while failing, it is asked every five seconds at most"
-    clock.move(KEEP_S - 10)
+    clock.move(STALE_IF_ERROR_S - 10)
     assert (await process.page()).stale
     clock.move(1)
     with pytest.raises(UpstreamUnavailable):
@@ -587,7 +589,7 @@ async def test_an_absence_that_is_heard_before_the_record_is_read_counts_too(
     await written(store, 2)
     fake.fail()
     for again in (process, start()):
-        clock.move(KEEP_S / 4)
+        clock.move(STALE_IF_ERROR_S / 4)
         again.cached._answers.clear()
         with pytest.raises(UpstreamUnavailable):
             await again.page()
@@ -646,25 +648,25 @@ async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
 ) -> None:
     file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
 
-    class Interrupted(Records):
+    class Interrupted(ProjectRecords):
         learned: Callable[[], None] | None = None
 
-        async def packed(self, page: ProjectPage) -> KeptPage:
-            kept = await super().packed(page)
+        async def pack_page(self, page: ProjectPage) -> KeptPage:
+            kept = await super().pack_page(page)
             if self.learned is not None:
                 self.learned()
                 self.learned = None
             return kept
 
     records = Interrupted(store, "team")
-    memory = Memory(records, source="team", clock=clock, delay_s=0.001)
+    memory = FileHistory(records, source="team", clock=clock, delay_s=0.001)
     records.learned = lambda: memory.learn(file, sha256="ab" * 32)
     await Described(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
     async with asyncio.timeout(5):
         while memory._unwritten or records.learned is not None:
             await asyncio.sleep(0.005)
     await memory.close()
-    record, _ = await Records(store, "team").read(NAME)
+    record, _ = await ProjectRecords(store, "team").read(NAME)
     assert record.files[file.filename].hashes == {"sha256": "ab" * 32}
 
 
@@ -675,11 +677,11 @@ async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake:
     for number in range(30):
         fake.publish("much", f"{number}.0")
     await asyncio.sleep(0.05)
-    assert await Records(store, "team").read("little") == (Record({}), None)
+    assert await ProjectRecords(store, "team").read("little") == (ProjectRecord({}), None)
     await process.page("much")
     async with asyncio.timeout(5):
         for name, count in (("little", 1), ("much", 30)):
-            while len((await Records(store, "team").read(name))[0].files) < count:
+            while len((await ProjectRecords(store, "team").read(name))[0].files) < count:
                 await asyncio.sleep(0.001)
 
 
@@ -706,7 +708,7 @@ async def test_the_newest_wheels_are_described_ahead(process: Process, fake: Fak
         described.append(file.filename)
         if file.filename == wheel_name(NAME, "29.0"):
             raise MetadataNotFound("it has none")
-        process.memory.learn(file, made=Made(clock.now(), file.hashes["sha256"], "ab" * 32))
+        process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], "ab" * 32))
 
     process.source.describe_ahead(describe)
     for version in range(30):

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from wheelgate.core.errors import BlobNotFound, ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, StoredFile
-from wheelgate.enrich.blob_facts import Found, Known
+from wheelgate.enrich.blob_facts import BlobFact, BlobFacts
 from wheelgate.enrich.described_blobs import DescribedBlobs
-from wheelgate.enrich.records import Made
+from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
@@ -332,8 +332,8 @@ async def test_metadata_that_was_asked_for_stands_until_the_wheel_is_read(world:
     one, two = (await world.files()).values()
     assert isinstance(one.location, StoredFile)
     place = f"{one.location.path}\n{one.location.etag}"
-    world.source.learn(one, made=Made(T0, place, "ab" * 32, ">=3.8"))
-    world.source.learn(two, made=Made(T0, "elsewhere", None))
+    world.source.learn(one, made=ExtractedMetadata(T0, place, "ab" * 32, ">=3.8"))
+    world.source.learn(two, made=ExtractedMetadata(T0, "elsewhere", None))
     page = await world.page()
     assert [file.core_metadata for file in page.files] == [{"sha256": "ab" * 32}, None]
     assert page.files[0].requires_python == ">=3.8"
@@ -525,13 +525,13 @@ async def test_a_damaged_record_is_found_out_anew(world: World) -> None:
     world.put_wheels("1.0")
     await world.store.replace_if(RECORD, b'{"\xff', None)
     assert all(file.hashes for file in (await world.files()).values())
-    assert await Found(world.store, "curated").of(NAME)
+    assert await BlobFacts(world.store, "curated").of(NAME)
 
 
 async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_time(world: World) -> None:
     world.put(WHEEL, BODY, T0 + timedelta(days=1))
     replica = world.replica()
-    earlier = Known("e0", "0" * 64, T0)
+    earlier = BlobFact("e0", "0" * 64, T0)
 
     def somebody_is_faster(method: str, path: str) -> None:
         if method == "replace_if":
@@ -544,4 +544,4 @@ async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_ti
     for files in (one, other):
         assert files[WHEEL].hashes == {"sha256": sha256(BODY)}
         assert files[WHEEL].upload_time == T0
-    assert set(await Found(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}
+    assert set(await BlobFacts(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}

@@ -14,17 +14,17 @@ from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.enrich.kept_pages import KeptPage, pack
 from wheelgate.enrich.records import (
+    ExtractedMetadata,
+    FileRecord,
     Files,
-    Made,
-    Record,
-    Records,
-    Seen,
+    ProjectRecord,
+    ProjectRecords,
     contradicts,
     decode,
     encode,
-    merged,
-    merged_files,
-    merged_seen,
+    merge_file_records,
+    merge_files,
+    merge_records,
 )
 from wheelgate.storage import layout
 
@@ -35,12 +35,12 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT, SOURCE = "acme-lib", "team"
 
 
-def row(at_s: int = 0, digest: str = "1", **known: object) -> Seen:
+def row(at_s: int = 0, digest: str = "1", **known: object) -> FileRecord:
     at = NOW + timedelta(seconds=at_s)
-    return msgspec.structs.replace(Seen(at, {"sha256": sha256(digest.encode())}, at), **known)
+    return msgspec.structs.replace(FileRecord(at, {"sha256": sha256(digest.encode())}, at), **known)
 
 
-def file(name: str, seen: Seen, **known: object) -> File:
+def file(name: str, seen: FileRecord, **known: object) -> File:
     made = File(
         filename=name,
         project=PROJECT,
@@ -62,31 +62,33 @@ def page(*files: File, as_of: datetime = NOW, **known: object) -> ProjectPage:
 
 moments = st.integers(0, 5).map(lambda hours: NOW + timedelta(hours=hours))
 digests = st.dictionaries(st.sampled_from(["sha256", "md5"]), st.sampled_from(["aa" * 32, "bb" * 32]))
-readings = st.none() | st.builds(Made, moments, st.sampled_from(["x", "y"]), st.none() | st.just("cc" * 32), st.none())
-rows = st.builds(Seen, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
+readings = st.none() | st.builds(
+    ExtractedMetadata, moments, st.sampled_from(["x", "y"]), st.none() | st.just("cc" * 32), st.none()
+)
+rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
 records = st.dictionaries(st.sampled_from(["a", "b", "c"]), rows)
 
 
 @given(records, records)
 def test_merging_gives_the_same_in_either_order(one: Files, other: Files) -> None:
-    assert merged_files(one, other) == merged_files(other, one)
+    assert merge_files(one, other) == merge_files(other, one)
 
 
 # One upstream of one moment that states one digest with two sizes.
-@example({"a": Seen(NOW, {"md5": "bb"}, NOW, 2, None)}, {"a": Seen(NOW, {"sha256": "aa", "md5": "bb"}, NOW, 1, None)})
+@example({"a": FileRecord(NOW, {"md5": "bb"}, NOW, 2, None)}, {"a": FileRecord(NOW, {"sha256": "aa", "md5": "bb"}, NOW, 1, None)})
 @given(records, records)
 def test_merging_again_changes_nothing(one: Files, other: Files) -> None:
-    joined = merged_files(one, other)
-    assert merged_files(one, one) == one
-    assert merged_files(joined, other) == joined
-    assert merged_files(joined, one) == joined
+    joined = merge_files(one, other)
+    assert merge_files(one, one) == one
+    assert merge_files(joined, other) == joined
+    assert merge_files(joined, one) == joined
 
 
 @given(st.lists(records, min_size=1, max_size=5))
 def test_times_never_move_later_and_no_name_is_forgotten(many: list[Files]) -> None:
     joined: Files = {}
     for one in many:
-        before, joined = joined, merged_files(joined, one)
+        before, joined = joined, merge_files(joined, one)
         for name, seen in (before | one).items():
             known = before.get(name, seen)
             assert joined[name].at <= known.at
@@ -94,16 +96,16 @@ def test_times_never_move_later_and_no_name_is_forgotten(many: list[Files]) -> N
 
 
 @given(rows, st.lists(rows, max_size=5))
-def test_digests_never_change_whatever_is_seen_later(first: Seen, later: list[Seen]) -> None:
+def test_digests_never_change_whatever_is_seen_later(first: FileRecord, later: list[FileRecord]) -> None:
     known = first
     for seen in later:
-        known = merged_seen(known, msgspec.structs.replace(seen, at=first.at + timedelta(seconds=1)))
+        known = merge_file_records(known, msgspec.structs.replace(seen, at=first.at + timedelta(seconds=1)))
         assert known.hashes.items() >= first.hashes.items()
         assert first.size is None or known.size == first.size
 
 
 def test_other_bytes_are_told_by_a_digest_in_common_or_else_by_their_size() -> None:
-    seen = Seen(NOW, {"sha256": "aa", "md5": "cc"}, NOW, 7)
+    seen = FileRecord(NOW, {"sha256": "aa", "md5": "cc"}, NOW, 7)
     assert not contradicts(seen, {"sha256": "aa"}, 8), "sizes in listings may be wrong; digests say more"
     assert contradicts(seen, {"sha256": "bb"}, 7)
     assert contradicts(seen, {"sha256": "aa", "md5": "dd"}, 7)
@@ -111,7 +113,7 @@ def test_other_bytes_are_told_by_a_digest_in_common_or_else_by_their_size() -> N
     assert contradicts(seen, {}, 8)
     assert not contradicts(seen, {}, 7)
     assert not contradicts(seen, {}, None)
-    assert not contradicts(Seen(NOW, {}, NOW), {"sha256": "aa"}, 8)
+    assert not contradicts(FileRecord(NOW, {}, NOW), {"sha256": "aa"}, 8)
 
 
 # --- bytes
@@ -119,11 +121,11 @@ def test_other_bytes_are_told_by_a_digest_in_common_or_else_by_their_size() -> N
 
 def test_a_record_is_read_as_it_was_written() -> None:
     files: Files = {
-        "a-1.0.whl": row(1, "a", size=17, made=Made(NOW, "place", "ab" * 32, ">=3.9")),
+        "a-1.0.whl": row(1, "a", size=17, made=ExtractedMetadata(NOW, "place", "ab" * 32, ">=3.9")),
         "b-1.0.whl": row(2, "b", uploaded=NOW - timedelta(days=900, microseconds=1)),
-        "c-1.0.tar.gz": Seen(NOW, {}, NOW),
-        "d-1.0.tar.gz": Seen(NOW, {"md5": "00" * 16}, NOW),
-        "e-1.0.tar.gz": Seen(NOW, {"md5": "00" * 16, "sha256": "12" * 32}, NOW, made=Made(NOW, "x", None)),
+        "c-1.0.tar.gz": FileRecord(NOW, {}, NOW),
+        "d-1.0.tar.gz": FileRecord(NOW, {"md5": "00" * 16}, NOW),
+        "e-1.0.tar.gz": FileRecord(NOW, {"md5": "00" * 16, "sha256": "12" * 32}, NOW, made=ExtractedMetadata(NOW, "x", None)),
     }
     listed = page(
         file("c-1.0.tar.gz", files["c-1.0.tar.gz"], yanked="", requires_python=">=3.8"),
@@ -147,15 +149,15 @@ async def test_a_kept_page_comes_back_whole() -> None:
     swapped = msgspec.structs.replace(files[0], hashes={"sha256": "99" * 32})
     listed = page(swapped, *files[1:])
     kept = pack(listed)
-    again = await Records(WatchedStore(), SOURCE).unpacked(PROJECT, decode(encode(seen, kept)).page or kept)
+    again = await ProjectRecords(WatchedStore(), SOURCE).unpack_page(PROJECT, decode(encode(seen, kept)).page or kept)
     assert again == listed, "also the digest that is not the first seen: it must be judged again"
 
 
 async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
     files = [file(f"{number}.whl", row(digest=f"{number}")) for number in range(200)]
-    records, kept = Records(WatchedStore(), SOURCE), pack(page(*files))
-    assert await records.unpacked(PROJECT, kept) == page(*files)
-    assert await records.unpacked("another", kept) is None
+    records, kept = ProjectRecords(WatchedStore(), SOURCE), pack(page(*files))
+    assert await records.unpack_page(PROJECT, kept) == page(*files)
+    assert await records.unpack_page("another", kept) is None
     damaged = [
         b"",
         kept.body[:-1],
@@ -164,7 +166,7 @@ async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
         *(kept.body[:at] + bytes([kept.body[at] ^ 1]) + kept.body[at + 1 :] for at in range(100, len(kept.body), 997)),
     ]
     for body in damaged:
-        assert await records.unpacked(PROJECT, msgspec.structs.replace(kept, body=body)) is None
+        assert await records.unpack_page(PROJECT, msgspec.structs.replace(kept, body=body)) is None
 
 
 def test_deep_nesting_and_moments_without_an_offset_are_damage() -> None:
@@ -191,17 +193,17 @@ def test_what_is_no_record_is_said_so(body: bytes) -> None:
 async def test_a_damaged_record_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
     store = WatchedStore()
     await store.put_if_absent(layout.record(SOURCE, PROJECT), b"{}", {})
-    record, etag = await Records(store, SOURCE).read(PROJECT)
-    assert (record, etag is not None) == (Record({}), True)
+    record, etag = await ProjectRecords(store, SOURCE).read(PROJECT)
+    assert (record, etag is not None) == (ProjectRecord({}), True)
     assert "source team: the record of acme-lib cannot be read" in caplog.text
-    await Records(store, SOURCE).write(PROJECT, {"a": row()}, None, etag)
-    assert (await Records(store, SOURCE).read(PROJECT))[0] == Record({"a": row()})
+    await ProjectRecords(store, SOURCE).write(PROJECT, {"a": row()}, None, etag)
+    assert (await ProjectRecords(store, SOURCE).read(PROJECT))[0] == ProjectRecord({"a": row()})
 
 
 async def test_only_one_of_two_writers_wins() -> None:
     store = WatchedStore()
-    mine = Records(store, SOURCE)
-    assert await mine.read(PROJECT) == (Record({}), None)
+    mine = ProjectRecords(store, SOURCE)
+    assert await mine.read(PROJECT) == (ProjectRecord({}), None)
     await mine.write(PROJECT, {"a": row()}, None, None)
     with pytest.raises(BlobChanged):
         await mine.write(PROJECT, {"b": row()}, None, None)
@@ -211,8 +213,8 @@ def test_of_two_pages_the_one_confirmed_later_is_kept() -> None:
     files = {"a.whl": row()}
     old, new = pack(page(as_of=NOW)), pack(page(file("a.whl", row()), as_of=NOW + timedelta(hours=1)))
     for one, other in ((old, new), (new, old)):
-        assert merged(Record(files, one), Record(files, other)).page == new
-        assert merged(Record(files, one), Record(files, None)).page == one
+        assert merge_records(ProjectRecord(files, one), ProjectRecord(files, other)).page == new
+        assert merge_records(ProjectRecord(files, one), ProjectRecord(files, None)).page == one
 
 
 def test_names_that_are_listed_once_and_never_again_do_not_fill_the_store() -> None:
@@ -246,7 +248,7 @@ async def test_a_large_record_is_small_and_quick() -> None:
 
 async def test_encoding_a_large_record_holds_nobody_up() -> None:
     files = {f"{number}.whl": row(number, str(number)) for number in range(15_000)}
-    records = Records(WatchedStore(), SOURCE)
+    records = ProjectRecords(WatchedStore(), SOURCE)
     worst, stop = 0.0, asyncio.Event()
 
     async def watch() -> None:

@@ -15,7 +15,7 @@ from wheelgate.core.errors import FileWithheld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import Credential
 from wheelgate.files.bodies import Body, PassedBody, Redirect
-from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool, SpoolFile
@@ -61,10 +61,10 @@ class Keyed:
 
     connection = "acme"
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         return url
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         return False
 
 
@@ -95,7 +95,7 @@ class House:
     def is_kept(self, name: str = "demo") -> bool:
         inner = self.store.inner
         assert isinstance(inner, MemoryStore)
-        return layout.cached("upstream", name, wheel_name(name, "1.0")) in inner.blobs
+        return layout.cache_copy("upstream", name, wheel_name(name, "1.0")) in inner.blobs
 
 
 async def read(body: Body, start: int = 0, end: int | None = None) -> bytes:
@@ -124,8 +124,8 @@ async def house(liar: Liar, tmp_path: Path, **settings: Any) -> AsyncIterator[Ho
     )
     delivery = Delivery(
         store=store,
-        store_mode=Mode.STREAM,
-        modes={"upstream": settings.pop("mode", Mode.CACHE)},
+        store_mode=DeliveryMode.STREAM,
+        modes={"upstream": settings.pop("mode", DeliveryMode.CACHE)},
         clients={"upstream": client, **settings.pop("clients", {})},
         spool=spool,
         metrics=Metrics(),
@@ -243,7 +243,7 @@ async def test_another_process_that_kept_other_bytes_first_raises_an_alarm(
     liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The listing has no digest, so both were believed; what is kept stays."""
-    path = layout.cached("upstream", "demo", wheel_name("demo", "1.0"))
+    path = layout.cache_copy("upstream", "demo", wheel_name("demo", "1.0"))
     async with house(liar, tmp_path) as here:
         file = here.file(hashes={})
         reading = await here.delivery.open(file, plain=True)
@@ -269,7 +269,7 @@ async def test_a_copy_that_lost_its_facts_is_withheld_until_it_is_deleted(
     liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture, listed: bool
 ) -> None:
     """As when a store was restored without them. What cannot be told apart from rubbish is not served, and it says so."""
-    path = layout.cached("upstream", "demo", wheel_name("demo", "1.0"))
+    path = layout.cache_copy("upstream", "demo", wheel_name("demo", "1.0"))
     async with house(liar, tmp_path) as here:
         file = here.file() if listed else here.file(hashes={})
         await here.store.put_if_absent(path, b"half of it", {})
@@ -319,7 +319,7 @@ async def test_readers_of_a_range_wait_for_the_fill_under_way(liar: Liar, tmp_pa
 async def test_a_client_is_sent_upstream_only_where_it_can_go_alone(
     liar: Liar, tmp_path: Path, credentials: Callable[[], Any], plain: bool, redirected: bool
 ) -> None:
-    async with house(liar, tmp_path, mode=Mode.REDIRECT, credentials=credentials()) as here:
+    async with house(liar, tmp_path, mode=DeliveryMode.REDIRECT, credentials=credentials()) as here:
         opened = await here.delivery.open(here.file(), plain=plain)
         assert isinstance(opened, Redirect) is redirected
         if not isinstance(opened, Redirect):

@@ -16,8 +16,8 @@ from wheelgate.core.errors import MetadataNotFound, StoreError, UpstreamBadAnswe
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import Credential
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
-from wheelgate.enrich.records import Made
-from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.runtime.metrics import Metrics
@@ -59,7 +59,9 @@ class Notebook:
     def __init__(self) -> None:
         self.learned: list[dict[str, Any]] = []
 
-    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+    def learn(
+        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+    ) -> None:
         assert file.filename == WHEEL
         if made is not None:
             self.learned.append({"sha256": sha256, "size": size, "made": made})
@@ -97,9 +99,15 @@ async def files(
         spool = Spool(tmp_path / "spool")
         spool.prepare()
         stack.callback(spool.close)
-        modes = dict.fromkeys(clients, Mode.CACHE)
+        modes = dict.fromkeys(clients, DeliveryMode.CACHE)
         delivery = Delivery(
-            store=store, store_mode=Mode.STREAM, modes=modes, clients=clients, spool=spool, metrics=Metrics(), notebooks={}
+            store=store,
+            store_mode=DeliveryMode.STREAM,
+            modes=modes,
+            clients=clients,
+            spool=spool,
+            metrics=Metrics(),
+            notebooks={},
         )
         stack.push_async_callback(delivery.close)
         wheels = WheelReader(stores={"container": container}, clients=clients, delivery=delivery, spool=spool)
@@ -380,7 +388,7 @@ async def test_a_wheel_no_larger_than_what_is_read_of_it_is_fetched_and_kept(
 ) -> None:
     assert await files.body(msgspec.structs.replace(in_wheel(), size=len(BODY))) == METADATA
     assert spans(index) == [None]
-    assert (await store.read(layout.cached("team", NAME, WHEEL)))[0] == BODY
+    assert (await store.read(layout.cache_copy("team", NAME, WHEEL)))[0] == BODY
 
 
 async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
@@ -421,7 +429,7 @@ async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
 async def test_our_own_copy_is_read_instead(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
 ) -> None:
-    await store.put_if_absent(layout.cached("team", NAME, WHEEL), BODY, {"sha256": sha256(BODY)})
+    await store.put_if_absent(layout.cache_copy("team", NAME, WHEEL), BODY, {"sha256": sha256(BODY)})
     assert await files.body(in_wheel()) == METADATA
     assert index.asked == []
     assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA, "out of all of its bytes"
@@ -468,7 +476,7 @@ async def test_where_there_are_no_ranges_the_wheel_is_fetched_once_and_kept(
 ) -> None:
     index.ranges = False
     assert await files.body(in_wheel(digest=False)) == METADATA
-    kept, info = await store.read(layout.cached("team", NAME, WHEEL))
+    kept, info = await store.read(layout.cache_copy("team", NAME, WHEEL))
     assert (kept, info.facts["sha256"]) == (BODY, sha256(BODY))
     assert len(spans(index)) == 2
     assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA

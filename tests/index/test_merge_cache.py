@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage
-from wheelgate.index.merge_cache import Remade
+from wheelgate.index.merge_cache import MergeCache
 
 from tests.support.sources import listed
 
@@ -19,7 +19,7 @@ def page(count: int) -> ProjectPage:
 
 
 async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> None:
-    remade, inputs = Remade(1_000_000), (page(2), page(3))
+    remade, inputs = MergeCache(1_000_000), (page(2), page(3))
     made = await remade.page("demo", None, inputs, lambda: page(5))
     assert await remade.page("demo", None, inputs, lambda: page(5)) is made
     assert await remade.page("demo", None, inputs[:1], lambda: page(5)) is not made
@@ -29,7 +29,7 @@ async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> Non
 
 
 async def test_what_is_too_large_to_remember_is_made_each_time() -> None:
-    remade, inputs = Remade(1_000), (page(10),)
+    remade, inputs = MergeCache(1_000), (page(10),)
     assert await remade.page("demo", None, inputs, lambda: page(9)) == page(9)
     assert not remade._made
 
@@ -41,7 +41,7 @@ async def test_pages_of_thousands_of_files_are_looked_through_in_a_thread() -> N
         ran.append(threading.current_thread())
         return page(1)
 
-    remade = Remade(10_000_000)
+    remade = MergeCache(10_000_000)
     for count in (10, 3_000):
         await remade.page("demo", None, (page(count),), make)
     assert [thread is threading.main_thread() for thread in ran] == [True, False]

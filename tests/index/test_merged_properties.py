@@ -23,12 +23,12 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Rules, Waiver
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import KEEP_S, Cached
+from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.files import FileHandlers
-from wheelgate.web.page_cache import PagesCache
+from wheelgate.web.page_cache import PageCache
 
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
@@ -122,7 +122,7 @@ class Replica:
             reserved=world.reserved,
             merges=world.merges,
         )
-        pages = PagesCache(self.index, clock=self.clock, prefix="", metrics=metrics)
+        pages = PageCache(self.index, clock=self.clock, prefix="", metrics=metrics)
         changes.subscribe(self.index.overtaken)
         self.index.subscribe(pages.drop)
         self.files = FileHandlers(pages, None, None, None, self.clock, shared=True)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ class Replica:
     def _cached(self, source: FakeSource, metrics: Metrics) -> Source:
         witness = Witness(source, source.name in PRIVATE, self)
         strict = source.name in self.world.strict
-        return Cached(witness, clock=self.clock, metrics=metrics, fresh_s=FRESH_S, absent_s=ABSENT_S, strict=strict)
+        return Cached(witness, clock=self.clock, metrics=metrics, fresh_s=FRESH_S, negative_ttl_s=ABSENT_S, strict=strict)
 
     def may_be_asked(self, project: str, public: str) -> bool:
         """Whether a public source may hear the name, or be seen to list it."""
@@ -244,7 +244,7 @@ class World:
                 break  # those after it do not matter
             heard = replica.heard.get((name, project))
             assert heard is not None, f"a page of {project} although {name} was never heard about it"
-            assert (self.clock.now() - heard[0]).total_seconds() <= KEEP_S
+            assert (self.clock.now() - heard[0]).total_seconds() <= STALE_IF_ERROR_S
 
     def _check_nothing_new_in_an_outage(self, replica: Replica, project: str, page: ProjectPage, owner: str | None) -> None:
         for name, source in self.sources.items():

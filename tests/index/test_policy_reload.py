@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wheelgate.config import Config, Connection, Source, load
+from wheelgate.config import Config, Connection, SourceSettings, load
 from wheelgate.core.errors import ConfigurationError, ProjectWithheld
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
-from wheelgate.index.policy_reload import Enforcement, rules_of
+from wheelgate.index.policy_reload import PolicyReload, rules_of
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.claims import Claims
@@ -38,7 +38,7 @@ class Process:
         metrics = Metrics()
         by_name = {source.name: source for source in self.sources}
 
-        def member(settings: Source) -> Member:
+        def member(settings: SourceSettings) -> Member:
             screened = Screened(by_name[settings.name], private=settings.is_private, book=self.book, clock=clock, metrics=metrics)
             return Member(screened, settings.is_private)
 
@@ -49,7 +49,7 @@ class Process:
             metrics=metrics,
             reserved=NamePatterns([]),
         )
-        self.enforcement = Enforcement(config, self.book, self.index, member)
+        self.enforcement = PolicyReload(config, self.book, self.index, member)
 
     def read(self, text: str) -> Config:
         self.path.write_text(text)

@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.patterns import NamePatterns, release, specifier
-from wheelgate.index.rules import Cooldown, Rules, Waiver, in_words, limited
+from wheelgate.index.rules import Cooldown, Rules, Waiver, in_words, limit_versions
 
 from tests.support.sources import filenames, listed
 
@@ -135,7 +135,7 @@ def test_a_version_nobody_can_read_is_denied_and_never_allowed(filename: str) ->
     odd = ProjectPage(project="demo", files=(listed("demo", "", filename=filename),), as_of=NOW)
     assert not screened(rules(deny=["demo<1"]), odd).files
     assert not screened(rules(allow=["demo>0"]), odd).files
-    assert not limited(odd, "pypi", SpecifierSet(">0")).files
+    assert not limit_versions(odd, "pypi", SpecifierSet(">0")).files
     assert not screened(rules(deny=["demo"], waivers=[waiver(">=0")]), odd).files
     assert screened(rules(allow=["demo"]), odd).files
 
@@ -266,14 +266,14 @@ def test_what_was_withheld_before_stays_so_and_the_earlier_end_counts() -> None:
 
 def test_a_merge_rule_limits_the_public_part() -> None:
     given_page = page()
-    assert limited(given_page, "pypi", SpecifierSet("<3")) is given_page
-    result = limited(given_page, "pypi", SpecifierSet("<2.0"))
+    assert limit_versions(given_page, "pypi", SpecifierSet("<3")) is given_page
+    result = limit_versions(given_page, "pypi", SpecifierSet("<2.0"))
     assert versions(result) == ["1.0", "1.5"]
     assert {(entry.rule, entry.reason) for entry in result.withheld} == {
         ("merge", "its policy.merge rule takes versions <2.0 alone from public sources: choose one of these")
     }
     candidate = page(["2.0rc1", "1.9"])
-    assert versions(limited(candidate, "pypi", SpecifierSet("<2.0"))) == ["1.9"]
+    assert versions(limit_versions(candidate, "pypi", SpecifierSet("<2.0"))) == ["1.9"]
 
 
 @pytest.mark.parametrize(

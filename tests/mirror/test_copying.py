@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
-from wheelgate.mirror.copying import Copier, Outcome
+from wheelgate.mirror.copying import Copier, CopyResult
 from wheelgate.mirror.items import Item
-from wheelgate.mirror.manifest import Asked, Entry, Manifest, add_to_manifest, read_manifest
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, read_manifest
 from wheelgate.mirror.verifying import damages
 from wheelgate.storage.spool import Spool
 
@@ -55,7 +55,7 @@ class World:
         self.upstream = Upstream()
         self.spool = Spool(folder / "spool")
         self.spool.prepare()
-        self.known: dict[str, Entry] = {}
+        self.known: dict[str, ManifestEntry] = {}
         self.counted = 0
 
     def copier(self) -> Copier:
@@ -72,7 +72,7 @@ class World:
     def count(self, size: int) -> None:
         self.counted += size
 
-    async def copy(self, *items: Item) -> Outcome:
+    async def copy(self, *items: Item) -> CopyResult:
         copier = self.copier()
         try:
             return await copier.copy(items or [item()])
@@ -189,7 +189,7 @@ async def test_looking_changes_nothing(world: World) -> None:
     await world.copy()
     await world.store.delete(f"{PATH}.metadata")
     before = list(world.store.written)
-    assert await world.copier().kept(item(), look_only=True) is None
+    assert await world.copier().find_present(item(), look_only=True) is None
     assert world.store.written == before
 
 
@@ -205,23 +205,23 @@ async def test_what_was_looked_at_is_not_fetched_again(world: World) -> None:
     assert world.spooled() == []
 
 
-def without_time(entry: Entry) -> Entry:
+def without_time(entry: ManifestEntry) -> ManifestEntry:
     return msgspec.structs.replace(entry, stored=FakeClock().now())
 
 
 async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> None:
     entry = (await world.copy(item(needed_by={"a.txt": ("t1",)}))).entries[0]
     now = FakeClock().now()
-    await add_to_manifest(world.store, "here", [entry], {"a.txt": Asked(["t1"], now)})
+    await add_to_manifest(world.store, "here", [entry], {"a.txt": ManifestInput(["t1"], now)})
     other = msgspec.structs.replace(entry, path="other/other-1.0.tar.gz", needed_by={"b.txt": ["t1"]})
     shared = msgspec.structs.replace(entry, needed_by={"b.txt": ["t1"]})
-    await add_to_manifest(world.store, "here", [other, shared], {"b.txt": Asked(["t1"], now)})
+    await add_to_manifest(world.store, "here", [other, shared], {"b.txt": ManifestInput(["t1"], now)})
     manifest, _ = await read_manifest(world.store, "here")
     assert {e.path: e.needed_by for e in manifest.files} == {
         PATH: {"a.txt": ["t1"], "b.txt": ["t1"]},
         "other/other-1.0.tar.gz": {"b.txt": ["t1"]},
     }
-    await add_to_manifest(world.store, "here", [shared], {"b.txt": Asked(["t1"], now)})  # b.txt needs less now
+    await add_to_manifest(world.store, "here", [shared], {"b.txt": ManifestInput(["t1"], now)})  # b.txt needs less now
     manifest, _ = await read_manifest(world.store, "here")
     assert manifest.by_path()["other/other-1.0.tar.gz"].needed_by == {}
     assert set(manifest.inputs) == {"a.txt", "b.txt"}

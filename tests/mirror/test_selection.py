@@ -8,7 +8,7 @@ import pytest
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.mirror.inputs_model import Need, Options
-from wheelgate.mirror.selection import chosen
+from wheelgate.mirror.selection import choose_files
 from wheelgate.mirror.targets import target
 
 HERE = target("3.11", "linux-x86_64")
@@ -32,7 +32,7 @@ ANY, NO_OPTIONS = Need("demo", "1.0", where="here"), Options()
 
 
 def take(listed: ProjectPage, need: Need = ANY, options: Options = NO_OPTIONS, *, all_files: bool = False) -> list[str]:
-    return [file.filename for file in chosen(need, listed, HERE, options, all_files=all_files)]
+    return [file.filename for file in choose_files(need, listed, HERE, options, all_files=all_files)]
 
 
 @pytest.mark.parametrize(

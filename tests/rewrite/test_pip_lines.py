@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wheelgate.rewrite.pip_lines import Kind, read
+from wheelgate.rewrite.pip_lines import LineKind, read
 
 
 @pytest.mark.parametrize(
@@ -33,29 +33,29 @@ def test_the_url_of_a_requirement(line: str, url: str | None, name: str) -> None
 @pytest.mark.parametrize(
     ("line", "options"),
     [
-        ("--index-url https://a", [(Kind.INDEX, "https://a")]),
-        ("--index-url=https://a", [(Kind.INDEX, "https://a")]),
-        ('--index-url "https://a"', [(Kind.INDEX, "https://a")]),
-        ("-i https://a", [(Kind.INDEX, "https://a")]),
-        ("-ihttps://a", [(Kind.INDEX, "https://a")]),
-        ("--pypi-url https://a", [(Kind.INDEX, "https://a")]),
-        ("--ind https://a", [(Kind.INDEX, "https://a")]),
-        ("--extra https://a -f https://b", [(Kind.EXTRA_INDEX, "https://a"), (Kind.FIND_LINKS, "https://b")]),
-        ("--find-links='https://b'", [(Kind.FIND_LINKS, "https://b")]),
-        ("--no-index --find-links ./wheels", [(Kind.NO_INDEX, ""), (Kind.FIND_LINKS, "./wheels")]),
-        ("-e git+https://t@h/x.git", [(Kind.OTHER, "git+https://t@h/x.git")]),
-        ("--editable=git+https://t@h/x.git", [(Kind.OTHER, "git+https://t@h/x.git")]),
-        ("-r https://h/r.txt?sig=1 # --index-url https://a", [(Kind.OTHER, "https://h/r.txt?sig=1")]),
+        ("--index-url https://a", [(LineKind.INDEX, "https://a")]),
+        ("--index-url=https://a", [(LineKind.INDEX, "https://a")]),
+        ('--index-url "https://a"', [(LineKind.INDEX, "https://a")]),
+        ("-i https://a", [(LineKind.INDEX, "https://a")]),
+        ("-ihttps://a", [(LineKind.INDEX, "https://a")]),
+        ("--pypi-url https://a", [(LineKind.INDEX, "https://a")]),
+        ("--ind https://a", [(LineKind.INDEX, "https://a")]),
+        ("--extra https://a -f https://b", [(LineKind.EXTRA_INDEX, "https://a"), (LineKind.FIND_LINKS, "https://b")]),
+        ("--find-links='https://b'", [(LineKind.FIND_LINKS, "https://b")]),
+        ("--no-index --find-links ./wheels", [(LineKind.NO_INDEX, ""), (LineKind.FIND_LINKS, "./wheels")]),
+        ("-e git+https://t@h/x.git", [(LineKind.OTHER, "git+https://t@h/x.git")]),
+        ("--editable=git+https://t@h/x.git", [(LineKind.OTHER, "git+https://t@h/x.git")]),
+        ("-r https://h/r.txt?sig=1 # --index-url https://a", [(LineKind.OTHER, "https://h/r.txt?sig=1")]),
         ("--trusted-host h --pre --no-binary :all:", []),
-        ("--no-binary --index-url", [(Kind.INDEX, "")]),
+        ("--no-binary --index-url", [(LineKind.INDEX, "")]),
         ("acme==1 --hash=sha256:00", []),
     ],
 )
-def test_options_that_name_places(line: str, options: list[tuple[Kind, str]]) -> None:
+def test_options_that_name_places(line: str, options: list[tuple[LineKind, str]]) -> None:
     read_line = read(line)
     assert [(option.kind, option.value) for option in read_line.options] == options
     for option in read_line.options:
-        assert line[option.start] == "-" or option.kind is Kind.OTHER
+        assert line[option.start] == "-" or option.kind is LineKind.OTHER
         assert option.end <= read_line.comment
         assert line[option.value_start : option.end].rstrip("\"'") == option.value
 

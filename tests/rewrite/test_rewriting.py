@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wheelgate.config import PUBLIC_INDEX, Config, load
 from wheelgate.core.errors import RewriteRefused
-from wheelgate.rewrite.classify_urls import Ours
-from wheelgate.rewrite.decisions import Outcome, private_blobs, towards_gate, towards_storage
+from wheelgate.rewrite.classify_urls import UrlClassifier
+from wheelgate.rewrite.decisions import RewritePlan, private_blobs, towards_gate, towards_storage
 from wheelgate.rewrite.documents import document
 from wheelgate.rewrite.pip_lines import read
-from wheelgate.rewrite.redaction import diff, redacted
+from wheelgate.rewrite.redaction import diff, redact
 
 GATE = "https://wheelgate.internal/python"
 INDEX = f"--index-url {GATE}/simple/"
@@ -28,14 +28,14 @@ PUBLIC = PUBLIC_INDEX.rstrip("/")
 WHEEL = "acme_tool-1.0-py3-none-any.whl"
 
 
-def outcome_of(text: str, config: Config | None = None, *, by_name: bool = False, name: str = "requirements.txt") -> Outcome:
-    return towards_gate(document(name, text).lines, Ours(GATE, config), GATE, by_name=by_name)
+def outcome_of(text: str, config: Config | None = None, *, by_name: bool = False, name: str = "requirements.txt") -> RewritePlan:
+    return towards_gate(document(name, text).lines, UrlClassifier(GATE, config), GATE, by_name=by_name)
 
 
 def rewritten(text: str, config: Config | None = None, *, by_name: bool = False, name: str = "requirements.txt") -> str:
     outcome = outcome_of(text, config, by_name=by_name, name=name)
     assert not outcome.refusals
-    return document(name, text).applied(outcome)
+    return document(name, text).apply(outcome)
 
 
 def refused(text: str, config: Config | None = None, *, by_name: bool = False) -> str:
@@ -315,11 +315,11 @@ def test_an_unknown_kind_of_file() -> None:
 def test_towards_storage_only_blobs_change() -> None:
     text = f"a @ {BLOB}/{WHEEL}{SAS}#sha256=00 ; x > '1'\n-i {SIGNED_IN}\n{BLOB}/{WHEEL}\n{FEED_FILE}\nb\n"
     found = document("r.txt", text)
-    ours = Ours(None)
+    ours = UrlClassifier(None)
     assert private_blobs(found.lines, ours) == {f"{BLOB}/{WHEEL}": 0}
     outcome = towards_storage(found.lines, ours, {f"{BLOB}/{WHEEL}": f"{BLOB}/{WHEEL}?sig=new"})
     expected = f"a @ {BLOB}/{WHEEL}?sig=new#sha256=00 ; x > '1'\n-i {SIGNED_IN}\n{BLOB}/{WHEEL}?sig=new\n{FEED_FILE}\nb\n"
-    assert found.applied(outcome) == expected
+    assert found.apply(outcome) == expected
     assert [line for line, _ in outcome.notes] == [1, 3]
 
 
@@ -337,7 +337,7 @@ def test_towards_storage_only_blobs_change() -> None:
     ],
 )
 def test_nothing_secret_is_shown(text: str, shown: str) -> None:
-    assert redacted(text) == shown
+    assert redact(text) == shown
 
 
 def test_a_diff_shows_what_changed_and_nothing_beside_it() -> None:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
-from wheelgate.core.names import is_safe_filename, normalised, same_version_key, version_of
+from wheelgate.core.names import is_safe_filename, normalise_name, same_version_key, version_of
 from wheelgate.core.urls import HostRules, PageLinks, parse
 from wheelgate.runtime.cooperative import straight
-from wheelgate.simple_api.collector import Parsed
+from wheelgate.simple_api.collector import ParsedPage
 from wheelgate.simple_api.parse import parse_json
 from wheelgate.simple_api.parse_html import parse_html
 
@@ -25,25 +25,25 @@ def links(project: str = "demo", *file_hosts: str) -> PageLinks:
     return PageLinks(parse(f"{INDEX}{project}/"), HostRules(parse(INDEX), file_hosts))
 
 
-def parsed_json(page: object, project: str = "demo") -> Parsed:
+def parsed_json(page: object, project: str = "demo") -> ParsedPage:
     """A JSON page as parsed; bytes are taken as they are."""
     body = page if isinstance(page, bytes) else json.dumps(page).encode()
     return straight(parse_json(body, project, "upstream", links(project)))
 
 
-def parsed_html(page: str | bytes, project: str = "demo", charset: str = "utf-8") -> Parsed:
+def parsed_html(page: str | bytes, project: str = "demo", charset: str = "utf-8") -> ParsedPage:
     body = page if isinstance(page, bytes) else page.encode()
     return straight(parse_html(body, charset, project, "upstream", links(project)))
 
 
-def assert_sound(parsed: Parsed, project: str = "demo") -> None:
+def assert_sound(parsed: ParsedPage, project: str = "demo") -> None:
     """What holds for every page that was accepted, whatever the upstream sent."""
     names = [file.filename for file in parsed.files]
     assert len(names) == len(set(names))
     assert len(parsed.versions) == len(set(parsed.versions))
     covered = {same_version_key(version) for version in parsed.versions}
     for file in parsed.files:
-        assert file.project == project == normalised(project)
+        assert file.project == project == normalise_name(project)
         assert is_safe_filename(file.filename)
         assert isinstance(file.location, RemoteFile)
         assert file.location.url.startswith(ORIGIN)

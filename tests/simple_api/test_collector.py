@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wheelgate.core.names import are_plain_filenames, is_safe_filename
 from wheelgate.core.urls import HostRules, PageLinks, parse
-from wheelgate.simple_api.collector import Collector, Entry, Parsed
+from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage
 from wheelgate.simple_api.fields import are_plain, digests, metadata_digests
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
@@ -60,7 +60,7 @@ tables = st.sampled_from(
 ) | st.sampled_from([{}, {"md5": "c" * 32}, {"sha256": SHA, "md5": "c" * 32}, {"blake2b": "d" * 64}, {"sha256": "é" * 64}])
 mostly_plain = {"url": "/f/a.whl", "hashes": {"sha256": SHA}}
 entries = st.builds(
-    Entry,
+    PageEntry,
     filename=names,
     url=st.just("/f/a.whl") | hrefs,
     hashes=st.just({"sha256": SHA}) | tables,
@@ -80,10 +80,10 @@ entries = st.builds(
     dist_info_metadata=st.none() | st.booleans() | tables,
     provenance=st.sampled_from([None, "", "https://index.example.com/p", "http://x", "https://x/'", "https://" + "x" * 2_000]),
 )
-plain = st.builds(Entry, filename=names, url=st.just("/f/a.whl"), hashes=st.just({"sha256": SHA}))
+plain = st.builds(PageEntry, filename=names, url=st.just("/f/a.whl"), hashes=st.just({"sha256": SHA}))
 
 
-def judged(entries: Sequence[Entry], versions: Sequence[str], *, together: bool) -> Parsed:
+def judged(entries: Sequence[PageEntry], versions: Sequence[str], *, together: bool) -> ParsedPage:
     collector = Collector("demo", "upstream", links(), versions)
     if together:
         collector.add_all(entries)
@@ -98,8 +98,11 @@ def judged(entries: Sequence[Entry], versions: Sequence[str], *, together: bool)
     st.lists(entries, max_size=5) | st.lists(plain, max_size=8, unique_by=lambda entry: entry.filename),
     st.sampled_from([(), ("1.0",), ("1.0", "2.0"), ("1.0.0",)]),
 )
-@example([Entry("demo-1.0-py3-none-any.whl", "/f/a.whl", {"sha256": SHA}), Entry("demo-1.0.tar.gz", "/f/", {"sha256": SHA})], ())
-def test_entries_judged_together_are_judged_as_each_alone_is(entries: list[Entry], versions: tuple[str, ...]) -> None:
+@example(
+    [PageEntry("demo-1.0-py3-none-any.whl", "/f/a.whl", {"sha256": SHA}), PageEntry("demo-1.0.tar.gz", "/f/", {"sha256": SHA})],
+    (),
+)
+def test_entries_judged_together_are_judged_as_each_alone_is(entries: list[PageEntry], versions: tuple[str, ...]) -> None:
     together = judged(entries, versions, together=True)
     assert together == judged(entries, versions, together=False)
     assert_sound(together)
@@ -111,7 +114,7 @@ def test_a_wheel_behind_an_sdist_whose_name_has_dashes_is_judged_by_its_own_name
     both = []
     for together in (True, False):
         collector = Collector("my-demo", "upstream", links("my-demo"), ["1.0"])
-        some = [Entry(name, "/f/a.whl", {"sha256": SHA}) for name in files]
+        some = [PageEntry(name, "/f/a.whl", {"sha256": SHA}) for name in files]
         if together:
             collector.add_all(some)
         else:
@@ -145,7 +148,7 @@ def test_plain_entries_are_judged_together(folder: str, versions: tuple[str, ...
     metadata: list[bool | dict[str, str] | None] = [None, {"sha256": SHA}, True]
     collector.add_all(
         [
-            Entry(name, f"{folder}/{name}", {"sha256": SHA}, core_metadata=metadata[number % 3], requires_python=">=3.9")
+            PageEntry(name, f"{folder}/{name}", {"sha256": SHA}, core_metadata=metadata[number % 3], requires_python=">=3.9")
             for number, name in enumerate(files)
         ]
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from wheelgate.core.model import File, LocalFile, ProjectPage, ProjectStatus, RemoteFile, StoredFile, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
-from wheelgate.simple_api.collector import Parsed
+from wheelgate.simple_api.collector import ParsedPage
 from wheelgate.simple_api.render import file_url, render_names, render_page
 
 from tests.simple_api.pages import SHA, pages, parsed_html, parsed_json
@@ -73,7 +73,7 @@ def as_html(shown: ProjectPage, prefix: str = "") -> Reader:
     return reader
 
 
-def relocated(parsed: Parsed) -> tuple[File, ...]:
+def relocated(parsed: ParsedPage) -> tuple[File, ...]:
     """The files, but for where they are: a client of ours sees our URLs, not the upstream's."""
     for one in parsed.files:
         assert isinstance(one.location, RemoteFile)

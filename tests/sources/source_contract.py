@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
-from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.protocols import Source
 
 from tests.support.packages import sdist_bytes, wheel_bytes, wheel_name
@@ -40,7 +40,7 @@ class SourceContract:
     """Inherit, and define the fixture ``world``."""
 
     def test_it_has_a_name(self, world: World) -> None:
-        assert normalised(world.source.name) == world.source.name
+        assert normalise_name(world.source.name) == world.source.name
 
     async def test_a_page_lists_what_is_there(self, world: World) -> None:
         bodies = {wheel_name("acme-lib", version): await publish_wheel(world, "acme-lib", version) for version in ("1.0", "2.0")}

@@ -10,7 +10,7 @@ import pytest
 from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.memory_cost import page_bytes
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import KEEP_S, Cached
+from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
@@ -33,7 +33,7 @@ def fake(clock: FakeClock) -> FakeSource:
 @pytest.fixture
 def make(fake: FakeSource, clock: FakeClock, metrics: Metrics) -> Callable[..., Cached]:
     def made(**options: object) -> Cached:
-        settings = {"fresh_s": 600.0, "absent_s": 60.0, **options}
+        settings = {"fresh_s": 600.0, "negative_ttl_s": 60.0, **options}
         return Cached(fake, clock=clock, metrics=metrics, **settings)  # type: ignore[arg-type]
 
     return made
@@ -151,7 +151,7 @@ async def test_turning_the_wall_clock_makes_nothing_older_or_younger(cached: Cac
     clock._monotonic += 600
     assert (await cached.project_page("acme-lib")).stale
     clock._now -= timedelta(days=90)
-    clock._monotonic += KEEP_S
+    clock._monotonic += STALE_IF_ERROR_S
     with pytest.raises(UpstreamUnavailable):
         await cached.project_page("acme-lib")
 
@@ -217,7 +217,7 @@ async def test_the_last_good_page_stands_in_for_a_day_and_no_longer(
     assert stale.files is good.files
     assert (stale.as_of, stale.known_since) == (good.as_of, good.known_since)
     assert counted(metrics, "stale_pages", source="team") == 1
-    clock.move(KEEP_S - 600)
+    clock.move(STALE_IF_ERROR_S - 600)
     assert (await cached.project_page("acme-lib")).stale
     clock.move(0.1)
     with pytest.raises(type(error)):
@@ -277,7 +277,7 @@ async def test_a_remembered_absence_is_repeated_with_the_outage_it_survived(
     again = await absence(cached)
     assert (again.outage_since, again.last_heard) == (began, heard)
     assert len(fake.asked) == 2
-    clock.move(KEEP_S - 301)
+    clock.move(STALE_IF_ERROR_S - 301)
     assert (await absence(cached)).outage_since == began
     clock.move(0.1)
     with pytest.raises(UpstreamUnavailable):
@@ -341,7 +341,7 @@ async def test_strict_repeats_no_absence_and_still_stands_in_with_pages(
 
 
 async def test_after_a_drop_everything_is_asked_anew(make: Callable[..., Cached], fake: FakeSource) -> None:
-    cached = make(fresh_s=float("inf"), absent_s=float("inf"))
+    cached = make(fresh_s=float("inf"), negative_ttl_s=float("inf"))
     fake.publish("acme-lib", "1.0")
     first = await cached.project_page("acme-lib")
     await absence(cached, "other")
@@ -363,7 +363,7 @@ async def test_what_was_dropped_still_stands_in(make: Callable[..., Cached], fak
     stale = await cached.project_page("acme-lib")
     assert stale.stale
     assert (stale.files, stale.as_of) == (good.files, good.as_of)
-    clock.move(KEEP_S - HOUR + 1)
+    clock.move(STALE_IF_ERROR_S - HOUR + 1)
     with pytest.raises(UpstreamUnavailable):
         await cached.project_page("acme-lib")
 

@@ -31,10 +31,10 @@ class Token:
     async def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {TOKEN}"}
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         return url
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         return False
 
 

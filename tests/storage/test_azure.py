@@ -13,7 +13,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from wheelgate.core.errors import BlobExists, StoreError
 from wheelgate.core.urls import parse
 from wheelgate.files.bodies import Redirect
-from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage.azure import AzureStore, azure_store
@@ -154,8 +154,10 @@ async def test_a_url_works_until_its_end_and_the_next_redirect_carries_a_fresh_o
     async with azure_store(container, name="s", credential=KEY, clock=SystemClock(), sas_window_s=1.0, sas_life_s=3.0) as store:
         info = await store.put_if_absent("packages/a/a-1.0.tar.gz", b"the body", {})
         file = stored_file("uploads", "s", "a", "a-1.0.tar.gz", info)
-        modes = {"uploads": Mode.REDIRECT}
-        delivery = Delivery(store=store, store_mode=Mode.REDIRECT, modes=modes, clients={}, spool=spool, metrics=Metrics())
+        modes = {"uploads": DeliveryMode.REDIRECT}
+        delivery = Delivery(
+            store=store, store_mode=DeliveryMode.REDIRECT, modes=modes, clients={}, spool=spool, metrics=Metrics()
+        )
 
         async def redirect() -> str:
             answer = await delivery.open(file, plain=True)

@@ -27,13 +27,13 @@ class Cache:
 
     async def add(self, name: str, size: int = 100) -> None:
         self.clock.move(60)
-        path = layout.cached("public", "demo", name)
+        path = layout.cache_copy("public", "demo", name)
         await self.store.put_if_absent(path, b"x" * size, {"sha256": "0" * 64})
-        await self.limit.added(path, size)
+        await self.limit.note_added(path, size)
 
     async def use(self, name: str) -> None:
         self.clock.move(60)
-        await self.limit.used(layout.cached("public", "demo", name))
+        await self.limit.note_use(layout.cache_copy("public", "demo", name))
 
     async def names(self) -> set[str]:
         return {path.rpartition("/")[2] for path in await paths(self.store, layout.CACHE)}
@@ -45,10 +45,10 @@ async def test_the_least_recently_used_go_first(store: LocalStore, clock: FakeCl
         await cache.add(name)
     assert await cache.names() == set("abcde")
     await cache.use("a")
-    before = await store.info(layout.cached("public", "demo", "a"))
+    before = await store.info(layout.cache_copy("public", "demo", "a"))
     await cache.add("f")
     assert await cache.names() == set("adef")  # down to nine tenths of the bound
-    assert await store.info(layout.cached("public", "demo", "a")) == before  # looking at it changed nothing that counts
+    assert await store.info(layout.cache_copy("public", "demo", "a")) == before  # looking at it changed nothing that counts
 
 
 async def test_what_lay_there_before_counts_and_keeps_its_rank(store: LocalStore, clock: FakeClock) -> None:
@@ -82,8 +82,8 @@ async def test_a_file_larger_than_the_bound_does_not_stay(store: LocalStore, clo
 
 async def test_what_is_gone_already_is_no_error(store: LocalStore, clock: FakeClock) -> None:
     cache = Cache(store, clock, 100)
-    await cache.limit.used("cache/public/demo/never")
+    await cache.limit.note_use("cache/public/demo/never")
     await cache.add("a", 10)
-    await store.delete(layout.cached("public", "demo", "a"))
+    await store.delete(layout.cache_copy("public", "demo", "a"))
     await cache.add("b", 95)
     assert await cache.names() == {"b"}

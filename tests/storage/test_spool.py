@@ -111,7 +111,7 @@ async def test_what_is_not_the_listed_file_is_never_seen_whole(
     await asyncio.sleep(0)
     with pytest.raises(UpstreamBadAnswer) as caught:
         await fill.receive(pieces(body, 250_000), announced)
-    fill.failed(caught.value)
+    fill.fail(caught.value)
     fill.finish()
     for seen, error in await asyncio.gather(*reading):
         assert seen <= len(BODY) - HOLD_BYTES
@@ -160,7 +160,7 @@ async def test_whoever_waits_for_the_size_of_what_fails_hears_of_it(spool: Spool
     fill = fill_of(spool, listed(size=None))
     asking = asyncio.create_task(fill.known_total())
     await asyncio.sleep(0)
-    fill.failed(UpstreamUnavailable("gone"))
+    fill.fail(UpstreamUnavailable("gone"))
     fill.finish()
     with pytest.raises(UpstreamUnavailable, match="gone"):
         await asking
@@ -198,7 +198,7 @@ async def test_room_is_counted_with_what_is_promised(spool: Spool, tmp_path: Pat
     assert spool.has_room(1_000)
     assert spool.has_room(None)
     assert not spool.has_room(free)
-    with spool.promised(free - 10_000_000):
+    with spool.reserve(free - 10_000_000):
         assert not spool.has_room(1_000)
     assert spool.has_room(1_000)
 

@@ -9,7 +9,7 @@ import pytest
 from wheelgate.core.errors import ConfigurationError, StoreError, Unauthenticated
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import Tokens
-from wheelgate.web.auth import presented
+from wheelgate.web.auth import parse_authorization
 
 from tests.support.clock import FakeClock
 
@@ -30,7 +30,7 @@ def tokens(store: LocalStore, clock: FakeClock) -> Tokens:
 
 async def test_a_token_is_known_by_its_text_and_stored_without_its_secret(tokens: Tokens, store: LocalStore) -> None:
     text, made = await tokens.new(("upload:acme-*", "read"), DAY, "for CI")
-    assert await tokens.authenticated(text) == made
+    assert await tokens.authenticate(text) == made
     secret = text.split("_")[2]
     kept = b"".join(path.read_bytes() for path in store.root.rglob("*") if path.is_file())
     assert secret.encode() not in kept
@@ -51,19 +51,19 @@ async def test_scopes_are_for_names(tokens: Tokens) -> None:
 async def test_an_expired_token_is_refused_at_its_second(tokens: Tokens, clock: FakeClock) -> None:
     text, _ = await tokens.new(("read",), DAY)
     clock.move(DAY.total_seconds() - 1)
-    await tokens.authenticated(text)
+    await tokens.authenticate(text)
     clock.move(1)
     with pytest.raises(Unauthenticated, match="expired on 2026-01-02"):
-        await tokens.authenticated(text)
+        await tokens.authenticate(text)
 
 
 async def test_a_revoked_token_is_refused_once_the_store_is_read_again(tokens: Tokens) -> None:
     text, made = await tokens.new(("read",), DAY)
-    await tokens.authenticated(text)
+    await tokens.authenticate(text)
     assert await tokens.revoke(made.id)
     tokens.forget()
     with pytest.raises(Unauthenticated, match="revoked"):
-        await tokens.authenticated(text)
+        await tokens.authenticate(text)
     assert not await tokens.revoke(made.id)
 
 
@@ -72,10 +72,10 @@ async def test_every_changed_character_is_refused(tokens: Tokens) -> None:
     for at in range(len(text)):
         other = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
         with pytest.raises(Unauthenticated):
-            await tokens.authenticated(other)
+            await tokens.authenticate(other)
     for wrong in ("", "wgt_", text + "x", text[:-1], f" {text}", "é" * 63):
         with pytest.raises(Unauthenticated, match="not a Wheelgate token"):
-            await tokens.authenticated(wrong)
+            await tokens.authenticate(wrong)
 
 
 async def test_a_secret_with_a_right_checksum_under_another_id_is_refused(tokens: Tokens) -> None:
@@ -85,7 +85,7 @@ async def test_a_secret_with_a_right_checksum_under_another_id_is_refused(tokens
 
     identifier, secret = one.split("_")[1], other.split("_")[2]
     with pytest.raises(Unauthenticated, match="not known"):
-        await tokens.authenticated(f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}")
+        await tokens.authenticate(f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}")
 
 
 @pytest.mark.parametrize("scope", ["", "write", "read:", "upload:a b", "upload:../x", "admin", "read:é"])
@@ -116,14 +116,14 @@ async def test_the_last_known_tokens_serve_for_an_hour_while_the_store_is_down(t
     store.prepare()
     tokens = Tokens(store, clock)
     text, _ = await tokens.new(("read",), DAY)
-    await tokens.authenticated(text)
+    await tokens.authenticate(text)
     store.down = True
     tokens.forget()
     clock.move(3_500)
-    await tokens.authenticated(text)
+    await tokens.authenticate(text)
     clock.move(200)
     with pytest.raises(StoreError):
-        await tokens.authenticated(text)
+        await tokens.authenticate(text)
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,19 @@ async def test_the_last_known_tokens_serve_for_an_hour_while_the_store_is_down(t
     ],
 )
 def test_the_secret_is_found_where_clients_put_it(header: str | None, secret: str | None) -> None:
-    assert presented(header) == secret
+    assert parse_authorization(header) == secret
 
 
 async def test_a_guest_reads_and_leaves_no_trace(tokens: Tokens, store: LocalStore, clock: FakeClock) -> None:
     text = tokens.guest()
-    token = await tokens.authenticated(text)
+    token = await tokens.authenticate(text)
     assert token.may("read", "anything")
     assert not token.may_some("upload")
     assert await tokens.all() == []
     with pytest.raises(Unauthenticated):
-        await Tokens(store, clock).authenticated(text)  # another process
+        await Tokens(store, clock).authenticate(text)  # another process
     with pytest.raises(Unauthenticated):
-        await tokens.authenticated(tokens.guest()[:12] + text[12:])
+        await tokens.authenticate(tokens.guest()[:12] + text[12:])
     clock.move(86_401)
     with pytest.raises(Unauthenticated, match="expired"):
-        await tokens.authenticated(text)
+        await tokens.authenticate(text)

@@ -28,8 +28,8 @@ from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.local import LocalStore
-from wheelgate.uploads.accept import Accepted, Uploads
-from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.accept import AcceptedUpload, Uploads
+from wheelgate.uploads.destinations import Destination
 
 from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
@@ -70,7 +70,7 @@ class Gate:
         self.changes.subscribe(self.claims.forget)
         packages = BlobPackages(name="uploads", store=self.store, prefix=layout.PACKAGES, clock=clock)
         forever = float("inf")
-        self.packages = Cached(packages, clock=clock, metrics=self.metrics, fresh_s=forever, absent_s=forever)
+        self.packages = Cached(packages, clock=clock, metrics=self.metrics, fresh_s=forever, negative_ttl_s=forever)
         self.changes.subscribe(self.packages.drop)
         self.box = WatchedStore(MemoryStore())
         boxed = BlobPackages(name="box", store=self.box, prefix="", clock=clock)
@@ -93,7 +93,7 @@ class Gate:
         self.uploads = Uploads(
             store=self.store,
             targets=[
-                Target(name, *places[name], None if only is None else NamePatterns(only)) for name, only in writable.items()
+                Destination(name, *places[name], None if only is None else NamePatterns(only)) for name, only in writable.items()
             ],
             index=self.index,
             claims=self.claims,
@@ -104,7 +104,7 @@ class Gate:
 
     async def upload(
         self, body: bytes = BODY, filename: str = WHEEL, *, take_over: bool = False, attestations: str | None = None
-    ) -> Accepted:
+    ) -> AcceptedUpload:
         spooled = self.folder / f"spooled-{next(self._numbers)}"
         spooled.write_bytes(body)
         return await self.uploads.accept(spooled, filename, take_over=take_over, attestations=attestations)
@@ -138,7 +138,7 @@ async def test_an_accepted_wheel_is_stored_claimed_described_and_on_its_page(gat
     with pytest.raises(ProjectNotFound):
         await gate.index.project_page(NAME)
     accepted = await gate.upload()
-    assert accepted == Accepted(NAME, WHEEL, sha256(BODY), new=True)
+    assert accepted == AcceptedUpload(NAME, WHEEL, sha256(BODY), new=True)
     described = metadata(NAME, "1.0", requires_python=">=3.9")
     assert (await gate.local.read(PATH))[0] == BODY
     assert (await gate.local.read(layout.metadata(sha256(BODY))))[0] == described
@@ -221,7 +221,7 @@ async def test_the_same_bytes_again_are_known(gate: Gate, clock: FakeClock) -> N
     await gate.upload()
     before = await gate.local.info(PATH)
     clock.move(60)
-    assert await gate.upload() == Accepted(NAME, WHEEL, sha256(BODY), new=False)
+    assert await gate.upload() == AcceptedUpload(NAME, WHEEL, sha256(BODY), new=False)
     assert await gate.local.info(PATH) == before
     assert counted(gate.metrics, "uploads", outcome="known") == 1
 
@@ -271,7 +271,7 @@ async def test_of_two_uploads_at_once_with_the_same_bytes_both_succeed(gate: Gat
 async def test_of_two_uploads_at_once_with_different_bytes_one_succeeds(gate: Gate) -> None:
     bodies = [BODY, wheel_bytes(NAME, "1.0", requires=["idna"])]
     outcomes = await asyncio.gather(*map(gate.upload, bodies), return_exceptions=True)
-    (won,) = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
+    (won,) = [outcome for outcome in outcomes if isinstance(outcome, AcceptedUpload)]
     (lost,) = [outcome for outcome in outcomes if isinstance(outcome, FileExists)]
     body, info = await gate.local.read(PATH)
     assert sha256(body) == won.sha256 == info.facts["sha256"]

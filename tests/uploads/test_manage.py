@@ -11,8 +11,8 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
-from wheelgate.uploads.destinations import Target
-from wheelgate.uploads.manage import Packages
+from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.manage import UploadManager
 
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
@@ -31,8 +31,8 @@ async def store(tmp_path: Path) -> LocalStore:
 
 
 @pytest.fixture
-def packages(store: LocalStore) -> Packages:
-    return Packages([Target("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
+def packages(store: LocalStore) -> UploadManager:
+    return UploadManager([Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
 
 
 async def yanked(store: LocalStore) -> str | None:
@@ -44,7 +44,7 @@ async def yanked(store: LocalStore) -> str | None:
 
 @pytest.mark.parametrize("reason", ["", "broken on <Windows> & é", "x" * 500])
 async def test_a_yank_and_its_reason_stand_on_the_page_until_taken_back(
-    packages: Packages, store: LocalStore, reason: str
+    packages: UploadManager, store: LocalStore, reason: str
 ) -> None:
     assert await yanked(store) is None
     await packages.yank(WHEEL, reason)
@@ -57,13 +57,13 @@ async def test_a_yank_and_its_reason_stand_on_the_page_until_taken_back(
 
 
 @pytest.mark.parametrize("reason", ["two\nlines", "x" * 501, "bell\a"])
-async def test_a_reason_that_cannot_stand_on_a_page_is_refused(packages: Packages, store: LocalStore, reason: str) -> None:
+async def test_a_reason_that_cannot_stand_on_a_page_is_refused(packages: UploadManager, store: LocalStore, reason: str) -> None:
     with pytest.raises(UploadRefused, match="500 printable characters"):
         await packages.yank(WHEEL, reason)
     assert await yanked(store) is None
 
 
-async def test_a_deleted_file_leaves_its_digest(packages: Packages, store: LocalStore) -> None:
+async def test_a_deleted_file_leaves_its_digest(packages: UploadManager, store: LocalStore) -> None:
     await packages.delete(WHEEL)
     assert [info.path async for info in store.list(layout.PACKAGES)] == []
     assert (await store.read(layout.tombstone("acme-lib", WHEEL)))[0] == b"abc"
@@ -74,7 +74,7 @@ async def test_a_deleted_file_leaves_its_digest(packages: Packages, store: Local
 
 
 @pytest.mark.parametrize("name", ["acme_lib-2.0-py3-none-any.whl", "../../etc/passwd", "", "acme_lib.whl", "x" * 300])
-async def test_what_is_not_there_cannot_be_changed(packages: Packages, name: str) -> None:
+async def test_what_is_not_there_cannot_be_changed(packages: UploadManager, name: str) -> None:
     for work in (packages.yank(name, ""), packages.unyank(name), packages.delete(name)):
         with pytest.raises(FileNotListed):
             await work
@@ -96,7 +96,7 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
     store = Busy(tmp_path / "store")
     store.prepare()
     await store.put_if_absent(PATH, b"body", {"sha256": "abc"})
-    packages = Packages([Target("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
+    packages = UploadManager([Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
     store.times = 2
     await packages.yank(WHEEL, "broken")
     assert (await store.info(PATH)).facts == {"sha256": "abc", "other": "0", "yanked": "broken"}
@@ -105,7 +105,7 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
         await packages.unyank(WHEEL)
 
 
-async def test_what_came_with_a_file_goes_with_it(packages: Packages, store: LocalStore) -> None:
+async def test_what_came_with_a_file_goes_with_it(packages: UploadManager, store: LocalStore) -> None:
     await store.put_if_absent(layout.provenance(PATH), b"{}", {})
     assert [file.filename for file in await packages.files()] == [WHEEL]
     await packages.delete(WHEEL)
@@ -114,8 +114,8 @@ async def test_what_came_with_a_file_goes_with_it(packages: Packages, store: Loc
 
 async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> None:
     container = MemoryStore()
-    targets = [Target("uploads", store, layout.PACKAGES), Target("curated", container)]
-    both = Packages(targets, store=store, changes=StoreChanges(store))
+    targets = [Destination("uploads", store, layout.PACKAGES), Destination("curated", container)]
+    both = UploadManager(targets, store=store, changes=StoreChanges(store))
     await container.put_if_absent("other/other-1.0.tar.gz", b"body", {"sha256": "a" * 64, "yanked": "old"})
     await container.put_if_absent("other/notes.txt", b"body", {})
     await container.put_if_absent("other/deep/other-2.0.tar.gz", b"body", {})
@@ -130,8 +130,8 @@ async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> 
 
 async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombstone_is_ours(store: LocalStore) -> None:
     container = MemoryStore()
-    targets = [Target("curated", container), Target("uploads", store, layout.PACKAGES)]
-    both = Packages(targets, store=store, changes=StoreChanges(store))
+    targets = [Destination("curated", container), Destination("uploads", store, layout.PACKAGES)]
+    both = UploadManager(targets, store=store, changes=StoreChanges(store))
     dropped = await container.put_if_absent("other/other-1.0.tar.gz", b"body", {})  # by hand: nobody said its digest
     await both.yank("other-1.0.tar.gz", "old")
     assert (await container.info(dropped.path)).facts == {"yanked": "old"}

@@ -40,10 +40,10 @@ class Secret:
 
     connection = "acme"
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         return url
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         return False
 
 

@@ -26,7 +26,7 @@ def opened(clock: FakeClock) -> Health:
     health = Health("feed", clock)
     for _ in range(5):
         health.check()
-        health.failed(DOWN)
+        health.record_failure(DOWN)
     return health
 
 
@@ -34,7 +34,7 @@ def test_four_failures_in_a_row_are_borne(clock: FakeClock) -> None:
     health = Health("feed", clock)
     for _ in range(4):
         assert asked(health)
-        health.failed(DOWN)
+        health.record_failure(DOWN)
     assert asked(health)
 
 
@@ -49,10 +49,10 @@ def test_after_five_failures_nobody_asks_and_everybody_hears_why(clock: FakeCloc
 def test_a_success_in_between_starts_the_count_anew(clock: FakeClock) -> None:
     health = Health("feed", clock)
     for _ in range(4):
-        health.failed(DOWN)
-    health.succeeded()
+        health.record_failure(DOWN)
+    health.record_success()
     for _ in range(4):
-        health.failed(DOWN)
+        health.record_failure(DOWN)
     assert asked(health)
 
 
@@ -69,7 +69,7 @@ def test_a_successful_try_lets_everybody_in(clock: FakeClock) -> None:
     health = opened(clock)
     clock.move(5)
     health.check()
-    health.succeeded()
+    health.record_success()
     assert asked(health)
     assert asked(health)
 
@@ -83,7 +83,7 @@ def test_the_tries_become_rarer_up_to_one_a_minute(clock: FakeClock) -> None:
             clock.move(1)
             waited += 1
         waits.append(waited)
-        health.failed(DOWN)
+        health.record_failure(DOWN)
     assert waits == [5, 10, 20, 40, 60, 60, 60, 60]
 
 
@@ -93,7 +93,7 @@ def test_many_requests_failing_in_one_outage_open_it_for_five_seconds_not_for_a_
     for _ in range(under_way):
         health.check()
     for _ in range(under_way):
-        health.failed(DOWN)
+        health.record_failure(DOWN)
     clock.move(5)
     assert asked(health)
 
@@ -110,7 +110,7 @@ def test_the_sentence_repeats_what_went_wrong_last(clock: FakeClock) -> None:
     health = opened(clock)
     clock.move(5)
     health.check()
-    health.failed("source feed answered 500")
+    health.record_failure("source feed answered 500")
     with pytest.raises(UpstreamUnavailable, match="source feed answered 500"):
         health.check()
 
@@ -146,9 +146,9 @@ def test_a_source_is_always_asked_again_within_a_minute(events: list[str | int])
         if event == "check":
             asked(health)
         elif event == "failed":
-            health.failed(DOWN)
+            health.record_failure(DOWN)
         elif event == "succeeded":
-            health.succeeded()
+            health.record_success()
             assert asked(health)
         elif isinstance(event, int):
             clock.move(event)

@@ -9,21 +9,21 @@ from typing import Any, cast
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.web.dispatcher import Application
-from wheelgate.web.request_log import Tally
+from wheelgate.web.dispatcher import Dispatcher
+from wheelgate.web.request_log import RequestLog
 
 
 async def test_nobody_waits_for_the_line_about_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wheelgate.access")
     nobody = cast("Any", None)  # nothing is asked of what has nothing at this address
-    application = Application(
+    application = Dispatcher(
         simple=nobody,
         files=nobody,
         upload=nobody,
         ops=nobody,
         authentication=nobody,
         front=nobody,
-        tally=Tally(Metrics()),
+        tally=RequestLog(Metrics()),
         prefix="",
     )
     response = await application.handle(make_mocked_request("GET", "/nothing/here/at/all"))

@@ -437,14 +437,14 @@ def attributes_of_connections() -> set[str]:
     (connection,) = (
         node
         for node in ast.parse(inspect.getsource(fast_path)).body
-        if isinstance(node, ast.ClassDef) and node.name == fast_path.Connection.__name__
+        if isinstance(node, ast.ClassDef) and node.name == fast_path.FastPathProtocol.__name__
     )
     read = {
         node.attr
         for node in ast.walk(connection)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
     }
-    return read - set(fast_path.Connection.__slots__)
+    return read - set(fast_path.FastPathProtocol.__slots__)
 
 
 def test_all_that_the_warm_path_needs_is_looked_for() -> None:
@@ -470,10 +470,10 @@ async def asked_of(server: web.Server) -> bytes:
 @pytest.mark.parametrize("name", ["_gone_in_a_later_version", None])
 async def test_an_aiohttp_without_what_it_needs_is_served_without_it(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request.protocol, fast_path.Connection) == (name is None)
+        assert isinstance(request.protocol, fast_path.FastPathProtocol) == (name is None)
         return web.Response(text="well")
 
-    class Silent(fast_path.Front):
+    class Silent(fast_path.FastPath):
         def __init__(self) -> None:
             pass
 

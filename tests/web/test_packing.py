@@ -27,13 +27,13 @@ async def test_lists_and_those_they_were_made_of_are_packed_soon() -> None:
     for files in lists:
         packing.later(files)
         packing.later(files)
-    assert all(files.unpacked() for files in lists), "whoever waits for the page comes first"
+    assert all(files.list_unpacked() for files in lists), "whoever waits for the page comes first"
     async with asyncio.timeout(5):
-        while any(files.unpacked() for files in (source, *lists)):
+        while any(files.list_unpacked() for files in (source, *lists)):
             await asyncio.sleep(0.01)
     packing.later(later := some())
     async with asyncio.timeout(5):
-        while later.unpacked():
+        while later.list_unpacked():
             await asyncio.sleep(0.01)
     await packing.close()
 
@@ -44,7 +44,7 @@ async def test_one_that_cannot_be_packed_holds_up_no_other() -> None:
     packing.later(odd)
     packing.later(files := some())
     async with asyncio.timeout(5):
-        while files.unpacked():
+        while files.list_unpacked():
             await asyncio.sleep(0.01)
     assert len(list(odd)) == 1
     await packing.close()
@@ -55,7 +55,7 @@ async def test_closing_leaves_the_rest_as_it_is() -> None:
     packing.later(files := some())
     await packing.close()
     await asyncio.sleep(0.1)
-    assert files.unpacked()
+    assert files.list_unpacked()
     assert len(files) == 3
 
 

@@ -18,7 +18,7 @@ from wheelgate.simple_api import HTML, JSON
 from wheelgate.sources.cached import Cached
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.web.page_cache import Entry, PagesCache
+from wheelgate.web.page_cache import CachedPage, PageCache
 
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource, filenames
@@ -71,16 +71,23 @@ class Index:
         self.pages = self.cache()
         self.merged.subscribe(self.pages.drop)
 
-    def cache(self, max_bytes: int = 10_000_000) -> PagesCache:
-        return PagesCache(self.merged, clock=self.clock, prefix="", metrics=self.metrics, max_bytes=max_bytes)
+    def cache(self, max_bytes: int = 10_000_000) -> PageCache:
+        return PageCache(self.merged, clock=self.clock, prefix="", metrics=self.metrics, max_bytes=max_bytes)
 
-    def _cached(self, source: FakeSource, absent_s: float, overstay_s: float = 0.0) -> Cached:
-        return Cached(source, clock=self.clock, metrics=self.metrics, fresh_s=FRESH_S, absent_s=absent_s, overstay_s=overstay_s)
+    def _cached(self, source: FakeSource, negative_ttl_s: float, stale_while_revalidate_s: float = 0.0) -> Cached:
+        return Cached(
+            source,
+            clock=self.clock,
+            metrics=self.metrics,
+            fresh_s=FRESH_S,
+            negative_ttl_s=negative_ttl_s,
+            stale_while_revalidate_s=stale_while_revalidate_s,
+        )
 
     async def listed(self, project: str = "acme-lib") -> list[str]:
         return filenames((await self.pages.entry(project)).page)
 
-    def at_once(self, project: str = "acme-lib") -> Entry | None:
+    def at_once(self, project: str = "acme-lib") -> CachedPage | None:
         return self.pages.at_once(project)
 
 
@@ -225,7 +232,7 @@ async def test_turning_the_wall_clock_makes_a_page_neither_older_nor_younger(ind
 async def test_whatever_changes_is_asked_for_again_at_the_next_request(index: Index, clock: FakeClock) -> None:
     index.public.publish("acme-lib", "1.0")
     entry = await index.pages.entry("acme-lib")
-    await index.pages.finished("acme-lib", JSON)
+    await index.pages.render("acme-lib", JSON)
     index.ruled.age = timedelta(days=1)
     index.merged.overtaken()
     assert index.at_once() is None
@@ -238,9 +245,9 @@ async def test_whatever_changes_is_asked_for_again_at_the_next_request(index: In
 
 async def test_a_change_that_leaves_a_page_as_it_is_keeps_its_bytes(index: Index) -> None:
     index.public.publish("acme-lib", "1.0")
-    first, _ = await index.pages.finished("acme-lib", JSON)
+    first, _ = await index.pages.render("acme-lib", JSON)
     index.merged.overtaken()
-    again, _ = await index.pages.finished("acme-lib", JSON)
+    again, _ = await index.pages.render("acme-lib", JSON)
     assert again is first
 
 
@@ -283,8 +290,8 @@ async def test_many_who_ask_at_once_cost_one_decision_and_one_rendering(index: I
             decided.append(project)
             return await decide(project)
 
-    pages = PagesCache(Counting(), clock=index.clock, prefix="", metrics=index.metrics)
-    answers = await asyncio.gather(*(pages.finished("acme-lib", JSON) for _ in range(50)))
+    pages = PageCache(Counting(), clock=index.clock, prefix="", metrics=index.metrics)
+    answers = await asyncio.gather(*(pages.render("acme-lib", JSON) for _ in range(50)))
     assert decided == ["acme-lib"]
     assert all(finished is answers[0][0] for finished, _ in answers)
 
@@ -292,10 +299,10 @@ async def test_many_who_ask_at_once_cost_one_decision_and_one_rendering(index: I
 async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> None:
     for version in range(10):
         index.public.publish("acme-lib", f"{version}.0")
-    finished, _ = await index.pages.finished("acme-lib", JSON)
+    finished, _ = await index.pages.render("acme-lib", JSON)
     assert finished.plain is None
     weight = index.pages._entries.currsize
-    again, _ = await index.pages.finished("acme-lib", JSON, gzip=False)
+    again, _ = await index.pages.render("acme-lib", JSON, gzip=False)
     assert again is finished
     assert again.plain == gzip.decompress(finished.gzipped)
     assert index.pages._entries.currsize == weight + len(again.plain)
@@ -303,14 +310,14 @@ async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> No
 
 async def test_the_files_of_a_page_are_packed_once_it_was_answered_with(index: Index) -> None:
     file = index.public.publish("acme-lib", "1.0")
-    _, entry = await index.pages.finished("acme-lib", JSON)
-    assert entry.files.unpacked()
+    _, entry = await index.pages.render("acme-lib", JSON)
+    assert entry.files.list_unpacked()
     async with asyncio.timeout(5):
-        while entry.files.unpacked():
+        while entry.files.list_unpacked():
             await asyncio.sleep(0.01)
     assert await index.pages.file("acme-lib", file.filename) == (file, entry.page)
     assert index.pages.file_at_once("acme-lib", file.filename) == file
-    finished, _ = await index.pages.finished("acme-lib", HTML, gzip=False)
+    finished, _ = await index.pages.render("acme-lib", HTML, gzip=False)
     assert file.filename.encode() in finished.plain
 
 
@@ -320,7 +327,7 @@ async def test_memory_is_bounded_by_bytes(index: Index) -> None:
         for version in range(10):
             index.public.publish(f"project-{number}", f"{version}.0")
         for kind in (JSON, HTML):
-            await pages.finished(f"project-{number}", kind)
+            await pages.render(f"project-{number}", kind)
         assert sum(pages._entries.getsizeof(entry) for entry in pages._entries.values()) <= 30_000
     assert 1 < len(pages._entries) < 10
     assert pages.at_once("project-49") is not None
@@ -331,7 +338,7 @@ async def test_a_page_too_large_to_keep_is_served_all_the_same(index: Index) -> 
     pages = index.cache(max_bytes=3_000)
     for version in range(10):
         index.public.publish("acme-lib", f"{version}.0")
-    finished, entry = await pages.finished("acme-lib", JSON)
+    finished, entry = await pages.render("acme-lib", JSON)
     assert len(entry.page.files) == 10
     assert finished.gzipped
     assert pages.at_once("acme-lib") is None

@@ -29,7 +29,7 @@ from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.render import render_page
 from wheelgate.sources.cached import Cached
 from wheelgate.storage.claims import Claims
-from wheelgate.web.page_cache import PagesCache
+from wheelgate.web.page_cache import PageCache
 
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
@@ -54,7 +54,12 @@ class Deciding:
         metrics = Metrics()
         cached = {
             name: Cached(
-                source, clock=clock, metrics=metrics, fresh_s=FRESH_S[name], absent_s=ABSENT_S[name], overstay_s=OVERSTAY_S[name]
+                source,
+                clock=clock,
+                metrics=metrics,
+                fresh_s=FRESH_S[name],
+                negative_ttl_s=ABSENT_S[name],
+                stale_while_revalidate_s=OVERSTAY_S[name],
             )
             for name, source in sources.items()
         }
@@ -67,7 +72,7 @@ class Deciding:
             metrics=metrics,
             reserved=NamePatterns([]),
         )
-        self.pages = PagesCache(self.index, clock=clock, prefix="/below", metrics=metrics)
+        self.pages = PageCache(self.index, clock=clock, prefix="/below", metrics=metrics)
         self.index.subscribe(self.pages.drop)
 
 
@@ -170,7 +175,7 @@ class Warm(RuleBasedStateMachine):
     def pack(self) -> None:
         """Pages are packed a moment after they were answered with; here, at any moment."""
         for entry in self.warm.pages._entries.values():
-            for files in entry.files.unpacked():
+            for files in entry.files.list_unpacked():
                 files.pack()
 
     @rule(project=a_project, kind=st.sampled_from(KINDS))
@@ -206,7 +211,7 @@ class Warm(RuleBasedStateMachine):
 
     async def _warm(self, project: str, kind: str) -> bytes:
         try:
-            finished, entry = await self.warm.pages.finished(project, kind, gzip=False)
+            finished, entry = await self.warm.pages.render(project, kind, gzip=False)
         except WheelgateError as error:
             return f"{type(error).__name__}".encode()
         assert gzip.decompress(finished.gzipped) == finished.plain

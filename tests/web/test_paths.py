@@ -7,60 +7,60 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.simple_api.render import file_url
-from wheelgate.web.paths import Route, Target, understood
+from wheelgate.web.paths import ParsedPath, Route, parse_path
 
-NOTHING = Target(Route.NOTHING)
+NOTHING = ParsedPath(Route.NOTHING)
 WHEEL = "demo-1.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize(
     ("path", "target"),
     [
-        ("/", Target(Route.HOME)),
-        ("", Target(Route.HOME)),
-        ("/simple/", Target(Route.LIST)),
-        ("/simple", Target(Route.LIST, canonical="/simple/")),
-        ("/simple/demo/", Target(Route.PROJECT, "demo")),
-        ("/simple/demo", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
-        ("/simple/Demo/", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
-        ("/simple/My._Demo", Target(Route.PROJECT, "my-demo", canonical="/simple/my-demo/")),
-        ("/simple/%64emo/", Target(Route.PROJECT, "demo")),
-        (f"/files/demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
-        (f"/files/Demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
-        (f"/files/demo/{WHEEL}.metadata", Target(Route.METADATA, "demo", WHEEL)),
-        (f"/files/demo/{WHEEL}.provenance", Target(Route.PROVENANCE, "demo", WHEEL)),
-        ("/files/demo/demo-1%211.0%2Blocal.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
-        ("/files/demo/demo-1!1.0+local.tar.gz", Target(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
-        ("/files/demo/demo%201.0%20%281%29.exe", Target(Route.FILE, "demo", "demo 1.0 (1).exe")),
-        ("/legacy/", Target(Route.UPLOAD)),
-        ("/legacy", Target(Route.UPLOAD)),
-        ("/legacy/+simple/Demo/", Target(Route.PROJECT, "demo")),
-        ("/legacy/%2Bsimple/demo", Target(Route.PROJECT, "demo")),
-        ("/livez", Target(Route.LIVEZ)),
-        ("/readyz", Target(Route.READYZ)),
-        ("/metrics", Target(Route.METRICS)),
-        ("/explain/My_Demo", Target(Route.EXPLAIN, "my-demo")),
+        ("/", ParsedPath(Route.HOME)),
+        ("", ParsedPath(Route.HOME)),
+        ("/simple/", ParsedPath(Route.LIST)),
+        ("/simple", ParsedPath(Route.LIST, canonical="/simple/")),
+        ("/simple/demo/", ParsedPath(Route.PROJECT, "demo")),
+        ("/simple/demo", ParsedPath(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("/simple/Demo/", ParsedPath(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("/simple/My._Demo", ParsedPath(Route.PROJECT, "my-demo", canonical="/simple/my-demo/")),
+        ("/simple/%64emo/", ParsedPath(Route.PROJECT, "demo")),
+        (f"/files/demo/{WHEEL}", ParsedPath(Route.FILE, "demo", WHEEL)),
+        (f"/files/Demo/{WHEEL}", ParsedPath(Route.FILE, "demo", WHEEL)),
+        (f"/files/demo/{WHEEL}.metadata", ParsedPath(Route.METADATA, "demo", WHEEL)),
+        (f"/files/demo/{WHEEL}.provenance", ParsedPath(Route.PROVENANCE, "demo", WHEEL)),
+        ("/files/demo/demo-1%211.0%2Blocal.tar.gz", ParsedPath(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
+        ("/files/demo/demo-1!1.0+local.tar.gz", ParsedPath(Route.FILE, "demo", "demo-1!1.0+local.tar.gz")),
+        ("/files/demo/demo%201.0%20%281%29.exe", ParsedPath(Route.FILE, "demo", "demo 1.0 (1).exe")),
+        ("/legacy/", ParsedPath(Route.UPLOAD)),
+        ("/legacy", ParsedPath(Route.UPLOAD)),
+        ("/legacy/+simple/Demo/", ParsedPath(Route.PROJECT, "demo")),
+        ("/legacy/%2Bsimple/demo", ParsedPath(Route.PROJECT, "demo")),
+        ("/livez", ParsedPath(Route.LIVEZ)),
+        ("/readyz", ParsedPath(Route.READYZ)),
+        ("/metrics", ParsedPath(Route.METRICS)),
+        ("/explain/My_Demo", ParsedPath(Route.EXPLAIN, "my-demo")),
     ],
 )
-def test_a_path_is_understood(path: str, target: Target) -> None:
-    assert understood(path, "") == target
+def test_a_path_is_understood(path: str, target: ParsedPath) -> None:
+    assert parse_path(path, "") == target
 
 
 @pytest.mark.parametrize(
     ("path", "target"),
     [
-        ("//simple//demo//", Target(Route.PROJECT, "demo")),
-        ("/simple//demo/", Target(Route.PROJECT, "demo")),
-        ("//", Target(Route.HOME)),
-        (f"//files//demo//{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
-        ("//simple//demo", Target(Route.PROJECT, "demo", canonical="/simple/demo/")),
+        ("//simple//demo//", ParsedPath(Route.PROJECT, "demo")),
+        ("/simple//demo/", ParsedPath(Route.PROJECT, "demo")),
+        ("//", ParsedPath(Route.HOME)),
+        (f"//files//demo//{WHEEL}", ParsedPath(Route.FILE, "demo", WHEEL)),
+        ("//simple//demo", ParsedPath(Route.PROJECT, "demo", canonical="/simple/demo/")),
         ("//evil.invalid/simple/demo", NOTHING),
     ],
 )
-def test_doubled_slashes_are_borne_and_never_copied(path: str, target: Target) -> None:
-    assert understood(path, "") == target
+def test_doubled_slashes_are_borne_and_never_copied(path: str, target: ParsedPath) -> None:
+    assert parse_path(path, "") == target
 
 
 @pytest.mark.parametrize(
@@ -153,18 +153,18 @@ def test_doubled_slashes_are_borne_and_never_copied(path: str, target: Target) -
     ],
 )
 def test_a_hostile_or_unknown_path_means_nothing(path: str) -> None:
-    assert understood(path, "") == NOTHING
+    assert parse_path(path, "") == NOTHING
 
 
 @pytest.mark.parametrize(
     ("path", "target"),
     [
-        ("/python", Target(Route.HOME)),
-        ("/python/", Target(Route.HOME)),
-        ("/python/simple/Demo", Target(Route.PROJECT, "demo", canonical="/python/simple/demo/")),
-        ("/python/simple", Target(Route.LIST, canonical="/python/simple/")),
-        (f"/python/files/demo/{WHEEL}", Target(Route.FILE, "demo", WHEEL)),
-        ("/python/livez", Target(Route.LIVEZ)),
+        ("/python", ParsedPath(Route.HOME)),
+        ("/python/", ParsedPath(Route.HOME)),
+        ("/python/simple/Demo", ParsedPath(Route.PROJECT, "demo", canonical="/python/simple/demo/")),
+        ("/python/simple", ParsedPath(Route.LIST, canonical="/python/simple/")),
+        (f"/python/files/demo/{WHEEL}", ParsedPath(Route.FILE, "demo", WHEEL)),
+        ("/python/livez", ParsedPath(Route.LIVEZ)),
         ("/simple/demo/", NOTHING),
         ("/pythonsimple/demo/", NOTHING),
         ("/python3/simple/demo/", NOTHING),
@@ -178,8 +178,8 @@ def test_a_hostile_or_unknown_path_means_nothing(path: str) -> None:
         ("/", NOTHING),
     ],
 )
-def test_everything_lies_below_the_prefix(path: str, target: Target) -> None:
-    assert understood(path, "/python") == target
+def test_everything_lies_below_the_prefix(path: str, target: ParsedPath) -> None:
+    assert parse_path(path, "/python") == target
 
 
 pieces = st.sampled_from(
@@ -230,16 +230,16 @@ paths = st.lists(pieces, max_size=10).map("".join) | st.text(max_size=40)
 @given(paths, st.sampled_from(["", "/python"]))
 @example("/files/demo/demo-1.0.tar.gz.metadata", "")
 def test_only_normal_names_and_safe_file_names_come_out(path: str, prefix: str) -> None:
-    target = understood(path, prefix)
+    target = parse_path(path, prefix)
     if target.project:
-        assert normalised(target.project) == target.project
+        assert normalise_name(target.project) == target.project
     if target.filename:
         assert is_safe_filename(target.filename)
     assert bool(target.project) == (target.route in (Route.PROJECT, Route.FILE, Route.METADATA, Route.PROVENANCE, Route.EXPLAIN))
     assert bool(target.filename) == (target.route in (Route.FILE, Route.METADATA, Route.PROVENANCE))
     if target.canonical is not None:
         assert target.canonical in (f"{prefix}/simple/", f"{prefix}/simple/{target.project}/")
-        assert understood(target.canonical, prefix) == Target(target.route, target.project)  # one redirect, never a second
+        assert parse_path(target.canonical, prefix) == ParsedPath(target.route, target.project)  # one redirect, never a second
 
 
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,40}[A-Za-z0-9)]", fullmatch=True).filter(is_safe_filename)
@@ -249,21 +249,21 @@ names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,40}[A-Za-z0-9)]", 
 @given(names, st.sampled_from(["", "/python"]))
 def test_every_link_that_a_page_shows_leads_to_its_file(filename: str, prefix: str) -> None:
     url = file_url(prefix, "demo", filename)
-    assert understood(url, prefix) == Target(Route.FILE, "demo", filename)
-    assert understood(f"{url}.metadata", prefix) == Target(Route.METADATA, "demo", filename)
+    assert parse_path(url, prefix) == ParsedPath(Route.FILE, "demo", filename)
+    assert parse_path(f"{url}.metadata", prefix) == ParsedPath(Route.METADATA, "demo", filename)
     unquoted = f"{prefix}/files/demo/{filename}"  # uv sends it as the page has it, pip quotes it anew
-    assert understood(unquoted, prefix) == Target(Route.FILE, "demo", filename)
+    assert parse_path(unquoted, prefix) == ParsedPath(Route.FILE, "demo", filename)
 
 
 def test_the_longest_path_is_judged_in_no_time() -> None:
     began = time.process_time()
     for path in ("/" * 1_000_000, "/simple/" + "%2e" * 300_000, "/simple/" + "-" * 1_990, "/files/demo/" + "." * 1_980):
-        assert understood(path, "") == NOTHING
+        assert parse_path(path, "") == NOTHING
     assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
 def test_probes_need_not_know_the_prefix(path: str) -> None:
-    assert understood(path, "/python").route is understood(f"/python{path}", "/python").route
-    assert understood(f"{path}/x", "/python").route is Route.NOTHING
-    assert understood("/simple/", "/python").route is Route.NOTHING
+    assert parse_path(path, "/python").route is parse_path(f"/python{path}", "/python").route
+    assert parse_path(f"{path}/x", "/python").route is Route.NOTHING
+    assert parse_path("/simple/", "/python").route is Route.NOTHING

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 import pytest
-from wheelgate.web.small_file_cache import SMALL_BYTES, SmallBodies
+from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
 
 from tests.support.clock import FakeClock
 from tests.support.sources import listed
@@ -17,11 +17,11 @@ HEADERS = {"Content-Type": "application/zip", "ETag": '"x"'}
 
 
 @pytest.fixture
-def small(clock: FakeClock) -> SmallBodies:
-    return SmallBodies(clock)
+def small(clock: FakeClock) -> SmallFileCache:
+    return SmallFileCache(clock)
 
 
-def test_a_body_is_given_again_as_it_goes_over_the_wire(small: SmallBodies) -> None:
+def test_a_body_is_given_again_as_it_goes_over_the_wire(small: SmallFileCache) -> None:
     small.keep(FILE, BODY, HEADERS)
     kept = small.get(FILE)
     assert kept is not None
@@ -32,12 +32,12 @@ def test_a_body_is_given_again_as_it_goes_over_the_wire(small: SmallBodies) -> N
     assert small.get(FILE, metadata=True) is None
 
 
-def test_a_body_with_another_digest_than_its_page_lists_is_not_kept(small: SmallBodies) -> None:
+def test_a_body_with_another_digest_than_its_page_lists_is_not_kept(small: SmallFileCache) -> None:
     small.keep(FILE, b"other bytes", HEADERS)
     assert small.get(FILE) is None
 
 
-def test_a_body_without_a_listed_digest_is_not_kept(small: SmallBodies) -> None:
+def test_a_body_without_a_listed_digest_is_not_kept(small: SmallFileCache) -> None:
     bare = msgspec.structs.replace(FILE, hashes={})
     small.keep(bare, BODY, HEADERS)
     small.keep_redirect(bare, "https://acct.example/blob?sig=1", HEADERS)
@@ -45,7 +45,7 @@ def test_a_body_without_a_listed_digest_is_not_kept(small: SmallBodies) -> None:
     assert small.redirect(bare) is None
 
 
-def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallBodies) -> None:
+def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallFileCache) -> None:
     small.keep(FILE, BODY, HEADERS)
     small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
     changed = msgspec.structs.replace(FILE, hashes={"sha256": "0" * 64})
@@ -53,7 +53,7 @@ def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallBod
     assert small.redirect(changed) is None
 
 
-def test_a_large_body_is_not_kept(small: SmallBodies) -> None:
+def test_a_large_body_is_not_kept(small: SmallFileCache) -> None:
     body = bytes(SMALL_BYTES + 1)
     large = msgspec.structs.replace(FILE, hashes={"sha256": hashlib.sha256(body).hexdigest()})
     small.keep(large, body, HEADERS)
@@ -61,7 +61,7 @@ def test_a_large_body_is_not_kept(small: SmallBodies) -> None:
 
 
 def test_memory_is_bounded(clock: FakeClock) -> None:
-    small = SmallBodies(clock, max_bytes=10_000)
+    small = SmallFileCache(clock, max_bytes=10_000)
     files = []
     for number in range(20):
         body = bytes([number]) * 1_000
@@ -70,7 +70,7 @@ def test_memory_is_bounded(clock: FakeClock) -> None:
     assert [small.get(file) is not None for file in files] == [False] * 15 + [True] * 5
 
 
-def test_a_redirect_is_repeated_for_a_moment_only(small: SmallBodies, clock: FakeClock) -> None:
+def test_a_redirect_is_repeated_for_a_moment_only(small: SmallFileCache, clock: FakeClock) -> None:
     small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
     kept = small.redirect(FILE)
     assert kept is not None

@@ -24,9 +24,9 @@ from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads
-from wheelgate.uploads.destinations import Target
-from wheelgate.uploads.manage import Packages
-from wheelgate.web.auth import Authentication, presented
+from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.manage import UploadManager
+from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import response_to
 from wheelgate.web.upload import UploadHandlers
 
@@ -83,11 +83,11 @@ class Server:
         index = Merged(
             [Member(source, private=True)], claims=claims, clock=clock, metrics=metrics, reserved=NamePatterns([]), merges=[]
         )
-        targets = [Target("uploads", self.store, layout.PACKAGES)]
+        targets = [Destination("uploads", self.store, layout.PACKAGES)]
         uploads = Uploads(
             store=self.store, targets=targets, index=index, claims=claims, changes=changes, clock=clock, metrics=metrics
         )
-        packages = Packages(targets, store=self.store, changes=changes)
+        packages = UploadManager(targets, store=self.store, changes=changes)
         authentication = Authentication(self.tokens, anonymous_read=True)
         self.handlers = UploadHandlers(uploads, packages, self.spool, authentication, stall_s=stall_s)
         self.unforeseen: list[Exception] = []
@@ -352,7 +352,7 @@ async def test_nobody_uploads_without_a_token_and_the_body_is_not_read(server: S
 
 @pytest.mark.parametrize("header", ["Basic é", "Basic \udcff", "basic YQ", "Basic /w==", "Basic YTo6", "Bearer  "])
 def test_a_header_that_holds_no_secret_is_none_or_text(header: str) -> None:
-    assert presented(header) in (None, ":")
+    assert parse_authorization(header) in (None, ":")
 
 
 # --- clients that stall or leave

@@ -19,13 +19,13 @@ from wheelgate.cli.diagnostics import (
     store_failed,
     without_missing_secrets,
 )
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config
 from wheelgate.core.errors import StoreError
 
 
 @click.command()
-@configured
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     """Validate the settings, and try the store and every source. Exit status 1 if something does not work."""
@@ -51,14 +51,14 @@ def _check_tls(config: Config) -> None:
 
 
 async def _found(config: Config) -> list[Finding]:
-    from wheelgate.wiring import keyring_alone, wheelgate
+    from wheelgate.wiring import open_keyring, open_services
 
-    async with keyring_alone(config) as keyring:
+    async with open_keyring(config) as keyring:
         usable, found = await without_missing_secrets(config, keyring)
     if usable is None:
         return found
     try:
-        async with wheelgate(usable) as gate:
+        async with open_services(usable) as gate:
             asked = remotes(usable, gate.keyring)
             tried = [finding async for finding in findings(usable.store_place, gate.index, gate.targets, asked)]
             tried += [finding async for finding in mirror_findings(usable, gate.containers)]

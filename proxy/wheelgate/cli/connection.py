@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 import click
 
 from wheelgate.cli.diagnostics import Finding, connection_findings
-from wheelgate.cli.options import configured, settings, settings_without_folder
+from wheelgate.cli.options import config_options, settings, settings_without_folder
 from wheelgate.config import (
     Config,
     Connection,
+    ConnectionDocument,
     ConnectionsFolder,
-    Document,
     document_fields,
     made_private,
     read_document,
@@ -39,7 +39,7 @@ def connection() -> None:
 
 
 @connection.command(name="set")
-@configured
+@config_options
 @click.option(
     "-f", "--file", type=click.Path(path_type=Path), help="A document: what `az ml connection create -f` takes, as it is."
 )
@@ -88,17 +88,17 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
         )
 
 
-def _said(file: Path | None, given: dict[str, str | bool]) -> Document:
+def _said(file: Path | None, given: dict[str, str | bool]) -> ConnectionDocument:
     """What document and options say together; an option beats the document."""
     if file is None:
         if "name" not in given or "target" not in given:
             raise click.UsageError("--name and --target say what is to be stored; or -f FILE, a document that does")
-        return Document.of_fields({"auth_type": "PAT", **given})
+        return ConnectionDocument.of_fields({"auth_type": "PAT", **given})
     document = read_document(file)
-    return Document.of_fields({**document.fields, **given}, None if "value" in given else document.secret)
+    return ConnectionDocument.of_fields({**document.fields, **given}, None if "value" in given else document.secret)
 
 
-def _complete(document: Document, file: Path | None) -> Connection:
+def _complete(document: ConnectionDocument, file: Path | None) -> Connection:
     """The connection as it is wanted, perhaps without its secret yet."""
     needs_secret = document.fields.get("auth_type") not in ("None", "ManagedIdentity")
     try:
@@ -130,10 +130,10 @@ def _secret_of(wanted: Connection) -> Secret:
 async def _store(config: Config, wanted: Connection, secret: Secret | None) -> Connection:
     folder = ConnectionsFolder(config)
     if secret is not None and config.server.key_vault is not None:
-        from wheelgate.wiring import keyring_alone
+        from wheelgate.wiring import open_keyring
 
         name = re.sub(r"[^A-Za-z0-9-]", "-", f"wheelgate-{secret_name(wanted)}")
-        async with keyring_alone(config) as keyring:
+        async with open_keyring(config) as keyring:
             await (await keyring.vault(None)).write(name, secret)
         wanted, secret = wanted.model_copy(update={"value": f"keyvault:{name}"}), None
     return await asyncio.to_thread(folder.put, wanted, secret)
@@ -145,7 +145,7 @@ def _say_what_a_vault_keeps(reference: str | None) -> None:
 
 
 @connection.command(name="list")
-@configured
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the connections, without their secrets."""
@@ -160,7 +160,7 @@ def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
 
 
 @connection.command()
-@configured
+@config_options
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(config: Path | None, data: Path | None, name: str, as_json: bool) -> None:
@@ -170,7 +170,7 @@ def show(config: Path | None, data: Path | None, name: str, as_json: bool) -> No
 
 
 @connection.command()
-@configured
+@config_options
 @click.argument("name")
 def delete(config: Path | None, data: Path | None, name: str) -> None:
     """Forget a connection, and its secret if it is kept in secrets.toml."""
@@ -192,7 +192,7 @@ def delete(config: Path | None, data: Path | None, name: str) -> None:
 
 
 @connection.command()
-@configured
+@config_options
 @click.argument("name")
 @click.option("--url", help="A URL below the target to ask; without one, what a source of the configuration would ask.")
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
@@ -209,11 +209,11 @@ def test(config: Path | None, data: Path | None, name: str, url: str | None, as_
 
 
 async def _tried(config: Config, found: Connection, url: str | None) -> list[Finding]:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
     with TemporaryDirectory() as scratch:
         config = config.only_with(found, url, Path(scratch))
-        async with wheelgate(config) as gate:
+        async with open_services(config) as gate:
             credential = gate.keyring.of_page(found.target).for_url(found.target)
             return [finding async for finding in connection_findings(credential, gate.index)]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.config import Config, Source, container_problem
+from wheelgate.config import Config, SourceSettings, container_problem
 from wheelgate.core.errors import ConfigurationError, StoreError, UpstreamError
 from wheelgate.core.secret import reference_parts
 from wheelgate.credentials.keyring import Keyring
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.storage.folder import INCOMING, FolderStore
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import SystemClock
@@ -21,7 +21,7 @@ from wheelgate.wiring import SystemClock
 _SAS_WINDOW_S, _SAS_LIFE_S = 900.0, 2700.0
 
 
-class Place(msgspec.Struct, frozen=True):
+class MirrorPlace(msgspec.Struct, frozen=True):
     """A folder or a container, said right."""
 
     name: str
@@ -30,14 +30,14 @@ class Place(msgspec.Struct, frozen=True):
     account_key: str | None = None
     """A reference; containers only."""
 
-    def as_source(self) -> Source:
+    def as_source(self) -> SourceSettings:
         """A source that serves what is there, and nothing else."""
         if self.folder is not None:
-            return Source(name="mirror", type="directory", url=f"file:{self.folder}")
-        return Source(name="mirror", type="blob", url=self.name, layout="project", account_key=self.account_key)
+            return SourceSettings(name="mirror", type="directory", url=f"file:{self.folder}")
+        return SourceSettings(name="mirror", type="blob", url=self.name, layout="project", account_key=self.account_key)
 
 
-def place(text: str, option: str, account_key: str | None) -> Place:
+def place(text: str, option: str, account_key: str | None) -> MirrorPlace:
     """The place that an option names.
 
     Raises:
@@ -45,16 +45,16 @@ def place(text: str, option: str, account_key: str | None) -> Place:
     """
     if text.startswith("file:"):
         folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
-        return Place(text, folder=folder)
+        return MirrorPlace(text, folder=folder)
     if problem := container_problem(text):
         raise ConfigurationError([f"{option}: {problem}"])
     if account_key is not None and reference_parts(account_key) is None:
         raise ConfigurationError(["--account-key: must say where the key is: env:NAME or file:PATH, never the key itself"])
-    return Place(text.rstrip("/"), account_key=account_key)
+    return MirrorPlace(text.rstrip("/"), account_key=account_key)
 
 
 @asynccontextmanager
-async def shelf_at(where: Place, config: Config, keyring: Keyring) -> AsyncIterator[Shelf]:
+async def shelf_at(where: MirrorPlace, config: Config, keyring: Keyring) -> AsyncIterator[MirrorStore]:
     """What is kept there, to be read or written.
 
     Raises:
@@ -86,7 +86,7 @@ async def shelf_at(where: Place, config: Config, keyring: Keyring) -> AsyncItera
 
 
 @asynccontextmanager
-async def spool_for(shelf: Shelf, config: Config) -> AsyncIterator[Spool]:
+async def spool_for(shelf: MirrorStore, config: Config) -> AsyncIterator[Spool]:
     """Where bodies wait on their way there: on the same disk as a folder, so that they move into it without being copied.
 
     Raises:
@@ -107,7 +107,7 @@ async def spool_for(shelf: Shelf, config: Config) -> AsyncIterator[Spool]:
             shelf.tidy()
 
 
-def must_exist(where: Place, option: str) -> None:
+def must_exist(where: MirrorPlace, option: str) -> None:
     """Reading begins with something that is there.
 
     Raises:

@@ -12,16 +12,16 @@ from wheelgate.config import Config
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, Credential
-from wheelgate.core.url_scope import Place, place_of
+from wheelgate.core.url_scope import UrlScope, place_of
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
-from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.destinations import Destination
 
 _PROBE = "pip"
 """Any index may be asked for it without telling a secret name; whether it has it does not matter."""
@@ -83,7 +83,7 @@ def _meaning(cooldown: Cooldown) -> str:
     return f"files are served {in_words(cooldown)} after their upload; {since}, {lag}"
 
 
-class Remote(msgspec.Struct, frozen=True):
+class RemoteSource(msgspec.Struct, frozen=True):
     """What the settings say of a source that is asked over HTTP."""
 
     url: str
@@ -95,10 +95,10 @@ class Remote(msgspec.Struct, frozen=True):
     """One that may be asked for."""
 
 
-def remotes(config: Config, keyring: Keyring) -> dict[str, Remote]:
+def remotes(config: Config, keyring: Keyring) -> dict[str, RemoteSource]:
     """What the settings say of the sources that are asked over HTTP, by name."""
     return {
-        source.name: Remote(
+        source.name: RemoteSource(
             source.index_url,
             source.type == "devops",
             keyring.of_page(source.index_url).is_covered,
@@ -115,7 +115,7 @@ async def connection_findings(credential: Credential | None, index: Merged) -> A
     if credential is not None:
         try:
             await credential.headers()
-            await credential.signed("https://example.com/")
+            await credential.sign_url("https://example.com/")
         except UpstreamError as error:
             yield Finding("secret", False, str(error))
             return
@@ -127,7 +127,7 @@ async def connection_findings(credential: Credential | None, index: Merged) -> A
 
 
 async def findings(
-    store_place: str, index: Merged, targets: Sequence[Target], asked: Mapping[str, Remote] | None = None
+    store_place: str, index: Merged, targets: Sequence[Destination], asked: Mapping[str, RemoteSource] | None = None
 ) -> AsyncIterator[Finding]:
     """Every finding, as it is made. The store was written when it was opened. ``asked``: see :func:`remotes`."""
     yield Finding(_STORE, True, f"{store_place} can be read and written")
@@ -142,7 +142,7 @@ async def mirror_findings(config: Config, containers: Mapping[str, BlobStore]) -
         if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
             continue
         is_blob = source.type == "blob"
-        shelf: Shelf = containers[source.name] if is_blob else FolderStore(config.source_folder(source))
+        shelf: MirrorStore = containers[source.name] if is_blob else FolderStore(config.source_folder(source))
         try:
             await shelf.info(MANIFEST)
         except (StoreError, BlobNotFound):
@@ -163,7 +163,7 @@ def _source(name: str, *, private: bool) -> str:
     return f"source {name} ({'private' if private else 'public'})"
 
 
-async def _source_finding(member: Member, target: Target | None = None, remote: Remote | None = None) -> Finding:
+async def _source_finding(member: Member, target: Destination | None = None, remote: RemoteSource | None = None) -> Finding:
     what = _source(member.source.name, private=member.private)
     project = remote.project if remote is not None else _PROBE
     try:
@@ -191,7 +191,7 @@ async def _source_finding(member: Member, target: Target | None = None, remote: 
     return Finding(what, True, f"answers{left_out}{withheld}{public}", doubtful=bool(public))
 
 
-async def _write_to(target: Target) -> None:
+async def _write_to(target: Destination) -> None:
     """As an upload would: who may only read a container hears of it now.
 
     Raises:
@@ -202,7 +202,7 @@ async def _write_to(target: Target) -> None:
     await target.store.delete(probe)
 
 
-def _uncovered(page: ProjectPage, remote: Remote) -> str | None:
+def _uncovered(page: ProjectPage, remote: RemoteSource) -> str | None:
     """Of a source that a connection serves: which of its files, on the same host, no connection belongs to."""
     if not remote.is_covered(remote.url):
         return None
@@ -218,7 +218,7 @@ def _uncovered(page: ProjectPage, remote: Remote) -> str | None:
     return None
 
 
-def _nearest(here: Place, there: Place) -> str:
+def _nearest(here: UrlScope, there: UrlScope) -> str:
     """The smallest place that holds both."""
     shared = []
     for one, other in zip(here.segments, there.segments, strict=False):

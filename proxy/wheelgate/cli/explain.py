@@ -11,22 +11,22 @@ from typing import Any
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config
 
 _MOST_SHOWN = 20
 
 
 @click.command()
-@configured
+@config_options
 @click.argument("project")
 @click.option("--version", "only", help="What became of each file of this version.")
 @click.option("--json", "as_json", is_flag=True, help="The whole decision as JSON.")
 def explain(config: Path | None, data: Path | None, project: str, only: str | None, as_json: bool) -> None:
     """Why PROJECT is answered as it is: who was asked, who owns the name, what is withheld and what to do about it."""
-    from wheelgate.core.names import normalised
+    from wheelgate.core.names import normalise_name
 
-    name = normalised(project)
+    name = normalise_name(project)
     if name is None:
         raise click.UsageError(f"{project!r} is not a project name")
     logging.getLogger().addHandler(logging.NullHandler())  # what a log would say stands in the decision
@@ -36,13 +36,13 @@ def explain(config: Path | None, data: Path | None, project: str, only: str | No
 
 
 async def _told(config: Config, project: str, version: str | None) -> dict[str, Any]:
-    from wheelgate.index.explain import explanation
-    from wheelgate.wiring import wheelgate
+    from wheelgate.index.explain import explain_decision
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config, to_read=True) as gate:
+    async with open_services(config, to_read=True) as gate:
         decision = await gate.index.decide(project, learn=False)
         waivers = gate.rules.rules.waivers_for(project, gate.clock.now())
-        return explanation(decision, await gate.claims.get(project), waivers, version)
+        return explain_decision(decision, await gate.claims.get(project), waivers, version)
 
 
 def _prose(told: dict[str, Any]) -> str:

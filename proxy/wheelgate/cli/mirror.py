@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 
 from wheelgate.cli.destinations import place
-from wheelgate.cli.mirror_job import Job
+from wheelgate.cli.mirror_job import MirrorJob
 from wheelgate.cli.mirror_proof import verify_inputs
 from wheelgate.cli.mirroring import copy_onward, mirror_inputs
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import process_environment
 from wheelgate.mirror.targets import PLATFORMS
 
 
 @click.command()
-@configured
+@config_options
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--project", "projects", multiple=True, metavar="SPEC", help="A project, as in 'pandas>=2'; may be repeated.")
 @click.option(
@@ -60,7 +60,7 @@ def mirror(
         raise click.UsageError("--from copies a whole mirror: it takes neither inputs nor targets")
     if origin is None and not inputs and not projects:
         raise click.UsageError("name an input (a requirements.txt, a lock, an environment.yml), --project, or --from")
-    job = Job(
+    job = MirrorJob(
         config=settings(config, data),
         environment=process_environment(),
         to=place(to, "--to", account_key),

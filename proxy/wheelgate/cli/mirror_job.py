@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.cli.destinations import Place
+from wheelgate.cli.destinations import MirrorPlace
 from wheelgate.cli.live import Bar
 from wheelgate.config import Config
 from wheelgate.mirror.copying import Copier
@@ -19,24 +19,24 @@ from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import Input
 from wheelgate.mirror.items import Origin
 from wheelgate.mirror.manifest import Manifest
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, target, this_python
 from wheelgate.storage.spool import Spool
-from wheelgate.wiring import SystemClock, Wheelgate
+from wheelgate.wiring import Services, SystemClock
 
 _DEFAULT_PLATFORM = "linux-x86_64"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
 _TARGET = re.compile(r"Python (\S+) on (\S+)")
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was said on the command line."""
 
     config: Config
     environment: Mapping[str, str]
-    to: Place
+    to: MirrorPlace
     inputs: Sequence[Path]
     projects: Sequence[str]
     pythons: Sequence[str]
@@ -46,7 +46,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     jobs: int
 
 
-class Result(msgspec.Struct, kw_only=True):
+class MirrorResult(msgspec.Struct, kw_only=True):
     """What there is to tell at the end."""
 
     sentence: str
@@ -62,7 +62,7 @@ class Result(msgspec.Struct, kw_only=True):
         return {name: getattr(self, name) for name in ("files", "bytes", "new", "repaired", "problems", "notes")}
 
 
-def inputs_of(job: Job) -> list[Input]:
+def inputs_of(job: MirrorJob) -> list[Input]:
     """Everything that was named, read.
 
     Raises:
@@ -72,7 +72,7 @@ def inputs_of(job: Job) -> list[Input]:
     return [*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])]
 
 
-def targets_for(job: Job, asked: Input, manifest: Manifest | None = None) -> list[Target]:
+def targets_for(job: MirrorJob, asked: Input, manifest: Manifest | None = None) -> list[Target]:
     """Those that were named; else those it was mirrored for; else the Python that the input is for, on Azure's usual platform."""
     known = manifest.inputs.get(asked.label) if manifest is not None else None
     if known is not None and not job.pythons and not job.platforms:
@@ -82,19 +82,19 @@ def targets_for(job: Job, asked: Input, manifest: Manifest | None = None) -> lis
     return sorted({target(python, platform) for python in pythons for platform in platforms})
 
 
-def say_targets(job: Job, targets: Mapping[str, Sequence[Target]]) -> None:
+def say_targets(job: MirrorJob, targets: Mapping[str, Sequence[Target]]) -> None:
     """Whoever named none learns which they are."""
     hint = "" if job.pythons and job.platforms else " (name others by --python and --platform)"
     alike: dict[str, list[str]] = {}
     for label, which in targets.items():
         alike.setdefault(", ".join(map(str, which)), []).append(label)
     for names, labels in alike.items():
-        say(f"{joined(labels)}: for {names}{hint}")
+        say(f"{join_labels(labels)}: for {names}{hint}")
 
 
 @asynccontextmanager
 async def new_planner(
-    job: Job, gate: Wheelgate, plan: Plan, copier: Copier, step: Callable[[str], None]
+    job: MirrorJob, gate: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
 ) -> AsyncIterator[Planner]:
     """A planner with a server of our own for uv, and nothing of this machine's settings."""
     from wheelgate.cli.serving import answering_ourselves
@@ -106,7 +106,7 @@ async def new_planner(
             yield Planner(plan=plan, index=gate.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step)
 
 
-def new_copier(job: Job, shelf: Shelf, spool: Spool, origin: Origin, manifest: Manifest, bar: Bar) -> Copier:
+def new_copier(job: MirrorJob, shelf: MirrorStore, spool: Spool, origin: Origin, manifest: Manifest, bar: Bar) -> Copier:
     """What brings files to a shelf, where they may lie as the manifest says."""
     return Copier(
         shelf=shelf,
@@ -125,12 +125,12 @@ def say(sentence: str) -> None:
     print(f"wheelgate: {sentence}", file=sys.stderr)
 
 
-def counted(count: int, what: str) -> str:
+def format_count(count: int, what: str) -> str:
     """``1 file``, ``2 files``."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def joined(labels: Iterable[str]) -> str:
+def join_labels(labels: Iterable[str]) -> str:
     """One after the other."""
     return ", ".join(labels)
 

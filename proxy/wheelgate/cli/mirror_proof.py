@@ -9,33 +9,33 @@ from pathlib import Path
 from wheelgate.cli.destinations import must_exist, shelf_at
 from wheelgate.cli.live import Bar, copying
 from wheelgate.cli.mirror_job import (
-    Job,
-    Result,
-    counted,
+    MirrorJob,
+    MirrorResult,
+    format_count,
     inputs_of,
-    joined,
+    join_labels,
     new_copier,
     new_planner,
     readable,
     say_targets,
     targets_for,
 )
-from wheelgate.config import Policy, Store
+from wheelgate.config import PolicySettings, StoreSettings
 from wheelgate.core.errors import Unresolvable
 from wheelgate.mirror.inputs_model import Input
-from wheelgate.mirror.manifest import Entry, Manifest, read_manifest
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, read_manifest
 from wheelgate.mirror.origins import IndexOrigin
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.targets import Target
 from wheelgate.mirror.verifying import damages
-from wheelgate.wiring import keyring_alone, wheelgate
+from wheelgate.wiring import open_keyring, open_services
 
 
-async def verify_inputs(job: Job) -> Result:
+async def verify_inputs(job: MirrorJob) -> MirrorResult:
     """Prove that the mirror satisfies the inputs: what the manifest says is there and whole, and the inputs resolve from it."""
     must_exist(job.to, "--to")
     inputs = inputs_of(job)
-    async with keyring_alone(job.config) as keyring, shelf_at(job.to, job.config, keyring) as shelf:
+    async with open_keyring(job.config) as keyring, shelf_at(job.to, job.config, keyring) as shelf:
         manifest, _ = await read_manifest(shelf, job.to.name)
         targets = {asked.label: targets_for(job, asked, manifest) for asked in inputs}
         say_targets(job, targets)
@@ -52,13 +52,14 @@ async def verify_inputs(job: Job) -> Result:
                 problems += [f"{path} is not in the manifest" for path in sorted(plan.files.keys() - manifest.by_path().keys())]
                 entries += rest
     size = sum(entry.size for entry in entries)
-    many = counted(len(entries), "file")
+    many = format_count(len(entries), "file")
     sentence = (
-        f"{job.to.name} lacks what was asked for: {counted(len(problems), 'problem')}; mirror again without --verify to mend it"
+        f"{job.to.name} lacks what was asked for: {format_count(len(problems), 'problem')}; "
+        "mirror again without --verify to mend it"
         if problems
-        else f"{job.to.name} satisfies {joined(targets)}: {many} ({readable(size)}) read and right"
+        else f"{job.to.name} satisfies {join_labels(targets)}: {many} ({readable(size)}) read and right"
     )
-    return Result(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
+    return MirrorResult(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
 
 
 def _other_bytes(plan: Plan, manifest: Manifest) -> list[str]:
@@ -69,7 +70,7 @@ def _other_bytes(plan: Plan, manifest: Manifest) -> list[str]:
 
 
 async def _resolved_from_mirror(
-    job: Job, plan: Plan, inputs: Sequence[Input], targets: Mapping[str, Sequence[Target]], step: Callable[[str], None]
+    job: MirrorJob, plan: Plan, inputs: Sequence[Input], targets: Mapping[str, Sequence[Target]], step: Callable[[str], None]
 ) -> list[str]:
     """What is wrong when the mirror is the only source there is."""
     problems = []
@@ -77,12 +78,12 @@ async def _resolved_from_mirror(
         alone = job.config.model_copy(
             update={
                 "source": [job.to.as_source()],
-                "policy": Policy(),
-                "store": Store(url=f"file:{scratch}/store"),
+                "policy": PolicySettings(),
+                "store": StoreSettings(url=f"file:{scratch}/store"),
                 "data": Path(scratch),
             }
         )
-        async with wheelgate(alone) as gate:
+        async with open_services(alone) as gate:
             origin = IndexOrigin(gate.delivery, plan.files)
             async with shelf_at(job.to, job.config, gate.keyring) as shelf:
                 manifest, _ = await read_manifest(shelf, job.to.name)
@@ -107,7 +108,7 @@ async def _problems_of(planner: Planner, asked: Input, targets: Sequence[Target]
     return problems
 
 
-def _entries_for(manifest: Manifest, targets: Mapping[str, Sequence[Target]]) -> list[Entry]:
+def _entries_for(manifest: Manifest, targets: Mapping[str, Sequence[Target]]) -> list[ManifestEntry]:
     """The files that the manifest says these inputs need on these targets; of an input that it does not know, all."""
     if not targets.keys() <= manifest.inputs.keys():
         return list(manifest.files)

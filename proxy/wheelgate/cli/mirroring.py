@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from wheelgate.cli.destinations import Place, must_exist, shelf_at, spool_for
+from wheelgate.cli.destinations import MirrorPlace, must_exist, shelf_at, spool_for
 from wheelgate.cli.live import Bar, copying
 from wheelgate.cli.mirror_job import (
-    Job,
-    Result,
-    counted,
+    MirrorJob,
+    MirrorResult,
+    format_count,
     inputs_of,
     new_copier,
     new_planner,
@@ -23,27 +23,27 @@ from wheelgate.cli.mirror_job import (
     targets_for,
 )
 from wheelgate.config import Config
-from wheelgate.mirror.copying import Copier, Outcome
+from wheelgate.mirror.copying import Copier, CopyResult
 from wheelgate.mirror.from_mirror import items_of
 from wheelgate.mirror.inputs_model import Input
 from wheelgate.mirror.items import Item
-from wheelgate.mirror.manifest import Asked, add_to_manifest, read_manifest
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.manifest import ManifestInput, add_to_manifest, read_manifest
+from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.mirror.origins import IndexOrigin, MirrorOrigin
 from wheelgate.mirror.planning import Plan
 from wheelgate.mirror.targets import Target
 from wheelgate.storage.spool import Spool
-from wheelgate.wiring import SystemClock, Wheelgate, keyring_alone, wheelgate
+from wheelgate.wiring import Services, SystemClock, open_keyring, open_services
 
 
-async def mirror_inputs(job: Job) -> Result:
+async def mirror_inputs(job: MirrorJob) -> MirrorResult:
     """Bring to the mirror what the inputs need."""
     inputs = inputs_of(job)
     targets = {asked.label: targets_for(job, asked) for asked in inputs}
     say_targets(job, targets)
     plan = Plan()
     async with (
-        wheelgate(_streaming(job.config)) as gate,
+        open_services(_streaming(job.config)) as gate,
         shelf_at(job.to, job.config, gate.keyring) as shelf,
         _spool(job, shelf) as spool,
     ):
@@ -58,18 +58,20 @@ async def mirror_inputs(job: Job) -> Result:
                     say(note)
                 if job.dry_run:
                     return await _dry(job, copier, items, plan.notes)
-                asked = {label: Asked([str(one) for one in which], SystemClock().now()) for label, which in targets.items()}
+                asked = {
+                    label: ManifestInput([str(one) for one in which], SystemClock().now()) for label, which in targets.items()
+                }
                 outcome = await _copied(job, copier, items, bar, shelf, asked)
             finally:
                 copier.close()
     return _told(job, outcome, len(items), plan.notes)
 
 
-async def copy_onward(job: Job, origin: Place) -> Result:
+async def copy_onward(job: MirrorJob, origin: MirrorPlace) -> MirrorResult:
     """Bring to the mirror what another one holds."""
     must_exist(origin, "--from")
     async with (
-        keyring_alone(job.config) as keyring,
+        open_keyring(job.config) as keyring,
         shelf_at(origin, job.config, keyring) as come_from,
         shelf_at(job.to, job.config, keyring) as shelf,
     ):
@@ -85,8 +87,8 @@ async def copy_onward(job: Job, origin: Place) -> Result:
 
 
 async def _plan(
-    job: Job,
-    gate: Wheelgate,
+    job: MirrorJob,
+    gate: Services,
     plan: Plan,
     copier: Copier,
     inputs: Sequence[Input],
@@ -98,7 +100,9 @@ async def _plan(
             await planner.add(asked, targets[asked.label])
 
 
-async def _copied(job: Job, copier: Copier, items: Sequence[Item], bar: Bar, shelf: Shelf, asked: Mapping[str, Asked]) -> Outcome:
+async def _copied(
+    job: MirrorJob, copier: Copier, items: Sequence[Item], bar: Bar, shelf: MirrorStore, asked: Mapping[str, ManifestInput]
+) -> CopyResult:
     bar.begin(len(items), sum(item.size or 0 for item in items))
     outcome = await copier.copy(items)
     if not outcome.problems:  # else it would say that inputs are served which are not
@@ -106,27 +110,27 @@ async def _copied(job: Job, copier: Copier, items: Sequence[Item], bar: Bar, she
     return outcome
 
 
-async def _dry(job: Job, copier: Copier, items: Sequence[Item], notes: list[str]) -> Result:
-    missing = [item for item in items if await copier.kept(item, look_only=True) is None]
+async def _dry(job: MirrorJob, copier: Copier, items: Sequence[Item], notes: list[str]) -> MirrorResult:
+    missing = [item for item in items if await copier.find_present(item, look_only=True) is None]
     size, new = sum(item.size or 0 for item in items), sum(item.size or 0 for item in missing)
     unknown = sum(item.size is None for item in missing)
-    more = f", and {counted(unknown, 'file')} of unknown size" if unknown else ""
-    needed = f"{counted(len(items), 'file')} ({readable(size)}) needed"
+    more = f", and {format_count(unknown, 'file')} of unknown size" if unknown else ""
+    needed = f"{format_count(len(items), 'file')} ({readable(size)}) needed"
     sentence = f"{needed}; {len(missing)} to be copied ({readable(new)}{more}) to {job.to.name}"
-    return Result(sentence=sentence, files=len(items), bytes=size, new=len(missing), notes=notes)
+    return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing), notes=notes)
 
 
-def _told(job: Job, outcome: Outcome, needed: int, notes: list[str]) -> Result:
+def _told(job: MirrorJob, outcome: CopyResult, needed: int, notes: list[str]) -> MirrorResult:
     there = len(outcome.entries)
     size = sum(entry.size for entry in outcome.entries)
     if outcome.problems:
-        sentence = f"{there} of {counted(needed, 'file')} are in {job.to.name}; run it again to complete it"
+        sentence = f"{there} of {format_count(needed, 'file')} are in {job.to.name}; run it again to complete it"
     else:
         sentence = (
-            f"{counted(there, 'file')} ({readable(size)}) in {job.to.name}: {outcome.fetched - len(outcome.repaired)} new "
+            f"{format_count(there, 'file')} ({readable(size)}) in {job.to.name}: {outcome.fetched - len(outcome.repaired)} new "
             f"({readable(outcome.fetched_bytes)} copied), {len(outcome.repaired)} repaired, {there - outcome.fetched} were there"
         )
-    return Result(
+    return MirrorResult(
         sentence=sentence,
         files=there,
         bytes=size,
@@ -147,7 +151,7 @@ def _streaming(config: Config) -> Config:
 
 
 @asynccontextmanager
-async def _spool(job: Job, shelf: Shelf) -> AsyncIterator[Spool]:
+async def _spool(job: MirrorJob, shelf: MirrorStore) -> AsyncIterator[Spool]:
     """Where bodies wait. Who only looks writes nothing where the mirror is."""
     if not job.dry_run:
         async with spool_for(shelf, job.config) as spool:

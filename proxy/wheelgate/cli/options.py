@@ -12,7 +12,7 @@ import click
 from wheelgate.config import Config, load
 
 
-def configured(command: Callable[..., Any]) -> Callable[..., Any]:
+def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--config`` and ``--data``: which settings, which store."""
     command = click.option(
         "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder for the store and the spool."

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config
 from wheelgate.core.errors import NameTaken, ProjectNotFound
 
 
 @click.command()
-@configured
+@config_options
 @click.argument("project")
 @click.option("--reason", required=True, help="Why the name may be public from now on; it is kept.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -23,9 +23,9 @@ def release(config: Path | None, data: Path | None, project: str, reason: str, y
     Whoever owns the name in public can then put code into every build that asks for it. This is for names that were claimed by
     mistake: a source marked private that is not, or a package that moved to the public index.
     """
-    from wheelgate.core.names import normalised
+    from wheelgate.core.names import normalise_name
 
-    name = normalised(project)
+    name = normalise_name(project)
     if name is None:
         raise click.UsageError(f"{project!r} is not a project name")
     if not yes:
@@ -35,9 +35,9 @@ def release(config: Path | None, data: Path | None, project: str, reason: str, y
 
 
 async def _release(config: Config, project: str, reason: str) -> None:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
         decision = await gate.index.decide(project, learn=False)
         lister = next((answer.source for answer in decision.answers if answer.private and answer.page is not None), None)
         if lister is not None:

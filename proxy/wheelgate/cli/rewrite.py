@@ -18,8 +18,8 @@ from wheelgate.config import Config, client_settings, duration_s, load
 from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
 
 if TYPE_CHECKING:
-    from wheelgate.rewrite.classify_urls import Ours
-    from wheelgate.rewrite.documents import Document
+    from wheelgate.rewrite.classify_urls import UrlClassifier
+    from wheelgate.rewrite.documents import RewritableDocument
 
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
@@ -65,14 +65,14 @@ def rewrite(
     --index-url replaces those of the feeds. Comments, order, hashes and markers stay. FILES are changed in place, all or none
     of them, and the changes shown; -r and -c lines are not followed.
     """
-    from wheelgate.rewrite.classify_urls import Ours
+    from wheelgate.rewrite.classify_urls import UrlClassifier
     from wheelgate.rewrite.documents import document
 
     if sas and by_name:
         raise click.UsageError("--by-name asks Wheelgate for a file, --sas does without it: take one of them")
     loaded = load(config) if config is not None else None
     gate = None if sas else _gate(url, loaded)
-    ours = Ours(gate, loaded)
+    ours = UrlClassifier(gate, loaded)
     texts = {path: _text(path) for path in dict.fromkeys(files)}
     documents = {path: document(path.name, text) for path, text in texts.items()}
     signed = asyncio.run(_signed(documents, ours, loaded, life)) if sas else {}
@@ -126,7 +126,12 @@ def _text(path: Path) -> str:
 
 
 def _rewritten(
-    documents: Mapping[Path, Document], ours: Ours, gate: str | None, signed: Mapping[str, str], *, by_name: bool
+    documents: Mapping[Path, RewritableDocument],
+    ours: UrlClassifier,
+    gate: str | None,
+    signed: Mapping[str, str],
+    *,
+    by_name: bool,
 ) -> dict[Path, str]:
     """The new texts.
 
@@ -145,13 +150,15 @@ def _rewritten(
             print(f"wheelgate: {path} line {found.number(line)}: {sentence}", file=sys.stderr)
         refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(outcome.refusals)]
         if not outcome.refusals:
-            texts[path] = found.applied(outcome)
+            texts[path] = found.apply(outcome)
     if refusals:
         raise RewriteRefused("\nwheelgate: ".join([*refusals, "nothing was written"]))
     return texts
 
 
-async def _signed(documents: Mapping[Path, Document], ours: Ours, config: Config | None, life_s: float) -> dict[str, str]:
+async def _signed(
+    documents: Mapping[Path, RewritableDocument], ours: UrlClassifier, config: Config | None, life_s: float
+) -> dict[str, str]:
     """A signed URL for each private blob that the files name.
 
     Raises:
@@ -159,11 +166,11 @@ async def _signed(documents: Mapping[Path, Document], ours: Ours, config: Config
     """
     from wheelgate.rewrite.decisions import private_blobs
     from wheelgate.rewrite.signing import Signing
-    from wheelgate.wiring import SystemClock, keyring_alone
+    from wheelgate.wiring import SystemClock, open_keyring
 
     config = config or Config()
     signed: dict[str, str] = {}
-    async with keyring_alone(config) as keyring, Signing(config, keyring, SystemClock(), life_s) as signing:
+    async with open_keyring(config) as keyring, Signing(config, keyring, SystemClock(), life_s) as signing:
         for path, found in documents.items():
             for url, line in private_blobs(found.lines, ours).items():
                 try:

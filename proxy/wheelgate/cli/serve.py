@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
 from wheelgate.runtime.malloc import keep_little
 
 if TYPE_CHECKING:
-    from wheelgate.index.policy_reload import Enforcement
+    from wheelgate.index.policy_reload import PolicyReload
 
 _SWITCH_S = 0.001
 """How long a thread that packs or encodes a large page may keep the one that answers everybody waiting, at a time."""
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @click.command()
-@configured
+@config_options
 @click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be said.")
 @click.option("--port", type=int, help="Port to listen on (8080).")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
@@ -90,7 +90,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
     """``again`` reads the settings as they are now, for SIGHUP."""
     from wheelgate.cli.serving import answering
     from wheelgate.web.server import listening_socket, tls_context
-    from wheelgate.wiring import watching, wheelgate
+    from wheelgate.wiring import open_services, watch_changes
 
     told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
@@ -106,8 +106,8 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
             return read.on_port(config.server.port) if read.server.port == asked_for.server.port else read
 
         async with (
-            wheelgate(config) as gate,
-            watching(gate.changes),
+            open_services(config) as gate,
+            watch_changes(gate.changes),
             gate.keyring.watching(gate.enforcement.admit),
             rereading(told, newer, gate.enforcement),
             answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
@@ -119,7 +119,7 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
 
 
 @asynccontextmanager
-async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> AsyncIterator[None]:
+async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> AsyncIterator[None]:
     """Read the rules again whenever somebody said so, as long as this runs."""
     task = asyncio.create_task(_reread(told, again, enforcement))
     try:
@@ -130,7 +130,7 @@ async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcemen
             await task
 
 
-async def _reread(told: asyncio.Event, again: Callable[[], Config], enforcement: Enforcement) -> None:
+async def _reread(told: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> None:
     while True:
         await told.wait()
         told.clear()

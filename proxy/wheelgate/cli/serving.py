@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from socket import socket
 
 from wheelgate.web.server import Serving, listening_socket, serving
-from wheelgate.wiring import Wheelgate
+from wheelgate.wiring import Services
 
 
 @asynccontextmanager
 async def answering(
-    gate: Wheelgate, listener: socket, *, tls: ssl.SSLContext | None, prefix: str, anonymous_read: bool
+    gate: Services, listener: socket, *, tls: ssl.SSLContext | None, prefix: str, anonymous_read: bool
 ) -> AsyncIterator[Serving]:
     """Answer requests on a bound socket until the block ends."""
     async with serving(
@@ -39,7 +39,7 @@ async def answering(
 
 
 @asynccontextmanager
-async def answering_ourselves(gate: Wheelgate) -> AsyncIterator[str]:
+async def answering_ourselves(gate: Services) -> AsyncIterator[str]:
     """The URL of an index on loopback, with a token in it that nobody else has, until the block ends."""
     with listening_socket("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config, duration_s
 from wheelgate.storage.tokens import Token
 
@@ -21,7 +21,7 @@ def token() -> None:
 
 
 @token.command()
-@configured
+@config_options
 @click.option(
     "--scope",
     "scopes",
@@ -43,16 +43,16 @@ def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires
 
 
 async def _new(config: Config, scopes: tuple[str, ...], life: timedelta, note: str) -> tuple[str, Token]:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
         made = await gate.tokens.new(scopes, life, note)
         await gate.changes.announce()
         return made
 
 
 @token.command(name="list")
-@configured
+@config_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
@@ -77,14 +77,14 @@ def _row(known: Token, *, expired: bool) -> dict[str, object]:
 
 async def _list(config: Config) -> list[tuple[Token, bool]]:
     """Every token, and whether it has expired."""
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
         return [(known, gate.tokens.has_expired(known)) for known in await gate.tokens.all()]
 
 
 @token.command()
-@configured
+@config_options
 @click.argument("identifier", metavar="ID")
 def revoke(config: Path | None, data: Path | None, identifier: str) -> None:
     """Make a token useless, on every replica within seconds. ID is what `token list` shows."""
@@ -95,11 +95,11 @@ def revoke(config: Path | None, data: Path | None, identifier: str) -> None:
 
 
 async def _revoke(config: Config, identifier: str) -> bool:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
     if not identifier.isalnum() or not identifier.isascii():
         return False
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
         revoked = await gate.tokens.revoke(identifier)
         if revoked:
             await gate.changes.announce()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.cli.wheel_add import add
 from wheelgate.cli.wheel_list import list_
 from wheelgate.config import Config, client_settings
@@ -27,7 +27,7 @@ wheel.add_command(list_)
 def changing(command: Callable[..., object]) -> Callable[..., object]:
     """What the commands that change a file have in common."""
     command = click.option("--url", help="A running server (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN.")(command)
-    return configured(click.argument("filename")(command))
+    return config_options(click.argument("filename")(command))
 
 
 @wheel.command()
@@ -69,15 +69,15 @@ def _act(action: str, filename: str, url: str | None, config: Path | None, data:
     if url is None:
         asyncio.run(_act_on_store(settings(config, data), action, filename, reason))
     else:
-        from wheelgate.client.wheelgate_client import RemoteGate
+        from wheelgate.client.wheelgate_client import WheelgateClient
 
-        asyncio.run(RemoteGate(url, token).act(action, filename, reason))
+        asyncio.run(WheelgateClient(url, token).act(action, filename, reason))
 
 
 async def _act_on_store(config: Config, action: str, filename: str, reason: str) -> None:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
         match action:
             case "yank":
                 await gate.packages.yank(filename, reason)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.cli.progress import transfer
 from wheelgate.config import NO_PROXY, Config, client_settings
 from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
@@ -53,7 +53,7 @@ _Adder = Callable[[_Incoming], Awaitable[tuple[bool, str]]]
 
 
 @click.command()
-@configured
+@config_options
 @click.argument("files", nargs=-1, required=True, metavar="FILE|URL...")
 @click.option("--url", help="A running server to upload to (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN.")
 @click.option("--exist-ok", is_flag=True, help="Succeed if these very bytes are there already; other bytes are refused.")
@@ -84,12 +84,12 @@ def add(
 
 
 async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: bool, take_over: bool) -> bool:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
     proxy = config.server.outbound_proxy
     opener = partial(_opener(), ca_file=ca_file, outbound_proxy=None if proxy == NO_PROXY else proxy)
-    async with wheelgate(config) as gate:
+    async with open_services(config) as gate:
 
         async def adder(file: _Incoming) -> tuple[bool, str]:
             # A copy, since what is accepted may be linked into the store: a file here is its owner's to change.
@@ -105,12 +105,12 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
 
 
 async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *, exist_ok: bool) -> bool:
-    from wheelgate.client.wheelgate_client import RemoteGate
+    from wheelgate.client.wheelgate_client import WheelgateClient
     from wheelgate.distfiles.digests import sha256_of
     from wheelgate.storage.spool import Spool
     from wheelgate.uploads.accept import project_of
 
-    remote = RemoteGate(url, token)
+    remote = WheelgateClient(url, token)
 
     async def send(file: _Incoming, path: Path) -> bool:
         with transfer(file.filename, file.size) as progress:

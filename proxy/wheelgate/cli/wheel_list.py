@@ -11,14 +11,14 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import configured, settings
+from wheelgate.cli.options import config_options, settings
 from wheelgate.config import Config, client_settings
 from wheelgate.core.model import File
-from wheelgate.core.names import normalised, version_of
+from wheelgate.core.names import normalise_name, version_of
 
 
 @click.command(name="list")
-@configured
+@config_options
 @click.argument("project", required=False)
 @click.option("--url", help="A running server (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN if it wants one to read.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -27,7 +27,7 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
 
     Of a running server (--url): the files on its pages, for every name that its private sources hold.
     """
-    name = None if project is None else normalised(project)
+    name = None if project is None else normalise_name(project)
     if project is not None and name is None:
         raise click.UsageError(f"{project!r} is not a project name")
     default_url, token = client_settings()
@@ -43,16 +43,16 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
 
 
 async def _of_store(config: Config, project: str | None) -> Sequence[File]:
-    from wheelgate.wiring import wheelgate
+    from wheelgate.wiring import open_services
 
-    async with wheelgate(config, to_read=True) as gate:
+    async with open_services(config, to_read=True) as gate:
         return await gate.packages.files(project)
 
 
 async def _of_server(url: str, token: str | None, project: str | None) -> Sequence[File]:
-    from wheelgate.client.wheelgate_client import RemoteGate
+    from wheelgate.client.wheelgate_client import WheelgateClient
 
-    return await RemoteGate(url, token).files(project)
+    return await WheelgateClient(url, token).files(project)
 
 
 def _row(file: File) -> dict[str, object]:

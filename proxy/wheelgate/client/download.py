@@ -18,7 +18,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.names import project_in
-from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, read, shown
+from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, read, redact_url
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.error_text import cause_of
 from wheelgate.upstream.sessions import FILE_TIMES, Sessions
@@ -95,9 +95,9 @@ async def download(
     sessions = Sessions(HostRules(target), user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
     try:
         async with _Hops(target.with_fragment(None), sessions).response() as response:
-            _check(response, shown(target), max_bytes)
+            _check(response, redact_url(target), max_bytes)
             filename = _filename(target, response)
-            yield Download(filename=filename, place=shown(target), sha256=sha256, max_bytes=max_bytes, response=response)
+            yield Download(filename=filename, place=redact_url(target), sha256=sha256, max_bytes=max_bytes, response=response)
     finally:
         await sessions.close()
 
@@ -126,25 +126,25 @@ class _Hops:
                 target = self._next(target, response.headers.get("Location", ""))
             finally:
                 response.close()
-        raise UpstreamBadAnswer(f"{shown(self._given)} redirects more than {_MAX_HOPS} times")
+        raise UpstreamBadAnswer(f"{redact_url(self._given)} redirects more than {_MAX_HOPS} times")
 
     def _judge(self, target: URL) -> None:
         if target.scheme == "https" or (is_loopback(target) and self._given.scheme == "http"):
             return
         if target is self._given:
-            raise UploadRefused(f"{shown(target)} would travel open to everybody on the way: use an https URL")
-        raise AddressRefused(f"{shown(self._given)} redirects to {target.host} without https, which is not followed")
+            raise UploadRefused(f"{redact_url(target)} would travel open to everybody on the way: use an https URL")
+        raise AddressRefused(f"{redact_url(self._given)} redirects to {target.host} without https, which is not followed")
 
     def _next(self, at: URL, location: str) -> URL:
         try:
             return parse(str(at.join(read(location)).with_fragment(None)))
         except ValueError:  # UnsafeUrl is one
-            raise UpstreamBadAnswer(f"{shown(self._given)} redirects to a malformed address") from None
+            raise UpstreamBadAnswer(f"{redact_url(self._given)} redirects to a malformed address") from None
 
     def _unreachable(self, target: URL, error: Exception) -> Exception:
-        place = shown(self._given)
+        place = redact_url(self._given)
         if target is not self._given:
-            place += f" redirects to {shown(target.origin())}, which"
+            place += f" redirects to {redact_url(target.origin())}, which"
         reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         if isinstance(reason, ForbiddenAddress):
             return AddressRefused(f"{place} may not be asked: {reason}")
@@ -154,10 +154,10 @@ class _Hops:
 def _stated_digest(url: URL) -> str | None:
     stated = dict(part.partition("=")[::2] for part in url.raw_fragment.split("&"))
     if other := _OTHER_DIGESTS & stated.keys():
-        raise UploadRefused(f"{shown(url)}: only #sha256= is compared, not {min(other)}")
+        raise UploadRefused(f"{redact_url(url)}: only #sha256= is compared, not {min(other)}")
     sha256 = stated.get("sha256")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
-        raise UploadRefused(f"{shown(url)}: what stands behind #sha256= is not 64 hexadecimal digits")
+        raise UploadRefused(f"{redact_url(url)}: what stands behind #sha256= is not 64 hexadecimal digits")
     return None if sha256 is None else sha256.lower()
 
 
@@ -185,4 +185,4 @@ def _filename(url: URL, response: aiohttp.ClientResponse) -> str:
     for name in (url.name, said):
         if name and project_in(name) is not None:
             return name
-    raise UploadRefused(f"{shown(url)} does not end with the name of a wheel or sdist (acme_tool-1.0-py3-none-any.whl)")
+    raise UploadRefused(f"{redact_url(url)} does not end with the name of a wheel or sdist (acme_tool-1.0-py3-none-any.whl)")

@@ -24,8 +24,8 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.model import File, RemoteFile
-from wheelgate.core.names import is_safe_filename, normalised
-from wheelgate.core.urls import UnsafeUrl, is_loopback, parse, shown
+from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.urls import UnsafeUrl, is_loopback, parse, redact_url
 from wheelgate.simple_api import JSON
 from wheelgate.upstream.error_text import cause_of
 
@@ -75,7 +75,7 @@ class _Page(msgspec.Struct):
     files: list[_Entry]
 
 
-class RemoteGate:
+class WheelgateClient:
     """A running server, by its base URL (with or without ``/simple/``), and the token to show it."""
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -128,9 +128,9 @@ class RemoteGate:
             if project is not None:
                 return await self._page(session, project)
             listed = await self._json(session, self._base.joinpath("simple", ""), _Projects)
-            names = sorted({entry.name for entry in listed.projects if normalised(entry.name) == entry.name})
+            names = sorted({entry.name for entry in listed.projects if normalise_name(entry.name) == entry.name})
             if len(names) > _MAX_PROJECTS:
-                raise UploadRefused(f"{shown(self._base)} lists {len(names)} projects: name the one to list")
+                raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
             pages = []
             for start in range(0, len(names), _PAGES_AT_ONCE):
                 pages += await asyncio.gather(*(self._page(session, name) for name in names[start : start + _PAGES_AT_ONCE]))
@@ -141,7 +141,7 @@ class RemoteGate:
             page = await self._json(session, self._base.joinpath("simple", project, ""), _Page)
         except FileNotListed:
             return []
-        files = [entry.file(project, shown(self._base)) for entry in page.files if is_safe_filename(entry.filename)]
+        files = [entry.file(project, redact_url(self._base)) for entry in page.files if is_safe_filename(entry.filename)]
         return sorted(files, key=lambda file: file.filename)
 
     async def _json(self, session: aiohttp.ClientSession, url: URL, kind: type[T]) -> T:
@@ -153,11 +153,11 @@ class RemoteGate:
             async for chunk in response.content.iter_chunked(_PIECE_BYTES):
                 body += chunk
                 if len(body) > _MAX_PAGE_BYTES:
-                    raise UpstreamBadAnswer(f"{shown(url)} is larger than any index page is")
+                    raise UpstreamBadAnswer(f"{redact_url(url)} is larger than any index page is")
         try:
             return await asyncio.to_thread(msgspec.json.decode, body, type=kind)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?") from None
+            raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?") from None
 
     async def _post(self, form: aiohttp.MultipartWriter, filename: str) -> str:
         """What the server says it did with the file. An answer of whoever else stands there is no success."""
@@ -166,7 +166,7 @@ class RemoteGate:
             sentence = await self._sentence(response)
             self._check(response.status, sentence)
             if not sentence.startswith(f"{filename} "):
-                raise UpstreamBadAnswer(f"{shown(self._base)} did not answer as Wheelgate does: is it the right URL?")
+                raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?")
             return sentence.removeprefix(filename)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -191,7 +191,7 @@ class RemoteGate:
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"{shown(self._base)} cannot be reached: {cause_of(error)}") from None
+            raise UpstreamUnavailable(f"{redact_url(self._base)} cannot be reached: {cause_of(error)}") from None
 
     async def _sentence(self, response: aiohttp.ClientResponse) -> str:
         """What it answered, on one line that can be shown: a proxy before it may send anything, even our own headers."""
@@ -214,7 +214,7 @@ class RemoteGate:
             raise FileNotListed(sentence)
         if status in (400, 413):
             raise UploadRefused(sentence)
-        raise UpstreamUnavailable(f"{shown(self._base)} answered {status}: {sentence[:300]}")
+        raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
 
 
 def _given(**fields: str | None) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """What the operator said: settings as frozen values, and where they come from. The only room that reads the environment."""
 
 from wheelgate.config.connections import Connection, ties
-from wheelgate.config.documents import Document, read_document
+from wheelgate.config.documents import ConnectionDocument, read_document
 from wheelgate.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
 from wheelgate.config.load import client_settings, load, made_private, process_environment, with_private
-from wheelgate.config.policy import Policy
+from wheelgate.config.policy import PolicySettings
 from wheelgate.config.references import References, SecretMissing
-from wheelgate.config.settings import Config, Store
-from wheelgate.config.source import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, Source
+from wheelgate.config.settings import Config, StoreSettings
+from wheelgate.config.source import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, SourceSettings
 from wheelgate.config.values import container_problem, duration_s, vault_problem
 
 __all__ = [
@@ -16,13 +16,13 @@ __all__ = [
     "PUBLIC_INDEX",
     "Config",
     "Connection",
+    "ConnectionDocument",
     "ConnectionsFolder",
-    "Document",
-    "Policy",
+    "PolicySettings",
     "References",
     "SecretMissing",
-    "Source",
-    "Store",
+    "SourceSettings",
+    "StoreSettings",
     "client_settings",
     "container_problem",
     "document_fields",

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from wheelgate.config.section import Section
 from wheelgate.config.values import Reference
-from wheelgate.core.url_scope import Place, place_of
+from wheelgate.core.url_scope import UrlScope, place_of
 from wheelgate.core.urls import UnsafeUrl, is_loopback_host, parse, without_user
 
 AuthType = Literal["None", "PAT", "UsernamePassword", "Bearer", "ManagedIdentity", "ServicePrincipal", "SAS"]
@@ -68,7 +68,7 @@ class Connection(Section):
     allow_http: bool = False
 
     @property
-    def place(self) -> Place:
+    def place(self) -> UrlScope:
         """What the credential belongs to."""
         return place_of(self.target)
 

@@ -58,21 +58,21 @@ _IDLE = {
 }
 
 
-class Document(msgspec.Struct, frozen=True):
+class ConnectionDocument(msgspec.Struct, frozen=True):
     """What a document says: the fields of a connection, and its secret if it holds the secret itself."""
 
     fields: Mapping[str, Any]
     secret: Secret | None
 
     @staticmethod
-    def of_fields(said: Mapping[str, Any], secret: Secret | None = None) -> Document:
+    def of_fields(said: Mapping[str, Any], secret: Secret | None = None) -> ConnectionDocument:
         """A document of fields by our names, their values in any of the spellings.
 
         Raises:
             ConfigurationError: a category or kind that nobody knows.
         """
         try:
-            return Document(_spelled(said), secret)
+            return ConnectionDocument(_spelled(said), secret)
         except _Wrong as error:
             raise ConfigurationError([str(error)]) from None
 
@@ -88,7 +88,7 @@ class Document(msgspec.Struct, frozen=True):
             raise ConfigurationError([sentence for detail in error.errors() for sentence in sentences(detail)]) from None
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path) -> ConnectionDocument:
     """A connection document from a file.
 
     Raises:
@@ -105,7 +105,7 @@ def read_document(path: Path) -> Document:
     raise ConfigurationError([f"{path}: {problem}"])
 
 
-def document_of(body: bytes) -> Document:
+def document_of(body: bytes) -> ConnectionDocument:
     """A connection document.
 
     Raises:
@@ -129,19 +129,19 @@ class _Wrong(ValueError):
     """What is wrong with a document, in words."""
 
 
-def _document(found: object) -> Document:
+def _document(found: object) -> ConnectionDocument:
     fields, secret = _flat(found)
     likely = "None" if secret is None else "UsernamePassword" if "username" in fields else "PAT"
     fields = _spelled({"auth_type": likely, **fields})
     if secret is None:
-        return Document(fields, None)
+        return ConnectionDocument(fields, None)
     if fields["auth_type"] in ("None", "ManagedIdentity"):
         raise _Wrong(f"it has a secret, and authType {fields['auth_type']} needs none")
     if reference_parts(secret) is not None:
-        return Document({**fields, "value": secret}, None)
+        return ConnectionDocument({**fields, "value": secret}, None)
     if not secret.isprintable() or not secret.strip():
         raise _Wrong("its secret is empty, or holds characters that no secret has")
-    return Document(fields, Secret(secret.strip()))
+    return ConnectionDocument(fields, Secret(secret.strip()))
 
 
 def _spelled(fields: Mapping[str, Any]) -> dict[str, Any]:

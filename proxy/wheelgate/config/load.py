@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from wheelgate.config.connections import Connection, covers, ties
 from wheelgate.config.folder import folder_connections
-from wheelgate.config.policy import Merge, Policy, Waiver
+from wheelgate.config.policy import MergeSettings, PolicySettings, WaiverSettings
 from wheelgate.config.section import Section
 from wheelgate.config.sentences import sentences
-from wheelgate.config.settings import Config, Server, Store
-from wheelgate.config.source import Source
+from wheelgate.config.settings import Config, ServerSettings, StoreSettings
+from wheelgate.config.source import SourceSettings
 from wheelgate.core.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"
@@ -146,13 +146,13 @@ def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: l
 def _suggestion(location: tuple[int | str, ...]) -> str:
     sections: dict[str, type[Section]] = {
         "": Config,
-        "server": Server,
-        "store": Store,
-        "source": Source,
+        "server": ServerSettings,
+        "store": StoreSettings,
+        "source": SourceSettings,
         "connection": Connection,
-        "policy": Policy,
-        "policy.merge": Merge,
-        "policy.waiver": Waiver,
+        "policy": PolicySettings,
+        "policy.merge": MergeSettings,
+        "policy.waiver": WaiverSettings,
     }
     section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
     known = section.model_fields.keys() - {"folder", "found_connections"}

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from wheelgate.config.section import Section
 from wheelgate.config.values import Cooldown, Moment, Pattern, ProjectName, ReleaseText, Said, SpecifierText
-from wheelgate.core.patterns import NamePatterns, release, specifier, spelled
+from wheelgate.core.patterns import NamePatterns, normalise_pattern, release, specifier
 
 
-class Merge(Section):
+class MergeSettings(Section):
     """The only way two sources share a project."""
 
     names: list[Pattern] = Field(min_length=1)
@@ -24,7 +24,7 @@ class Merge(Section):
     """The versions that public sources may add; none stated: all."""
 
 
-class Waiver(Section):
+class WaiverSettings(Section):
     """An exception from ``deny``, ``allow`` and cool-downs that somebody answers for."""
 
     name: ProjectName
@@ -34,7 +34,7 @@ class Waiver(Section):
     until: Moment
 
 
-class Policy(Section):
+class PolicySettings(Section):
     """Who may answer for which name, and what is withheld."""
 
     reserved: list[Pattern] = []
@@ -42,8 +42,8 @@ class Policy(Section):
     deny: list[ReleaseText] = []
     cooldown: Cooldown | None = None
     cooldown_exempt: list[Pattern] = []
-    merge: list[Merge] = []
-    waiver: list[Waiver] = []
+    merge: list[MergeSettings] = []
+    waiver: list[WaiverSettings] = []
 
     def contradictions(self) -> list[str]:
         """See :class:`~wheelgate.config.section.Section`."""
@@ -111,7 +111,7 @@ class Policy(Section):
         return told + [
             f"merge[{later}]: every one of its names belongs to merge[{earlier}] already, which comes first"
             for (earlier, one), (later, other) in combinations(enumerate(self.merge), 2)
-            if all("*" not in name and name in NamePatterns(one.names) for name in map(spelled, other.names))
+            if all("*" not in name and name in NamePatterns(one.names) for name in map(normalise_pattern, other.names))
         ]
 
 

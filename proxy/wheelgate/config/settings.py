@@ -12,10 +12,10 @@ import platformdirs
 from pydantic import Field
 
 from wheelgate.config.connections import Connection, covers, ties
-from wheelgate.config.policy import Policy
+from wheelgate.config.policy import PolicySettings
 from wheelgate.config.references import References, SecretMissing
 from wheelgate.config.section import Section
-from wheelgate.config.source import NO_PROXY, Source, feed_problem
+from wheelgate.config.source import NO_PROXY, SourceSettings, feed_problem
 from wheelgate.config.values import Bytes, Reference, Seconds, container_problem, proxy_problem, url_problem, vault_problem
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
@@ -29,7 +29,7 @@ def _default_data_folder() -> Path:
     return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
 
 
-class Server(Section):
+class ServerSettings(Section):
     """How clients reach us."""
 
     host: str = "127.0.0.1"
@@ -80,7 +80,7 @@ class Server(Section):
         return problems
 
 
-class Store(Section):
+class StoreSettings(Section):
     """What must survive."""
 
     url: str | None = None
@@ -114,13 +114,13 @@ class Store(Section):
 class Config(Section):
     """Everything the operator said, checked."""
 
-    server: Server = Server()
-    store: Store = Store()
-    source: list[Source] = [Source(name="uploads", type="store"), Source(name="pypi", type="index")]
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    source: list[SourceSettings] = [SourceSettings(name="uploads", type="store"), SourceSettings(name="pypi", type="index")]
     connection: list[Connection] = []
     found_connections: list[Connection] = []
     """Those of the connections folder."""
-    policy: Policy = Policy()
+    policy: PolicySettings = PolicySettings()
     data: Path = Field(default_factory=_default_data_folder)
     """The folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
     folder: Path = Path()
@@ -143,11 +143,11 @@ class Config(Section):
         """Where the store is, for people."""
         return self.store.url or "" if self.store.is_azure else str(self.store_folder)
 
-    def is_offline(self, source: Source) -> bool:
+    def is_offline(self, source: SourceSettings) -> bool:
         """Whether a source is never asked, so that only what the store holds of it is served."""
         return source.is_remote and (self.server.offline or source.offline)
 
-    def source_folder(self, source: Source) -> Path:
+    def source_folder(self, source: SourceSettings) -> Path:
         """The folder of a directory source."""
         return self.folder / (source.url or "").removeprefix("file:")
 
@@ -193,11 +193,11 @@ class Config(Section):
             served = [s for s in self.source if (s.is_remote or s.type == "blob") and covers([connection], s.index_url)]
         elif covers([connection], url):
             kind: Literal["devops", "index"] = "devops" if feed_problem(url) is None else "index"
-            served = [Source(name="asked", type=kind, url=url, private=True)]
+            served = [SourceSettings(name="asked", type=kind, url=url, private=True)]
         else:
             raise ConfigurationError([f"--url: is not below {connection.target}, so connection {connection.name} is not for it"])
         is_served = self.store.is_azure and covers([connection], self.store.url or "")
-        store = self.store if is_served else Store(url=f"file:{scratch}")
+        store = self.store if is_served else StoreSettings(url=f"file:{scratch}")
         return self.model_copy(update={"source": served, "store": store})
 
     @property
@@ -221,7 +221,7 @@ class Config(Section):
         return self.server.is_loopback
 
     def policy_doubts(self, now: datetime) -> list[str]:
-        """See :meth:`~wheelgate.config.policy.Policy.doubts`."""
+        """See :meth:`~wheelgate.config.policy.PolicySettings.doubts`."""
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
         return self.policy.doubts(now, cooldowns, [source.name for source in self.source if not source.is_private])
 

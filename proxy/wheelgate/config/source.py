@@ -26,7 +26,7 @@ _IMPOSSIBLE = {"store": ("stream", "cache"), "directory": ("redirect", "cache"),
 NO_PROXY = "none"
 
 
-class Source(Section):
+class SourceSettings(Section):
     """One place that lists projects. Its position is its precedence."""
 
     name: str

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from wheelgate.core.names import normalised
+from wheelgate.core.names import normalise_name
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.core.secret import reference_parts
 from wheelgate.core.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, without_user
@@ -100,7 +100,7 @@ def _specifier(value: object) -> object:
 
 
 def _project(value: object) -> object:
-    if not isinstance(value, str) or (name := normalised(value)) is None:
+    if not isinstance(value, str) or (name := normalise_name(value)) is None:
         raise ValueError("must be the name of one project")
     return name
 

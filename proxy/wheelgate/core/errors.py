@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 
 
-class Kind(Enum):
+class ErrorKind(Enum):
     """What went wrong, without a word about HTTP."""
 
     NOT_FOUND = "not found"  # definite: asking again soon gives the same
@@ -32,13 +32,13 @@ class Kind(Enum):
 class WheelgateError(Exception):
     """The base of every error people may see; ``str()`` is the sentence."""
 
-    kind = Kind.INTERNAL
+    kind = ErrorKind.INTERNAL
 
 
 class InvalidName(WheelgateError):
     """A project or file name that could never be served."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
 
 
 class ProjectNotFound(WheelgateError):
@@ -48,7 +48,7 @@ class ProjectNotFound(WheelgateError):
     unreachable. Only a caller that knows what may follow from that (:class:`wheelgate.index.merged.Merged`) looks at it.
     """
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
     def __init__(
         self,
@@ -68,25 +68,25 @@ class ProjectNotFound(WheelgateError):
 class FileNotListed(WheelgateError):
     """The file is not on the project's page, so it cannot be downloaded either."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class MetadataNotFound(WheelgateError):
     """The file is listed, and has no core metadata to give."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class ProvenanceNotFound(WheelgateError):
     """The file is listed, and has no provenance object here."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class FileWithheld(WheelgateError):
     """The file exists and a rule keeps it back; the sentence names the rule and the remedy."""
 
-    kind = Kind.WITHHELD
+    kind = ErrorKind.WITHHELD
 
 
 class ProjectWithheld(FileWithheld):
@@ -100,7 +100,7 @@ class ProjectWithheld(FileWithheld):
 class UpstreamError(WheelgateError):
     """A source could not be heard. Nothing may be concluded about what it has."""
 
-    kind = Kind.UNAVAILABLE
+    kind = ErrorKind.UNAVAILABLE
 
     def __init__(self, message: str, *, source: str = "", retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -115,7 +115,7 @@ class UpstreamUnavailable(UpstreamError):
 class UpstreamBadAnswer(UpstreamError):
     """It answered, but not as an index: wrong type, cut short, too large, wrong digest, a sign-in page."""
 
-    kind = Kind.BAD_ANSWER
+    kind = ErrorKind.BAD_ANSWER
 
 
 class NotHeld(UpstreamError):
@@ -125,7 +125,7 @@ class NotHeld(UpstreamError):
     answer; 503 would have it try again.
     """
 
-    kind = Kind.WITHHELD
+    kind = ErrorKind.WITHHELD
 
 
 class CredentialRefused(UpstreamBadAnswer):
@@ -139,73 +139,73 @@ class AddressRefused(UpstreamBadAnswer):
 class StoreError(WheelgateError):
     """The store could not be read or written."""
 
-    kind = Kind.UNAVAILABLE
+    kind = ErrorKind.UNAVAILABLE
 
 
 class BlobNotFound(StoreError):
     """No blob of that path: definite."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class BlobExists(StoreError):
     """Create-if-absent found a blob there already."""
 
-    kind = Kind.CONFLICT
+    kind = ErrorKind.CONFLICT
 
 
 class BlobChanged(StoreError):
     """Compare-and-swap lost: somebody else changed the blob since it was read."""
 
-    kind = Kind.CONFLICT
+    kind = ErrorKind.CONFLICT
 
 
 class UploadRefused(WheelgateError):
     """The file cannot be accepted as it is."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
 
 
 class FileExists(UploadRefused):
     """The name is taken by other bytes. The sentence begins as PyPI's does: upload tools look for it."""
 
-    kind = Kind.CONFLICT
+    kind = ErrorKind.CONFLICT
 
 
 class NameTaken(UploadRefused):
     """Another source answers for the project."""
 
-    kind = Kind.CONFLICT
+    kind = ErrorKind.CONFLICT
 
 
 class TooLarge(WheelgateError):
     """More bytes than a limit allows."""
 
-    kind = Kind.TOO_LARGE
+    kind = ErrorKind.TOO_LARGE
 
 
 class Unauthenticated(WheelgateError):
     """No token, or one we do not know."""
 
-    kind = Kind.UNAUTHENTICATED
+    kind = ErrorKind.UNAUTHENTICATED
 
 
 class Forbidden(WheelgateError):
     """A known token without this right."""
 
-    kind = Kind.FORBIDDEN
+    kind = ErrorKind.FORBIDDEN
 
 
 class RewriteRefused(WheelgateError):
     """A file cannot be rewritten as it is; nothing was written."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
 
 
 class ConfigurationError(WheelgateError):
     """One or more settings are wrong; ``problems`` holds a sentence each, beginning with the key path."""
 
-    kind = Kind.CONFIGURATION
+    kind = ErrorKind.CONFIGURATION
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -215,19 +215,19 @@ class ConfigurationError(WheelgateError):
 class InvalidTarget(WheelgateError):
     """No such Python or platform."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
 
 
 class BadInput(WheelgateError):
     """What `mirror` was given to read cannot be used; the sentence names the file and, where there is one, the line."""
 
-    kind = Kind.INVALID
+    kind = ErrorKind.INVALID
 
 
 class Unresolvable(WheelgateError):
     """No set of versions, or no file of a version, satisfies what was asked for."""
 
-    kind = Kind.NOT_FOUND
+    kind = ErrorKind.NOT_FOUND
 
 
 class NotMirrored(WheelgateError):

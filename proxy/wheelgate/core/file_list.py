@@ -47,7 +47,7 @@ class FileList(Sequence[File]):
         return files if isinstance(files, FileList) else cls(files)
 
     @classmethod
-    def packed(cls, blocks: Sequence[bytes]) -> FileList:
+    def from_blocks(cls, blocks: Sequence[bytes]) -> FileList:
         """The files of what :meth:`pack` gave.
 
         Raises:
@@ -91,11 +91,11 @@ class FileList(Sequence[File]):
 
     # --- by name
 
-    def asked(self, filename: str) -> File | None:
+    def find_recent(self, filename: str) -> File | None:
         """A file that :meth:`named` found lately."""
         return self._asked.get(filename)
 
-    def named(self, filename: str) -> File | None:
+    def find(self, filename: str) -> File | None:
         """The file of this name; it is at hand from now on."""
         file = self._asked.get(filename) or self._found(filename)
         if file is not None:
@@ -107,7 +107,7 @@ class FileList(Sequence[File]):
     def _found(self, filename: str) -> File | None:
         values, packed = self._values, self._packed
         if packed is not None:
-            return packed.named(filename)
+            return packed.find(filename)
         named = self._named
         if named is None:
             named = {file.filename: file for file in values or ()}
@@ -116,9 +116,9 @@ class FileList(Sequence[File]):
 
     # --- packing
 
-    def unpacked(self) -> list[FileList]:
+    def list_unpacked(self) -> list[FileList]:
         """Those it was made of and then itself, as far as they are still values: to be packed one by one, in this order."""
-        below = (files.unpacked() for files in self._made_of if isinstance(files, FileList))
+        below = (files.list_unpacked() for files in self._made_of if isinstance(files, FileList))
         return [*chain.from_iterable(below), *([self] if self._packed is None else [])]
 
     def pack(self) -> Sequence[bytes]:
@@ -127,7 +127,7 @@ class FileList(Sequence[File]):
         if packed is None:
             packed = self._packed = _Packed(_blocks(values or ()), values)
             self._values = self._named = None
-        if not self.unpacked():
+        if not self.list_unpacked():
             self._made_of = ()
         return packed.blocks
 
@@ -167,7 +167,7 @@ class _Packed:
         blocks = (self._block(number) for number in range(first, min(len(self.blocks), -(-end // TOGETHER))))
         return islice(chain.from_iterable(blocks), start - first * TOGETHER, max(start, end) - first * TOGETHER)
 
-    def named(self, filename: str) -> File | None:
+    def find(self, filename: str) -> File | None:
         key, at = hash(filename), -1
         while True:
             try:

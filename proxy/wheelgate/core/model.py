@@ -109,7 +109,7 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
     """The source could not be heard; this is its last good page."""
     fresh_until: float = -math.inf
     """Monotonic seconds: until then nobody needs to ask its source again. By default that is never so."""
-    usable_until: float = -math.inf
+    stale_until: float = -math.inf
     """Monotonic seconds: once no longer fresh, it may still be handed out until then, while the source is being asked."""
     dropped: int = 0
     """Entries left out because they were not this project's or had no safe link."""

@@ -37,7 +37,7 @@ _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".
 _OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
 
 
-def normalised(name: str) -> str | None:
+def normalise_name(name: str) -> str | None:
     """The PEP 503 form of a project name, or ``None`` if it is not a valid name.
 
     A name is ASCII letters, digits, ``.``, ``_`` and ``-``, begins and ends with a letter or digit, and has at most 200
@@ -104,7 +104,7 @@ class Membership:
         """Whether what stands before the version is this project's name, however it is spelled."""
         known = self._heads.get(head)
         if known is None:
-            known = self._heads[head] = normalised(head) == self._project
+            known = self._heads[head] = normalise_name(head) == self._project
         return known
 
     def _is_odd_wheel(self, filename: str) -> bool:
@@ -145,7 +145,7 @@ def project_in(filename: str) -> str | None:
         parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return None
-    return normalised(parsed[0])  # packaging reads more than PEP 508 allows
+    return normalise_name(parsed[0])  # packaging reads more than PEP 508 allows
 
 
 def without_sdist_ending(filename: str) -> str | None:
@@ -189,7 +189,7 @@ def version_runs(filenames: Iterable[str], project: str) -> list[tuple[str | Non
             head, _, tail = filename[:-7].rpartition("-")
             known = heads.get(head)
             if known is None:
-                known = heads[head] = normalised(head) == project
+                known = heads[head] = normalise_name(head) == project
             if known:
                 return tail
         return version_of(filename, project)

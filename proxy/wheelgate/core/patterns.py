@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from wheelgate.core.names import is_distribution, is_safe_filename, normalised
+from wheelgate.core.names import is_distribution, is_safe_filename, normalise_name
 
 _ALPHABET = re.compile(r"[A-Za-z0-9._*-]{1,200}", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -17,7 +17,7 @@ _RELEASE = re.compile(r"([^<>=!~\s]+)\s*([<>=!~].*)?", re.DOTALL)
 _MAX_SPECIFIER = 500
 
 
-def spelled(pattern: str) -> str:
+def normalise_pattern(pattern: str) -> str:
     """The pattern in the spelling of normalised names (PEP 503)."""
     return _SEPARATORS.sub("-", pattern).lower()
 
@@ -26,7 +26,7 @@ class NamePatterns:
     """A set of patterns; ``*`` stands for any characters. Spelling does not matter: ``Acme_*`` is ``acme-*``."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._patterns = tuple(map(spelled, patterns))
+        self._patterns = tuple(map(normalise_pattern, patterns))
         self._match = re.compile("|".join(fnmatch.translate(p) for p in self._patterns) or r"(?!)").match
 
     @staticmethod
@@ -79,9 +79,9 @@ def release(text: str) -> Release:
             raise ValueError("must be the whole name of a file, in which * stands for nothing")
         return Release(text)
     match = _RELEASE.fullmatch(text.strip())
-    if match is None or not NamePatterns.is_valid(match[1]) or ("*" not in match[1] and normalised(match[1]) is None):
+    if match is None or not NamePatterns.is_valid(match[1]) or ("*" not in match[1] and normalise_name(match[1]) is None):
         raise ValueError('must be a project name or pattern, with versions if need be ("urllib3==2.5.1"), or a file name')
-    return Release(text, spelled(match[1]), specifier(match[2]) if match[2] else None)
+    return Release(text, normalise_pattern(match[1]), specifier(match[2]) if match[2] else None)
 
 
 def specifier(text: str) -> SpecifierSet:

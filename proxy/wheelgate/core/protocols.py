@@ -165,7 +165,7 @@ class Credential(Protocol):
         """
         ...
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         """The URL as it is to be asked, never to be shown: most kinds leave it as it is.
 
         Raises:
@@ -173,7 +173,7 @@ class Credential(Protocol):
         """
         ...
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         """An upstream refused it: look for another secret in its place. Whether there is one to ask again with."""
         ...
 

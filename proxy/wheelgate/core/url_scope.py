@@ -20,7 +20,7 @@ _GUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F
 _FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:(?:@|%40){_GUID})?/pypi/download/.+")
 
 
-class Place(msgspec.Struct, frozen=True):
+class UrlScope(msgspec.Struct, frozen=True):
     """An origin and a path. The two hosts of Azure DevOps are one place, organisations without case."""
 
     origin: Origin
@@ -37,7 +37,7 @@ class Place(msgspec.Struct, frozen=True):
         """Whether Azure DevOps keeps its feeds here."""
         return self.origin == ("https", DEVOPS_HOST, 443)
 
-    def holds(self, other: Place) -> bool:
+    def holds(self, other: UrlScope) -> bool:
         """Whether the other is this place or below it."""
         return self.origin == other.origin and self.segments == other.segments[: len(self.segments)]
 
@@ -50,7 +50,7 @@ class Place(msgspec.Struct, frozen=True):
         )
 
 
-def place_of(url: str | URL) -> Place:
+def place_of(url: str | URL) -> UrlScope:
     """The place of a URL; its query says nothing about it.
 
     Raises:
@@ -61,7 +61,7 @@ def place_of(url: str | URL) -> Place:
     segments = tuple(segment for segment in url.raw_path.split("/") if segment)
     twin = _DEVOPS_TWIN.fullmatch(where[1])
     if twin is not None and where[0] == "https" and where[2] == 443:
-        return Place(("https", DEVOPS_HOST, 443), (twin[1], *segments))
+        return UrlScope(("https", DEVOPS_HOST, 443), (twin[1], *segments))
     if where == ("https", DEVOPS_HOST, 443) and segments:
-        return Place(where, (segments[0].lower(), *segments[1:]))
-    return Place(where, segments)
+        return UrlScope(where, (segments[0].lower(), *segments[1:]))
+    return UrlScope(where, segments)

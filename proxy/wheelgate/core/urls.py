@@ -123,7 +123,7 @@ def is_loopback(url: URL) -> bool:
         return host == "localhost"
 
 
-def shown(url: URL | str) -> str:
+def redact_url(url: URL | str) -> str:
     """A URL for logs and sentences: no user information, no query, no fragment."""
     url = read(url) if isinstance(url, str) else url
     return str(url.with_user(None).with_query(None).with_fragment(None))

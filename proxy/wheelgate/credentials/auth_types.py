@@ -16,7 +16,7 @@ _DEVOPS_USER = "wheelgate"
 """Azure DevOps takes any user name beside a PAT."""
 
 
-class Identity(Protocol):
+class TokenIdentity(Protocol):
     """Somebody Microsoft Entra knows."""
 
     async def bearer(self, scope: str) -> str:
@@ -49,16 +49,16 @@ class _Stored:
         """See :class:`~wheelgate.core.protocols.Credential`."""
         return {}
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         """See :class:`~wheelgate.core.protocols.Credential`."""
         return url
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         """See :class:`~wheelgate.core.protocols.Credential`."""
         if self._used is None:
             return False
         try:
-            return await self._secrets.changed(self._connection.value or "", self._used)
+            return await self._secrets.has_changed(self._connection.value or "", self._used)
         except UpstreamError:
             return False  # it was refused, and there is no other to be had
 
@@ -70,7 +70,7 @@ class _Stored:
         return self._used.reveal()
 
 
-class Basic(_Stored):
+class BasicCredential(_Stored):
     """User name and password (RFC 7617). With a PAT the user name does not matter."""
 
     async def headers(self) -> Mapping[str, str]:
@@ -79,7 +79,7 @@ class Basic(_Stored):
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
-class Bearer(_Stored):
+class BearerCredential(_Stored):
     """A token that was given to us (RFC 6750)."""
 
     async def headers(self) -> Mapping[str, str]:
@@ -90,19 +90,19 @@ class Bearer(_Stored):
         return {"Authorization": f"Bearer {token}"}
 
 
-class Signature(_Stored):
+class SasCredential(_Stored):
     """A shared access signature: the query of a URL of Azure Storage."""
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         """See :class:`~wheelgate.core.protocols.Credential`."""
         query = (await self._secret()).removeprefix("?")
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
-class Entra:
+class EntraCredential:
     """A token of Microsoft Entra, as a managed identity, a workload or a service principal."""
 
-    def __init__(self, connection: Connection, identity: Callable[[], Awaitable[Identity]]) -> None:
+    def __init__(self, connection: Connection, identity: Callable[[], Awaitable[TokenIdentity]]) -> None:
         self._connection = connection
         self._identity = identity
 
@@ -122,29 +122,29 @@ class Entra:
             raise type(error)(f"connection {self.connection} has no token: {error}") from None
         return {"Authorization": f"Bearer {token}"}
 
-    async def signed(self, url: str) -> str:
+    async def sign_url(self, url: str) -> str:
         """See :class:`~wheelgate.core.protocols.Credential`."""
         return url
 
-    async def renewed(self) -> bool:
+    async def renew(self) -> bool:
         """A token is renewed long before its end; one that is refused is not the token's fault."""
         return False
 
 
 def credential_for(
-    connection: Connection, secrets: Secrets, identity: Callable[[Connection], Awaitable[Identity]]
+    connection: Connection, secrets: Secrets, identity: Callable[[Connection], Awaitable[TokenIdentity]]
 ) -> Credential | None:
     """What signs in for a connection; ``None`` for one that says so. ``identity`` makes the identity of one that names it."""
     match connection.auth_type:
         case "None":
             return None
         case "PAT" if connection.category == "Git":
-            return Bearer(connection, secrets)
+            return BearerCredential(connection, secrets)
         case "PAT" | "UsernamePassword":
-            return Basic(connection, secrets)
+            return BasicCredential(connection, secrets)
         case "Bearer":
-            return Bearer(connection, secrets)
+            return BearerCredential(connection, secrets)
         case "SAS":
-            return Signature(connection, secrets)
+            return SasCredential(connection, secrets)
         case "ManagedIdentity" | "ServicePrincipal":
-            return Entra(connection, lambda: identity(connection))
+            return EntraCredential(connection, lambda: identity(connection))

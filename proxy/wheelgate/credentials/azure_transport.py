@@ -22,7 +22,7 @@ async def _unknown() -> None:
     """A proxy that nobody has to sign in to."""
 
 
-class WayToAzure:
+class AzureTransport:
     """Certificates and proxy for the clients of azure-core: of identities, and of vaults.
 
     What gives a machine its identity is asked directly, whatever the settings or the platform say: it answers this machine alone,
@@ -39,7 +39,7 @@ class WayToAzure:
         self._sign_in = sign_in
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """How a sentence goes on that says what cannot be reached."""
         return "" if self._proxy in (None, NO_PROXY) else f" through {self._proxy} (server.outbound_proxy)"
 
@@ -68,7 +68,7 @@ class WayToAzure:
 
 
 class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
-    def __init__(self, way: WayToAzure, settings: dict[str, Any]) -> None:
+    def __init__(self, way: AzureTransport, settings: dict[str, Any]) -> None:
         super().__init__(session=way.session(direct=False), **settings)
         self._way = way
         self._directly = AioHttpTransport(session=way.session(direct=True), **settings)

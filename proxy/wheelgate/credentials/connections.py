@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wheelgate.config import Connection
 from wheelgate.core.protocols import Credential
-from wheelgate.core.url_scope import Place, place_of
+from wheelgate.core.url_scope import UrlScope, place_of
 from wheelgate.core.urls import UnsafeUrl
 
 
@@ -21,7 +21,7 @@ class Connections:
     def __init__(self, make: Callable[[Connection], Credential | None]) -> None:
         """``make``: what signs in for a connection."""
         self._make = make
-        self._by_place: Mapping[Place, tuple[Connection, Credential | None]] = {}
+        self._by_place: Mapping[UrlScope, tuple[Connection, Credential | None]] = {}
 
     def replace(self, connections: Sequence[Connection]) -> None:
         """Go by these from now on. What did not change keeps the secret it knows."""
@@ -40,10 +40,10 @@ class Connections:
         found = self.at(place_of(url))
         return self._by_place[found[0]][0] if found else None
 
-    def at(self, place: Place) -> tuple[Place, Credential | None] | None:
+    def at(self, place: UrlScope) -> tuple[UrlScope, Credential | None] | None:
         """The longest target that holds a place, and what signs in there; ``None``: no connection does."""
         for length in range(len(place.segments), -1, -1):
-            target = Place(place.origin, place.segments[:length])
+            target = UrlScope(place.origin, place.segments[:length])
             if target in self._by_place:
                 return target, self._by_place[target][1]
         return None
@@ -52,7 +52,7 @@ class Connections:
 class SourceCredentials:
     """The connections, as one source may use them: a :class:`~wheelgate.core.protocols.Credentials`."""
 
-    def __init__(self, connections: Connections, page: Place) -> None:
+    def __init__(self, connections: Connections, page: UrlScope) -> None:
         self._connections = connections
         self._page = page
 

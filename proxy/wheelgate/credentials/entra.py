@@ -15,7 +15,7 @@ from wheelgate.config import Connection
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.secret import Secret
-from wheelgate.credentials.azure_transport import WayToAzure
+from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.secrets import Secrets
 from wheelgate.runtime.singleflight import SingleFlight
 
@@ -112,12 +112,12 @@ class SharedAccessSignature(AzureSasCredential):
         return "SharedAccessSignature(***)"
 
 
-def machine_identity(clock: Clock, way: WayToAzure) -> EntraIdentity:
+def machine_identity(clock: Clock, way: AzureTransport) -> EntraIdentity:
     """Whoever this machine, workload or developer is, as azure-identity finds out."""
-    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **way.client()), way.shown)
+    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **way.client()), way.display_name)
 
 
-def assigned_identity(clock: Clock, client_id: str, way: WayToAzure) -> EntraIdentity:
+def assigned_identity(clock: Clock, client_id: str, way: AzureTransport) -> EntraIdentity:
     """A managed identity or workload identity of this machine, by its client id, and nobody else."""
     credential = DefaultAzureCredential(
         managed_identity_client_id=client_id,
@@ -130,13 +130,13 @@ def assigned_identity(clock: Clock, client_id: str, way: WayToAzure) -> EntraIde
         disable_instance_discovery=True,
         **way.client(),
     )
-    return EntraIdentity(clock, credential, way.shown)
+    return EntraIdentity(clock, credential, way.display_name)
 
 
 class ServicePrincipal:
     """An application of Microsoft Entra with a client secret that may be rotated in its place."""
 
-    def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, way: WayToAzure) -> None:
+    def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, way: AzureTransport) -> None:
         self._connection = connection
         self._secrets = secrets
         self._clock = clock
@@ -156,7 +156,7 @@ class ServicePrincipal:
 
     async def _has_another(self, secret: Secret) -> bool:
         try:
-            return await self._secrets.changed(self._connection.value or "", secret)
+            return await self._secrets.has_changed(self._connection.value or "", secret)
         except UpstreamError:
             return False
 
@@ -172,7 +172,7 @@ class ServicePrincipal:
                     disable_instance_discovery=True,
                     **self._way.client(),
                 ),
-                self._way.shown,
+                self._way.display_name,
             )
             if former is not None:
                 await former.close()

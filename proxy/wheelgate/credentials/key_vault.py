@@ -10,7 +10,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.secret import Secret
 from wheelgate.core.urls import is_loopback_host, parse
-from wheelgate.credentials.azure_transport import WayToAzure
+from wheelgate.credentials.azure_transport import AzureTransport
 
 _BUDGET_S = 10.0
 # Codes of the service, and what they mean for whoever has to mend it.
@@ -21,10 +21,10 @@ _REASONS = {
 }
 
 
-class Vault:
+class KeyVault:
     """One key vault."""
 
-    def __init__(self, url: str, identity: Any, way: WayToAzure) -> None:
+    def __init__(self, url: str, identity: Any, way: AzureTransport) -> None:
         """``identity``: an asynchronous credential of azure-core.
 
         Raises:
@@ -79,7 +79,7 @@ class Vault:
                 raise CredentialRefused(f"key vault {self._host} does not let us at secret {name}: {why}") from None
             raise UpstreamUnavailable(f"key vault {self._host} answered {error.status_code or 'nothing'}") from None
         except (AzureError, TimeoutError, OSError):
-            raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.shown}") from None
+            raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.display_name}") from None
 
     async def close(self) -> None:
         """Close its connections."""

@@ -17,9 +17,9 @@ from wheelgate.credentials.secrets import Secrets
 from wheelgate.upstream.hops import proxy_headers
 
 if TYPE_CHECKING:
-    from wheelgate.credentials.azure_transport import WayToAzure
+    from wheelgate.credentials.azure_transport import AzureTransport
     from wheelgate.credentials.entra import EntraIdentity, ServicePrincipal
-    from wheelgate.credentials.key_vault import Vault
+    from wheelgate.credentials.key_vault import KeyVault
 
 _LOOK_S = 2.0
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Keyring:
         self._config = config
         self._clock = clock
         self._ca_file = ca_file
-        self._vaults: dict[str, Vault] = {}
+        self._vaults: dict[str, KeyVault] = {}
         self._our_identity: EntraIdentity | None = None
         self._assigned: dict[str, EntraIdentity] = {}
         self._principals: dict[Connection, ServicePrincipal] = {}
@@ -83,19 +83,19 @@ class Keyring:
             )
         return await self._identity(connection)
 
-    async def vault(self, url: str | None) -> Vault:
+    async def vault(self, url: str | None) -> KeyVault:
         """A key vault, by its URL; ``None``: the configured one.
 
         Raises:
             CredentialRefused: none is configured.
         """
-        from wheelgate.credentials.key_vault import Vault
+        from wheelgate.credentials.key_vault import KeyVault
 
         url = (url or self._config.server.key_vault or "").rstrip("/")
         if not url:
             raise CredentialRefused("server.key_vault is not set: which vault is meant?")
         if url not in self._vaults:
-            self._vaults[url] = Vault(url, await self.our_identity(), self._way())
+            self._vaults[url] = KeyVault(url, await self.our_identity(), self._way())
         return self._vaults[url]
 
     @asynccontextmanager
@@ -111,10 +111,10 @@ class Keyring:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _way(self) -> WayToAzure:
-        from wheelgate.credentials.azure_transport import WayToAzure
+    def _way(self) -> AzureTransport:
+        from wheelgate.credentials.azure_transport import AzureTransport
 
-        return WayToAzure(self._ca_file, self._config.server.outbound_proxy, self._at_the_proxy)
+        return AzureTransport(self._ca_file, self._config.server.outbound_proxy, self._at_the_proxy)
 
     async def _at_the_proxy(self) -> Mapping[str, str] | None:
         """How we sign in to the outbound proxy on the way to Azure. Not by what lies beyond it: that would wait for itself."""

@@ -78,7 +78,7 @@ class Secrets:
             return known.secret
         return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
-    async def changed(self, reference: str, refused: Secret) -> bool:
+    async def has_changed(self, reference: str, refused: Secret) -> bool:
         """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal.
 
         Raises:

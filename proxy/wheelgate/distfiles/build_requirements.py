@@ -25,7 +25,7 @@ _MAX_INFLATED_BYTES = 2 * 1024**3
 _MAX_PYPROJECT_BYTES = 1024 * 1024
 
 
-class Unknown(ValueError):
+class UnknownBuildRequirements(ValueError):
     """It cannot be known; the message completes "it ..."."""
 
 
@@ -43,15 +43,15 @@ def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
         stated = table.get("requires") if "requires" in table else list(LEGACY)
         return tuple(str(Requirement(entry)) for entry in stated)
     except (ValueError, TypeError, AttributeError, RecursionError, InvalidRequirement):
-        raise Unknown("has a pyproject.toml whose build-system cannot be read") from None
+        raise UnknownBuildRequirements("has a pyproject.toml whose build-system cannot be read") from None
 
 
 def _from_zip(sdist: IO[bytes]) -> bytes | None:
-    with zips.opened(sdist, Unknown) as archive:
+    with zips.open_zip(sdist, UnknownBuildRequirements) as archive:
         for entry in archive.infolist():
             if _PYPROJECT.fullmatch(entry.filename):
                 if entry.file_size > _MAX_PYPROJECT_BYTES or not zips.is_bounded(entry):
-                    raise Unknown("has a pyproject.toml of more than 1 MiB")
+                    raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
                 return archive.read(entry)
     return None
 
@@ -59,7 +59,7 @@ def _from_zip(sdist: IO[bytes]) -> bytes | None:
 def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
     """The first ``<top>/pyproject.toml``."""
     if not filename.lower().endswith((".tar.gz", ".tgz")):
-        raise Unknown("is packed in a way that is not read here")
+        raise UnknownBuildRequirements("is packed in a way that is not read here")
     inflated = _Inflated(sdist)
     while True:
         header = inflated.take(_BLOCK)
@@ -68,7 +68,7 @@ def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
         size = _size(header[124:136])
         if header[156:157] in b"0\0" and _PYPROJECT.fullmatch(_name(header)):
             if size > _MAX_PYPROJECT_BYTES:
-                raise Unknown("has a pyproject.toml of more than 1 MiB")
+                raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
             return inflated.take(size)
         inflated.skip(-(-size // _BLOCK) * _BLOCK)
 
@@ -80,13 +80,13 @@ def _name(header: bytes) -> str:
 
 def _size(field: bytes) -> int:
     if field[0] & 0x80:  # GNU's form for more than 8 GiB
-        raise Unknown("has an entry larger than any sdist's")
+        raise UnknownBuildRequirements("has an entry larger than any sdist's")
     try:
         size = int(field.strip(b" \0") or b"0", 8)
     except ValueError:
-        raise Unknown("is not a whole tar archive") from None
+        raise UnknownBuildRequirements("is not a whole tar archive") from None
     if size < 0:
-        raise Unknown("is not a whole tar archive")
+        raise UnknownBuildRequirements("is not a whole tar archive")
     return size
 
 
@@ -107,10 +107,10 @@ class _Inflated:
                     chunk = inflater.unconsumed_tail
                     size += len(piece)
                     if size > _MAX_INFLATED_BYTES:
-                        raise Unknown("inflates to far more than an sdist needs")
+                        raise UnknownBuildRequirements("inflates to far more than an sdist needs")
                     yield piece
         except zlib.error:
-            raise Unknown("is not a whole gzip file") from None
+            raise UnknownBuildRequirements("is not a whole gzip file") from None
 
     def take(self, size: int) -> bytes:
         """The next bytes; fewer only at the end."""
@@ -124,5 +124,5 @@ class _Inflated:
         while size > 0:
             taken = len(self.take(min(size, _CHUNK_BYTES)))
             if not taken:
-                raise Unknown("is cut short")
+                raise UnknownBuildRequirements("is cut short")
             size -= taken

@@ -42,7 +42,7 @@ def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = Fals
     Raises:
         BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
     """
-    with zips.opened(wheel, BadWheel) as archive:
+    with zips.open_zip(wheel, BadWheel) as archive:
         name = _the_metadata_name(archive)
         if complete:
             _check_complete(archive, name)

@@ -72,7 +72,7 @@ def _check_named_for(name: str, filename: str) -> None:
 
 def _check_zip(file: IO[bytes], filename: str) -> None:
     size = file.seek(0, 2)
-    with zips.opened(file, BadSdist) as archive:
+    with zips.open_zip(file, BadSdist) as archive:
         entries = archive.infolist()
         total = sum(entry.file_size for entry in entries)
         # Against the file itself: entries may lie about what they take, or share it. None inflates to more than it says.

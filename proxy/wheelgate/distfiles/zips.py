@@ -48,7 +48,7 @@ class _Bounded:
 
 
 @contextmanager
-def opened(file: IO[bytes], bad: type[ValueError]) -> Iterator[zipfile.ZipFile]:
+def open_zip(file: IO[bytes], bad: type[ValueError]) -> Iterator[zipfile.ZipFile]:
     """The archive, with a table of contents that fits into memory, each name once, and none that leaves its folder.
 
     Raises:

@@ -19,7 +19,7 @@ from wheelgate.storage import layout
 _ATTEMPTS = 8
 
 
-class Known(msgspec.Struct, frozen=True, omit_defaults=True):
+class BlobFact(msgspec.Struct, frozen=True, omit_defaults=True):
     """What reading a file told us. Valid for the body it was read from."""
 
     etag: str
@@ -32,19 +32,19 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where it was read: of two blobs an ETag means nothing."""
 
 
-_Record = dict[str, Known]
+_Record = dict[str, BlobFact]
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Record)
 
 
-class Found:
+class BlobFacts:
     """The records of one source."""
 
     def __init__(self, store: BlobStore, source: str) -> None:
         self._store = store
         self._source = source
 
-    async def of(self, project: str) -> Mapping[str, Known]:
+    async def of(self, project: str) -> Mapping[str, BlobFact]:
         """What is known of a project's files, by file name.
 
         Raises:
@@ -52,7 +52,7 @@ class Found:
         """
         return (await self._read(project))[0]
 
-    async def add(self, project: str, found: Mapping[str, Known]) -> Mapping[str, Known]:
+    async def add(self, project: str, found: Mapping[str, BlobFact]) -> Mapping[str, BlobFact]:
         """Remember more; everything that is known then. The time a file was first seen stays what it was.
 
         Raises:
@@ -81,7 +81,7 @@ class Found:
             return {}, info.etag  # nothing that cannot be found out again
 
 
-def _with_first_time(known: Known, earlier: Known | None) -> Known:
+def _with_first_time(known: BlobFact, earlier: BlobFact | None) -> BlobFact:
     if earlier is None or earlier.seen >= known.seen:
         return known
     return msgspec.structs.replace(known, seen=earlier.seen)

@@ -22,9 +22,9 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source
-from wheelgate.enrich.file_history import Memory
-from wheelgate.enrich.project_state import Notes, Shown
-from wheelgate.enrich.records import Files, Made, Seen, contradicts
+from wheelgate.enrich.file_history import FileHistory
+from wheelgate.enrich.project_state import Projection, ProjectState
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, contradicts
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
@@ -46,7 +46,7 @@ class Described:
     """A :class:`~wheelgate.core.protocols.Source` that adds to the files of a remote one what is known of them otherwise."""
 
     def __init__(
-        self, source: Source, *, memory: Memory, clock: Clock, metrics: Metrics, ahead_after_s: float = _AFTER_S
+        self, source: Source, *, memory: FileHistory, clock: Clock, metrics: Metrics, ahead_after_s: float = _AFTER_S
     ) -> None:
         self._source = source
         self._memory = memory
@@ -82,29 +82,29 @@ class Described:
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same object again while nothing changed."""
         asked_s = self._clock.monotonic()
-        self._memory.begin(project)  # while the source is asked
+        self._memory.start_reading(project)  # while the source is asked
         try:
             page = await self._source.project_page(project)
         except ProjectNotFound as error:
             if error.outage_since is None:
-                self._memory.gone(project)
+                self._memory.mark_absent(project)
             raise
-        notes = await self._memory.of(project)
+        notes = await self._memory.state_of(project)
         shown = notes.shown
         if shown is not None and shown.version == notes.version and shown.of.files is page.files:
             if shown.of is not page:  # it was confirmed, or stands in
                 again = page if shown.page.files is page.files else _with(page, shown.page.files, shown.page.withheld)
-                shown = Shown(page, shown.version, again)
+                shown = Projection(page, shown.version, again)
                 self._shown(shown, notes)
             return shown.page
         return await self._flights.run((id(page), notes.version), lambda: self._described(page, notes, asked_s))
 
-    async def _described(self, page: ProjectPage, notes: Notes, asked_s: float) -> ProjectPage:
+    async def _described(self, page: ProjectPage, notes: ProjectState, asked_s: float) -> ProjectPage:
         version = notes.version  # what is learned from here on is shown next time
         judged = await in_slices(_judged(page, notes.files, self._clock.now()))
         if judged.news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
-            notes = await self._memory.of(page.project, since_s=asked_s)
+            notes = await self._memory.state_of(page.project, since_s=asked_s)
             if notes.version != version:
                 version = notes.version
                 judged = await in_slices(_judged(page, notes.files, self._clock.now()))
@@ -115,15 +115,15 @@ class Described:
         result = page
         if judged.files is not None:
             result = _with(page, FileList(judged.files, [page.files]), tuple(withheld for withheld, _ in judged.withheld))
-        self._shown(Shown(page, version, result), notes)
+        self._shown(Projection(page, version, result), notes)
         self._look_ahead(result)
         return result
 
-    def _shown(self, shown: Shown, notes: Notes) -> None:
+    def _shown(self, shown: Projection, notes: ProjectState) -> None:
         known = notes.shown
         if not shown.of.stale and (known is None or known.of is not shown.of):
             self._memory.keep(shown.of)
-        self._memory.shows(shown.of.project, shown)
+        self._memory.keep_projection(shown.of.project, shown)
 
     def _tell(self, page: ProjectPage, withheld: Sequence[tuple[Withheld, str]]) -> None:
         for entry, detail in withheld:
@@ -165,10 +165,10 @@ class _Judged(msgspec.Struct):
     """``None``: the page's own, none of them changed."""
     withheld: list[tuple[Withheld, str]]
     """And what the log is told."""
-    news: dict[str, Seen]
+    news: dict[str, FileRecord]
 
 
-def _judged(page: ProjectPage, known: Mapping[str, Seen], now: datetime) -> Steps[_Judged]:
+def _judged(page: ProjectPage, known: Mapping[str, FileRecord], now: datetime) -> Steps[_Judged]:
     """What is shown of a page's files, given what is remembered of them, and what is to be remembered."""
     files: list[File] = []
     withheld = []
@@ -180,7 +180,7 @@ def _judged(page: ProjectPage, known: Mapping[str, Seen], now: datetime) -> Step
             yield
         seen = known.get(file.filename)
         if seen is None:
-            news[file.filename] = seen = Seen(at, file.hashes, file.upload_time or now, file.size)
+            news[file.filename] = seen = FileRecord(at, file.hashes, file.upload_time or now, file.size)
         elif (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
             if contradicts(seen, file.hashes, file.size):
                 withheld.append(_withheld(file, seen))
@@ -197,14 +197,14 @@ def _judged(page: ProjectPage, known: Mapping[str, Seen], now: datetime) -> Step
     return _Judged(tuple(files) if changed else None, withheld, news)
 
 
-def _joined(seen: Seen, file: File) -> Seen:
+def _joined(seen: FileRecord, file: File) -> FileRecord:
     """With the digests and the size that the source says only now."""
     hashes = seen.hashes if file.hashes.keys() <= seen.hashes.keys() else {**file.hashes, **seen.hashes}
     size = file.size if seen.size is None else seen.size
     return seen if hashes is seen.hashes and size == seen.size else msgspec.structs.replace(seen, hashes=hashes, size=size)
 
 
-def _described(file: File, seen: Seen) -> File:
+def _described(file: File, seen: FileRecord) -> File:
     """The file with everything that is known of it; itself, if its source says all of it."""
     known: dict[str, Any] = {}
     if file.upload_time is None or seen.uploaded < file.upload_time:
@@ -226,7 +226,7 @@ def _described(file: File, seen: Seen) -> File:
     return msgspec.structs.replace(file, **known) if known else file
 
 
-def _is_of(made: Made, file: File, seen: Seen) -> bool:
+def _is_of(made: ExtractedMetadata, file: File, seen: FileRecord) -> bool:
     """Whether what was read was read out of this wheel."""
     return made.of in (seen.hashes.get("sha256"), file.location.url if isinstance(file.location, RemoteFile) else None)
 
@@ -235,7 +235,7 @@ def _with(page: ProjectPage, files: Sequence[File], withheld: tuple[Withheld, ..
     return msgspec.structs.replace(page, files=files, withheld=withheld)
 
 
-def _withheld(file: File, seen: Seen) -> tuple[Withheld, str]:
+def _withheld(file: File, seen: FileRecord) -> tuple[Withheld, str]:
     day = f"{seen.at:%Y-%m-%d}"
     reason = (
         f"source {file.source} lists other bytes under this name than it did on {day}; a file name never changes its content: "

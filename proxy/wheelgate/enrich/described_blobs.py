@@ -26,8 +26,8 @@ from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.distfiles.ranged_wheel import read_by_ranges
-from wheelgate.enrich.blob_facts import Found, Known
-from wheelgate.enrich.records import Made
+from wheelgate.enrich.blob_facts import BlobFact, BlobFacts
+from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool, SpoolFile
 
@@ -51,9 +51,9 @@ class DescribedBlobs:
         self._blobs = blobs
         self._store = store
         self._spool = spool
-        self._records = Found(store, source.name)
-        self._known: LRUCache[str, Mapping[str, Known]] = LRUCache(4_096)
-        self._asked: LRUCache[tuple[str, str], Made] = LRUCache(4_096)
+        self._records = BlobFacts(store, source.name)
+        self._known: LRUCache[str, Mapping[str, BlobFact]] = LRUCache(4_096)
+        self._asked: LRUCache[tuple[str, str], ExtractedMetadata] = LRUCache(4_096)
         """Metadata that somebody asked for before the file was read here, by path and ETag."""
         self._learned: LRUCache[str, int] = LRUCache(4_096)
         """By project, when somebody asked for such metadata last: by a count that only grows."""
@@ -85,8 +85,15 @@ class DescribedBlobs:
         """The source's own."""
         return await self._source.project_names()
 
-    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:  # noqa: ARG002
-        """See :class:`~wheelgate.files.delivery.Notebook`. Digest and size are found out here."""
+    def learn(
+        self,
+        file: File,
+        *,
+        sha256: str | None = None,  # noqa: ARG002
+        size: int | None = None,  # noqa: ARG002
+        made: ExtractedMetadata | None = None,
+    ) -> None:
+        """See :class:`~wheelgate.files.delivery.FactRecorder`. Digest and size are found out here."""
         if made is not None and isinstance(file.location, StoredFile):
             self._asked[file.location.path, file.location.etag] = made
             self._count += 1
@@ -144,7 +151,7 @@ class DescribedBlobs:
         self._resting.add(project)
         asyncio.get_running_loop().call_later(self._retry_s, self._resting.discard, project)
 
-    async def _found(self, file: File) -> Known:
+    async def _found(self, file: File) -> BlobFact:
         """What is to be known of a file: as it says itself, if its metadata is in our store already, else from its bytes."""
         sha256 = file.hashes.get("sha256")
         if sha256 is not None and file.core_metadata is not None and file.upload_time is not None:
@@ -154,7 +161,7 @@ class DescribedBlobs:
                 return _known(file, sha256, file.upload_time, digest, file.requires_python)
         return await (self._read_parts(file, sha256) if sha256 is not None else self._read(file))
 
-    async def _read_parts(self, file: File, sha256: str) -> Known:
+    async def _read_parts(self, file: File, sha256: str) -> BlobFact:
         """The metadata alone. Nobody compared the digest with the bytes, so it lies with what this source says."""
         location = file.location
         if not isinstance(location, StoredFile) or file.size is None or file.upload_time is None:
@@ -179,13 +186,13 @@ class DescribedBlobs:
         digest = hashlib.sha256(metadata.body).hexdigest()
         return _known(file, sha256, file.upload_time, digest, metadata.requires_python)
 
-    async def _read(self, file: File) -> Known:
+    async def _read(self, file: File) -> BlobFact:
         location = file.location
         if not isinstance(location, StoredFile) or file.size is None or file.upload_time is None:
             raise _Unreadable("it is not a blob")
         if not self._spool.has_room(file.size):
             raise _Unreadable("the spool has no room for it")
-        with self._spool.promised(file.size), self._spool.holding() as spooled:
+        with self._spool.reserve(file.size), self._spool.holding() as spooled:
             async for chunk in self._blobs.stream(location.path, 0, file.size):
                 await spooled.append(chunk)
             if (await self._blobs.info(location.path)).etag != location.etag:
@@ -199,7 +206,7 @@ class DescribedBlobs:
         digest = hashlib.sha256(metadata.body).hexdigest()
         return _known(file, sha256, file.upload_time, digest, metadata.requires_python)
 
-    def _described(self, page: ProjectPage, known: Mapping[str, Known], *, is_unread: bool = False) -> ProjectPage:
+    def _described(self, page: ProjectPage, known: Mapping[str, BlobFact], *, is_unread: bool = False) -> ProjectPage:
         made = self._made.get(page.project)
         learned = self._learned.get(page.project, 0)
         if made is None or made.of is not page.files or made.known is not known or made.learned != learned:
@@ -207,7 +214,7 @@ class DescribedBlobs:
             made = self._made[page.project] = _Shown(page.files, known, learned, files, is_unread)
         return msgspec.structs.replace(page, files=made.files)
 
-    def _with_facts(self, known: Mapping[str, Known], file: File) -> File:
+    def _with_facts(self, known: Mapping[str, BlobFact], file: File) -> File:
         found, location = _fitting(known, file), file.location
         if found is not None or not isinstance(location, StoredFile):
             return _with_facts(known, file)
@@ -225,7 +232,7 @@ class _Shown(msgspec.Struct, frozen=True):
     """Files as they were shown last, and what they were made of."""
 
     of: Sequence[File]
-    known: Mapping[str, Known]
+    known: Mapping[str, BlobFact]
     learned: int
     files: FileList
     is_unread: bool
@@ -238,14 +245,14 @@ def _shown_bytes(shown: _Shown) -> int:
 
 def _known(
     file: File, sha256: str, seen: datetime, metadata_sha256: str | None = None, requires_python: str | None = None
-) -> Known:
+) -> BlobFact:
     location = file.location
     if not isinstance(location, StoredFile):
         raise _Unreadable("it is not a blob")
-    return Known(location.etag, sha256, seen, metadata_sha256, requires_python, location.path)
+    return BlobFact(location.etag, sha256, seen, metadata_sha256, requires_python, location.path)
 
 
-def _fitting(known: Mapping[str, Known], file: File) -> Known | None:
+def _fitting(known: Mapping[str, BlobFact], file: File) -> BlobFact | None:
     """What is known of this version of the file."""
     found, location = known.get(file.filename), file.location
     if found is None or not isinstance(location, StoredFile) or (found.path, found.etag) != (location.path, location.etag):
@@ -253,7 +260,7 @@ def _fitting(known: Mapping[str, Known], file: File) -> Known | None:
     return found
 
 
-def _with_facts(known: Mapping[str, Known], file: File) -> File:
+def _with_facts(known: Mapping[str, BlobFact], file: File) -> File:
     found = _fitting(known, file)
     if found is None:
         times = [] if file.upload_time is None else [file.upload_time]

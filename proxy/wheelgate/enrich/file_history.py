@@ -20,8 +20,17 @@ from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.enrich.kept_pages import KeptPage
-from wheelgate.enrich.project_state import Notes, Shown
-from wheelgate.enrich.records import Files, Made, Record, Records, Seen, contradicts, merged, merged_seen
+from wheelgate.enrich.project_state import Projection, ProjectState
+from wheelgate.enrich.records import (
+    ExtractedMetadata,
+    FileRecord,
+    Files,
+    ProjectRecord,
+    ProjectRecords,
+    contradicts,
+    merge_file_records,
+    merge_records,
+)
 
 _PATIENCE_S = 2.0
 """How long a page waits for a store that is slower than its source."""
@@ -45,12 +54,12 @@ _KEEP_FRESH = timedelta(hours=1)
 _log = logging.getLogger(__name__)
 
 
-class Memory:
+class FileHistory:
     """The memory of one source: bounded, shared with other processes through the store. Close it to write what is left."""
 
     def __init__(
         self,
-        records: Records,
+        records: ProjectRecords,
         *,
         source: str,
         clock: Clock,
@@ -66,9 +75,9 @@ class Memory:
         self._much_bytes = much_bytes
         self._delay_s = delay_s
         self._patience_s = patience_s
-        self._notes: LRUCache[str, Notes] = LRUCache(max_bytes, getsizeof=lambda notes: min(notes.size_bytes, max_bytes))
+        self._notes: LRUCache[str, ProjectState] = LRUCache(max_bytes, getsizeof=lambda notes: min(notes.size_bytes, max_bytes))
         self._reads: dict[str, asyncio.Task[None]] = {}
-        self._unwritten: LRUCache[str, Notes] = LRUCache(
+        self._unwritten: LRUCache[str, ProjectState] = LRUCache(
             max_unwritten_bytes, getsizeof=lambda notes: min(notes.size_bytes, max_unwritten_bytes)
         )
         """Bounded too: while the store is down, the news of what was asked longest ago is lost."""
@@ -99,13 +108,13 @@ class Memory:
 
     # --- reading
 
-    def begin(self, project: str) -> None:
+    def start_reading(self, project: str) -> None:
         """Start to read the record, if it was not read yet: the source is being asked meanwhile."""
         notes = self._noted(project)
         if notes.read_s is None and self._clock.monotonic() >= notes.rest_until_s:
             self._reading(project)
 
-    async def of(self, project: str, *, since_s: float | None = None) -> Notes:
+    async def state_of(self, project: str, *, since_s: float | None = None) -> ProjectState:
         """What is remembered, as of ``since_s`` (by the monotonic clock) or later; without a store, what this process knows."""
         notes = self._noted(project)
         if notes.read_s is None or (since_s is not None and notes.read_s < since_s):
@@ -116,10 +125,10 @@ class Memory:
             notes = self._noted(project)
         return notes
 
-    def _noted(self, project: str) -> Notes:
+    def _noted(self, project: str) -> ProjectState:
         notes = self._notes.get(project)
         if notes is None:
-            notes = self._unwritten.get(project) or Notes()
+            notes = self._unwritten.get(project) or ProjectState()
             self._weigh(project, notes)
         return notes
 
@@ -130,7 +139,7 @@ class Memory:
             task.add_done_callback(lambda _: self._reads.pop(project, None))
         return task
 
-    async def _read(self, project: str, notes: Notes) -> None:
+    async def _read(self, project: str, notes: ProjectState) -> None:
         asked_s = self._clock.monotonic()
         await asyncio.sleep(0)  # the question to the source leaves first, since its answer takes longer
         try:
@@ -146,13 +155,13 @@ class Memory:
         if record.page is not None and notes.is_over(record.page):
             self._to_write(project)
 
-    def _take(self, notes: Notes, record: Record, etag: str | None) -> None:
+    def _take(self, notes: ProjectState, record: ProjectRecord, etag: str | None) -> None:
         """What the store holds, joined with what happened here meanwhile."""
         if notes.files and record.files:
             changed = False
             for name, stored in record.files.items():
                 known = notes.files.get(name)
-                joined = stored if known is None else merged_seen(stored, known)
+                joined = stored if known is None else merge_file_records(stored, known)
                 if joined != known:
                     notes.files[name] = joined
                     changed = True
@@ -169,10 +178,10 @@ class Memory:
 
     async def last_good(self, project: str) -> ProjectPage | None:
         """The last good page that this process or another one heard; ``None`` if nothing is known of one."""
-        notes = await self.of(project)
+        notes = await self.state_of(project)
         if notes.page is None and notes.kept is not None:
             kept = notes.kept
-            page = await self._records.unpacked(project, kept)
+            page = await self._records.unpack_page(project, kept)
             if notes.page is None and notes.kept is kept:  # it has not been gone meanwhile
                 notes.page, notes.kept = page, None
                 self._weigh(project, notes)
@@ -180,12 +189,12 @@ class Memory:
 
     # --- learning
 
-    def add(self, project: str, found: Mapping[str, Seen], *, tell: bool = True) -> None:
+    def add(self, project: str, found: Mapping[str, FileRecord], *, tell: bool = True) -> None:
         """Files seen for the first time, or more about known ones. ``tell=False``: the page being made shows it already."""
         notes = self._noted(project)
         known = {name: notes.files[name] for name in found.keys() & notes.files.keys()}  # hardly any: most news is new names
         notes.files.update(found)
-        notes.files.update((name, merged_seen(seen, found[name])) for name, seen in known.items())
+        notes.files.update((name, merge_file_records(seen, found[name])) for name, seen in known.items())
         notes.news = True
         notes.version += 1
         self._weigh(project, notes)
@@ -193,10 +202,12 @@ class Memory:
         for listener in self._listeners if tell else ():
             listener()
 
-    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+    def learn(
+        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+    ) -> None:
         """What the bytes of a listed file told us."""
         now = self._clock.now()
-        known = self._noted(file.project).files.get(file.filename) or Seen(
+        known = self._noted(file.project).files.get(file.filename) or FileRecord(
             now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size
         )
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
@@ -208,13 +219,13 @@ class Memory:
         if learned != self._noted(file.project).files.get(file.filename):
             self.add(file.project, {file.filename: learned})
 
-    def shows(self, project: str, shown: Shown) -> None:
+    def keep_projection(self, project: str, shown: Projection) -> None:
         """Remember how a page was shown, so that everybody gets the same object."""
         notes = self._noted(project)
         notes.shown = shown
         self._weigh(project, notes)
 
-    def gone(self, project: str) -> None:
+    def mark_absent(self, project: str) -> None:
         """The source was heard, and has no such project: what it had does not stand in any more. Its files stay known."""
         notes = self._noted(project)
         if notes.gone_at is None:
@@ -232,7 +243,7 @@ class Memory:
             self._to_write(page.project)
 
     @staticmethod
-    def _is_old(notes: Notes, page: ProjectPage) -> bool:
+    def _is_old(notes: ProjectState, page: ProjectPage) -> bool:
         return notes.written is None or page.as_of - notes.written[1] >= _KEEP_FRESH
 
     # --- writing
@@ -243,7 +254,7 @@ class Memory:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_later())
 
-    def _put_off(self, project: str, notes: Notes) -> None:
+    def _put_off(self, project: str, notes: ProjectState) -> None:
         self._unwritten.pop(project, None)  # to be weighed again
         self._unwritten[project] = notes
         if self._unwritten.currsize > self._much_bytes:
@@ -303,7 +314,7 @@ class Memory:
         if notes.size_bytes > self._notes.maxsize and self._notes.get(project) is notes and project not in self._unwritten:
             del self._notes[project]  # it would take everybody else's place, and can be read again
 
-    async def _write_notes(self, project: str, notes: Notes) -> None:
+    async def _write_notes(self, project: str, notes: ProjectState) -> None:
         if notes.read_s is None:
             await self._read(project, notes)
             if notes.read_s is None:
@@ -311,7 +322,7 @@ class Memory:
         for _ in range(_ATTEMPTS):
             # What is learned from here on, during any of the waits below, is news for the next time.
             files, page, news, notes.news = dict(notes.files), notes.page, notes.news, False
-            kept = notes.kept if page is None else await self._records.packed(page)
+            kept = notes.kept if page is None else await self._records.pack_page(page)
             if not news and not self._is_new(notes, kept):
                 return
             try:
@@ -325,21 +336,21 @@ class Memory:
             return
         raise StoreError(f"the record of {project} is being written by somebody else all the time")
 
-    async def _rejoined(self, project: str, notes: Notes, files: Files, kept: KeptPage | None) -> bool:
+    async def _rejoined(self, project: str, notes: ProjectState, files: Files, kept: KeptPage | None) -> bool:
         """After somebody else wrote: take what they know; whether they lack something that we know."""
         record, etag = await self._records.read(project)
         self._take(notes, record, etag)
         self._weigh(project, notes)
         lacking = any(name not in record.files or record.files[name] != notes.files[name] for name in files)
-        later = record.page if kept is None else merged(record, Record({}, kept)).page
+        later = record.page if kept is None else merge_records(record, ProjectRecord({}, kept)).page
         if notes.page is not None and later is record.page and later is not None and later.as_of > notes.page.as_of:
             # Theirs was confirmed later. Ours must not overwrite it, so it is what we know to be the last good one.
-            page = await self._records.unpacked(project, later)
+            page = await self._records.unpack_page(project, later)
             notes.page = page or notes.page
         return lacking
 
     @staticmethod
-    def _is_new(notes: Notes, kept: KeptPage | None) -> bool:
+    def _is_new(notes: ProjectState, kept: KeptPage | None) -> bool:
         if kept is None or notes.written is None:
             return kept is not None or notes.written is not None
         mark, as_of = notes.written
@@ -350,7 +361,7 @@ class Memory:
             _log.warning("what is remembered of source %s cannot be %s: %s", self._source, what, error)
         self._failing.add(what)
 
-    def _weigh(self, project: str, notes: Notes) -> None:
+    def _weigh(self, project: str, notes: ProjectState) -> None:
         """Again, since it grew; the least recently used go."""
         if self._notes.get(project) is notes:
             del self._notes[project]

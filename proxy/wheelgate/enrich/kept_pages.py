@@ -35,7 +35,7 @@ class KeptPage(msgspec.Struct):
             ValueError: it is damaged.
         """
         try:
-            return [file.filename for file in FileList.packed(_decode(self.body).files)]
+            return [file.filename for file in FileList.from_blocks(_decode(self.body).files)]
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ValueError("it is damaged") from error
 
@@ -63,7 +63,7 @@ def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
     """The page of a source again; ``None`` if it is damaged, or was kept by another version of this program."""
     try:
         body = _decode(kept.body)
-        files = FileList.packed(body.files) if body.form == _FORMAT else None
+        files = FileList.from_blocks(body.files) if body.form == _FORMAT else None
     except (msgspec.MsgspecError, RecursionError, ValueError):
         return None
     if files is None or any(file.project != project or file.source != source for file in files):

@@ -14,7 +14,7 @@ from wheelgate.enrich.records import Files
 _ROW_BYTES = 600  # a file name with what is remembered of it
 
 
-class Notes:
+class ProjectState:
     """What is remembered of one project."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Notes:
         """There is something about files that the record lacks."""
         self.written: tuple[bytes, datetime] | None = None
         """Mark and confirmation of the page that the record holds."""
-        self.shown: Shown | None = None
+        self.shown: Projection | None = None
 
     def is_over(self, page: KeptPage) -> bool:
         """Whether the source has said "not there" since it had this page."""
@@ -52,7 +52,7 @@ class Notes:
         return 500 + _ROW_BYTES * len(self.files) + page + kept + shown
 
 
-class Shown(msgspec.Struct, frozen=True):
+class Projection(msgspec.Struct, frozen=True):
     """A page as it was shown last."""
 
     of: ProjectPage

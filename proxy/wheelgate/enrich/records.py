@@ -32,7 +32,7 @@ _MAX_FILES = 100_000
 _log = logging.getLogger(__name__)
 
 
-class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class ExtractedMetadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What we read out of a wheel whose source sends no core metadata."""
 
     at: datetime
@@ -44,7 +44,7 @@ class Made(msgspec.Struct, frozen=True, array_like=True, gc=False):
     requires_python: str | None = None
 
 
-class Seen(msgspec.Struct, frozen=True, gc=False):
+class FileRecord(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of one file name."""
 
     at: datetime
@@ -54,13 +54,13 @@ class Seen(msgspec.Struct, frozen=True, gc=False):
     uploaded: datetime
     """The upload time that stands on the page: the source's, or else the first sight. Never moves later."""
     size: int | None = None
-    made: Made | None = None
+    made: ExtractedMetadata | None = None
 
 
-Files = dict[str, Seen]
+Files = dict[str, FileRecord]
 
 
-class Record(msgspec.Struct):
+class ProjectRecord(msgspec.Struct):
     """Everything that is remembered of one project."""
 
     files: Files
@@ -69,7 +69,7 @@ class Record(msgspec.Struct):
     """The last good page."""
 
 
-def contradicts(seen: Seen, hashes: Mapping[str, str], size: int | None) -> bool:
+def contradicts(seen: FileRecord, hashes: Mapping[str, str], size: int | None) -> bool:
     """Whether bytes described so are surely not those first seen. Without a digest in common only the size can tell."""
     common = seen.hashes.keys() & hashes.keys()
     if common:
@@ -77,7 +77,7 @@ def contradicts(seen: Seen, hashes: Mapping[str, str], size: int | None) -> bool
     return seen.size is not None and size is not None and seen.size != size
 
 
-def merged_seen(one: Seen, other: Seen) -> Seen:
+def merge_file_records(one: FileRecord, other: FileRecord) -> FileRecord:
     """Both memories of a name as one: the earlier sight decides what its bytes are; the same in either order."""
     if one is other or one == other:
         return one
@@ -85,7 +85,7 @@ def merged_seen(one: Seen, other: Seen) -> Seen:
     uploaded = min(first.uploaded, second.uploaded)
     if contradicts(first, second.hashes, second.size):
         return msgspec.structs.replace(first, uploaded=uploaded)
-    return Seen(
+    return FileRecord(
         at=first.at,
         hashes=first.hashes if len(first.hashes) >= len(second.hashes) else {**second.hashes, **first.hashes},
         uploaded=uploaded,
@@ -94,41 +94,41 @@ def merged_seen(one: Seen, other: Seen) -> Seen:
     )
 
 
-def _size(first: Seen, second: Seen) -> int | None:
+def _size(first: FileRecord, second: FileRecord) -> int | None:
     """The earlier one; of two seen at one moment the smaller, so that a third merge cannot choose anew."""
     if first.size is None or second.size is None:
         return second.size if first.size is None else first.size
     return min(first.size, second.size) if first.at == second.at else first.size
 
 
-def _sight(seen: Seen) -> tuple[datetime, list[tuple[str, str]], int]:
+def _sight(seen: FileRecord) -> tuple[datetime, list[tuple[str, str]], int]:
     return seen.at, sorted(seen.hashes.items()), seen.size or 0
 
 
-def _reading(made: Made) -> tuple[datetime, str, str, str]:
+def _reading(made: ExtractedMetadata) -> tuple[datetime, str, str, str]:
     return made.at, made.of, made.metadata_sha256 or "", made.requires_python or ""
 
 
-def merged_files(one: Files, other: Files) -> Files:
+def merge_files(one: Files, other: Files) -> Files:
     """Every name that either remembers."""
     joined = dict(one)
     for name, seen in other.items():
         known = joined.get(name)
-        joined[name] = seen if known is None else merged_seen(known, seen)
+        joined[name] = seen if known is None else merge_file_records(known, seen)
     return joined
 
 
-def merged(one: Record, other: Record) -> Record:
+def merge_records(one: ProjectRecord, other: ProjectRecord) -> ProjectRecord:
     """Two memories as one, the same in either order: every name, and the page that was confirmed later."""
     pages = [page for page in (one.page, other.page) if page is not None]
-    return Record(merged_files(one.files, other.files), max(pages, key=lambda page: (page.as_of, page.mark), default=None))
+    return ProjectRecord(merge_files(one.files, other.files), max(pages, key=lambda page: (page.as_of, page.mark), default=None))
 
 
 class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     """What few files have."""
 
     hashes: Mapping[str, str] | None = None
-    made: Made | None = None
+    made: ExtractedMetadata | None = None
 
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -162,7 +162,7 @@ _decode = msgspec.msgpack.Decoder(_Wire).decode
 _decode_rows = msgspec.msgpack.Decoder(_Rows).decode
 
 
-def encode(files: Mapping[str, Seen], page: KeptPage | None) -> bytes:
+def encode(files: Mapping[str, FileRecord], page: KeptPage | None) -> bytes:
     """A record as bytes."""
     names = _remembered(files, page)
     seen = [files[name] for name in names]
@@ -183,7 +183,7 @@ def encode(files: Mapping[str, Seen], page: KeptPage | None) -> bytes:
     )
 
 
-def _remembered(files: Mapping[str, Seen], page: KeptPage | None) -> list[str]:
+def _remembered(files: Mapping[str, FileRecord], page: KeptPage | None) -> list[str]:
     """All names; of too many, those that the page lists, and of the others the last to come are forgotten."""
     if len(files) <= _MAX_FILES:
         return list(files)
@@ -192,14 +192,14 @@ def _remembered(files: Mapping[str, Seen], page: KeptPage | None) -> list[str]:
     return [*listed, *others[: max(0, _MAX_FILES - len(listed))]]
 
 
-def _rests(rows: Sequence[Seen]) -> Iterator[tuple[int, _Rest]]:
+def _rests(rows: Sequence[FileRecord]) -> Iterator[tuple[int, _Rest]]:
     for number, row in enumerate(rows):
         odd = None if not row.hashes or (len(row.hashes) == 1 and "sha256" in row.hashes) else row.hashes
         if odd is not None or row.made is not None:
             yield number, _Rest(odd, row.made)
 
 
-def decode(body: bytes) -> Record:
+def decode(body: bytes) -> ProjectRecord:
     """A record from its bytes.
 
     Raises:
@@ -221,23 +221,23 @@ def decode(body: bytes) -> Record:
     hashes: list[Mapping[str, str]] = [
         {} if (digest := digests[at : at + 64]) == unknown else {"sha256": digest} for at in range(0, 64 * count, 64)
     ]
-    seen = list(map(Seen, rows.at, hashes, rows.uploaded, rows.sizes))
+    seen = list(map(FileRecord, rows.at, hashes, rows.uploaded, rows.sizes))
     for number, rest in rows.rest.items():
         if 0 <= number < count:
             row = seen[number]
-            seen[number] = Seen(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made)
+            seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made)
     page = None if wire.page is None else KeptPage(wire.page.as_of, wire.page.known_since, wire.page.body)
-    return Record(dict(zip(rows.names, seen, strict=True)), page)
+    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), page)
 
 
-class Records:
+class ProjectRecords:
     """The records of one source."""
 
     def __init__(self, store: BlobStore, source: str) -> None:
         self._store = store
         self._source = source
 
-    async def read(self, project: str) -> tuple[Record, str | None]:
+    async def read(self, project: str) -> tuple[ProjectRecord, str | None]:
         """What is remembered, and the ETag to write it by (``None``: nothing yet).
 
         Raises:
@@ -246,15 +246,15 @@ class Records:
         try:
             body, info = await self._store.read(layout.record(self._source, project))
         except BlobNotFound:
-            return Record({}), None
+            return ProjectRecord({}), None
         try:
             record = decode(body) if len(body) < _INLINE_BYTES else await asyncio.to_thread(decode, body)
         except ValueError as error:  # what it said is lost; a page must not be lost with it
             _log.error("source %s: the record of %s cannot be read, so it begins anew: %s", self._source, project, error)
-            return Record({}), info.etag
+            return ProjectRecord({}), info.etag
         return record, info.etag
 
-    async def write(self, project: str, files: Mapping[str, Seen], page: KeptPage | None, etag: str | None) -> str:
+    async def write(self, project: str, files: Mapping[str, FileRecord], page: KeptPage | None, etag: str | None) -> str:
         """Replace the record that has this ETag; the new one.
 
         Raises:
@@ -265,11 +265,11 @@ class Records:
         body = encode(files, page) if small else await asyncio.to_thread(encode, files, page)
         return await self._store.replace_if(layout.record(self._source, project), body, etag)
 
-    async def packed(self, page: ProjectPage) -> KeptPage:
+    async def pack_page(self, page: ProjectPage) -> KeptPage:
         """A page as it is kept beside what is remembered of its files."""
         return pack(page) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page)
 
-    async def unpacked(self, project: str, kept: KeptPage) -> ProjectPage | None:
+    async def unpack_page(self, project: str, kept: KeptPage) -> ProjectPage | None:
         """A kept page again; ``None`` if it is damaged."""
         if len(kept.body) < _INLINE_BYTES:
             return unpack(kept, project, self._source)

@@ -27,7 +27,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
-from wheelgate.enrich.records import Made
+from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.directory import file_etag
@@ -44,7 +44,7 @@ _KNOWN, _KNOWN_S = 20_000, 60.0
 _log = logging.getLogger(__name__)
 
 
-class Mode(Enum):
+class DeliveryMode(Enum):
     """The operator's choice for a source, or for the store."""
 
     REDIRECT = "redirect"
@@ -52,10 +52,12 @@ class Mode(Enum):
     CACHE = "cache"
 
 
-class Notebook(Protocol):
+class FactRecorder(Protocol):
     """Where a source's listing learns what the bytes of a file told."""
 
-    def learn(self, file: File, *, sha256: str | None = None, size: int | None = None, made: Made | None = None) -> None:
+    def learn(
+        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+    ) -> None:
         """Remember it; from now on the listing says so."""
         ...
 
@@ -67,13 +69,13 @@ class Delivery:
         self,
         *,
         store: BlobStore,
-        store_mode: Mode,
+        store_mode: DeliveryMode,
         other_stores: Mapping[str, BlobStore] | None = None,
-        modes: Mapping[str, Mode],
+        modes: Mapping[str, DeliveryMode],
         clients: Mapping[str, SourceClient],
         spool: Spool,
         metrics: Metrics,
-        notebooks: Mapping[str, Notebook] | None = None,
+        notebooks: Mapping[str, FactRecorder] | None = None,
         cache_limit: CacheLimit | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
@@ -124,20 +126,20 @@ class Delivery:
             store = self._stores[location.store]
             mode = self._store_mode if store is self._store else self._modes[file.source]
             size = file.size if file.size is not None else (await store.info(location.path)).size
-            return await _stored(store, location.path, size, redirect=plain and mode is Mode.REDIRECT)
+            return await _stored(store, location.path, size, redirect=plain and mode is DeliveryMode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
-        if mode is Mode.REDIRECT and plain:
+        if mode is DeliveryMode.REDIRECT and plain:
             url = await client.handed_on(location.url, accept=location.accept)
             if url is not None:
                 return Redirect(url)
         passed = PassedBody(client, file, location)
-        if mode is Mode.CACHE:
+        if mode is DeliveryMode.CACHE:
             held = await self._held(file)
             if held is not None:
                 if self._cache_limit is not None:
-                    await self._cache_limit.used(held.path)
-                redirect = plain and self._store_mode is Mode.REDIRECT
+                    await self._cache_limit.note_use(held.path)
+                redirect = plain and self._store_mode is DeliveryMode.REDIRECT
                 return await _stored(self._store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
                 fill = self._fill(file, location, client)
@@ -147,9 +149,9 @@ class Delivery:
 
     def keeps(self, source: str) -> bool:
         """Whether what is fetched from a source is kept in the store."""
-        return self._modes[source] is Mode.CACHE
+        return self._modes[source] is DeliveryMode.CACHE
 
-    async def held(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
+    async def find_copy(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
         """Our own copy of a remote file, verified when it was fetched; ``None`` if there is none.
 
         Raises:
@@ -158,20 +160,20 @@ class Delivery:
         info = await self._held(file) if self.keeps(file.source) else None
         return None if info is None else (self._store, info)
 
-    async def fetched(self, file: File) -> tuple[BlobStore, BlobInfo]:
+    async def fetch_copy(self, file: File) -> tuple[BlobStore, BlobInfo]:
         """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
 
         Raises:
             FileWithheld, UpstreamError, StoreError: it cannot be had now.
         """
-        held = await self.held(file)
+        held = await self.find_copy(file)
         if held is None and isinstance(file.location, RemoteFile):
             fill = self._fill(file, file.location, self._clients[file.location.source])
             if fill is not None:
                 await asyncio.wait([self._runs[fill]])
                 if fill.error is not None:
                     raise fill.error.with_traceback(None)  # one object, many raisers
-            held = await self.held(file)
+            held = await self.find_copy(file)
         if held is None:
             raise StoreError(f"{file.filename} of source {file.source} cannot be fetched and kept now: try again")
         return held
@@ -188,7 +190,7 @@ class Delivery:
         Raises:
             FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
         """
-        path = layout.cached(file.source, file.project, file.filename)
+        path = layout.cache_copy(file.source, file.project, file.filename)
         key = (path, file.hashes.get("sha256"))
         info = self._known.get(key)
         if info is None and (info := await self._found(file, path)) is not None:
@@ -260,13 +262,13 @@ class Delivery:
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
             _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
-            fill.failed(error)
+            fill.fail(error)
         except asyncio.CancelledError:
-            fill.failed(UpstreamUnavailable("the server is stopping", source=fill.file.source))
+            fill.fail(UpstreamUnavailable("the server is stopping", source=fill.file.source))
             raise
         except Exception as error:
             _log.exception("fill of %s failed", fill.file.filename)
-            fill.failed(error)  # whoever follows it must not wait for ever
+            fill.fail(error)  # whoever follows it must not wait for ever
         finally:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             self._fills.pop(key, None)
@@ -291,13 +293,13 @@ class Delivery:
         size = fill.file.size if fill.file.size is not None else answer.total
         if fill.file.size is None and not self._spool.has_room(size):
             raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
-        with self._spool.promised(size):
+        with self._spool.reserve(size):
             await fill.receive(answer.chunks(), answer.total)
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""
         file = fill.file
-        path = layout.cached(file.source, file.project, file.filename)
+        path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
             await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_said_of(file)})
@@ -312,7 +314,7 @@ class Delivery:
             return "not kept"
         self._learned(file, sha256, fill.spooled.size)
         if self._cache_limit is not None:
-            await self._cache_limit.added(path, fill.spooled.size)
+            await self._cache_limit.note_added(path, fill.spooled.size)
         return "kept"
 
 

@@ -18,9 +18,9 @@ from wheelgate.core.errors import BlobExists, BlobNotFound, MetadataNotFound, St
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
-from wheelgate.enrich.records import Made
-from wheelgate.files.delivery import Notebook
-from wheelgate.files.wheel_reader import Reading, WheelReader
+from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.files.delivery import FactRecorder
+from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
@@ -40,7 +40,7 @@ class MetadataFiles:
         store: BlobStore,
         clients: Mapping[str, SourceClient],
         wheels: WheelReader,
-        notebooks: Mapping[str, Notebook],
+        notebooks: Mapping[str, FactRecorder],
         clock: Clock,
     ) -> None:
         self._store = store
@@ -115,8 +115,8 @@ class MetadataFiles:
         self._learn(file, reading.metadata, reading)
         return body
 
-    def _learn(self, file: File, metadata: CoreMetadata | None, reading: Reading | None = None) -> None:
-        made = Made(
+    def _learn(self, file: File, metadata: CoreMetadata | None, reading: WheelReading | None = None) -> None:
+        made = ExtractedMetadata(
             at=self._clock.now(),
             of=file.hashes.get("sha256") or _place(file),
             metadata_sha256=None if metadata is None else hashlib.sha256(metadata.body).hexdigest(),

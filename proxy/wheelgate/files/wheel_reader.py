@@ -29,7 +29,7 @@ _PATIENCE_S = 10.0
 """Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
 
 
-class Reading(msgspec.Struct, frozen=True):
+class WheelReading(msgspec.Struct, frozen=True):
     """What a wheel said."""
 
     metadata: CoreMetadata
@@ -76,7 +76,7 @@ class WheelReader:
         self._spool = spool
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
-    async def read(self, file: File) -> Reading:
+    async def read(self, file: File) -> WheelReading:
         """The METADATA of a listed wheel.
 
         Raises:
@@ -104,14 +104,14 @@ class WheelReader:
         except BlobNotFound:
             return None
 
-    async def _read(self, file: File) -> Reading:
+    async def _read(self, file: File) -> WheelReading:
         location = file.location
         if isinstance(location, StoredFile):
             return await self._from_store(file, self._stores[location.store], location.path, location.etag)
         if not isinstance(location, RemoteFile):
             raise StoreError(f"{file.filename} of source {file.source} cannot be read in parts")
         try:
-            held = await self._delivery.held(file)
+            held = await self._delivery.find_copy(file)
         except StoreError as error:  # the upstream may well be there
             _log.warning("whether %s is held cannot be told: %s", file.filename, error)
             held = None
@@ -122,11 +122,11 @@ class WheelReader:
             except _NoRanges:
                 if not keeps:
                     return await self._whole(file, location)
-        store, info = held or await self._delivery.fetched(file)
+        store, info = held or await self._delivery.fetch_copy(file)
         reading = await self._from_store(file, store, info.path, info.etag)
         return msgspec.structs.replace(reading, sha256=info.facts.get("sha256"))
 
-    async def _from_store(self, file: File, store: BlobStore, path: str, etag: str) -> Reading:
+    async def _from_store(self, file: File, store: BlobStore, path: str, etag: str) -> WheelReading:
         info = await store.info(path)
         if info.etag != etag:
             raise StoreError(f"{file.filename} of source {file.source} is being replaced: try again")
@@ -136,9 +136,9 @@ class WheelReader:
             return b"".join([chunk async for chunk in store.stream(path, start, end)])
 
         with closing(_Share(self._large)) as share:
-            return Reading(await read_by_ranges(fetch, info.size, file.filename), info.size)
+            return WheelReading(await read_by_ranges(fetch, info.size, file.filename), info.size)
 
-    async def _by_ranges(self, file: File, location: RemoteFile) -> Reading:
+    async def _by_ranges(self, file: File, location: RemoteFile) -> WheelReading:
         size, head = file.size, b""
         found: str | None = None
         """Where the file was, after the redirects, when a part of it was read: the others are asked for there."""
@@ -160,7 +160,7 @@ class WheelReader:
         if size is None:  # its beginning tells; and a small wheel is all there then
             size, head = await part(0, TAIL_BYTES)
         with closing(_Share(self._large)) as share:
-            return Reading(await read_by_ranges(fetch, size, file.filename, head=head), size)
+            return WheelReading(await read_by_ranges(fetch, size, file.filename, head=head), size)
 
     async def _range(
         self, file: File, location: RemoteFile, url: str, start: int, end: int, size: int | None
@@ -184,16 +184,16 @@ class WheelReader:
                 raise UpstreamBadAnswer(f"source {file.source} sent another range of {file.filename}", source=file.source)
             return answer.total, bytes(body), answer.url
 
-    async def _whole(self, file: File, location: RemoteFile) -> Reading:
+    async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
         """Where the operator wants nothing of a source kept."""
         if not self._spool.has_room(file.size):
             raise StoreError(f"there is no room in the spool to read {file.filename}")
         passed = PassedBody(self._clients[location.source], file, location)
-        with self._spool.promised(file.size), self._spool.holding() as spooled:
+        with self._spool.reserve(file.size), self._spool.holding() as spooled:
             async for chunk in passed.chunks(0, None):
                 await spooled.append(chunk)
             metadata = await asyncio.to_thread(_metadata, spooled, file.filename)
-            return Reading(metadata, spooled.size, spooled.digests()["sha256"])
+            return WheelReading(metadata, spooled.size, spooled.digests()["sha256"])
 
 
 def _metadata(spooled: SpoolFile, filename: str) -> CoreMetadata:

@@ -62,7 +62,7 @@ class Answer(msgspec.Struct):
         return self.error.fresh_until if isinstance(self.error, ProjectNotFound) else -math.inf
 
     @property
-    def usable_until(self) -> float:
+    def stale_until(self) -> float:
         """Monotonic seconds: until then it may stand while it is being asked again.
 
         A page may be overstayed where its source allows it: what it lists was listed. A "not there" never is. It is what lets
@@ -70,7 +70,7 @@ class Answer(msgspec.Struct):
         answer, or a name it has gained meanwhile would go on being answered by somebody else.
         """
         if self.page is not None and self.outcome == "has it":
-            return max(self.page.usable_until, self.fresh_until)
+            return max(self.page.stale_until, self.fresh_until)
         return self.fresh_until
 
 
@@ -100,9 +100,9 @@ class Decision(msgspec.Struct):
         return -math.inf if self.unrecorded else min((answer.fresh_until for answer in self.answers), default=-math.inf)
 
     @property
-    def usable_until(self) -> float:
-        """Monotonic seconds: until then this may stand while it is being decided again (:attr:`Answer.usable_until`)."""
-        return -math.inf if self.unrecorded else min((answer.usable_until for answer in self.answers), default=-math.inf)
+    def stale_until(self) -> float:
+        """Monotonic seconds: until then this may stand while it is being decided again (:attr:`Answer.stale_until`)."""
+        return -math.inf if self.unrecorded else min((answer.stale_until for answer in self.answers), default=-math.inf)
 
     @property
     def valid_until(self) -> datetime | None:

@@ -13,7 +13,7 @@ from wheelgate.index.rules import Waiver
 from wheelgate.storage.claims import Claim
 
 
-def explanation(
+def explain_decision(
     decision: Decision, claim: Claim | None, waivers: Sequence[Waiver] = (), version: str | None = None
 ) -> dict[str, Any]:
     """The whole of a decision as plain values; with a ``version``, what became of each of its files."""

@@ -16,7 +16,7 @@ _INLINE_FILES = 2_000
 """Looking through more, packed as they may be, would hold everybody else up."""
 
 
-class Remade:
+class MergeCache:
     """Remembers what was made of what, bounded by bytes: the same page while the others, and the rule that joins them, are."""
 
     def __init__(self, max_bytes: int) -> None:

@@ -10,7 +10,7 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, Withheld
 
 
-def joined(pages: Sequence[ProjectPage]) -> ProjectPage:
+def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
     """One page of several: the earlier one keeps a file name, the later one's file is withheld if its bytes may differ.
 
     A name that an earlier page withholds stays taken: a rule against one source's file must not bring in another's.

@@ -26,12 +26,12 @@ from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import ABSENT_BEFORE, Answer, Decision, Member, MergeRule
-from wheelgate.index.merge_cache import Remade
-from wheelgate.index.merge_pages import joined, wholly_withheld
-from wheelgate.index.outage_window import Doubt, doubt_of, without_doubtful
-from wheelgate.index.rules import limited
+from wheelgate.index.merge_cache import MergeCache
+from wheelgate.index.merge_pages import merge_pages, wholly_withheld
+from wheelgate.index.outage_window import OutageWindow, find_outage_window, withhold_uncertain
+from wheelgate.index.rules import limit_versions
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.offline import what_to_do
+from wheelgate.sources.offline import how_to_mirror
 from wheelgate.storage.claims import Claims
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
-        self._remade = Remade(max_bytes)
+        self._remade = MergeCache(max_bytes)
         self._listeners: list[Callable[[], None]] = []
 
     @property
@@ -168,7 +168,7 @@ class Merged:
     def _nowhere(self, project: str) -> ProjectNotFound | NotHeld:
         """Nobody has it; where nobody can be asked, that says nothing about what there is elsewhere."""
         if self._offline:
-            return NotHeld(f"this server is offline and holds nothing of {project}: {what_to_do(project)}")
+            return NotHeld(f"this server is offline and holds nothing of {project}: {how_to_mirror(project)}")
         return ProjectNotFound(f"no source has a project {project}")
 
     async def _without_files(self, decision: Decision, silent: Answer | None) -> None:
@@ -255,7 +255,7 @@ class Merged:
         page = inputs[0]
         if rule is not None and (len(inputs) > 1 or rule.public_versions is not None):
             page = await self._remade.page(decision.project, rule, inputs, lambda: self._joined(rule, pages))
-        doubt = doubt_of(heard, owner)
+        doubt = find_outage_window(heard, owner)
         if doubt is not None:
             page = await self._without_doubtful(page, doubt)
         decision.page = page
@@ -295,18 +295,20 @@ class Merged:
 
     def _joined(self, rule: MergeRule, pages: Sequence[tuple[str, ProjectPage | None]]) -> ProjectPage:
         parts = [
-            page if self._members[name].private or rule.public_versions is None else limited(page, name, rule.public_versions)
+            page
+            if self._members[name].private or rule.public_versions is None
+            else limit_versions(page, name, rule.public_versions)
             for name, page in pages
             if page is not None
         ]
-        page = joined(parts)
+        page = merge_pages(parts)
         for entry in page.withheld:
             if entry.rule == "merge":
                 _log.warning("project %s: %s of %s is withheld: %s", page.project, entry.filename, entry.source, entry.reason)
                 self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return page
 
-    async def _without_doubtful(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
+    async def _without_doubtful(self, page: ProjectPage, doubt: OutageWindow) -> ProjectPage:
         """What was known before a source fell silent; nothing that may have been put there since.
 
         Raises:
@@ -320,8 +322,8 @@ class Merged:
             raise UpstreamUnavailable(doubt.sentence, source=doubt.source)
         return certain
 
-    def _certain(self, page: ProjectPage, doubt: Doubt) -> ProjectPage:
-        certain = without_doubtful(page, doubt, {member.source.name for member in self._public})
+    def _certain(self, page: ProjectPage, doubt: OutageWindow) -> ProjectPage:
+        certain = withhold_uncertain(page, doubt, {member.source.name for member in self._public})
         for entry in certain.withheld[len(page.withheld) :]:
             self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return certain

@@ -13,7 +13,7 @@ from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.index.decision import ABSENT_BEFORE, Answer
 
 
-class Doubt(msgspec.Struct, frozen=True):
+class OutageWindow(msgspec.Struct, frozen=True):
     """What the silence of sources that come before the owner puts in doubt."""
 
     source: str
@@ -24,7 +24,7 @@ class Doubt(msgspec.Struct, frozen=True):
     """The longest unheard of them was heard."""
 
 
-def doubt_of(heard: Sequence[Answer], owner: Answer) -> Doubt | None:
+def find_outage_window(heard: Sequence[Answer], owner: Answer) -> OutageWindow | None:
     """The outages of sources that would come before the owner, taken together."""
     doubts = []
     for answer in heard:
@@ -35,7 +35,7 @@ def doubt_of(heard: Sequence[Answer], owner: Answer) -> Doubt | None:
     if not doubts:
         return None
     source, error = doubts[0]
-    return Doubt(
+    return OutageWindow(
         source=source,
         sentence=str(error),
         outage_since=min(_moment(error.outage_since) for _, error in doubts),
@@ -43,7 +43,7 @@ def doubt_of(heard: Sequence[Answer], owner: Answer) -> Doubt | None:
     )
 
 
-def without_doubtful(page: ProjectPage, doubt: Doubt, public: Collection[str]) -> ProjectPage:
+def withhold_uncertain(page: ProjectPage, doubt: OutageWindow, public: Collection[str]) -> ProjectPage:
     """The page less the public files that may have been uploaded since. The same object if there is none."""
     files = tuple(page.files)
     doubtful = {

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from wheelgate.config import Config, Connection, Source, made_private, with_private
+from wheelgate.config import Config, Connection, SourceSettings, made_private, with_private
 from wheelgate.config.changes import changed_keys
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.patterns import NamePatterns, release, specifier
@@ -20,7 +20,7 @@ from wheelgate.index.screened import RuleBook
 _log = logging.getLogger(__name__)
 
 
-class Replaced(msgspec.Struct, frozen=True):
+class ReloadResult(msgspec.Struct, frozen=True):
     """What came of settings that were read again; key paths of the file."""
 
     in_force: list[str]
@@ -29,17 +29,17 @@ class Replaced(msgspec.Struct, frozen=True):
     """Settings that are others in the file, and for which the process must be started again."""
 
 
-class Enforcement:
+class PolicyReload:
     """Holds the settings of this process, and brings newer rules into force at once, in all of it."""
 
-    def __init__(self, config: Config, book: RuleBook, index: Merged, member: Callable[[Source], Member]) -> None:
+    def __init__(self, config: Config, book: RuleBook, index: Merged, member: Callable[[SourceSettings], Member]) -> None:
         """``member``: an index by other settings, in place of the one that runs."""
         self._config = config
         self._book = book
         self._index = index
         self._member = member
 
-    def replace(self, newer: Config) -> Replaced:
+    def replace(self, newer: Config) -> ReloadResult:
         """Go by the rules of settings that were read again. Nothing else of them is taken over.
 
         Raises:
@@ -60,7 +60,7 @@ class Enforcement:
             self._config = config
             self._index.replace_rules(reserved_of(config), merges_of(config))
             self._book.replace(rules_of(config))
-        return Replaced(in_force, after_restart)
+        return ReloadResult(in_force, after_restart)
 
     def admit(self, connections: Sequence[Connection]) -> None:
         """Make private what these connections serve, before they are used. It stays so until the end of this process.

@@ -150,7 +150,7 @@ class Rules:
         )
 
 
-def limited(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
+def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
     """The part of a public page that a merge rule lets in: ``wanted`` versions alone. The same object if that is all of it."""
     versions = PageVersions(page)
     inside = {file.filename for file in versions.files_in(wanted)}

@@ -21,18 +21,18 @@ from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, Upstre
 from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.items import Digesting, Item, Origin, mismatch
-from wheelgate.mirror.manifest import METADATA, Entry
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.manifest import METADATA, ManifestEntry
+from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
 JOBS = 8
 _ATTEMPTS = 3
 
 
-class Outcome(msgspec.Struct):
+class CopyResult(msgspec.Struct):
     """What came of it."""
 
-    entries: list[Entry] = []
+    entries: list[ManifestEntry] = []
     """Of every file that is there now, verified."""
     fetched: int = 0
     fetched_bytes: int = 0
@@ -48,11 +48,11 @@ class Copier:
     def __init__(
         self,
         *,
-        shelf: Shelf,
+        shelf: MirrorStore,
         spool: Spool,
         origin: Origin,
         clock: Clock,
-        known: Mapping[str, Entry],
+        known: Mapping[str, ManifestEntry],
         jobs: int = JOBS,
         on_bytes: Callable[[int], None] = lambda _: None,
         on_done: Callable[[Item], None] = lambda _: None,
@@ -69,19 +69,19 @@ class Copier:
         self._wait_s = wait_s
         self._peeked: dict[str, SpoolFile] = {}
 
-    async def copy(self, items: Iterable[Item]) -> Outcome:
+    async def copy(self, items: Iterable[Item]) -> CopyResult:
         """Bring all of them, a few at a time. One that cannot be had does not keep the others back; a shelf that fails does."""
-        outcome = Outcome()
+        outcome = CopyResult()
         waiting = deque(items)
         await asyncio.gather(*(self._work(waiting, outcome) for _ in range(self._jobs)))
         outcome.entries.sort(key=lambda entry: entry.path)
         return outcome
 
-    async def _work(self, waiting: deque[Item], outcome: Outcome) -> None:
+    async def _work(self, waiting: deque[Item], outcome: CopyResult) -> None:
         while waiting:
             item = waiting.popleft()
             try:
-                entry = await self.kept(item)
+                entry = await self.find_present(item)
                 if entry is None:
                     entry = await self._bring(item, outcome)
                 else:
@@ -102,7 +102,7 @@ class Copier:
         """
         if item.path in self._peeked:
             return self._peeked[item.path].path
-        kept = await self.kept(item, look_only=True)
+        kept = await self.find_present(item, look_only=True)
         local = self._shelf.local_path(item.path)
         if kept is not None and local is not None:
             return local
@@ -118,7 +118,7 @@ class Copier:
         while self._peeked:
             self._peeked.popitem()[1].close()
 
-    async def kept(self, item: Item, *, look_only: bool = False) -> Entry | None:
+    async def find_present(self, item: Item, *, look_only: bool = False) -> ManifestEntry | None:
         """The entry of a file that is there already, whole and right; ``None`` if it is to be brought.
 
         Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
@@ -142,7 +142,7 @@ class Copier:
             return None
         return await self._kept_with_metadata(item, info, digests["sha256"], known, look_only=look_only)
 
-    def _trusted(self, info: BlobInfo, known: Entry | None) -> dict[str, str] | None:
+    def _trusted(self, info: BlobInfo, known: ManifestEntry | None) -> dict[str, str] | None:
         """The digest of what lies in a container, without reading it; ``None`` of a folder, where nothing but the bytes tells.
 
         We wrote it with its body in one step; whoever writes the body again changes the ETag.
@@ -152,8 +152,8 @@ class Copier:
         return {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
 
     async def _kept_with_metadata(
-        self, item: Item, info: BlobInfo, sha256: str, known: Entry | None, *, look_only: bool
-    ) -> Entry | None:
+        self, item: Item, info: BlobInfo, sha256: str, known: ManifestEntry | None, *, look_only: bool
+    ) -> ManifestEntry | None:
         """Complete with the metadata beside it, which is put there once more from the wheel itself if it is not right."""
         stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
         lies = await self._metadata_digest(item.path)
@@ -185,7 +185,7 @@ class Copier:
         except BlobNotFound:
             return None
 
-    async def _bring(self, item: Item, outcome: Outcome) -> Entry:
+    async def _bring(self, item: Item, outcome: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, and put it in its place."""
         spooled = self._peeked.pop(item.path, None)
         fetched = spooled is not None
@@ -206,7 +206,7 @@ class Copier:
             raise StoreError(f"there is no room for its {item.size} bytes on this machine's disk")
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._spool.promised(item.size):
+                with self._spool.reserve(item.size):
                     async with aclosing(self._origin.body(item)) as chunks:  # type: ignore[type-var]
                         async for chunk in chunks:
                             await spooled.append(chunk)
@@ -224,7 +224,7 @@ class Copier:
         if problem is not None:
             raise mismatch(item, problem)
 
-    async def _put(self, item: Item, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: Outcome) -> Entry:
+    async def _put(self, item: Item, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: CopyResult) -> ManifestEntry:
         """The metadata first: whoever sees the wheel finds it."""
         sha256 = spooled.digests()["sha256"]
         digest = None if metadata is None else hashlib.sha256(metadata.body).hexdigest()
@@ -250,8 +250,8 @@ class Copier:
         await self._shelf.delete(path + METADATA)
         await self._shelf.put_if_absent(path + METADATA, body, {})
 
-    def _entry(self, item: Item, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> Entry:
-        return Entry(
+    def _entry(self, item: Item, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
+        return ManifestEntry(
             path=item.path,
             sha256=sha256,
             size=info.size,
@@ -265,7 +265,7 @@ class Copier:
         )
 
 
-async def digests_on(shelf: Shelf, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+async def digests_on(shelf: MirrorStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
     """The digests of what lies on a shelf, from its bytes.
 
     Raises:
@@ -278,7 +278,7 @@ async def digests_on(shelf: Shelf, path: str, size: int, algorithms: frozenset[s
     return digesting.result()
 
 
-async def _chunks(shelf: Shelf, path: str, size: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(shelf: MirrorStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
     async for chunk in shelf.stream(path, 0, size):
         yield chunk
 
@@ -306,5 +306,5 @@ def _facts(item: Item, sha256: str, metadata_sha256: str | None, metadata: CoreM
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _for(entry: Entry, item: Item) -> Entry:
+def _for(entry: ManifestEntry, item: Item) -> ManifestEntry:
     return msgspec.structs.replace(entry, needed_by={label: sorted(targets) for label, targets in item.needed_by.items()})

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from wheelgate.core.errors import BadInput
 from wheelgate.mirror.items import Item
-from wheelgate.mirror.manifest import NAME, Entry, Manifest, read_manifest
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.manifest import NAME, Manifest, ManifestEntry, read_manifest
+from wheelgate.mirror.mirror_store import MirrorStore
 
 
-async def items_of(shelf: Shelf, place: str) -> tuple[list[Item], Manifest]:
+async def items_of(shelf: MirrorStore, place: str) -> tuple[list[Item], Manifest]:
     """Everything that a mirror says it holds.
 
     Raises:
@@ -21,7 +21,7 @@ async def items_of(shelf: Shelf, place: str) -> tuple[list[Item], Manifest]:
     return [item_of(entry) for entry in manifest.files], manifest
 
 
-def item_of(entry: Entry) -> Item:
+def item_of(entry: ManifestEntry) -> Item:
     """The file that must arrive: these bytes and no others."""
     return Item(
         project=entry.project,

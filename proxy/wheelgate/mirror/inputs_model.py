@@ -90,6 +90,6 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         return self.lock is not None or (bool(self.lines) and all(line.hashes and line.pinned for line in self.lines))
 
 
-def allowed(hashes: Mapping[str, str]) -> frozenset[str]:
+def format_hashes(hashes: Mapping[str, str]) -> frozenset[str]:
     """Digests by algorithm in the form that requirements files have."""
     return frozenset(f"{algorithm}:{digest.lower()}" for algorithm, digest in hashes.items())

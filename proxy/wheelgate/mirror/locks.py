@@ -22,8 +22,8 @@ from packaging.pylock import (
 )
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalised
-from wheelgate.mirror.inputs_model import Need, allowed
+from wheelgate.core.names import normalise_name
+from wheelgate.mirror.inputs_model import Need, format_hashes
 from wheelgate.mirror.requirements import read_text
 from wheelgate.mirror.tags import best_wheel
 from wheelgate.mirror.targets import Target
@@ -93,7 +93,7 @@ class PylockFile:
         )
 
     def _need(self, package: Package, file: PackageWheel | PackageSdist) -> Need:
-        return Need(package.name, str(package.version), file.filename, allowed(file.hashes), str(self._path))
+        return Need(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
 
 
 class _UvFile(msgspec.Struct):
@@ -153,7 +153,7 @@ class UvLock:
             names = list(files) if all_files else [self._best(package, target)]
             found += [
                 Need(
-                    normalised(package.name) or package.name,
+                    normalise_name(package.name) or package.name,
                     package.version or "",
                     name,
                     frozenset({files[name].hash or ""} - {""}),

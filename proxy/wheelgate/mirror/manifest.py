@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from wheelgate.core.errors import BadInput, BlobChanged, BlobNotFound
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.mirror_store import MirrorStore
 
 NAME = "wheelgate-mirror.json"
 METADATA = ".metadata"
@@ -24,7 +24,7 @@ _Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file, as it was when it had been verified."""
 
     path: _Path
@@ -55,7 +55,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.path.partition("/")[2]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class ManifestInput(msgspec.Struct, frozen=True):
     """One input, and for which targets it was mirrored last."""
 
     targets: list[str]
@@ -66,14 +66,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one mirror holds."""
 
     wheelgate_mirror: int = _VERSION
-    inputs: dict[str, Asked] = {}
-    files: list[Entry] = []
+    inputs: dict[str, ManifestInput] = {}
+    files: list[ManifestEntry] = []
 
-    def by_path(self) -> dict[str, Entry]:
+    def by_path(self) -> dict[str, ManifestEntry]:
         """Its files."""
         return {entry.path: entry for entry in self.files}
 
-    def with_(self, entries: Iterable[Entry], inputs: Mapping[str, Asked]) -> Manifest:
+    def with_(self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]) -> Manifest:
         """With more: who needs a file is joined; the inputs named now need what is said now, and nothing else."""
         files = {entry.path: _without(entry, inputs.keys()) for entry in self.files}
         for entry in entries:
@@ -83,12 +83,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return Manifest(inputs=dict(sorted({**self.inputs, **inputs}.items())), files=[files[path] for path in sorted(files)])
 
 
-def _without(entry: Entry, labels: Iterable[str]) -> Entry:
+def _without(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
     gone = set(labels)
     return msgspec.structs.replace(entry, needed_by={label: t for label, t in entry.needed_by.items() if label not in gone})
 
 
-async def read_manifest(shelf: Shelf, place: str) -> tuple[Manifest, str | None]:
+async def read_manifest(shelf: MirrorStore, place: str) -> tuple[Manifest, str | None]:
     """The manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
 
     Raises:
@@ -114,7 +114,9 @@ class _Version(msgspec.Struct):
     wheelgate_mirror: int
 
 
-async def add_to_manifest(shelf: Shelf, place: str, entries: Iterable[Entry], inputs: Mapping[str, Asked]) -> None:
+async def add_to_manifest(
+    shelf: MirrorStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
+) -> None:
     """Write down what is there now, beside what another mirroring into the same place may have written meanwhile.
 
     Raises:

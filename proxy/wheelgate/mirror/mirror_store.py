@@ -9,7 +9,7 @@ from typing import Protocol
 from wheelgate.core.protocols import BlobInfo
 
 
-class Shelf(Protocol):
+class MirrorStore(Protocol):
     """The part of :class:`~wheelgate.core.protocols.BlobStore` that a plain folder has too; each method does the same."""
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:

@@ -9,7 +9,7 @@ from wheelgate.core.model import File
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery
 from wheelgate.mirror.items import Item
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.mirror_store import MirrorStore
 
 
 class IndexOrigin:
@@ -31,7 +31,7 @@ class IndexOrigin:
 class MirrorOrigin:
     """An :class:`~wheelgate.mirror.items.Origin`: what another mirror holds."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: MirrorStore) -> None:
         self._shelf = shelf
 
     async def body(self, item: Item) -> AsyncIterator[bytes]:

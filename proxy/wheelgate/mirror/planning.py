@@ -13,11 +13,11 @@ import msgspec
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Source
-from wheelgate.distfiles.build_requirements import Unknown, build_requirements
+from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.inputs_model import Input, Need, Options
 from wheelgate.mirror.items import Item
 from wheelgate.mirror.requirements import parsed_line
-from wheelgate.mirror.selection import chosen, is_sdist
+from wheelgate.mirror.selection import choose_files, is_sdist
 from wheelgate.mirror.targets import Target
 
 _PAGES_AT_ONCE = 16
@@ -155,14 +155,14 @@ class Planner:
 
     def _choose(self, need: Need, label: str, options: Options, target: Target) -> None:
         page = self._pages[need.project]
-        for file in chosen(need, page, target, options, all_files=False):
+        for file in choose_files(need, page, target, options, all_files=False):
             self._add(file, need, label, target)
             if is_sdist(file.filename):
                 self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
         if self._all_files:
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
             version = Need(need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where)
-            for file in chosen(version, page, target, Options(), all_files=True):
+            for file in choose_files(version, page, target, Options(), all_files=True):
                 self._add(file, version, label, target)
 
     async def _load_pages(self, needs: Iterable[Need]) -> None:
@@ -226,5 +226,5 @@ def _stated(path: Path, filename: str) -> tuple[str, ...] | str:
     try:
         with path.open("rb") as sdist:
             return build_requirements(sdist, filename)
-    except Unknown as error:
+    except UnknownBuildRequirements as error:
         return f"it {error}"

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalised, project_in
+from wheelgate.core.names import normalise_name, project_in
 from wheelgate.mirror.inputs_model import Line, Options
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
@@ -112,7 +112,7 @@ def parsed_line(content: str, where: str) -> Line:
     if requirement.url is not None:
         requirement, digest = _of_our_file(requirement, where)
         hashes |= digest
-    project = normalised(requirement.name)
+    project = normalise_name(requirement.name)
     if project is None:
         raise BadInput(f"{where}: {requirement.name!r} is not a project name")
     return Line(requirement, project, hashes, where)
@@ -123,7 +123,7 @@ def _of_our_file(requirement: Requirement, where: str) -> tuple[Requirement, fro
     parts = urlsplit(requirement.url or "")
     match = _OUR_FILE.search(unquote(parts.path))
     project = project_in(match[1]) if match else None
-    if match is None or project is None or project != normalised(requirement.name):
+    if match is None or project is None or project != normalise_name(requirement.name):
         raise _not_from_an_index(where)
     parse = parse_wheel_filename if match[1].endswith(".whl") else parse_sdist_filename
     version = parse(match[1])[1]
@@ -186,4 +186,4 @@ def _split_option(content: str) -> tuple[str, str]:
 
 def _names(value: str) -> frozenset[str]:
     names = {name.strip() for name in value.split(",")} - {"", ":none:"}
-    return frozenset(name if name == ":all:" else normalised(name) or name for name in names)
+    return frozenset(name if name == ":all:" else normalise_name(name) or name for name in names)

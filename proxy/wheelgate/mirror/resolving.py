@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wheelgate.core.errors import ConfigurationError, Unresolvable
-from wheelgate.core.names import normalised
+from wheelgate.core.names import normalise_name
 from wheelgate.mirror.inputs_model import Input, Line, Need
 from wheelgate.mirror.targets import Target
 
@@ -54,7 +54,7 @@ class Resolver:
         pins = [match.groups() for match in map(_PIN.match, answer.splitlines()) if match]
         found = []
         for name, version in pins:
-            project = normalised(name) or name
+            project = normalise_name(name) or name
             accepted, where = hashes.get(project, (frozenset(), asked.label))
             found.append(Need(project, version, hashes=accepted, where=where))
         return found

@@ -9,12 +9,12 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
-from wheelgate.mirror.inputs_model import Need, Options, allowed
+from wheelgate.mirror.inputs_model import Need, Options, format_hashes
 from wheelgate.mirror.tags import best_wheel
 from wheelgate.mirror.targets import Target
 
 
-def chosen(need: Need, page: ProjectPage, target: Target, options: Options, *, all_files: bool) -> list[File]:
+def choose_files(need: Need, page: ProjectPage, target: Target, options: Options, *, all_files: bool) -> list[File]:
     """The best wheel of the version, as installers choose it, else its sdist; with ``all_files`` everything of the version.
 
     Raises:
@@ -72,7 +72,7 @@ def _the_file(need: Need, page: ProjectPage) -> File:
 
 def _has_digest(file: File, need: Need) -> bool:
     """Whether its listed digests are among those allowed. Where none can be compared, its bytes will be."""
-    listed = allowed(file.hashes)
+    listed = format_hashes(file.hashes)
     comparable = {entry.partition(":")[0] for entry in need.hashes} & file.hashes.keys()
     return not need.hashes or not comparable or bool(listed & need.hashes)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 from wheelgate.core.errors import BlobNotFound
 from wheelgate.mirror.copying import JOBS, digests_on
-from wheelgate.mirror.manifest import METADATA, Entry
-from wheelgate.mirror.mirror_store import Shelf
+from wheelgate.mirror.manifest import METADATA, ManifestEntry
+from wheelgate.mirror.mirror_store import MirrorStore
 
 
 async def damages(
-    shelf: Shelf, entries: Iterable[Entry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
+    shelf: MirrorStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
 ) -> list[str]:
     """Every file read again and compared: a sentence for each that is missing or damaged, by path.
 
@@ -34,7 +34,7 @@ async def damages(
     return [problem for _, problem in sorted(found)]
 
 
-async def _problems(shelf: Shelf, entry: Entry) -> list[str]:
+async def _problems(shelf: MirrorStore, entry: ManifestEntry) -> list[str]:
     problems = []
     try:
         info = await shelf.info(entry.path)
@@ -51,7 +51,7 @@ async def _problems(shelf: Shelf, entry: Entry) -> list[str]:
     return problems
 
 
-async def _metadata_problems(shelf: Shelf, entry: Entry) -> list[str]:
+async def _metadata_problems(shelf: MirrorStore, entry: ManifestEntry) -> list[str]:
     path = entry.path + METADATA
     try:
         body, _ = await shelf.read(path)

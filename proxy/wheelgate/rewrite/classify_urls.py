@@ -12,8 +12,7 @@ from yarl import URL
 from wheelgate.config import PUBLIC_INDEX, Config
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.url_scope import DEVOPS_HOST, place_of
-from wheelgate.core.url_scope import Place as Where
+from wheelgate.core.url_scope import DEVOPS_HOST, UrlScope, place_of
 from wheelgate.core.urls import UnsafeUrl, parse, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
@@ -22,7 +21,7 @@ _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
 _NOT_SETTINGS = ("store", "directory")
 
 
-class Place(Enum):
+class UrlOwner(Enum):
     """Whose a URL is."""
 
     FILE = auto()
@@ -36,10 +35,10 @@ class Place(Enum):
     FOREIGN = auto()
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """A URL of a file, understood."""
 
-    place: Place
+    place: UrlOwner
     shown: str
     """Without user information, query and fragment: for sentences."""
     plain: str
@@ -62,7 +61,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
         return self.credential is not None and not is_variable(self.credential)
 
 
-class Unreadable(ValueError):
+class UnreadableUrl(ValueError):
     """A URL that seems to be ours and is not written plainly: what it leads to cannot be told for sure."""
 
 
@@ -71,14 +70,14 @@ def is_variable(credential: Secret) -> bool:
     return bool(re.fullmatch(r"(?:[^:]*:)?\$\{[A-Z0-9_]+\}", credential.reveal()))
 
 
-class Ours:
+class UrlClassifier:
     """Judges URLs: by the settings where they are given, else by the hosts that Azure keeps private packages on."""
 
     def __init__(self, gate: str | None, config: Config | None = None) -> None:
         """``gate``: the URL of Wheelgate, without a slash at the end; ``None`` where none is wanted."""
         self._gate = place_of(gate) if gate is not None else None
-        self._containers: list[Where] | None = None
-        self._feeds: list[Where] = []
+        self._containers: list[UrlScope] | None = None
+        self._feeds: list[UrlScope] = []
         self._has_public = True
         if config is not None:
             sources = [(source.type, source.url) for source in config.source if source.type not in _NOT_SETTINGS]
@@ -87,7 +86,7 @@ class Ours:
             self._feeds = [_feed(place_of(url)) for kind, url in sources if url and kind != "blob"]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
 
-    def judge(self, text: str) -> Judged:
+    def judge(self, text: str) -> UrlVerdict:
         """What an http(s) URL of a file is, query, fragment and credential included.
 
         Raises:
@@ -98,16 +97,16 @@ class Ours:
             url = parse(plain)
         except UnsafeUrl as error:
             if self._seems_ours(plain):
-                raise Unreadable(str(error)) from None
-            return Judged(place=Place.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
+                raise UnreadableUrl(str(error)) from None
+            return UrlVerdict(place=UrlOwner.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
         shown = str(url.with_query(None).with_fragment(None))
         place, is_blob = self._place_of(url)
-        if place is not Place.FILE:
-            return Judged(place=place, shown=shown, plain=plain, credential=credential)
+        if place is not UrlOwner.FILE:
+            return UrlVerdict(place=place, shown=shown, plain=plain, credential=credential)
         filename = unquote(url.raw_path.rpartition("/")[2])
         project = project_in(filename)
-        return Judged(
-            place=Place.NO_FILE if project is None else Place.FILE,
+        return UrlVerdict(
+            place=UrlOwner.NO_FILE if project is None else UrlOwner.FILE,
             shown=shown,
             plain=plain,
             credential=credential,
@@ -117,19 +116,19 @@ class Ours:
             fragment="#" + plain.partition("#")[2] if "#" in plain else "",
         )
 
-    def _place_of(self, url: URL) -> tuple[Place, bool]:
+    def _place_of(self, url: URL) -> tuple[UrlOwner, bool]:
         """FILE stands for "ours"; whether it is a file is seen later. And whether it is a blob."""
         where = place_of(url)
         if self._gate is not None and self._gate.holds(where):
-            return Place.GATE, False
+            return UrlOwner.GATE, False
         if _is_public(url):
-            return (Place.PUBLIC if self._has_public else Place.FOREIGN), False
+            return (UrlOwner.PUBLIC if self._has_public else UrlOwner.FOREIGN), False
         if self._containers is None:
             is_blob = (url.host or "").endswith(_STORAGE)
-            return (Place.FILE if is_blob or where.is_devops else Place.FOREIGN), is_blob
+            return (UrlOwner.FILE if is_blob or where.is_devops else UrlOwner.FOREIGN), is_blob
         if any(container.holds(where) for container in self._containers):
-            return Place.FILE, True
-        return (Place.FILE if any(_is_of(feed, where) for feed in self._feeds) else Place.FOREIGN), False
+            return UrlOwner.FILE, True
+        return (UrlOwner.FILE if any(_is_of(feed, where) for feed in self._feeds) else UrlOwner.FOREIGN), False
 
     def _seems_ours(self, text: str) -> bool:
         if self._containers is None:
@@ -143,13 +142,13 @@ def _is_public(url: URL) -> bool:
     return url.host == parse(PUBLIC_INDEX).host and url.raw_path.rstrip("/").endswith("/simple")
 
 
-def _feed(where: Where) -> Where:
+def _feed(where: UrlScope) -> UrlScope:
     """A feed or index without the ``/simple/`` at its end, which people forget."""
     segments = where.segments[:-1] if where.segments[-1:] == ("simple",) else where.segments
-    return Where(where.origin, segments)
+    return UrlScope(where.origin, segments)
 
 
-def _is_of(feed: Where, where: Where) -> bool:
+def _is_of(feed: UrlScope, where: UrlScope) -> bool:
     """Whether it is the feed, or one of its files; a feed's own file links name it by identifiers, or not at all."""
     if _feed(where) == feed:
         return True

@@ -10,13 +10,13 @@ import msgspec
 import yaml
 
 from wheelgate.core.errors import RewriteRefused
-from wheelgate.rewrite.decisions import Edit, Outcome
+from wheelgate.rewrite.decisions import Edit, RewritePlan
 
 _BOM = "\ufeff"
 _COMMENT_LINE = re.compile(r"\s*#")
 
 
-class Document(Protocol):
+class RewritableDocument(Protocol):
     """A file with lines as pip reads them."""
 
     @property
@@ -28,7 +28,7 @@ class Document(Protocol):
         """The line of the file, counted from 1, that a logical line begins on."""
         ...
 
-    def applied(self, outcome: Outcome) -> str:
+    def apply(self, outcome: RewritePlan) -> str:
         """The text of the file with the changes in it, and everything else byte for byte.
 
         Raises:
@@ -37,16 +37,16 @@ class Document(Protocol):
         ...
 
 
-def document(name: str, text: str) -> Document:
+def document(name: str, text: str) -> RewritableDocument:
     """A file by its name: requirements (``.txt``, ``.in``) or a conda environment (``.yml``, ``.yaml``).
 
     Raises:
         RewriteRefused: it is neither.
     """
     if name.lower().endswith((".txt", ".in")):
-        return Requirements(text)
+        return RequirementsDocument(text)
     if name.lower().endswith((".yml", ".yaml")):
-        return CondaEnvironment(name, text)
+        return CondaDocument(name, text)
     raise RewriteRefused(f"{name}: only requirements files (.txt, .in) and conda environments (.yml, .yaml) can be rewritten")
 
 
@@ -60,7 +60,7 @@ class _Physical(msgspec.Struct, frozen=True):
     number: int
 
 
-class Requirements:
+class RequirementsDocument:
     """A requirements or constraints file."""
 
     def __init__(self, text: str) -> None:
@@ -70,15 +70,15 @@ class Requirements:
 
     @property
     def lines(self) -> Sequence[str]:
-        """See :class:`Document`."""
+        """See :class:`ConnectionDocument`."""
         return [line.text for line in self._logical]
 
     def number(self, line: int) -> int:
-        """See :class:`Document`."""
+        """See :class:`ConnectionDocument`."""
         return self._logical[line].number
 
-    def applied(self, outcome: Outcome) -> str:
-        """See :class:`Document`."""
+    def apply(self, outcome: RewritePlan) -> str:
+        """See :class:`ConnectionDocument`."""
         pieces: list[Edit] = []
         for number, edits in outcome.edits.items():
             line = self._logical[number]
@@ -162,7 +162,7 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
     return text
 
 
-class CondaEnvironment:
+class CondaDocument:
     """The ``pip:`` part of a conda environment, also inside an Azure ML environment (``conda_file:``).
 
     YAML is read for where its values stand, and never written: the text around them stays as it is.
@@ -180,15 +180,15 @@ class CondaEnvironment:
 
     @property
     def lines(self) -> Sequence[str]:
-        """See :class:`Document`."""
+        """See :class:`ConnectionDocument`."""
         return [str(item.value) for item in self._items]
 
     def number(self, line: int) -> int:
-        """See :class:`Document`."""
+        """See :class:`ConnectionDocument`."""
         return int(self._items[line].start_mark.line) + 1
 
-    def applied(self, outcome: Outcome) -> str:
-        """See :class:`Document`."""
+    def apply(self, outcome: RewritePlan) -> str:
+        """See :class:`ConnectionDocument`."""
         wanted: list[str] = []
         pieces: list[Edit] = []
         if outcome.first is not None:

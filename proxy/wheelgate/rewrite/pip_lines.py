@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"""(?:"[^"]*"|'[^']*'|\S)+""")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]*[^\s;]*")
 
 
-class Kind(Enum):
+class LineKind(Enum):
     """What an option does with its value."""
 
     INDEX = auto()
@@ -26,19 +26,19 @@ class Kind(Enum):
 
 # The shortest spelling that pip takes for each: its parser completes what is not ambiguous.
 _LONG = (
-    (Kind.INDEX, "--index-url", 3),
-    (Kind.INDEX, "--pypi-url", 4),
-    (Kind.EXTRA_INDEX, "--extra-index-url", 4),
-    (Kind.FIND_LINKS, "--find-links", 3),
-    (Kind.NO_INDEX, "--no-index", 6),
+    (LineKind.INDEX, "--index-url", 3),
+    (LineKind.INDEX, "--pypi-url", 4),
+    (LineKind.EXTRA_INDEX, "--extra-index-url", 4),
+    (LineKind.FIND_LINKS, "--find-links", 3),
+    (LineKind.NO_INDEX, "--no-index", 6),
 )
-_SHORT = {"-i": Kind.INDEX, "-f": Kind.FIND_LINKS, "-e": Kind.OTHER, "-r": Kind.OTHER, "-c": Kind.OTHER}
+_SHORT = {"-i": LineKind.INDEX, "-f": LineKind.FIND_LINKS, "-e": LineKind.OTHER, "-r": LineKind.OTHER, "-c": LineKind.OTHER}
 
 
 class Option(msgspec.Struct, frozen=True):
     """An option with its value, and where in the line the two stand."""
 
-    kind: Kind
+    kind: LineKind
     start: int
     end: int
     value: str
@@ -97,21 +97,21 @@ def _options(tokens: list[re.Match[str]]) -> list[Option]:
         if kind is None:
             # An option that names no place, or the value of one: only a URL in it matters.
             if "://" in token[0]:
-                found.append(_option(Kind.OTHER, token.start(), end, value or token[0]))
+                found.append(_option(LineKind.OTHER, token.start(), end, value or token[0]))
             continue
-        if kind is not Kind.NO_INDEX and not equals and at < len(tokens):
+        if kind is not LineKind.NO_INDEX and not equals and at < len(tokens):
             value, end, at = tokens[at][0], tokens[at].end(), at + 1
         found.append(_option(kind, token.start(), end, value))
     return found
 
 
-def _option(kind: Kind, start: int, end: int, written: str) -> Option:
+def _option(kind: LineKind, start: int, end: int, written: str) -> Option:
     quoted = len(written) >= 2 and written[0] in "\"'" and written[-1] == written[0]
     value = written[1:-1] if quoted else written
     return Option(kind, start, end, value, end - len(written) + quoted)
 
 
-def _kind(name: str) -> Kind | None:
+def _kind(name: str) -> LineKind | None:
     if name in _SHORT:
         return _SHORT[name]
     return next((kind for kind, whole, shortest in _LONG if len(name) >= shortest and whole.startswith(name)), None)

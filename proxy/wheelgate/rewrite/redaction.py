@@ -10,7 +10,7 @@ _PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]*(?::[0-9]{0,5})?")
 _HIDDEN = "***"
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """The text, its URLs without user information and query; of a URL that cannot be read plainly only the scheme is left."""
     return _URL.sub(_shown, text)
 
@@ -31,4 +31,4 @@ def _shown(match: re.Match[str]) -> str:
 def diff(name: str, before: str, after: str) -> str:
     """A unified diff of the changed lines alone: what stands beside them may be anybody's secret in any form."""
     changes = difflib.unified_diff(before.splitlines(), after.splitlines(), name, name, n=0, lineterm="")
-    return "\n".join(map(redacted, changes))
+    return "\n".join(map(redact, changes))

@@ -21,7 +21,7 @@ _WAITING = 500
 _access = logging.getLogger("wheelgate.access")
 
 
-class Answered(msgspec.Struct, gc=False):
+class AnsweredRequest(msgspec.Struct, gc=False):
     """A request that was answered, as its line tells it."""
 
     at: float
@@ -58,7 +58,7 @@ class _Text(logging.Formatter):
                 line += f"\n  {_one_line(trace_line)}"  # an exception's message must not pass for a line of its own
         return line
 
-    def answered(self, answers: Sequence[Answered]) -> str:
+    def format_answers(self, answers: Sequence[AnsweredRequest]) -> str:
         """A line for each."""
         lines = []
         second, moment = -1, ""
@@ -87,7 +87,7 @@ class _Json(logging.Formatter):
             entry["trace"] = self.formatException(record.exc_info)
         return msgspec.json.encode(_encodable(entry)).decode()
 
-    def answered(self, answers: Sequence[Answered]) -> str:
+    def format_answers(self, answers: Sequence[AnsweredRequest]) -> str:
         """A line for each."""
         return "".join(_json_line(answer) for answer in answers)
 
@@ -99,7 +99,7 @@ class AccessLog:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[Answered] = []
+        self._waiting: list[AnsweredRequest] = []
 
     def add(
         self,
@@ -117,7 +117,7 @@ class AccessLog:
         if not _access.isEnabledFor(logging.INFO):
             return
         waiting = self._waiting
-        waiting.append(Answered(time.time(), method, route, project, file, status, seconds, client, agent, request_id))
+        waiting.append(AnsweredRequest(time.time(), method, route, project, file, status, seconds, client, agent, request_id))
         if len(waiting) == 1:
             asyncio.get_running_loop().call_later(_WAIT_S, self.write)
         elif len(waiting) >= _WAITING:
@@ -130,7 +130,7 @@ class AccessLog:
             return
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.StreamHandler) and isinstance(handler.formatter, _Text | _Json):
-                _write(handler, handler.formatter.answered(answers))
+                _write(handler, handler.formatter.format_answers(answers))
             else:
                 for answer in answers:
                     handler.handle(_access.makeRecord(_access.name, logging.INFO, "", 0, answer.sentence, (), None))
@@ -168,7 +168,7 @@ def _encodable(entry: dict[str, object]) -> dict[str, object]:
     }
 
 
-def _json_line(answer: Answered) -> str:
+def _json_line(answer: AnsweredRequest) -> str:
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(answer.at))
     entry: dict[str, object] = {
         "time": f"{moment}.{int(answer.at % 1 * 1000):03d}Z",

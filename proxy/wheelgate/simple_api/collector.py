@@ -39,7 +39,7 @@ class Links(Protocol):
         ...
 
 
-class Parsed(msgspec.Struct):
+class ParsedPage(msgspec.Struct):
     """What one answer says about one project."""
 
     files: tuple[File, ...]
@@ -48,7 +48,7 @@ class Parsed(msgspec.Struct):
     dropped: int
 
 
-class Entry(msgspec.Struct, rename="kebab", gc=False):
+class PageEntry(msgspec.Struct, rename="kebab", gc=False):
     """A file as an upstream lists it in JSON, each field of the right type and nothing else known of it."""
 
     filename: str
@@ -84,13 +84,13 @@ class Collector:
         """Whether there is any file of the project."""
         return bool(self._files)
 
-    def add_all(self, entries: Sequence[Entry]) -> None:
+    def add_all(self, entries: Sequence[PageEntry]) -> None:
         """Entries of a page, in their order. Where every one of them is plain, as nearly always, they are judged together."""
         if not self._add_together(entries):
             for entry in entries:
                 self.add_entry(entry)
 
-    def _add_together(self, entries: Sequence[Entry]) -> bool:
+    def _add_together(self, entries: Sequence[PageEntry]) -> bool:
         """Take them all, as :meth:`add_entry` would; or none, if one of them needs a closer look.
 
         Judged column by column: 15,000 take 32 ms so, and 65 one by one.
@@ -157,7 +157,7 @@ class Collector:
                 return None
         return f"{head}-{version}" if dash and version in self._versions and self._members.is_own(head) else None
 
-    def add_entry(self, entry: Entry) -> None:
+    def add_entry(self, entry: PageEntry) -> None:
         """One entry, judged by itself."""
         metadata = entry.core_metadata if entry.core_metadata is not None else entry.dist_info_metadata
         self.add(
@@ -235,11 +235,11 @@ class Collector:
         if self._unusable > _MAX_UNUSABLE:
             raise NotAnIndexPage(f"more than {_MAX_UNUSABLE} entries that are none")
 
-    def page(self, status: ProjectStatus | None) -> Parsed:
+    def page(self, status: ProjectStatus | None) -> ParsedPage:
         """The page, with versions that cover every file."""
         files = tuple(file for file in self._files.values() if file is not None)
         self.dropped += len(self._files) - len(files)
-        return Parsed(files, tuple(self._versions), status, self.dropped)
+        return ParsedPage(files, tuple(self._versions), status, self.dropped)
 
 
 def _yanked(stated: bool | str) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from wheelgate.core.model import ProjectStatus
-from wheelgate.core.names import normalised
+from wheelgate.core.names import normalise_name
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_FILES, Collector, Entry, Links, NotAnIndexPage, Parsed
+from wheelgate.simple_api.collector import MAX_FILES, Collector, Links, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.fields import clean, text
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
@@ -44,16 +44,16 @@ class _RawPage(_Page, rename="kebab", kw_only=True):
 
 
 class _ReadPage(_Page, rename="kebab", kw_only=True):
-    files: list[Entry]
+    files: list[PageEntry]
 
 
 _raw_decoder = msgspec.json.Decoder(_RawPage)
 _page_decoder = msgspec.json.Decoder(_ReadPage)
-_entry_decoder = msgspec.json.Decoder(Entry)
-_entries_decoder = msgspec.json.Decoder(list[Entry])
+_entry_decoder = msgspec.json.Decoder(PageEntry)
+_entries_decoder = msgspec.json.Decoder(list[PageEntry])
 
 
-def parse_json(body: bytes | bytearray, project: str, source: str, links: Links) -> Steps[Parsed]:
+def parse_json(body: bytes | bytearray, project: str, source: str, links: Links) -> Steps[ParsedPage]:
     """A PEP 691 project page, in slices.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
         raise NotAnIndexPage(f"more than {MAX_FILES} files")
     check_version(_get(_loose(page.meta), "api-version"))
     name = _loose(page.name)
-    if isinstance(name, str) and normalised(name) != project:
+    if isinstance(name, str) and normalise_name(name) != project:
         raise NotAnIndexPage("the page of another project")
     versions = _loose(page.versions)
     listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
@@ -118,12 +118,12 @@ def _add_alone(collector: Collector, raw: msgspec.Raw) -> None:
     collector.add_entry(entry)
 
 
-def _repaired(entry: object) -> Entry | None:
+def _repaired(entry: object) -> PageEntry | None:
     """The usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
     if not isinstance(entry, dict):
         return None
     kept: dict[str, Any] = {}
-    for field in msgspec.structs.fields(Entry):
+    for field in msgspec.structs.fields(PageEntry):
         if field.encode_name in entry:
             try:
                 kept[field.name] = msgspec.convert(entry[field.encode_name], field.type)
@@ -131,7 +131,7 @@ def _repaired(entry: object) -> Entry | None:
                 if field.required:
                     return None
     if kept.keys() >= {"filename", "url", "hashes"}:
-        return Entry(**kept)
+        return PageEntry(**kept)
     return None
 
 

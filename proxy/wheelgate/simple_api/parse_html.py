@@ -11,7 +11,7 @@ from lxml import etree
 
 from wheelgate.core.names import is_distribution
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, Parsed
+from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, ParsedPage
 from wheelgate.simple_api.fields import clean, digests, metadata_digests, provenance_url, text
 from wheelgate.simple_api.parse import check_version, status_of
 
@@ -85,7 +85,7 @@ class _Target:
             provenance=provenance_url(attributes.get("data-provenance")),
         )
 
-    def result(self) -> Parsed:
+    def result(self) -> ParsedPage:
         """The page.
 
         Raises:
@@ -102,7 +102,7 @@ class _Target:
         return self._collector.page(status_of(status))
 
 
-def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: Links) -> Steps[Parsed]:
+def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: Links) -> Steps[ParsedPage]:
     """A PEP 503 project page, in slices.
 
     Raises:

@@ -6,7 +6,7 @@ import math
 
 from wheelgate.core.errors import ProjectNotFound
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalised
+from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.simple_api.render import file_url
 from wheelgate.sources.page_builder import page_of, stored_file
@@ -57,7 +57,7 @@ class BlobPackages:
         generation = self._generation
         start = len(self._prefix)
         parted = {info.path[start:].partition("/")[:2] async for info in self._store.list(self._prefix)}
-        names = frozenset(folder for folder, slash in parted if slash and normalised(folder) == folder)
+        names = frozenset(folder for folder, slash in parted if slash and normalise_name(folder) == folder)
         if generation == self._generation:  # else what was listed may be older than the change
             self._names, self._named_s = names, self._clock.monotonic()
         return names

@@ -17,7 +17,7 @@ from wheelgate.core.protocols import Clock, Source
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
-KEEP_S = 24 * 3600.0
+STALE_IF_ERROR_S = 24 * 3600.0
 """How long a last good answer stands in for a source that fails (P6)."""
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class LastGood(Protocol):
 class Cached:
     """A :class:`~wheelgate.core.protocols.Source` that remembers another one's answers.
 
-    * Within ``fresh_s`` (pages) or ``absent_s`` ("not there") the source is not asked.
+    * Within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
     * However many ask at once, it is asked once.
     * If it fails, its last good page stands in for 24 h, marked stale. A remembered "not there" is repeated too, but marked
       with the outage, because it may have been overtaken: what may follow from it is :class:`Merged`'s to decide.
@@ -73,8 +73,8 @@ class Cached:
         clock: Clock,
         metrics: Metrics,
         fresh_s: float,
-        absent_s: float,
-        overstay_s: float = 0.0,
+        negative_ttl_s: float,
+        stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
         kept: LastGood | None = None,
         max_bytes: int = RECENT_BYTES,
@@ -83,8 +83,8 @@ class Cached:
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
-        self._absent_s = absent_s
-        self._overstay_s = overstay_s
+        self._absent_s = negative_ttl_s
+        self._overstay_s = stale_while_revalidate_s
         self._strict = strict
         self._kept = kept
         self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
@@ -130,7 +130,7 @@ class Cached:
         return not answer.overtaken and self._clock.monotonic() - answer.heard_s < lifetime
 
     def _may_stand_in(self, answer: _Answer) -> bool:
-        return self._clock.monotonic() - answer.heard_s <= KEEP_S
+        return self._clock.monotonic() - answer.heard_s <= STALE_IF_ERROR_S
 
     def _given(self, project: str, page: ProjectPage | None, fresh_until: float) -> ProjectPage:
         if page is None:
@@ -157,8 +157,8 @@ class Cached:
             # Overtaken by a change while it was on its way: for those who waited, for nobody later.
             return page and msgspec.structs.replace(page, known_since=known_since, fresh_until=-math.inf)
         if page is not None:
-            usable_until = fresh_until + self._overstay_s
-            page = msgspec.structs.replace(page, known_since=known_since, fresh_until=fresh_until, usable_until=usable_until)
+            stale_until = fresh_until + self._overstay_s
+            page = msgspec.structs.replace(page, known_since=known_since, fresh_until=fresh_until, stale_until=stale_until)
         self._answers.pop(project, None)
         answer = _Answer(page, heard_s, now, known_since, fresh_until)
         if _weight(answer) <= self._answers.maxsize:
@@ -194,7 +194,7 @@ class Cached:
         if answer.page is None:
             self._repeat_absence(project, answer, why, error)
         if answer.stale_page is None:
-            answer.stale_page = msgspec.structs.replace(answer.page, stale=True, fresh_until=-math.inf, usable_until=-math.inf)
+            answer.stale_page = msgspec.structs.replace(answer.page, stale=True, fresh_until=-math.inf, stale_until=-math.inf)
         self._metrics.stale_pages.labels(self.name).inc()
         return answer.stale_page
 

@@ -18,7 +18,7 @@ class HeldNowhere(ProjectNotFound):
     """Nothing of the project is held, and no source of this server is ever asked for more."""
 
 
-class Held:
+class OfflineSource:
     """A :class:`~wheelgate.core.protocols.Source` over the copies that were kept when the source was asked.
 
     That it lacks a project is "not there" only where nobody is asked for anything any more: each copy came in by the decision of
@@ -51,7 +51,7 @@ class Held:
         try:
             return self._with_metadata(await self._source.project_page(project))
         except ProjectNotFound:
-            sentence = f"source {self.name} is offline, and nothing of {project} is held: {what_to_do(project)}"
+            sentence = f"source {self.name} is offline, and nothing of {project} is held: {how_to_mirror(project)}"
             raise HeldNowhere(sentence) if self._alone else NotHeld(sentence, source=self.name) from None
 
     def _with_metadata(self, page: ProjectPage) -> ProjectPage:
@@ -75,7 +75,7 @@ def _bytes(made: tuple[Sequence[File], FileList]) -> int:
     return min(2 * files_bytes(made[1]), RECENT_BYTES)
 
 
-def what_to_do(project: str) -> str:
+def how_to_mirror(project: str) -> str:
     """How a project comes to a server that is offline."""
     return (
         f"mirror it where there is a network (wheelgate mirror --project {project} --to ...) into a source of this server, "

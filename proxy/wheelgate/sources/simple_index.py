@@ -16,7 +16,7 @@ from wheelgate.core.urls import PageLinks, parse
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
-from wheelgate.simple_api.collector import NotAnIndexPage, Parsed
+from wheelgate.simple_api.collector import NotAnIndexPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json
 from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
@@ -115,7 +115,7 @@ class SimpleIndex:
             dropped=parsed.dropped,
         )
 
-    async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> Parsed:
+    async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
         kind = answer.content_type
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
             from wheelgate.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need

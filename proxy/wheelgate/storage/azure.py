@@ -102,7 +102,7 @@ class AzureStore:
         return self._name
 
     @property
-    def shown(self) -> str:
+    def display_url(self) -> str:
         """The container's URL, for people."""
         return f"{self._place.account_url}/{self._place.container}/{self._place.prefix}".rstrip("/")
 
@@ -281,7 +281,7 @@ class AzureStore:
             raise self._failed(error) from None
 
     def _failed(self, error: AzureError | TimeoutError) -> StoreError:
-        return store_error(error, self.shown)
+        return store_error(error, self.display_url)
 
 
 def _metadata(facts: Mapping[str, str]) -> dict[str, str]:

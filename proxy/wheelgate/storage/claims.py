@@ -110,7 +110,7 @@ class Claims:
             return False
         released = msgspec.json.encode({"claim": claim, "released": self._clock.now(), "reason": reason})
         with contextlib.suppress(BlobExists):
-            await self._store.put_if_absent(layout.released(project, self._clock.now()), released, {})
+            await self._store.put_if_absent(layout.release_record(project, self._clock.now()), released, {})
         await self._store.delete(layout.claim(project))
         self._unwritten.discard(project)
         self.forget()

@@ -35,7 +35,7 @@ class CacheLimit:
         self._marked: LRUCache[str, float] = LRUCache(4_096)
         self._turn = asyncio.Lock()
 
-    async def used(self, path: str) -> None:
+    async def note_use(self, path: str) -> None:
         """A copy was asked for. Noted at most once a minute."""
         now_s = self._clock.monotonic()
         if now_s - self._marked.get(path, -_MARKED_EVERY_S) >= _MARKED_EVERY_S:
@@ -49,9 +49,9 @@ class CacheLimit:
         except OSError:
             _log.debug("%s is gone, or not ours to mark", file.name)
 
-    async def added(self, path: str, size: int) -> None:
+    async def note_added(self, path: str, size: int) -> None:
         """A copy came in: make room for it, if there are too many bytes now."""
-        await self.used(path)
+        await self.note_use(path)
         async with self._turn:
             if self._total is not None:
                 self._total += size

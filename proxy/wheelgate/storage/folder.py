@@ -31,7 +31,7 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class FolderStore:
-    """A :class:`~wheelgate.mirror.mirror_store.Shelf` in a folder. Its only fact is the upload time: the file's own."""
+    """A :class:`~wheelgate.mirror.mirror_store.MirrorStore` in a folder. Its only fact is the upload time: the file's own."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -52,7 +52,7 @@ def cache_of(source: str) -> str:
     return f"{CACHE}{source}/"
 
 
-def cached(source: str, project: str, filename: str) -> str:
+def cache_copy(source: str, project: str, filename: str) -> str:
     """A verified copy of an upstream file."""
     return f"{cache_of(source)}{project}/{filename}"
 
@@ -82,7 +82,7 @@ def claim(project: str) -> str:
     return f"{CLAIMS}{project}"
 
 
-def released(project: str, moment: datetime) -> str:
+def release_record(project: str, moment: datetime) -> str:
     """What remains of a claim that was ended."""
     return f"released/{project}/{moment:%Y%m%dT%H%M%S%f}Z"
 

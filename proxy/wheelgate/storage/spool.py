@@ -99,7 +99,7 @@ class Spool:
         return None if os.access(self._folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
     @contextlib.contextmanager
-    def promised(self, size: int | None) -> Iterator[None]:
+    def reserve(self, size: int | None) -> Iterator[None]:
         """Count a body as on its way."""
         self._promised += size or 0
         try:
@@ -246,7 +246,7 @@ class Fill:
     def _wrong(self, what: str) -> UpstreamBadAnswer:
         return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
 
-    def failed(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """Tell the readers that no more will come."""
         self._error = error
         self._advance()

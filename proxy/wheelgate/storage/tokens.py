@@ -135,7 +135,7 @@ class Tokens:
         await self._store.delete(layout.token(identifier))
         return True
 
-    async def authenticated(self, text: str) -> Token:
+    async def authenticate(self, text: str) -> Token:
         """The token behind a text.
 
         Raises:

@@ -30,7 +30,7 @@ from wheelgate.core.errors import (
     UploadRefused,
     UpstreamUnavailable,
 )
-from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.distfiles.attestations import BadAttestation, provenance_of
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
@@ -40,7 +40,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.uploads.destinations import Target, target_for
+from wheelgate.uploads.destinations import Destination, target_for
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of one file, however it comes."""
@@ -48,7 +48,7 @@ _LONGEST_ATTESTED = 200
 _log = logging.getLogger(__name__)
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class AcceptedUpload(msgspec.Struct, frozen=True):
     """What became of an upload."""
 
     project: str
@@ -72,7 +72,7 @@ class Uploads:
         self,
         *,
         store: BlobStore,
-        targets: Sequence[Target],
+        targets: Sequence[Destination],
         index: Merged,
         claims: Claims,
         changes: StoreChanges,
@@ -87,7 +87,9 @@ class Uploads:
         self._clock = clock
         self._metrics = metrics
 
-    async def accept(self, spooled: Path, filename: str, *, take_over: bool = False, attestations: str | None = None) -> Accepted:
+    async def accept(
+        self, spooled: Path, filename: str, *, take_over: bool = False, attestations: str | None = None
+    ) -> AcceptedUpload:
         """Check a file and keep it, durable and visible when this returns.
 
         Args:
@@ -113,7 +115,7 @@ class Uploads:
         self._metrics.uploads.labels("stored" if accepted.new else "known").inc()
         return accepted
 
-    async def _accept(self, spooled: Path, filename: str, *, take_over: bool, attestations: str | None) -> Accepted:
+    async def _accept(self, spooled: Path, filename: str, *, take_over: bool, attestations: str | None) -> AcceptedUpload:
         if not self._targets:
             raise UploadRefused(
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
@@ -146,7 +148,7 @@ class Uploads:
             return await self._done(target, path, filename, checked, new=False)
         return await self._done(target, path, filename, checked, new=True)
 
-    async def _done(self, target: Target, path: str, filename: str, checked: _Checked, *, new: bool) -> Accepted:
+    async def _done(self, target: Destination, path: str, filename: str, checked: _Checked, *, new: bool) -> AcceptedUpload:
         """What is still to be done for a file that lies where it belongs.
 
         Also for one that lay there before: an earlier try may have ended too soon, and who tries again must see it appear.
@@ -157,10 +159,10 @@ class Uploads:
         await self._changes.announce()
         if new:
             _log.info("stored %s of project %s in %s, sha256 %s", filename, checked.project, target.source, checked.sha256)
-        return Accepted(checked.project, filename, checked.sha256, new)
+        return AcceptedUpload(checked.project, filename, checked.sha256, new)
 
     async def _put(
-        self, target: Target, path: str, spooled: Path, facts: dict[str, str], checked: _Checked, filename: str
+        self, target: Destination, path: str, spooled: Path, facts: dict[str, str], checked: _Checked, filename: str
     ) -> None:
         """Take the name, unless it turns out to have belonged to other bytes.
 
@@ -175,7 +177,7 @@ class Uploads:
             await target.store.delete(path)
             raise
 
-    async def _is_known(self, target: Target, path: str, filename: str, sha256: str) -> bool:
+    async def _is_known(self, target: Destination, path: str, filename: str, sha256: str) -> bool:
         try:
             info = await target.store.info(path)
             kept = info.facts.get("sha256") or await digest_of(target.store, info)
@@ -185,7 +187,7 @@ class Uploads:
             raise FileExists(f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}")
         return True
 
-    async def _check_elsewhere(self, target: Target, filename: str, checked: _Checked) -> None:
+    async def _check_elsewhere(self, target: Destination, filename: str, checked: _Checked) -> None:
         """A name that moves from one target to another must not change its bytes on the way.
 
         Raises:
@@ -284,7 +286,7 @@ def project_of(filename: str) -> str:
         parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         raise UploadRefused(f"{filename} is not named as a wheel (PEP 427) or an sdist (.tar.gz or .zip, PEP 625)") from None
-    project = normalised(parsed[0])
+    project = normalise_name(parsed[0])
     if project is None:
         raise UploadRefused(f"{filename} begins with {parsed[0]!r}, which is not a project name (PEP 508)")
     return project

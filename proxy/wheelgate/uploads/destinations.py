@@ -10,7 +10,7 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore
 
 
-class Target(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True):
     """A source that can be written. Whatever it is, a file lies at ``<prefix><project>/<filename>`` in it."""
 
     source: str
@@ -25,6 +25,6 @@ class Target(msgspec.Struct, frozen=True):
         return f"{self.prefix}{project}/{filename}"
 
 
-def target_for(project: str, targets: Sequence[Target]) -> Target | None:
+def target_for(project: str, targets: Sequence[Destination]) -> Destination | None:
     """The first, in the operator's order, that may hold the name."""
     return next((target for target in targets if target.only is None or project in target.only), None)

@@ -14,17 +14,17 @@ from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.uploads.accept import digest_of
-from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.destinations import Destination
 
 _MAX_REASON = 500
 _ATTEMPTS = 5
 _log = logging.getLogger(__name__)
 
 
-class Packages:
+class UploadManager:
     """The files of all targets: the store's ``packages/``, and containers that may be written."""
 
-    def __init__(self, targets: Sequence[Target], *, store: BlobStore, changes: StoreChanges) -> None:
+    def __init__(self, targets: Sequence[Destination], *, store: BlobStore, changes: StoreChanges) -> None:
         """``store``: where tombstones are kept, wherever a file was."""
         self._targets = targets
         self._store = store
@@ -93,7 +93,7 @@ class Packages:
             return
         raise StoreError(f"{filename} is being changed by somebody else all the time: try again")
 
-    async def _found(self, filename: str) -> tuple[Target, str, BlobInfo]:
+    async def _found(self, filename: str) -> tuple[Destination, str, BlobInfo]:
         """Where the file lies, its project, and what is known of it."""
         project = project_in(filename)
         if project is None:

@@ -110,8 +110,8 @@ class SourceClient:
             kind = response.content_type.lower()
             if kind == "text/html" and is_sign_in_page(body):
                 if hop.credential is not None:
-                    await hop.credential.renewed()  # what follows may be asked with another
-                raise self._failures.refused(hop, SIGN_IN_REASON)
+                    await hop.credential.renew()  # what follows may be asked with another
+                raise self._failures.credential_refused(hop, SIGN_IN_REASON)
             charset, etag = response.charset or "utf-8", response.headers.get("ETag")
             return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body, digest=digest)
 
@@ -173,7 +173,7 @@ class SourceClient:
                 return await self._persistently(ask)
         except TimeoutError:
             error = self._failures.unavailable(f"did not {what} within {PAGE_BUDGET_S:.0f} s")
-            self._health.failed(str(error))
+            self._health.record_failure(str(error))
             raise error from None
 
     async def _persistently(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -182,16 +182,16 @@ class SourceClient:
                 answer = await ask()
             except UpstreamUnavailable as error:
                 if attempt == _ATTEMPTS or error.retry_after_s is not None:
-                    self._health.failed(str(error))
+                    self._health.record_failure(str(error))
                     raise
                 await asyncio.sleep(_back_off(attempt))
             except AddressRefused:  # perhaps nobody was asked
                 raise
             except UpstreamBadAnswer:
-                self._health.succeeded()
+                self._health.record_success()
                 raise
             else:
-                self._health.succeeded()
+                self._health.record_success()
                 return answer
         raise AssertionError
 

@@ -7,7 +7,7 @@ from yarl import URL
 
 from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
-from wheelgate.core.urls import UnsafeUrl, parse, shown
+from wheelgate.core.urls import UnsafeUrl, parse, redact_url
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop
@@ -33,7 +33,7 @@ class Failures:
         """It answered, but not what was asked."""
         return UpstreamBadAnswer(f"source {self._source} {what}", source=self._source)
 
-    def malformed(self, error: UnsafeUrl) -> AddressRefused:
+    def malformed_url(self, error: UnsafeUrl) -> AddressRefused:
         """It leads to what could be read in two ways."""
         return AddressRefused(f"source {self._source}: a link cannot be followed: {error}", source=self._source)
 
@@ -54,7 +54,7 @@ class Failures:
             return self.unavailable(f"has no trustworthy certificate for {target.host} ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientResponseError):
             return self.unavailable("answered with something that is not HTTP")
-        return self.unavailable(f"cannot be reached at {shown(target.origin())} ({cause_of(error)})")
+        return self.unavailable(f"cannot be reached at {redact_url(target.origin())} ({cause_of(error)})")
 
     async def check(self, hop: Hop) -> None:
         """Let an answer pass that is one.
@@ -66,14 +66,14 @@ class Failures:
         response, status = hop.response, hop.response.status
         self._note_budget(response)
         if is_refusal(response):
-            raise self.refused(hop, await reason_of(response))
+            raise self.credential_refused(hop, await reason_of(response))
         if is_throttled(response) or status >= 500:
             asked_s = wait_s(response, self._clock.now())
             paused = None if asked_s is None else self._health.pause(asked_s)
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
             raise self.unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
 
-    def refused(self, hop: Hop, reason: str) -> CredentialRefused:
+    def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
         host, status, activity = parse(hop.url).host or "", hop.response.status, _activity(hop.response)
         if hop.credential is not None:
@@ -89,7 +89,7 @@ class Failures:
             how = f"{status} with a sign-in page" if status < 400 else str(status)
             sentence = (
                 f"source {self._source} wants a credential at {host} (it answered {how}){activity}: no connection is stored for "
-                f"{shown(hop.url)}"
+                f"{redact_url(hop.url)}"
             )
         return CredentialRefused(sentence, source=self._source)
 

@@ -52,12 +52,12 @@ class Health:
     def _probe_interval(self) -> float:
         return min(_FIRST_PROBE_S * 2.0 ** (self._failures - _FAILURES_TO_OPEN), _LAST_PROBE_S)
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """The upstream answered, whatever it said."""
         self._failures = 0
         self._probing = False
 
-    def failed(self, reason: str) -> None:
+    def record_failure(self, reason: str) -> None:
         """It could not be reached, or not in time; ``reason`` is the sentence later callers get."""
         self._last_reason = reason
         if self._failures >= _FAILURES_TO_OPEN and not self._probing:

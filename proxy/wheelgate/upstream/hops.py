@@ -95,7 +95,7 @@ class Hops:
         response = await self._response(target, credential, headers, times)
         if credential is not None and is_refusal(response):
             try:
-                renewed = await credential.renewed()
+                renewed = await credential.renew()
             except BaseException:
                 response.close()
                 raise
@@ -111,7 +111,7 @@ class Hops:
         asked = target
         if credential is not None:
             own |= await credential.headers()
-            asked = URL(await credential.signed(str(target)), encoded=True)
+            asked = URL(await credential.sign_url(str(target)), encoded=True)
         try:
             return await self._sessions.get(asked, own, times, await proxy_headers(self._credentials, self._proxy))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -121,7 +121,7 @@ class Hops:
         try:
             target = parse(url)
         except UnsafeUrl as error:
-            raise self._failures.malformed(error) from None
+            raise self._failures.malformed_url(error) from None
         if not self._rules.allows(target):
             raise self._failures.forbidden(target, "which is neither its own host nor among its file_hosts")
         return target

@@ -64,13 +64,13 @@ class Authentication:
         return token
 
     async def _token(self, request: web.BaseRequest) -> Token:
-        text = presented(request.headers.get("Authorization"))
+        text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
             raise Unauthenticated(_NO_TOKEN)
-        return await self._tokens.authenticated(text)
+        return await self._tokens.authenticate(text)
 
 
-def presented(header: str | None) -> str | None:
+def parse_authorization(header: str | None) -> str | None:
     """The secret in an ``Authorization`` header, or ``None`` without one that could hold it."""
     scheme, _, value = (header or "").partition(" ")
     value = value.strip()

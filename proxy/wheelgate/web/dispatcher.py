@@ -12,11 +12,11 @@ from aiohttp import web
 from wheelgate.core.errors import WheelgateError
 from wheelgate.web.auth import Authentication
 from wheelgate.web.errors import problem, response_to
-from wheelgate.web.fast_path import Front
+from wheelgate.web.fast_path import FastPath
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.ops import OpsHandlers
-from wheelgate.web.paths import Route, Target, understood
-from wheelgate.web.request_log import Tally
+from wheelgate.web.paths import ParsedPath, Route, parse_path
+from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 from wheelgate.web.upload import UploadHandlers
 
@@ -26,10 +26,10 @@ _METHODS = {Route.UPLOAD: ("POST",)}
 _OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
 """Routes that tell nothing of anybody's packages, or ask for a token by themselves."""
 
-Handler = Callable[[web.BaseRequest, Target], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest, ParsedPath], Awaitable[web.StreamResponse]]
 
 
-class Application:
+class Dispatcher:
     """One handler for every request that the front does not answer from memory."""
 
     def __init__(
@@ -40,8 +40,8 @@ class Application:
         upload: UploadHandlers,
         ops: OpsHandlers,
         authentication: Authentication,
-        front: Front,
-        tally: Tally,
+        front: FastPath,
+        tally: RequestLog,
         prefix: str,
     ) -> None:
         self.active = 0
@@ -71,7 +71,7 @@ class Application:
         """Answer a request, count it, and write one line about it."""
         began = time.perf_counter()
         request_id = self._tally.identifier(request.headers.get("X-Request-ID", ""))
-        target = understood(request.rel_url.raw_path, self._prefix)
+        target = parse_path(request.rel_url.raw_path, self._prefix)
         status = 500
         self.active += 1
         self.idle.clear()
@@ -99,7 +99,7 @@ class Application:
             asyncio.get_running_loop().call_soon(self._tally.log.write)  # the answer leaves first
         return response
 
-    async def _answer(self, request: web.BaseRequest, target: Target, request_id: str) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
         methods = _METHODS.get(target.route, _READ)
         if request.method not in methods:
@@ -127,7 +127,7 @@ class Application:
             response.headers["X-Request-ID"] = request_id
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse | None:
+    async def _dispatch(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse | None:
         if target.route not in self._routes:
             return None
         if target.route in _OPEN:
@@ -137,5 +137,5 @@ class Application:
         self._front.learn(request, target, permission)
         return response
 
-    async def _home(self, _request: web.BaseRequest, _target: Target) -> web.Response:
+    async def _home(self, _request: web.BaseRequest, _target: ParsedPath) -> web.Response:
         return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")

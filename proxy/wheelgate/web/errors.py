@@ -12,20 +12,20 @@ import re
 import msgspec
 from aiohttp import web
 
-from wheelgate.core.errors import Kind, UpstreamError, WheelgateError
+from wheelgate.core.errors import ErrorKind, UpstreamError, WheelgateError
 
 _STATUS = {
-    Kind.NOT_FOUND: 404,
-    Kind.WITHHELD: 403,
-    Kind.INVALID: 400,
-    Kind.CONFLICT: 400,  # not 409: twine and PyPI's own clients look for 400 and "File already exists"
-    Kind.TOO_LARGE: 413,
-    Kind.UNAUTHENTICATED: 401,
-    Kind.FORBIDDEN: 403,
-    Kind.UNAVAILABLE: 503,
-    Kind.BAD_ANSWER: 502,
-    Kind.CONFIGURATION: 500,
-    Kind.INTERNAL: 500,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.WITHHELD: 403,
+    ErrorKind.INVALID: 400,
+    ErrorKind.CONFLICT: 400,  # not 409: twine and PyPI's own clients look for 400 and "File already exists"
+    ErrorKind.TOO_LARGE: 413,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.UNAVAILABLE: 503,
+    ErrorKind.BAD_ANSWER: 502,
+    ErrorKind.CONFIGURATION: 500,
+    ErrorKind.INTERNAL: 500,
 }
 _RETRY_AFTER_S = 2
 _MAX_RETRY_AFTER_S = 5  # pip sleeps exactly that long, up to five times

@@ -26,9 +26,9 @@ from wheelgate.simple_api import negotiate
 from wheelgate.web.auth import Authentication, Permission
 from wheelgate.web.conditions import held_etags
 from wheelgate.web.files import FileHandlers
-from wheelgate.web.page_cache import PagesCache
-from wheelgate.web.paths import Route, Target
-from wheelgate.web.request_log import Tally
+from wheelgate.web.page_cache import PageCache
+from wheelgate.web.paths import ParsedPath, Route
+from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers, wanted_type
 
 _MAX_HEADS = 4_096
@@ -52,17 +52,17 @@ NEEDS = (
     "transport",
     "writing_paused",
 )
-"""What :class:`Connection` looks at in aiohttp's own connections, most of it promised by nobody."""
+"""What :class:`FastPathProtocol` looks at in aiohttp's own connections, most of it promised by nobody."""
 _SERVER_NEEDS = ("_kwargs", "_loop")
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownHead(msgspec.Struct, frozen=True):
     """What a request head means."""
 
     method: str
-    target: Target
+    target: ParsedPath
     kind: str
     """The content type, of a page."""
     gzip: bool
@@ -72,16 +72,16 @@ class Known(msgspec.Struct, frozen=True):
     agent: str
 
 
-class Front:
+class FastPath:
     """Knows what heads mean, and what to answer now."""
 
     def __init__(
         self,
-        pages: PagesCache,
+        pages: PageCache,
         simple: SimpleHandlers,
         files: FileHandlers,
         authentication: Authentication,
-        tally: Tally,
+        tally: RequestLog,
         clock: Clock,
     ) -> None:
         self._pages = pages
@@ -90,20 +90,20 @@ class Front:
         self._authentication = authentication
         self._tally = tally
         self._clock = clock
-        self._known: dict[bytes, Known] = {}
+        self._known: dict[bytes, KnownHead] = {}
         self._second = -1
         self._date = b""
 
-    def learn(self, request: web.BaseRequest, target: Target, permission: Permission) -> None:
+    def learn(self, request: web.BaseRequest, target: ParsedPath, permission: Permission) -> None:
         """Remember what a head meant that the application has just answered."""
-        head = request.protocol.head if isinstance(request.protocol, Connection) else None
+        head = request.protocol.head if isinstance(request.protocol, FastPathProtocol) else None
         if head is None or head in self._known or target.route not in _ROUTES:
             return
         if not request.keep_alive or any(name in request.headers for name in _TELLS_MORE):
             return
         if len(self._known) >= _MAX_HEADS:
             del self._known[next(iter(self._known))]
-        self._known[head] = Known(
+        self._known[head] = KnownHead(
             request.method,
             target,
             wanted_type(request),
@@ -161,7 +161,7 @@ class Front:
         return b"%bAge: %d\r\n" % (self._date, max(0, now - confirmed_s))
 
 
-class Connection(web.RequestHandler):
+class FastPathProtocol(web.RequestHandler):
     """One client's connection: knows where a request begins, and takes what the front can answer out of aiohttp's hands.
 
     That is only done between requests: everything that came before was one whole head after another, each was answered, and the
@@ -171,7 +171,7 @@ class Connection(web.RequestHandler):
 
     __slots__ = ("_client", "_front", "_open", "_whole_heads", "head")
 
-    def __init__(self, *arguments: object, front: Front, **settings: object) -> None:
+    def __init__(self, *arguments: object, front: FastPath, **settings: object) -> None:
         super().__init__(*arguments, **settings)  # type: ignore[arg-type]
         self._front = front
         self._whole_heads = True
@@ -216,26 +216,26 @@ class Connection(web.RequestHandler):
         return answered
 
 
-class Server(web.Server):
+class FastPathServer(web.Server):
     """aiohttp's server, with our connections."""
 
-    def __init__(self, handler: Handler, *, front: Front, **settings: object) -> None:
+    def __init__(self, handler: Handler, *, front: FastPath, **settings: object) -> None:
         super().__init__(handler, **settings)  # type: ignore[arg-type]
         self._front = front
 
     def __call__(self) -> web.RequestHandler:
         """A protocol for one connection."""
-        return Connection(self, loop=self._loop, front=self._front, **self._kwargs)
+        return FastPathProtocol(self, loop=self._loop, front=self._front, **self._kwargs)
 
 
-def server_for(handler: Handler, *, front: Front, needs: Sequence[str] = NEEDS, **settings: object) -> web.Server:
+def server_for(handler: Handler, *, front: FastPath, needs: Sequence[str] = NEEDS, **settings: object) -> web.Server:
     """A server with the warm path or, on an aiohttp that lacks what it needs, without: slower, and right. The log says which."""
     plain = web.Server(handler, **settings)  # type: ignore[arg-type]
     connection = plain()  # never connected: what it has is only known of one that was made
     missing = [name for name in _SERVER_NEEDS if not hasattr(plain, name)]
     missing += [name for name in needs if not hasattr(connection, name)]
     if not missing:
-        return Server(handler, front=front, **settings)
+        return FastPathServer(handler, front=front, **settings)
     _log.warning(
         "this aiohttp (%s) has no %s: pages asked for before are served without the short way, slower; install the version that "
         "Wheelgate was released with",

@@ -16,9 +16,9 @@ from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.provenance_files import ProvenanceFiles
 from wheelgate.web.bodies import send
 from wheelgate.web.conditions import Range, none_match, range_of
-from wheelgate.web.page_cache import PagesCache
-from wheelgate.web.prepared_response import Ready
-from wheelgate.web.small_file_cache import SMALL_BYTES, SmallBodies
+from wheelgate.web.page_cache import PageCache
+from wheelgate.web.prepared_response import PreparedResponse
+from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
 
 _TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
 _PROVENANCE_TYPE = "application/vnd.pypi.integrity.v1+json"
@@ -30,7 +30,7 @@ class FileHandlers:
 
     def __init__(
         self,
-        pages: PagesCache,
+        pages: PageCache,
         delivery: Delivery,
         metadata_files: MetadataFiles,
         provenance_files: ProvenanceFiles,
@@ -43,7 +43,7 @@ class FileHandlers:
         self._delivery = delivery
         self._metadata_files = metadata_files
         self._provenance_files = provenance_files
-        self._small = SmallBodies(clock)
+        self._small = SmallFileCache(clock)
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
 
@@ -86,7 +86,7 @@ class FileHandlers:
             return web.Response(body=content, headers=headers)
         return await send(request, body, headers, start=0, end=None)
 
-    def ready(self, project: str, filename: str, *, metadata: bool, head: bool) -> Ready | None:
+    def ready(self, project: str, filename: str, *, metadata: bool, head: bool) -> PreparedResponse | None:
         """A small file, its core metadata or where it is, as it goes over the wire, if both its page and that are at hand."""
         file = self._pages.file_at_once(project, filename)
         if file is None:

@@ -8,14 +8,14 @@ from aiohttp import web
 
 from wheelgate.core.errors import BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.index.explain import explanation
+from wheelgate.index.explain import explain_decision
 from wheelgate.index.merged import Merged
 from wheelgate.index.screened import RuleBook
 from wheelgate.runtime.metrics import CONTENT_TYPE, Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
-from wheelgate.web.page_cache import PagesCache
+from wheelgate.web.page_cache import PageCache
 
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -31,7 +31,7 @@ class OpsHandlers:
         index: Merged,
         claims: Claims,
         book: RuleBook,
-        pages: PagesCache,
+        pages: PageCache,
         clock: Clock,
         spool: Spool,
     ) -> None:
@@ -77,4 +77,4 @@ class OpsHandlers:
         claim = await self._claims.get(project)
         waivers = self._book.rules.waivers_for(project, self._clock.now())
         version = request.rel_url.query.get("version") or None
-        return web.json_response(explanation(decision, claim, waivers, version), headers=_FRESH)
+        return web.json_response(explain_decision(decision, claim, waivers, version), headers=_FRESH)

@@ -40,7 +40,7 @@ class Packing:
 
     def later(self, files: FileList) -> None:
         """Pack the list and those it was made of, soon."""
-        self._waiting += files.unpacked()
+        self._waiting += files.list_unpacked()
         if not self._waiting or (self._task is not None and not self._task.done()):
             return
         if self._soon is not None:

@@ -4,8 +4,8 @@ An entry is served without asking anybody
 
 * until ``fresh_until``: the first moment at which an answer it rests on (the page itself, and every "not there" before it) has to
   be asked for again;
-* until ``usable_until``, while one flight asks again: for pages of remote sources, and never past a "not there" (see
-  :attr:`wheelgate.index.decision.Answer.usable_until` for why);
+* until ``stale_until``, while one flight asks again: for pages of remote sources, and never past a "not there" (see
+  :attr:`wheelgate.index.decision.Answer.stale_until` for why);
 * never from ``valid_until`` on, when a rule changes it;
 * never once the index says that something it rests on has changed: the store, a scan, the rules. Its bytes are kept for the
   case that they turn out to be the same.
@@ -38,7 +38,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.render import render_page
 from wheelgate.web.packing import Packing
-from wheelgate.web.prepared_response import Ready
+from wheelgate.web.prepared_response import PreparedResponse
 
 _MAX_BYTES = 20 * 1024 * 1024
 """About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
@@ -53,7 +53,7 @@ class Index(Protocol):
         ...
 
 
-class Finished(msgspec.Struct):
+class RenderedPage(msgspec.Struct):
     """One serialisation of one page."""
 
     gzipped: bytes
@@ -61,11 +61,11 @@ class Finished(msgspec.Struct):
     """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
     plain: bytes | None = None
     """Once somebody has wanted it so: hardly anybody does, and it is five times as large."""
-    ready: dict[bool, Ready] = {}
+    ready: dict[bool, PreparedResponse] = {}
     """By whether it is gzipped: as it goes over the wire."""
 
 
-class Entry(msgspec.Struct):
+class CachedPage(msgspec.Struct):
     """A page as it was decided, and everything made of it so far."""
 
     page: ProjectPage
@@ -73,15 +73,15 @@ class Entry(msgspec.Struct):
     """The page's."""
     generation: int
     fresh_until: float
-    usable_until: float
+    stale_until: float
     valid_until: datetime | None
     confirmed_s: float | None
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
-    finished: dict[str, Finished]
+    finished: dict[str, RenderedPage]
     """By content type."""
 
 
-class PagesCache:
+class PageCache:
     """Renders pages of an index when they change, and only then. Bounded by bytes."""
 
     def __init__(self, index: Index, *, clock: Clock, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
@@ -89,10 +89,10 @@ class PagesCache:
         self._clock = clock
         self._prefix = prefix
         self._metrics = metrics
-        self._entries: LRUCache[str, Entry] = LRUCache(max_bytes, getsizeof=_weight)
+        self._entries: LRUCache[str, CachedPage] = LRUCache(max_bytes, getsizeof=_weight)
         self._packing = Packing()
-        self._decisions: SingleFlight[Entry] = SingleFlight()
-        self._renderings: SingleFlight[Finished] = SingleFlight()
+        self._decisions: SingleFlight[CachedPage] = SingleFlight()
+        self._renderings: SingleFlight[RenderedPage] = SingleFlight()
         self._refreshing: dict[str, asyncio.Task[None]] = {}
         self._generation = 0
 
@@ -111,7 +111,7 @@ class PagesCache:
         """The same for one project."""
         self._entries.pop(project, None)
 
-    def at_once(self, project: str) -> Entry | None:
+    def at_once(self, project: str) -> CachedPage | None:
         """The project's page, if it can be answered with now; ``None``: it has to be decided first."""
         entry = self._entries.get(project)
         if entry is None or entry.generation != self._generation:
@@ -121,12 +121,12 @@ class PagesCache:
         now = self._clock.monotonic()
         if now < entry.fresh_until:
             return entry
-        if now < entry.usable_until:
+        if now < entry.stale_until:
             self._refresh(project)
             return entry
         return None
 
-    async def entry(self, project: str) -> Entry:
+    async def entry(self, project: str) -> CachedPage:
         """The project's page as it stands now.
 
         Raises:
@@ -134,7 +134,7 @@ class PagesCache:
         """
         return self.at_once(project) or await self._decide(project)
 
-    async def finished(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[Finished, Entry]:
+    async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[RenderedPage, CachedPage]:
         """The bytes of a project's page in one content type, and the page as it stands now.
 
         Without ``gzip``, ``plain`` is there too.
@@ -155,7 +155,7 @@ class PagesCache:
     def file_at_once(self, project: str, filename: str) -> File | None:
         """A listed file that was asked for lately, if that is known without waiting."""
         entry = self.at_once(project)
-        return None if entry is None else entry.files.asked(filename)
+        return None if entry is None else entry.files.find_recent(filename)
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
         """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).
@@ -164,28 +164,28 @@ class PagesCache:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        file = entry.files.named(filename)
+        file = entry.files.find(filename)
         self._packing.later(entry.files)
         return file, entry.page
 
-    async def _decide(self, project: str) -> Entry:
+    async def _decide(self, project: str) -> CachedPage:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
         generation = self._generation
         return await self._decisions.run((project, generation), lambda: self._decided(project, generation))
 
-    async def _decided(self, project: str, generation: int) -> Entry:
+    async def _decided(self, project: str, generation: int) -> CachedPage:
         try:
             decision = await self._index.decide(project)
             page = decision.outcome()
         except WheelgateError:
             self._entries.pop(project, None)  # nobody may be given the old page any more
             raise
-        entry = Entry(
+        entry = CachedPage(
             page,
             FileList.of(page.files),
             generation,
             decision.fresh_until,
-            decision.usable_until,
+            decision.stale_until,
             decision.valid_until,
             None if page.fresh_until == math.inf else self._confirmed_s(page),
             {},
@@ -211,33 +211,33 @@ class PagesCache:
             task = self._refreshing[project] = asyncio.create_task(refresh())
             task.add_done_callback(lambda _: self._refreshing.pop(project))
 
-    async def _render(self, entry: Entry, content_type: str) -> Finished:
+    async def _render(self, entry: CachedPage, content_type: str) -> RenderedPage:
         made = await in_slices(_finished(render_page(entry.page, content_type, self._prefix)))
         entry.finished[content_type] = made
         self._weigh_again(entry)
         return made
 
-    def _weigh_again(self, entry: Entry) -> None:
+    def _weigh_again(self, entry: CachedPage) -> None:
         """It has become heavier."""
         kept = self._entries.get(entry.page.project)
         if kept is not None and kept.finished is entry.finished:
             self._keep(kept)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: CachedPage) -> None:
         self._entries.pop(entry.page.project, None)
         if _weight(entry) <= self._entries.maxsize:
             self._entries[entry.page.project] = entry
         self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
-def _shows_the_same(one: Entry, other: Entry) -> bool:
+def _shows_the_same(one: CachedPage, other: CachedPage) -> bool:
     """Whether both render to the same bytes."""
     return (
         one.page.files is other.page.files and one.page.versions == other.page.versions and one.page.status == other.page.status
     )
 
 
-def _finished(parts: Iterable[bytes]) -> Steps[Finished]:
+def _finished(parts: Iterable[bytes]) -> Steps[RenderedPage]:
     """Compressed and tagged part by part, so that the whole is never held: first touching that much memory takes as long."""
     compressor, digest = isal_zlib.compressobj(level=1, wbits=31), hashlib.sha256()  # level 2 is slower, and gives no byte less
     gzipped = []
@@ -245,7 +245,7 @@ def _finished(parts: Iterable[bytes]) -> Steps[Finished]:
         digest.update(part)
         gzipped.append(compressor.compress(part))
         yield
-    return Finished(b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32])
+    return RenderedPage(b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32])
 
 
 async def _plain(gzipped: bytes) -> bytes:
@@ -254,6 +254,6 @@ async def _plain(gzipped: bytes) -> bytes:
     return await asyncio.to_thread(isal_zlib.decompress, gzipped, wbits=31)
 
 
-def _weight(entry: Entry) -> int:
+def _weight(entry: CachedPage) -> int:
     finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.finished.values())
     return 1_000 + page_bytes(entry.page) + finished

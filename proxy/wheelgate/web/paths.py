@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from wheelgate.core.names import is_safe_filename, normalised
+from wheelgate.core.names import is_safe_filename, normalise_name
 
 _METADATA = ".metadata"
 _PROVENANCE = ".provenance"
@@ -35,7 +35,7 @@ class Route(Enum):
     NOTHING = auto()
 
 
-class Target(msgspec.Struct, frozen=True):
+class ParsedPath(msgspec.Struct, frozen=True):
     """A path, understood."""
 
     route: Route
@@ -46,19 +46,19 @@ class Target(msgspec.Struct, frozen=True):
     """Where the client should look instead: the normalised name, the slash at the end."""
 
 
-_NOTHING = Target(Route.NOTHING)
+_NOTHING = ParsedPath(Route.NOTHING)
 _SINGLE = {
-    "legacy": Target(Route.UPLOAD),
-    "livez": Target(Route.LIVEZ),
-    "readyz": Target(Route.READYZ),
-    "metrics": Target(Route.METRICS),
+    "legacy": ParsedPath(Route.UPLOAD),
+    "livez": ParsedPath(Route.LIVEZ),
+    "readyz": ParsedPath(Route.READYZ),
+    "metrics": ParsedPath(Route.METRICS),
 }
 
 
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 
 
-def understood(raw_path: str, prefix: str) -> Target:
+def parse_path(raw_path: str, prefix: str) -> ParsedPath:
     """The meaning of a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
     if raw_path in _PROBES:
         return _SINGLE[raw_path[1:]]  # whoever probes a process need not know where its index is
@@ -77,30 +77,30 @@ def understood(raw_path: str, prefix: str) -> Target:
     return _meaning(segments, prefix, slash=inner.endswith("/"))
 
 
-def _meaning(segments: list[str], prefix: str, *, slash: bool) -> Target:
+def _meaning(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
     match segments:
         case []:
-            return Target(Route.HOME)
+            return ParsedPath(Route.HOME)
         case ["simple"]:
-            return Target(Route.LIST, canonical=None if slash else f"{prefix}/simple/")
+            return ParsedPath(Route.LIST, canonical=None if slash else f"{prefix}/simple/")
         case ["simple", name]:
-            project = normalised(name)
+            project = normalise_name(name)
             if project is None:
                 return _NOTHING
             exact = slash and project == name
-            return Target(Route.PROJECT, project, canonical=None if exact else f"{prefix}/simple/{project}/")
+            return ParsedPath(Route.PROJECT, project, canonical=None if exact else f"{prefix}/simple/{project}/")
         case ["legacy", "+simple", name] | ["explain", name]:
-            project = normalised(name)
+            project = normalise_name(name)
             route = Route.EXPLAIN if segments[0] == "explain" else Route.PROJECT
-            return _NOTHING if project is None else Target(route, project)
+            return _NOTHING if project is None else ParsedPath(route, project)
         case ["files", name, filename] if not slash:  # a file is no folder
-            return _file(normalised(name), filename)
+            return _file(normalise_name(name), filename)
         case [single]:
             return _SINGLE.get(single, _NOTHING)
     return _NOTHING
 
 
-def _file(project: str | None, filename: str) -> Target:
+def _file(project: str | None, filename: str) -> ParsedPath:
     route = Route.FILE
     for ending, beside in ((_METADATA, Route.METADATA), (_PROVENANCE, Route.PROVENANCE)):
         if filename.endswith(ending):
@@ -108,7 +108,7 @@ def _file(project: str | None, filename: str) -> Target:
             break
     if project is None or not is_safe_filename(filename):
         return _NOTHING
-    return Target(route, project, filename)
+    return ParsedPath(route, project, filename)
 
 
 def _decoded(segment: str) -> str | None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 
 
-class Ready(msgspec.Struct, frozen=True):
+class PreparedResponse(msgspec.Struct, frozen=True):
     """A body, and the heads it is sent under."""
 
     body: bytes
@@ -20,16 +20,16 @@ class Ready(msgspec.Struct, frozen=True):
     """Of the answer to somebody who does not have the body."""
 
 
-def ready(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> Ready:
+def ready(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> PreparedResponse:
     """``headers`` go with the body (200), ``held`` with the word that the client has it (304)."""
     full = {**headers, "Content-Length": str(len(body))}
-    return Ready(body, etags, {200: _head(200, full), 304: _head(304, held)})
+    return PreparedResponse(body, etags, {200: _head(200, full), 304: _head(304, held)})
 
 
-def ready_redirect(url: str, etags: frozenset[str], held: Mapping[str, str]) -> Ready:
+def ready_redirect(url: str, etags: frozenset[str], held: Mapping[str, str]) -> PreparedResponse:
     """302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired."""
     headers = {"Location": url, "Cache-Control": "no-store", "Content-Length": "0"}
-    return Ready(b"", etags, {302: _head(302, headers), 304: _head(304, held)}, 302)
+    return PreparedResponse(b"", etags, {302: _head(302, headers), 304: _head(304, held)}, 302)
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

@@ -12,7 +12,7 @@ from wheelgate.runtime.metrics import Metrics
 _GIVEN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-class Tally:
+class RequestLog:
     """Counts requests and writes a line about each."""
 
     def __init__(self, metrics: Metrics) -> None:

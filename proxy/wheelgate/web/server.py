@@ -25,14 +25,14 @@ from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.manage import Packages
+from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication
-from wheelgate.web.dispatcher import Application
-from wheelgate.web.fast_path import Front, server_for
+from wheelgate.web.dispatcher import Dispatcher
+from wheelgate.web.fast_path import FastPath, server_for
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.ops import OpsHandlers
-from wheelgate.web.page_cache import PagesCache
-from wheelgate.web.request_log import Tally
+from wheelgate.web.page_cache import PageCache
+from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 from wheelgate.web.upload import UploadHandlers
 
@@ -87,7 +87,7 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 class Serving:
     """A server that answers, and how it ends."""
 
-    def __init__(self, application: Application, ops: OpsHandlers, site: web.BaseSite) -> None:
+    def __init__(self, application: Dispatcher, ops: OpsHandlers, site: web.BaseSite) -> None:
         self._application = application
         self._ops = ops
         self._site = site
@@ -140,7 +140,7 @@ async def serving(
     rules: RuleBook,
     clock: Clock,
     uploads: Uploads,
-    packages: Packages,
+    packages: UploadManager,
     tokens: Tokens,
     spool: Spool,
     metrics: Metrics,
@@ -148,15 +148,15 @@ async def serving(
     anonymous_read: bool,
 ) -> AsyncIterator[Serving]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
-    pages = PagesCache(index, clock=clock, prefix=prefix, metrics=metrics)
+    pages = PageCache(index, clock=clock, prefix=prefix, metrics=metrics)
     index.subscribe(pages.drop)
     ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock, spool=spool)
     authentication = Authentication(tokens, anonymous_read=anonymous_read)
     simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
-    tally = Tally(metrics)
+    tally = RequestLog(metrics)
     files = FileHandlers(pages, delivery, metadata_files, provenance_files, clock, shared=anonymous_read)
-    front = Front(pages, simple, files, authentication, tally, clock)
-    application = Application(
+    front = FastPath(pages, simple, files, authentication, tally, clock)
+    application = Dispatcher(
         authentication=authentication,
         upload=UploadHandlers(uploads, packages, spool, authentication),
         simple=simple,

@@ -11,8 +11,8 @@ from wheelgate.core.protocols import Clock, Source
 from wheelgate.simple_api import HTML, JSON, negotiate
 from wheelgate.simple_api.render import render_names
 from wheelgate.web.conditions import none_match
-from wheelgate.web.page_cache import Entry, Finished, PagesCache
-from wheelgate.web.prepared_response import Ready, ready
+from wheelgate.web.page_cache import CachedPage, PageCache, RenderedPage
+from wheelgate.web.prepared_response import PreparedResponse, ready
 
 # A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
 _PAGE_POLICY = "default-src 'none'; style-src 'self'"
@@ -21,7 +21,7 @@ _PAGE_POLICY = "default-src 'none'; style-src 'self'"
 class SimpleHandlers:
     """Answers for the index and the pages below it."""
 
-    def __init__(self, index: Source, pages: PagesCache, clock: Clock, prefix: str, *, shared: bool) -> None:
+    def __init__(self, index: Source, pages: PageCache, clock: Clock, prefix: str, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
         self._keep = "no-cache" if shared else "private, no-cache"
@@ -33,12 +33,12 @@ class SimpleHandlers:
     async def project(self, request: web.BaseRequest, project: str) -> web.Response:
         """A project's page."""
         kind = wanted_type(request)
-        finished, entry = await self._pages.finished(project, kind, gzip=_wants_gzip(request))
+        finished, entry = await self._pages.render(project, kind, gzip=_wants_gzip(request))
         response = _answer(request, kind, finished, self._keep)
         response.headers.update(self.age_headers(entry))
         return response
 
-    def ready(self, entry: Entry, kind: str, *, gzip: bool) -> Ready | None:
+    def ready(self, entry: CachedPage, kind: str, *, gzip: bool) -> PreparedResponse | None:
         """A page as it goes over the wire, if it was rendered in this content type before."""
         finished = entry.finished.get(kind)
         if finished is None:
@@ -54,7 +54,7 @@ class SimpleHandlers:
             )
         return made
 
-    def age_headers(self, entry: Entry) -> dict[str, str]:
+    def age_headers(self, entry: CachedPage) -> dict[str, str]:
         """How old a page is, and that it stands in for one that could not be had."""
         if entry.page.stale:
             return {"X-Cache": "stale", "X-Stale-Since": f"{entry.page.as_of:%Y-%m-%dT%H:%M:%SZ}"}
@@ -66,7 +66,7 @@ class SimpleHandlers:
         """The project list."""
         kind = wanted_type(request)
         body = render_names(await self._index.project_names(), kind, self._prefix)
-        finished = Finished(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
+        finished = RenderedPage(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
         return _answer(request, kind, finished, self._keep)
 
 
@@ -80,14 +80,14 @@ def _wants_gzip(request: web.BaseRequest) -> bool:
     return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
 
 
-def _answer(request: web.BaseRequest, kind: str, finished: Finished, keep: str) -> web.Response:
+def _answer(request: web.BaseRequest, kind: str, finished: RenderedPage, keep: str) -> web.Response:
     gzip = _wants_gzip(request)
     status = 304 if none_match(request, finished.etag, f"{finished.etag}-gzip") else 200
     body = None if status == 304 else finished.gzipped if gzip else finished.plain
     return web.Response(status=status, body=body, headers=_headers(kind, finished, keep, status, gzip=gzip))
 
 
-def _headers(kind: str, finished: Finished, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
+def _headers(kind: str, finished: RenderedPage, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
     headers = {
         "Cache-Control": keep,
         "Vary": "Accept, Accept-Encoding",

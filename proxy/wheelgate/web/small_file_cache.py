@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.model import File, Location
 from wheelgate.core.protocols import Clock
-from wheelgate.web.prepared_response import Ready, ready, ready_redirect
+from wheelgate.web.prepared_response import PreparedResponse, ready, ready_redirect
 
 SMALL_BYTES = 256 * 1024
 _REDIRECTS, _REDIRECT_S = 4_096, 20.0
@@ -18,15 +18,15 @@ _MAX_BYTES = 32 * 1024 * 1024
 _Key = tuple[Location, str, bool]
 
 
-class SmallBodies:
+class SmallFileCache:
     """What was sent once and is known to be right: each body has the digest that its page lists."""
 
     def __init__(self, clock: Clock, max_bytes: int = _MAX_BYTES) -> None:
         self._clock = clock
-        self._redirects: LRUCache[_Key, tuple[float, Ready]] = LRUCache(_REDIRECTS)
-        self._kept: LRUCache[_Key, Ready] = LRUCache(max_bytes, getsizeof=lambda kept: 1_000 + len(kept.body))
+        self._redirects: LRUCache[_Key, tuple[float, PreparedResponse]] = LRUCache(_REDIRECTS)
+        self._kept: LRUCache[_Key, PreparedResponse] = LRUCache(max_bytes, getsizeof=lambda kept: 1_000 + len(kept.body))
 
-    def get(self, file: File, *, metadata: bool = False) -> Ready | None:
+    def get(self, file: File, *, metadata: bool = False) -> PreparedResponse | None:
         """The file (or its core metadata) as its page lists it now, if it is kept."""
         key = _key(file, metadata=metadata)
         return None if key is None else self._kept.get(key)
@@ -38,7 +38,7 @@ class SmallBodies:
             return
         self._kept[key] = ready(body, frozenset({key[1]}), headers, _without_type(headers))
 
-    def redirect(self, file: File) -> Ready | None:
+    def redirect(self, file: File) -> PreparedResponse | None:
         """Where whoever asked for the file a moment ago was sent."""
         key = _key(file, metadata=False)
         until, kept = (0.0, None) if key is None else self._redirects.get(key, (0.0, None))

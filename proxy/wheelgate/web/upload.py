@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.storage.spool import Spool, SpoolFile
 from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads, project_of
-from wheelgate.uploads.manage import Packages
+from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication
 
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
@@ -42,7 +42,13 @@ class UploadHandlers:
     """Takes a form, and believes nothing in it that the file itself can tell."""
 
     def __init__(
-        self, uploads: Uploads, packages: Packages, spool: Spool, authentication: Authentication, *, stall_s: float = _STALL_S
+        self,
+        uploads: Uploads,
+        packages: UploadManager,
+        spool: Spool,
+        authentication: Authentication,
+        *,
+        stall_s: float = _STALL_S,
     ) -> None:
         self._uploads = uploads
         self._packages = packages
@@ -56,7 +62,7 @@ class UploadHandlers:
         Raises:
             Unauthenticated, Forbidden: before a byte of the body is read, or when the file is known.
             UploadRefused, FileExists, NameTaken, TooLarge: see :class:`~wheelgate.uploads.accept.Uploads`.
-            FileNotListed: see :class:`~wheelgate.uploads.manage.Packages`.
+            FileNotListed: see :class:`~wheelgate.uploads.manage.UploadManager`.
             StoreError: the store cannot be used now.
         """
         token = await self._authentication.uploader(request)

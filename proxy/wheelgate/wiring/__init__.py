@@ -22,12 +22,12 @@ import msgspec
 from wheelgate.config import Config
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
-from wheelgate.files.delivery import Delivery, Mode
+from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.provenance_files import ProvenanceFiles
 from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.index.merged import Merged
-from wheelgate.index.policy_reload import Enforcement, merges_of, reserved_of, rules_of
+from wheelgate.index.policy_reload import PolicyReload, merges_of, reserved_of, rules_of
 from wheelgate.index.screened import RuleBook
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.changes import StoreChanges
@@ -35,19 +35,19 @@ from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.destinations import Target
-from wheelgate.uploads.manage import Packages
+from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.manage import UploadManager
 from wheelgate.wiring.foundation import Foundation, SystemClock, foundation
 from wheelgate.wiring.sources import Sources
 from wheelgate.wiring.stores import cache_limit, own_spool, own_store
 
-__all__ = ["SystemClock", "Wheelgate", "keyring_alone", "watching", "wheelgate"]
+__all__ = ["Services", "SystemClock", "open_keyring", "open_services", "watch_changes"]
 
 _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 """How the files of a type of source leave unless its settings say otherwise; remote ones go through the cache."""
 
 
-class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
+class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a server or a command works with."""
 
     config: Config
@@ -57,14 +57,14 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
     changes: StoreChanges
     claims: Claims
     rules: RuleBook
-    enforcement: Enforcement
+    enforcement: PolicyReload
     index: Merged
     delivery: Delivery
     metadata_files: MetadataFiles
     provenance_files: ProvenanceFiles
-    targets: Sequence[Target]
+    targets: Sequence[Destination]
     uploads: Uploads
-    packages: Packages
+    packages: UploadManager
     tokens: Tokens
     spool: Spool
     containers: Mapping[str, BlobStore]
@@ -73,7 +73,7 @@ class Wheelgate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Wheelgate]:
+async def open_services(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Services]:
     """The graph of one process, closed in reverse order at the end. ``to_read``: for a command that only looks.
 
     Raises:
@@ -107,7 +107,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool
         delivery = _delivery(base, store, spool, sources)
         changes.subscribe(delivery.forget)
         metadata_files = _metadata_files(base, store, spool, sources, delivery)
-        yield Wheelgate(
+        yield Services(
             config=config,
             clock=base.clock,
             metrics=base.metrics,
@@ -115,7 +115,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool
             changes=changes,
             claims=claims,
             rules=book,
-            enforcement=Enforcement(config, book, index, sources.again),
+            enforcement=PolicyReload(config, book, index, sources.again),
             index=index,
             delivery=delivery,
             metadata_files=metadata_files,
@@ -130,7 +130,7 @@ async def wheelgate(config: Config, *, clock: Clock | None = None, to_read: bool
                 clock=base.clock,
                 metrics=base.metrics,
             ),
-            packages=Packages(sources.targets, store=store, changes=changes),
+            packages=UploadManager(sources.targets, store=store, changes=changes),
             tokens=tokens,
             spool=spool,
             containers=sources.stores,
@@ -142,9 +142,11 @@ def _delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources
     config = base.config
     delivery = Delivery(
         store=store,
-        store_mode=Mode(config.store.delivery),
+        store_mode=DeliveryMode(config.store.delivery),
         other_stores=sources.stores,
-        modes={settings.name: Mode(settings.delivery or _DELIVERY.get(settings.type, "cache")) for settings in config.source},
+        modes={
+            settings.name: DeliveryMode(settings.delivery or _DELIVERY.get(settings.type, "cache")) for settings in config.source
+        },
         clients=sources.clients,
         spool=spool,
         metrics=base.metrics,
@@ -172,14 +174,14 @@ def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: S
 
 
 @asynccontextmanager
-async def keyring_alone(config: Config) -> AsyncIterator[Keyring]:
+async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
     """What signs in, without the rest: for commands that only store a secret."""
     async with foundation(config) as base:
         yield base.keyring
 
 
 @asynccontextmanager
-async def watching(changes: StoreChanges) -> AsyncIterator[None]:
+async def watch_changes(changes: StoreChanges) -> AsyncIterator[None]:
     """Hear of changes that other processes make to the store, as long as this runs."""
     task = asyncio.create_task(changes.watch())
     try:

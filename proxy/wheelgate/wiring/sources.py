@@ -13,15 +13,14 @@ from __future__ import annotations
 import math
 from importlib.metadata import version
 
-from wheelgate.config import NO_PROXY
-from wheelgate.config import Source as SourceSettings
+from wheelgate.config import NO_PROXY, SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.described import Described
 from wheelgate.enrich.described_blobs import DescribedBlobs
-from wheelgate.enrich.file_history import Memory
-from wheelgate.enrich.records import Records
-from wheelgate.files.delivery import Notebook
+from wheelgate.enrich.file_history import FileHistory
+from wheelgate.enrich.records import ProjectRecords
+from wheelgate.files.delivery import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.sources.blob_packages import BlobPackages
@@ -30,19 +29,19 @@ from wheelgate.sources.cached import Cached
 from wheelgate.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from wheelgate.sources.directory import Directory
 from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
-from wheelgate.sources.offline import Held
+from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import SimpleIndex
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.spool import Spool
-from wheelgate.uploads.destinations import Target
+from wheelgate.uploads.destinations import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation
 from wheelgate.wiring.stores import opened_container
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
-_OVERSTAY_S = 600.0
+_STALE_WHILE_REVALIDATE_S = 600.0
 """How long a page may at most be served beyond its freshness, while its source is being asked."""
 
 
@@ -60,13 +59,13 @@ class Sources:
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
         """Of the sources that are containers."""
-        self.targets: list[Target] = []
+        self.targets: list[Destination] = []
         """Where uploads may go, in the operator's order."""
-        self.telling: list[BlobScan | DescribedBlobs | Memory] = []
+        self.telling: list[BlobScan | DescribedBlobs | FileHistory] = []
         """What says by itself when its answers change."""
-        self.notebooks: dict[str, Notebook] = {}
+        self.notebooks: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
-        self._memories: dict[str, Memory] = {}
+        self._memories: dict[str, FileHistory] = {}
         self.described_ahead: list[Described] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
@@ -113,10 +112,10 @@ class Sources:
             clock=self._base.clock,
             public_url=self._public_url,
         )
-        self.targets.append(Target(settings.name, self._store, layout.PACKAGES, _only(settings)))
+        self.targets.append(Destination(settings.name, self._store, layout.PACKAGES, _only(settings)))
         self._changes.subscribe(packages.forget)
         # Fresh until somebody announces a change: a listing per page would be a round trip per page.
-        cached = self._cached(packages, fresh_s=math.inf, absent_s=math.inf)
+        cached = self._cached(packages, fresh_s=math.inf, negative_ttl_s=math.inf)
         self._changes.subscribe(cached.drop)
         return cached
 
@@ -142,9 +141,9 @@ class Sources:
             names_fresh_s=settings.fresh_s,
             public_url=self._public_url,
         )
-        cached = self._cached(packages, fresh_s=settings.fresh_s, absent_s=settings.absent)
+        cached = self._cached(packages, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
         if settings.writable:
-            self.targets.append(Target(settings.name, blobs, only=_only(settings)))
+            self.targets.append(Destination(settings.name, blobs, only=_only(settings)))
             self._changes.subscribe(packages.forget)
             self._changes.subscribe(cached.drop)
         return cached
@@ -153,14 +152,14 @@ class Sources:
         scan = BlobScan(name=settings.name, store=blobs, clock=self._base.clock, interval_s=settings.fresh_s)
         self._base.stack.push_async_callback(scan.close)
         self.telling.append(scan)
-        return self._cached(scan, fresh_s=0.0, absent_s=0.0)  # the scan itself is what is remembered
+        return self._cached(scan, fresh_s=0.0, negative_ttl_s=0.0)  # the scan itself is what is remembered
 
     def _directory(self, settings: SourceSettings) -> Source:
         """A folder of this machine."""
         base = self._base
         directory = Directory(name=settings.name, root=base.config.source_folder(settings), clock=base.clock)
         base.stack.push_async_callback(directory.close)
-        return self._cached(directory, fresh_s=0.0, absent_s=0.0)  # it looks by itself; what stands in is remembered here
+        return self._cached(directory, fresh_s=0.0, negative_ttl_s=0.0)  # it looks by itself; what stands in is remembered here
 
     def _held(self, settings: SourceSettings) -> Source:
         """What the store holds of a source that is offline. There is no client for it at all."""
@@ -171,8 +170,8 @@ class Sources:
             clock=self._base.clock,
             names_fresh_s=settings.fresh_s,
         )
-        cached = self._cached(copies, fresh_s=settings.fresh_s, absent_s=settings.absent)
-        return Held(cached, alone=self._base.config.server.offline)
+        cached = self._cached(copies, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
+        return OfflineSource(cached, alone=self._base.config.server.offline)
 
     def _client(self, number: int, settings: SourceSettings) -> SourceClient:
         """The way out to a source that is asked over HTTP."""
@@ -201,7 +200,7 @@ class Sources:
         base = self._base
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=base.clock, metrics=base.metrics)
-        return self._remembered(index, settings, fresh_s=settings.fresh_s, absent_s=settings.absent)
+        return self._remembered(index, settings, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
 
     def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(
@@ -214,16 +213,21 @@ class Sources:
             fresh_s=settings.fresh_s,
         )
         self._base.stack.push_async_callback(releases.close)
-        return self._remembered(releases, settings, fresh_s=0.0, absent_s=0.0)  # it remembers its listing by itself
+        return self._remembered(releases, settings, fresh_s=0.0, negative_ttl_s=0.0)  # it remembers its listing by itself
 
-    def _remembered(self, source: Source, settings: SourceSettings, *, fresh_s: float, absent_s: float) -> Source:
+    def _remembered(self, source: Source, settings: SourceSettings, *, fresh_s: float, negative_ttl_s: float) -> Source:
         """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
         base = self._base
         memory = self._memory(source.name)
         # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
-        overstay_s = min(fresh_s, _OVERSTAY_S)
+        stale_while_revalidate_s = min(fresh_s, _STALE_WHILE_REVALIDATE_S)
         cached = self._cached(
-            source, fresh_s=fresh_s, absent_s=absent_s, overstay_s=overstay_s, strict=settings.strict, kept=memory
+            source,
+            fresh_s=fresh_s,
+            negative_ttl_s=negative_ttl_s,
+            stale_while_revalidate_s=stale_while_revalidate_s,
+            strict=settings.strict,
+            kept=memory,
         )
         described = Described(cached, memory=memory, clock=base.clock, metrics=base.metrics)
         base.stack.push_async_callback(described.close)
@@ -231,11 +235,11 @@ class Sources:
             self.described_ahead.append(described)
         return described
 
-    def _memory(self, source: str) -> Memory:
+    def _memory(self, source: str) -> FileHistory:
         """One for each source, however often it is built."""
         memory = self._memories.get(source)
         if memory is None:
-            memory = Memory(Records(self._store, source), source=source, clock=self._base.clock)
+            memory = FileHistory(ProjectRecords(self._store, source), source=source, clock=self._base.clock)
             self._base.stack.push_async_callback(memory.close)
             self.notebooks[source] = self._memories[source] = memory
             self.telling.append(memory)
@@ -246,18 +250,18 @@ class Sources:
         source: Source,
         *,
         fresh_s: float,
-        absent_s: float,
-        overstay_s: float = 0.0,
+        negative_ttl_s: float,
+        stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
-        kept: Memory | None = None,
+        kept: FileHistory | None = None,
     ) -> Cached:
         cached = Cached(
             source,
             clock=self._base.clock,
             metrics=self._base.metrics,
             fresh_s=fresh_s,
-            absent_s=absent_s,
-            overstay_s=overstay_s,
+            negative_ttl_s=negative_ttl_s,
+            stale_while_revalidate_s=stale_while_revalidate_s,
             strict=strict,
             kept=kept,
         )
