@@ -8,11 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from wheelgate.config import PUBLIC_INDEX
-from wheelgate.mirror.targets import this_python
 
 from tests.support.airgap import is_possible, run_inside
 from tests.support.gate import WHEELGATE, environment
+from wheelgate.config import PUBLIC_INDEX
+from wheelgate.mirror.targets import this_python
 
 pytestmark = [pytest.mark.public, pytest.mark.long, pytest.mark.timeout(900)]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from wheelgate.config import PUBLIC_INDEX
 
 from tests.support.clients import pip, uv
 from tests.support.company import PAT, TEAM_URL, TOOLS_URL, Company, company, connection
 from tests.support.devops import HOST, RESOURCE
 from tests.support.entra import APPLICATION, TENANT, authority, claims_of, managed_identity
 from tests.support.gate import Gate, gate
+from wheelgate.config import PUBLIC_INDEX
 
 BASIC = "Basic " + base64.b64encode(f"wheelgate:{PAT}".encode()).decode()
 

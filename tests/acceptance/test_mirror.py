@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from wheelgate.distfiles.core_metadata import read_core_metadata
 
 from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
@@ -32,6 +31,7 @@ from tests.support.mirrors import (
     without_times,
 )
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
+from wheelgate.distfiles.core_metadata import read_core_metadata
 
 
 @pytest.fixture

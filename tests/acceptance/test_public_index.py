@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from wheelgate.config import PUBLIC_INDEX
 
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate
 from tests.support.packages import make_wheel
+from wheelgate.config import PUBLIC_INDEX
 
 pytestmark = [pytest.mark.public, pytest.mark.timeout(300)]
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import WatchedStore
 from wheelgate.cli.diagnostics import findings, mirror_findings
 from wheelgate.config import load
 from wheelgate.core.patterns import NamePatterns
@@ -13,10 +17,6 @@ from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.claims import Claims
 from wheelgate.uploads.destinations import Destination
-
-from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource
-from tests.support.stores import WatchedStore
 
 
 @pytest.fixture

@@ -7,14 +7,13 @@ from base64 import b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from wheelgate.cli.serving import answering_ourselves
-from wheelgate.config import load
-from wheelgate.wiring import open_services
-
 from tests.acceptance.configs import index_source
 from tests.support.gate import fetch
 from tests.support.index import FakeIndex
 from tests.support.packages import wheel_bytes, wheel_name
+from wheelgate.cli.serving import answering_ourselves
+from wheelgate.config import load
+from wheelgate.wiring import open_services
 
 
 async def test_only_who_has_the_token_reads(index: FakeIndex, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 import trustme
 from aiohttp import hdrs, web
+
+from tests.support.index import FakeIndex, running
 from wheelgate.client.download import download
 from wheelgate.core.errors import (
     AddressRefused,
@@ -21,8 +23,6 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
     WheelgateError,
 )
-
-from tests.support.index import FakeIndex, running
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 PATH = f"/files/{WHEEL}"

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel
 from wheelgate.client.wheelgate_client import WheelgateClient
 from wheelgate.core.errors import (
     ConfigurationError,
@@ -22,9 +25,6 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
     WheelgateError,
 )
-
-from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel
 
 TOKEN = "wgt_abcdefgh_this-is-a-secret_123456"
 

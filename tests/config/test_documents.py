@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from wheelgate.config import Connection, ConnectionDocument, read_document
 from wheelgate.config.documents import document_of
 from wheelgate.core.errors import ConfigurationError

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.config import PUBLIC_FILES, PUBLIC_INDEX, Config, client_settings, duration_s, load
 from wheelgate.core.errors import ConfigurationError
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from wheelgate.config import Config, load
 from wheelgate.config.changes import changed_keys
 from wheelgate.core.errors import ConfigurationError

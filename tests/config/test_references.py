@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from wheelgate.config import References, SecretMissing
 from wheelgate.config.references import SecretsFile
 from wheelgate.core.secret import Secret

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from wheelgate.core.file_list import TOGETHER, FileList
-from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 
 from tests.support.sources import listed
+from wheelgate.core.file_list import TOGETHER, FileList
+from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 HEX = st.sampled_from(["ab" * 32, "01" * 32])

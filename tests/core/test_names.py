@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+
 from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name, same_version_key, version_of
 
 modestly = settings(deadline=None, max_examples=200)

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.core.names import normalise_name
 from wheelgate.core.patterns import NamePatterns
 

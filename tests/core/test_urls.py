@@ -7,8 +7,9 @@ from contextlib import suppress
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, origin, parse, redact_url, without_user_info
 from yarl import URL
+
+from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, origin, parse, redact_url, without_user_info
 
 OWN = "https://index.example.com/org/feed/simple/"
 PAGE = OWN + "demo/"

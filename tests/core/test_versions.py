@@ -7,12 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
+
+from tests.support.sources import LONG_AGO, listed
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.names import version_of, version_runs
 from wheelgate.core.patterns import specifier
 from wheelgate.core.versions import PageVersions
-
-from tests.support.sources import LONG_AGO, listed
 
 numbers = st.integers(0, 12).map(str)
 plain = st.lists(numbers, min_size=1, max_size=4).map(".".join)

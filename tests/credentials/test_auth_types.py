@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
 from wheelgate.config import Connection, References
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.secret import Secret
 from wheelgate.credentials.auth_types import BasicCredential, BearerCredential, EntraCredential, SasCredential, credential_for
 from wheelgate.credentials.secrets import Secrets
-
-from tests.support.clock import FakeClock
 
 CANARY = "canary-0123456789"
 VAULT = "https://acme.vault.azure.net"

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from wheelgate.config import Connection, ties
 from wheelgate.credentials.connections import Connections
 

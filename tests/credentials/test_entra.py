@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
-from wheelgate.credentials.entra import EntraIdentity
 
 from tests.support.clock import FakeClock
+from wheelgate.credentials.entra import EntraIdentity
 
 STORAGE, VAULT = "https://storage.azure.com/.default", "https://vault.azure.net/.default"
 

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from tests.support.entra import APPLICATION, TENANT, Authority, authority, claims_of, managed_identity
+from tests.support.index import running
+from tests.support.lies import hang_up
+from tests.support.tunnels import OutboundProxy, certified, outbound
+from tests.support.vault import FakeVault
 from wheelgate.config import Connection, References
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.credentials.azure_transport import AzureTransport
@@ -16,12 +22,6 @@ from wheelgate.credentials.entra import ServicePrincipal, machine_identity
 from wheelgate.credentials.key_vault import KeyVault
 from wheelgate.credentials.secrets import Secrets
 from wheelgate.wiring import SystemClock
-
-from tests.support.entra import APPLICATION, TENANT, Authority, authority, claims_of, managed_identity
-from tests.support.index import running
-from tests.support.lies import hang_up
-from tests.support.tunnels import OutboundProxy, certified, outbound
-from tests.support.vault import FakeVault
 
 SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"
 

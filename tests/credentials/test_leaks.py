@@ -11,16 +11,16 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.lies import hang_up
+from tests.support.world import World, world
 from wheelgate.config import Connection
 from wheelgate.core.errors import UpstreamError
 from wheelgate.core.protocols import Credential
 from wheelgate.credentials.connections import Connections
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.client import SourceClient
-
-from tests.support.clock import FakeClock
-from tests.support.lies import hang_up
-from tests.support.world import World, world
 
 DEVOPS = "https://pkgs.dev.azure.com"
 LEGACY = "https://acme.pkgs.visualstudio.com"

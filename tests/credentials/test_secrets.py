@@ -6,12 +6,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
 from wheelgate.config import References
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.secret import Secret
 from wheelgate.credentials.secrets import Secrets
-
-from tests.support.clock import FakeClock
 
 CANARY = "canary-7xq"
 

@@ -9,10 +9,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from wheelgate.config import load
 
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.tools import tool
+from wheelgate.config import load
 
 DEPLOY = ROOT / "deploy"
 BICEP = DEPLOY / "bicep"

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from wheelgate.distfiles.attestations import MAX_BYTES, BadAttestation, provenance_of
 
 from tests.support.attestations import attestation, encoded, statement
+from wheelgate.distfiles.attestations import MAX_BYTES, BadAttestation, provenance_of
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 SHA256 = "ab" * 32

@@ -8,6 +8,7 @@ import tarfile
 import zipfile
 
 import pytest
+
 from wheelgate.distfiles.build_requirements import LEGACY, UnknownBuildRequirements, build_requirements
 
 PYPROJECT = b'[build-system]\nrequires = ["hatchling>=1.2", "tomli; python_version < \'3.11\'"]\n'

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata
 
 from tests.support.bounds import MIB, bounded
 from tests.support.packages import metadata, wheel_bytes, wheel_name
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata
 
 NAME = "demo-1.0-py3-none-any.whl"
 PLACE = "demo-1.0.dist-info/METADATA"

@@ -8,10 +8,10 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata
-from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, read_by_ranges
 
 from tests.support.packages import metadata, wheel_bytes, wheel_name
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata
+from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, read_by_ranges
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")

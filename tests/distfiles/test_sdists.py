@@ -13,10 +13,10 @@ import zlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheelgate.distfiles.sdists import BadSdist, check_sdist
 
 from tests.support.bounds import MIB, bounded
 from tests.support.packages import metadata, sdist_bytes
+from wheelgate.distfiles.sdists import BadSdist, check_sdist
 
 NAME = "demo-1.0.tar.gz"
 ZIP = "demo-1.0.zip"

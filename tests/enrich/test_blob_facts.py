@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.enrich.blob_facts import BlobFact, BlobFacts
 from wheelgate.storage import layout
-
-from tests.support.stores import WatchedStore
 
 PATH = layout.record("curated", "acme-lib")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -9,6 +9,12 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import FakeSource, counted, filenames, listed
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.enrich.described import Described
@@ -18,12 +24,6 @@ from wheelgate.enrich.records import ExtractedMetadata, ProjectRecord, ProjectRe
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout
-
-from tests.sources.source_contract import SourceContract
-from tests.support.clock import FakeClock
-from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames, listed
-from tests.support.stores import WatchedStore
 
 NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")
 RECORD = layout.record("team", NAME)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import BlobNotFound, ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.enrich.blob_facts import BlobFact, BlobFacts
@@ -18,9 +21,6 @@ from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
-
-from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
-from tests.support.stores import MemoryStore, WatchedStore
 
 NAME = "acme-lib"
 BODY = wheel_bytes(NAME, "1.0", requires_python=">=3.9")

@@ -10,6 +10,9 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from tests.support.packages import sha256
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.enrich.kept_pages import KeptPage, pack
@@ -27,9 +30,6 @@ from wheelgate.enrich.records import (
     merge_records,
 )
 from wheelgate.storage import layout
-
-from tests.support.packages import sha256
-from tests.support.stores import WatchedStore
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT, SOURCE = "acme-lib", "team"

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import lies
+from tests.support.clock import FakeClock
+from tests.support.lies import Liar, running, wait_until
+from tests.support.packages import wheel_name
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import FileWithheld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import Credential
@@ -20,12 +26,6 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool, SpoolFile
 from wheelgate.upstream.client import SourceClient
-
-from tests.support import lies
-from tests.support.clock import FakeClock
-from tests.support.lies import Liar, running, wait_until
-from tests.support.packages import wheel_name
-from tests.support.stores import MemoryStore, WatchedStore
 
 SIZE = 300_000
 

@@ -12,6 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
+
+from tests.support.clock import FakeClock
+from tests.support.index import FakeIndex
+from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
+from tests.support.sources import listed
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import Credential
@@ -24,12 +30,6 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
-
-from tests.support.clock import FakeClock
-from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
-from tests.support.sources import listed
-from tests.support.stores import WatchedStore
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")

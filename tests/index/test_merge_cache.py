@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+from tests.support.sources import listed
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage
 from wheelgate.index.merge_cache import MergeCache
-
-from tests.support.sources import listed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,6 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import FakeSource, counted, filenames
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import (
     CredentialRefused,
     ProjectNotFound,
@@ -27,12 +33,6 @@ from wheelgate.index.rules import Rules
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.claims import Claims
-
-from tests.sources.source_contract import SourceContract
-from tests.support.clock import FakeClock
-from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames
-from tests.support.stores import WatchedStore
 
 NAME = "acme-lib"
 T0 = datetime(2026, 1, 1, tzinfo=UTC)

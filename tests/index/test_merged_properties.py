@@ -14,6 +14,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import FileNotListed, FileWithheld, ProjectNotFound, ProjectWithheld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.patterns import NamePatterns, release, specifier
@@ -29,10 +33,6 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.page_cache import PageCache
-
-from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource
-from tests.support.stores import MemoryStore, WatchedStore
 
 PROJECTS = ["acme-a", "acme-b", "left-pad"]
 PRIVATE = ["uploads", "team", "archive"]

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import MemoryStore
 from wheelgate.config import Config, Connection, SourceSettings, load
 from wheelgate.core.errors import ConfigurationError, ProjectWithheld
 from wheelgate.core.model import ProjectPage
@@ -15,10 +19,6 @@ from wheelgate.index.policy_reload import PolicyReload, rules_of
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.claims import Claims
-
-from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource
-from tests.support.stores import MemoryStore
 
 FEED = '[[source]]\nname = "feed"\ntype = "index"\nprivate = true\nurl = "https://feed.example.com/simple/"\n'
 PYPI = '[[source]]\nname = "pypi"\ntype = "index"\n'

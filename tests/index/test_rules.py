@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
+
+from tests.support.sources import filenames, listed
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.index.rules import Cooldown, Rules, Waiver, in_words, limit_versions
-
-from tests.support.sources import filenames, listed
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

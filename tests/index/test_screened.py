@@ -9,17 +9,17 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256, wheel_name
+from tests.support.sources import FakeSource, counted, filenames, listed
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import release, specifier
 from wheelgate.index.rules import Cooldown, Rules, Waiver
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
-
-from tests.sources.source_contract import SourceContract
-from tests.support.clock import FakeClock
-from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames, listed
 
 DAY = timedelta(days=1)
 NAME = "demo"

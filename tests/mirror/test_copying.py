@@ -7,16 +7,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.mirror.copying import Copier, CopyResult
 from wheelgate.mirror.items import Item
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, read_manifest
 from wheelgate.mirror.verifying import damages
 from wheelgate.storage.spool import Spool
-
-from tests.support.clock import FakeClock
-from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
-from tests.support.stores import WatchedStore
 
 NAME = wheel_name("demo", "1.0")
 PATH = f"demo/{NAME}"

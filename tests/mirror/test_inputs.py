@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wheelgate.core.errors import BadInput
-from wheelgate.mirror.inputs import read_input, read_projects
-from wheelgate.mirror.inputs_model import Input, Need
-from wheelgate.mirror.targets import target
 
 from tests.support.clients import uv
 from tests.support.index import FakeIndex
 from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
+from wheelgate.core.errors import BadInput
+from wheelgate.mirror.inputs import read_input, read_projects
+from wheelgate.mirror.inputs_model import Input, Need
+from wheelgate.mirror.targets import target
 
 LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.10", "windows-x86_64")
 DIGEST = "a" * 64

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from tests.support.packages import sdist_bytes
 from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.mirror.inputs import read_input, read_projects
@@ -14,8 +16,6 @@ from wheelgate.mirror.inputs_model import Input, Need
 from wheelgate.mirror.items import Item
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.targets import Target, target
-
-from tests.support.packages import sdist_bytes
 
 LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.11", "windows-x86_64")
 

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.index import FakeIndex
+from tests.support.packages import metadata, wheel_bytes, wheel_name
 from wheelgate.core.errors import Unresolvable
 from wheelgate.mirror.inputs import read_projects
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import PLATFORMS, target
-
-from tests.support.index import FakeIndex
-from tests.support.packages import metadata, wheel_bytes, wheel_name
 
 HERE = target("3.11", "linux-x86_64")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.mirror.inputs_model import Need, Options

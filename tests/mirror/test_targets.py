@@ -9,6 +9,7 @@ import pytest
 from packaging.markers import Marker, default_environment
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
+
 from wheelgate.core.errors import InvalidTarget
 from wheelgate.mirror.targets import PLATFORMS, Target, target, this_python
 

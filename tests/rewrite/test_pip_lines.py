@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from wheelgate.rewrite.pip_lines import LineKind, read
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from wheelgate.config import PUBLIC_INDEX, Config, load
 from wheelgate.core.errors import RewriteRefused
 from wheelgate.rewrite.classify_urls import UrlClassifier

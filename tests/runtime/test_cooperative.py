@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+
 from wheelgate.runtime.cooperative import SLICE_S, Steps, in_slices, straight
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.runtime import logs
 
 HOSTILE = "one\r\n12:00:00 ERROR forged\x1b[2J\x00\u2028two\x85three\udcff"

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+
 from wheelgate.runtime.singleflight import SingleFlight
 
 

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
+
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.names import is_safe_filename, normalise_name, same_version_key, version_of
 from wheelgate.core.urls import HostRules, PageLinks, parse

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
 from wheelgate.core.names import are_plain_filenames, is_safe_filename
 from wheelgate.core.urls import HostRules, PageLinks, parse
 from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage
 from wheelgate.simple_api.fields import are_plain, digests, metadata_digests
-
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
 
 often = settings(deadline=None, max_examples=400)
 names = filenames | st.sampled_from(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.negotiate import accepts_gzip, content_type
 

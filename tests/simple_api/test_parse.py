@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, parsed_json
 from wheelgate.core.model import ProjectStatus, RemoteFile
 from wheelgate.simple_api.collector import NotAnIndexPage
 from wheelgate.simple_api.parse import parse_json
-
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
 

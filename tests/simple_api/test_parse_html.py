@@ -8,11 +8,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
 from wheelgate.core.model import ProjectStatus, RemoteFile
 from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage
 from wheelgate.simple_api.parse_html import parse_html
-
-from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
 
 modestly = settings(deadline=None, max_examples=200)
 HEADING = "<!DOCTYPE html><html><head><title>Links for demo</title></head><body><h1>Links for demo</h1>"

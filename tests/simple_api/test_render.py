@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.simple_api.pages import SHA, pages, parsed_html, parsed_json
 from wheelgate.core.model import File, LocalFile, ProjectPage, ProjectStatus, RemoteFile, StoredFile, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.collector import ParsedPage
 from wheelgate.simple_api.render import file_url, render_names, render_page
-
-from tests.simple_api.pages import SHA, pages, parsed_html, parsed_json
 
 modestly = settings(deadline=None, max_examples=100)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

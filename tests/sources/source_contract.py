@@ -9,12 +9,12 @@ import hashlib
 from typing import Protocol
 
 import pytest
-from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
-from wheelgate.core.names import is_safe_filename, normalise_name
-from wheelgate.core.protocols import Source
 
 from tests.support.packages import sdist_bytes, wheel_bytes, wheel_name
 from tests.support.sources import filenames
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.protocols import Source
 
 
 class World(Protocol):

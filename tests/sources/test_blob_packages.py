@@ -6,16 +6,16 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from wheelgate.core.errors import ProjectNotFound, StoreError
-from wheelgate.core.model import StoredFile
-from wheelgate.sources.blob_packages import BlobPackages
-from wheelgate.storage import layout
 
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.sources import filenames
 from tests.support.stores import WatchedStore
+from wheelgate.core.errors import ProjectNotFound, StoreError
+from wheelgate.core.model import StoredFile
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.storage import layout
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 

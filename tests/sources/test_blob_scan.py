@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from wheelgate.core.errors import ProjectNotFound, StoreError
-from wheelgate.core.model import StoredFile
-from wheelgate.sources.blob_scan import BlobScan
 
 from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import filenames
 from tests.support.stores import WatchedStore
+from wheelgate.core.errors import ProjectNotFound, StoreError
+from wheelgate.core.model import StoredFile
+from wheelgate.sources.blob_scan import BlobScan
 
 WHEEL = wheel_name("acme-lib", "1.0")
 

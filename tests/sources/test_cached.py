@@ -7,15 +7,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.memory_cost import page_bytes
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.sources import FakeSource, counted, filenames
+from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.memory_cost import page_bytes
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 
 HOUR = 3600.0
 

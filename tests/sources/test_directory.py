@@ -13,14 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import LocalFile, ProjectPage
-from wheelgate.sources.directory import RESCAN_S, Directory
 
 from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.model import LocalFile, ProjectPage
+from wheelgate.sources.directory import RESCAN_S, Directory
 
 _hooks: dict[str, Callable[[], object]] = {}
 

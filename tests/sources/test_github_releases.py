@@ -7,6 +7,12 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+
+from tests.sources.source_contract import SourceContract
+from tests.support.clock import FakeClock
+from tests.support.github import TOKEN, Github, github
+from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
+from tests.support.sources import filenames
 from wheelgate.config import Connection
 from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import RemoteFile
@@ -15,12 +21,6 @@ from wheelgate.credentials.connections import Connections
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.github_releases import GithubReleases
 from wheelgate.upstream.client import SourceClient
-
-from tests.sources.source_contract import SourceContract
-from tests.support.clock import FakeClock
-from tests.support.github import TOKEN, Github, github
-from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
-from tests.support.sources import filenames
 
 FRESH_S = 60.0
 

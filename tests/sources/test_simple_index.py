@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
-from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
-from wheelgate.core.model import ProjectStatus, RemoteFile
-from wheelgate.core.protocols import Credential
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.simple_index import SimpleIndex
-from wheelgate.upstream.client import SourceClient
 
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.index import SIMPLE_JSON, FakeIndex, running
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 from tests.support.sources import counted, filenames
+from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import ProjectStatus, RemoteFile
+from wheelgate.core.protocols import Credential
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.simple_index import SimpleIndex
+from wheelgate.upstream.client import SourceClient
 
 WHEEL = wheel_name("acme-lib", "1.0")
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobInfo, BlobStore
 

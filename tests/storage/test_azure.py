@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
+
+from tests.storage.blob_store_contract import BlobStoreContract
+from tests.support.azurite import KEY, Azurite, azurite
+from tests.support.clock import FakeClock
+from tests.support.gate import fetch
 from wheelgate.core.errors import BlobExists, StoreError
 from wheelgate.core.urls import parse
 from wheelgate.files.bodies import Redirect
@@ -19,11 +24,6 @@ from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage.azure import AzureStore, azure_store
 from wheelgate.storage.containers import container_place
 from wheelgate.storage.spool import Spool
-
-from tests.storage.blob_store_contract import BlobStoreContract
-from tests.support.azurite import KEY, Azurite, azurite
-from tests.support.clock import FakeClock
-from tests.support.gate import fetch
 
 WINDOW_S, LIFE_S = 900.0, 2_700.0
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
+from tests.support.sources import LONG_AGO
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.storage import changes as changes_module
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
-
-from tests.support.sources import LONG_AGO
-from tests.support.stores import MemoryStore, WatchedStore
 
 
 class Replica:

@@ -6,13 +6,13 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import StoreError
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-
-from tests.support.clock import FakeClock
-from tests.support.stores import WatchedStore
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wheelgate.storage import layout
-from wheelgate.storage.eviction import CacheLimit
-from wheelgate.storage.local import LocalStore
 
 from tests.storage.blob_store_contract import paths
 from tests.support.clock import FakeClock
+from wheelgate.storage import layout
+from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.local import LocalStore
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.storage.folder import INCOMING, FolderStore
 from wheelgate.storage.spool import Spool

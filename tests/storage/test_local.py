@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
-from wheelgate.storage.local import LocalStore
 
 from tests.storage.blob_store_contract import PATH, SMALL, BlobStoreContract, paths, sha256
 from tests.support.stores import MemoryStore
+from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
+from wheelgate.storage.local import LocalStore
 
 ROOT = Path(__file__).parents[2]
 _WORKER = """

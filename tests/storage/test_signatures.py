@@ -13,9 +13,9 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.storage.blob import UserDelegationKey
 from azure.storage.blob.aio import BlobServiceClient
-from wheelgate.storage.signatures import Signatures
 
 from tests.support.clock import FakeClock
+from wheelgate.storage.signatures import Signatures
 
 WINDOW_S, LIFE_S = 900.0, 2_700.0
 DAY_S = 86_400.0

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.storage.spool import HOLD_BYTES, Fill, Spool

@@ -6,12 +6,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
 from wheelgate.core.errors import ConfigurationError, StoreError, Unauthenticated
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import Tokens
 from wheelgate.web.auth import parse_authorization
-
-from tests.support.clock import FakeClock
 
 DAY = timedelta(days=1)
 

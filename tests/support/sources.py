@@ -7,14 +7,13 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from tests.support.clock import FakeClock
+from tests.support.packages import wheel_name
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.core.names import version_of
 from wheelgate.runtime.metrics import Metrics
-
-from tests.support.clock import FakeClock
-from tests.support.packages import wheel_name
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 

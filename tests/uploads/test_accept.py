@@ -9,6 +9,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
+from tests.support.attestations import attestation
+from tests.support.clock import FakeClock
+from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
+from tests.support.sources import FakeSource, counted, filenames
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import (
     BlobNotFound,
     FileExists,
@@ -30,12 +36,6 @@ from wheelgate.storage.claims import Claims
 from wheelgate.storage.local import LocalStore
 from wheelgate.uploads.accept import AcceptedUpload, Uploads
 from wheelgate.uploads.destinations import Destination
-
-from tests.support.attestations import attestation
-from tests.support.clock import FakeClock
-from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
-from tests.support.sources import FakeSource, counted, filenames
-from tests.support.stores import MemoryStore, WatchedStore
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")

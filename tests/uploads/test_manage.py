@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.packages import sha256
+from tests.support.stores import MemoryStore
 from wheelgate.core.errors import FileNotListed, StoreError, UploadRefused
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.sources.blob_packages import BlobPackages
@@ -13,10 +17,6 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.uploads.destinations import Destination
 from wheelgate.uploads.manage import UploadManager
-
-from tests.support.clock import FakeClock
-from tests.support.packages import sha256
-from tests.support.stores import MemoryStore
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 PATH = layout.package("acme-lib", WHEEL)

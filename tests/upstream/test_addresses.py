@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.upstream.addresses import ForbiddenAddress, refuse_reason, socket_for
 
 METADATA = "a link-local or metadata address"

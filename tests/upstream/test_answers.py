@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from wheelgate.upstream.answers import page_body
 
 PAGE = b'{"meta": {"api-version": "1.4"}, "name": "demo", "files": []}'

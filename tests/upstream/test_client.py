@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 import trustme
-from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
-from wheelgate.core.protocols import Credential, Credentials
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.upstream.client import PageAnswer, SourceClient
 
 from tests.support import lies
 from tests.support.clock import FakeClock
 from tests.support.lies import MIB, Liar, Lie, Talk, running, witness
+from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.protocols import Credential, Credentials
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.upstream.client import PageAnswer, SourceClient
 
 SECRET = "s3cr3t-of-the-feed"
 CODES = (301, 302, 303, 307, 308)

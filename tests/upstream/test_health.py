@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wheelgate.core.errors import UpstreamUnavailable
-from wheelgate.upstream.health import Health
 
 from tests.support.clock import FakeClock
+from wheelgate.core.errors import UpstreamUnavailable
+from wheelgate.upstream.health import Health
 
 DOWN = "source feed cannot be reached"
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+
 from wheelgate.web.conditions import Range, none_match, range_of
 
 ETAG = "a" * 64

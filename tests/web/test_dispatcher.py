@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.web.dispatcher import Dispatcher
 from wheelgate.web.request_log import RequestLog

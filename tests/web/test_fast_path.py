@@ -15,12 +15,12 @@ from contextlib import ExitStack, closing
 
 import pytest
 from aiohttp import web
-from wheelgate.web import fast_path
 
 from tests.acceptance.configs import uploads_and
 from tests.support.gate import Gate
 from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
+from wheelgate.web import fast_path
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"

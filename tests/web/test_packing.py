@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from tests.support.sources import listed
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import LocalFile
 from wheelgate.runtime.malloc import give_back, keep_little
 from wheelgate.web.packing import Packing
-
-from tests.support.sources import listed
 
 
 def some(count: int = 3) -> FileList:

@@ -8,6 +8,10 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource, filenames
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
@@ -19,10 +23,6 @@ from wheelgate.sources.cached import Cached
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.page_cache import CachedPage, PageCache
-
-from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource, filenames
-from tests.support.stores import MemoryStore, WatchedStore
 
 FRESH_S, ABSENT_S, OVERSTAY_S = 600.0, 60.0, 600.0
 

@@ -20,6 +20,11 @@ import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tests.support.clock import FakeClock
+from tests.support.sources import FakeSource
+from tests.support.stores import MemoryStore
+from tests.web.test_page_cache import Ruled
 from wheelgate.core.errors import WheelgateError
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Decision, Member
@@ -30,11 +35,6 @@ from wheelgate.simple_api.render import render_page
 from wheelgate.sources.cached import Cached
 from wheelgate.storage.claims import Claims
 from wheelgate.web.page_cache import PageCache
-
-from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource
-from tests.support.stores import MemoryStore
-from tests.web.test_page_cache import Ruled
 
 FRESH_S = {"uploads": float("inf"), "feed": 60.0, "public": 600.0}
 ABSENT_S = {"uploads": float("inf"), "feed": 100.0, "public": 60.0}

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.simple_api.render import file_url
 from wheelgate.web.paths import ParsedPath, Route, parse_path

@@ -6,10 +6,10 @@ import hashlib
 
 import msgspec
 import pytest
-from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
 
 from tests.support.clock import FakeClock
 from tests.support.sources import listed
+from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
 
 BODY = b"the bytes of a wheel"
 FILE = listed("acme-lib", "1.0", hashes={"sha256": hashlib.sha256(BODY).hexdigest()})

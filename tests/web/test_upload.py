@@ -13,6 +13,11 @@ from typing import NamedTuple
 
 import pytest
 from aiohttp import web
+
+from tests.support.attestations import attestation
+from tests.support.clock import FakeClock
+from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import WheelgateError
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.merged import Member, Merged
@@ -29,11 +34,6 @@ from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import response_to
 from wheelgate.web.upload import UploadHandlers
-
-from tests.support.attestations import attestation
-from tests.support.clock import FakeClock
-from tests.support.packages import wheel_bytes, wheel_name
-from tests.support.stores import WatchedStore
 
 WHEEL = wheel_name("acme-lib", "1.0")
 BODY = wheel_bytes("acme-lib", "1.0", padding=100_000)
