@@ -13,11 +13,11 @@ import yaml
 
 from wheelgate.config.connections import Connection, ties
 from wheelgate.config.documents import read_document
-from wheelgate.config.durable import alone_in, replace_file
 from wheelgate.config.references import SecretMissing
 from wheelgate.config.settings import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
+from wheelgate.runtime.durable import file_lock, replace_file
 
 _SUFFIXES = (".yml", ".yaml", ".json")
 FIELD_NAMES = {"auth_type": "authType", "client_id": "clientId", "tenant_id": "tenantId", "allow_http": "allowHttp"}
@@ -133,7 +133,8 @@ class ConnectionsFolder:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
-            with alone_in(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with file_lock(self._folder):
                 yield
         except SecretMissing as error:
             raise ConfigurationError([str(error)]) from None

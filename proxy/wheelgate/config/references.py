@@ -12,8 +12,8 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from wheelgate.config.durable import alone_in, replace_file
 from wheelgate.core.secret import Secret, reference_parts
+from wheelgate.runtime.durable import file_lock, replace_file
 
 _MAX_BYTES = 1024 * 1024
 
@@ -100,7 +100,8 @@ class SecretsFile:
         self._change(lambda known: {key: value for key, value in known.items() if key != name})
 
     def _change(self, change: Callable[[dict[str, object]], dict[str, object]]) -> None:
-        with alone_in(self.path.parent):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(self.path.parent):
             known = self._all()
             changed = change(known)
             if changed != known:

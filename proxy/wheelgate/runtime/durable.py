@@ -1,14 +1,39 @@
-"""Files and folders that survive a power cut: the steps by which stores in folders bring a body onto their disk."""
+"""Durable writes: files replaced in one step, bodies and names that survive a power cut, locks between processes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
-def bring(body: Path | bytes, ready: Path) -> None:
-    """The body under a new name of the caller's, its bytes on disk; by a link where that is possible. A failure leaves nothing.
+def replace_file(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, in one step, durable when this returns; the folder is made if it is missing.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(draft).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def place_body(body: Path | bytes, ready: Path) -> None:
+    """Write a body under a new name of the caller's, its bytes on disk; by a link where possible. A failure leaves nothing.
 
     Raises:
         OSError: it cannot be read, or not be written there.
@@ -21,7 +46,7 @@ def bring(body: Path | bytes, ready: Path) -> None:
                 os.link(body, ready)
             except OSError:  # another file system, or one without links
                 shutil.copyfile(body, ready)
-        with ready.open("rb") as file:
+        with ready.open("rb+" if sys.platform == "win32" else "rb") as file:
             os.fsync(file.fileno())
     except BaseException:
         ready.unlink(missing_ok=True)
@@ -29,7 +54,7 @@ def bring(body: Path | bytes, ready: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder and those above it, each name on disk: a body is no more durable than the folders it lies in.
+    """Make the folder and those above it, each name on disk: a body is no more durable than the folders it lies in.
 
     Raises:
         OSError: it cannot be made.
@@ -41,9 +66,58 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new name in the folder survive a power cut."""
+    """Make a new name in the folder survive a power cut, on platforms where a folder can be opened."""
+    if os.name != "posix":
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder, or of a file, which is made if it is missing. The system frees it when its process dies.
+
+    On Windows files are locked and folders are not; a platform with neither ``fcntl`` nor ``msvcrt`` has no locks. There
+    writers do not wait for one another, and the last of two wins.
+
+    Args:
+        path: of the folder or file.
+        wait: ``False``: make no file, and wait for nobody.
+
+    Raises:
+        OSError: it cannot be opened. With ``wait=False`` also: somebody holds it, or perhaps does where there are no locks.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name != "posix":
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | (os.O_CREAT if wait else 0), 0o666)
+    try:
+        _acquire(descriptor, wait=wait)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, *, wait: bool) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            except OSError:  # also after ten seconds of waiting
+                if not wait:
+                    raise
+            else:
+                return
+    try:
+        import fcntl
+    except ImportError:
+        if not wait:
+            raise BlockingIOError("this platform has no locks") from None
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,10 +15,11 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File
+from wheelgate.runtime.durable import file_lock
 
 
 class _Hash(Protocol):
@@ -42,7 +42,7 @@ class Spool:
         self._called_first = called or f"the spool folder {folder}"
         self._parent = folder
         self._folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._lock: IO[bytes] | None = None
+        self._held = contextlib.ExitStack()
         self._promised = 0
 
     @property
@@ -60,22 +60,19 @@ class Spool:
             self._parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
             self._folder.mkdir()
-            self._lock = (self._folder / _LOCK).open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._held.enter_context(file_lock(self._folder / _LOCK))
         except OSError as error:
             raise StoreError(f"{self._called_first} cannot be written: {_why(error)}") from None
 
     def _sweep(self) -> None:
         for folder in self._parent.iterdir():
-            with contextlib.suppress(OSError), (folder / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as its process lives
+            with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
                 shutil.rmtree(folder)
 
     def close(self) -> None:
         """Remove the folder and everything in it."""
-        if self._lock is not None:
-            self._lock.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
 
     def has_room(self, size: int | None) -> bool:
         """Whether a body of that many bytes (unknown: any) can be expected to fit beside those on their way.
