@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
-from tests.support.sources import listed
+from tests.support.sources import content, listed
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage
 from wheelgate.index.merge_cache import MergeCache
@@ -29,7 +29,7 @@ async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> Non
 
 async def test_what_is_too_large_to_remember_is_made_each_time() -> None:
     remade, inputs = MergeCache(1_000), (page(10),)
-    assert await remade.page("demo", None, inputs, lambda: page(9)) == page(9)
+    assert content(await remade.page("demo", None, inputs, lambda: page(9))) == content(page(9))
     assert not remade._made
 
 

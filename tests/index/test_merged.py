@@ -24,7 +24,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
-from wheelgate.core.model import ProjectPage, Withheld
+from wheelgate.core.model import Freshness, ProjectPage, Withheld
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.core.protocols import Source
 from wheelgate.index.decision import Decision, Member, MergeRule
@@ -780,19 +780,19 @@ async def test_a_name_that_an_earlier_source_withholds_is_not_taken_by_a_later_o
     page = world.uploads._answer(NAME)
     kept = tuple(file for file in page.files if "2.0" in file.filename)
     entry = Withheld(wheel_name(NAME, "1.0"), "uploads", "cooldown", "too young", T0 + HOUR)
-    world.uploads._pages[NAME] = msgspec.structs.replace(page, files=kept, withheld=(entry,), valid_until=T0 + HOUR)
+    world.uploads._pages[NAME] = page.with_files(kept, (entry,), freshness=Freshness(valid_until=T0 + HOUR))
     result = await world.page()
     assert filenames(result) == [wheel_name(NAME, "2.0")]
     assert [(e.source, e.rule) for e in result.withheld] == [("uploads", "cooldown"), ("pypi", "merge")]
-    assert result.valid_until == T0 + HOUR
+    assert result.freshness.valid_until == T0 + HOUR
 
 
 async def test_a_joined_page_is_valid_until_the_first_of_its_parts_changes(world: World) -> None:
     world.index(merges=[("*", ("uploads", "pypi"))])
     for source, until in ((world.uploads, T0 + 2 * HOUR), (world.pypi, T0 + HOUR)):
         source.publish(NAME, "1.0")
-        source._pages[NAME] = msgspec.structs.replace(source._answer(NAME), valid_until=until)
-    assert (await world.page()).valid_until == T0 + HOUR
+        source._pages[NAME] = msgspec.structs.replace(source._answer(NAME), freshness=Freshness(valid_until=until))
+    assert (await world.page()).freshness.valid_until == T0 + HOUR
 
 
 async def test_rules_are_replaced_between_two_decisions(world: World) -> None:

@@ -228,7 +228,7 @@ class World:
             assert replica.may_be_asked(project, public), f"the page of {project} has a file of {public}"
         assert all(self.may_hold(name, project) for name in by_source)
         assert all(map(self.permits, page.files))
-        assert page.valid_until is None or self.clock.now() < page.valid_until
+        assert page.freshness.valid_until is None or self.clock.now() < page.freshness.valid_until
         limit = next((rule.public_versions for rule in self.merges if project in rule.names), None)
         if limit is not None and owner in merged:
             assert all(limit.contains(f.filename.split("-")[1]) for f in page.files if f.source in PUBLIC)

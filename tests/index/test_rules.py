@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from tests.support.sources import filenames, listed
-from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
+from wheelgate.core.model import File, Freshness, ProjectPage, ProjectStatus, RemoteFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.index.rules import Cooldown, Rules, Waiver, in_words, limit_versions
@@ -151,10 +151,10 @@ def test_a_file_appears_at_the_second_its_cooldown_ends() -> None:
         NOW + 3 * DAY,
         NOW + 4 * DAY,
     ]
-    assert result.valid_until == NOW + timedelta(microseconds=1)
+    assert result.freshness.valid_until == NOW + timedelta(microseconds=1)
     later = screened(under, given_page, now=NOW + 2 * DAY)
     assert versions(later) == ["0", "1", "2"]
-    assert later.valid_until == NOW + 3 * DAY
+    assert later.freshness.valid_until == NOW + 3 * DAY
     assert screened(under, given_page, now=NOW + 4 * DAY) is given_page
 
 
@@ -174,7 +174,7 @@ def test_a_file_of_unknown_age_counts_as_new() -> None:
     for cooldown in (3 * DAY, NOW):
         result = screened(rules(cooldown=cooldown), aged(None))
         assert not result.files
-        assert result.valid_until is None
+        assert result.freshness.valid_until is None
         assert "its upload time is not known" in result.withheld[0].reason
 
 
@@ -182,13 +182,13 @@ def test_an_upload_time_at_the_end_of_time_is_no_trouble() -> None:
     far = listed("demo", "1", upload_time=datetime.max.replace(tzinfo=UTC))
     result = screened(rules(cooldown=3 * DAY), ProjectPage(project="demo", files=(far,), as_of=NOW))
     assert not result.files
-    assert result.valid_until is None
+    assert result.freshness.valid_until is None
 
 
 def test_a_frozen_index() -> None:
     result = screened(rules(cooldown=NOW), aged(DAY, timedelta(microseconds=1), timedelta(0), -DAY))
     assert versions(result) == ["0", "1"]
-    assert result.valid_until is None
+    assert result.freshness.valid_until is None
     assert "the index is frozen as of 2026-06-01 12:00:00Z" in result.withheld[0].reason
     elsewhere = NOW.astimezone(timezone(timedelta(hours=5)))
     assert "2026-06-01 12:00:00Z" in screened(rules(cooldown=elsewhere), aged(-DAY)).withheld[0].reason
@@ -223,7 +223,7 @@ def test_a_waiver_lifts_deny_allow_and_cooldown_until_it_ends() -> None:
         given_page = page(upload_time=NOW - DAY)
         result = screened(waived, given_page)
         assert versions(result) == ["2.0"]
-        assert result.valid_until == NOW + DAY
+        assert result.freshness.valid_until == NOW + DAY
         assert versions(screened(waived, given_page, now=NOW + DAY - timedelta(microseconds=1))) == ["2.0"]
         assert versions(screened(waived, given_page, now=NOW + DAY)) == []
 
@@ -231,9 +231,9 @@ def test_a_waiver_lifts_deny_allow_and_cooldown_until_it_ends() -> None:
 def test_a_waiver_of_everything_still_ends() -> None:
     given_page = page()
     result = screened(rules(deny=["demo"], waivers=[waiver(">=0")]), given_page)
-    assert result.files is given_page.files
+    assert result.revision == given_page.revision
     assert not result.withheld
-    assert result.valid_until == NOW + DAY
+    assert result.freshness.valid_until == NOW + DAY
 
 
 def test_no_waiver_lifts_a_quarantine() -> None:
@@ -257,11 +257,15 @@ def test_other_statuses_are_passed_on(status: str) -> None:
 def test_what_was_withheld_before_stays_so_and_the_earlier_end_counts() -> None:
     before = Withheld("demo-9-py3-none-any.whl", "pypi", "digest", "it changed")
     given_page = ProjectPage(
-        project="demo", files=aged(DAY).files, withheld=(before,), as_of=NOW, valid_until=NOW + timedelta(hours=1)
+        project="demo",
+        files=aged(DAY).files,
+        withheld=(before,),
+        as_of=NOW,
+        freshness=Freshness(valid_until=NOW + timedelta(hours=1)),
     )
     result = screened(rules(cooldown=3 * DAY), given_page)
     assert result.withheld[0] is before
-    assert result.valid_until == NOW + timedelta(hours=1)
+    assert result.freshness.valid_until == NOW + timedelta(hours=1)
 
 
 def test_a_merge_rule_limits_the_public_part() -> None:
@@ -340,8 +344,8 @@ def test_rules_against_a_slow_reading(
     assert filenames(result) == [file.filename for file in files if offered(file)]
     assert {entry.filename for entry in result.withheld} == {file.filename for file in files if not offered(file)}
     assert len(result.withheld) == len(files) - len(result.files)
-    assert result.valid_until is None or result.valid_until > now
-    assert (result is given_page) or result.withheld or result.valid_until
+    assert result.freshness.valid_until is None or result.freshness.valid_until > now
+    assert (result is given_page) or result.withheld or result.freshness.valid_until
 
 
 def _names(entry: str, file: File, version: str, unreadable: bool) -> bool:

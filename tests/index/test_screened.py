@@ -97,9 +97,9 @@ async def test_a_page_confirmed_anew_keeps_its_files(clock: FakeClock) -> None:
     world.confirm()
     again = await world.page()
     assert again is not page
-    assert again.files is page.files
+    assert again.revision == page.revision
     assert again.withheld is page.withheld
-    assert again.valid_until == page.valid_until
+    assert again.freshness.valid_until == page.freshness.valid_until
     assert again.as_of == clock.now()
     assert await world.page() is again
     assert world.count("deny") == 1
@@ -118,14 +118,14 @@ async def test_a_file_appears_on_a_cached_page_at_the_second_its_cooldown_ends(c
     world.inner.publish(NAME, "1.0", upload_time=clock.now() - 9 * DAY)
     world.inner.publish(NAME, "2.0", upload_time=clock.now())
     page = await world.page()
-    assert page.valid_until == clock.now() + 3 * DAY
+    assert page.freshness.valid_until == clock.now() + 3 * DAY
     clock.move(3 * 86_400 - 1)
     assert await world.page() is page
     clock.move(1)
     later = await world.page()
     assert filenames(later) == [wheel_name(NAME, "1.0"), wheel_name(NAME, "2.0")]
-    assert later.valid_until is None
-    assert world.inner._answer(NAME).files is later.files
+    assert later.freshness.valid_until is None
+    assert world.inner._answer(NAME).revision == later.revision
 
 
 async def test_a_waiver_ends_on_a_cached_page(clock: FakeClock) -> None:

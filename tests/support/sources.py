@@ -7,6 +7,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+import msgspec
+
 from tests.support.clock import FakeClock
 from tests.support.packages import wheel_name
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
@@ -135,6 +137,11 @@ class FakeSource:
 def counted(metrics: Metrics, name: str, **labels: str) -> float:
     """The value of one counter, 0 if nothing was counted yet."""
     return metrics._registry.get_sample_value(f"wheelgate_{name}_total", labels) or 0.0
+
+
+def content(page: ProjectPage | None) -> ProjectPage | None:
+    """A page without its revision, to be compared with another one that says the same."""
+    return page and msgspec.structs.replace(page, revision=0)
 
 
 def filenames(page: ProjectPage) -> list[str]:

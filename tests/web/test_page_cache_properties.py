@@ -202,12 +202,14 @@ class Warm(RuleBasedStateMachine):
         assert warm == self._rendered(earlier, kind), "it is neither the fresh answer nor the one before"
         assert project not in self.announced, "something was announced since"
         now = self.clock.monotonic()
-        assert earlier.valid_until is None or self.clock.now() < earlier.valid_until, "a rule's moment has passed"
+        assert earlier.freshness.valid_until is None or self.clock.now() < earlier.freshness.valid_until, (
+            "a rule's moment has passed"
+        )
         for answer in earlier.answers:
             if answer.outcome == "not there":
                 assert now < answer.error.fresh_until, f"{answer.source} must be heard again"  # type: ignore[union-attr]
             elif answer.page is not None:
-                assert now < answer.page.fresh_until + OVERSTAY_S[answer.source], f"{answer.source}'s page is too old"
+                assert now < answer.page.freshness.fresh_until + OVERSTAY_S[answer.source], f"{answer.source}'s page is too old"
 
     async def _warm(self, project: str, kind: str) -> bytes:
         try:

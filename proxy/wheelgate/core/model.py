@@ -7,8 +7,9 @@ new one that shares what stays the same. ``None`` always means "the source does 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import count
 
 import msgspec
 
@@ -89,27 +90,64 @@ class Withheld(msgspec.Struct, frozen=True, gc=False):
     """When the rule lets it go by itself; ``None``: not by itself, as far as is known. Aware, UTC."""
 
 
+class Freshness(msgspec.Struct, frozen=True):
+    """Cache control of an answer: three moments, each later than the one before it or without meaning."""
+
+    fresh_until: float = -math.inf
+    """Monotonic seconds: until then nobody needs to ask the source again. By default that is never so."""
+    stale_until: float = -math.inf
+    """Monotonic seconds, stale-while-revalidate (RFC 5861): once no longer fresh, the answer may still be handed out until then,
+    while the source is being asked."""
+    valid_until: datetime | None = None
+    """The next moment at which a rule changes the answer, however fresh it is; ``None``: none will. Aware, UTC."""
+
+    @classmethod
+    def earliest(cls, parts: Iterable[Freshness]) -> Freshness:
+        """The freshness of what is made of several answers: of each moment the earliest. Of no answer: never fresh."""
+        known = list(parts)
+        if not known:
+            return NEVER_FRESH
+        return cls(
+            min(part.fresh_until for part in known),
+            min(part.stale_until for part in known),
+            min((part.valid_until for part in known if part.valid_until is not None), default=None),
+        )
+
+
+NEVER_FRESH = Freshness()
+"""To be asked for again at every request."""
+_next_revision = count(1).__next__
+
+
 class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one index says about one project, at one moment."""
+    """The page of one project, as one index gives it at one moment: its content, and how fresh that is."""
 
     project: str
     files: Sequence[File]
-    """One entry per file name. The same object in another page: the same files (:class:`wheelgate.core.file_list.FileList`)."""
+    """One entry per file name (:class:`wheelgate.core.file_list.FileList`)."""
     versions: tuple[str, ...] = ()
     """Covers every file; may name versions without files (PEP 700)."""
     status: ProjectStatus | None = None
     withheld: tuple[Withheld, ...] = ()
+    dropped: int = 0
+    """Entries left out because they were not this project's or had no safe link."""
+    revision: int = msgspec.field(default_factory=_next_revision)
+    """Identity of the content above within this process: equal revisions mean equal content. Whoever changes content takes a
+    new one (:meth:`with_files`); a page that is confirmed, or stands in, keeps its own."""
     as_of: datetime
     """When the source last confirmed this page. Aware, UTC."""
     known_since: datetime | None = None
     """When the source first had a page of this project, as far as we know. Aware, UTC."""
-    valid_until: datetime | None = None
-    """The next moment at which a rule changes this page; ``None``: none will. Aware, UTC."""
     stale: bool = False
-    """The source could not be heard; this is its last good page."""
-    fresh_until: float = -math.inf
-    """Monotonic seconds: until then nobody needs to ask its source again. By default that is never so."""
-    stale_until: float = -math.inf
-    """Monotonic seconds: once no longer fresh, it may still be handed out until then, while the source is being asked."""
-    dropped: int = 0
-    """Entries left out because they were not this project's or had no safe link."""
+    """The source could not be heard; this is its last good page (stale-if-error)."""
+    freshness: Freshness = NEVER_FRESH
+
+    def with_files(self, files: Sequence[File], withheld: tuple[Withheld, ...], **changes: object) -> ProjectPage:
+        """This page with other content, under a new revision."""
+        return msgspec.structs.replace(self, files=files, withheld=withheld, revision=_next_revision(), **changes)
+
+    def with_state_of(self, page: ProjectPage) -> ProjectPage:
+        """This content, under its revision, confirmed when the other page was and as fresh as that one."""
+        return msgspec.structs.replace(
+            self, as_of=page.as_of, known_since=page.known_since, stale=page.stale, freshness=page.freshness
+        )

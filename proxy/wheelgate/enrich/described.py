@@ -91,9 +91,9 @@ class Described:
             raise
         notes = await self._memory.state_of(project)
         shown = notes.shown
-        if shown is not None and shown.version == notes.version and shown.of.files is page.files:
+        if shown is not None and shown.version == notes.version and shown.of.revision == page.revision:
             if shown.of is not page:  # it was confirmed, or stands in
-                again = page if shown.page.files is page.files else _with(page, shown.page.files, shown.page.withheld)
+                again = page if shown.page.revision == shown.of.revision else shown.page.with_state_of(page)
                 shown = Projection(page, shown.version, again)
                 self._shown(shown, notes)
             return shown.page
@@ -114,7 +114,7 @@ class Described:
         self._tell(page, judged.withheld)
         result = page
         if judged.files is not None:
-            result = _with(page, FileList(judged.files, [page.files]), tuple(withheld for withheld, _ in judged.withheld))
+            result = page.with_files(FileList(judged.files, [page.files]), tuple(withheld for withheld, _ in judged.withheld))
         self._shown(Projection(page, version, result), notes)
         self._look_ahead(result)
         return result
@@ -229,10 +229,6 @@ def _described(file: File, seen: FileRecord) -> File:
 def _is_of(made: ExtractedMetadata, file: File, seen: FileRecord) -> bool:
     """Whether what was read was read out of this wheel."""
     return made.of in (seen.hashes.get("sha256"), file.location.url if isinstance(file.location, RemoteFile) else None)
-
-
-def _with(page: ProjectPage, files: Sequence[File], withheld: tuple[Withheld, ...]) -> ProjectPage:
-    return msgspec.structs.replace(page, files=files, withheld=withheld)
 
 
 def _withheld(file: File, seen: FileRecord) -> tuple[Withheld, str]:

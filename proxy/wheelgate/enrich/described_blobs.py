@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -22,7 +21,7 @@ from packaging.utils import InvalidWheelFilename
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import RECENT_BYTES, files_bytes
-from wheelgate.core.model import File, ProjectPage, StoredFile
+from wheelgate.core.model import NEVER_FRESH, File, ProjectPage, StoredFile
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.distfiles.ranged_wheel import read_by_ranges
@@ -107,7 +106,7 @@ class DescribedBlobs:
             found = await self._records.of(project)
             known = self._known.setdefault(project, found)  # what was learned meanwhile is newer
         made = self._made.get(project)
-        if made is not None and made.of is page.files and made.known is known and not made.is_unread:
+        if made is not None and made.of == page.revision and made.known is known and not made.is_unread:
             return self._described(page, known)
         unread = [file for file in page.files if not _is_complete(file) and _fitting(known, file) is None]
         if unread and project not in self._resting:
@@ -116,7 +115,7 @@ class DescribedBlobs:
             unread = [file for file in unread if _fitting(known, file) is None]
         described = self._described(page, known, is_unread=bool(unread))
         # What could not be read yet is to be tried again at the next request.
-        return msgspec.structs.replace(described, fresh_until=-math.inf) if unread else described
+        return msgspec.structs.replace(described, freshness=NEVER_FRESH) if unread else described
 
     async def _learning(self, project: str, unread: Sequence[File]) -> None:
         """Read the files, and wait a moment for it. Many who ask at once wait together; the work goes on when they leave."""
@@ -209,10 +208,12 @@ class DescribedBlobs:
     def _described(self, page: ProjectPage, known: Mapping[str, BlobFact], *, is_unread: bool = False) -> ProjectPage:
         made = self._made.get(page.project)
         learned = self._learned.get(page.project, 0)
-        if made is None or made.of is not page.files or made.known is not known or made.learned != learned:
+        if made is None or made.of != page.revision or made.known is not known or made.learned != learned:
             files = FileList((self._with_facts(known, file) for file in page.files), [page.files])
-            made = self._made[page.project] = _Shown(page.files, known, learned, files, is_unread)
-        return msgspec.structs.replace(page, files=made.files)
+            made = self._made[page.project] = _Shown(
+                page.revision, known, learned, page.with_files(files, page.withheld), is_unread
+            )
+        return made.page.with_state_of(page)
 
     def _with_facts(self, known: Mapping[str, BlobFact], file: File) -> File:
         found, location = _fitting(known, file), file.location
@@ -229,18 +230,19 @@ class DescribedBlobs:
 
 
 class _Shown(msgspec.Struct, frozen=True):
-    """Files as they were shown last, and what they were made of."""
+    """A page as it was shown last, and what it was made of."""
 
-    of: Sequence[File]
+    of: int
+    """The revision of the listing."""
     known: Mapping[str, BlobFact]
     learned: int
-    files: FileList
+    page: ProjectPage
     is_unread: bool
     """Some of them could not be read yet."""
 
 
 def _shown_bytes(shown: _Shown) -> int:
-    return min(2 * files_bytes(shown.files), RECENT_BYTES)
+    return min(2 * files_bytes(shown.page.files), RECENT_BYTES)
 
 
 def _known(

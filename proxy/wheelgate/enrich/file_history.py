@@ -238,7 +238,7 @@ class FileHistory:
         """The page is the last good one. Its files were added."""
         notes = self._noted(page.project)
         known, notes.page, notes.kept, notes.gone_at = notes.page, page, None, None
-        if known is None or known.files is not page.files or known.status != page.status or self._is_old(notes, page):
+        if known is None or known.revision != page.revision or self._is_old(notes, page):
             self._weigh(page.project, notes)
             self._to_write(page.project)
 

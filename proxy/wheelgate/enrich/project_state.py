@@ -47,7 +47,7 @@ class ProjectState:
         """An estimate of the memory behind it."""
         page = 0 if self.page is None else page_bytes(self.page)
         kept = 0 if self.kept is None else len(self.kept.body)
-        alike = self.shown is None or self.shown.page.files is self.shown.of.files
+        alike = self.shown is None or self.shown.page.revision == self.shown.of.revision
         shown = 0 if alike or self.shown is None else page_bytes(self.shown.page)
         return 500 + _ROW_BYTES * len(self.files) + page + kept + shown
 

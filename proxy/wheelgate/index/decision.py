@@ -9,7 +9,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from wheelgate.core.errors import ProjectNotFound, WheelgateError
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Source
 
@@ -37,6 +37,8 @@ class MergeRule(msgspec.Struct, frozen=True):
 
 
 ABSENT_BEFORE = "not there before the outage"
+_FOR_EVER = Freshness(math.inf, math.inf)
+"""Settings and claims say so, and whoever changes those says that they changed."""
 
 
 class Answer(msgspec.Struct):
@@ -53,25 +55,20 @@ class Answer(msgspec.Struct):
     error: WheelgateError | None = None
 
     @property
-    def fresh_until(self) -> float:
-        """Monotonic seconds: until then it would say the same again, as far as it told us."""
-        if self.outcome == "not asked":
-            return math.inf  # settings and claims say so, and whoever changes those says that they changed
-        if self.page is not None:
-            return self.page.fresh_until
-        return self.error.fresh_until if isinstance(self.error, ProjectNotFound) else -math.inf
+    def freshness(self) -> Freshness:
+        """Cache control of this answer, as far as its source told us.
 
-    @property
-    def stale_until(self) -> float:
-        """Monotonic seconds: until then it may stand while it is being asked again.
-
-        A page may be overstayed where its source allows it: what it lists was listed. A "not there" never is. It is what lets
-        a page of a source further down be served at all, so once it has run out the source must be heard before the next
-        answer, or a name it has gained meanwhile would go on being answered by somebody else.
+        A page may be served stale while it is revalidated, where its source allows it: what it lists was listed. A "not there"
+        never is. It is what lets a page of a source further down be served at all, so once it has run out the source must be
+        heard before the next answer, or a name it has gained meanwhile would go on being answered by somebody else.
         """
-        if self.page is not None and self.outcome == "has it":
-            return max(self.page.stale_until, self.fresh_until)
-        return self.fresh_until
+        if self.outcome == "not asked":
+            return _FOR_EVER
+        if self.page is not None:
+            stated = self.page.freshness
+            return msgspec.structs.replace(stated, stale_until=max(stated.stale_until, stated.fresh_until))
+        until = self.error.fresh_until if isinstance(self.error, ProjectNotFound) else -math.inf
+        return Freshness(until, until)
 
 
 class Decision(msgspec.Struct):
@@ -95,20 +92,10 @@ class Decision(msgspec.Struct):
     """What the request fails with."""
 
     @property
-    def fresh_until(self) -> float:
-        """Monotonic seconds: until then deciding again would come to the same, unless somebody says that something changed."""
-        return -math.inf if self.unrecorded else min((answer.fresh_until for answer in self.answers), default=-math.inf)
-
-    @property
-    def stale_until(self) -> float:
-        """Monotonic seconds: until then this may stand while it is being decided again (:attr:`Answer.stale_until`)."""
-        return -math.inf if self.unrecorded else min((answer.stale_until for answer in self.answers), default=-math.inf)
-
-    @property
-    def valid_until(self) -> datetime | None:
-        """The next moment at which a rule changes what one of them said; aware UTC. ``None``: none will."""
-        pages = [answer.page for answer in self.answers if answer.page is not None]
-        return min((page.valid_until for page in pages if page.valid_until is not None), default=None)
+    def freshness(self) -> Freshness:
+        """Cache control of the decision: that of the answer it rests on which ends first."""
+        earliest = Freshness.earliest(answer.freshness for answer in self.answers)
+        return Freshness(valid_until=earliest.valid_until) if self.unrecorded else earliest
 
     def outcome(self) -> ProjectPage:
         """The page.

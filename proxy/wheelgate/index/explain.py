@@ -38,7 +38,7 @@ def explain_decision(
         "files": len(page.files) if page else 0,
         "stale": page.stale if page else False,
         "status": page.status.status if page and page.status else None,
-        "changes_at": _text(page.valid_until) if page else None,
+        "changes_at": _text(page.freshness.valid_until) if page else None,
         "reserved_by": decision.reserved_by,
         "merge": None if decision.merge is None else list(decision.merge.sources),
         "claim": None if claim is None else {"source": claim.source, "since": claim.since.isoformat()},

@@ -52,8 +52,12 @@ class _Made(msgspec.Struct, frozen=True):
     page: ProjectPage
 
     def is_of(self, rule: MergeRule | None, inputs: tuple[ProjectPage, ...]) -> bool:
-        same = self.rule is rule and len(self.inputs) == len(inputs)
-        return same and all(one is other for one, other in zip(self.inputs, inputs, strict=True))
+        return self.rule is rule and [*map(_identity, self.inputs)] == [*map(_identity, inputs)]
+
+
+def _identity(page: ProjectPage) -> tuple[object, ...]:
+    """Content and state: equal for pages from which the same would be made."""
+    return page.revision, page.as_of, page.known_since, page.stale, page.freshness
 
 
 def _bytes(made: _Made) -> int:

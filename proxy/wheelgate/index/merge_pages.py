@@ -7,7 +7,7 @@ from datetime import datetime
 
 from wheelgate.core.errors import ProjectWithheld
 from wheelgate.core.file_list import FileList
-from wheelgate.core.model import File, ProjectPage, Withheld
+from wheelgate.core.model import File, Freshness, ProjectPage, Withheld
 
 
 def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
@@ -40,9 +40,9 @@ def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
         withheld=tuple(withheld),
         as_of=min(page.as_of for page in pages),
         known_since=_latest(page.known_since for page in pages),
-        valid_until=min((page.valid_until for page in pages if page.valid_until is not None), default=None),
         stale=any(page.stale for page in pages),
         dropped=sum(page.dropped for page in pages),
+        freshness=Freshness.earliest(page.freshness for page in pages),
     )
 
 

@@ -55,11 +55,8 @@ def withhold_uncertain(page: ProjectPage, doubt: OutageWindow, public: Collectio
         return page
     reason = f"it may have been uploaded since: {doubt.sentence}"
     withheld = [Withheld(file.filename, file.source, "outage", reason) for file in doubtful.values()]
-    return msgspec.structs.replace(
-        page,
-        files=FileList((file for file in files if file.filename not in doubtful), [page.files]),
-        withheld=(*page.withheld, *withheld),
-    )
+    certain = FileList((file for file in files if file.filename not in doubtful), [page.files])
+    return page.with_files(certain, (*page.withheld, *withheld))
 
 
 def _moment(moment: datetime | None) -> datetime:

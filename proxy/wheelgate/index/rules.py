@@ -121,7 +121,7 @@ class Rules:
         said = f" ({_quoted(page.status.reason)})" if page.status and page.status.reason else ""
         reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
         withheld = [Withheld(file.filename, source, "quarantine", reason) for file in page.files]
-        return msgspec.structs.replace(page, files=FileList((), [page.files]), withheld=(*page.withheld, *withheld))
+        return page.with_files(FileList((), [page.files]), (*page.withheld, *withheld))
 
     @staticmethod
     def _ruled(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
@@ -140,14 +140,13 @@ class Rules:
                 ends.add(waiver.until)
             for filename in waived:
                 del withheld[filename]
-        files = page.files
-        if withheld:
-            files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
-        if page.valid_until is not None:
-            ends.add(page.valid_until)
-        return msgspec.structs.replace(
-            page, files=files, withheld=(*page.withheld, *withheld.values()), valid_until=min(ends, default=None)
-        )
+        if page.freshness.valid_until is not None:
+            ends.add(page.freshness.valid_until)
+        freshness = msgspec.structs.replace(page.freshness, valid_until=min(ends, default=None))
+        if not withheld:
+            return msgspec.structs.replace(page, freshness=freshness)
+        files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
+        return page.with_files(files, (*page.withheld, *withheld.values()), freshness=freshness)
 
 
 def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
@@ -158,11 +157,8 @@ def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> Proj
         return page
     reason = f"its policy.merge rule takes versions {wanted} alone from public sources: choose one of these"
     withheld = [Withheld(file.filename, source, "merge", reason) for file in versions.files if file.filename not in inside]
-    return msgspec.structs.replace(
-        page,
-        files=FileList((file for file in versions.files if file.filename in inside), [page.files]),
-        withheld=(*page.withheld, *withheld),
-    )
+    files = FileList((file for file in versions.files if file.filename in inside), [page.files])
+    return page.with_files(files, (*page.withheld, *withheld))
 
 
 class _Named(msgspec.Struct):

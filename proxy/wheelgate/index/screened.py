@@ -88,7 +88,7 @@ class Screened:
         page = await self._source.project_page(project)
         rules, now = self._book.rules, self._clock.now()
         made = self._made.get(project)
-        if made is not None and made.rules is rules and _holds(made.screened.valid_until, now):
+        if made is not None and made.rules is rules and _holds(made.screened.freshness.valid_until, now):
             if made.given is page:
                 return made.screened
             if _same_listing(made.given, page):
@@ -115,21 +115,15 @@ def _holds(valid_until: datetime | None, now: datetime) -> bool:
 
 def _same_listing(one: ProjectPage, other: ProjectPage) -> bool:
     """Whether there is nothing in which rules could tell them apart. Sources hand the same files on while nothing changed."""
-    return (
-        one.files is other.files
-        and one.withheld is other.withheld
-        and one.status == other.status
-        and one.valid_until == other.valid_until
-    )
+    return one.revision == other.revision and one.freshness.valid_until == other.freshness.valid_until
 
 
 def _confirmed(made: _Made, page: ProjectPage) -> ProjectPage:
     """A page with the same files, confirmed anew: the same ones are withheld of it."""
     if made.screened is made.given:
         return page
-    return msgspec.structs.replace(
-        page, files=made.screened.files, withheld=made.screened.withheld, valid_until=made.screened.valid_until
-    )
+    freshness = msgspec.structs.replace(page.freshness, valid_until=made.screened.freshness.valid_until)
+    return msgspec.structs.replace(made.screened.with_state_of(page), freshness=freshness)
 
 
 def _weight(made: _Made) -> int:

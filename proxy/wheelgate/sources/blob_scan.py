@@ -15,7 +15,7 @@ from datetime import datetime
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound, StoreError
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.sources.page_builder import page_of, stored_file
@@ -143,7 +143,7 @@ class BlobScan:
         if page is None:
             page = self._pages[project] = self._page(project, blobs)
         # The last scan confirmed it, and the next one will.
-        return msgspec.structs.replace(page, as_of=self._scanned_at, fresh_until=self._fresh_until)
+        return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
 
     async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
         if self._watch is None:

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
@@ -83,8 +83,8 @@ class Cached:
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
-        self._absent_s = negative_ttl_s
-        self._overstay_s = stale_while_revalidate_s
+        self._negative_ttl_s = negative_ttl_s
+        self._stale_while_revalidate_s = stale_while_revalidate_s
         self._strict = strict
         self._kept = kept
         self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
@@ -126,7 +126,7 @@ class Cached:
         return self._given(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
 
     def _is_fresh(self, answer: _Answer) -> bool:
-        lifetime = self._absent_s if answer.page is None else self._fresh_s
+        lifetime = self._negative_ttl_s if answer.page is None else self._fresh_s
         return not answer.overtaken and self._clock.monotonic() - answer.heard_s < lifetime
 
     def _may_stand_in(self, answer: _Answer) -> bool:
@@ -141,7 +141,7 @@ class Cached:
         page: ProjectPage | None
         try:
             page = await self._source.project_page(project)
-            stated_s = page.fresh_until
+            stated_s = page.freshness.fresh_until
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
         except (UpstreamError, StoreError) as error:
@@ -152,13 +152,13 @@ class Cached:
         now, heard_s = self._clock.now(), self._clock.monotonic()
         earlier = self._answers.get(project)
         known_since = earlier.known_since if earlier and earlier.page and page else now
-        fresh_until = max(heard_s + (self._absent_s if page is None else self._fresh_s), stated_s)
+        fresh_until = max(heard_s + (self._negative_ttl_s if page is None else self._fresh_s), stated_s)
         if generation != self._generation:
             # Overtaken by a change while it was on its way: for those who waited, for nobody later.
-            return page and msgspec.structs.replace(page, known_since=known_since, fresh_until=-math.inf)
+            return page and msgspec.structs.replace(page, known_since=known_since, freshness=NEVER_FRESH)
         if page is not None:
-            stale_until = fresh_until + self._overstay_s
-            page = msgspec.structs.replace(page, known_since=known_since, fresh_until=fresh_until, stale_until=stale_until)
+            freshness = Freshness(fresh_until, fresh_until + self._stale_while_revalidate_s, page.freshness.valid_until)
+            page = msgspec.structs.replace(page, known_since=known_since, freshness=freshness)
         self._answers.pop(project, None)
         answer = _Answer(page, heard_s, now, known_since, fresh_until)
         if _weight(answer) <= self._answers.maxsize:
@@ -194,7 +194,7 @@ class Cached:
         if answer.page is None:
             self._repeat_absence(project, answer, why, error)
         if answer.stale_page is None:
-            answer.stale_page = msgspec.structs.replace(answer.page, stale=True, fresh_until=-math.inf, stale_until=-math.inf)
+            answer.stale_page = msgspec.structs.replace(answer.page, stale=True, freshness=NEVER_FRESH)
         self._metrics.stale_pages.labels(self.name).inc()
         return answer.stale_page
 

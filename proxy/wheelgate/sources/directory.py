@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import File, LocalFile, ProjectPage
+from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, ProjectPage
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
@@ -102,9 +102,9 @@ class Directory:
                 break
         # What is still being read changes the page when it has been.
         complete = self._reading.isdisjoint(found.key for found in self._projects.get(project, {}).values())
-        fresh_until = self._fresh_until if complete else -math.inf
-        if page.fresh_until != fresh_until:
-            page = self._pages[project] = msgspec.structs.replace(page, fresh_until=fresh_until)
+        freshness = Freshness(self._fresh_until) if complete else NEVER_FRESH
+        if page.freshness != freshness:
+            page = self._pages[project] = msgspec.structs.replace(page, freshness=freshness)
         return page
 
     @property

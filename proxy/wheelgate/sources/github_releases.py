@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer
-from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
@@ -91,14 +91,14 @@ class GithubReleases:
         return frozenset(self._listing)
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`. The same files object again while no release changed."""
+        """See :class:`~wheelgate.core.protocols.Source`. The same revision while no release changed."""
         await self._look()
         files = self._listing.get(project)
         if files is None:
             raise ProjectNotFound(f"source {self._name} has no release with a file of {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project) or page_of(project, files, as_of=self._listed_at)
-        if page.fresh_until != self._fresh_until:
-            page = msgspec.structs.replace(page, as_of=self._listed_at, fresh_until=self._fresh_until)
+        if page.freshness.fresh_until != self._fresh_until:
+            page = msgspec.structs.replace(page, as_of=self._listed_at, freshness=Freshness(self._fresh_until))
         self._pages[project] = page
         return page
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import NotHeld, ProjectNotFound
 from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import RECENT_BYTES, files_bytes
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Source
 
 
@@ -35,7 +33,7 @@ class OfflineSource:
         """
         self._source = source
         self._alone = alone
-        self._made: LRUCache[str, tuple[Sequence[File], FileList]] = LRUCache(RECENT_BYTES, getsizeof=_bytes)
+        self._made: LRUCache[str, tuple[int, ProjectPage]] = LRUCache(RECENT_BYTES, getsizeof=_bytes)
 
     @property
     def name(self) -> str:
@@ -57,7 +55,7 @@ class OfflineSource:
     def _with_metadata(self, page: ProjectPage) -> ProjectPage:
         """Every wheel offers core metadata: what its source sent, or what stands in our copy."""
         made = self._made.get(page.project)
-        if made is None or made[0] is not page.files:
+        if made is None or made[0] != page.revision:
             files = FileList(
                 (
                     msgspec.structs.replace(file, core_metadata={}, metadata_in_wheel=True)
@@ -67,12 +65,12 @@ class OfflineSource:
                 ),
                 [page.files],
             )
-            made = self._made[page.project] = (page.files, files)
-        return msgspec.structs.replace(page, files=made[1])
+            made = self._made[page.project] = (page.revision, page.with_files(files, page.withheld))
+        return made[1].with_state_of(page)
 
 
-def _bytes(made: tuple[Sequence[File], FileList]) -> int:
-    return min(2 * files_bytes(made[1]), RECENT_BYTES)
+def _bytes(made: tuple[int, ProjectPage]) -> int:
+    return min(2 * files_bytes(made[1].files), RECENT_BYTES)
 
 
 def how_to_mirror(project: str) -> str:

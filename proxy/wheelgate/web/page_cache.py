@@ -5,7 +5,7 @@ An entry is served without asking anybody
 * until ``fresh_until``: the first moment at which an answer it rests on (the page itself, and every "not there" before it) has to
   be asked for again;
 * until ``stale_until``, while one flight asks again: for pages of remote sources, and never past a "not there" (see
-  :attr:`wheelgate.index.decision.Answer.stale_until` for why);
+  :attr:`wheelgate.index.decision.Answer.freshness` for why);
 * never from ``valid_until`` on, when a rule changes it;
 * never once the index says that something it rests on has changed: the store, a scan, the rules. Its bytes are kept for the
   case that they turn out to be the same.
@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -30,7 +29,7 @@ from isal import isal_zlib
 from wheelgate.core.errors import WheelgateError
 from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import page_bytes
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.model import File, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import Decision
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -72,9 +71,7 @@ class CachedPage(msgspec.Struct):
     files: FileList
     """The page's."""
     generation: int
-    fresh_until: float
-    stale_until: float
-    valid_until: datetime | None
+    freshness: Freshness
     confirmed_s: float | None
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
     finished: dict[str, RenderedPage]
@@ -116,12 +113,13 @@ class PageCache:
         entry = self._entries.get(project)
         if entry is None or entry.generation != self._generation:
             return None
-        if entry.valid_until is not None and self._clock.now() >= entry.valid_until:
+        freshness = entry.freshness
+        if freshness.valid_until is not None and self._clock.now() >= freshness.valid_until:
             return None
         now = self._clock.monotonic()
-        if now < entry.fresh_until:
+        if now < freshness.fresh_until:
             return entry
-        if now < entry.stale_until:
+        if now < freshness.stale_until:
             self._refresh(project)
             return entry
         return None
@@ -184,14 +182,12 @@ class PageCache:
             page,
             FileList.of(page.files),
             generation,
-            decision.fresh_until,
-            decision.stale_until,
-            decision.valid_until,
-            None if page.fresh_until == math.inf else self._confirmed_s(page),
+            decision.freshness,
+            None if page.freshness.fresh_until == math.inf else self._confirmed_s(page),
             {},
         )
         earlier = self._entries.get(project)
-        if earlier is not None and _shows_the_same(earlier, entry):
+        if earlier is not None and earlier.page.revision == page.revision:
             entry.finished = earlier.finished
         if generation == self._generation:  # else it is for those who waited, and for nobody later
             self._keep(entry)
@@ -228,13 +224,6 @@ class PageCache:
         if _weight(entry) <= self._entries.maxsize:
             self._entries[entry.page.project] = entry
         self._metrics.page_cache_bytes.set(self._entries.currsize)
-
-
-def _shows_the_same(one: CachedPage, other: CachedPage) -> bool:
-    """Whether both render to the same bytes."""
-    return (
-        one.page.files is other.page.files and one.page.versions == other.page.versions and one.page.status == other.page.status
-    )
 
 
 def _finished(parts: Iterable[bytes]) -> Steps[RenderedPage]:
