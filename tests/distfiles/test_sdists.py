@@ -126,6 +126,12 @@ def test_nothing_stands_behind_the_end(behind: bytes) -> None:
     assert refused(sdist_bytes("demo", "1.0") + behind) == "has something behind its end"
 
 
+def test_an_sdist_of_several_pieces_with_something_behind_its_end_is_refused_at_once() -> None:
+    body = gzip.compress(tarred("demo-1.0/x") + b"\0" * 5 * MIB) + b"x"
+    with bounded(mib=10, seconds=5):
+        assert refused(body) == "has something behind its end"
+
+
 def test_what_stands_behind_the_end_is_not_kept_in_memory() -> None:
     body = io.BytesIO(sdist_bytes("demo", "1.0") + bytes(100 * MIB))
     with bounded(mib=10, seconds=5), pytest.raises(BadSdist, match="has something behind its end"):

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-import zlib
-from collections.abc import Iterator
 from typing import IO
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelgate.distfiles import zips
+from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 
 LEGACY = ("setuptools>=40.8.0",)
 """What installers take for a project that does not say (PEP 517)."""
@@ -94,28 +93,16 @@ class _Inflated:
     """A gzip stream read in order, in bounded memory and to a bounded length."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._pieces = self._inflate(file)
+        self._pieces = BoundedGunzip("an sdist", free_bytes=_MAX_INFLATED_BYTES, max_bytes=_MAX_INFLATED_BYTES).read(file)
         self._ready = b""
-
-    def _inflate(self, file: IO[bytes]) -> Iterator[bytes]:
-        inflater = zlib.decompressobj(wbits=31)
-        size = 0
-        try:
-            while not inflater.eof and (chunk := file.read(_CHUNK_BYTES)):
-                while chunk:
-                    piece = inflater.decompress(chunk, _CHUNK_BYTES)
-                    chunk = inflater.unconsumed_tail
-                    size += len(piece)
-                    if size > _MAX_INFLATED_BYTES:
-                        raise UnknownBuildRequirements("inflates to far more than an sdist needs")
-                    yield piece
-        except zlib.error:
-            raise UnknownBuildRequirements("is not a whole gzip file") from None
 
     def take(self, size: int) -> bytes:
         """The next bytes; fewer only at the end."""
-        while len(self._ready) < size and (piece := next(self._pieces, None)) is not None:
-            self._ready += piece
+        try:
+            while len(self._ready) < size and (piece := next(self._pieces, None)) is not None:
+                self._ready += piece
+        except BadGzip as error:
+            raise UnknownBuildRequirements(str(error)) from None
         taken, self._ready = self._ready[:size], self._ready[size:]
         return taken
 

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import IO
 
 from packaging.utils import canonicalize_name, parse_sdist_filename
 
 from wheelgate.distfiles import zips
+from wheelgate.runtime.bounded_gzip import MAX_RATIO, BadGzip, BoundedGunzip
 
-MAX_RATIO = 200
 _FREE_BYTES = 64 * 1024 * 1024
 _BLOCK = 512
-_CHUNK_BYTES = 1024 * 1024
 _TOP = re.compile(r"([^/]+)(/|$)")
 
 
@@ -33,24 +31,17 @@ def check_sdist(file: IO[bytes], filename: str) -> None:
     if filename.lower().endswith(".zip"):
         _check_zip(file, filename)
         return
-    inflater = zlib.decompressobj(wbits=31)
-    head, received, size = b"", 0, 0
+    gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES)
+    head = b""
     try:
-        while chunk := file.read(_CHUNK_BYTES):
-            received += len(chunk)
-            while chunk:
-                part = inflater.decompress(chunk, _CHUNK_BYTES)
-                chunk = inflater.unconsumed_tail
-                size += len(part)
-                head = head + part[:_BLOCK] if len(head) < _BLOCK else head
-                if size > _FREE_BYTES and size > received * MAX_RATIO:
-                    raise BadSdist("inflates to far more than an sdist needs")
-            if inflater.unused_data:  # a second archive, which some readers would add to the first; and zlib keeps it all
-                raise BadSdist("has something behind its end")
-    except zlib.error:
-        raise BadSdist("is not a whole gzip file") from None
-    if not inflater.eof:
+        for piece in gunzip.read(file):
+            head = head + piece[:_BLOCK] if len(head) < _BLOCK else head
+    except BadGzip as error:
+        raise BadSdist(str(error)) from None
+    if not gunzip.is_whole:
         raise BadSdist("is not a whole gzip file")
+    if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
+        raise BadSdist("has something behind its end")
     _check_top_folder(head, filename)
 
 

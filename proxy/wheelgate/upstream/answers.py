@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import msgspec
-from isal import igzip_lib, isal_zlib
 
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
+from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 from wheelgate.upstream.error_text import cause_of
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
-_MAX_RATIO = 200
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _TIME_BEGINS, _TIME_ENDS = 4, 8
@@ -95,29 +93,30 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[byte
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "x-gzip"):
         raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
-    inflater = None if encoding == "identity" else isal_zlib.decompressobj(wbits=31)
+    gunzip = None
+    if encoding != "identity":
+        gunzip = BoundedGunzip("an index page", free_bytes=_RATIO_FREE_BYTES, max_bytes=MAX_PAGE_BYTES, strict=False)
     digest = hashlib.sha256(encoding.encode("utf-8", "replace"))
     body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
     received = 0
     try:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            digest.update(chunk if inflater is None else _without_time(chunk, received))
+            digest.update(chunk if gunzip is None else _without_time(chunk, received))
             received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
-            for part in _inflated(inflater, chunk):
+            if received > MAX_PAGE_BYTES:
+                raise _bad(source, "sent a page larger than any index page is")
+            for part in (chunk,) if gunzip is None else gunzip.feed(chunk):
                 body += part
-                size = len(body)
-                if max(size, received) > MAX_PAGE_BYTES or size > max(received * _MAX_RATIO, _RATIO_FREE_BYTES):
-                    raise _bad(source, "sent a page larger than any index page is")
                 await asyncio.sleep(0)
-            if inflater is not None and inflater.unused_data:
+            if gunzip is not None and gunzip.has_more:
                 raise _bad(source, "sent a compressed page with more behind its end")
-    except igzip_lib.IsalError:  # type: ignore[misc]
-        raise _bad(source, "sent a page whose compression is broken") from None
+    except BadGzip as error:
+        raise _bad(source, f"sent a compressed page that {error}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise UpstreamUnavailable(
             f"source {source} broke off in the middle of a page ({cause_of(error)})", source=source
         ) from None
-    if not _is_whole(response, inflater, body):
+    if not _is_whole(response, gunzip, body):
         raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
     return body, digest.digest()
 
@@ -131,20 +130,10 @@ def _bad(source: str, what: str) -> UpstreamBadAnswer:
     return UpstreamBadAnswer(f"source {source} {what}", source=source)
 
 
-def _inflated(inflater: Any, chunk: bytes) -> Iterator[bytes]:
-    """A piece of a body as it is or, with ``inflater``, in pieces of at most 1 MiB; no further than the caller goes."""
-    if inflater is None:
-        yield chunk
-        return
-    while chunk:
-        yield inflater.decompress(chunk, _RATIO_FREE_BYTES)
-        chunk = inflater.unconsumed_tail
-
-
-def _is_whole(response: aiohttp.ClientResponse, inflater: Any, body: bytearray) -> bool:
+def _is_whole(response: aiohttp.ClientResponse, gunzip: BoundedGunzip | None, body: bytearray) -> bool:
     """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
-    if inflater is not None:
-        return bool(inflater.eof)
+    if gunzip is not None:
+        return gunzip.is_whole
     if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
         return True
     return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))

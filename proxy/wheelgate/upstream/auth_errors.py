@@ -8,7 +8,8 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-from isal import igzip_lib, isal_zlib
+
+from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 
 _LOOK_BYTES = 16 * 1024
 _LOOK_S = 2.0
@@ -112,7 +113,7 @@ async def beginning_of(response: aiohttp.ClientResponse) -> bytes:
                     break
                 body += piece
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
-            body = isal_zlib.decompressobj(wbits=31).decompress(body, _LOOK_BYTES)
-    except (aiohttp.ClientError, TimeoutError, OSError, igzip_lib.IsalError):  # type: ignore[misc]
+            body = next(BoundedGunzip("a sentence", free_bytes=_LOOK_BYTES).feed(body, _LOOK_BYTES), b"")
+    except (aiohttp.ClientError, TimeoutError, OSError, BadGzip):
         pass
     return announced.replace("%20", " ").replace("+", " ").encode("utf-8", "replace") + body
