@@ -138,7 +138,7 @@ def test_a_password_for_a_proxy_without_tls_must_be_meant(tmp_path: Path) -> Non
     done = subprocess.run(command, input="x", capture_output=True, text=True, env=environment(tmp_path))
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "wheelgate: target: the secret would travel readable to proxy.example.com: use https, or say allow_http"
+        "wheelgate: target: the secret would be sent unencrypted to http://proxy.example.com:3128: use https, or set allow_http"
     )
     done = subprocess.run([*command, "--allow-http"], input="x", capture_output=True, text=True, env=environment(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -156,7 +156,7 @@ LOOKS = 'must look like "http://proxy.example.com:3128"'
         (
             SERVER,
             'outbound_proxy = "proxy:3128"',
-            f"server.outbound_proxy: {LOOKS}; this one cannot be used: it is not an absolute",
+            f"server.outbound_proxy: {LOOKS}; this URL cannot be used: it is not an absolute",
         ),
         (SERVER, 'outbound_proxy = "direct"', f"server.outbound_proxy: {LOOKS}"),
         (SERVER, 'outbound_proxy = "socks5://p:1"', f"server.outbound_proxy: {LOOKS}"),
@@ -164,16 +164,16 @@ LOOKS = 'must look like "http://proxy.example.com:3128"'
         (
             SERVER,
             f'outbound_proxy = "http://me:{PASSWORD}@p:1"',
-            "server.outbound_proxy: must not hold a user or password: store a connection for the proxy's URL",
+            "server.outbound_proxy: must not contain a user or password: store a connection for the proxy's URL",
         ),
         (SOURCE, 'outbound_proxy = ""', f"source[0].outbound_proxy: {LOOKS}"),
         (
             SOURCE,
             'outbound_proxy = "direct"',
-            f"source[0].outbound_proxy: {LOOKS}; this one cannot be used: it is not an absolute",
+            f"source[0].outbound_proxy: {LOOKS}; this URL cannot be used: it is not an absolute",
         ),
-        (STORE, 'outbound_proxy = "http://p:1"', "source[0].outbound_proxy: only a source that is asked over HTTP has one"),
-        (STORE, 'ca_file = "ca.pem"', "source[0].ca_file: only a source that is asked over HTTP has one"),
+        (STORE, 'outbound_proxy = "http://p:1"', "source[0].outbound_proxy: applies only to a source that is asked over HTTP"),
+        (STORE, 'ca_file = "ca.pem"', "source[0].ca_file: applies only to a source that is asked over HTTP"),
         (SERVER, 'ca_file = "missing.pem"', "server.ca_file: "),
         (SOURCE, 'ca_file = "missing.pem"', "source[0].ca_file: "),
     ],

@@ -171,7 +171,7 @@ def test_uploads_and_mirrors_are_served_offline(
 
 
 def test_only_what_is_asked_over_http_can_be_offline(tmp_path: Path, start_gate: Callable[..., Gate]) -> None:
-    with pytest.raises(AssertionError, match=r"source\[0\].offline: only a source that is asked over HTTP"):
+    with pytest.raises(AssertionError, match=r"source\[0\].offline: applies only to a source that is asked over HTTP"):
         start_gate('[[source]]\nname = "uploads"\ntype = "store"\noffline = true\n')
 
 
@@ -200,7 +200,7 @@ def cached_in(server: Gate) -> set[str]:
 
 def test_a_container_has_a_lifecycle_rule_instead(start_gate: Callable[..., Gate]) -> None:
     store = '[store]\nurl = "https://acct.blob.core.windows.net/c"\ncache_size = "1GiB"\n'
-    with pytest.raises(AssertionError, match=r"store.cache_size: only a folder has one"):
+    with pytest.raises(AssertionError, match=r"store.cache_size: applies only to a folder"):
         start_gate(store)
     with pytest.raises(AssertionError, match=r"store.cache_size: must be a size such as 500MiB"):
         start_gate('[store]\ncache_size = "much"\n')

@@ -227,15 +227,18 @@ class TestSet:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            (("--auth-type", "OAuth2"), "authType 'OAuth2' is not one that Wheelgate can sign in with: None, PAT"),
-            (("--category", "snowflake"), "category 'snowflake' is not one that can be of an index"),
-            (("--name", "a/b"), "name: must be letters, digits, dots, dashes and underscores, 63 at most"),
+            (("--auth-type", "OAuth2"), "authType 'OAuth2' is not supported; use one of None, PAT"),
+            (("--category", "snowflake"), "category 'snowflake' is not supported; use one of PythonFeed"),
+            (("--name", "a/b"), "name: must consist of letters, digits, dots, dashes and underscores, 63 at most"),
             (("--target", "ftp://x"), "target: cannot be used: it is not an absolute http(s) URL"),
-            (("--target", "https://pkgs.dev.azure.com"), "target: pkgs.dev.azure.com is shared by every organisation"),
-            (("--target", "http://index.example.com"), "target: the secret would travel readable to index.example.com"),
-            (("--auth-type", "UsernamePassword"), "username: is missing, and auth_type UsernamePassword needs it"),
-            (("--auth-type", "ManagedIdentity", "--value", "env:X"), "value: auth_type ManagedIdentity has none"),
-            (("--client-id", "1"), "client_id: auth_type PAT has none"),
+            (("--target", "https://pkgs.dev.azure.com"), "target: pkgs.dev.azure.com is shared by all organisations"),
+            (
+                ("--target", "http://index.example.com"),
+                "target: the secret would be sent unencrypted to http://index.example.com:",
+            ),
+            (("--auth-type", "UsernamePassword"), "username: is missing, but auth_type UsernamePassword needs it"),
+            (("--auth-type", "ManagedIdentity", "--value", "env:X"), "value: auth_type ManagedIdentity does not use it"),
+            (("--client-id", "1"), "client_id: auth_type PAT does not use it"),
         ],
     )
     def test_wrong_fields_are_found_before_the_secret_is_asked_for(
@@ -248,13 +251,13 @@ class TestSet:
     def test_documents_that_are_none(self, connection: Commands) -> None:
         path = connection.home / "c.json"
         for body, sentence in {
-            b"": "is no connection document: it has no name, target and authType",
+            b"": "is not a connection document: it has no name, target and authType",
             b"\x00\x01": "is neither YAML nor JSON",
             b"\xff": "is not UTF-8 text",
             b"[" * 60_000: "is nested too deeply (line 1)",
             f"pat: {SECRET}\ntoken: {SECRET}2".encode(): "it has more than one secret",
-            f"name: a\nauthType: ManagedIdentity\nvalue: {SECRET}".encode(): "it has a secret, and authType",
-            f"name: a\nsomething: {SECRET}".encode(): "it has a field 'something' that no connection has",
+            f"name: a\nauthType: ManagedIdentity\nvalue: {SECRET}".encode(): "it has a secret, but authType",
+            f"name: a\nsomething: {SECRET}".encode(): "it has an unknown field 'something'",
         }.items():
             path.write_bytes(body)
             assert connection.refused("set", "-f", path).startswith(f"wheelgate: {path}: {sentence}")
@@ -268,7 +271,7 @@ class TestSet:
         said = connection.refused("set", "--name", "stated", "--target", "https://x.example.com", stdin=SECRET)
         assert said == "wheelgate: connection stated stands in the configuration file: change it there"
         said = connection.refused("set", "--name", "new", "--target", "https://ACME.pkgs.visualstudio.com/", stdin=SECRET)
-        assert said == "wheelgate: new and stated are for the same place: nobody could say which of them is meant"
+        assert said == "wheelgate: new and stated both apply to https://ACME.pkgs.visualstudio.com/: remove one of them"
         assert connection.refused("delete", "stated") == (
             "wheelgate: connection stated stands in the configuration file: remove it there"
         )
@@ -283,7 +286,7 @@ class TestSet:
         connection.set()
         (connection.folder.parent / "secrets.toml").chmod(0o644)
         said = connection.refused("set", "--name", "b", "--target", "https://b.example.com", stdin=SECRET)
-        assert "can be read by others than its owner: chmod 600 it" in said
+        assert "is readable by other users: run chmod 600 on it" in said
 
     def test_a_configured_folder_that_is_not_there_yet(self, connection: Commands) -> None:
         connection.config.write_text('[server]\nconnections = "conns"\n')
@@ -421,7 +424,7 @@ class TestTest:
     def test_what_is_not_below_it(self, connection: Commands, guarded: Guarded) -> None:
         connection.set(target=guarded.origin)
         said = connection.refused("test", "acme", "--url", "http://127.0.0.1:1/simple/")
-        assert said == f"wheelgate: --url: is not below {guarded.origin}, so connection acme is not for it"
+        assert said == f"wheelgate: --url: is not below {guarded.origin}, the target of connection acme"
         assert "none is below its target, so nobody was asked: --url tries one" in connection.ok("test", "acme")
 
     def test_neither_the_store_nor_another_source_has_to_work(self, connection: Commands, guarded: Guarded) -> None:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wheelgate.config import PUBLIC_FILES, PUBLIC_INDEX, Config, client_settings, duration_s, load
+from wheelgate.config import PUBLIC_FILES, PUBLIC_INDEX, Config, SecretMissing, load, parse_duration_s, read_client_settings
 from wheelgate.core.errors import ConfigurationError
 
 Load = Callable[..., Config]
 CONTAINER = '[[source]]\nname = "box"\ntype = "blob"\nurl = "https://acct.blob.core.windows.net/c"\n'
 NO_CONTAINER = (
     '{key}.url: must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER"); '
-    "this one names no container"
+    "this URL names no container"
 )
 INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
 
@@ -112,7 +112,7 @@ def test_the_whole_of_it(given_toml: Load) -> None:
     assert not config.is_loopback
     assert config.base_url == "https://wheels.example.com/python"
     assert config.store_folder == config.folder / "kept"
-    assert config.source_folder(shelf) == config.folder / "wheels"
+    assert config.get_source_folder(shelf) == config.folder / "wheels"
     assert (uploads.is_private, shelf.is_private, feed.is_private) == (True, True, True)
     assert (feed.fresh_s, feed.absent, feed.strict, feed.only) == (300, 30, True, ["Acme_*"])
     assert feed.all_file_hosts == ("files.example.com", "*.example.net", "near.example.com:8443")
@@ -147,14 +147,14 @@ def test_a_duration_has_a_unit_or_counts_seconds(given_toml: Load, written: str,
 @pytest.mark.parametrize("text", ["", "d", "1y", "1.5h", "-1s", "1h30m", "one day", "1 2", "\u0663d", "9" * 5_000 + "d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must be a duration such as 90s, 15m, 24h or 3d"):
-        duration_s(text)
+        parse_duration_s(text)
 
 
 @settings(deadline=None, max_examples=100)
 @given(st.text(max_size=10) | st.from_regex(r"\d{0,3} ?[smhdy]?", fullmatch=True))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     try:
-        assert duration_s(text) >= 0
+        assert parse_duration_s(text) >= 0
     except ValueError as error:
         assert "such as" in str(error)
 
@@ -166,31 +166,31 @@ WRONG = [
     ("[server]\nhost = 5", "server.host: should be a valid string"),
     ("server = 5", "server: must be a section with settings of its own"),
     ('[server]\nanonymous = "all"', "server.anonymous: must be 'none' or 'read', not 'all'"),
-    ('[server]\npath_prefix = "python"', 'server.path_prefix: must look like "/python", without a slash at the end'),
-    ('[server]\npath_prefix = "/python/"', 'server.path_prefix: must look like "/python", without a slash at the end'),
-    ('[server]\npath_prefix = "/a/../b"', 'server.path_prefix: must look like "/python", without a slash at the end'),
-    ('[server]\npath_prefix = "/a%2fb"', 'server.path_prefix: must look like "/python", without a slash at the end'),
-    ('[server]\npath_prefix = "/\\n"', 'server.path_prefix: must look like "/python", without a slash at the end'),
+    ('[server]\npath_prefix = "python"', 'server.path_prefix: must look like "/python", without a trailing slash'),
+    ('[server]\npath_prefix = "/python/"', 'server.path_prefix: must look like "/python", without a trailing slash'),
+    ('[server]\npath_prefix = "/a/../b"', 'server.path_prefix: must look like "/python", without a trailing slash'),
+    ('[server]\npath_prefix = "/a%2fb"', 'server.path_prefix: must look like "/python", without a trailing slash'),
+    ('[server]\npath_prefix = "/\\n"', 'server.path_prefix: must look like "/python", without a trailing slash'),
     ('[server]\npublic_url = "wheels.example.com"', "server.public_url: cannot be used: it is not an absolute http(s) URL"),
     (
         '[server]\npublic_url = "https://wheels.example.com/?a=b"',
         "server.public_url: must end with its path, without a query or fragment",
     ),
-    ('[server]\ntls_cert = "cert.pem"', "server.tls_cert: needs tls_key, and the other way round: give both, or neither"),
-    ('[server]\ntls_key = "key.pem"', "server.tls_cert: needs tls_key, and the other way round: give both, or neither"),
+    ('[server]\ntls_cert = "cert.pem"', "server.tls_cert: set both tls_cert and tls_key, or neither"),
+    ('[server]\ntls_key = "key.pem"', "server.tls_cert: set both tls_cert and tls_key, or neither"),
     (
         '[server]\nhost = "0.0.0.0"',
-        'server.anonymous: say it, since 0.0.0.0 can be reached by others: anonymous = "read" (everybody who reaches the server '
-        'may install) or anonymous = "none" (tokens are needed)',
+        'server.anonymous: must be set because other machines can reach 0.0.0.0: anonymous = "read" (anyone who can '
+        'reach the server may install) or anonymous = "none" (a token is required)',
     ),
     ('[store]\nurl = "ftp://x"', 'store.url: must be a folder ("file:./data")'),
     ('[store]\ndelivery = "cache"', "store.delivery: must be 'redirect' or 'stream', not 'cache'"),
     ('[[source]]\ntype = "index"', "source[0].name: is missing"),
     ('[[source]]\nname = "x"', "source[0].type: is missing"),
     ('[[source]]\nname = "x"\ntype = "cloud"', "source[0].type: must be 'store', 'index', "),
-    ('[[source]]\nname = "My Feed"\ntype = "index"', "source[0].name: must be lower-case letters, digits and dashes"),
-    ('[[source]]\nname = ""\ntype = "index"', "source[0].name: must be lower-case letters, digits and dashes"),
-    ('source = "x"', "source: should be a valid list"),
+    ('[[source]]\nname = "My Feed"\ntype = "index"', "source[0].name: must consist of lower-case letters, digits and dashes"),
+    ('[[source]]\nname = ""\ntype = "index"', "source[0].name: must consist of lower-case letters, digits and dashes"),
+    ('source = "x"', "source: must be a list: write [[source]]"),
     ('source = ["x"]', "source[0]: must be a section with settings of its own"),
     ('[[source]]\nname = "x"\ntype = "index"\nurl = ""', "source[0].url: cannot be used: it is not an absolute http(s) URL"),
     (
@@ -205,26 +205,26 @@ WRONG = [
         '[[source]]\nname = "x"\ntype = "index"\nurl = "https://index.example.com/a/../b"',
         "source[0].url: cannot be used: its path could be read in two ways",
     ),
-    ('[[source]]\nname = "x"\ntype = "directory"', 'source[0].url: must be a folder, such as "file:./wheels"'),
-    ('[[source]]\nname = "x"\ntype = "directory"\nurl = "./wheels"', 'source[0].url: must be a folder, such as "file:./wheels"'),
+    ('[[source]]\nname = "x"\ntype = "directory"', 'source[0].url: must be a folder such as "file:./wheels"'),
+    ('[[source]]\nname = "x"\ntype = "directory"\nurl = "./wheels"', 'source[0].url: must be a folder such as "file:./wheels"'),
     (
         '[[source]]\nname = "x"\ntype = "store"\nurl = "file:./x"',
-        "source[0].url: a source of type store has none; the store's own is store.url",
+        "source[0].url: does not apply to a source of type store; set store.url instead",
     ),
     (
         '[[source]]\nname = "x"\ntype = "store"\ndelivery = "stream"',
-        "source[0].delivery: stream is not possible for a store; how stored files leave is store.delivery",
+        "source[0].delivery: stream is not possible for a source of type store; set store.delivery for stored files",
     ),
     (
         '[[source]]\nname = "x"\ntype = "directory"\nurl = "file:x"\ndelivery = "cache"',
-        "source[0].delivery: cache is not possible for a directory",
+        "source[0].delivery: cache is not possible for a source of type directory",
     ),
     (
         f'{INDEX}file_hosts = ["https://x"]',
-        "source[0].file_hosts: 'https://x' is not a host, such as files.example.com or *.example.com",
+        "source[0].file_hosts: 'https://x' is not a host such as files.example.com or *.example.com",
     ),
-    (f'{INDEX}file_hosts = ["*"]', "source[0].file_hosts: '*' is not a host, such as files.example.com or *.example.com"),
-    (f'{INDEX}only = "acme-*"', "source[0].only: should be a valid list"),
+    (f'{INDEX}file_hosts = ["*"]', "source[0].file_hosts: '*' is not a host such as files.example.com or *.example.com"),
+    (f'{INDEX}only = "acme-*"', 'source[0].only: must be a list: write only = ["..."]'),
     (f'{INDEX}only = ["a/b"]', "source[0].only[0]: must be a project name, where * stands for any characters"),
     (f"{INDEX}only = [5]", "source[0].only[0]: must be a project name, where * stands for any characters"),
     (f'{INDEX}fresh = "1y"', "source[0].fresh: must be a duration such as 90s, 15m, 24h or 3d"),
@@ -232,10 +232,10 @@ WRONG = [
     (f"{INDEX}fresh = nan", "source[0].fresh: should be greater than or equal to 0"),
     (f"{INDEX}absent = -1", "source[0].absent: should be greater than or equal to 0"),
     (f'{INDEX}strict = "maybe"', "source[0].strict: should be a valid boolean, unable to interpret input"),
-    (f"{INDEX}{INDEX}", "source[1].name: feed is the name of another source too"),
+    (f"{INDEX}{INDEX}", "source[1].name: another source is also named feed"),
     (
         '[[source]]\nname = "a"\ntype = "store"\n[[source]]\nname = "b"\ntype = "store"',
-        "source: only one may have the type store: there is one store",
+        "source: only one source may be of type store",
     ),
     ('[policy]\nreserved = ["a b"]', "policy.reserved[0]: must be a project name, where * stands for any characters"),
     (
@@ -246,24 +246,28 @@ WRONG = [
         '[[policy.merge]]\nnames = []\nsources = ["uploads", "pypi"]',
         "policy.merge[0].names: list should have at least 1 item, not 0",
     ),
-    ('[[policy.merge]]\nnames = ["x"]\nsources = ["uploads", "gone"]', "policy.merge[0].sources: there is no source gone"),
+    (
+        '[[policy.merge]]\nnames = ["x"]\nsources = ["uploads", "gone"]',
+        "policy.merge[0].sources: there is no source named gone",
+    ),
     (
         '[[policy.merge]]\nnames = ["x"]\nsources = ["pypi", "uploads"]',
-        "policy.merge[0].sources: uploads is private and must come before pypi: a public source would take its file names",
+        "policy.merge[0].sources: uploads is private and must come before pypi: "
+        "otherwise the public source would take its file names",
     ),
     ('[store]\nurl = "https://acct.blob.core.windows.net/"', NO_CONTAINER.format(key="store")),
     (
         '[store]\nurl = "http://acct.blob.core.windows.net/c"',
-        "store.url: must be https: a signed URL is a secret, and would travel readable",
+        "store.url: must be https: over http, anyone on the network could read the signed URLs",
     ),
-    ('[store]\naccount_key = "env:K"', "store.account_key: only a container in Azure has one"),
+    ('[store]\naccount_key = "env:K"', "store.account_key: applies only to a container in Azure"),
     (
         f'{CONTAINER}account_key = "Zm9vYmFy"',
         "source[0].account_key: must say where the secret is: env:NAME, file:PATH, keyvault:NAME or secret:NAME, "
         "never the secret itself",
     ),
-    (f'{INDEX}layout = "project"', "source[0].layout: only a source of type blob has one"),
-    (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a blob"),
+    (f'{INDEX}layout = "project"', "source[0].layout: applies only to a source of type blob"),
+    (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a source of type blob"),
     (f"{CONTAINER}".replace('/c"', '/"'), NO_CONTAINER.format(key="source[0]")),
     (
         '[store]\nsas_window = "30m"\nsas_life = "35m"',
@@ -380,7 +384,7 @@ def test_people_are_told_a_url_that_works(given_toml: Load, text: str, expected:
 
 
 def test_the_port_that_a_socket_got_replaces_the_one_asked_for(given_toml: Load) -> None:
-    assert given_toml("[server]\nport = 0").on_port(1234).base_url == "http://127.0.0.1:1234"
+    assert given_toml("[server]\nport = 0").with_port(1234).base_url == "http://127.0.0.1:1234"
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file(given_toml: Load) -> None:
@@ -417,8 +421,8 @@ def test_the_environment_gives_scalars_of_every_section(given_toml: Load) -> Non
         ("WHEELGATE_SERVER__PRT", "server.prt: unknown setting; did you mean port?"),
         ("WHEELGATE_SERVR__PORT", "servr: unknown setting; did you mean server?"),
         ("WHEELGATE_SERVER__PORT", "server.port: should be a valid integer, unable to parse string as an integer"),
-        ("WHEELGATE_SOURCE__0__URL", "source.0.url: only scalar settings can be given in the environment"),
-        ("WHEELGATE_POLICY__RESERVED", "policy.reserved: should be a valid list"),
+        ("WHEELGATE_SOURCE__0__URL", "source.0.url: only scalar settings can be set in the environment"),
+        ("WHEELGATE_POLICY__RESERVED", 'policy.reserved: must be a list: write reserved = ["..."]'),
     ],
 )
 def test_a_mistake_in_the_environment_is_told_by_its_key_path(given_toml: Load, name: str, sentence: str) -> None:
@@ -428,13 +432,13 @@ def test_a_mistake_in_the_environment_is_told_by_its_key_path(given_toml: Load, 
 def test_relative_paths_start_at_the_file(given_toml: Load, tmp_path: Path) -> None:
     config = given_toml('data = "./here"\n[[source]]\nname = "shelf"\ntype = "directory"\nurl = "file:./wheels"')
     assert config.store_folder == tmp_path / "here" / "store"
-    assert config.source_folder(config.source[0]) == tmp_path / "wheels"
+    assert config.get_source_folder(config.source[0]) == tmp_path / "wheels"
 
 
 def test_absolute_paths_stay(given_toml: Load) -> None:
     config = given_toml('[store]\nurl = "file:/kept"\n[[source]]\nname = "shelf"\ntype = "directory"\nurl = "file:/wheels"')
     assert config.store_folder == Path("/kept")
-    assert config.source_folder(config.source[0]) == Path("/wheels")
+    assert config.get_source_folder(config.source[0]) == Path("/wheels")
     assert given_toml("", flags={"data": Path("/scratch")}).store_folder == Path("/scratch/store")
 
 
@@ -482,19 +486,19 @@ def test_public_pypis_file_host_comes_with_public_pypi_only(given_toml: Load) ->
         (CONTAINER + "writable = false\n", None),
         (
             CONTAINER + "writable = true\n",
-            'source[0].writable: needs layout = "project": an upload goes to <project>/<file>, and is on its page at once',
+            'source[0].writable: needs layout = "project", because uploads are stored as <project>/<file> and listed at once',
         ),
         (
             CONTAINER + 'writable = true\nlayout = "project"\nprivate = false\n',
-            "source[0].writable: a source that takes uploads cannot be public: whose names it has would be anybody's",
+            "source[0].writable: a source that accepts uploads cannot be public",
         ),
         (
             INDEX + "writable = true\n",
-            "source[0].writable: only a source of type blob has it; the store is always writable, other sources never",
+            "source[0].writable: applies only to a source of type blob; the store is always writable, other sources never are",
         ),
         (
             '[[source]]\nname = "uploads"\ntype = "store"\nwritable = true\n',
-            "source[0].writable: only a source of type blob has it; the store is always writable, other sources never",
+            "source[0].writable: applies only to a source of type blob; the store is always writable, other sources never are",
         ),
     ],
 )
@@ -516,7 +520,7 @@ def test_which_sources_may_be_written(given_toml: Load, lines: str, problem: str
 def test_commands_learn_from_the_environment_where_the_server_is(
     environment: dict[str, str], expected: tuple[str | None, str | None]
 ) -> None:
-    assert client_settings(environment) == expected
+    assert read_client_settings(environment) == expected
 
 
 junk = st.recursive(
@@ -551,16 +555,17 @@ def test_a_secret_is_read_where_its_reference_says_and_never_shown(tmp_path: Pat
     config = Config(folder=tmp_path)
     (tmp_path / "key").write_text("from-a-file\n")
     monkeypatch.setenv("A_KEY", "from-the-environment")
-    assert config.secret("file:key", "store.account_key").reveal() == "from-a-file"
-    secret = config.secret("env:A_KEY", "store.account_key")
+    assert config.references.read("file:key").reveal() == "from-a-file"
+    secret = config.references.read("env:A_KEY")
     assert secret.reveal() == "from-the-environment"
     assert "from" not in f"{secret} {secret!r} {[secret]} {secret:>9}"
     with pytest.raises(TypeError):
         pickle.dumps(secret)
     (tmp_path / "empty").write_text(" \n")
     for reference, sentence in {
-        "env:NOT_SET": "store.account_key: the environment variable NOT_SET is not set",
-        "file:missing": "store.account_key: the file missing cannot be read",
-        "file:empty": "store.account_key: the file empty is empty",
+        "env:NOT_SET": "the environment variable NOT_SET is not set",
+        "file:missing": "the file missing cannot be read",
+        "file:empty": "the file empty is empty",
     }.items():
-        assert problems_of(lambda reference=reference: config.secret(reference, "store.account_key")) == [sentence]  # type: ignore[misc]
+        with pytest.raises(SecretMissing, match=re.escape(sentence)):
+            config.references.read(reference)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wheelgate.config import Config, load
-from wheelgate.config.changes import changed_keys
+from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
 
 Load = Callable[..., Config]
@@ -103,12 +103,12 @@ WRONG = [
     ('[policy]\ndeny = ["demo 1.0 oder so"]', f"policy.deny[0]: {RELEASE}"),
     ('[policy]\ndeny = ["*.whl"]', "policy.deny[0]: must be the whole name of a file, in which * stands for nothing"),
     ("[policy]\ndeny = [5]", "policy.deny[0]: must be a text"),
-    ('[policy]\ndeny = "demo"', "policy.deny: should be a valid list"),
+    ('[policy]\ndeny = "demo"', 'policy.deny: must be a list: write deny = ["..."]'),
     ('[policy]\nallow = ["demo>=banana"]', f"policy.allow[0]: {VERSION}"),
     ("[policy]\nallow = []", "policy.allow: is empty, so nothing public could be installed"),
     (
         '[policy]\nallow = ["numpy", "Demo >= 1"]\ndeny = ["x", "demo>=1"]',
-        "policy.deny[1]: demo>=1 stands in policy.allow[1] too: take it out of one of them",
+        "policy.deny[1]: demo>=1 is also in policy.allow[1]: remove it from one of them",
     ),
     ('[policy]\ncooldown = "3 fortnights"', f"policy.cooldown: {DURATION}"),
     ('[policy]\ncooldown = "-3d"', f"policy.cooldown: {DURATION}"),
@@ -127,7 +127,7 @@ WRONG = [
         '[[policy.merge]]\nnames = ["x"]\nsources = ["a", "b"]\npublic_versions = "<3"',
         "policy.merge[0].public_versions: none of its sources is public",
     ),
-    (MERGE.replace('"pypi"', '"gone"'), "policy.merge[0].sources: there is no source gone"),
+    (MERGE.replace('"pypi"', '"gone"'), "policy.merge[0].sources: there is no source named gone"),
     (waiver(name='"demo-*"'), "policy.waiver[0].name: must be the name of one project"),
     (waiver(name=None), "policy.waiver[0].name: is missing"),
     (waiver(version='"banana"'), f"policy.waiver[0].version: {VERSION}"),
@@ -144,7 +144,7 @@ WRONG = [
     (f'{MERGE}ceiling = "<3"', "policy.merge[0].ceiling: unknown setting"),
     (
         waiver() + waiver(name='"other"') + waiver(name='"DEMO"', version='"1.0.0"'),
-        "policy.waiver[2]: covers versions of demo that policy.waiver[0] covers too: make one of them",
+        "policy.waiver[2]: overlaps policy.waiver[0] for demo: combine them into one",
     ),
 ]
 
@@ -192,20 +192,23 @@ def test_waivers_that_overlap(given_toml: Load, one: str, other: str, overlap: b
     [
         (
             '[policy]\ncooldown = "3d"\n' + waiver(until="2026-05-31"),
-            "waiver[0]: of demo ended at 2026-06-01 00:00Z: take it out, or renew it",
+            "waiver[0]: for demo expired at 2026-06-01 00:00Z: remove or renew it",
         ),
-        (waiver(), "waiver: there is no deny, allow or cooldown that it could lift"),
-        ('[policy]\ncooldown_exempt = ["x"]', "cooldown_exempt: there is no cooldown"),
-        ("[policy]\ncooldown = 2026-06-02", "cooldown: is a moment that has not come yet"),
+        (waiver(), "waiver: has no effect without deny, allow or cooldown"),
+        ('[policy]\ncooldown_exempt = ["x"]', "cooldown_exempt: has no effect without a cooldown"),
+        ("[policy]\ncooldown = 2026-06-02", "cooldown: is a date in the future"),
         (
             '[policy]\ncooldown = "3d"\n[[source]]\nname = "a"\ntype = "store"',
-            "cooldown: is for public sources, and there is none",
+            "cooldown: applies to public sources, but there is none",
         ),
-        (f'{MERGE}[[policy.merge]]\nnames = ["Torch"]\nsources = ["uploads", "pypi"]', "merge[1]: every one of its names"),
+        (
+            f'{MERGE}[[policy.merge]]\nnames = ["Torch"]\nsources = ["uploads", "pypi"]',
+            "merge[1]: has no effect: merge[0] comes first",
+        ),
     ],
 )
 def test_what_is_certainly_without_effect(given_toml: Load, text: str, sentence: str) -> None:
-    (doubt,) = given_toml(text).policy_doubts(NOW)
+    (doubt,) = given_toml(text).find_idle_policy(NOW)
     assert doubt.startswith(sentence)
 
 
@@ -221,12 +224,12 @@ def test_what_is_certainly_without_effect(given_toml: Load, text: str, sentence:
     ],
 )
 def test_what_has_an_effect_raises_no_doubt(given_toml: Load, text: str) -> None:
-    assert given_toml(text).policy_doubts(NOW) == []
+    assert given_toml(text).find_idle_policy(NOW) == []
 
 
 def test_what_changed_is_named_by_key_path(given_toml: Load) -> None:
     one = given_toml(f"{INDEX}[server]\nport = 1")
     other = given_toml(f'{INDEX}fresh = "1s"\n[server]\nport = 2\n[policy]\ndeny = ["x"]')
-    assert sorted(changed_keys(one, other)) == ["policy.deny", "server.port", "source[0].fresh"]
-    assert changed_keys(one, one) == []
-    assert changed_keys(one, given_toml(f'{INDEX}[[source]]\nname = "a"\ntype = "store"\n[server]\nport = 1')) == ["source"]
+    assert sorted(find_changed_keys(one, other)) == ["policy.deny", "server.port", "source[0].fresh"]
+    assert find_changed_keys(one, one) == []
+    assert find_changed_keys(one, given_toml(f'{INDEX}[[source]]\nname = "a"\ntype = "store"\n[server]\nport = 1')) == ["source"]

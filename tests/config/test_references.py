@@ -57,13 +57,13 @@ def test_a_file_beside_the_configuration_or_anywhere(references: References, tmp
 
 def test_what_is_no_reference_of_this_machine(references: References) -> None:
     for reference in ("keyvault:x", CANARY, "", "env:"):
-        assert refusal(references, reference) == "this kind of reference cannot be used here"
+        assert refusal(references, reference) == "references of this kind cannot be used here"
 
 
 def test_the_file_of_secrets(references: References, tmp_path: Path) -> None:
     assert (
         refusal(references, "secret:acme")
-        == f"{tmp_path / 'secrets.toml'} has no secret acme: `wheelgate connection set` puts it there"
+        == f"{tmp_path / 'secrets.toml'} has no secret acme: store it with `wheelgate connection set`"
     )
     references.secrets.put("acme", Secret(CANARY))
     references.secrets.put("other", Secret("x"))
@@ -81,7 +81,7 @@ def test_the_file_of_secrets(references: References, tmp_path: Path) -> None:
 def test_secrets_that_others_could_read_are_not_used(references: References, mode: int) -> None:
     references.secrets.put("acme", Secret(CANARY))
     references.secrets.path.chmod(mode)
-    assert "can be read by others than its owner: chmod 600 it, and replace what it holds" in refusal(references, "secret:acme")
+    assert "is readable by other users: run chmod 600 on it, and replace the secrets in it" in refusal(references, "secret:acme")
     with pytest.raises(SecretMissing):
         references.secrets.put("other", Secret("x"))
 

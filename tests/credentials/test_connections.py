@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from wheelgate.config import Connection, ties
+from wheelgate.config import Connection, find_conflicts
 from wheelgate.credentials.connections import Connections
 
 DEVOPS = "pkgs.dev.azure.com"
@@ -163,7 +163,7 @@ def test_a_credential_is_given_exactly_where_the_contract_says(question: tuple[l
 @given(st.lists(urls(readable=True), min_size=2, max_size=5))
 def test_two_connections_for_one_place_are_refused_however_they_are_spelt(targets: list[Parts]) -> None:
     places = [place(target) for target in targets]
-    assert bool(ties(made(targets))) is (len(set(places)) < len(places))
+    assert bool(find_conflicts(made(targets))) is (len(set(places)) < len(places))
 
 
 @settings(max_examples=150, deadline=None)

@@ -19,7 +19,7 @@ from wheelgate.cli.diagnostics import (
     store_failed,
     without_missing_secrets,
 )
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import Config
 from wheelgate.core.errors import StoreError
 
@@ -30,7 +30,7 @@ from wheelgate.core.errors import StoreError
 def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     """Validate the settings, and try the store and every source. Exit status 1 if something does not work."""
     logging.getLogger().addHandler(logging.NullHandler())  # what a log would say of a source stands in its finding
-    loaded = settings(config, data)
+    loaded = load_settings(config, data)
     _check_tls(loaded)
     found = asyncio.run(_found(loaded))
     if as_json:
@@ -60,9 +60,9 @@ async def _found(config: Config) -> list[Finding]:
     try:
         async with open_services(usable) as gate:
             asked = remotes(usable, gate.keyring)
-            tried = [finding async for finding in findings(usable.store_place, gate.index, gate.targets, asked)]
+            tried = [finding async for finding in findings(usable.store_location, gate.index, gate.targets, asked)]
             tried += [finding async for finding in mirror_findings(usable, gate.containers)]
-            doubts = [f"policy.{doubt}" for doubt in config.policy_doubts(gate.clock.now())]
+            doubts = [f"policy.{doubt}" for doubt in config.find_idle_policy(gate.clock.now())]
             tried += rule_findings(gate.index, gate.rules.rules, doubts)
     except StoreError as error:
         tried = [store_failed(error)]

@@ -12,18 +12,18 @@ from tempfile import TemporaryDirectory
 import click
 
 from wheelgate.cli.diagnostics import Finding, connection_findings
-from wheelgate.cli.options import config_options, settings, settings_without_folder
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import (
     Config,
     Connection,
     ConnectionDocument,
     ConnectionsFolder,
-    document_fields,
-    made_private,
+    build_document_fields,
+    derive_secret_name,
+    find_conflicts,
+    find_sources_made_private,
+    make_sources_private,
     read_document,
-    secret_name,
-    ties,
-    with_private,
 )
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
@@ -59,16 +59,16 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     The secret itself is asked for, or read from standard input; never give it as an argument, which other users of this machine
     can see. It is kept in the configured key vault or, readable to you alone, in secrets.toml beside the connections folder.
     """
-    loaded = settings_without_folder(config, data)
+    loaded = load_settings(config, data, new_folder=True)
     said: dict[str, str | bool] = {key: value for key, value in given.items() if value is not None}
     document = _said(file, said | {"allow_http": True} if allow_http else said)
     wanted = _complete(document, file)
     if any(c.name == wanted.name for c in loaded.connection):
         raise ConfigurationError([f"connection {wanted.name} stands in the configuration file: change it there"])
     others = [c for c in loaded.connections if c.name != wanted.name]
-    if problems := ties([*others, wanted]):
+    if problems := find_conflicts([*others, wanted]):
         raise ConfigurationError([problem.partition(": ")[2] for problem in problems])
-    with_private(loaded, [wanted])  # else no server would start any more
+    make_sources_private(loaded, [wanted])  # else no server would start any more
     secret = document.secret
     if secret is None and wanted.value == _ASKED:
         secret = _secret_of(wanted)
@@ -80,7 +80,7 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     former = next((c.value for c in loaded.found_connections if c.name == wanted.name), None)
     if former != stored.value:
         _say_what_a_vault_keeps(former)
-    for source in made_private(loaded, [stored]):
+    for source in find_sources_made_private(loaded, [stored]):
         print(
             f"wheelgate: source {source} is private by it: its names are never asked of a public source, by a "
             "running server either; `private = false` in the configuration, if that is not meant",
@@ -93,9 +93,9 @@ def _said(file: Path | None, given: dict[str, str | bool]) -> ConnectionDocument
     if file is None:
         if "name" not in given or "target" not in given:
             raise click.UsageError("--name and --target say what is to be stored; or -f FILE, a document that does")
-        return ConnectionDocument.of_fields({"auth_type": "PAT", **given})
+        return ConnectionDocument.from_fields({"auth_type": "PAT", **given})
     document = read_document(file)
-    return ConnectionDocument.of_fields({**document.fields, **given}, None if "value" in given else document.secret)
+    return ConnectionDocument.from_fields({**document.fields, **given}, None if "value" in given else document.secret)
 
 
 def _complete(document: ConnectionDocument, file: Path | None) -> Connection:
@@ -103,8 +103,8 @@ def _complete(document: ConnectionDocument, file: Path | None) -> Connection:
     needs_secret = document.fields.get("auth_type") not in ("None", "ManagedIdentity")
     try:
         if needs_secret and "value" not in document.fields:
-            return document.connection(value=_ASKED)
-        return document.connection()
+            return document.build_connection(value=_ASKED)
+        return document.build_connection()
     except ConfigurationError as error:
         if file is None:
             raise
@@ -132,7 +132,7 @@ async def _store(config: Config, wanted: Connection, secret: Secret | None) -> C
     if secret is not None and config.server.key_vault is not None:
         from wheelgate.wiring import open_keyring
 
-        name = re.sub(r"[^A-Za-z0-9-]", "-", f"wheelgate-{secret_name(wanted)}")
+        name = re.sub(r"[^A-Za-z0-9-]", "-", f"wheelgate-{derive_secret_name(wanted)}")
         async with open_keyring(config) as keyring:
             await (await keyring.vault(None)).write(name, secret)
         wanted, secret = wanted.model_copy(update={"value": f"keyvault:{name}"}), None
@@ -149,9 +149,9 @@ def _say_what_a_vault_keeps(reference: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the connections, without their secrets."""
-    found = settings(config, data).connections
+    found = load_settings(config, data).connections
     if as_json:
-        print(json.dumps([document_fields(entry) for entry in found], indent=2))
+        print(json.dumps([build_document_fields(entry) for entry in found], indent=2))
         return
     if not found:
         print("there is no connection: `wheelgate connection set` stores one", file=sys.stderr)
@@ -165,7 +165,7 @@ def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(config: Path | None, data: Path | None, name: str, as_json: bool) -> None:
     """Show one connection: where its secret is, never the secret."""
-    fields = document_fields(_named(settings(config, data), name))
+    fields = build_document_fields(_named(load_settings(config, data), name))
     print(json.dumps(fields, indent=2) if as_json else "\n".join(f"{key}: {value}" for key, value in fields.items()))
 
 
@@ -174,7 +174,7 @@ def show(config: Path | None, data: Path | None, name: str, as_json: bool) -> No
 @click.argument("name")
 def delete(config: Path | None, data: Path | None, name: str) -> None:
     """Forget a connection, and its secret if it is kept in secrets.toml."""
-    loaded = settings(config, data)
+    loaded = load_settings(config, data)
     found = _named(loaded, name)
     if found in loaded.connection:
         raise ConfigurationError([f"connection {name} stands in the configuration file: remove it there"])
@@ -182,7 +182,7 @@ def delete(config: Path | None, data: Path | None, name: str) -> None:
     print(f"connection {name} is forgotten")
     _say_what_a_vault_keeps(found.value)
     private = {source.name for source in loaded.source if source.is_private}
-    for source in settings(config, data).source:
+    for source in load_settings(config, data).source:
         if source.name in private and not source.is_private:
             print(
                 f"wheelgate: no connection serves source {source.name} any more, so that its names count as public from the next "
@@ -198,7 +198,7 @@ def delete(config: Path | None, data: Path | None, name: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
 def test(config: Path | None, data: Path | None, name: str, url: str | None, as_json: bool) -> None:
     """Sign in with a connection, and say what came back. Exit status 1 if it does not work."""
-    loaded = settings(config, data)
+    loaded = load_settings(config, data)
     found = asyncio.run(_tried(loaded, _named(loaded, name), url))
     if as_json:
         print(json.dumps([{"what": f.what, "ok": f.ok, "detail": f.detail} for f in found], indent=2))
@@ -212,7 +212,7 @@ async def _tried(config: Config, found: Connection, url: str | None) -> list[Fin
     from wheelgate.wiring import open_services
 
     with TemporaryDirectory() as scratch:
-        config = config.only_with(found, url, Path(scratch))
+        config = config.limit_to_connection(found, url, Path(scratch))
         async with open_services(config) as gate:
             credential = gate.keyring.of_page(found.target).for_url(found.target)
             return [finding async for finding in connection_findings(credential, gate.index)]

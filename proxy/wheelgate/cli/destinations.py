@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.config import Config, SourceSettings, container_problem
+from wheelgate.config import Config, SourceSettings, check_container_url
 from wheelgate.core.errors import ConfigurationError, StoreError, UpstreamError
 from wheelgate.core.secret import reference_parts
 from wheelgate.credentials.keyring import Keyring
@@ -46,7 +46,7 @@ def place(text: str, option: str, account_key: str | None) -> MirrorPlace:
     if text.startswith("file:"):
         folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
         return MirrorPlace(text, folder=folder)
-    if problem := container_problem(text):
+    if problem := check_container_url(text):
         raise ConfigurationError([f"{option}: {problem}"])
     if account_key is not None and reference_parts(account_key) is None:
         raise ConfigurationError(["--account-key: must say where the key is: env:NAME or file:PATH, never the key itself"])

@@ -127,10 +127,10 @@ async def connection_findings(credential: Credential | None, index: Merged) -> A
 
 
 async def findings(
-    store_place: str, index: Merged, targets: Sequence[Destination], asked: Mapping[str, RemoteSource] | None = None
+    store_location: str, index: Merged, targets: Sequence[Destination], asked: Mapping[str, RemoteSource] | None = None
 ) -> AsyncIterator[Finding]:
     """Every finding, as it is made. The store was written when it was opened. ``asked``: see :func:`remotes`."""
-    yield Finding(_STORE, True, f"{store_place} can be read and written")
+    yield Finding(_STORE, True, f"{store_location} can be read and written")
     written = {target.source: target for target in targets}
     for member in index.members:
         yield await _source_finding(member, written.get(member.source.name), (asked or {}).get(member.source.name))
@@ -142,7 +142,7 @@ async def mirror_findings(config: Config, containers: Mapping[str, BlobStore]) -
         if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
             continue
         is_blob = source.type == "blob"
-        shelf: MirrorStore = containers[source.name] if is_blob else FolderStore(config.source_folder(source))
+        shelf: MirrorStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
         try:
             await shelf.info(MANIFEST)
         except (StoreError, BlobNotFound):

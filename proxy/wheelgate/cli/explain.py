@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import Config
 
 _MOST_SHOWN = 20
@@ -30,7 +30,7 @@ def explain(config: Path | None, data: Path | None, project: str, only: str | No
     if name is None:
         raise click.UsageError(f"{project!r} is not a project name")
     logging.getLogger().addHandler(logging.NullHandler())  # what a log would say stands in the decision
-    told = asyncio.run(_told(settings(config, data), name, only))
+    told = asyncio.run(_told(load_settings(config, data), name, only))
     print(json.dumps(told, indent=2) if as_json else _prose(told))
     sys.exit(0 if told["error"] is None and told.get("listed", True) else 1)
 

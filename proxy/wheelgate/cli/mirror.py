@@ -13,8 +13,8 @@ from wheelgate.cli.destinations import place
 from wheelgate.cli.mirror_job import MirrorJob
 from wheelgate.cli.mirror_proof import verify_inputs
 from wheelgate.cli.mirroring import copy_onward, mirror_inputs
-from wheelgate.cli.options import config_options, settings
-from wheelgate.config import process_environment
+from wheelgate.cli.options import config_options, load_settings
+from wheelgate.config import copy_environment
 from wheelgate.mirror.targets import PLATFORMS
 
 
@@ -61,8 +61,8 @@ def mirror(
     if origin is None and not inputs and not projects:
         raise click.UsageError("name an input (a requirements.txt, a lock, an environment.yml), --project, or --from")
     job = MirrorJob(
-        config=settings(config, data),
-        environment=process_environment(),
+        config=load_settings(config, data),
+        environment=copy_environment(),
         to=place(to, "--to", account_key),
         inputs=inputs,
         projects=projects,

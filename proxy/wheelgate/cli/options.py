@@ -1,19 +1,27 @@
-"""Options that several commands share."""
+"""Options and steps that several commands share."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from wheelgate.config import Config, load
+from wheelgate.core.names import normalise_name
+
+if TYPE_CHECKING:
+    from wheelgate.wiring import Services
+
+_Result = TypeVar("_Result")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--config`` and ``--data``: which settings, which store."""
+    """Add ``--config`` and ``--data`` to a command."""
     command = click.option(
         "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder for the store and the spool."
     )(command)
@@ -22,27 +30,41 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "-c",
         type=click.Path(path_type=Path),
         envvar="WHEELGATE_CONFIG",
-        help="The TOML file with the settings. Without one: uploads and public PyPI, on this machine only.",
+        help="TOML file with the settings. Without one: uploads and public PyPI, on this machine only.",
     )(command)
 
 
-def settings(config: Path | None, data: Path | None, **flags: object) -> Config:
-    """The settings that a command works with.
+def load_settings(
+    config: Path | None, data: Path | None, flags: Mapping[str, object] | None = None, *, new_folder: bool = False
+) -> Config:
+    """Load the settings that a command works with. ``new_folder``: the connections folder may be missing.
 
     Raises:
         ConfigurationError: with every problem found.
     """
-    return load(config, flags={"data": _absolute(data), **flags})
+    folder = Path(os.path.abspath(data)) if data is not None else None  # noqa: PTH100 - may not exist yet
+    return load(config, flags={"data": folder, **(flags or {})}, new_folder=new_folder)
 
 
-def settings_without_folder(config: Path | None, data: Path | None) -> Config:
-    """The same, where the connections folder need not be there yet: for the command that makes it.
+def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Result]], *, to_read: bool = False) -> _Result:
+    """Run ``action`` on the services that the settings describe. ``to_read``: nothing is written to the store."""
+
+    async def run() -> _Result:
+        from wheelgate.wiring import open_services  # slow to import, so only once it is needed
+
+        async with open_services(config, to_read=to_read) as services:
+            return await action(services)
+
+    return asyncio.run(run())
+
+
+def parse_project(text: str) -> str:
+    """Normalise the project name of an argument.
 
     Raises:
-        ConfigurationError: with every problem found.
+        UsageError: it is not a project name.
     """
-    return load(config, flags={"data": _absolute(data)}, new_folder=True)
-
-
-def _absolute(data: Path | None) -> Path | None:
-    return Path(os.path.abspath(data)) if data is not None else None  # noqa: PTH100 - may not exist yet
+    name = normalise_name(text)
+    if name is None:
+        raise click.UsageError(f"{text!r} is not a project name")
+    return name

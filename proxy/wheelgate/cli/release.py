@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import Config
 from wheelgate.core.errors import NameTaken, ProjectNotFound
 
@@ -30,7 +30,7 @@ def release(config: Path | None, data: Path | None, project: str, reason: str, y
         raise click.UsageError(f"{project!r} is not a project name")
     if not yes:
         click.confirm(f"Let public sources answer for {name} from now on?", abort=True, err=True)
-    asyncio.run(_release(settings(config, data), name, reason))
+    asyncio.run(_release(load_settings(config, data), name, reason))
     print(f"released {name}")
 
 

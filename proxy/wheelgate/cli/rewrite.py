@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.config import Config, client_settings, duration_s, load
+from wheelgate.config import Config, load, parse_duration_s, read_client_settings
 from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
 def _life(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
-        life_s = duration_s(value)
+        life_s = parse_duration_s(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not _SHORTEST_S <= life_s <= _LONGEST_S:
@@ -93,7 +93,7 @@ def _gate(url: str | None, config: Config | None) -> str:
     """Where Wheelgate is, without a slash at the end."""
     from wheelgate.core.urls import UnsafeUrl, parse
 
-    url = url or client_settings()[0]
+    url = url or read_client_settings()[0]
     if url is None and config is not None:
         if config.server.public_url is None and not config.is_loopback:
             raise click.UsageError("say where people find Wheelgate: server.public_url in the settings, or --url")

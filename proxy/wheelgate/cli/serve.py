@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
@@ -68,12 +68,12 @@ def serve(
         "server.tls_cert": tls_cert.absolute() if tls_cert else None,
         "server.tls_key": tls_key.absolute() if tls_key else None,
     }
-    loaded = settings(config, data, **flags)
+    loaded = load_settings(config, data, flags)
     logs.configure(log_format, log_level.upper())
     keep_little()
     sys.setswitchinterval(_SWITCH_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(loaded, lambda: settings(config, data, **flags)))
+        runner.run(_serve(loaded, lambda: load_settings(config, data, flags)))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -99,11 +99,11 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
     if server.tls_cert is not None and server.tls_key is not None:
         tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
     with listening_socket(server.host, server.port) as listener:
-        asked_for, config = config, config.on_port(listener.getsockname()[1])
+        asked_for, config = config, config.with_port(listener.getsockname()[1])
 
         def newer() -> Config:
             read = again()
-            return read.on_port(config.server.port) if read.server.port == asked_for.server.port else read
+            return read.with_port(config.server.port) if read.server.port == asked_for.server.port else read
 
         async with (
             open_services(config) as gate,
@@ -168,9 +168,9 @@ def _welcome(config: Config) -> str:
         "  sources: in this order",
     ]
     for source in config.source:
-        place = {"store": "the store", "directory": str(config.source_folder(source)), "blob": source.url}
+        place = {"store": "the store", "directory": str(config.get_source_folder(source)), "blob": source.url}
         where = place.get(source.type, source.index_url)
         offline = ", offline: as far as the store holds it" if config.is_offline(source) else ""
         lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
-    lines.append(f"  data:    {config.store_place}")
+    lines.append(f"  data:    {config.store_location}")
     return "\n".join(lines)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import config_options, settings
-from wheelgate.config import Config, duration_s
+from wheelgate.cli.options import config_options, load_settings
+from wheelgate.config import Config, parse_duration_s
 from wheelgate.storage.tokens import Token
 
 
@@ -34,10 +34,10 @@ def token() -> None:
 def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires: str, note: str) -> None:
     """Make a token. It is printed once and cannot be shown again; only a hash of it is stored."""
     try:
-        life = timedelta(seconds=duration_s(expires))
+        life = timedelta(seconds=parse_duration_s(expires))
     except ValueError as error:
         raise click.UsageError(f"--expires: {error}") from None
-    text, made = asyncio.run(_new(settings(config, data), scopes, life, note))
+    text, made = asyncio.run(_new(load_settings(config, data), scopes, life, note))
     print(text)
     print(f"token {made.id} may {', '.join(made.scopes)}, until {made.expires:%Y-%m-%d}; it is not shown again", file=sys.stderr)
 
@@ -56,7 +56,7 @@ async def _new(config: Config, scopes: tuple[str, ...], life: timedelta, note: s
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
-    tokens = asyncio.run(_list(settings(config, data)))
+    tokens = asyncio.run(_list(load_settings(config, data)))
     if as_json:
         print(json.dumps([_row(known, expired=expired) for known, expired in tokens], indent=2))
         return
@@ -88,7 +88,7 @@ async def _list(config: Config) -> list[tuple[Token, bool]]:
 @click.argument("identifier", metavar="ID")
 def revoke(config: Path | None, data: Path | None, identifier: str) -> None:
     """Make a token useless, on every replica within seconds. ID is what `token list` shows."""
-    if not asyncio.run(_revoke(settings(config, data), identifier)):
+    if not asyncio.run(_revoke(load_settings(config, data), identifier)):
         print(f"wheelgate: there is no token {identifier}: `wheelgate token list` shows them", file=sys.stderr)
         sys.exit(1)
     print(f"revoked {identifier}")

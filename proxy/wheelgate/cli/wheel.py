@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.cli.wheel_add import add
 from wheelgate.cli.wheel_list import list_
-from wheelgate.config import Config, client_settings
+from wheelgate.config import Config, read_client_settings
 
 
 @click.group()
@@ -64,10 +64,10 @@ def delete(config: Path | None, data: Path | None, filename: str, url: str | Non
 
 
 def _act(action: str, filename: str, url: str | None, config: Path | None, data: Path | None, reason: str = "") -> None:
-    default_url, token = client_settings()
+    default_url, token = read_client_settings()
     url = url or default_url
     if url is None:
-        asyncio.run(_act_on_store(settings(config, data), action, filename, reason))
+        asyncio.run(_act_on_store(load_settings(config, data), action, filename, reason))
     else:
         from wheelgate.client.wheelgate_client import WheelgateClient
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from wheelgate.cli.options import config_options, settings
+from wheelgate.cli.options import config_options, load_settings
 from wheelgate.cli.progress import transfer
-from wheelgate.config import NO_PROXY, Config, client_settings
+from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
 from wheelgate.distfiles.attestations import MAX_BYTES
 
@@ -72,10 +72,10 @@ def add(
     permanent URL for each, which works in a requirements file. A running server shows the file within seconds. Attestations that
     lie beside a file (FILE.publish.attestation) go along with it.
     """
-    default_url, token = client_settings()
+    default_url, token = read_client_settings()
     url = url or default_url
     if url is None:
-        failed = asyncio.run(_add_to_store(settings(config, data), files, exist_ok=exist_ok, take_over=take_over))
+        failed = asyncio.run(_add_to_store(load_settings(config, data), files, exist_ok=exist_ok, take_over=take_over))
     elif take_over:
         raise click.UsageError("--take-over needs the store itself: run it where the server's configuration is, without --url")
     else:

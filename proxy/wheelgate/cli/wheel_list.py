@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.options import config_options, settings
-from wheelgate.config import Config, client_settings
+from wheelgate.cli.options import config_options, load_settings
+from wheelgate.config import Config, read_client_settings
 from wheelgate.core.model import File
 from wheelgate.core.names import normalise_name, version_of
 
@@ -30,9 +30,9 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
     name = None if project is None else normalise_name(project)
     if project is not None and name is None:
         raise click.UsageError(f"{project!r} is not a project name")
-    default_url, token = client_settings()
+    default_url, token = read_client_settings()
     url = url or default_url
-    files = asyncio.run(_of_store(settings(config, data), name) if url is None else _of_server(url, token, name))
+    files = asyncio.run(_of_store(load_settings(config, data), name) if url is None else _of_server(url, token, name))
     if as_json:
         print(json.dumps([_row(file) for file in files], indent=2))
         return

@@ -1,14 +1,20 @@
-"""What the operator said: settings as frozen values, and where they come from. The only room that reads the environment."""
+"""Settings: loaded from file, environment and flags into frozen values. No other room reads the environment."""
 
-from wheelgate.config.connections import Connection, ties
-from wheelgate.config.documents import ConnectionDocument, read_document
-from wheelgate.config.folder import ConnectionsFolder, document_fields, folder_connections, folder_version, secret_name
-from wheelgate.config.load import client_settings, load, made_private, process_environment, with_private
+from wheelgate.config.connection_documents import ConnectionDocument, read_document
+from wheelgate.config.connections import Connection, find_conflicts
+from wheelgate.config.connections_folder import (
+    ConnectionsFolder,
+    build_document_fields,
+    derive_secret_name,
+    fingerprint_folder,
+    read_connections_folder,
+)
+from wheelgate.config.load import copy_environment, find_sources_made_private, load, make_sources_private, read_client_settings
 from wheelgate.config.policy import PolicySettings
 from wheelgate.config.references import References, SecretMissing
 from wheelgate.config.settings import Config, StoreSettings
 from wheelgate.config.source import NO_PROXY, PUBLIC_FILES, PUBLIC_INDEX, SourceSettings
-from wheelgate.config.values import container_problem, duration_s, vault_problem
+from wheelgate.config.value_types import check_container_url, check_vault_url, parse_duration_s
 
 __all__ = [
     "NO_PROXY",
@@ -23,18 +29,18 @@ __all__ = [
     "SecretMissing",
     "SourceSettings",
     "StoreSettings",
-    "client_settings",
-    "container_problem",
-    "document_fields",
-    "duration_s",
-    "folder_connections",
-    "folder_version",
+    "build_document_fields",
+    "check_container_url",
+    "check_vault_url",
+    "copy_environment",
+    "derive_secret_name",
+    "find_conflicts",
+    "find_sources_made_private",
+    "fingerprint_folder",
     "load",
-    "made_private",
-    "process_environment",
+    "make_sources_private",
+    "parse_duration_s",
+    "read_client_settings",
+    "read_connections_folder",
     "read_document",
-    "secret_name",
-    "ties",
-    "vault_problem",
-    "with_private",
 ]

@@ -1,7 +1,7 @@
-"""The settings: one TOML file, the environment for scalars, flags over both; all problems reported at once, by key path.
+"""Loader of the settings: TOML file, environment variables, command line flags; all problems are reported at once.
 
-``server.port`` in the file is ``WHEELGATE_SERVER__PORT`` in the environment and ``--port`` on the command line; a flag beats the
-environment, which beats the file. This is the only module that reads the environment.
+``server.port`` in the file is ``WHEELGATE_SERVER__PORT`` in the environment and ``--port`` on the command line; a flag overrides
+the environment, which overrides the file.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from wheelgate.config.connections import Connection, covers, ties
-from wheelgate.config.folder import folder_connections
+from wheelgate.config.connections import Connection, covers, find_conflicts
+from wheelgate.config.connections_folder import read_connections_folder
 from wheelgate.config.policy import MergeSettings, PolicySettings, WaiverSettings
 from wheelgate.config.section import Section
-from wheelgate.config.sentences import sentences
 from wheelgate.config.settings import Config, ServerSettings, StoreSettings
 from wheelgate.config.source import SourceSettings
+from wheelgate.config.validation_errors import format_errors
 from wheelgate.core.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"
 
 
-def client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
-    """``WHEELGATE_URL`` and ``WHEELGATE_TOKEN``: the server that commands talk to, and who they are to it."""
+def read_client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
+    """Read ``WHEELGATE_URL`` and ``WHEELGATE_TOKEN``, the server that commands talk to and their token; ``None``: not set."""
     environment = os.environ if environment is None else environment
     return environment.get("WHEELGATE_URL") or None, environment.get("WHEELGATE_TOKEN") or None
 
 
-def process_environment() -> Mapping[str, str]:
-    """This process's variables, for files that refer to them and for programs that are started."""
+def copy_environment() -> Mapping[str, str]:
+    """Copy this process's variables, for files that refer to them and for programs that are started."""
     return os.environ.copy()
 
 
@@ -45,15 +45,15 @@ def load(
     environment: Mapping[str, str] | None = None,
     new_folder: bool = False,
 ) -> Config:
-    """The settings from a file (or none), the environment and flags (key paths such as ``server.port``; ``None``: not given).
+    """Load the settings from a file (or none), the environment and flags (by key path; ``None``: not given).
 
-    ``new_folder``: the connections folder may be missing, as before the first connection is stored. Otherwise one that is
-    configured must be there: a volume that is not mounted must not turn private indexes into public ones.
+    ``new_folder``: the connections folder may be missing, as before the first connection is stored. Otherwise a configured
+    folder must exist: a volume that is not mounted must not turn private indexes into public ones.
 
     Raises:
         ConfigurationError: with every problem found.
     """
-    settings = _file(path) if path else {}
+    settings = _read_toml(path) if path else {}
     problems: list[str] = []
     _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
     _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
@@ -63,30 +63,30 @@ def load(
     try:
         config = Config.model_validate(settings)
     except ValidationError as error:
-        problems += [sentence for detail in error.errors() for sentence in sentences(detail, _suggestion)]
+        problems += format_errors(error, _suggest_setting)
         raise ConfigurationError(problems) from None
     if problems:
         raise ConfigurationError(problems)
-    return _with_folder(config, new_folder=new_folder)
+    return _add_connections_folder(config, new_folder=new_folder)
 
 
-def _with_folder(config: Config, *, new_folder: bool) -> Config:
-    """With the connections of the folder, and every index that a connection serves made private unless the operator said.
+def _add_connections_folder(config: Config, *, new_folder: bool) -> Config:
+    """Add the connections of the folder, and make every index private that a connection serves, unless configured otherwise.
 
     Raises:
-        ConfigurationError: a document cannot be used, or is for the same place as another.
+        ConfigurationError: a document cannot be used, or has the same target as another.
     """
     folder = config.connections_folder
-    found: list[Connection] = []
+    stored: list[Connection] = []
     if folder.exists() or (config.server.connections is not None and not new_folder):
-        found, problems = folder_connections(folder)
-        if problems := problems or ties([*config.connection, *found]):
+        stored, problems = read_connections_folder(folder)
+        if problems := problems or find_conflicts([*config.connection, *stored]):
             raise ConfigurationError(problems)
-    return with_private(config.model_copy(update={"found_connections": found}), [*config.connection, *found])
+    return make_sources_private(config.model_copy(update={"found_connections": stored}), [*config.connection, *stored])
 
 
-def made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
-    """The indexes that are public now and that a connection makes private: source to connection, by name."""
+def find_sources_made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
+    """Find the public indexes that a connection makes private, unless configured otherwise: source to connection, by name."""
     return {
         source.name: connection.name
         for connection in connections
@@ -95,22 +95,22 @@ def made_private(config: Config, connections: Sequence[Connection]) -> dict[str,
     }
 
 
-def with_private(config: Config, connections: Sequence[Connection]) -> Config:
-    """The settings, with every index that these connections serve private, unless the operator said.
+def make_sources_private(config: Config, connections: Sequence[Connection]) -> Config:
+    """Return the settings with every index private that these connections serve, unless configured otherwise.
 
     Raises:
-        ConfigurationError: such a source has no place in a merge any more.
+        ConfigurationError: a merge rule does not allow such a source to be private.
     """
-    becoming = made_private(config, connections)
+    becoming = find_sources_made_private(config, connections)
     sources = [source.model_copy(update={"private": True}) if source.name in becoming else source for source in config.source]
     whole = config.model_copy(update={"source": sources})
-    if problems := whole.contradictions():
+    if problems := whole.find_contradictions():
         whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
         raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
     return whole
 
 
-def _file(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -137,13 +137,13 @@ def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: l
         for section in sections:
             at = at.setdefault(section, {})
             if not isinstance(at, dict):
-                problems.append(f"{key}: only scalar settings can be given in the environment")
+                problems.append(f"{key}: only scalar settings can be set in the environment")
                 break
         else:
             at[last] = value
 
 
-def _suggestion(location: tuple[int | str, ...]) -> str:
+def _suggest_setting(location: tuple[int | str, ...]) -> str:
     sections: dict[str, type[Section]] = {
         "": Config,
         "server": ServerSettings,

@@ -1,4 +1,4 @@
-"""The ``[policy]`` section: who may answer for a name, and what is withheld."""
+"""``[policy]`` section: reserved names, merges, allow and deny lists, cool-downs, waivers."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
 from wheelgate.config.section import Section
-from wheelgate.config.values import Cooldown, Moment, Pattern, ProjectName, ReleaseText, Said, SpecifierText
+from wheelgate.config.value_types import Cooldown, HumanText, Moment, Pattern, ProjectName, ReleaseText, SpecifierText
 from wheelgate.core.patterns import NamePatterns, normalise_pattern, release, specifier
 
 
 class MergeSettings(Section):
-    """The only way two sources share a project."""
+    """Merge rule: the only way two sources share a project."""
 
     names: list[Pattern] = Field(min_length=1)
     sources: list[str] = Field(min_length=2)
     public_versions: SpecifierText | None = None
-    """The versions that public sources may add; none stated: all."""
+    """Versions that public sources may add; ``None``: all."""
 
 
 class WaiverSettings(Section):
-    """An exception from ``deny``, ``allow`` and cool-downs that somebody answers for."""
+    """Waiver: a documented exception from ``deny``, ``allow`` and cool-downs."""
 
     name: ProjectName
     version: SpecifierText
-    reason: Said
-    by: Said
+    reason: HumanText
+    by: HumanText
     until: Moment
 
 
 class PolicySettings(Section):
-    """Who may answer for which name, and what is withheld."""
+    """Rules on which source answers for a name, and on what is withheld."""
 
     reserved: list[Pattern] = []
     allow: list[ReleaseText] | None = None
@@ -45,33 +45,35 @@ class PolicySettings(Section):
     merge: list[MergeSettings] = []
     waiver: list[WaiverSettings] = []
 
-    def contradictions(self) -> list[str]:
-        """See :class:`~wheelgate.config.section.Section`."""
+    def find_contradictions(self) -> list[str]:
+        """See :class:`Section`."""
         allowed = {release(text).key: index for index, text in enumerate(self.allow or ())}
         problems = [
-            f"deny[{index}]: {text} stands in policy.allow[{allowed[key]}] too: take it out of one of them"
+            f"deny[{index}]: {text} is also in policy.allow[{allowed[key]}]: remove it from one of them"
             for index, text in enumerate(self.deny)
             if (key := release(text).key) in allowed
         ]
         if self.allow == []:
-            problems.append("allow: is empty, so nothing public could be installed: name what may be, or leave it out")
+            problems.append(
+                "allow: is empty, so nothing public could be installed: list what may be installed, or remove the setting"
+            )
         return problems + [
-            f"waiver[{later}]: covers versions of {one.name} that policy.waiver[{earlier}] covers too: make one of them"
+            f"waiver[{later}]: overlaps policy.waiver[{earlier}] for {one.name}: combine them into one"
             for (earlier, one), (later, other) in combinations(enumerate(self.waiver), 2)
             if one.name == other.name and _overlap(specifier(one.version), specifier(other.version))
         ]
 
-    def misfits(self, sources: Collection[str], private: Collection[str]) -> list[str]:
-        """What does not fit the sources there are: a sentence each, beginning with the key path from here."""
+    def find_misfits(self, sources: Collection[str], private: Collection[str]) -> list[str]:
+        """Find rules that do not fit the configured sources; each message begins with the key path from here."""
         problems = [
-            f"merge[{index}].sources: there is no source {name}"
+            f"merge[{index}].sources: there is no source named {name}"
             for index, merge in enumerate(self.merge)
             for name in merge.sources
             if name not in sources
         ]
         problems += [
-            f"merge[{index}].sources: {later} is private and must come before {earlier}: a public source would take its "
-            "file names"
+            f"merge[{index}].sources: {later} is private and must come before {earlier}: otherwise the public source would "
+            "take its file names"
             for index, merge in enumerate(self.merge)
             for earlier, later in pairwise(merge.sources)
             if later in private and earlier in sources and earlier not in private
@@ -82,46 +84,43 @@ class PolicySettings(Section):
             if merge.public_versions is not None and all(name in private for name in merge.sources)
         ]
 
-    def doubts(self, now: datetime, cooldowns: Iterable[Cooldown], public: Collection[str]) -> list[str]:
-        """What is certainly without effect, though nothing is wrong with it; with its key path from here.
+    def find_idle_rules(self, now: datetime, cooldowns: Iterable[Cooldown], public: Collection[str]) -> list[str]:
+        """Find rules that are valid but have no effect; each message begins with the key path from here.
 
-        ``cooldowns``: those that single sources have. ``public``: the sources that are.
+        ``cooldowns``: those of single sources. ``public``: the names of the public sources.
         """
-        told = [
-            f"waiver[{index}]: of {waiver.name} ended at {waiver.until:%Y-%m-%d %H:%M}Z: take it out, or renew it"
+        idle = [
+            f"waiver[{index}]: for {waiver.name} expired at {waiver.until:%Y-%m-%d %H:%M}Z: remove or renew it"
             for index, waiver in enumerate(self.waiver)
             if waiver.until <= now
         ]
         cooled = self.cooldown or any(cooldowns)
         if self.waiver and not cooled and not self.deny and self.allow is None:
-            told.append("waiver: there is no deny, allow or cooldown that it could lift")
+            idle.append("waiver: has no effect without deny, allow or cooldown")
         if self.cooldown_exempt and not cooled:
-            told.append("cooldown_exempt: there is no cooldown")
+            idle.append("cooldown_exempt: has no effect without a cooldown")
         if not public:
-            told += [
-                f"{key}: is for public sources, and there is none"
+            idle += [
+                f"{key}: applies to public sources, but there is none"
                 for key, value in (("cooldown", self.cooldown), ("allow", self.allow))
                 if value
             ]
-        told += [
-            f"{key}: is a moment that has not come yet, so nothing is frozen until then"
-            for key, value in (("cooldown", self.cooldown),)
-            if isinstance(value, datetime) and value > now
-        ]
-        return told + [
-            f"merge[{later}]: every one of its names belongs to merge[{earlier}] already, which comes first"
+        if isinstance(self.cooldown, datetime) and self.cooldown > now:
+            idle.append("cooldown: is a date in the future, so nothing is frozen until then")
+        return idle + [
+            f"merge[{later}]: has no effect: merge[{earlier}] comes first and covers all of its names"
             for (earlier, one), (later, other) in combinations(enumerate(self.merge), 2)
             if all("*" not in name and name in NamePatterns(one.names) for name in map(normalise_pattern, other.names))
         ]
 
 
 def _overlap(one: SpecifierSet, other: SpecifierSet) -> bool:
-    """Whether a version lies in both, tried at each bound and just beside it."""
+    """Tell if a version lies in both, trying each bound and its neighbours."""
     both = one & other
-    return any(both.contains(version, prereleases=True) for version in _around([*one, *other]))
+    return any(both.contains(version, prereleases=True) for version in _sample_versions([*one, *other]))
 
 
-def _around(parts: Sequence[object]) -> Iterable[Version]:
+def _sample_versions(parts: Sequence[object]) -> Iterable[Version]:
     yield Version("0")
     yield Version("99999!0")
     for part in parts:

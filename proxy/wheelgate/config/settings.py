@@ -1,4 +1,4 @@
-"""The settings as frozen values. A section judges by itself what is wrong between its own values."""
+"""Settings as frozen values: server, store, sources, connections and policy. Each section checks itself."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from typing import Literal
 import platformdirs
 from pydantic import Field
 
-from wheelgate.config.connections import Connection, covers, ties
+from wheelgate.config.connections import Connection, covers, find_conflicts
 from wheelgate.config.policy import PolicySettings
-from wheelgate.config.references import References, SecretMissing
+from wheelgate.config.references import References
 from wheelgate.config.section import Section
-from wheelgate.config.source import NO_PROXY, SourceSettings, feed_problem
-from wheelgate.config.values import Bytes, Reference, Seconds, container_problem, proxy_problem, url_problem, vault_problem
+from wheelgate.config.source import NO_PROXY, SourceSettings, check_feed_url
+from wheelgate.config.value_types import (
+    Bytes,
+    Reference,
+    Seconds,
+    check_container_url,
+    check_proxy_url,
+    check_url,
+    check_vault_url,
+)
 from wheelgate.core.errors import ConfigurationError
-from wheelgate.core.secret import Secret
 
 _LONGEST_SAS_S = 86_400.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 
 
-def _default_data_folder() -> Path:
-    """The platform's folder for a user's data."""
+def _find_data_folder() -> Path:
     return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
 
 
 class ServerSettings(Section):
-    """How clients reach us."""
+    """``[server]`` section: listening address, TLS, access, proxies."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
@@ -47,7 +53,7 @@ class ServerSettings(Section):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """``True`` if only this machine can reach the server."""
         if self.host == "localhost":
             return True
         try:
@@ -55,33 +61,31 @@ class ServerSettings(Section):
         except ValueError:
             return False
 
-    def contradictions(self) -> list[str]:
+    def find_contradictions(self) -> list[str]:
         """See :class:`Section`."""
         problems = []
         if (self.tls_cert is None) != (self.tls_key is None):
-            problems.append("tls_cert: needs tls_key, and the other way round: give both, or neither")
+            problems.append("tls_cert: set both tls_cert and tls_key, or neither")
         if not _PREFIX.fullmatch(self.path_prefix):
-            problems.append('path_prefix: must look like "/python", without a slash at the end')
-        if self.public_url is not None and (problem := url_problem(self.public_url)):
+            problems.append('path_prefix: must look like "/python", without a trailing slash')
+        if self.public_url is not None and (problem := check_url(self.public_url)):
             problems.append(f"public_url: {problem}")
         if self.anonymous is None and not self.is_loopback:
             problems.append(
-                f'anonymous: say it, since {self.host} can be reached by others: anonymous = "read" (everybody who reaches the '
-                'server may install) or anonymous = "none" (tokens are needed); or --anonymous on the command line'
+                f'anonymous: must be set because other machines can reach {self.host}: anonymous = "read" (anyone who can '
+                'reach the server may install) or anonymous = "none" (a token is required); or pass --anonymous'
             )
-        if self.outbound_proxy not in (None, NO_PROXY) and (problem := proxy_problem(self.outbound_proxy or "")):
-            problems.append(f'outbound_proxy: {problem}; "{NO_PROXY}" for no proxy')
-        if self.key_vault is not None and (problem := vault_problem(self.key_vault)):
+        if self.outbound_proxy not in (None, NO_PROXY) and (problem := check_proxy_url(self.outbound_proxy or "")):
+            problems.append(f'outbound_proxy: {problem}; for no proxy, set it to "{NO_PROXY}"')
+        if self.key_vault is not None and (problem := check_vault_url(self.key_vault)):
             problems.append(f"key_vault: {problem}")
         if self.public_url is not None and not self.public_url.rstrip("/").endswith(self.path_prefix):
-            problems.append(
-                f"public_url: must end with path_prefix ({self.path_prefix}), since that is where people find the index"
-            )
+            problems.append(f"public_url: must end with path_prefix ({self.path_prefix}), because clients find the index there")
         return problems
 
 
 class StoreSettings(Section):
-    """What must survive."""
+    """``[store]`` section: the blob container or folder for everything that must survive."""
 
     url: str | None = None
     account_key: Reference | None = None
@@ -92,88 +96,81 @@ class StoreSettings(Section):
 
     @property
     def is_azure(self) -> bool:
-        """Whether it is a container rather than a folder."""
+        """``True`` for a container, ``False`` for a folder."""
         return self.url is not None and not self.url.startswith("file:")
 
-    def contradictions(self) -> list[str]:
+    def find_contradictions(self) -> list[str]:
         """See :class:`Section`."""
         problems = []
-        if self.is_azure and (problem := container_problem(self.url or "")):
+        if self.is_azure and (problem := check_container_url(self.url or "")):
             problems.append(f"url: {problem}")
         if self.account_key is not None and not self.is_azure:
-            problems.append("account_key: only a container in Azure has one")
+            problems.append("account_key: applies only to a container in Azure")
         if self.cache_size is not None and self.is_azure:
-            problems.append("cache_size: only a folder has one: give the container's account a lifecycle rule for cache/ instead")
+            problems.append(
+                "cache_size: applies only to a folder; for a container, add a lifecycle rule for cache/ to its storage account"
+            )
         if self.sas_window < 10 or self.sas_life < self.sas_window + 600:
             problems.append("sas_life: must be at least 10m longer than sas_window, which must be at least 10s")
         elif self.sas_life > _LONGEST_SAS_S:
-            problems.append("sas_life: must be at most 1d: whoever has a signed URL can read the file as long as it lives")
+            problems.append(
+                "sas_life: must be at most 1d, because anyone who has a signed URL can read the file until it expires"
+            )
         return problems
 
 
 class Config(Section):
-    """Everything the operator said, checked."""
+    """All settings of one process, checked."""
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     source: list[SourceSettings] = [SourceSettings(name="uploads", type="store"), SourceSettings(name="pypi", type="index")]
     connection: list[Connection] = []
     found_connections: list[Connection] = []
-    """Those of the connections folder."""
+    """Connections of the connections folder."""
     policy: PolicySettings = PolicySettings()
-    data: Path = Field(default_factory=_default_data_folder)
-    """The folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
+    data: Path = Field(default_factory=_find_data_folder)
+    """Folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
     folder: Path = Path()
-    """Relative paths in the file start here."""
+    """Folder that relative paths in the file start from."""
 
     @property
     def data_folder(self) -> Path:
-        """Where this machine's own data lies."""
+        """Folder of this machine's own data."""
         return self.folder / self.data
 
     @property
     def store_folder(self) -> Path:
-        """Where the local store lies."""
+        """Folder of the local store."""
         if self.store.url is None:
             return self.data_folder / "store"
         return self.folder / self.store.url.removeprefix("file:")
 
     @property
-    def store_place(self) -> str:
-        """Where the store is, for people."""
+    def store_location(self) -> str:
+        """URL or folder of the store, for people to read."""
         return self.store.url or "" if self.store.is_azure else str(self.store_folder)
 
     def is_offline(self, source: SourceSettings) -> bool:
-        """Whether a source is never asked, so that only what the store holds of it is served."""
+        """Tell if a source is never asked, so that only what the store holds of it is served."""
         return source.is_remote and (self.server.offline or source.offline)
 
-    def source_folder(self, source: SourceSettings) -> Path:
-        """The folder of a directory source."""
+    def get_source_folder(self, source: SourceSettings) -> Path:
+        """Return the folder of a directory source."""
         return self.folder / (source.url or "").removeprefix("file:")
 
-    def on_port(self, port: int) -> Config:
-        """The same settings with the port that a socket really got (0 asks for any)."""
+    def with_port(self, port: int) -> Config:
+        """Copy the settings with the port that a socket really got (0 asks for any)."""
         return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
 
     @property
     def anonymous_read(self) -> bool:
-        """Whether installing needs no token; uploading always does."""
+        """``True`` if installing needs no token; uploading always does."""
         return self.server.anonymous != "none"
-
-    def secret(self, reference: str, key: str) -> Secret:
-        """What a reference stands for, read now. ``key``: the setting it stands in, for the sentence if it cannot be had.
-
-        Raises:
-            ConfigurationError: the variable or file is missing or empty.
-        """
-        try:
-            return self.references.read(reference)
-        except SecretMissing as error:
-            raise ConfigurationError([f"{key}: {error}"]) from None
 
     @property
     def references(self) -> References:
-        """Reads what references stand for."""
+        """Reader of local secret references."""
         return References(self.folder, self.connections_folder.parent / "secrets.toml")
 
     @property
@@ -181,7 +178,7 @@ class Config(Section):
         """All of them, wherever they are stated."""
         return [*self.connection, *self.found_connections]
 
-    def only_with(self, connection: Connection, url: str | None, scratch: Path) -> Config:
+    def limit_to_connection(self, connection: Connection, url: str | None, scratch: Path) -> Config:
         """The same settings with only what a connection serves, or with one source at ``url``.
 
         ``scratch``: a folder for the store, unless that is what the connection serves: nothing else has to work, or is touched.
@@ -192,22 +189,22 @@ class Config(Section):
         if url is None:
             served = [s for s in self.source if (s.is_remote or s.type == "blob") and covers([connection], s.index_url)]
         elif covers([connection], url):
-            kind: Literal["devops", "index"] = "devops" if feed_problem(url) is None else "index"
+            kind: Literal["devops", "index"] = "devops" if check_feed_url(url) is None else "index"
             served = [SourceSettings(name="asked", type=kind, url=url, private=True)]
         else:
-            raise ConfigurationError([f"--url: is not below {connection.target}, so connection {connection.name} is not for it"])
+            raise ConfigurationError([f"--url: is not below {connection.target}, the target of connection {connection.name}"])
         is_served = self.store.is_azure and covers([connection], self.store.url or "")
         store = self.store if is_served else StoreSettings(url=f"file:{scratch}")
         return self.model_copy(update={"source": served, "store": store})
 
     @property
     def connections_folder(self) -> Path:
-        """Where connection documents lie, if there are any."""
+        """Folder of the connection documents; it may not exist."""
         return self.folder / self.server.connections if self.server.connections else self.data_folder / "connections"
 
     @property
     def base_url(self) -> str:
-        """What people put before ``/simple/``: as stated, or as this machine would say it."""
+        """URL before ``/simple/``: as configured, or as clients on this machine reach it."""
         server = self.server
         if server.public_url is not None:
             return server.public_url.rstrip("/")
@@ -217,24 +214,24 @@ class Config(Section):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
+        """``True`` if only this machine can reach the server."""
         return self.server.is_loopback
 
-    def policy_doubts(self, now: datetime) -> list[str]:
-        """See :meth:`~wheelgate.config.policy.PolicySettings.doubts`."""
+    def find_idle_policy(self, now: datetime) -> list[str]:
+        """See :meth:`PolicySettings.find_idle_rules`."""
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
-        return self.policy.doubts(now, cooldowns, [source.name for source in self.source if not source.is_private])
+        return self.policy.find_idle_rules(now, cooldowns, [source.name for source in self.source if not source.is_private])
 
-    def contradictions(self) -> list[str]:
-        """What is wrong between sections; looked at once each of them is right."""
+    def find_contradictions(self) -> list[str]:
+        """Find contradictions between sections; checked only when each section is valid."""
         names = [source.name for source in self.source]
         private = {source.name for source in self.source if source.is_private}
         problems = [
-            f"source[{index}].name: {name} is the name of another source too"
+            f"source[{index}].name: another source is also named {name}"
             for index, name in enumerate(names)
             if name in names[:index]
         ]
         if sum(source.type == "store" for source in self.source) > 1:
-            problems.append("source: only one may have the type store: there is one store")
-        problems += ties(self.connection)
-        return problems + [f"policy.{problem}" for problem in self.policy.misfits(names, private)]
+            problems.append("source: only one source may be of type store")
+        problems += find_conflicts(self.connection)
+        return problems + [f"policy.{problem}" for problem in self.policy.find_misfits(names, private)]

@@ -1,4 +1,4 @@
-"""What may be said of one source, whatever its type, and what of it contradicts the rest."""
+"""``[[source]]`` section: settings of one source, whatever its type."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 from wheelgate.config.section import Section
-from wheelgate.config.values import Cooldown, Pattern, PlainUrl, Reference, Seconds, container_problem, proxy_problem, url_problem
+from wheelgate.config.value_types import (
+    Cooldown,
+    Pattern,
+    PlainUrl,
+    Reference,
+    Seconds,
+    check_container_url,
+    check_proxy_url,
+    check_url,
+)
 from wheelgate.core.urls import parse
 
-# The one place where public PyPI stands: its pages, and the host its pages link files on.
+# Public PyPI: its pages, and the host of the files they link to.
 PUBLIC_INDEX = "https://pypi.org/simple/"
 PUBLIC_FILES = "files.pythonhosted.org"
 GITHUB_API = "https://api.github.com/"
-# Where the services redirect downloads to, by URLs that they signed.
+# Hosts that the services redirect downloads to, by signed URLs.
 _GITHUB_FILES = ("*.githubusercontent.com", "*.blob.core.windows.net")
 _DEVOPS_FILES = ("*.vsblob.vsassets.io", "*.blob.core.windows.net")
 
@@ -27,7 +36,7 @@ NO_PROXY = "none"
 
 
 class SourceSettings(Section):
-    """One place that lists projects. Its position is its precedence."""
+    """Settings of a source of projects. The position in the list is its precedence."""
 
     name: str
     type: Literal["store", "index", "devops", "blob", "directory", "github"]
@@ -50,24 +59,24 @@ class SourceSettings(Section):
 
     @property
     def is_remote(self) -> bool:
-        """Whether it is asked over HTTP, and not through storage."""
+        """``True`` if it is asked over HTTP, not through storage."""
         return self.type in ("index", "devops", "github")
 
     @property
     def is_private(self) -> bool:
-        """Whether names it has are never asked of a public source."""
+        """``True`` if its names are never asked of a public source."""
         return self.private if self.private is not None else self.type != "index"
 
     @property
     def fresh_s(self) -> float:
-        """How long its pages are served without asking again."""
+        """Seconds for which its pages are served without asking again."""
         if self.fresh is not None:
             return self.fresh
         return 60.0 if self.is_private else 600.0
 
     @property
     def index_url(self) -> str:
-        """The URL of a source that is asked over HTTP; public PyPI's unless stated."""
+        """URL of a source that is asked over HTTP; public PyPI unless configured."""
         if self.type == "github":
             return self.url or GITHUB_API
         if self.type in ("devops", "blob"):
@@ -76,7 +85,7 @@ class SourceSettings(Section):
 
     @property
     def all_file_hosts(self) -> tuple[str, ...]:
-        """The hosts beside its own that it may fetch files from."""
+        """Hosts beside its own that it may fetch files from."""
         if self.type == "github":
             return (*self.file_hosts, *_GITHUB_FILES)
         if self.type == "devops":
@@ -84,64 +93,68 @@ class SourceSettings(Section):
         own = parse(self.index_url).host == parse(PUBLIC_INDEX).host
         return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
 
-    def contradictions(self) -> list[str]:
+    def find_contradictions(self) -> list[str]:
         """See :class:`Section`."""
         problems = []
         if not _SOURCE_NAME.fullmatch(self.name):
-            problems.append("name: must be lower-case letters, digits and dashes")
-        if problem := self._url_problem():
+            problems.append("name: must consist of lower-case letters, digits and dashes")
+        if problem := self._check_url():
             problems.append(f"url: {problem}")
-        problems += self._remote_problems()
+        problems += self._check_remote_settings()
         if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
-            problems.append(f"{'layout' if self.account_key is None else 'account_key'}: only a source of type blob has one")
+            problems.append(f"{'layout' if self.account_key is None else 'account_key'}: applies only to a source of type blob")
         if self.writable and self.type != "blob":
-            problems.append("writable: only a source of type blob has it; the store is always writable, other sources never")
+            problems.append(
+                "writable: applies only to a source of type blob; the store is always writable, other sources never are"
+            )
         elif self.writable and self.layout != "project":
-            problems.append('writable: needs layout = "project": an upload goes to <project>/<file>, and is on its page at once')
+            problems.append(
+                'writable: needs layout = "project", because uploads are stored as <project>/<file> and listed at once'
+            )
         elif self.writable and not self.is_private:
-            problems.append("writable: a source that takes uploads cannot be public: whose names it has would be anybody's")
+            problems.append("writable: a source that accepts uploads cannot be public")
         problems += [
-            f"file_hosts: {host!r} is not a host, such as files.example.com or *.example.com"
+            f"file_hosts: {host!r} is not a host such as files.example.com or *.example.com"
             for host in self.file_hosts
             if not _FILE_HOST.fullmatch(host)
         ]
         if self.delivery in _IMPOSSIBLE.get(self.type, ()):
-            hint = "; how stored files leave is store.delivery" if self.type == "store" else ""
-            problems.append(f"delivery: {self.delivery} is not possible for a {self.type}{hint}")
+            hint = "; set store.delivery for stored files" if self.type == "store" else ""
+            problems.append(f"delivery: {self.delivery} is not possible for a source of type {self.type}{hint}")
         return problems
 
-    def _remote_problems(self) -> list[str]:
+    def _check_remote_settings(self) -> list[str]:
         problems = []
         if self.offline and not self.is_remote:
-            problems.append("offline: only a source that is asked over HTTP can be: index, devops or github")
+            problems.append("offline: applies only to a source that is asked over HTTP: index, devops or github")
         if not self.is_remote and (self.outbound_proxy is not None or self.ca_file is not None):
             field = "outbound_proxy" if self.outbound_proxy is not None else "ca_file"
-            problems.append(f"{field}: only a source that is asked over HTTP has one: index, devops or github")
-        elif self.outbound_proxy not in (None, NO_PROXY) and (problem := proxy_problem(self.outbound_proxy or "")):
-            problems.append(f'outbound_proxy: {problem}; "{NO_PROXY}" for no proxy')
+            problems.append(f"{field}: applies only to a source that is asked over HTTP: index, devops or github")
+        elif self.outbound_proxy not in (None, NO_PROXY) and (problem := check_proxy_url(self.outbound_proxy or "")):
+            problems.append(f'outbound_proxy: {problem}; for no proxy, set it to "{NO_PROXY}"')
         if self.type != "github" and self.repos:
-            problems.append("repos: only a source of type github has some")
+            problems.append("repos: applies only to a source of type github")
         elif self.type == "github" and not self.repos:
-            problems.append('repos: is missing: the repositories whose releases have the files, such as ["acme/tools"]')
+            problems.append('repos: is missing: list the repositories whose releases hold the files, such as ["acme/tools"]')
         return problems + [
-            f"repos: {repo!r} is not a repository, such as acme/tools" for repo in self.repos if not _REPO.fullmatch(repo)
+            f"repos: {repo!r} is not a repository such as acme/tools" for repo in self.repos if not _REPO.fullmatch(repo)
         ]
 
-    def _url_problem(self) -> str | None:
+    def _check_url(self) -> str | None:
         if self.type == "devops":
-            return feed_problem(self.url or "")
+            return check_feed_url(self.url or "")
         if self.type == "store":
-            return "a source of type store has none; the store's own is store.url" if self.url is not None else None
+            return "does not apply to a source of type store; set store.url instead" if self.url is not None else None
         if self.type == "blob":
-            return container_problem(self.url or "")
+            return check_container_url(self.url or "")
         if self.type == "directory":
-            return None if self.url and self.url.startswith("file:") else 'must be a folder, such as "file:./wheels"'
-        return url_problem(self.index_url)
+            return None if self.url and self.url.startswith("file:") else 'must be a folder such as "file:./wheels"'
+        return check_url(self.index_url)
 
 
-def feed_problem(text: str) -> str | None:
-    """Why a URL is none of a feed of Azure Artifacts, or ``None``."""
-    hint = 'must be a feed, such as "https://pkgs.dev.azure.com/ORGANISATION/PROJECT/_packaging/FEED/pypi/simple/"'
-    if problem := url_problem(text):
-        return f"{hint}; this one {problem}"
+def check_feed_url(text: str) -> str | None:
+    """Return why a URL is not that of a feed of Azure Artifacts, or ``None`` if it is."""
+    hint = 'must be a feed such as "https://pkgs.dev.azure.com/ORGANISATION/PROJECT/_packaging/FEED/pypi/simple/"'
+    if problem := check_url(text):
+        return f"{hint}; this URL {problem}"
     return None if _FEED_PATH.fullmatch(parse(text).raw_path) else hint

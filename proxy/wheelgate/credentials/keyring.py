@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from wheelgate.config import Config, Connection, folder_connections, folder_version, ties
+from wheelgate.config import Config, Connection, find_conflicts, fingerprint_folder, read_connections_folder
 from wheelgate.core.errors import ConfigurationError, CredentialRefused
 from wheelgate.core.protocols import Clock, Credential
 from wheelgate.credentials.auth_types import credential_for
@@ -147,10 +147,10 @@ class Keyring:
 
     async def _watch(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         folder = self._config.connections_folder
-        seen = await asyncio.to_thread(folder_version, folder)
+        seen = await asyncio.to_thread(fingerprint_folder, folder)
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = await asyncio.to_thread(folder_version, folder)
+            now = await asyncio.to_thread(fingerprint_folder, folder)
             if now != seen:
                 seen = now
                 await self._read_again(admit)
@@ -158,9 +158,9 @@ class Keyring:
     async def _read_again(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         """A folder that cannot be used changes nothing: half of a change could send a credential where it no longer belongs."""
         try:
-            found, problems = await asyncio.to_thread(folder_connections, self._config.connections_folder)
+            found, problems = await asyncio.to_thread(read_connections_folder, self._config.connections_folder)
             connections = [*self._config.connection, *found]
-            problems += ties(connections)
+            problems += find_conflicts(connections)
             if not problems:
                 admit(connections)
         except ConfigurationError as error:

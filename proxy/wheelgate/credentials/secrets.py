@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from wheelgate.config import References, SecretMissing, vault_problem
+from wheelgate.config import References, SecretMissing, check_vault_url
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.secret import Secret, reference_parts
@@ -135,7 +135,7 @@ class Secrets:
         return secret
 
     async def _from_vault(self, where: str) -> Secret:
-        if (match := _VAULT_SECRET.fullmatch(where)) and not vault_problem(match[1]):
+        if (match := _VAULT_SECRET.fullmatch(where)) and not check_vault_url(match[1]):
             return await (await self._vault(match[1])).read(match[2], match[3])
         if not _VAULT_NAME.fullmatch(where):
             raise CredentialRefused(

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from wheelgate.config import Config, Connection, SourceSettings, made_private, with_private
-from wheelgate.config.changes import changed_keys
+from wheelgate.config import Config, Connection, SourceSettings, find_sources_made_private, make_sources_private
+from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.index.decision import Member, MergeRule
@@ -50,11 +50,11 @@ class PolicyReload:
             source.model_copy(update={"cooldown": cooldowns.get(source.name, source.cooldown)}) for source in self._config.source
         ]
         config = self._config.model_copy(update={"policy": newer.policy, "source": sources})
-        if problems := config.contradictions():
+        if problems := config.find_contradictions():
             raise ConfigurationError([f"{problem} (of those this process was started with)" for problem in problems])
-        in_force = changed_keys(self._config, config)
+        in_force = find_changed_keys(self._config, config)
         after_restart = [
-            key for key in changed_keys(config, newer) if not key.startswith("found_connections")
+            key for key in find_changed_keys(config, newer) if not key.startswith("found_connections")
         ]  # read again anyway
         if in_force:
             self._config = config
@@ -71,8 +71,8 @@ class PolicyReload:
         Raises:
             ConfigurationError: a rule in force does not fit; nothing was changed.
         """
-        becoming = made_private(self._config, connections)
-        self._config = with_private(self._config, connections)
+        becoming = find_sources_made_private(self._config, connections)
+        self._config = make_sources_private(self._config, connections)
         for source in self._config.source:
             if source.name in becoming:
                 self._index.replace_member(self._member(source))

@@ -157,7 +157,7 @@ class Sources:
     def _directory(self, settings: SourceSettings) -> Source:
         """A folder of this machine."""
         base = self._base
-        directory = Directory(name=settings.name, root=base.config.source_folder(settings), clock=base.clock)
+        directory = Directory(name=settings.name, root=base.config.get_source_folder(settings), clock=base.clock)
         base.stack.push_async_callback(directory.close)
         return self._cached(directory, fresh_s=0.0, negative_ttl_s=0.0)  # it looks by itself; what stands in is remembered here
 

@@ -1,13 +1,21 @@
-"""The errors of the settings' library, as people read them."""
+"""Messages for pydantic's validation errors, each beginning with the key path of the setting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
 
-def sentences(detail: Any, suggest: Callable[[tuple[int | str, ...]], str] = lambda _: "") -> list[str]:
-    """One of pydantic's errors as people read it."""
+_TABLES = ("source", "connection", "policy.merge", "policy.waiver")
+
+
+def format_errors(error: ValidationError, suggest: Callable[[tuple[int | str, ...]], str] = lambda _: "") -> list[str]:
+    """A message for each problem. ``suggest``: what to add about an unknown setting at this location."""
+    return [message for detail in error.errors() for message in _format(detail, suggest)]
+
+
+def _format(detail: Any, suggest: Callable[[tuple[int | str, ...]], str]) -> list[str]:
     path = ""
     for part in detail["loc"]:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -23,5 +31,8 @@ def sentences(detail: Any, suggest: Callable[[tuple[int | str, ...]], str] = lam
             return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
         case "model_type":
             return [f"{path}: must be a section with settings of its own"]
+        case "list_type":
+            example = f"[[{path}]]" if path in _TABLES else f'{detail["loc"][-1]} = ["..."]'
+            return [f"{path}: must be a list: write {example}"]
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
     return [f"{path}: {message[0].lower()}{message[1:]}"]

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wheelgate.config import Connection, ConnectionDocument, read_document
-from wheelgate.config.documents import document_of
+from wheelgate.config.connection_documents import parse_document
 from wheelgate.core.errors import ConfigurationError
 
 SECRET = "7xq-Tz9+canary/s3cret=="
@@ -117,12 +117,12 @@ FORMS: dict[str, tuple[str, dict[str, Any], str | None]] = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_says_the_same(form: str) -> None:
     text, expected, secret = FORMS[form]
-    document = document_of(text.encode())
+    document = parse_document(text.encode())
     fields = {"category": "PythonFeed", "name": "acme", "target": ORGANISATION, **expected}
     assert dict(document.fields) == fields
     assert (document.secret and document.secret.reveal()) == secret
     more = {} if secret is None else {"value": "secret:acme"}
-    assert document.connection(**more) == Connection.model_validate({**fields, **more})
+    assert document.build_connection(**more) == Connection.model_validate({**fields, **more})
 
 
 @pytest.mark.parametrize("spelling", ["authType", "auth_type", "AUTHTYPE", "Auth-Type"])
@@ -139,28 +139,28 @@ def test_every_form_says_the_same(form: str) -> None:
 )
 def test_any_casing_of_type_and_kind(spelling: str, value: str, meant: str) -> None:
     for category in ("python_feed", "PythonFeed", "pythonfeed", "PYTHON_FEED"):
-        document = document_of(f"name: a\n{spelling}: {value}\nTYPE: {category}\n".encode())
+        document = parse_document(f"name: a\n{spelling}: {value}\nTYPE: {category}\n".encode())
         assert document.fields == {"name": "a", "auth_type": meant, "category": "PythonFeed"}
 
 
 def test_values_are_text_as_they_are_written() -> None:
     for written in ("0123", "1e5", "2026-11-23", "0x1F", "12:30:00", "~x"):
-        document = document_of(f"name: a\npat: {written}".encode())
+        document = parse_document(f"name: a\npat: {written}".encode())
         assert document.secret is not None
         assert document.secret.reveal() == written
 
 
 def test_a_byte_order_mark_and_escaped_characters() -> None:
-    document = document_of(b"\xef\xbb\xbf" + json.dumps({"name": "a", "pat": "p\N{GRINNING FACE}\u00fc"}).encode())
+    document = parse_document(b"\xef\xbb\xbf" + json.dumps({"name": "a", "pat": "p\N{GRINNING FACE}\u00fc"}).encode())
     assert document.secret is not None
     assert document.secret.reveal() == "p\N{GRINNING FACE}\u00fc"
 
 
 @pytest.mark.parametrize("reference", ["env:ACME_PAT", "file:/run/secrets/pat", "keyvault:acme", "secret:acme"])
 def test_a_reference_is_no_secret(reference: str) -> None:
-    document = document_of(v2(type="pat", pat=reference).encode())
+    document = parse_document(v2(type="pat", pat=reference).encode())
     assert document.secret is None
-    assert document.connection().value == reference
+    assert document.build_connection().value == reference
 
 
 def bomb() -> str:
@@ -170,38 +170,38 @@ def bomb() -> str:
 
 
 WRONG = {
-    "empty": (b"", "is no connection document"),
-    "blank": (b"  \n", "is no connection document"),
-    "text": (b"hello", "is no connection document"),
-    "a list": (b"[1, 2]", "is no connection document"),
-    "a colon is missing": (f"pat:{SECRET}".encode(), "is no connection document"),
+    "empty": (b"", "is not a connection document"),
+    "blank": (b"  \n", "is not a connection document"),
+    "text": (b"hello", "is not a connection document"),
+    "a list": (b"[1, 2]", "is not a connection document"),
+    "a colon is missing": (f"pat:{SECRET}".encode(), "is not a connection document"),
     "a space is missing": (f"name: a\npat:{SECRET}".encode(), "is neither YAML nor JSON (line 2)"),
-    "in braces": (f"{{'pat:{SECRET}': x}}".encode(), "it has a field that no connection has"),
-    "unknown field": (b"name: a\nflavour: x", "it has a field 'flavour' that no connection has"),
-    "unknown kind": (v2(type="account_key", account_key=SECRET).encode(), "it has a field 'accountkey' that no connection has"),
-    "unknown authType": (v1("OAuth2", "x").encode(), "authType 'OAuth2' is not one that Wheelgate can sign in with: None, PAT, "),
-    "the secret as authType": (f"authType: {SECRET}".encode(), "authType is not one that Wheelgate can sign in with"),
-    "unknown category": (b"type: snowflake\nname: a", "category 'snowflake' is not one that can be of an index: PythonFeed, "),
+    "in braces": (f"{{'pat:{SECRET}': x}}".encode(), "it has an unknown field"),
+    "unknown field": (b"name: a\nflavour: x", "it has an unknown field 'flavour'"),
+    "unknown kind": (v2(type="account_key", account_key=SECRET).encode(), "it has an unknown field 'accountkey'"),
+    "unknown authType": (v1("OAuth2", "x").encode(), "authType 'OAuth2' is not supported; use one of None, PAT, "),
+    "the secret as authType": (f"authType: {SECRET}".encode(), "authType is not supported; use one of None"),
+    "unknown category": (b"type: snowflake\nname: a", "category 'snowflake' is not supported; use one of PythonFeed, "),
     "two secrets": (f"pat: {SECRET}\ntoken: other".encode(), "it has more than one secret"),
-    "two of a kind": (f"pat: {SECRET}\ncredentials: {{pat: other}}".encode(), "it says its 'pat' twice"),
-    "two that differ in a digit": (b"pat: abc1\ncredentials: {pat: abc2}", "it says its 'pat' twice"),
-    "two kinds": (b"auth_type: sas\ncredentials: {type: pat, pat: x}", "it says its 'authtype' twice"),
+    "two of a kind": (f"pat: {SECRET}\ncredentials: {{pat: other}}".encode(), "it has two different values for 'pat'"),
+    "two that differ in a digit": (b"pat: abc1\ncredentials: {pat: abc2}", "it has two different values for 'pat'"),
+    "two kinds": (b"auth_type: sas\ncredentials: {type: pat, pat: x}", "it has two different values for 'authtype'"),
     "a key twice": (f"pat: other\npat: {SECRET}".encode(), "says one thing twice (line 2)"),
     "a key twice in JSON": (f'{{"pat": "x", "pat": "{SECRET}"}}'.encode(), "says one thing twice"),
-    "a key spelled twice": (f"clientId: x\nclient_id: {SECRET}".encode(), "it says its 'clientid' twice"),
+    "a key spelled twice": (f"clientId: x\nclient_id: {SECRET}".encode(), "it has two different values for 'clientid'"),
     "a secret too many": (
         v2(type="managed_identity", token=SECRET).encode(),
-        "it has a secret, and authType ManagedIdentity needs none",
+        "it has a secret, but authType ManagedIdentity does not use one",
     ),
-    "a secret for nobody": (f"authType: None\nvalue: {SECRET}".encode(), "it has a secret, and authType None needs none"),
+    "a secret for nobody": (f"authType: None\nvalue: {SECRET}".encode(), "it has a secret, but authType None does not use one"),
     "a list as secret": (b"pat: [a]", "its field 'pat' must be text: put it in quotes"),
     "yes as secret": (b"pat: yes", "its field 'pat' must be text: put it in quotes"),
-    "lines as secret": (b"pat: |\n  one\n  two", "its secret is empty, or holds characters that no secret has"),
+    "lines as secret": (b"pat: |\n  one\n  two", "its secret is empty or contains unprintable characters"),
     "credentials as text": (f"credentials: {SECRET}".encode(), "its credentials must be a mapping"),
     "properties as text": (b"properties: x", "its properties must be a mapping"),
     "anchors": (b"name: &n x\ntarget: *n", "has YAML anchors, which nothing here needs (line 2)"),
     "a bomb": (bomb().encode(), "has YAML anchors, which nothing here needs (line 2)"),
-    "merge key": (b"<<: {name: a}\nname: b", "it has a field that no connection has"),
+    "merge key": (b"<<: {name: a}\nname: b", "it has an unknown field"),
     "a tag": (b"pat: !!binary aGVsbG8=", "has a YAML tag, which nothing here needs (line 1)"),
     "code": (b"!!python/object/apply:os.system [reboot]", "has a YAML tag, which nothing here needs (line 1)"),
     "deep": (b"[" * 60_000, "is nested too deeply (line 1)"),
@@ -240,9 +240,9 @@ FIELDS = {
     "no target": ({"name": "a"}, "target: is missing"),
     "odd name": (
         {"name": "a b", "target": ORGANISATION},
-        "name: must be letters, digits, dots, dashes and underscores, 63 at most",
+        "name: must consist of letters, digits, dots, dashes and underscores, 63 at most",
     ),
-    "a path as name": ({"name": "../a", "target": ORGANISATION}, "name: must be letters"),
+    "a path as name": ({"name": "../a", "target": ORGANISATION}, "name: must consist of letters"),
     "no URL": ({"name": "a", "target": "acme"}, "target: cannot be used: it is not an absolute http(s) URL"),
     "a password in the URL": (
         {"name": "a", "target": "https://me:hunter2@host/"},
@@ -252,30 +252,30 @@ FIELDS = {
         {"name": "a", "target": f"https://host/?sig={SECRET}"},
         "target: must end with its path, without a query or fragment",
     ),
-    "no secret": ({"name": "a", "target": ORGANISATION, "auth_type": "PAT"}, "value: is missing, and auth_type PAT needs it"),
+    "no secret": ({"name": "a", "target": ORGANISATION, "auth_type": "PAT"}, "value: is missing, but auth_type PAT needs it"),
     "an inline secret": (
         {"name": "a", "target": ORGANISATION, "auth_type": "PAT", "value": SECRET},
         "value: must say where the secret is",
     ),
     "no user": (
         {"name": "a", "target": ORGANISATION, "auth_type": "UsernamePassword", "value": "env:X"},
-        "username: is missing, and auth_type UsernamePassword needs it",
+        "username: is missing, but auth_type UsernamePassword needs it",
     ),
     "a user too many": (
         {"name": "a", "target": ORGANISATION, "auth_type": "Bearer", "value": "env:X", "username": "u"},
-        "username: auth_type Bearer has none",
+        "username: auth_type Bearer does not use it",
     ),
     "a colon": (
         {"name": "a", "target": ORGANISATION, "auth_type": "UsernamePassword", "value": "env:X", "username": "u:v"},
-        "username: must be printable and without a colon (RFC 7617)",
+        "username: must be printable, without a colon (RFC 7617)",
     ),
     "every organisation": (
         {"name": "a", "target": "https://pkgs.dev.azure.com/", "auth_type": "PAT", "value": "env:X"},
-        "target: pkgs.dev.azure.com is shared by every organisation",
+        "target: pkgs.dev.azure.com is shared by all organisations",
     ),
     "readable": (
         {"name": "a", "target": "http://index.example.com/", "auth_type": "PAT", "value": "env:X"},
-        "target: the secret would travel readable to index.example.com",
+        "target: the secret would be sent unencrypted to http://index.example.com/:",
     ),
     "no scope": (
         {"name": "a", "target": "https://index.example.com/", "auth_type": "ManagedIdentity"},
@@ -287,7 +287,7 @@ FIELDS = {
     ),
     "a strange identity": (
         {"name": "a", "target": ORGANISATION, "auth_type": "ManagedIdentity", "client_id": "a/b"},
-        "client_id: must be an identifier of Microsoft Entra",
+        "client_id: must be an ID from Microsoft Entra",
     ),
 }
 
@@ -296,7 +296,7 @@ FIELDS = {
 def test_one_sentence_for_wrong_fields(case: str) -> None:
     said, sentence = FIELDS[case]
     with pytest.raises(ConfigurationError) as caught:
-        ConnectionDocument.of_fields(said).connection()
+        ConnectionDocument.from_fields(said).build_connection()
     [problem] = caught.value.problems
     assert problem.startswith(sentence)
     assert SECRET not in problem
@@ -328,9 +328,9 @@ DOCUMENTS = st.dictionaries(
 def judge(body: bytes) -> None:
     """A document, or one sentence on one line; and never the secret in it."""
     try:
-        document = document_of(body)
+        document = parse_document(body)
         assert document.secret is None or document.secret.reveal() not in map(str, [document.secret, repr(document.secret)])
-        document.connection(**({"value": "secret:x"} if document.secret is not None else {}))
+        document.build_connection(**({"value": "secret:x"} if document.secret is not None else {}))
     except ConfigurationError as error:
         sentences = error.problems
     except ValueError as error:
