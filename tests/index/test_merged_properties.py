@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -125,7 +126,8 @@ class Replica:
         pages = PageCache(self.index, clock=self.clock, prefix="", metrics=metrics)
         changes.subscribe(self.index.overtaken)
         self.index.subscribe(pages.drop)
-        self.files = FileHandlers(pages, None, None, None, self.clock, shared=True)  # type: ignore[arg-type]
+        services: Any = SimpleNamespace(clock=self.clock, delivery=None, metadata_files=None, provenance_files=None)
+        self.files = FileHandlers(services, pages, shared=True)
 
     def _screened(self, source: FakeSource, metrics: Metrics) -> Source:
         cached = self._cached(source, metrics)

@@ -97,11 +97,11 @@ async def new_planner(
     job: MirrorJob, gate: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
 ) -> AsyncIterator[Planner]:
     """A planner with a server of our own for uv, and nothing of this machine's settings."""
-    from wheelgate.cli.serving import answering_ourselves
+    from wheelgate.web.server import open_private_server
 
     variables = {name: job.environment[name] for name in _KEPT_VARIABLES if name in job.environment}
     with tempfile.TemporaryDirectory(prefix="wheelgate-uv-") as folder:
-        async with answering_ourselves(gate) as url:
+        async with open_private_server(gate) as url:
             resolver = Resolver(url, Path(folder), variables, python=sys.executable)
             yield Planner(plan=plan, index=gate.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step)
 

@@ -7,8 +7,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
+from wheelgate.runtime.background import run_beside
 from wheelgate.runtime.malloc import keep_little
 
 if TYPE_CHECKING:
@@ -88,12 +88,11 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config, again: Callable[[], Config]) -> None:
     """``again`` reads the settings as they are now, for SIGHUP."""
-    from wheelgate.cli.serving import answering
-    from wheelgate.web.server import listening_socket, tls_context
-    from wheelgate.wiring import open_services, watch_changes
+    from wheelgate.web.server import listening_socket, open_server, tls_context
+    from wheelgate.wiring import open_services
 
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told.set)
+    hangup = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     server = config.server
     tls = None
     if server.tls_cert is not None and server.tls_key is not None:
@@ -106,11 +105,11 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
             return read.with_port(config.server.port) if read.server.port == asked_for.server.port else read
 
         async with (
-            open_services(config) as gate,
-            watch_changes(gate.changes),
-            gate.keyring.watching(gate.enforcement.admit),
-            rereading(told, newer, gate.enforcement),
-            answering(gate, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
+            open_services(config) as services,
+            run_beside(services.changes.watch()),
+            services.keyring.watching(services.enforcement.admit),
+            run_beside(_reload_rules(hangup, newer, services.enforcement)),
+            open_server(services, listener, tls=tls, prefix=server.path_prefix, anonymous_read=config.anonymous_read) as running,
         ):
             _spare_the_collector()
             print(_welcome(config), file=sys.stderr, flush=True)
@@ -118,22 +117,11 @@ async def _serve(config: Config, again: Callable[[], Config]) -> None:
             await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
 
 
-@asynccontextmanager
-async def rereading(told: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> AsyncIterator[None]:
-    """Read the rules again whenever somebody said so, as long as this runs."""
-    task = asyncio.create_task(_reread(told, again, enforcement))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _reread(told: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> None:
+async def _reload_rules(hangup: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> None:
+    """Reload the rules at every SIGHUP."""
     while True:
-        await told.wait()
-        told.clear()
+        await hangup.wait()
+        hangup.clear()
         try:
             replaced = enforcement.replace(await asyncio.to_thread(again))
         except ConfigurationError as error:

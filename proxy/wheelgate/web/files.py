@@ -9,11 +9,8 @@ from aiohttp import web
 
 from wheelgate.core.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
 from wheelgate.core.model import File
-from wheelgate.core.protocols import Clock
 from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
-from wheelgate.files.delivery import Delivery
-from wheelgate.files.metadata_files import MetadataFiles
-from wheelgate.files.provenance_files import ProvenanceFiles
+from wheelgate.services import Services
 from wheelgate.web.bodies import send
 from wheelgate.web.conditions import Range, none_match, range_of
 from wheelgate.web.page_cache import PageCache
@@ -28,22 +25,13 @@ _IMMUTABLE = "max-age=31536000, immutable"
 class FileHandlers:
     """Answers for one file. Whatever is on the page a client would see can be had here, and nothing else."""
 
-    def __init__(
-        self,
-        pages: PageCache,
-        delivery: Delivery,
-        metadata_files: MetadataFiles,
-        provenance_files: ProvenanceFiles,
-        clock: Clock,
-        *,
-        shared: bool,
-    ) -> None:
+    def __init__(self, services: Services, pages: PageCache, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         self._pages = pages
-        self._delivery = delivery
-        self._metadata_files = metadata_files
-        self._provenance_files = provenance_files
-        self._small = SmallFileCache(clock)
+        self._delivery = services.delivery
+        self._metadata_files = services.metadata_files
+        self._provenance_files = services.provenance_files
+        self._small = SmallFileCache(services.clock)
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
 

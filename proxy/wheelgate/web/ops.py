@@ -7,14 +7,10 @@ import asyncio
 from aiohttp import web
 
 from wheelgate.core.errors import BlobNotFound, StoreError
-from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.index.explain import explain_decision
-from wheelgate.index.merged import Merged
-from wheelgate.index.screened import RuleBook
-from wheelgate.runtime.metrics import CONTENT_TYPE, Metrics
+from wheelgate.runtime.metrics import CONTENT_TYPE
+from wheelgate.services import Services
 from wheelgate.storage import layout
-from wheelgate.storage.claims import Claims
-from wheelgate.storage.spool import Spool
 from wheelgate.web.page_cache import PageCache
 
 _FRESH = {"Cache-Control": "no-store"}
@@ -23,27 +19,11 @@ _FRESH = {"Cache-Control": "no-store"}
 class OpsHandlers:
     """Answers for whoever runs the server."""
 
-    def __init__(
-        self,
-        *,
-        store: BlobStore,
-        metrics: Metrics,
-        index: Merged,
-        claims: Claims,
-        book: RuleBook,
-        pages: PageCache,
-        clock: Clock,
-        spool: Spool,
-    ) -> None:
-        self._store = store
-        self._spool = spool
-        self._metrics = metrics
-        self._index = index
-        self._claims = claims
-        self._book = book
-        self._clock = clock
+    def __init__(self, services: Services, pages: PageCache) -> None:
+        self._services = services
         self._pages = pages
         self.draining = False
+        """Whether the server is stopping, so that new requests should go elsewhere."""
 
     async def livez(self) -> web.Response:
         """The event loop turns. Says nothing of upstreams: restarting us would not mend them."""
@@ -57,24 +37,24 @@ class OpsHandlers:
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
         try:
-            await self._store.info(layout.CHANGED)
+            await self._services.store.info(layout.CHANGED)
         except BlobNotFound:
             pass
         except StoreError as error:
             return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
-        problem = await asyncio.to_thread(self._spool.problem)
+        problem = await asyncio.to_thread(self._services.spool.problem)
         told = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
         return web.json_response(told, headers=_FRESH)
 
     async def metrics(self) -> web.Response:
         """Prometheus text."""
-        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
+        return web.Response(body=self._services.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
     async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
         """Who answers for a name, who was asked, what is withheld, and why; with ``?version=``, of that version's files."""
-        decision = await self._index.decide(project, learn=False)
+        decision = await self._services.index.decide(project, learn=False)
         self._pages.forget(project)  # what is explained is what is served next
-        claim = await self._claims.get(project)
-        waivers = self._book.rules.waivers_for(project, self._clock.now())
+        claim = await self._services.claims.get(project)
+        waivers = self._services.rules.rules.waivers_for(project, self._services.clock.now())
         version = request.rel_url.query.get("version") or None
         return web.json_response(explain_decision(decision, claim, waivers, version), headers=_FRESH)

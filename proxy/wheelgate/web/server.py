@@ -14,18 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from wheelgate.core.errors import ConfigurationError
-from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.files.delivery import Delivery
-from wheelgate.files.metadata_files import MetadataFiles
-from wheelgate.files.provenance_files import ProvenanceFiles
-from wheelgate.index.merged import Merged
-from wheelgate.index.screened import RuleBook
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.storage.claims import Claims
-from wheelgate.storage.spool import Spool
-from wheelgate.storage.tokens import Tokens
-from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.manage import UploadManager
+from wheelgate.services import Services
 from wheelgate.web.auth import Authentication
 from wheelgate.web.dispatcher import Dispatcher
 from wheelgate.web.fast_path import FastPath, server_for
@@ -84,7 +73,7 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-class Serving:
+class RunningServer:
     """A server that answers, and how it ends."""
 
     def __init__(self, application: Dispatcher, ops: OpsHandlers, site: web.BaseSite) -> None:
@@ -127,38 +116,22 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(
-    *,
-    listener: socket.socket,
-    tls: ssl.SSLContext | None,
-    index: Merged,
-    delivery: Delivery,
-    metadata_files: MetadataFiles,
-    provenance_files: ProvenanceFiles,
-    store: BlobStore,
-    claims: Claims,
-    rules: RuleBook,
-    clock: Clock,
-    uploads: Uploads,
-    packages: UploadManager,
-    tokens: Tokens,
-    spool: Spool,
-    metrics: Metrics,
-    prefix: str,
-    anonymous_read: bool,
-) -> AsyncIterator[Serving]:
+async def open_server(
+    services: Services, listener: socket.socket, *, tls: ssl.SSLContext | None, prefix: str, anonymous_read: bool
+) -> AsyncIterator[RunningServer]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
-    pages = PageCache(index, clock=clock, prefix=prefix, metrics=metrics)
+    clock, index = services.clock, services.index
+    pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics)
     index.subscribe(pages.drop)
-    ops = OpsHandlers(store=store, metrics=metrics, index=index, claims=claims, book=rules, pages=pages, clock=clock, spool=spool)
-    authentication = Authentication(tokens, anonymous_read=anonymous_read)
+    ops = OpsHandlers(services, pages)
+    authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
     simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
-    tally = RequestLog(metrics)
-    files = FileHandlers(pages, delivery, metadata_files, provenance_files, clock, shared=anonymous_read)
+    tally = RequestLog(services.metrics)
+    files = FileHandlers(services, pages, shared=anonymous_read)
     front = FastPath(pages, simple, files, authentication, tally, clock)
     application = Dispatcher(
         authentication=authentication,
-        upload=UploadHandlers(uploads, packages, spool, authentication),
+        upload=UploadHandlers(services.uploads, services.packages, services.spool, authentication),
         simple=simple,
         files=files,
         ops=ops,
@@ -179,8 +152,17 @@ async def serving(
     try:
         site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
         await site.start()
-        yield Serving(application, ops, site)
+        yield RunningServer(application, ops, site)
     finally:
         await runner.cleanup()
         await pages.close()
         tally.log.write()
+
+
+@asynccontextmanager
+async def open_private_server(services: Services) -> AsyncIterator[str]:
+    """Serve on loopback until the block ends; the URL of the index, with a token in it that nobody else has."""
+    with listening_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        async with open_server(services, listener, tls=None, prefix="", anonymous_read=False):
+            yield f"http://mirror:{services.tokens.guest()}@127.0.0.1:{port}/simple/"

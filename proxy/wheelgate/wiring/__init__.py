@@ -12,12 +12,8 @@ Below them stand the store and the spool (``stores.py``), and what all of them s
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-import msgspec
 
 from wheelgate.config import Config
 from wheelgate.core.protocols import BlobStore, Clock
@@ -29,56 +25,30 @@ from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, merges_of, reserved_of, rules_of
 from wheelgate.index.screened import RuleBook
-from wheelgate.runtime.metrics import Metrics
+from wheelgate.services import Services
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.destinations import Destination
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.wiring.foundation import Foundation, SystemClock, foundation
 from wheelgate.wiring.sources import Sources
 from wheelgate.wiring.stores import cache_limit, own_spool, own_store
 
-__all__ = ["Services", "SystemClock", "open_keyring", "open_services", "watch_changes"]
+__all__ = ["Services", "SystemClock", "open_keyring", "open_services"]
 
 _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 """How the files of a type of source leave unless its settings say otherwise; remote ones go through the cache."""
 
 
-class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything a server or a command works with."""
-
-    config: Config
-    clock: Clock
-    metrics: Metrics
-    store: BlobStore
-    changes: StoreChanges
-    claims: Claims
-    rules: RuleBook
-    enforcement: PolicyReload
-    index: Merged
-    delivery: Delivery
-    metadata_files: MetadataFiles
-    provenance_files: ProvenanceFiles
-    targets: Sequence[Destination]
-    uploads: Uploads
-    packages: UploadManager
-    tokens: Tokens
-    spool: Spool
-    containers: Mapping[str, BlobStore]
-    """Of the sources that are some, by name."""
-    keyring: Keyring
-
-
 @asynccontextmanager
 async def open_services(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Services]:
-    """The graph of one process, closed in reverse order at the end. ``to_read``: for a command that only looks.
+    """Build the services of one process, and close them in reverse order. ``to_read``: for a command that only looks.
 
     Raises:
         StoreError: the store or the spool cannot be used.
-        ConfigurationError: a secret that the settings refer to cannot be had.
+        ConfigurationError: a secret that the settings refer to is not available.
     """
     async with foundation(config, clock) as base:
         store = await own_store(base, to_read=to_read)
@@ -175,18 +145,6 @@ def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: S
 
 @asynccontextmanager
 async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
-    """What signs in, without the rest: for commands that only store a secret."""
+    """Build what signs in, without the rest: for commands that only store a secret."""
     async with foundation(config) as base:
         yield base.keyring
-
-
-@asynccontextmanager
-async def watch_changes(changes: StoreChanges) -> AsyncIterator[None]:
-    """Hear of changes that other processes make to the store, as long as this runs."""
-    task = asyncio.create_task(changes.watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -11,8 +11,8 @@ from tests.acceptance.configs import index_source
 from tests.support.gate import fetch
 from tests.support.index import FakeIndex
 from tests.support.packages import wheel_bytes, wheel_name
-from wheelgate.cli.serving import answering_ourselves
 from wheelgate.config import load
+from wheelgate.web.server import open_private_server
 from wheelgate.wiring import open_services
 
 
@@ -20,7 +20,7 @@ async def test_only_who_has_the_token_reads(index: FakeIndex, tmp_path: Path) ->
     index.publish("demo", wheel_name("demo", "1.0"), wheel_bytes("demo", "1.0"))
     (tmp_path / "wheelgate.toml").write_text(index_source(index))
     config = load(tmp_path / "wheelgate.toml", flags={"data": tmp_path / "data"}, environment={})
-    async with open_services(config) as gate, answering_ourselves(gate) as url:
+    async with open_services(config) as gate, open_private_server(gate) as url:
         parts = urlsplit(url)
         assert parts.hostname == "127.0.0.1"
         page = f"http://127.0.0.1:{parts.port}/simple/demo/"

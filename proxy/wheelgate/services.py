@@ -1,0 +1,55 @@
+"""The services of one process: the object graph that ``wiring`` builds, and that the server and the commands are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from wheelgate.config import Config
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.credentials.keyring import Keyring
+from wheelgate.files.delivery import Delivery
+from wheelgate.files.metadata_files import MetadataFiles
+from wheelgate.files.provenance_files import ProvenanceFiles
+from wheelgate.index.merged import Merged
+from wheelgate.index.policy_reload import PolicyReload
+from wheelgate.index.screened import RuleBook
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.spool import Spool
+from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.accept import Uploads
+from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.manage import UploadManager
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a server or a command works with, open until the block of ``wiring.open_services`` ends."""
+
+    config: Config
+    clock: Clock
+    metrics: Metrics
+    keyring: Keyring
+    """Signs in upstream."""
+    store: BlobStore
+    """Ours: uploads, cached files, records."""
+    spool: Spool
+    changes: StoreChanges
+    claims: Claims
+    tokens: Tokens
+    """Of clients."""
+    rules: RuleBook
+    enforcement: PolicyReload
+    index: Merged
+    """All sources as one index."""
+    delivery: Delivery
+    metadata_files: MetadataFiles
+    provenance_files: ProvenanceFiles
+    targets: Sequence[Destination]
+    """Where uploads may go, in the order of the sources."""
+    uploads: Uploads
+    packages: UploadManager
+    containers: Mapping[str, BlobStore]
+    """The stores of those sources that are blob containers, by the source's name."""
