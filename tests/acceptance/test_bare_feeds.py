@@ -35,7 +35,7 @@ def fill(index: FakeIndex, *, padding: int = PADDING, **entry: object) -> None:
 
 @pytest.fixture
 def feed(index: FakeIndex) -> FakeIndex:
-    """As `azure.md` has it: HTML, no metadata, times or sizes, HEAD refused, files redirected to signed storage."""
+    """As Azure Artifacts has it: HTML, no metadata, times or sizes, HEAD refused, files redirected to signed storage."""
     index.bare = index.html = index.redirects = True
     index.heads = False
     fill(index)

@@ -223,7 +223,7 @@ def test_a_listing_without_any_digest_is_delivered_and_kept_under_the_digest_it_
         assert "ETag" not in answer.headers
         lies.wait_until(kept(server, "bare").exists)
         liar.sizes["bare"] = SIZE + 1
-        assert server.get(file_of("bare")).body == body, "a file name never changes its content (P4)"
+        assert server.get(file_of("bare")).body == body, "a file name never changes its content"
         assert server.get(file_of("bare"), {"Range": "bytes=-7"}).body == body[-7:]
 
 

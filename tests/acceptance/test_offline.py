@@ -137,7 +137,7 @@ def test_what_is_absent_says_what_to_mirror_and_stops_clients_at_once(
 def test_an_offline_private_source_is_not_heard_rather_than_empty(
     index: FakeIndex, second_index: FakeIndex, start_gate: Callable[..., Gate]
 ) -> None:
-    """Beside a public index that is asked, what a silent private one lacks must not come from there (P1)."""
+    """Beside a public index that is asked, what a silent private one lacks must not come from there."""
     index.publish("acme-secret", wheel_name("acme-secret", "1.0"), wheel_bytes("acme-secret", "1.0"))
     second_index.publish("acme-secret", wheel_name("acme-secret", "99.0"), wheel_bytes("acme-secret", "99.0"))
     second_index.publish("acme-new", wheel_name("acme-new", "99.0"), wheel_bytes("acme-new", "99.0"))

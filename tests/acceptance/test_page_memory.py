@@ -1,4 +1,4 @@
-"""However many large pages are asked for, what is kept of them is bounded (P8)."""
+"""However many large pages are asked for, what is kept of them is bounded (promise 8 in docs/architecture.md)."""
 
 from __future__ import annotations
 

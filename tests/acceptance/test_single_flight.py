@@ -1,4 +1,4 @@
-"""However many ask for one thing at once, the upstream is asked once (P7), and nobody suffers for another."""
+"""Single flight: however many ask for one thing at once, the upstream is asked once, and nobody suffers for another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which credential belongs to which URL: for any connections, pages and URLs, what DESIGN says and nothing more.
+"""Which credential belongs to which URL: for any connections, pages and URLs, promise 2 of docs/architecture.md and nothing more.
 
 The oracle below reads the parts that a URL is made of, before anything is put together or parsed, and follows the words of the
 contract one by one.

@@ -1,4 +1,4 @@
-"""A key vault at the wire, as azure-keyvault-secrets speaks to one (azure.md, section H): a challenge first, then a token."""
+"""A key vault at the wire, as azure-keyvault-secrets speaks to one: a challenge first, then a token."""
 
 from __future__ import annotations
 
