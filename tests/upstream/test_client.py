@@ -522,8 +522,8 @@ async def test_files_that_nobody_reads_leave_room_to_ask_for_pages(liar: Liar) -
 
 async def test_a_client_is_sent_only_where_no_secret_is_needed_and_we_would_go_ourselves(liar: Liar) -> None:
     async with client_of(liar, credentials=ByPrefix({f"{liar.origin}/private/": SECRET})) as client:
-        assert await client.handed_on(f"{liar.origin}/public/x.whl") == f"{liar.origin}/public/x.whl"
+        assert await client.resolve_redirect_target(f"{liar.origin}/public/x.whl") == f"{liar.origin}/public/x.whl"
         assert not liar.asked, "what needs no secret needs no question"
         for elsewhere in ("http://elsewhere.invalid/x.whl", "javascript:alert(1)"):
             with pytest.raises(AddressRefused):
-                await client.handed_on(elsewhere)
+                await client.resolve_redirect_target(elsewhere)

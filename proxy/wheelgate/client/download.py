@@ -1,4 +1,4 @@
-"""One file from a URL that a person gave to a command: bounded, without any credential, redirects followed by hand."""
+"""Download of one file from a URL that a person gave to a command: bounded, and without any credential."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ import aiohttp
 from yarl import URL
 
 from wheelgate.core.errors import (
-    AddressRefused,
     CredentialRefused,
     TooLarge,
     UploadRefused,
-    UpstreamBadAnswer,
     UpstreamUnavailable,
 )
 from wheelgate.core.names import project_in
-from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, read, redact_url
-from wheelgate.upstream.addresses import ForbiddenAddress
+from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, redact_url
+from wheelgate.upstream.answers import Hop
 from wheelgate.upstream.error_text import cause_of
+from wheelgate.upstream.failures import HopFailures
+from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.sessions import FILE_TIMES, Sessions
 
-_MAX_HOPS = 5
 _CHUNK_BYTES = 256 * 1024
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _OTHER_DIGESTS = frozenset({"md5", "sha1", "sha224", "sha384", "sha512"})
@@ -84,103 +82,88 @@ async def download(
     Raises:
         UploadRefused: the URL cannot be used, or nothing says the name of a wheel or sdist.
         UpstreamUnavailable: it cannot be reached, or the server fails.
-        CredentialRefused, UpstreamBadAnswer, AddressRefused: there is no file to be had there.
+        CredentialRefused, UpstreamBadAnswer, AddressRefused: there is no file to get there.
         TooLarge: it announces more than ``max_bytes``.
     """
     try:
         target = parse(url)
     except UnsafeUrl as error:
         raise UploadRefused(f"the URL cannot be used: {error}") from None
-    sha256 = _stated_digest(target)
-    sessions = Sessions(HostRules(target), user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
+    rules = _HttpsRules(target)
+    if not rules.allows(target):
+        raise UploadRefused(f"{redact_url(target)} would be readable by everybody on the way: use an https URL")
+    sha256 = _read_digest(target)
+    sessions = Sessions(rules, user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
+    failures = _DownloadFailures(redact_url(target), max_bytes)
+    hops = Hops(
+        rules=rules,
+        sessions=sessions,
+        credentials=failures,
+        failures=failures,
+        headers=_HEADERS,
+        outbound_proxy=outbound_proxy,
+        is_final=lambda _: False,
+    )
     try:
-        async with _Hops(target.with_fragment(None), sessions).response() as response:
-            _check(response, redact_url(target), max_bytes)
-            filename = _filename(target, response)
-            yield Download(filename=filename, place=redact_url(target), sha256=sha256, max_bytes=max_bytes, response=response)
+        async with hops.follow(str(target.with_fragment(None)), {}, FILE_TIMES) as hop:
+            await failures.check(hop)
+            filename = _find_filename(target, hop.response)
+            yield Download(filename=filename, place=redact_url(target), sha256=sha256, max_bytes=max_bytes, response=hop.response)
     finally:
         await sessions.close()
 
 
-class _Hops:
-    """The way from the URL that was given to whoever has the bytes."""
+class _HttpsRules(HostRules):
+    """Any host by https, whatever redirects to it; by http this machine alone, and only if the given URL is http itself."""
 
-    def __init__(self, given: URL, sessions: Sessions) -> None:
-        self._given = given
-        self._sessions = sessions
-
-    @asynccontextmanager
-    async def response(self) -> AsyncIterator[aiohttp.ClientResponse]:
-        """What the last of them answers."""
-        target = self._given
-        for _ in range(_MAX_HOPS + 1):
-            self._judge(target)
-            try:
-                response = await self._sessions.get(target, _HEADERS, FILE_TIMES, None)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise self._unreachable(target, error) from None
-            try:
-                if response.status not in _REDIRECTS:
-                    yield response
-                    return
-                target = self._next(target, response.headers.get("Location", ""))
-            finally:
-                response.close()
-        raise UpstreamBadAnswer(f"{redact_url(self._given)} redirects more than {_MAX_HOPS} times")
-
-    def _judge(self, target: URL) -> None:
-        if target.scheme == "https" or (is_loopback(target) and self._given.scheme == "http"):
-            return
-        if target is self._given:
-            raise UploadRefused(f"{redact_url(target)} would travel open to everybody on the way: use an https URL")
-        raise AddressRefused(f"{redact_url(self._given)} redirects to {target.host} without https, which is not followed")
-
-    def _next(self, at: URL, location: str) -> URL:
-        try:
-            return parse(str(at.join(read(location)).with_fragment(None)))
-        except ValueError:  # UnsafeUrl is one
-            raise UpstreamBadAnswer(f"{redact_url(self._given)} redirects to a malformed address") from None
-
-    def _unreachable(self, target: URL, error: Exception) -> Exception:
-        place = redact_url(self._given)
-        if target is not self._given:
-            place += f" redirects to {redact_url(target.origin())}, which"
-        reason = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        if isinstance(reason, ForbiddenAddress):
-            return AddressRefused(f"{place} may not be asked: {reason}")
-        return UpstreamUnavailable(f"{place} cannot be reached: {cause_of(error)}")
+    def allows(self, url: URL) -> bool:
+        """Whether nobody on the way reads along."""
+        return url.scheme == "https" or (url.scheme in self._schemes and is_loopback(url))
 
 
-def _stated_digest(url: URL) -> str | None:
+class _DownloadFailures(HopFailures):
+    """The way from a given URL to whoever has the bytes: as nobody, with sentences about that URL."""
+
+    def __init__(self, place: str, max_bytes: int) -> None:
+        super().__init__(place, not_allowed="which is not https, and so not followed")
+        self._max_bytes = max_bytes
+
+    def for_url(self, url: str) -> None:
+        """No credential is sent to anybody."""
+
+    async def check(self, hop: Hop) -> None:
+        """See :class:`~wheelgate.upstream.failures.HopFailures`."""
+        status, length = hop.response.status, hop.response.content_length
+        if status in (404, 410):
+            raise UploadRefused(f"{self._subject}: there is no such file ({status})")
+        if status in (401, 403, 203):
+            raise CredentialRefused(
+                f"{self._subject} answered {status}: it wants a credential, and none is sent; download it yourself"
+            )
+        if status >= 500 or status in (408, 425, 429):
+            raise self.unavailable(f"answered {status}: try again later")
+        if status != 200:
+            raise self.bad(f"answered {status}, which is no file")
+        if hop.response.content_type == "text/html":
+            raise self.bad("is a web page, not a file: give the URL that its download link leads to")
+        if hop.response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise self.bad("was sent in an encoding that was not asked for")
+        if length is not None and length > self._max_bytes:
+            raise TooLarge(f"{self._subject} has {length} bytes, more than the {self._max_bytes} that one file may have")
+
+
+def _read_digest(url: URL) -> str | None:
     stated = dict(part.partition("=")[::2] for part in url.raw_fragment.split("&"))
     if other := _OTHER_DIGESTS & stated.keys():
         raise UploadRefused(f"{redact_url(url)}: only #sha256= is compared, not {min(other)}")
     sha256 = stated.get("sha256")
     if sha256 is not None and not _SHA256.fullmatch(sha256):
-        raise UploadRefused(f"{redact_url(url)}: what stands behind #sha256= is not 64 hexadecimal digits")
+        raise UploadRefused(f"{redact_url(url)}: #sha256= is not followed by 64 hexadecimal digits")
     return None if sha256 is None else sha256.lower()
 
 
-def _check(response: aiohttp.ClientResponse, place: str, max_bytes: int) -> None:
-    status = response.status
-    if status in (404, 410):
-        raise UploadRefused(f"{place}: there is no such file ({status})")
-    if status in (401, 403, 203):
-        raise CredentialRefused(f"{place} answered {status}: it wants a credential, and none is sent; download it yourself")
-    if status >= 500 or status in (408, 425, 429):
-        raise UpstreamUnavailable(f"{place} answered {status}: try again later")
-    if status != 200:
-        raise UpstreamBadAnswer(f"{place} answered {status}, which is no file")
-    if response.content_type == "text/html":
-        raise UpstreamBadAnswer(f"{place} is a web page, not a file: give the URL that its download link leads to")
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UpstreamBadAnswer(f"{place} was sent in an encoding that was not asked for")
-    if response.content_length is not None and response.content_length > max_bytes:
-        raise TooLarge(f"{place} has {response.content_length} bytes, more than the {max_bytes} that one file may have")
-
-
-def _filename(url: URL, response: aiohttp.ClientResponse) -> str:
-    """As the URL says; where that is no distribution's name (``/download?id=7``), as the server says."""
+def _find_filename(url: URL, response: aiohttp.ClientResponse) -> str:
+    """Find the name in the URL; where that is no distribution's name (``/download?id=7``), as the server says."""
     said = response.content_disposition.filename if response.content_disposition is not None else None
     for name in (url.name, said):
         if name and project_in(name) is not None:

@@ -129,6 +129,11 @@ def redact_url(url: URL | str) -> str:
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
+def display_host(url: URL) -> str:
+    """The host for sentences, with the port where that is not the scheme's own: what ``file_hosts`` takes."""
+    return url.host_port_subcomponent or ""
+
+
 class HostRules:
     """Which URLs a source may ask: its own origin, and the hosts its operator listed for files.
 
@@ -225,7 +230,7 @@ class PageLinks:
         if self._rules.allows(url):
             return str(url)
         if len(self.refused_hosts) < _ENOUGH_HOSTS:
-            self.refused_hosts.add(url.host or "")
+            self.refused_hosts.add(display_host(url))
         return None
 
 

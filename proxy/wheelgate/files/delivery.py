@@ -130,7 +130,7 @@ class Delivery:
         client = self._clients[location.source]
         mode = self._modes[location.source]
         if mode is DeliveryMode.REDIRECT and plain:
-            url = await client.handed_on(location.url, accept=location.accept)
+            url = await client.resolve_redirect_target(location.url, accept=location.accept)
             if url is not None:
                 return Redirect(url)
         passed = PassedBody(client, file, location)

@@ -64,8 +64,8 @@ class SourceClient:
         """Close every connection."""
         await self._sessions.close()
 
-    async def handed_on(self, url: str, *, accept: str | None = None) -> str | None:
-        """Where a client of ours finds a file by itself: the first address, from this one on, that needs no credential.
+    async def resolve_redirect_target(self, url: str, *, accept: str | None = None) -> str | None:
+        """Find where a client of ours gets a file by itself: the first address, from this one on, that needs no credential.
 
         ``None``: there is none, since the upstream sends the bytes itself, for our credential alone.
 
@@ -73,7 +73,9 @@ class SourceClient:
             UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`.
         """
         self._health.check()
-        return await self._hops.first_open(url, {"Accept": accept or "*/*", "Accept-Encoding": "identity"}, PAGE_TIMES)
+        return await self._hops.resolve_redirect_target(
+            url, {"Accept": accept or "*/*", "Accept-Encoding": "identity"}, PAGE_TIMES
+        )
 
     async def page(self, url: str, *, accept: str, etag: str | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
@@ -97,7 +99,7 @@ class SourceClient:
         return answer
 
     async def _page_once(self, url: str, headers: Mapping[str, str]) -> PageAnswer:
-        async with self._hops.last(url, headers, PAGE_TIMES) as hop:
+        async with self._hops.follow(url, headers, PAGE_TIMES) as hop:
             await self._failures.check(hop)
             response, final = hop.response, hop.url
             if response.status == 304 and "If-None-Match" in headers:
@@ -136,7 +138,7 @@ class SourceClient:
     async def _opened_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> Hop:
         """An answer that is not a failure of the source; ``stack`` closes it."""
         async with AsyncExitStack() as opened:
-            hop = await opened.enter_async_context(self._hops.last(url, headers, FILE_TIMES))
+            hop = await opened.enter_async_context(self._hops.follow(url, headers, FILE_TIMES))
             await self._failures.check(hop)
             stack.push_async_exit(opened.pop_all())
         return hop

@@ -1,4 +1,4 @@
-"""What went wrong with a source, as the error that its callers get and the figures that its operators watch."""
+"""Failures of a source: the errors that its callers get, and the figures that its operators watch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from yarl import URL
 
 from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
-from wheelgate.core.urls import UnsafeUrl, parse, redact_url
+from wheelgate.core.urls import UnsafeUrl, display_host, parse, redact_url
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop
@@ -16,30 +16,32 @@ from wheelgate.upstream.error_text import cause_of
 from wheelgate.upstream.health import Health
 
 
-class Failures:
-    """Of one source. What its methods return is for raising."""
+class HopFailures:
+    """The errors on the way from hop to hop, for raising: sentences that begin with whoever was to be asked."""
 
-    def __init__(self, source: str, *, clock: Clock, metrics: Metrics, health: Health) -> None:
+    def __init__(self, subject: str, *, source: str = "", not_allowed: str) -> None:
+        """``not_allowed``: how the sentence about a host that the rules refuse ends."""
+        self._subject = subject
         self._source = source
-        self._clock = clock
-        self._metrics = metrics
-        self._health = health
+        self._not_allowed = not_allowed
 
     def unavailable(self, what: str, *, retry_after_s: float | None = None) -> UpstreamUnavailable:
         """It may answer later."""
-        return UpstreamUnavailable(f"source {self._source} {what}", source=self._source, retry_after_s=retry_after_s)
+        return UpstreamUnavailable(f"{self._subject} {what}", source=self._source, retry_after_s=retry_after_s)
 
     def bad(self, what: str) -> UpstreamBadAnswer:
         """It answered, but not what was asked."""
-        return UpstreamBadAnswer(f"source {self._source} {what}", source=self._source)
+        return UpstreamBadAnswer(f"{self._subject} {what}", source=self._source)
 
     def malformed_url(self, error: UnsafeUrl) -> AddressRefused:
         """It leads to what could be read in two ways."""
-        return AddressRefused(f"source {self._source}: a link cannot be followed: {error}", source=self._source)
+        return AddressRefused(f"{self._subject}: a link cannot be followed: {error}", source=self._source)
 
-    def forbidden(self, target: URL, why: str) -> AddressRefused:
+    def forbidden(self, target: URL, why: str | None = None) -> AddressRefused:
         """It leads where nobody may be asked on its behalf."""
-        return AddressRefused(f"source {self._source} points to {target.host}, {why}", source=self._source)
+        return AddressRefused(
+            f"{self._subject} points to {display_host(target)}, {why or self._not_allowed}", source=self._source
+        )
 
     def unreachable(self, target: URL, error: Exception) -> UpstreamError:
         """There was no answer at all."""
@@ -51,10 +53,24 @@ class Failures:
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return self.unavailable(f"cannot be reached: the outbound proxy does not answer ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientSSLError):
-            return self.unavailable(f"has no trustworthy certificate for {target.host} ({cause_of(error)})")
+            return self.unavailable(f"has no trustworthy certificate for {display_host(target)} ({cause_of(error)})")
         if isinstance(error, aiohttp.ClientResponseError):
             return self.unavailable("answered with something that is not HTTP")
         return self.unavailable(f"cannot be reached at {redact_url(target.origin())} ({cause_of(error)})")
+
+    async def check(self, hop: Hop) -> None:
+        """Let an answer pass that refuses nothing, and raise for any other."""
+        raise NotImplementedError
+
+
+class Failures(HopFailures):
+    """The errors of one source, and the figures that its operators watch."""
+
+    def __init__(self, source: str, *, clock: Clock, metrics: Metrics, health: Health) -> None:
+        super().__init__(f"source {source}", source=source, not_allowed="which is neither its own host nor among its file_hosts")
+        self._clock = clock
+        self._metrics = metrics
+        self._health = health
 
     async def check(self, hop: Hop) -> None:
         """Let an answer pass that is one.

@@ -1,4 +1,4 @@
-"""The way of one request from URL to URL: each is judged before it is asked, and gets its own credential or none.
+"""Redirects followed by hand: each hop is judged before it is asked, and gets its own credential or none.
 
 A credential is attached here and nowhere else.
 """
@@ -6,7 +6,7 @@ A credential is attached here and nowhere else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import aiohttp
@@ -16,7 +16,7 @@ from wheelgate.core.protocols import Credential, Credentials
 from wheelgate.core.urls import HostRules, UnsafeUrl, parse, read
 from wheelgate.upstream.answers import Hop, Sender
 from wheelgate.upstream.auth_errors import is_refusal
-from wheelgate.upstream.failures import Failures
+from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.sessions import Sessions
 
 _MAX_HOPS = 5
@@ -27,7 +27,7 @@ _REDIRECT_S = 0.1
 
 
 class Hops:
-    """Of one source."""
+    """The follower of redirects of one source, or of one download."""
 
     def __init__(
         self,
@@ -35,64 +35,66 @@ class Hops:
         rules: HostRules,
         sessions: Sessions,
         credentials: Credentials,
-        failures: Failures,
+        failures: HopFailures,
         headers: Mapping[str, str],
         outbound_proxy: str | None,
+        is_final: Callable[[aiohttp.ClientResponse], bool] = is_refusal,
     ) -> None:
-        """``headers``: what this kind of upstream wants with every request."""
+        """``headers``: of every request here. ``is_final``: whether a redirect is an answer itself, and not followed."""
         self._rules = rules
         self._sessions = sessions
         self._credentials = credentials
         self._failures = failures
         self._headers = dict(headers)
         self._proxy = outbound_proxy
+        self._is_final = is_final
 
     @asynccontextmanager
-    async def last(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[Hop]:
-        """The answer that the redirects lead to, whatever it says; a redirect to a sign-in page is such an answer itself.
+    async def follow(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[Hop]:
+        """Yield the answer that the redirects lead to, whatever it says; a redirect to a sign-in page is such an answer itself.
 
         Raises:
             UpstreamUnavailable: nobody answered.
-            AddressRefused: a hop leads where this source may not ask.
+            AddressRefused: a hop leads where nobody may be asked.
             UpstreamBadAnswer: the redirects lead nowhere.
         """
         sender = None
         for _ in range(_MAX_HOPS + 1):
-            hop = await self._asked(url, headers, times, sender)
+            hop = await self._ask(url, headers, times, sender)
             try:
-                if hop.response.status not in _REDIRECTS or is_refusal(hop.response):
+                if hop.response.status not in _REDIRECTS or self._is_final(hop.response):
                     yield hop
                     return
-                url, sender = self._next(hop), _sender_after(hop)
+                url, sender = self._next_url(hop), _find_sender(hop)
             finally:
-                await _let_go(hop.response)
+                await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
-    async def first_open(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> str | None:
-        """The first URL on the way that needs no credential, not asked yet; ``None``: the way ends before.
+    async def resolve_redirect_target(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> str | None:
+        """Find the first URL on the way that needs no credential, not asked yet; ``None``: the way ends before.
 
         Raises:
             UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: a hop before it failed.
         """
         for _ in range(_MAX_HOPS + 1):
-            self._judged(url)
+            self._parse_allowed(url)
             if self._credentials.for_url(url) is None:
                 return url
-            hop = await self._asked(url, headers, times, None)
+            hop = await self._ask(url, headers, times, None)
             try:
                 await self._failures.check(hop)
                 if hop.response.status not in _REDIRECTS:
                     return None
-                url = self._next(hop)
+                url = self._next_url(hop)
             finally:
-                await _let_go(hop.response)
+                await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
-    async def _asked(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Sender | None) -> Hop:
-        """One hop, with the credential of its URL; once more if that was refused and another is found in its place."""
-        target = self._judged(url)
+    async def _ask(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Sender | None) -> Hop:
+        """Ask one URL, with the credential of its URL; once more if that was refused and another is found in its place."""
+        target = self._parse_allowed(url)
         credential = self._credentials.for_url(url)
-        response = await self._response(target, credential, headers, times)
+        response = await self._send(target, credential, headers, times)
         if credential is not None and is_refusal(response):
             try:
                 renewed = await credential.renew()
@@ -101,10 +103,10 @@ class Hops:
                 raise
             if renewed:
                 response.close()
-                response = await self._response(target, credential, headers, times)
+                response = await self._send(target, credential, headers, times)
         return Hop(url, response, credential, sender)
 
-    async def _response(
+    async def _send(
         self, target: URL, credential: Credential | None, headers: Mapping[str, str], times: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         own = {**self._headers, **headers}
@@ -117,16 +119,16 @@ class Hops:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failures.unreachable(target, error) from None
 
-    def _judged(self, url: str) -> URL:
+    def _parse_allowed(self, url: str) -> URL:
         try:
             target = parse(url)
         except UnsafeUrl as error:
             raise self._failures.malformed_url(error) from None
         if not self._rules.allows(target):
-            raise self._failures.forbidden(target, "which is neither its own host nor among its file_hosts")
+            raise self._failures.forbidden(target)
         return target
 
-    def _next(self, hop: Hop) -> str:
+    def _next_url(self, hop: Hop) -> str:
         location = hop.response.headers.get("Location", "")
         try:
             target = read(hop.url).join(read(location))
@@ -138,7 +140,7 @@ class Hops:
 
 
 async def proxy_headers(credentials: Credentials, proxy: str | None) -> dict[str, str] | None:
-    """How we sign in to the outbound proxy, where a connection is stored for it."""
+    """Build the headers that sign in to the outbound proxy; ``None``: no connection is stored for it."""
     credential = credentials.for_url(proxy) if proxy is not None else None
     if credential is None:
         return None
@@ -146,14 +148,14 @@ async def proxy_headers(credentials: Credentials, proxy: str | None) -> dict[str
     return {"Proxy-Authorization": said["Authorization"]} if "Authorization" in said else None
 
 
-def _sender_after(hop: Hop) -> Sender | None:
+def _find_sender(hop: Hop) -> Sender | None:
     if hop.credential is None:
         return hop.sender
     return Sender(parse(hop.url).host or "", hop.credential.connection)
 
 
-async def _let_go(response: aiohttp.ClientResponse) -> None:
-    """Have the connection ready for the next question, if the answer has been read to its end; of a redirect that is little."""
+async def _release(response: aiohttp.ClientResponse) -> None:
+    """Keep the connection for the next request, if the answer has been read to its end; of a redirect that is little."""
     length = response.content_length
     try:
         if response.status in _REDIRECTS and length is not None and length <= _REDIRECT_BYTES:
