@@ -413,7 +413,8 @@ class TestTest:
         guarded.password = "another"
         done = connection("test", "acme")
         assert done.returncode == 1
-        assert "FAIL  source team (private): connection acme was refused by 127.0.0.1: the credential is wrong" in done.stdout
+        refused = f"acme was refused by {guarded.origin.removeprefix('http://')}: the credential is wrong"
+        assert f"FAIL  source team (private): connection {refused}" in done.stdout
         assert json.loads(connection("test", "acme", "--json").stdout)[1]["ok"] is False
 
         (connection.folder.parent / "secrets.toml").write_text("")
@@ -473,7 +474,7 @@ class TestRunning:
 
         guarded.password = "rotated-7xq"
         body = gate.get("/simple/new-question/").body.decode()
-        assert "connection team was refused by 127.0.0.1: the credential is wrong" in body
+        assert f"connection team was refused by {guarded.origin.removeprefix('http://')}: the credential is wrong" in body
         assert 'wheelgate_connection_refused_total{connection="team",host="127.0.0.1"}' in gate.get("/metrics").body.decode()
         self.change(gate, "set", "--name", "team", "--target", guarded.origin, "--auth-type", "PAT", stdin="rotated-7xq")
         assert gate.get("/simple/new-question/").status == 404, "a refusal makes it read the secret again at once"

@@ -66,7 +66,7 @@ def nothing(count: int) -> None:
     "url", ["http://wheelgate.example.com/", "http://10.0.0.1:8080/simple/", "http://127.0.0.1.example.com/"]
 )
 def test_a_token_does_not_travel_readable(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="the token would travel readable to .*: use an https URL") as raised:
+    with pytest.raises(ConfigurationError, match="the token would be sent unencrypted to .*: use an https URL") as raised:
         WheelgateClient(url, TOKEN)
     assert TOKEN not in str(raised.value)
     WheelgateClient(url, None)

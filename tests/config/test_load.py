@@ -221,9 +221,12 @@ WRONG = [
     ),
     (
         f'{INDEX}file_hosts = ["https://x"]',
-        "source[0].file_hosts: 'https://x' is not a host such as files.example.com or *.example.com",
+        "source[0].file_hosts: 'https://x' is not a host such as files.example.com, files.example.com:8443 or *.example.com",
     ),
-    (f'{INDEX}file_hosts = ["*"]', "source[0].file_hosts: '*' is not a host such as files.example.com or *.example.com"),
+    (
+        f'{INDEX}file_hosts = ["*"]',
+        "source[0].file_hosts: '*' is not a host such as files.example.com, files.example.com:8443 or *.example.com",
+    ),
     (f'{INDEX}only = "acme-*"', 'source[0].only: must be a list: write only = ["..."]'),
     (f'{INDEX}only = ["a/b"]', "source[0].only[0]: must be a project name, where * stands for any characters"),
     (f"{INDEX}only = [5]", "source[0].only[0]: must be a project name, where * stands for any characters"),

@@ -405,3 +405,12 @@ def test_after_the_split_no_user_information_is_left(user: str, text: str) -> No
     plain, _ = without_user_info(f"https://{user}@{text}")
     with suppress(UnsafeUrl):
         assert parse(plain).raw_user is None
+
+
+def test_a_refused_host_is_named_as_file_hosts_takes_it() -> None:
+    found = links()
+    for href in ("https://files.example.org/x.whl", "https://127.0.0.1:9102/x.whl", "https://files.example.org:443/y.whl"):
+        assert found.absolute(href) is None
+    assert found.refused_hosts == {"files.example.org", "127.0.0.1:9102"}
+    for host in found.refused_hosts:
+        assert HostRules(parse(OWN), [host]).allows(parse(f"https://{host}/x.whl"))

@@ -25,7 +25,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.names import is_safe_filename, normalise_name
-from wheelgate.core.urls import UnsafeUrl, is_loopback, parse, redact_url
+from wheelgate.core.urls import UnsafeUrl, display_host, is_loopback, parse, redact_url
 from wheelgate.simple_api import JSON
 from wheelgate.upstream.error_text import cause_of
 
@@ -84,7 +84,7 @@ class WheelgateClient:
         except UnsafeUrl as error:
             raise ConfigurationError([f"the server's URL cannot be used: {error}"]) from None
         if token is not None and self._base.scheme == "http" and not is_loopback(self._base):
-            raise ConfigurationError([f"the token would travel readable to {self._base.host}: use an https URL"])
+            raise ConfigurationError([f"the token would be sent unencrypted to {display_host(self._base)}: use an https URL"])
         self._token = token
 
     def file_url(self, project: str, filename: str) -> str:

@@ -114,7 +114,7 @@ class SourceSettings(Section):
         elif self.writable and not self.is_private:
             problems.append("writable: a source that accepts uploads cannot be public")
         problems += [
-            f"file_hosts: {host!r} is not a host such as files.example.com or *.example.com"
+            f"file_hosts: {host!r} is not a host such as files.example.com, files.example.com:8443 or *.example.com"
             for host in self.file_hosts
             if not _FILE_HOST.fullmatch(host)
         ]

@@ -21,9 +21,10 @@ _TIME_BEGINS, _TIME_ENDS = 4, 8
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """Who redirected somewhere, having been asked with a credential."""
+    """An upstream that redirected somewhere, having been asked with a credential."""
 
     host: str
+    """For sentences, with its port."""
     connection: str
 
 

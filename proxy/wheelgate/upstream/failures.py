@@ -91,9 +91,10 @@ class Failures(HopFailures):
 
     def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
-        host, status, activity = parse(hop.url).host or "", hop.response.status, _activity(hop.response)
+        url, status, activity = parse(hop.url), hop.response.status, _activity(hop.response)
+        host = display_host(url)
         if hop.credential is not None:
-            self._metrics.connection_refused.labels(hop.credential.connection, host).inc()
+            self._metrics.connection_refused.labels(hop.credential.connection, url.host or "").inc()
             sentence = f"connection {hop.credential.connection} was refused by {host}: {reason}{activity}"
         elif hop.sender is not None and status == 403 and "?" in hop.url:
             sentence = (

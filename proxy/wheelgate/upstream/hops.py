@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from wheelgate.core.protocols import Credential, Credentials
-from wheelgate.core.urls import HostRules, UnsafeUrl, parse, read
+from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
 from wheelgate.upstream.answers import Hop, Sender
 from wheelgate.upstream.auth_errors import is_refusal
 from wheelgate.upstream.failures import HopFailures
@@ -151,7 +151,7 @@ async def proxy_headers(credentials: Credentials, proxy: str | None) -> dict[str
 def _find_sender(hop: Hop) -> Sender | None:
     if hop.credential is None:
         return hop.sender
-    return Sender(parse(hop.url).host or "", hop.credential.connection)
+    return Sender(display_host(parse(hop.url)), hop.credential.connection)
 
 
 async def _release(response: aiohttp.ClientResponse) -> None:
