@@ -7,8 +7,7 @@ path before it was checked. Everything that comes from a client or an upstream p
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
 
 from packaging.utils import (
@@ -24,19 +23,16 @@ _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCI
 _SEPARATORS = re.compile(r"[-_.]+")
 # No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
 # nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
-_FILENAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,253}[A-Za-z0-9)]", re.ASCII)
-_LONGEST = 255
-_BESIDE = (".metadata", ".provenance")
-"""Ends what is served beside a file."""
-_ALPHANUMERIC = string.ascii_letters + string.digits
-_PLAIN = f"{_ALPHANUMERIC}._+-".encode()
-_FIRST = frozenset(_ALPHANUMERIC + "_")
-_LAST = frozenset(_ALPHANUMERIC)
+# `.metadata` and `.provenance` are what is served beside a file.
+_FILENAME = re.compile(
+    r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,253}[A-Za-z0-9)](?<!\.(?i:metadata))(?<!\.(?i:provenance))", re.ASCII
+)
 _PLATFORM = re.compile(r"\.(win32|win|linux|macosx)[^-]*$")
 _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
 _OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
 
 
+@lru_cache(maxsize=8_192)  # of one page's files, nearly all begin with the same spelling
 def normalise_name(name: str) -> str | None:
     """The PEP 503 form of a project name, or ``None`` if it is not a valid name.
 
@@ -50,24 +46,7 @@ def normalise_name(name: str) -> str | None:
 
 def is_safe_filename(filename: str) -> bool:
     """Whether the name can stand in a URL, a page, a header and a folder without quoting tricks."""
-    return bool(_FILENAME.fullmatch(filename)) and ".." not in filename and not filename.lower().endswith(_BESIDE)
-
-
-def are_plain_filenames(filenames: Collection[str]) -> bool:
-    """Whether all are safe (:func:`is_safe_filename`) and written in the characters that nearly all wheels and sdists are.
-
-    ``False`` says nothing of any single one. Looked at together they take less time: 15,000 of them 4 ms instead of 6.
-    """
-    joined = "/".join(("", *filenames, ""))
-    return (
-        joined.isascii()
-        and joined.encode().translate(None, _PLAIN) == b"/" * (len(filenames) + 1)
-        and ".." not in joined
-        and {name[:1] for name in filenames} <= _FIRST
-        and {name[-1:] for name in filenames} <= _LAST
-        and all(2 <= length <= _LONGEST for length in set(map(len, filenames)))
-        and not any(f"{ending}/" in joined.lower() for ending in _BESIDE)
-    )
+    return _FILENAME.fullmatch(filename) is not None and ".." not in filename
 
 
 def is_distribution(filename: str) -> bool:
@@ -85,7 +64,6 @@ class Membership:
     def __init__(self, project: str) -> None:
         self._project = project
         self._prefix = project + "-"
-        self._heads: dict[str, bool] = {}
 
     def __contains__(self, filename: str) -> bool:
         """Whether the file is this project's."""
@@ -102,10 +80,7 @@ class Membership:
 
     def is_own(self, head: str) -> bool:
         """Whether what stands before the version is this project's name, however it is spelled."""
-        known = self._heads.get(head)
-        if known is None:
-            known = self._heads[head] = normalise_name(head) == self._project
-        return known
+        return normalise_name(head) == self._project
 
     def _is_odd_wheel(self, filename: str) -> bool:
         try:
@@ -166,13 +141,11 @@ def version_of(filename: str, project: str) -> str | None:
     if filename.endswith(".whl"):
         fields = filename[:-4].split("-")
         return _canonical(fields[1].replace("_", "-")) if len(fields) >= 5 else None
-    stem = without_sdist_ending(filename) or filename.rpartition(".")[0]
-    rest = _after_project(stem, project)
-    if not rest:
-        return None
-    if without_sdist_ending(filename) is None:
+    stem = without_sdist_ending(filename)
+    rest = _after_project(stem or filename.rpartition(".")[0], project)
+    if stem is None:
         rest = _PLATFORM.sub("", rest.partition("-")[0])  # demo-1.0-py2.7.egg, demo-1.0.win32-py2.7.exe
-    return _canonical(rest)
+    return _canonical(rest) if rest else None
 
 
 def version_runs(filenames: Iterable[str], project: str) -> list[tuple[str | None, int]]:
@@ -209,9 +182,9 @@ def version_runs(filenames: Iterable[str], project: str) -> list[tuple[str | Non
 
 
 def _after_project(stem: str, project: str) -> str:
-    for index, character in enumerate(stem):
-        if character in "-_." and _SEPARATORS.sub("-", stem[:index]).lower() == project:
-            return stem[index + 1 :]
+    for end in range(len(project), len(stem)):  # a name is never shorter than its normalised form
+        if stem[end] in "-_." and normalise_name(stem[:end]) == project:
+            return stem[end + 1 :]
     return ""
 
 

@@ -7,8 +7,7 @@ URL by hand to decide where it leads.
 from __future__ import annotations
 
 import re
-import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote
@@ -26,10 +25,9 @@ _PATH = re.compile(r"/[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
 # Dot segments and encoded separators, dots or control characters: where one reader climbs, another does not.
 _AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//", re.IGNORECASE)
 # The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
-_PLAIN_PATH = r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+"
-_PLAIN_CHARACTERS = f"{string.ascii_letters}{string.digits}/_.~+=@-".encode()
-_ODD_SEGMENT = re.compile(r"/[/.]")  # empty, or beginning with a dot: sought at once in less than half the time
-_PLAIN = re.compile(rf"(https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?)?({_PLAIN_PATH})")
+_PLAIN_PLACE = re.compile(rf"https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?")
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+")
+_BEHIND_SCHEME = len("https://")
 _ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
@@ -178,7 +176,7 @@ class PageLinks:
         self._base = page
         self._here = str(page.origin())
         self._rules = rules
-        self._origins: dict[str, str | None] = {}
+        self._places: dict[str, str | None] = {}
         self.refused_hosts: set[str] = set()
         """Where well-formed links led that the source may not follow: what an operator may have forgotten to allow."""
 
@@ -192,35 +190,20 @@ class PageLinks:
 
     def absolute(self, href: str) -> str | None:
         """The absolute URL without fragment if it is safe and allowed, else ``None``."""
-        match = _PLAIN.fullmatch(href)
-        if match is None:
+        end = href.find("/", _BEHIND_SCHEME) if href.startswith("http") else 0
+        if not _PLAIN_PATH.fullmatch(href, end):
             return self._judge(href)
-        place = match[1] or self._here
-        if place not in self._origins:
-            root = self._judge(place + "/")
-            self._origins[place] = root and root[:-1]
-        allowed = self._origins[place]
-        return allowed + match[2] if allowed else None
-
-    def plain(self, hrefs: Sequence[str]) -> Sequence[str] | None:
-        """What :meth:`absolute` gives for each, if all are plain links to one place that is allowed; ``None``: ask one by one.
-
-        Looked at together, since that takes a third of the time: 15,000 of them 4 ms instead of 14.
-        """
-        match = _PLAIN.fullmatch(hrefs[0]) if hrefs else None
-        if match is None:
+        place = href[:end] or self._here
+        try:
+            allowed = self._places[place]
+        except KeyError:
+            if not _PLAIN_PLACE.fullmatch(place):
+                return self._judge(href)
+            root = self._judge(f"{place}/")
+            allowed = self._places[place] = root and root[:-1]
+        if allowed is None:
             return None
-        stated = match[1] or ""
-        root = self.absolute(f"{stated}{match[2]}")
-        if root is None or {href[: len(stated) + 1] for href in hrefs} != {f"{stated}/"}:
-            return None
-        # Joined, their paths are one path, which has to be as plain as each.
-        paths = [href[len(stated) :] for href in hrefs] if stated else hrefs
-        joined = "".join((*paths, "/"))
-        if not joined.isascii() or joined.encode().translate(None, _PLAIN_CHARACTERS) or _ODD_SEGMENT.search(joined):
-            return None
-        allowed = root[: -len(match[2])]
-        return hrefs if allowed == stated else [allowed + path for path in paths]
+        return href if end and allowed == place else allowed + href[end:]
 
     def _judge(self, href: str) -> str | None:
         try:

@@ -7,8 +7,7 @@ cannot be trusted is dropped. Only an answer that is not an index page at all is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -28,27 +27,17 @@ _MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public
 _MANY_COMMAS = 100_000
 _BYTES_A_COMMA = 16
 _MAX_LOOSE_BYTES = 1024 * 1024
-_AT_ONCE_BYTES = 256 * 1024
-"""So much is decoded in one go, in a millisecond, without finding out first where each file ends."""
 
 
 class _Page(msgspec.Struct, rename="kebab", kw_only=True):
+    files: list[msgspec.Raw]
     name: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
     versions: msgspec.Raw = msgspec.Raw()
     project_status: msgspec.Raw = msgspec.Raw()
 
 
-class _RawPage(_Page, rename="kebab", kw_only=True):
-    files: list[msgspec.Raw]
-
-
-class _ReadPage(_Page, rename="kebab", kw_only=True):
-    files: list[PageEntry]
-
-
-_raw_decoder = msgspec.json.Decoder(_RawPage)
-_page_decoder = msgspec.json.Decoder(_ReadPage)
+_page_decoder = msgspec.json.Decoder(_Page)
 _entry_decoder = msgspec.json.Decoder(PageEntry)
 _entries_decoder = msgspec.json.Decoder(list[PageEntry])
 
@@ -63,7 +52,7 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
         raise NotAnIndexPage("more JSON than any project page is")
     if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
-    page = _decoded(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
+    page = _decode_page(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     yield
     if len(page.files) > MAX_FILES:
         raise NotAnIndexPage(f"more than {MAX_FILES} files")
@@ -75,50 +64,38 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
     listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
     collector = Collector(project, source, links, listed)
     for start in range(0, len(page.files), _SLICE_FILES):
-        end = start + _SLICE_FILES
-        if isinstance(page, _ReadPage):
-            collector.add_all(page.files[start:end])
-        else:
-            _add_raw(collector, page.files[start:end])
+        for entry in _decode_entries(page.files[start : start + _SLICE_FILES]):
+            if entry is None:
+                collector.drop_unusable()
+            else:
+                collector.add(entry)
         yield
     return collector.page(status_of(_loose(page.project_status)))
 
 
-def _decoded(body: bytes | bytearray | memoryview) -> _ReadPage | _RawPage:
-    """The page: a small one with its files read, if nothing is wrong with any; else with each of them left raw."""
-    if len(body) <= _AT_ONCE_BYTES:
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return _page_decoder.decode(body)
+def _decode_page(body: bytes | bytearray | memoryview) -> _Page:
     try:
-        return _raw_decoder.decode(body)
+        return _page_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
 
 
-def _add_raw(collector: Collector, raws: Sequence[msgspec.Raw]) -> None:
+def _decode_entries(raws: Sequence[msgspec.Raw]) -> Iterable[PageEntry | None]:
+    """Decode some of a page's entries; ``None`` for one that is none at all."""
     try:
-        # All at once, as nearly always: asking the decoder for each costs as much again.
-        entries = _entries_decoder.decode(b"[%b]" % b",".join(raws))
+        return _entries_decoder.decode(b"[%b]" % b",".join(raws))  # together: asking the decoder for each costs as much again
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        for raw in raws:
-            _add_alone(collector, raw)
-    else:
-        collector.add_all(entries)
+        return map(_decode_entry, raws)
 
 
-def _add_alone(collector: Collector, raw: msgspec.Raw) -> None:
+def _decode_entry(raw: msgspec.Raw) -> PageEntry | None:
     try:
-        entry = _entry_decoder.decode(raw)
+        return _entry_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        usable = _repaired(_loose(raw))
-        if usable is None:
-            collector.drop_unusable()
-            return
-        entry = usable
-    collector.add_entry(entry)
+        return _repair(_loose(raw))
 
 
-def _repaired(entry: object) -> PageEntry | None:
+def _repair(entry: object) -> PageEntry | None:
     """The usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
     if not isinstance(entry, dict):
         return None

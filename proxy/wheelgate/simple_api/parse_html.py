@@ -11,8 +11,7 @@ from lxml import etree
 
 from wheelgate.core.names import is_distribution
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, ParsedPage
-from wheelgate.simple_api.fields import clean, digests, metadata_digests, provenance_url, text
+from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
@@ -75,15 +74,13 @@ class _Target:
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         if not is_distribution(filename):
             return
-        self._collector.add(
-            filename,
-            address,
-            _fragment_digests(fragment),
-            requires_python=text(attributes.get("data-requires-python")),
-            yanked=clean(attributes["data-yanked"]) if "data-yanked" in attributes else None,
-            core_metadata=_attribute_digests(attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata"))),
-            provenance=provenance_url(attributes.get("data-provenance")),
-        )
+        entry = PageEntry(filename, address, _fragment_digests(fragment))
+        entry.requires_python = attributes.get("data-requires-python")
+        entry.yanked = attributes["data-yanked"] or True if "data-yanked" in attributes else None
+        entry.core_metadata = _attribute_digests(attributes.get("data-core-metadata"))
+        entry.dist_info_metadata = _attribute_digests(attributes.get("data-dist-info-metadata"))
+        entry.provenance = attributes.get("data-provenance")
+        self._collector.add(entry)
 
     def result(self) -> ParsedPage:
         """The page.
@@ -131,14 +128,15 @@ def _decoder(charset: str) -> codecs.IncrementalDecoder:
         raise NotAnIndexPage("a character set nobody knows") from None
 
 
-def _fragment_digests(fragment: str) -> Mapping[str, str] | None:
+def _fragment_digests(fragment: str) -> dict[str, str]:
     """PEP 503's ``#sha256=...``; further fields (``&egg=...``) confuse installers and end here."""
     match = _DIGEST_FRAGMENT.search(fragment)
-    return digests({match[1].lower(): match[2]}) if match else {}
+    return {match[1].lower(): match[2]} if match else {}
 
 
-def _attribute_digests(value: str | None) -> Mapping[str, str] | None:
+def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:
+    """PEP 714: ``true``, ``false`` or ``sha256=...``."""
     if value is None or value == "false":
-        return None
+        return None if value is None else False
     algorithm, equals, digest = value.partition("=")
-    return metadata_digests({algorithm: digest} if equals else True)
+    return {algorithm: digest} if equals else True
