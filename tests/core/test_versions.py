@@ -1,6 +1,8 @@
-"""Which files a specifier means: as PEP 440 says, however fast."""
+"""Version matching for a page: the same answers as packaging gives, and every file in the group of its version."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -10,7 +12,7 @@ from packaging.version import InvalidVersion, Version
 
 from tests.support.sources import LONG_AGO, listed
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.names import version_of, version_runs
+from wheelgate.core.names import version_of
 from wheelgate.core.patterns import specifier
 from wheelgate.core.versions import PageVersions
 
@@ -24,14 +26,16 @@ parts = st.tuples(operators, st.one_of(plain, plain.map(lambda text: f"{text}.*"
     "".join
 )
 
+FORMS = ("demo-{}-py3-none-any.whl", "demo-{}-cp314-abi3-win32.whl", "demo-{}.tar.gz", "DEMO-{}.zip", "demo-{}-py2.7.egg")
+
 
 def texts(*filenames: str, project: str = "demo") -> list[str | None]:
-    return [text for text, _ in version_runs(filenames, project)]
+    return list(PageVersions(page(filenames, project)).texts)
 
 
-def page(filenames: list[str]) -> ProjectPage:
-    files = tuple(listed("demo", "", filename=name) for name in filenames)
-    return ProjectPage(project="demo", files=files, as_of=LONG_AGO)
+def page(filenames: Sequence[str], project: str = "demo") -> ProjectPage:
+    files = tuple(listed(project, "", filename=name) for name in filenames)
+    return ProjectPage(project=project, files=files, as_of=LONG_AGO)
 
 
 @given(text=st.one_of(plain, odd), wanted=st.lists(parts, min_size=1, max_size=3))
@@ -39,6 +43,7 @@ def page(filenames: list[str]) -> ProjectPage:
 @example(text="0", wanted=["==0.0"])
 @example(text="1.0.post1", wanted=[">1.0"])
 @example(text="2.0rc1", wanted=["<2.0"])
+@example(text="0.0", wanted=["===0"])
 def test_a_version_is_meant_exactly_if_pep_440_says_so(text: str, wanted: list[str]) -> None:
     try:
         meant = SpecifierSet(",".join(wanted))
@@ -74,7 +79,7 @@ def test_the_version_text_of_a_file_name(filename: str, text: str | None) -> Non
     assert texts(filename) == [text]
 
 
-@given(text=plain, form=st.sampled_from(["demo-{}-py3-none-any.whl", "demo-{}.tar.gz", "DEMO-{}.zip", "demo-{}-py2.7.egg"]))
+@given(text=plain, form=st.sampled_from(FORMS))
 def test_version_texts_are_the_versions_that_others_read(text: str, form: str) -> None:
     filename = form.format(text)
     (found,) = texts(filename)
@@ -82,7 +87,7 @@ def test_version_texts_are_the_versions_that_others_read(text: str, form: str) -
     assert str(Version(found)) == version_of(filename, "demo")
 
 
-def test_every_file_is_in_the_run_of_its_version() -> None:
+def test_every_file_is_in_the_group_of_its_version() -> None:
     wheel = "demo-{}-py3-none-{}.whl".format
     names = [
         wheel("1.0", "a"),
@@ -94,8 +99,6 @@ def test_every_file_is_in_the_run_of_its_version() -> None:
         "Demo-2.0-py3-none-any.whl",
         wheel("2.0", "a"),
     ]
-    runs = [("1.0", 0), ("1.0.post1", 2), ("1.0", 3), ("1.0.1", 4), ("2.0", 5), ("2.0", 6), ("2.0", 7)]
-    assert version_runs(names, "demo") == runs
     versions = PageVersions(page(names))
     assert {text: [file.filename for file in versions.of(text)] for text in versions.texts} == {
         "1.0": [names[0], names[1], names[3]],
@@ -103,6 +106,24 @@ def test_every_file_is_in_the_run_of_its_version() -> None:
         "1.0.1": [names[4]],
         "2.0": names[5:],
     }
+
+
+@given(found=st.lists(st.tuples(st.one_of(plain, odd), st.sampled_from(FORMS)), max_size=6, unique=True), wanted=parts)
+def test_the_files_of_a_page_that_match_are_those_that_match_one_by_one(found: list[tuple[str, str]], wanted: str) -> None:
+    try:
+        meant = SpecifierSet(wanted)
+    except InvalidSpecifier:
+        return
+    names = list(dict.fromkeys(form.format(text) for text, form in found))
+
+    def matches(name: str) -> bool:
+        try:
+            return meant.contains(Version(version_of(name, "demo") or ""), prereleases=True)
+        except InvalidVersion:
+            return False
+
+    files = PageVersions(page(names)).files_in(meant)
+    assert sorted(file.filename for file in files) == sorted(filter(matches, names))
 
 
 def test_a_project_with_a_dash() -> None:

@@ -7,7 +7,6 @@ path before it was checked. Everything that comes from a client or an upstream p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 
 from packaging.utils import (
@@ -146,39 +145,6 @@ def version_of(filename: str, project: str) -> str | None:
     if stem is None:
         rest = _PLATFORM.sub("", rest.partition("-")[0])  # demo-1.0-py2.7.egg, demo-1.0.win32-py2.7.exe
     return _canonical(rest) if rest else None
-
-
-def version_runs(filenames: Iterable[str], project: str) -> list[tuple[str | None, int]]:
-    """The versions that the file names of one page state, as they are written there; ``None``: no place for one.
-
-    Each comes with the position of the first of the names that follow each other and state it.
-    In a wheel's an underscore stands for a dash. Fast where names are regular and those of one version follow each other, as
-    nearly everywhere: 15,000 take 2 ms.
-    """
-    heads: dict[str, bool] = {}
-
-    def other(filename: str) -> str | None:
-        if filename.endswith(".tar.gz"):
-            head, _, tail = filename[:-7].rpartition("-")
-            known = heads.get(head)
-            if known is None:
-                known = heads[head] = normalise_name(head) == project
-            if known:
-                return tail
-        return version_of(filename, project)
-
-    runs: list[tuple[str | None, int]] = []
-    beginning = "\n"  # of the last wheel
-    for position, name in enumerate(filenames):
-        if name.startswith(beginning) and name.endswith(".whl"):
-            continue
-        if name.endswith(".whl") and len(fields := name.split("-", 5)) >= 5:
-            beginning = f"{fields[0]}-{fields[1]}-"
-            runs.append((fields[1], position))
-        else:
-            beginning = "\n"
-            runs.append((other(name), position))
-    return runs
 
 
 def _after_project(stem: str, project: str) -> str:
