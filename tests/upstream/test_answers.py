@@ -49,12 +49,10 @@ def test_another_page_is_another_one() -> None:
     digests = {
         read([gzip.compress(PAGE, mtime=0)])[1],
         read([gzip.compress(OTHER, mtime=0)])[1],
-        read([PAGE], "identity")[1],
-        read([OTHER], "identity")[1],
+        read([gzip.compress(PAGE, mtime=0)], "identity")[1],
     }
-    assert len(digests) == 4
+    assert len(digests) == 3
 
 
-def test_bytes_that_were_sent_as_they_are_are_not_taken_for_the_same_ones_compressed() -> None:
-    sent = gzip.compress(PAGE, mtime=0)
-    assert read([sent[:4] + sent[8:]], "identity")[1] != read([sent])[1]
+def test_a_page_is_the_same_compressed_or_not() -> None:
+    assert read([PAGE], "identity") == read([gzip.compress(PAGE, compresslevel=1)])

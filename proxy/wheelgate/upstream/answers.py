@@ -17,7 +17,6 @@ from wheelgate.upstream.error_text import cause_of
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
-_TIME_BEGINS, _TIME_ENDS = 4, 8
 
 
 class Sender(msgspec.Struct, frozen=True):
@@ -51,7 +50,7 @@ class PageAnswer(msgspec.Struct, frozen=True):
     body: bytes | bytearray = b""
     """Of a 404: the beginning of what it says."""
     digest: bytes = b""
-    """Of a body as it was sent: equal ones are of equal bodies."""
+    """Of the inflated body: equal ones are of equal pages, however they were compressed."""
 
 
 class FileAnswer:
@@ -83,9 +82,7 @@ class FileAnswer:
 
 
 async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[bytes | bytearray, bytes]:
-    """The inflated body of a page, never more than the limits and never cut short; and the digest of what was sent.
-
-    Compressed, it is a quarter of the bytes to digest, and an unchanged page is compressed to the same ones each time.
+    """Read a page's body and its digest: inflated, never more than the limits and never cut short.
 
     Raises:
         UpstreamUnavailable: it broke off.
@@ -97,17 +94,17 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[byte
     gunzip = None
     if encoding != "identity":
         gunzip = BoundedGunzip("an index page", free_bytes=_RATIO_FREE_BYTES, max_bytes=MAX_PAGE_BYTES, strict=False)
-    digest = hashlib.sha256(encoding.encode("utf-8", "replace"))
+    digest = hashlib.sha256()
     body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
     received = 0
     try:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-            digest.update(chunk if gunzip is None else _without_time(chunk, received))
             received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
             if received > MAX_PAGE_BYTES:
                 raise _bad(source, "sent a page larger than any index page is")
             for part in (chunk,) if gunzip is None else gunzip.feed(chunk):
                 body += part
+                digest.update(part)
                 await asyncio.sleep(0)
             if gunzip is not None and gunzip.has_more:
                 raise _bad(source, "sent a compressed page with more behind its end")
@@ -120,11 +117,6 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[byte
     if not _is_whole(response, gunzip, body):
         raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
     return body, digest.digest()
-
-
-def _without_time(chunk: bytes, at: int) -> bytes:
-    """A piece of a gzip stream without the time of its compression (RFC 1952, MTIME), which some servers write into it."""
-    return chunk if at >= _TIME_ENDS else chunk[: max(0, _TIME_BEGINS - at)] + chunk[_TIME_ENDS - at :]
 
 
 def _bad(source: str, what: str) -> UpstreamBadAnswer:
