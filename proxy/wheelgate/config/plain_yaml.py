@@ -1,7 +1,8 @@
-"""YAML as people write settings in it: mappings, lists, text, yes and no. What else YAML can do is refused.
+"""YAML as people write settings in it: mappings, lists, text, yes and no; bounded, and everything else refused.
 
-A password ``0123`` is that text, not the number 83; an anchor could make a few lines a terabyte; of a key written twice nobody
-knows which one is meant; and the C parser ends the process at a document that is nested deeply enough.
+A password ``0123`` is that text, not the number 83; of a key written twice nobody knows which one is meant; an anchor could make
+a few lines a terabyte, so only those who walk nodes may allow it; and the C parser, which is not used, ends the process at a
+document that is nested deeply enough.
 """
 
 from __future__ import annotations
@@ -12,12 +13,26 @@ from typing import Any
 import yaml
 
 _MAX_DEPTH = 32
-_TOLD_APART = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:null")
-"""Everything else that is not in quotes is text too."""
+_TAG = "tag:yaml.org,2002:"
+_INVALID = "is not valid YAML"
+_NEITHER = "is neither YAML nor JSON"
+_ALIAS = "has YAML anchors, which nothing here needs"
+_MERGE = "has a YAML merge key (<<): write out what it stands for"
+_DEEP = "is nested too deeply"
+_TAGGED = "has a YAML tag, which nothing here needs"
+_TWICE = "says one thing twice"
+_KEY = "has a key that is not text"
+_OURS = (_ALIAS, _MERGE, _DEEP, _TAGGED, _TWICE, _KEY)
 
 
 class NotPlainYaml(ValueError):
     """The text cannot be used; the message says why and where, and repeats nothing of it."""
+
+    def __init__(self, problem: str, line: int | None = None) -> None:
+        super().__init__(problem if line is None else f"{problem} (line {line})")
+        self.problem = problem
+        self.line = line
+        """Counted from 1; ``None`` where it is not known."""
 
 
 def plain_yaml(text: str) -> object:
@@ -36,22 +51,56 @@ def plain_yaml(text: str) -> object:
         except ValueError:
             pass  # YAML has braces too
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - makes nothing but the plain values
+        return _value_of(compose_yaml(text))
+    except NotPlainYaml as error:
+        raise NotPlainYaml(_NEITHER if error.problem == _INVALID else error.problem, error.line) from None
+
+
+def compose_yaml(text: str, *, anchors: bool = False) -> yaml.Node | None:
+    """The nodes of the one document in a text, with their positions; ``None`` if it is empty.
+
+    With ``anchors`` a node may stand in several places, even within itself: whoever walks them must visit each once.
+
+    Raises:
+        NotPlainYaml: it is none, or has more in it than that.
+    """
+    try:
+        loader = _Loader(text)
+        loader.anchors_allowed = anchors
+        node: yaml.Node | None = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f" (line {mark.line + 1})" if mark is not None else ""
-        raise NotPlainYaml(f"{error.problem if error.problem in _OURS else _NEITHER}{where}") from None
+        problem = error.problem if error.problem in _OURS else _INVALID
+        raise NotPlainYaml(str(problem), None if mark is None else mark.line + 1) from None
     except yaml.YAMLError:  # characters that YAML does not allow
-        raise NotPlainYaml(_NEITHER) from None
+        raise NotPlainYaml(_INVALID) from None
+    return node
 
 
-_NEITHER = "is neither YAML nor JSON"
-_ALIAS = "has YAML anchors, which nothing here needs"
-_DEEP = "is nested too deeply"
-_TAGGED = "has a YAML tag, which nothing here needs"
-_TWICE = "says one thing twice"
-_KEY = "has a key that is not text"
-_OURS = (_ALIAS, _DEEP, _TAGGED, _TWICE, _KEY)
+def find_value(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    """The value that a mapping has for a key; ``None`` if it has none, or is no mapping."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def entries_of(node: yaml.Node | None) -> list[yaml.Node]:
+    """The entries of a list, each once; none of anything else."""
+    return list({id(entry): entry for entry in node.value}.values()) if isinstance(node, yaml.SequenceNode) else []
+
+
+def text_of(node: yaml.Node | None) -> str | None:
+    """The text that a node is; ``None`` of anything else, numbers and dates included."""
+    return str(node.value) if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str" else None
+
+
+def _value_of(node: yaml.Node | None) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return {_value_of(key): _value_of(value) for key, value in node.value}
+    if isinstance(node, yaml.SequenceNode):
+        return [_value_of(entry) for entry in node.value]
+    if node is None or node.tag == f"{_TAG}null":
+        return None
+    return node.value.lower() in ("yes", "true", "on") if node.tag == f"{_TAG}bool" else node.value
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -64,39 +113,29 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """In Python alone: it stops where it is told to."""
 
+    anchors_allowed = False
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         self._depth += 1
-        problem = (
-            _ALIAS
-            if isinstance(event, yaml.AliasEvent)
-            else _TAGGED
-            if getattr(event, "tag", None) is not None
-            else _DEEP
-            if self._depth > _MAX_DEPTH
-            else None
-        )
-        if problem is not None:
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
+        self._require(self.anchors_allowed or not isinstance(event, yaml.AliasEvent), _ALIAS, event)
+        self._require(getattr(event, "tag", None) is None, _TAGGED, event)
+        self._require(self._depth <= _MAX_DEPTH, _DEEP, event)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         keys = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem=_KEY, problem_mark=key.start_mark)
-            if key.value in keys:
-                raise yaml.MarkedYAMLError(problem=_TWICE, problem_mark=key.start_mark)
+            self._require(isinstance(key, yaml.ScalarNode), _KEY, key)
+            self._require(not (self.anchors_allowed and key.tag == f"{_TAG}merge"), _MERGE, key)
+            self._require(key.value not in keys, _TWICE, key)
             keys.add(key.value)
-        return super().construct_mapping(node, deep)
+        return node
 
-
-_Loader.yaml_implicit_resolvers = {
-    first: plain
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    if (plain := [(tag, pattern) for tag, pattern in resolvers if tag in _TOLD_APART])
-}
+    def _require(self, is_so: bool, problem: str, place: Any) -> None:
+        if not is_so:
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
