@@ -1,0 +1,268 @@
+"""Requirements files, read as pip reads them: logical lines, requirements, options, comments, and where each stands in the text.
+
+Pure: text in, values out; no file is opened. `rewrite` edits by the positions, `mirror` takes the values. The specification is
+pip's own reader (``pip._internal.req.req_file``); the tests hold this one against it. White space other than a blank also ends
+a requirement, as it does for uv: pip accepts no such line.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum, auto
+
+import msgspec
+
+_BOM = "\ufeff"
+# A hash sign begins a comment only at the start or after white space, so that it may stand in a URL.
+_COMMENT = re.compile(r"(?:^|\s)#")
+_COMMENT_LINE = re.compile(r"\s*#")
+_FIRST_OPTION = re.compile(r"(?<!\S)-")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+# White space ends a URL, and so does the semicolon of a marker; one in a credential does not.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]*[^\s;]*")
+
+_FLAGS = ("--no-index", "--no-require-hashes", "--pre", "--prefer-binary", "--require-hashes")
+_SHORT = {
+    "-C": "--config-settings",
+    "-c": "--constraint",
+    "-e": "--editable",
+    "-f": "--find-links",
+    "-i": "--index-url",
+    "-r": "--requirement",
+}
+_LONG = {
+    **{name: name for name in (*_FLAGS, *_SHORT.values())},
+    **{name: name for name in ("--extra-index-url", "--hash", "--no-binary", "--only-binary", "--trusted-host", "--use-feature")},
+    **{name: name for name in ("--all-releases", "--only-final")},
+    "--pypi-url": "--index-url",
+}
+_NAMES = re.compile(r"(?!-)")
+_ANY_VALUE = re.compile("")
+_VALUES = {
+    "--hash": re.compile("sha(256|384|512):"),
+    "--config-settings": re.compile("[^=]*="),
+    **dict.fromkeys(("--no-binary", "--only-binary", "--all-releases", "--only-final"), _NAMES),
+}
+"""What pip checks at once."""
+
+
+class LineKind(Enum):
+    """What pip takes a line for."""
+
+    EMPTY = auto()
+    COMMENT = auto()
+    REQUIREMENT = auto()
+    URL = auto()
+    """A requirement that is a URL, or names one after its ``@``."""
+    EDITABLE = auto()
+    REFERENCE = auto()
+    """``-r`` or ``-c``."""
+    OPTIONS = auto()
+
+
+class LogicalLine(msgspec.Struct, frozen=True):
+    """A line with its continuations joined, and the physical lines that it stands on."""
+
+    text: str
+    offsets: list[int]
+    """Where in the file each character of ``text`` stands."""
+    start: int
+    end: int
+    """Where in the file its physical lines begin and end, the last line end included."""
+    number: int
+    """Its first physical line, counted from 1."""
+
+
+class LineOption(msgspec.Struct, frozen=True):
+    """An option with its value, and where in the line the two stand."""
+
+    name: str
+    """The long spelling, ``--index-url``; empty for a word that belongs to no known option, which is then the value."""
+    start: int
+    end: int
+    value: str
+    """Without quotes; empty where it has none."""
+    value_start: int
+    value_end: int
+
+
+class LineUrl(msgspec.Struct, frozen=True):
+    """The URL that is a requirement, or part of one."""
+
+    start: int
+    end: int
+    text: str
+    name: str
+    """What stands before its ``@``, extras included; empty for a bare URL."""
+    name_end: int
+
+
+class ParsedLine(msgspec.Struct, frozen=True):
+    """What a logical line says; all positions are in ``text``."""
+
+    text: str
+    comment: int
+    """Where its comment starts, with the white space before it; its length if it has none."""
+    requirement: str
+    """Without options; empty if it has none."""
+    url: LineUrl | None
+    options: tuple[LineOption, ...]
+    problem: str | None
+    """The reason for which pip would refuse its options, or ``None``."""
+
+    @property
+    def kind(self) -> LineKind:
+        """What pip takes it for. Beside a requirement pip heeds its own options alone, beside a reference none."""
+        names = {option.name for option in self.options}
+        if self.requirement:
+            return LineKind.REQUIREMENT if self.url is None else LineKind.URL
+        if "--editable" in names:
+            return LineKind.EDITABLE
+        if names & {"--requirement", "--constraint"}:
+            return LineKind.REFERENCE
+        if self.text[: self.comment].strip():
+            return LineKind.OPTIONS
+        return LineKind.COMMENT if self.comment < len(self.text) else LineKind.EMPTY
+
+    def values_of(self, name: str) -> list[str]:
+        """The values of an option, by its long name, in order."""
+        return [option.value for option in self.options if option.name == name]
+
+
+def split_lines(text: str) -> list[LogicalLine]:
+    """The lines of a file, continuations joined as pip joins them; a byte-order mark belongs to no line."""
+    found: list[LogicalLine] = []
+    characters: list[str] = []
+    offsets: list[int] = []
+    begin = offset = len(text) - len(text.removeprefix(_BOM))
+    number = first = 1
+    for raw in text[begin:].splitlines(keepends=True):
+        content = raw.splitlines()[0]
+        is_comment = bool(_COMMENT_LINE.match(content))
+        goes_on = content.endswith("\\") and not is_comment
+        if is_comment and characters:
+            characters.append(" ")  # so that it begins after white space
+            offsets.append(offset)
+        lead = len(content) - len(content.lstrip("\\")) if goes_on else 0
+        content = content.strip("\\") if goes_on else content  # those at the beginning too: so pip does it
+        characters += content
+        offsets += range(offset + lead, offset + lead + len(content))
+        offset += len(raw)
+        number += 1
+        if not goes_on:
+            found.append(LogicalLine("".join(characters), offsets, begin, offset, first))
+            characters, offsets, begin, first = [], [], offset, number
+    if begin < offset:
+        found.append(LogicalLine("".join(characters), offsets, begin, offset, first))
+    return found
+
+
+def parse_line(text: str, environment: Mapping[str, str] | None = None) -> ParsedLine:
+    """A logical line. With an ``environment``, its variables are expanded first and its comment is gone."""
+    found = _COMMENT.search(text)
+    comment = found.start() if found else len(text)
+    if environment is not None:
+        text = _expand_variables(text[:comment].strip(), environment)
+        comment = len(text)
+    end = len(text[:comment].rstrip())
+    option = _FIRST_OPTION.search(text, 0, end)
+    requirement_end = option.start() if option else end
+    words, problem = _split_words(text, requirement_end, end)
+    problems = [problem] if problem else []
+    options = tuple(_parse_options(words, text, problems))
+    requirement = text[:requirement_end].strip()
+    return ParsedLine(text, comment, requirement, _find_url(text, requirement_end), options, next(iter(problems), None))
+
+
+def _expand_variables(text: str, environment: Mapping[str, str]) -> str:
+    """Variables replaced one after the other, as pip does it; one that is empty or not set stays as it is."""
+    for name in _VARIABLE.findall(text):
+        text = text.replace(f"${{{name}}}", environment.get(name) or f"${{{name}}}")
+    return text
+
+
+def _find_url(text: str, end: int) -> LineUrl | None:
+    match = _URL.search(text, 0, end)
+    if match is None:
+        return None
+    before = text[: match.start()].rstrip()
+    name = before.removesuffix("@").rstrip() if before.endswith("@") else ""
+    return LineUrl(match.start(), match.end(), match[0], name.lstrip(), len(name) if name else match.start())
+
+
+class _Word(msgspec.Struct, frozen=True):
+    text: str
+    start: int
+    end: int
+
+
+def _split_words(text: str, start: int, end: int) -> tuple[list[_Word], str | None]:
+    """The words of the options as a shell has them; where quotes are left open, by white space, and the problem."""
+    stream = io.StringIO(text[start:end])
+    lexer = shlex.shlex(stream, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words: list[_Word] = []
+    at = start
+    try:
+        for word in lexer:
+            at += len(text[at:end]) - len(text[at:end].lstrip(lexer.whitespace))
+            read = start + stream.tell()  # with the blank that ended the word
+            stop = read - (text[read - 1] in lexer.whitespace)
+            words.append(_Word(word, at, stop))
+            at = stop
+    except ValueError:
+        plain = [_Word(match[0], match.start(), match.end()) for match in re.compile(r"\S+").finditer(text, start, end)]
+        return plain, "a quote is not closed, or nothing follows a backslash"
+    return words, None
+
+
+def _parse_options(words: Iterable[_Word], text: str, problems: list[str]) -> Iterator[LineOption]:
+    """The options that the words make, as optparse finds them: abbreviated, joined to their value, or followed by it."""
+    waiting = deque(words)
+    while waiting:
+        word = waiting.popleft()
+        if word.text == "--":
+            yield from (_build_option("", word, word.text, text) for word in waiting)
+            return
+        name, value = _find_option(word.text, problems)
+        if name in _FLAGS and value is not None:
+            problems.append(f"{name} takes no value")
+        elif name and name not in _FLAGS and value is None:
+            if not waiting:
+                problems.append(f"{name} needs a value")
+            else:
+                following = waiting.popleft()
+                word, value = _Word(word.text, word.start, following.end), following.text
+        elif not name and value is None:
+            value = word.text
+        value = value or ""
+        if not _VALUES.get(name, _ANY_VALUE).match(value):
+            problems.append(f"{name} has a value that pip refuses")
+        yield _build_option(name, word, value, text)
+
+
+def _find_option(word: str, problems: list[str]) -> tuple[str, str | None]:
+    """The long name of an option, and the value that is joined to it; an empty name for a word that is no option."""
+    if len(word) < 2 or not word.startswith("-"):  # pip passes over it
+        return "", None
+    if not word.startswith("--"):
+        name, value = _SHORT.get(word[:2], ""), word[2:] or None
+        names = {name} - {""}
+        written = word[:2]
+    else:
+        written, equals, joined = word.partition("=")
+        value = joined if equals else None
+        names = {written} & _LONG.keys() or {name for name in _LONG if name.startswith(written)}
+    if len(names) != 1:
+        problems.append(f"the option {written} is {'ambiguous' if names else 'not known'}")
+        return "", value
+    return _LONG[names.pop()], value
+
+
+def _build_option(name: str, word: _Word, value: str, text: str) -> LineOption:
+    at = text.rfind(value, word.start, word.end)  # it is not there as it is read if it has escapes, or quotes within
+    return LineOption(name, word.start, word.end, value, *((at, at + len(value)) if at >= 0 else (word.start, word.end)))
