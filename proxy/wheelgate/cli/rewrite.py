@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
 
-def _life(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
+def _parse_life(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
         life_s = parse_duration_s(value)
     except ValueError as error:
@@ -45,7 +45,7 @@ def _life(context: click.Context, parameter: click.Parameter, value: str) -> flo
 @click.option("--url", help="Where Wheelgate is (or WHEELGATE_URL, or the settings).")
 @click.option("--by-name", is_flag=True, help="Write name==version instead of the file's URL.")
 @click.option("--sas", is_flag=True, help="Sign private blob URLs for a while instead, where no Wheelgate may stand.")
-@click.option("--life", default="1h", show_default=True, callback=_life, help="How long --sas URLs live.")
+@click.option("--life", default="1h", show_default=True, callback=_parse_life, help="How long --sas URLs live.")
 @click.option("--diff", "only_diff", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--check", is_flag=True, help="As --diff, with exit status 1 if something would change: for CI.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -66,21 +66,21 @@ def rewrite(
     of them, and the changes shown; -r and -c lines are not followed.
     """
     from wheelgate.rewrite.classify_urls import UrlClassifier
-    from wheelgate.rewrite.documents import document
+    from wheelgate.rewrite.documents import open_document
 
     if sas and by_name:
         raise click.UsageError("--by-name asks Wheelgate for a file, --sas does without it: take one of them")
     loaded = load(config) if config is not None else None
-    gate = None if sas else _gate(url, loaded)
+    gate = None if sas else _find_gate(url, loaded)
     ours = UrlClassifier(gate, loaded)
-    texts = {path: _text(path) for path in dict.fromkeys(files)}
-    documents = {path: document(path.name, text) for path, text in texts.items()}
-    signed = asyncio.run(_signed(documents, ours, loaded, life)) if sas else {}
-    rewritten = _rewritten(documents, ours, gate, signed, by_name=by_name)
+    texts = {path: _read_text(path) for path in dict.fromkeys(files)}
+    documents = {path: open_document(path.name, text) for path, text in texts.items()}
+    signed = asyncio.run(_sign_all(documents, ours, loaded, life)) if sas else {}
+    rewritten = _rewrite_all(documents, ours, gate, signed, by_name=by_name)
     changed = {path: text for path, text in rewritten.items() if text != texts[path]}
     _show(texts, changed)
     if signed:
-        print(f"wheelgate: the signed URLs live until {_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
+        print(f"wheelgate: the signed URLs live until {_find_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     if not (only_diff or check):
         _write(changed)
     verb = "would change" if only_diff or check else "rewrote"
@@ -89,7 +89,7 @@ def rewrite(
     sys.exit(1 if check and changed else 0)
 
 
-def _gate(url: str | None, config: Config | None) -> str:
+def _find_gate(url: str | None, config: Config | None) -> str:
     """Where Wheelgate is, without a slash at the end."""
     from wheelgate.core.urls import UnsafeUrl, parse
 
@@ -109,7 +109,7 @@ def _gate(url: str | None, config: Config | None) -> str:
     return url.rstrip("/").removesuffix("/simple")
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """The file as it is, its line ends included.
 
     Raises:
@@ -125,7 +125,7 @@ def _text(path: Path) -> str:
         raise RewriteRefused(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
 
 
-def _rewritten(
+def _rewrite_all(
     documents: Mapping[Path, RewritableDocument],
     ours: UrlClassifier,
     gate: str | None,
@@ -138,25 +138,25 @@ def _rewritten(
     Raises:
         RewriteRefused: any line of any file is refused; all of them are named.
     """
-    from wheelgate.rewrite.decisions import towards_gate, towards_storage
+    from wheelgate.rewrite.decisions import plan_for_gate, plan_for_storage
 
     texts, refusals = {}, []
     for path, found in documents.items():
         if gate is None:
-            outcome = towards_storage(found.lines, ours, signed)
+            plan = plan_for_storage(found.lines, ours, signed)
         else:
-            outcome = towards_gate(found.lines, ours, gate, by_name=by_name)
-        for line, sentence in outcome.notes:
+            plan = plan_for_gate(found.lines, ours, gate, by_name=by_name)
+        for line, sentence in plan.notes:
             print(f"wheelgate: {path} line {found.number(line)}: {sentence}", file=sys.stderr)
-        refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(outcome.refusals)]
-        if not outcome.refusals:
-            texts[path] = found.apply(outcome)
+        refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(plan.refusals)]
+        if not plan.refusals:
+            texts[path] = found.apply(plan)
     if refusals:
         raise RewriteRefused("\nwheelgate: ".join([*refusals, "nothing was written"]))
     return texts
 
 
-async def _signed(
+async def _sign_all(
     documents: Mapping[Path, RewritableDocument], ours: UrlClassifier, config: Config | None, life_s: float
 ) -> dict[str, str]:
     """A signed URL for each private blob that the files name.
@@ -164,7 +164,7 @@ async def _signed(
     Raises:
         WheelgateError: a blob is not there, or cannot be signed; the sentence names file and line.
     """
-    from wheelgate.rewrite.decisions import private_blobs
+    from wheelgate.rewrite.decisions import find_private_blobs
     from wheelgate.rewrite.signing import Signing
     from wheelgate.wiring import SystemClock, open_keyring
 
@@ -172,7 +172,7 @@ async def _signed(
     signed: dict[str, str] = {}
     async with open_keyring(config) as keyring, Signing(config, keyring, SystemClock(), life_s) as signing:
         for path, found in documents.items():
-            for url, line in private_blobs(found.lines, ours).items():
+            for url, line in find_private_blobs(found.lines, ours).items():
                 try:
                     signed[url] = signed.get(url) or await signing.sign(url)
                 except BlobNotFound:
@@ -182,7 +182,7 @@ async def _signed(
     return signed
 
 
-def _earliest_end(signed: Mapping[str, str]) -> datetime:
+def _find_earliest_end(signed: Mapping[str, str]) -> datetime:
     from urllib.parse import parse_qs
 
     ends = [parse_qs(url.partition("?")[2])["se"][0] for url in signed.values()]

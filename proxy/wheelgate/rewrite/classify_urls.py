@@ -1,4 +1,4 @@
-"""Which URLs in people's files Wheelgate answers for."""
+"""Classification of URLs: a private file, a private place, Wheelgate itself, public PyPI, or somebody else's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_SETTINGS = ("store", "directory")
 
 
 class UrlOwner(Enum):
-    """Whose a URL is."""
+    """The owner of a URL."""
 
     FILE = auto()
     """A distribution file in a private container or feed."""
@@ -36,9 +36,9 @@ class UrlOwner(Enum):
 
 
 class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A URL of a file, understood."""
+    """The verdict on a URL: its owner and its parts."""
 
-    place: UrlOwner
+    owner: UrlOwner
     shown: str
     """Without user information, query and fragment: for sentences."""
     plain: str
@@ -61,8 +61,8 @@ class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
         return self.credential is not None and not is_variable(self.credential)
 
 
-class UnreadableUrl(ValueError):
-    """A URL that seems to be ours and is not written plainly: what it leads to cannot be told for sure."""
+class AmbiguousUrl(ValueError):
+    """A URL that seems to be ours and is ambiguous: clients may disagree about where it leads."""
 
 
 def is_variable(credential: Secret) -> bool:
@@ -71,7 +71,7 @@ def is_variable(credential: Secret) -> bool:
 
 
 class UrlClassifier:
-    """Judges URLs: by the settings where they are given, else by the hosts that Azure keeps private packages on."""
+    """A classifier of URLs: by the settings where they are given, else by the hosts that Azure keeps private packages on."""
 
     def __init__(self, gate: str | None, config: Config | None = None) -> None:
         """``gate``: the URL of Wheelgate, without a slash at the end; ``None`` where none is wanted."""
@@ -86,27 +86,27 @@ class UrlClassifier:
             self._feeds = [_feed(place_of(url)) for kind, url in sources if url and kind != "blob"]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
 
-    def judge(self, text: str) -> UrlVerdict:
-        """What an http(s) URL of a file is, query, fragment and credential included.
+    def classify(self, text: str) -> UrlVerdict:
+        """Classify an http(s) URL as a file has it, query, fragment and credential included.
 
         Raises:
-            Unreadable: it names a place of ours in a way that readers could take differently.
+            AmbiguousUrl: it names a place of ours in a way that readers could take differently.
         """
         plain, credential = without_user_info(text)
         try:
             url = parse(plain)
         except UnsafeUrl as error:
             if self._seems_ours(plain):
-                raise UnreadableUrl(str(error)) from None
-            return UrlVerdict(place=UrlOwner.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
+                raise AmbiguousUrl(str(error)) from None
+            return UrlVerdict(owner=UrlOwner.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
         shown = str(url.with_query(None).with_fragment(None))
-        place, is_blob = self._place_of(url)
-        if place is not UrlOwner.FILE:
-            return UrlVerdict(place=place, shown=shown, plain=plain, credential=credential)
+        owner, is_blob = self._find_owner(url)
+        if owner is not UrlOwner.FILE:
+            return UrlVerdict(owner=owner, shown=shown, plain=plain, credential=credential)
         filename = unquote(url.raw_path.rpartition("/")[2])
         project = project_in(filename)
         return UrlVerdict(
-            place=UrlOwner.NO_FILE if project is None else UrlOwner.FILE,
+            owner=UrlOwner.NO_FILE if project is None else UrlOwner.FILE,
             shown=shown,
             plain=plain,
             credential=credential,
@@ -116,7 +116,7 @@ class UrlClassifier:
             fragment="#" + plain.partition("#")[2] if "#" in plain else "",
         )
 
-    def _place_of(self, url: URL) -> tuple[UrlOwner, bool]:
+    def _find_owner(self, url: URL) -> tuple[UrlOwner, bool]:
         """FILE stands for "ours"; whether it is a file is seen later. And whether it is a blob."""
         where = place_of(url)
         if self._gate is not None and self._gate.holds(where):

@@ -1,4 +1,4 @@
-"""What becomes of each line: changed, removed, kept with a word about it, or refused."""
+"""The rewrite plan: each line is changed, removed, kept with a remark, or refused."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from urllib.parse import quote
 import msgspec
 
 from wheelgate.core.urls import without_user_info
-from wheelgate.rewrite.classify_urls import UnreadableUrl, UrlClassifier, UrlOwner, UrlVerdict, is_variable
-from wheelgate.rewrite.pip_lines import LineKind, Option, PipLine, Url, read
+from wheelgate.distfiles.requirements_file import LineOption, LineUrl, ParsedLine, parse_line
+from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, UrlVerdict, is_variable
 
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+(?:(ssh):)?", re.IGNORECASE)
 _SIGNED = re.compile(r"[?&]sig=", re.IGNORECASE)
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _EXTRAS = re.compile(r"[#&]egg=[^&\[]*(\[[^\]&]*\])")
+_OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
+_INDEX, _NO_INDEX = "--index-url", "--no-index"
+_PLACES = (_INDEX, "--extra-index-url", "--find-links")
 _FOR_FILES = "!+~=,@()"
 _PUBLISH = "publish a wheel, as an asset of a release or with `wheelgate wheel add`, and write its name and version here"
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A piece of a logical line, and what stands there from now on."""
+    """A replacement: a piece of a text, and what stands there from now on."""
 
     start: int
     end: int
@@ -29,7 +32,7 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class RewritePlan(msgspec.Struct):
-    """What becomes of a list of lines; lines are counted from 0."""
+    """Edits, refusals and remarks for a list of lines, which are counted from 0."""
 
     edits: dict[int, list[Edit]] = msgspec.field(default_factory=dict)
     first: str | None = None
@@ -38,119 +41,122 @@ class RewritePlan(msgspec.Struct):
     notes: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
     def change(self, line: int, start: int, end: int, text: str) -> None:
-        """Note an edit."""
+        """Add an edit."""
         self.edits.setdefault(line, []).append(Edit(start, end, text))
 
+    def refuse(self, line: int, sentence: str) -> None:
+        """Refuse a line: nothing at all will be written."""
+        self.refusals.append((line, sentence))
 
-def towards_gate(lines: Sequence[str], ours: UrlClassifier, gate: str, *, by_name: bool) -> RewritePlan:
-    """Files by their URL at Wheelgate, or by name and version; one ``--index-url`` instead of feeds and lists of links.
+    def note(self, line: int, sentence: str) -> None:
+        """Add a remark on a line."""
+        self.notes.append((line, sentence))
+
+
+def plan_for_gate(lines: Sequence[str], ours: UrlClassifier, gate: str, *, by_name: bool) -> RewritePlan:
+    """Plan files by their URL at Wheelgate, or by name and version, and one ``--index-url`` instead of feeds and lists of links.
 
     The same lines again change nothing.
     """
     index = f"--index-url {gate}/simple/"
-    outcome = RewritePlan()
-    indexes: list[tuple[int, Option, UrlVerdict]] = []
-    found = [read(line) for line in lines]
+    plan = RewritePlan()
+    indexes: list[tuple[int, LineOption, UrlVerdict]] = []
+    found = [parse_line(line) for line in lines]
     for at, line in enumerate(found):
-        named = _named(line, at, ours, outcome)
-        indexes += [(at, option, judged) for option, judged in named.places]
-        if named.file is None:
+        places = _find_places(line, at, ours, plan)
+        indexes += [(at, option, verdict) for option, verdict in places.options]
+        if places.file is None:
             continue
-        url, judged = named.file
+        url, verdict = places.file
         if by_name:
-            outcome.change(at, url.name_end, url.end, _pinned(url, judged))
-            outcome.first = index
+            plan.change(at, url.name_end, url.end, _format_pin(url, verdict))
+            plan.first = index
         else:
-            there = f"{gate}/files/{judged.project}/{quote(judged.filename, safe=_FOR_FILES)}{judged.fragment}"
-            outcome.change(at, url.start, url.end, there)
-    if _one_index(indexes, index, outcome):
+            there = f"{gate}/files/{verdict.project}/{quote(verdict.filename, safe=_FOR_FILES)}{verdict.fragment}"
+            plan.change(at, url.start, url.end, there)
+    if _keep_one_index(indexes, index, plan):
         for at, line in enumerate(found):
-            if any(option.kind is LineKind.NO_INDEX for option in line.options):
-                outcome.refusals.append((at, "--no-index would keep pip from asking Wheelgate: remove it"))
-    return outcome
+            if any(option.name == _NO_INDEX for option in line.options):
+                plan.refuse(at, "--no-index would keep pip from asking Wheelgate: remove it")
+    return plan
 
 
-def private_blobs(lines: Sequence[str], ours: UrlClassifier) -> dict[str, int]:
-    """The blobs that the lines name, without query, each with the first line that does: what has to be signed."""
+def find_private_blobs(lines: Sequence[str], ours: UrlClassifier) -> dict[str, int]:
+    """Find the blobs to be signed: those that the lines name, without query, each with the first line that does."""
     found: dict[str, int] = {}
-    for at, line in enumerate(map(read, lines)):
-        named = _named(line, at, ours, RewritePlan())
-        if named.file is not None and named.file[1].is_blob:
-            found.setdefault(named.file[1].shown, at)
+    for at, line in enumerate(map(parse_line, lines)):
+        places = _find_places(line, at, ours, RewritePlan())
+        if places.file is not None and places.file[1].is_blob:
+            found.setdefault(places.file[1].shown, at)
     return found
 
 
-def towards_storage(lines: Sequence[str], ours: UrlClassifier, signed: Mapping[str, str]) -> RewritePlan:
-    """Blobs by the signed URLs given for them; everything else as it is."""
-    outcome = RewritePlan()
-    for at, line in enumerate(map(read, lines)):
-        named = _named(line, at, ours, outcome)
-        if named.file is not None and named.file[1].is_blob:
-            url, judged = named.file
-            outcome.change(at, url.start, url.end, signed[judged.shown] + judged.fragment)
-        elif named.file is not None or any(judged.place in _OURS for _, judged in named.places):
-            outcome.notes.append((at, "kept: it needs an index, and only blobs can be signed"))
-    return outcome
+def plan_for_storage(lines: Sequence[str], ours: UrlClassifier, signed: Mapping[str, str]) -> RewritePlan:
+    """Plan blobs by the signed URLs given for them, and everything else as it is."""
+    plan = RewritePlan()
+    for at, line in enumerate(map(parse_line, lines)):
+        places = _find_places(line, at, ours, plan)
+        if places.file is not None and places.file[1].is_blob:
+            url, verdict = places.file
+            plan.change(at, url.start, url.end, signed[verdict.shown] + verdict.fragment)
+        elif places.file is not None or any(verdict.owner in _OURS for _, verdict in places.options):
+            plan.note(at, "kept: it needs an index, and only blobs can be signed")
+    return plan
 
 
-_OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
+class _LinePlaces(msgspec.Struct):
+    """Places that one line names: the file it requires, and the indexes and links among its options."""
+
+    file: tuple[LineUrl, UrlVerdict] | None = None
+    options: list[tuple[LineOption, UrlVerdict]] = msgspec.field(default_factory=list)
 
 
-class _Named(msgspec.Struct):
-    """What one line names."""
-
-    file: tuple[Url, UrlVerdict] | None = None
-    places: list[tuple[Option, UrlVerdict]] = msgspec.field(default_factory=list)
-
-
-def _named(line: PipLine, at: int, ours: UrlClassifier, outcome: RewritePlan) -> _Named:
-    """What a line names that may have to change; whatever it names else is refused or remarked on at once."""
-    named = _Named()
-    if line.url is not None and (judged := _judged(line.url.text, at, ours, outcome)) is not None:
-        if judged.place is UrlOwner.FILE:
-            named.file = (line.url, judged)
-        elif judged.place is UrlOwner.NO_FILE:
-            outcome.refusals.append((at, f"{judged.shown} is not named as a wheel or sdist, so no index can serve it: rename it"))
-        elif judged.place is UrlOwner.GATE and judged.has_literal_credential:
-            _spare(at, line.url.start, line.url.end, judged.plain, outcome)
+def _find_places(line: ParsedLine, at: int, ours: UrlClassifier, plan: RewritePlan) -> _LinePlaces:
+    """Find what a line names that may have to change; anything else it names is refused or remarked on at once."""
+    places = _LinePlaces()
+    if line.url is not None and (verdict := _classify(line.url.text, at, ours, plan)) is not None:
+        if verdict.owner is UrlOwner.FILE:
+            places.file = (line.url, verdict)
+        elif verdict.owner is UrlOwner.NO_FILE:
+            plan.refuse(at, f"{verdict.shown} is not named as a wheel or sdist, so no index can serve it: rename it")
+        elif verdict.owner is UrlOwner.GATE and verdict.has_literal_credential:
+            _remove_token(at, line.url.start, line.url.end, verdict.plain, plan)
     for option in line.options:
-        if "://" in option.value and (judged := _judged(option.value, at, ours, outcome)) is not None:
-            if option.kind is not LineKind.OTHER:
-                named.places.append((option, judged))
-            elif judged.place in _OURS and (judged.credential or _SIGNED.search(judged.plain)):
-                outcome.notes.append(
-                    (at, f"kept, with the credential in it: {judged.shown} is neither an index nor a requirement")
-                )
+        if "://" in option.value and (verdict := _classify(option.value, at, ours, plan)) is not None:
+            if option.name in _PLACES:
+                places.options.append((option, verdict))
+            elif verdict.owner in _OURS and (verdict.credential or _SIGNED.search(verdict.plain)):
+                plan.note(at, f"kept, with the credential in it: {verdict.shown} is neither an index nor a requirement")
     if any(_is_secret(url) for url in _ANY_URL.findall(line.text, line.comment)):
-        outcome.notes.append((at, "its comment holds a credential; comments are kept: remove it by hand"))
-    return named
+        plan.note(at, "its comment holds a credential; comments are kept: remove it by hand")
+    return places
 
 
-def _judged(text: str, at: int, ours: UrlClassifier, outcome: RewritePlan) -> UrlVerdict | None:
-    """The URL judged, or ``None`` if all was said of it."""
+def _classify(text: str, at: int, ours: UrlClassifier, plan: RewritePlan) -> UrlVerdict | None:
+    """The URL verdict, or ``None`` if all was said of it."""
     if repository := _REPOSITORY.match(text):
-        _judge_repository(text, at, outcome, by_ssh=bool(repository[1]))
+        _check_repository(text, at, plan, by_ssh=bool(repository[1]))
         return None
     try:
-        judged = ours.judge(text)
-    except UnreadableUrl as error:
-        outcome.refusals.append((at, f"a URL of a private place cannot be read for sure: {error}; write it plainly"))
+        verdict = ours.classify(text)
+    except AmbiguousUrl as error:
+        plan.refuse(at, f"a URL of a private source is ambiguous ({error}): write it plainly")
         return None
-    if judged.place is UrlOwner.FOREIGN and _is_secret(text):
-        outcome.notes.append((at, f"kept, with the credential in it: Wheelgate does not answer for {judged.shown}"))
-    return judged
+    if verdict.owner is UrlOwner.FOREIGN and _is_secret(text):
+        plan.note(at, f"kept, with the credential in it: Wheelgate does not answer for {verdict.shown}")
+    return verdict
 
 
-def _judge_repository(text: str, at: int, outcome: RewritePlan, *, by_ssh: bool) -> None:
+def _check_repository(text: str, at: int, plan: RewritePlan, *, by_ssh: bool) -> None:
     plain, credential = without_user_info(text)
     if credential is None:
         return
     shown = re.split(r"[?#]", plain, maxsplit=1)[0]
     user, colon, _ = credential.reveal().partition(":")
     if is_variable(credential):
-        outcome.notes.append((at, f"{shown} takes its credential from the environment of the build: rather {_PUBLISH}"))
+        plan.note(at, f"{shown} takes its credential from the environment of the build: rather {_PUBLISH}")
     elif colon or not (by_ssh or user in ("git", "hg", "svn")):  # a name alone is no secret there
-        outcome.refusals.append((at, f"{shown} has a credential in it, which ends up in logs and images: {_PUBLISH}"))
+        plan.refuse(at, f"{shown} has a credential in it, which ends up in logs and images: {_PUBLISH}")
 
 
 def _is_secret(text: str) -> bool:
@@ -159,43 +165,46 @@ def _is_secret(text: str) -> bool:
     return bool(_SIGNED.search(text)) or (credential is not None and not is_variable(credential))
 
 
-def _pinned(url: Url, judged: UrlVerdict) -> str:
+def _format_pin(url: LineUrl, verdict: UrlVerdict) -> str:
     """What follows the name: extras are part of it already, or stand in the fragment of a bare URL."""
     if url.name:
-        return f"=={judged.version}"
-    extras = _EXTRAS.search(judged.fragment)
-    return f"{judged.project}{extras[1] if extras else ''}=={judged.version}"
+        return f"=={verdict.version}"
+    extras = _EXTRAS.search(verdict.fragment)
+    return f"{verdict.project}{extras[1] if extras else ''}=={verdict.version}"
 
 
-def _spare(at: int, start: int, end: int, plain: str, outcome: RewritePlan) -> None:
-    outcome.change(at, start, end, plain)
-    outcome.notes.append((at, "a token of Wheelgate's was removed: give it in .netrc, or as ${WHEELGATE_TOKEN} in the URL"))
+def _remove_token(at: int, start: int, end: int, plain: str, plan: RewritePlan) -> None:
+    plan.change(at, start, end, plain)
+    plan.note(at, "removed a Wheelgate token: put it in .netrc, or write ${WHEELGATE_TOKEN} in the URL")
 
 
-def _one_index(indexes: list[tuple[int, Option, UrlVerdict]], index: str, outcome: RewritePlan) -> bool:
-    """One index, Wheelgate, in the place of the first option that names what it answers for; whether any is wanted."""
-    standing = next(((at, o, j) for at, o, j in indexes if j.place is UrlOwner.GATE and o.kind is LineKind.INDEX), None)
-    wanted = outcome.first is not None or any(judged.place in _OURS for _, _, judged in indexes)
+def _keep_one_index(indexes: list[tuple[int, LineOption, UrlVerdict]], index: str, plan: RewritePlan) -> bool:
+    """Keep one index, Wheelgate, in the place of the first option that names what it answers for; say whether one is needed."""
+    standing = next(
+        ((at, option, verdict) for at, option, verdict in indexes if verdict.owner is UrlOwner.GATE and option.name == _INDEX),
+        None,
+    )
+    wanted = plan.first is not None or any(verdict.owner in _OURS for _, _, verdict in indexes)
     if wanted:
-        outcome.first = None if standing else index
+        plan.first = None if standing else index
         for entry in indexes:
-            at, option, judged = entry
-            if judged.place is UrlOwner.FOREIGN:
-                _remark_on_another(at, option, judged, outcome)
+            at, option, verdict = entry
+            if verdict.owner is UrlOwner.FOREIGN:
+                _report_other_index(at, option, verdict, plan)
             elif entry != standing:
-                outcome.change(at, option.start, option.end, outcome.first or "")
-                outcome.first = None
+                plan.change(at, option.start, option.end, plan.first or "")
+                plan.first = None
     for entry in indexes:
-        at, option, judged = entry
-        if judged.place is UrlOwner.GATE and judged.has_literal_credential and (entry == standing or not wanted):
-            _spare(at, option.value_start, option.value_start + len(option.value), judged.plain, outcome)
+        at, option, verdict = entry
+        if verdict.owner is UrlOwner.GATE and verdict.has_literal_credential and (entry == standing or not wanted):
+            _remove_token(at, option.value_start, option.value_end, verdict.plain, plan)
     return wanted
 
 
-def _remark_on_another(at: int, option: Option, judged: UrlVerdict, outcome: RewritePlan) -> None:
-    if option.kind is LineKind.INDEX:
-        sentence = f"{judged.shown} is an index too, and pip takes one: make it a source of Wheelgate, and remove the line"
-        outcome.refusals.append((at, sentence))
+def _report_other_index(at: int, option: LineOption, verdict: UrlVerdict, plan: RewritePlan) -> None:
+    if option.name == _INDEX:
+        sentence = f"{verdict.shown} is an index too, and pip takes one: make it a source of Wheelgate, and remove the line"
+        plan.refuse(at, sentence)
     else:
-        sentence = f"kept: pip may take any project from {judged.shown}; make it a source of Wheelgate instead"
-        outcome.notes.append((at, sentence))
+        sentence = f"kept: pip may take any project from {verdict.shown}; make it a source of Wheelgate instead"
+        plan.note(at, sentence)
