@@ -49,7 +49,7 @@ def test_a_data_science_set_installs_where_nothing_gets_out(tmp_path: Path) -> N
     assert steps[3:] == ["uv pip install: done", "pip install -r: done", "the pip section of environment.yml: done"]
     # The other targets, which cannot be run here, are proven.
     proven = mirror(tmp_path, "environment.yml", "--verify", *targets, "--to", "file:./bundle")
-    assert "read and right" in proven.stdout
+    assert "read and verified" in proven.stdout
     assert "Python 3.11 on windows-x86_64" in proven.stderr or this_python() != "3.11"
 
 

@@ -79,7 +79,7 @@ def test_a_second_run_copies_only_what_is_new(mirroring: Mirroring) -> None:
     assert copied == []  # uv builds the sdist each time: it alone is asked for again, by uv
     more = mirroring.run("--project", "app==1.0", "--to", "file:./bundle", *HERE)
     assert "1 new" in more.stdout
-    assert "3 were there" in more.stdout
+    assert "3 already there" in more.stdout
     loaded = manifest(bundle_of(mirroring))
     assert set(loaded["inputs"]) == {"requirements.txt", "the projects named"}
     assert len(loaded["files"]) == 5

@@ -117,7 +117,7 @@ def test_a_container_is_filled_proven_damaged_and_repaired(mirroring: Mirroring,
     assert "lib/lib-1.0-cp311-cp311-win_amd64.whl is missing" in failed.stderr
     repaired = mirroring.run(*arguments)
     assert "1 new" in repaired.stdout
-    assert "1 repaired, 4 were there" in repaired.stdout
+    assert "1 repaired, 4 already there" in repaired.stdout
     again = container.bodies()
     assert {name for name in whole if again[name] != whole[name]} == {"wheelgate-mirror.json"}
     mirroring.run(*arguments, "--verify")

@@ -1,4 +1,4 @@
-"""Bringing files onto a shelf: what is verified, tried again, trusted, repaired, and what stops everything."""
+"""Bringing files onto a store: what is verified, tried again, trusted, repaired, and what stops everything."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.mirror.copying import Copier, CopyResult
-from wheelgate.mirror.items import Item
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, read_manifest
-from wheelgate.mirror.verifying import damages
+from wheelgate.mirror.mirror_files import MirrorFile
+from wheelgate.mirror.verifying import find_damage
 from wheelgate.storage.spool import Spool
 
 NAME = wheel_name("demo", "1.0")
@@ -23,20 +23,20 @@ PATH = f"demo/{NAME}"
 BODY = wheel_bytes("demo", "1.0", requires_python=">=3.9", padding=100_000)
 
 
-def item(**more: object) -> Item:
+def item(**more: object) -> MirrorFile:
     said = {"project": "demo", "filename": NAME, "source": "s", "listed": {"sha256": sha256(BODY)}, "size": len(BODY), **more}
-    return Item(**said)  # type: ignore[arg-type]
+    return MirrorFile(**said)  # type: ignore[arg-type]
 
 
 class Upstream:
-    """An Origin that gives these bytes, after failing as often as it is told."""
+    """A file origin that gives these bytes, after failing as often as it is told."""
 
     def __init__(self, body: bytes = BODY) -> None:
         self.bytes = body
         self.failures: list[Exception] = []
         self.asked = self.now = self.most = 0
 
-    async def body(self, item: Item) -> AsyncIterator[bytes]:
+    async def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
         self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -60,7 +60,7 @@ class World:
 
     def copier(self) -> Copier:
         return Copier(
-            shelf=self.store,
+            store=self.store,
             spool=self.spool,
             origin=self.upstream,
             clock=FakeClock(),
@@ -72,7 +72,7 @@ class World:
     def count(self, size: int) -> None:
         self.counted += size
 
-    async def copy(self, *items: Item) -> CopyResult:
+    async def copy(self, *items: MirrorFile) -> CopyResult:
         copier = self.copier()
         try:
             return await copier.copy(items or [item()])
@@ -199,7 +199,7 @@ async def test_what_was_looked_at_is_not_fetched_again(world: World) -> None:
     assert (await copier.peek(item())).read_bytes() == BODY
     assert (await copier.copy([item()])).fetched == 1
     assert world.upstream.asked == 1
-    assert (await copier.peek(item())).read_bytes() == BODY  # now from the shelf
+    assert (await copier.peek(item())).read_bytes() == BODY  # now from the store
     assert world.upstream.asked == 1
     copier.close()
     assert world.spooled() == []
@@ -251,12 +251,12 @@ async def test_a_path_that_climbs_is_no_entry(world: World) -> None:
 
 async def test_every_kind_of_damage_is_named(world: World) -> None:
     entry = (await world.copy()).entries[0]
-    assert await damages(world.store, [entry]) == []
+    assert await find_damage(world.store, [entry]) == []
     await world.store.delete(f"{PATH}.metadata")
-    assert await damages(world.store, [entry]) == [f"{PATH}.metadata is missing"]
+    assert await find_damage(world.store, [entry]) == [f"{PATH}.metadata is missing"]
     await world.store.put_if_absent(f"{PATH}.metadata", b"other", {})
-    assert "metadata is damaged" in (await damages(world.store, [entry]))[0]
+    assert "metadata is damaged" in (await find_damage(world.store, [entry]))[0]
     await world.store.delete(PATH)
-    assert (await damages(world.store, [entry]))[0] == f"{PATH} is missing"
+    assert (await find_damage(world.store, [entry]))[0] == f"{PATH} is missing"
     await world.store.put_if_absent(PATH, BODY + b"x", {})
-    assert f"{PATH} is damaged: it has {len(BODY) + 1} bytes" in (await damages(world.store, [entry]))[0]
+    assert f"{PATH} is damaged: it has {len(BODY) + 1} bytes" in (await find_damage(world.store, [entry]))[0]

@@ -11,25 +11,25 @@ from tests.support.index import FakeIndex
 from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
 from wheelgate.core.errors import BadInput
 from wheelgate.mirror.inputs import read_input, read_projects
-from wheelgate.mirror.inputs_model import Input, Need
+from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
 from wheelgate.mirror.targets import target
 
 LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.10", "windows-x86_64")
 DIGEST = "a" * 64
 
 
-def read(folder: Path, text: str, name: str = "requirements.txt", **environment: str) -> Input:
+def read(folder: Path, text: str, name: str = "requirements.txt", **environment: str) -> MirrorInput:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return read_input(path, environment)
 
 
-def written(asked: Input) -> list[str]:
-    return [str(line.requirement) for line in asked.lines]
+def written(asked: MirrorInput) -> list[str]:
+    return [str(line.requirement) for line in asked.requirements]
 
 
-def files(needs: list[Need]) -> list[str]:
+def files(needs: list[NeededRelease]) -> list[str]:
     return sorted(need.filename or "" for need in needs)
 
 
@@ -48,15 +48,32 @@ def test_requirements_as_pip_reads_them(tmp_path: Path) -> None:
         STAGE="test",
     )
     assert written(asked) == ["idna==3.7", 'Flask[async]<4,>=3; python_version >= "3.8"', "demo==1.0", "acme-test==2"]
-    assert asked.lines[2].hashes == {f"sha256:{DIGEST}", f"sha256:{'b' * 64}"}
-    assert asked.lines[2].where.endswith("requirements.txt line 5")
+    assert asked.requirements[2].hashes == {f"sha256:{DIGEST}", f"sha256:{'b' * 64}"}
+    assert asked.requirements[2].where.endswith("requirements.txt line 5")
     assert [line.project for line in asked.constraints] == ["numpy"]
     assert asked.options.no_binary == {"demo", "other-one"}
     assert asked.options.pre
     assert not asked.is_locked
     (note,) = asked.notes
-    assert "--index-url is passed over" in note
+    assert "--index-url is ignored" in note
     assert "secret" not in note
+
+
+def test_odd_lines_are_read_as_pip_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("idna\n")
+    asked = read(
+        tmp_path,
+        f"demo==1.0 \\\\\n  --hash=sha256:{DIGEST}\n\\other \\\n ==1.0\n--index https://a\n--extra https://b --pre\n"
+        "--pypi-url https://c\n-ra.txt --pre\nlast --pre --index-url https://d\n",
+    )
+    assert written(asked) == ["demo==1.0", "other==1.0", "idna", "last"]
+    assert asked.requirements[0].hashes == {f"sha256:{DIGEST}"}
+    assert asked.options.pre
+    assert [note.partition("line ")[2] for note in asked.notes] == [
+        "5: --index-url is ignored: files come from the configured sources",
+        "6: --extra-index-url is ignored: files come from the configured sources",
+        "7: --index-url is ignored: files come from the configured sources",
+    ]
 
 
 def test_hashes_on_every_line_are_a_lock(tmp_path: Path) -> None:
@@ -66,7 +83,7 @@ def test_hashes_on_every_line_are_a_lock(tmp_path: Path) -> None:
 
 def test_a_url_that_wheel_add_printed_is_that_version_by_its_hash(tmp_path: Path) -> None:
     url = f"https://wheelgate.internal/python/files/acme-tool/acme_tool-1.0%2Blocal-py3-none-any.whl#sha256={DIGEST}"
-    (line,) = read(tmp_path, f"acme-tool @ {url} ; sys_platform == 'linux'\n").lines
+    (line,) = read(tmp_path, f"acme-tool @ {url} ; sys_platform == 'linux'\n").requirements
     assert str(line.requirement) == 'acme-tool==1.0+local; sys_platform == "linux"'
     assert line.hashes == {f"sha256:{DIGEST}"}
     assert line.holds_for(LINUX)
@@ -80,11 +97,17 @@ def test_a_url_that_wheel_add_printed_is_that_version_by_its_hash(tmp_path: Path
         ("\n\n-r missing.txt\n", "line 3: .*missing.txt: there is no such file"),
         ("-r requirements.txt\n", "includes itself"),
         ("-r https://example.com/x.txt\n", "line 1: -r of a file on the web"),
-        ("git+https://token@example.com/acme/tool.git\n", "line 1: a URL or a path is no file of an index"),
+        ("git+https://token@example.com/acme/tool.git\n", "line 1: a URL or a path is not a file of an index"),
         ("tool @ https://token@example.com/tool-1.0.zip\n", "line 1: a URL or a path"),
         ("./tool-1.0-py3-none-any.whl\n", "line 1: a URL or a path"),
         ("-e .\n", "line 1: an editable project"),
         ("--frobnicate\n", "line 1: the option --frobnicate is not known"),
+        ("\n--no demo\n", "line 2: the option --no is ambiguous"),
+        ("demo --hash=md5:00\n", "line 1: --hash has a value that pip refuses"),
+        ("demo \\\n  --hash\n", "line 1: --hash needs a value"),
+        ("-f 'x\n", "line 1: a quote is not closed"),
+        ("-r\n", "line 1: --requirement needs a value"),
+        ("--only-final demo\n", "line 1: the option --only-final is not supported"),
         ("# nothing\n", "asks for nothing"),
     ],
 )
@@ -129,7 +152,16 @@ def test_a_conda_file(tmp_path: Path) -> None:
     asked = read(tmp_path, CONDA, "environment.yml")
     assert written(asked) == ["pandas==2.2.2", "idna"]
     assert asked.python == "3.10"
-    assert any("2 conda packages are passed over" in note for note in asked.notes)
+    assert any("2 conda packages are ignored" in note for note in asked.notes)
+
+
+def test_anchors_in_a_conda_file(tmp_path: Path) -> None:
+    """A node stands in several places; it is read once, so that a few lines never become a terabyte."""
+    bomb = "".join(f"a{n}: &a{n} {{pip: [{', '.join([f'*i{n}'] * 50)}]}}\n" for n in range(50))
+    items = "".join(f"i{n}: &i{n} demo{n}==1\n" for n in range(50))
+    uses = ", ".join(f"*a{n}" for n in range(50))
+    asked = read(tmp_path, f"{items}{bomb}dependencies: [{', '.join([uses] * 50)}]\n", "environment.yml")
+    assert written(asked) == [f"demo{n}==1" for n in range(50)]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +170,15 @@ def test_a_conda_file(tmp_path: Path) -> None:
         ("dependencies: [python=3.10]\n", "has no pip section"),
         ("name: x\n", "no list of dependencies"),
         ("dependencies: [a\n", r"is not valid YAML \(line"),
-        ("dependencies:\n- pip: [1]\n", "pip entry 1 is not a text"),
-        ("dependencies:\n- pip: ['demo=1']\n", "pip entry 1 line 1: 'demo=1' is not a requirement"),
+        ("dependencies:\n- pip: [1]\n", "environment.yml line 2: the pip item is not text"),
+        ("dependencies:\n- pip: ['demo=1']\n", "environment.yml line 2: 'demo=1' is not a requirement"),
         ("image: mcr.example.com/x\n", "names no conda_file"),
+        ("image: x\nconda_file:\n", "names no conda_file"),
+        ("x: &x {name: a}\n<<: *x\n", r"has a YAML merge key \(<<\): write out what it stands for \(line 2\)"),
+        ("dependencies: []\ndependencies: []\n", r"says one thing twice \(line 2\)"),
+        ("dependencies:\n- !!str pip\n", r"has a YAML tag.* \(line 2\)"),
+        ("[" * 60_000, "is nested too deeply"),
+        ("dependencies: &a [*a]\n", "line 1: the dependency is neither a conda package nor a list for pip"),
     ],
 )
 def test_broken_conda_files(tmp_path: Path, text: str, sentence: str) -> None:

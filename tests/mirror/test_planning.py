@@ -12,8 +12,8 @@ from tests.support.packages import sdist_bytes
 from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.mirror.inputs import read_input, read_projects
-from wheelgate.mirror.inputs_model import Input, Need
-from wheelgate.mirror.items import Item
+from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
+from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.targets import Target, target
 
@@ -51,13 +51,13 @@ class Answers:
         self._versions = versions
         self.asked: list[tuple[str, Target]] = []
 
-    async def needs(self, asked: Input, target: Target) -> list[Need]:
+    async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         self.asked.append((asked.label, target))
-        lines = [line for line in asked.lines if line.holds_for(target)]
+        lines = [line for line in asked.requirements if line.holds_for(target)]
         for line in lines:
             if line.project not in self._versions:
                 raise Unresolvable(f"{asked.label}: {line.project} was not found in any source")
-        return [Need(line.project, self._versions[line.project], where=line.where) for line in lines]
+        return [NeededRelease(line.project, self._versions[line.project], where=line.where) for line in lines]
 
 
 class World:
@@ -69,7 +69,7 @@ class World:
             plan=self.plan, index=Listing(files, **facts), resolver=self.resolver, peek=self.peek, all_files=all_files
         )
 
-    async def peek(self, item: Item) -> Path:
+    async def peek(self, item: MirrorFile) -> Path:
         path = self.folder / item.filename
         if not path.exists():
             path.write_bytes(sdist_bytes(item.project, "1.0"))

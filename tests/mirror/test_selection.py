@@ -8,7 +8,7 @@ import pytest
 
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
-from wheelgate.mirror.inputs_model import Need, Options
+from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions
 from wheelgate.mirror.selection import choose_files
 from wheelgate.mirror.targets import target
 
@@ -29,10 +29,12 @@ def page(*filenames: str, withheld: tuple[Withheld, ...] = (), **facts: object) 
     return ProjectPage(project="demo", files=tuple(files), as_of=datetime(2026, 1, 1, tzinfo=UTC), withheld=withheld)
 
 
-ANY, NO_OPTIONS = Need("demo", "1.0", where="here"), Options()
+ANY, NO_OPTIONS = NeededRelease("demo", "1.0", where="here"), SelectionOptions()
 
 
-def take(listed: ProjectPage, need: Need = ANY, options: Options = NO_OPTIONS, *, all_files: bool = False) -> list[str]:
+def take(
+    listed: ProjectPage, need: NeededRelease = ANY, options: SelectionOptions = NO_OPTIONS, *, all_files: bool = False
+) -> list[str]:
     return [file.filename for file in choose_files(need, listed, HERE, options, all_files=all_files)]
 
 
@@ -56,11 +58,11 @@ def test_the_best_wheel_else_the_sdist(listed: tuple[str, ...], taken: str) -> N
 
 def test_options_of_the_input_hold() -> None:
     listed = page(PURE, SDIST)
-    assert take(listed, options=Options(no_binary=frozenset({"demo"}))) == [SDIST]
-    assert take(listed, options=Options(no_binary=frozenset({":all:"}))) == [SDIST]
-    assert take(listed, options=Options(no_binary=frozenset({"other"}))) == [PURE]
+    assert take(listed, options=SelectionOptions(no_binary=frozenset({"demo"}))) == [SDIST]
+    assert take(listed, options=SelectionOptions(no_binary=frozenset({":all:"}))) == [SDIST]
+    assert take(listed, options=SelectionOptions(no_binary=frozenset({"other"}))) == [PURE]
     with pytest.raises(Unresolvable, match="no wheel and no sdist"):
-        take(page(SDIST), options=Options(only_binary=frozenset({":all:"})))
+        take(page(SDIST), options=SelectionOptions(only_binary=frozenset({":all:"})))
 
 
 def test_all_files_are_all_of_the_version() -> None:
@@ -82,20 +84,20 @@ def test_yanked_only_if_there_is_no_other() -> None:
 
 def test_a_lock_names_the_file_and_its_bytes() -> None:
     listed = page(PURE, hashes={"sha256": "aa"})
-    assert take(listed, Need("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]
-    assert take(page(PURE), Need("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]  # its bytes will tell
+    assert take(listed, NeededRelease("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]
+    assert take(page(PURE), NeededRelease("demo", "1.0", PURE, frozenset({"sha256:aa"}))) == [PURE]  # its bytes will tell
     with pytest.raises(Unresolvable, match="lock: .*locked with another hash than source s lists"):
-        take(listed, Need("demo", "1.0", PURE, frozenset({"sha256:bb"}), "lock"))
+        take(listed, NeededRelease("demo", "1.0", PURE, frozenset({"sha256:bb"}), "lock"))
     with pytest.raises(Unresolvable, match="lock: .*no source lists it any more"):
-        take(listed, Need("demo", "1.0", SDIST, where="lock"))
+        take(listed, NeededRelease("demo", "1.0", SDIST, where="lock"))
 
 
 def test_hashes_choose_among_files() -> None:
     wheel, sdist = page(PURE, hashes={"sha256": "aa"}), page(SDIST, hashes={"sha256": "bb"})
     both = ProjectPage(project="demo", files=(*wheel.files, *sdist.files), as_of=wheel.as_of)
-    assert take(both, Need("demo", "1.0", hashes=frozenset({"sha256:bb", "sha256:cc"}))) == [SDIST]
+    assert take(both, NeededRelease("demo", "1.0", hashes=frozenset({"sha256:bb", "sha256:cc"}))) == [SDIST]
     with pytest.raises(Unresolvable, match="line 1: no file of demo 1.0 that a source lists has one of its hashes"):
-        take(both, Need("demo", "1.0", hashes=frozenset({"sha256:cc"}), where="line 1"))
+        take(both, NeededRelease("demo", "1.0", hashes=frozenset({"sha256:cc"}), where="line 1"))
 
 
 def test_what_a_rule_withholds_is_said_with_its_reason() -> None:
@@ -103,4 +105,4 @@ def test_what_a_rule_withholds_is_said_with_its_reason() -> None:
     with pytest.raises(Unresolvable, match="withheld: it is two days old"):
         take(page(withheld=withheld))
     with pytest.raises(Unresolvable, match="withheld: it is two days old"):
-        take(page(withheld=withheld), Need("demo", "1.0", PURE))
+        take(page(withheld=withheld), NeededRelease("demo", "1.0", PURE))

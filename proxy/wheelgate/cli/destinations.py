@@ -21,7 +21,7 @@ from wheelgate.wiring import SystemClock
 _SAS_WINDOW_S, _SAS_LIFE_S = 900.0, 2700.0
 
 
-class MirrorPlace(msgspec.Struct, frozen=True):
+class MirrorLocation(msgspec.Struct, frozen=True):
     """A folder or a container, said right."""
 
     name: str
@@ -37,7 +37,7 @@ class MirrorPlace(msgspec.Struct, frozen=True):
         return SourceSettings(name="mirror", type="blob", url=self.name, layout="project", account_key=self.account_key)
 
 
-def place(text: str, option: str, account_key: str | None) -> MirrorPlace:
+def parse_location(text: str, option: str, account_key: str | None) -> MirrorLocation:
     """The place that an option names.
 
     Raises:
@@ -45,16 +45,16 @@ def place(text: str, option: str, account_key: str | None) -> MirrorPlace:
     """
     if text.startswith("file:"):
         folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
-        return MirrorPlace(text, folder=folder)
+        return MirrorLocation(text, folder=folder)
     if problem := check_container_url(text):
         raise ConfigurationError([f"{option}: {problem}"])
     if account_key is not None and reference_parts(account_key) is None:
         raise ConfigurationError(["--account-key: must say where the key is: env:NAME or file:PATH, never the key itself"])
-    return MirrorPlace(text.rstrip("/"), account_key=account_key)
+    return MirrorLocation(text.rstrip("/"), account_key=account_key)
 
 
 @asynccontextmanager
-async def shelf_at(where: MirrorPlace, config: Config, keyring: Keyring) -> AsyncIterator[MirrorStore]:
+async def open_mirror_store(where: MirrorLocation, config: Config, keyring: Keyring) -> AsyncIterator[MirrorStore]:
     """What is kept there, to be read or written.
 
     Raises:
@@ -86,28 +86,28 @@ async def shelf_at(where: MirrorPlace, config: Config, keyring: Keyring) -> Asyn
 
 
 @asynccontextmanager
-async def spool_for(shelf: MirrorStore, config: Config) -> AsyncIterator[Spool]:
+async def open_spool(store: MirrorStore, config: Config) -> AsyncIterator[Spool]:
     """Where bodies wait on their way there: on the same disk as a folder, so that they move into it without being copied.
 
     Raises:
         StoreError: the folder, or the spool, cannot be written.
     """
-    if isinstance(shelf, FolderStore):
-        spool = Spool(shelf.root / INCOMING, f"--to: the folder {shelf.root}")
+    if isinstance(store, FolderStore):
+        spool = Spool(store.root / INCOMING, f"--to: the folder {store.root}")
     else:
         spool = Spool(config.data_folder / "spool")
     await asyncio.to_thread(spool.prepare)
-    if isinstance(shelf, FolderStore):
-        shelf.write_through(spool.folder)
+    if isinstance(store, FolderStore):
+        store.write_through(spool.folder)
     try:
         yield spool
     finally:
         spool.close()
-        if isinstance(shelf, FolderStore):
-            shelf.tidy()
+        if isinstance(store, FolderStore):
+            store.tidy()
 
 
-def must_exist(where: MirrorPlace, option: str) -> None:
+def require_folder(where: MirrorLocation, option: str) -> None:
     """Reading begins with something that is there.
 
     Raises:

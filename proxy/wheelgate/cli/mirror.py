@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.destinations import place
+from wheelgate.cli.destinations import parse_location
+from wheelgate.cli.mirror_copy import copy_mirror, mirror_inputs
 from wheelgate.cli.mirror_job import MirrorJob
-from wheelgate.cli.mirror_proof import verify_inputs
-from wheelgate.cli.mirroring import copy_onward, mirror_inputs
+from wheelgate.cli.mirror_verify import verify_inputs
 from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import copy_environment
 from wheelgate.mirror.targets import PLATFORMS
@@ -63,7 +63,7 @@ def mirror(
     job = MirrorJob(
         config=load_settings(config, data),
         environment=copy_environment(),
-        to=place(to, "--to", account_key),
+        to=parse_location(to, "--to", account_key),
         inputs=inputs,
         projects=projects,
         pythons=pythons,
@@ -73,7 +73,7 @@ def mirror(
         jobs=jobs,
     )
     if origin is not None:
-        result = asyncio.run(copy_onward(job, place(origin, "--from", account_key)))
+        result = asyncio.run(copy_mirror(job, parse_location(origin, "--from", account_key)))
     elif verify:
         result = asyncio.run(verify_inputs(job))
     else:

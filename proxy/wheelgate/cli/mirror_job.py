@@ -1,4 +1,4 @@
-"""What `mirror` was told, what it tells, and what copying and proving have in common."""
+"""The job that `mirror` was given, the result it prints, and the steps that copying and verifying share."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.cli.destinations import MirrorPlace
-from wheelgate.cli.live import Bar
+from wheelgate.cli.destinations import MirrorLocation
+from wheelgate.cli.progress import CopyProgress
 from wheelgate.config import Config
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.inputs import read_input, read_projects
-from wheelgate.mirror.inputs_model import Input
-from wheelgate.mirror.items import Origin
+from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest
+from wheelgate.mirror.mirror_files import FileOrigin
 from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
@@ -32,11 +32,11 @@ _TARGET = re.compile(r"Python (\S+) on (\S+)")
 
 
 class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was said on the command line."""
+    """Everything the command line says."""
 
     config: Config
     environment: Mapping[str, str]
-    to: MirrorPlace
+    to: MirrorLocation
     inputs: Sequence[Path]
     projects: Sequence[str]
     pythons: Sequence[str]
@@ -47,7 +47,7 @@ class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MirrorResult(msgspec.Struct, kw_only=True):
-    """What there is to tell at the end."""
+    """The result of a job: a sentence for people, the rest for scripts."""
 
     sentence: str
     files: int = 0
@@ -58,12 +58,12 @@ class MirrorResult(msgspec.Struct, kw_only=True):
     notes: list[str] = []
 
     def as_json(self) -> dict[str, object]:
-        """For scripts."""
-        return {name: getattr(self, name) for name in ("files", "bytes", "new", "repaired", "problems", "notes")}
+        """Return it without the sentence, for scripts."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "sentence"}
 
 
-def inputs_of(job: MirrorJob) -> list[Input]:
-    """Everything that was named, read.
+def read_inputs(job: MirrorJob) -> list[MirrorInput]:
+    """Read everything that was named.
 
     Raises:
         BadInput: one of them cannot be used.
@@ -72,56 +72,63 @@ def inputs_of(job: MirrorJob) -> list[Input]:
     return [*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])]
 
 
-def targets_for(job: MirrorJob, asked: Input, manifest: Manifest | None = None) -> list[Target]:
-    """Those that were named; else those it was mirrored for; else the Python that the input is for, on Azure's usual platform."""
-    known = manifest.inputs.get(asked.label) if manifest is not None else None
-    if known is not None and not job.pythons and not job.platforms:
-        return [target(*match.groups()) for match in map(_TARGET.fullmatch, known.targets) if match]
-    pythons = job.pythons or (asked.python or this_python(),)
-    platforms = job.platforms or (_DEFAULT_PLATFORM,)
-    return sorted({target(python, platform) for python in pythons for platform in platforms})
+def find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manifest | None = None) -> dict[str, Sequence[Target]]:
+    """Find the targets of each input, by its label, and print them for whoever named none.
 
-
-def say_targets(job: MirrorJob, targets: Mapping[str, Sequence[Target]]) -> None:
-    """Whoever named none learns which they are."""
-    hint = "" if job.pythons and job.platforms else " (name others by --python and --platform)"
-    alike: dict[str, list[str]] = {}
-    for label, which in targets.items():
-        alike.setdefault(", ".join(map(str, which)), []).append(label)
-    for names, labels in alike.items():
-        say(f"{join_labels(labels)}: for {names}{hint}")
+    They are those that were named; else those that the input was mirrored for; else the Python that it says it is for, on Azure's
+    usual platform.
+    """
+    found: dict[str, Sequence[Target]] = {}
+    for asked in inputs:
+        known = manifest.inputs.get(asked.label) if manifest is not None else None
+        if known is not None and not job.pythons and not job.platforms:
+            found[asked.label] = [target(*match.groups()) for match in map(_TARGET.fullmatch, known.targets) if match]
+        else:
+            pythons, platforms = job.pythons or (asked.python or this_python(),), job.platforms or (_DEFAULT_PLATFORM,)
+            found[asked.label] = sorted({target(python, platform) for python in pythons for platform in platforms})
+    hint = "" if job.pythons and job.platforms else " (choose others with --python and --platform)"
+    labels: dict[str, list[str]] = {}
+    for label, targets in found.items():
+        labels.setdefault(", ".join(map(str, targets)), []).append(label)
+    for names, alike in labels.items():
+        print_note(f"{', '.join(alike)}: for {names}{hint}")
+    return found
 
 
 @asynccontextmanager
-async def new_planner(
-    job: MirrorJob, gate: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
+async def open_planner(
+    job: MirrorJob, services: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
 ) -> AsyncIterator[Planner]:
-    """A planner with a server of our own for uv, and nothing of this machine's settings."""
+    """Open a planner with a server of our own for uv, and nothing of this machine's settings."""
     from wheelgate.web.server import open_private_server
 
     variables = {name: job.environment[name] for name in _KEPT_VARIABLES if name in job.environment}
     with tempfile.TemporaryDirectory(prefix="wheelgate-uv-") as folder:
-        async with open_private_server(gate) as url:
+        async with open_private_server(services) as url:
             resolver = Resolver(url, Path(folder), variables, python=sys.executable)
-            yield Planner(plan=plan, index=gate.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step)
+            yield Planner(
+                plan=plan, index=services.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step
+            )
 
 
-def new_copier(job: MirrorJob, shelf: MirrorStore, spool: Spool, origin: Origin, manifest: Manifest, bar: Bar) -> Copier:
-    """What brings files to a shelf, where they may lie as the manifest says."""
+def build_copier(
+    job: MirrorJob, store: MirrorStore, spool: Spool, origin: FileOrigin, manifest: Manifest, progress: CopyProgress
+) -> Copier:
+    """Build what brings files to a mirror, where they may be already as the manifest says."""
     return Copier(
-        shelf=shelf,
+        store=store,
         spool=spool,
         origin=origin,
         clock=SystemClock(),
         known=manifest.by_path(),
         jobs=job.jobs,
-        on_bytes=bar.bytes,
-        on_done=bar.done,
+        on_bytes=progress.bytes,
+        on_done=progress.done,
     )
 
 
-def say(sentence: str) -> None:
-    """For people, beside the result."""
+def print_note(sentence: str) -> None:
+    """Print a sentence for people, beside the result."""
     print(f"wheelgate: {sentence}", file=sys.stderr)
 
 
@@ -130,12 +137,7 @@ def format_count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def join_labels(labels: Iterable[str]) -> str:
-    """One after the other."""
-    return ", ".join(labels)
-
-
-def readable(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes, as people read them."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:

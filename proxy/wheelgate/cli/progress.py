@@ -1,24 +1,81 @@
-"""A progress bar for what takes long, at a terminal."""
+"""Progress bars for long transfers, drawn at a terminal and nowhere else."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _WORTH_A_BAR_BYTES = 4 * 1024 * 1024
 
 
 @contextmanager
-def transfer(what: str, size: int | None) -> Iterator[Callable[[int], None]]:
+def show_transfer(what: str, size: int | None) -> Iterator[Callable[[int], None]]:
     """Call the given function with the bytes of each piece. Small files and pipes get no bar; ``size=None``: not known."""
     if (size is not None and size < _WORTH_A_BAR_BYTES) or not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    with _open_progress() as progress:
+        task = progress.add_task(what, total=size)
+        yield lambda count: progress.update(task, advance=count)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=size)
-        yield lambda count: bar.update(task, advance=count)
+
+class CopyProgress:
+    """The progress of copying many files: what is done, files, bytes, speed, time left; nothing where there is no terminal."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._task: Any = progress.add_task("reading", total=None) if progress is not None else None
+        self._files = self._done = 0
+
+    def step(self, what: str) -> None:
+        """Show what begins and takes long."""
+        if self._progress is not None:
+            self._progress.update(self._task, description=what)
+
+    def begin(self, files: int, size: int) -> None:
+        """Expect so many files and bytes."""
+        self._files, self._done = files, 0
+        if self._progress is not None:
+            self._progress.reset(self._task, total=size or None, description=f"0 of {files} files")
+
+    def bytes(self, count: int) -> None:
+        """Count so many bytes more; fewer, where a part must be fetched again."""
+        if self._progress is not None:
+            self._progress.advance(self._task, count)
+
+    def done(self, _: object) -> None:
+        """Count a file more."""
+        self._done += 1
+        self.step(f"{self._done} of {self._files} files")
+
+
+@contextmanager
+def show_copying() -> Iterator[CopyProgress]:
+    """Draw a bar that is gone when the block ends."""
+    if not sys.stderr.isatty():
+        yield CopyProgress()
+        return
+    with _open_progress() as progress:
+        yield CopyProgress(progress)
+
+
+def _open_progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    what = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
+    amount = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*what, *amount, console=Console(stderr=True), transient=True)

@@ -18,7 +18,7 @@ import click
 import msgspec
 
 from wheelgate.cli.options import config_options, load_settings
-from wheelgate.cli.progress import transfer
+from wheelgate.cli.progress import show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
 from wheelgate.distfiles.attestations import MAX_BYTES
@@ -113,7 +113,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
     remote = WheelgateClient(url, token)
 
     async def send(file: _Incoming, path: Path) -> bool:
-        with transfer(file.filename, file.size) as progress:
+        with show_transfer(file.filename, file.size) as progress:
             return await remote.add(path, progress, file.filename, file.attestations)
 
     async def adder(file: _Incoming) -> tuple[bool, str]:
@@ -210,7 +210,7 @@ async def _receive(file: _Incoming, spool: Spool, spooled: SpoolFile) -> None:
     """
     if not spool.has_room(file.size):
         raise TooLarge(f"there is no room on this machine's disk for {file.filename}")
-    with transfer(file.filename, file.size) as progress:
+    with show_transfer(file.filename, file.size) as progress:
         async for piece in file.pieces():
             await spooled.append(piece)
             progress(len(piece))

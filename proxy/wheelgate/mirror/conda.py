@@ -1,14 +1,16 @@
-"""conda's ``environment.yml``, of which the pip section is ours, and the folders that Azure ML keeps environments in."""
+"""Conda environments as inputs of a mirror: the pip sections of ``environment.yml``, and the folders of Azure ML environments."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import yaml
+
+from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, entries_of, find_value, text_of
 from wheelgate.core.errors import BadInput
-from wheelgate.mirror.requirements import Reader, read_text
+from wheelgate.distfiles.requirements_file import split_lines
+from wheelgate.mirror.requirements import RequirementsReader, read_text
 
 _PYTHON = re.compile(r"python\s*=+\s*(3\.\d{1,2})", re.ASCII)
 _CONDA_FILES = ("environment", "conda", "conda_dependencies", "conda_env", "conda_env_v_1_0")
@@ -16,20 +18,28 @@ _YAML = (".yml", ".yaml")
 _REQUIREMENTS = "requirements.txt"
 
 
-def read_environment(path: Path, reader: Reader) -> str | None:
-    """Give the pip section of a conda file to ``reader``; the Python that the file asks for.
+def read_environment(path: Path, reader: RequirementsReader) -> str | None:
+    """Give the pip sections of a conda file, or of the one that an Azure ML environment names or holds, to ``reader``.
+
+    The answer is the Python that it asks for.
 
     Raises:
         BadInput: it is no such file, or has nothing for pip.
     """
-    document = _yaml(path)
-    if isinstance(document, Mapping) and ("conda_file" in document or "image" in document):
-        return _azure_ml_environment(document, path, reader)
-    return _conda(document, path, reader)
+    document = _read_yaml(path)
+    conda = find_value(document, "conda_file")
+    if (name := text_of(conda)) is not None:
+        path = path.parent / name
+        document = _read_yaml(path)
+    elif isinstance(conda, yaml.MappingNode):
+        document = conda
+    elif conda is not None or find_value(document, "image") is not None:
+        raise BadInput(f"{path}: names no conda_file: the packages are in its image, and nothing is left to mirror")
+    return None if path.resolve() in reader.files else _read_conda(document, path, reader)
 
 
-def read_folder(folder: Path, reader: Reader) -> str | None:
-    """Give what an Azure ML environment's folder asks of pip to ``reader``; the Python it asks for.
+def read_folder(folder: Path, reader: RequirementsReader) -> str | None:
+    """Give what an Azure ML environment's folder asks of pip to ``reader``; the answer is the Python that it asks for.
 
     Raises:
         BadInput: nothing of the kind is in it.
@@ -39,58 +49,54 @@ def read_folder(folder: Path, reader: Reader) -> str | None:
     for path in conda:
         python = read_environment(path, reader) or python
     requirements = folder / _REQUIREMENTS
-    if requirements.is_file() and not any(line.where.startswith(f"{requirements} ") for line in reader.lines):
-        reader.file(requirements)
+    if requirements.is_file() and requirements.resolve() not in reader.files:
+        reader.read_file(requirements)
     elif not conda:
         names = ", ".join(f"{stem}.yml" for stem in _CONDA_FILES)
         raise BadInput(f"{folder}: has neither a conda file ({names}) nor a {_REQUIREMENTS}")
     return python
 
 
-def _azure_ml_environment(document: Mapping[str, Any], path: Path, reader: Reader) -> str | None:
-    """An ``az ml environment create`` YAML: it names a conda file, or holds one."""
-    conda = document.get("conda_file")
-    if isinstance(conda, str):
-        if any(line.where.startswith(f"{path.parent / conda}:") for line in reader.lines):
-            return None
-        return _conda(_yaml(path.parent / conda), path.parent / conda, reader)
-    if isinstance(conda, Mapping):
-        return _conda(conda, path, reader)
-    raise BadInput(f"{path}: names no conda_file: the packages are in its image, and nothing is left to mirror")
-
-
-def _conda(document: Any, path: Path, reader: Reader) -> str | None:
-    dependencies = document.get("dependencies") if isinstance(document, Mapping) else None
-    if not isinstance(dependencies, list):
+def _read_conda(document: yaml.Node | None, path: Path, reader: RequirementsReader) -> str | None:
+    dependencies = find_value(document, "dependencies")
+    if not isinstance(dependencies, yaml.SequenceNode):
         raise BadInput(f"{path}: has no list of dependencies, so it is no conda environment")
+    reader.files.add(path.resolve())
     python, others, found = None, 0, False
-    for entry in dependencies:
-        if isinstance(entry, str):
-            match = _PYTHON.match(entry)
+    for entry in entries_of(dependencies):
+        package, lines = text_of(entry), find_value(entry, "pip")
+        if package is not None:
+            match = _PYTHON.match(package)
             python = match[1] if match else python
             others += 1
-        elif isinstance(entry, Mapping) and isinstance(lines := entry.get("pip"), list):
+        elif isinstance(lines, yaml.SequenceNode):
             found = True
-            for number, line in enumerate(lines, start=1):
-                if not isinstance(line, str):
-                    raise BadInput(f"{path}: pip entry {number} is not a text")
-                # Each entry is a line of a requirements file: conda writes one, and runs pip on it.
-                reader.text(line, f"{path}: pip entry {number}", path.parent)
+            for item in entries_of(lines):
+                _read_item(item, path, reader)
         else:
-            raise BadInput(f"{path}: one of its dependencies is neither a conda package nor a list for pip")
+            raise BadInput(f"{path} line {_line_of(entry)}: the dependency is neither a conda package nor a list for pip")
     if not found:
         raise BadInput(f"{path}: has no pip section; conda's own packages come from a conda channel, not from an index")
     if others:
-        reader.notes.append(f"{path}: {others} conda packages are passed over: they come from a conda channel, not from an index")
+        reader.notes.append(f"{path}: {others} conda packages are ignored: they come from a conda channel, not from an index")
     return python
 
 
-def _yaml(path: Path) -> Any:
-    import yaml
+def _read_item(item: yaml.Node, path: Path, reader: RequirementsReader) -> None:
+    """Each item is lines of a requirements file: conda writes one, and runs pip on it."""
+    text, where = text_of(item), f"{path} line {_line_of(item)}"
+    if text is None:
+        raise BadInput(f"{where}: the pip item is not text: put it in quotes")
+    for line in split_lines(text):
+        reader.read_line(line.text, where, path.parent)
 
+
+def _line_of(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
+
+
+def _read_yaml(path: Path) -> yaml.Node | None:
     try:
-        return yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark is not None else ""
-        raise BadInput(f"{path}: is not valid YAML{line}") from None
+        return compose_yaml(read_text(path), anchors=True)
+    except NotPlainYaml as error:
+        raise BadInput(f"{path}: {error}") from None

@@ -1,6 +1,6 @@
 """Copying: every file verified on its way, put in place whole, and never fetched again once it is there.
 
-What makes it resumable is the shelf itself. A name there is absent or whole, so after a death at any moment the next run finds
+What makes it resumable is the store itself. A name there is absent or whole, so after a death at any moment the next run finds
 the finished files, proves them by their digests, and fetches the others. The manifest is written last.
 """
 
@@ -20,8 +20,8 @@ from packaging.utils import InvalidWheelFilename
 from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
-from wheelgate.mirror.items import Digesting, Item, Origin, mismatch
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
+from wheelgate.mirror.mirror_files import Digester, FileOrigin, MirrorFile, mismatch
 from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
@@ -43,22 +43,22 @@ class CopyResult(msgspec.Struct):
 
 
 class Copier:
-    """Brings files onto a shelf."""
+    """Brings files onto a store."""
 
     def __init__(
         self,
         *,
-        shelf: MirrorStore,
+        store: MirrorStore,
         spool: Spool,
-        origin: Origin,
+        origin: FileOrigin,
         clock: Clock,
         known: Mapping[str, ManifestEntry],
         jobs: int = JOBS,
         on_bytes: Callable[[int], None] = lambda _: None,
-        on_done: Callable[[Item], None] = lambda _: None,
+        on_done: Callable[[MirrorFile], None] = lambda _: None,
         wait_s: float = 1.0,
     ) -> None:
-        self._shelf = shelf
+        self._store = store
         self._spool = spool
         self._origin = origin
         self._clock = clock
@@ -69,15 +69,15 @@ class Copier:
         self._wait_s = wait_s
         self._peeked: dict[str, SpoolFile] = {}
 
-    async def copy(self, items: Iterable[Item]) -> CopyResult:
-        """Bring all of them, a few at a time. One that cannot be had does not keep the others back; a shelf that fails does."""
+    async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
+        """Bring all of them, a few at a time. One that cannot be had does not keep the others back; a store that fails does."""
         outcome = CopyResult()
         waiting = deque(items)
         await asyncio.gather(*(self._work(waiting, outcome) for _ in range(self._jobs)))
         outcome.entries.sort(key=lambda entry: entry.path)
         return outcome
 
-    async def _work(self, waiting: deque[Item], outcome: CopyResult) -> None:
+    async def _work(self, waiting: deque[MirrorFile], outcome: CopyResult) -> None:
         while waiting:
             item = waiting.popleft()
             try:
@@ -94,7 +94,7 @@ class Copier:
                 outcome.problems.append(f"{item.path}: {error}")
                 waiting.clear()
 
-    async def peek(self, item: Item) -> Path:
+    async def peek(self, item: MirrorFile) -> Path:
         """A file, verified, to be read before anything is copied. What had to be fetched for it is not fetched again.
 
         Raises:
@@ -103,7 +103,7 @@ class Copier:
         if item.path in self._peeked:
             return self._peeked[item.path].path
         kept = await self.find_present(item, look_only=True)
-        local = self._shelf.local_path(item.path)
+        local = self._store.local_path(item.path)
         if kept is not None and local is not None:
             return local
         spooled = self._peeked[item.path] = self._spool.new(item.algorithms)
@@ -118,24 +118,24 @@ class Copier:
         while self._peeked:
             self._peeked.popitem()[1].close()
 
-    async def find_present(self, item: Item, *, look_only: bool = False) -> ManifestEntry | None:
+    async def find_present(self, item: MirrorFile, *, look_only: bool = False) -> ManifestEntry | None:
         """The entry of a file that is there already, whole and right; ``None`` if it is to be brought.
 
         Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
 
         Raises:
-            StoreError: the shelf cannot be read.
+            StoreError: the store cannot be read.
         """
         known = self._known.get(item.path)
         try:
-            info = await self._shelf.info(item.path)
+            info = await self._store.info(item.path)
         except BlobNotFound:
             return None
         if item.size is not None and info.size != item.size:
             return None
         digests = self._trusted(info, known)
         if digests is None or not item.algorithms <= digests.keys():
-            digests = await digests_on(self._shelf, item.path, info.size, item.algorithms)
+            digests = await digests_on(self._store, item.path, info.size, item.algorithms)
         if item.problem_with(digests) is not None or (
             known is not None and not item.listed and known.sha256 != digests["sha256"]
         ):
@@ -152,7 +152,7 @@ class Copier:
         return {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
 
     async def _kept_with_metadata(
-        self, item: Item, info: BlobInfo, sha256: str, known: ManifestEntry | None, *, look_only: bool
+        self, item: MirrorFile, info: BlobInfo, sha256: str, known: ManifestEntry | None, *, look_only: bool
     ) -> ManifestEntry | None:
         """Complete with the metadata beside it, which is put there once more from the wheel itself if it is not right."""
         stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
@@ -174,18 +174,18 @@ class Copier:
         await self._put_metadata(item.path, metadata.body)
         return msgspec.structs.replace(entry, metadata_sha256=hashlib.sha256(metadata.body).hexdigest())
 
-    async def _read_back(self, item: Item, size: int, spooled: SpoolFile) -> None:
-        async with aclosing(_chunks(self._shelf, item.path, size)) as chunks:
+    async def _read_back(self, item: MirrorFile, size: int, spooled: SpoolFile) -> None:
+        async with aclosing(_chunks(self._store, item.path, size)) as chunks:
             async for chunk in chunks:
                 await spooled.append(chunk)
 
     async def _metadata_digest(self, path: str) -> str | None:
         try:
-            return hashlib.sha256((await self._shelf.read(path + METADATA))[0]).hexdigest()
+            return hashlib.sha256((await self._store.read(path + METADATA))[0]).hexdigest()
         except BlobNotFound:
             return None
 
-    async def _bring(self, item: Item, outcome: CopyResult) -> ManifestEntry:
+    async def _bring(self, item: MirrorFile, outcome: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, and put it in its place."""
         spooled = self._peeked.pop(item.path, None)
         fetched = spooled is not None
@@ -201,7 +201,7 @@ class Copier:
         outcome.fetched_bytes += spooled.size
         return entry
 
-    async def _fetch(self, item: Item, spooled: SpoolFile) -> None:
+    async def _fetch(self, item: MirrorFile, spooled: SpoolFile) -> None:
         if not self._spool.has_room(item.size):
             raise StoreError(f"there is no room for its {item.size} bytes on this machine's disk")
         for attempt in range(1, _ATTEMPTS + 1):
@@ -224,7 +224,9 @@ class Copier:
         if problem is not None:
             raise mismatch(item, problem)
 
-    async def _put(self, item: Item, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: CopyResult) -> ManifestEntry:
+    async def _put(
+        self, item: MirrorFile, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: CopyResult
+    ) -> ManifestEntry:
         """The metadata first: whoever sees the wheel finds it."""
         sha256 = spooled.digests()["sha256"]
         digest = None if metadata is None else hashlib.sha256(metadata.body).hexdigest()
@@ -232,14 +234,14 @@ class Copier:
         if metadata is not None:
             await self._put_metadata(item.path, metadata.body)
         if await self._is_there(item.path):  # and not what should be: it was looked at before
-            await self._shelf.delete(item.path)
+            await self._store.delete(item.path)
             outcome.repaired.append(item.path)
-        info = await self._shelf.put_if_absent(item.path, spooled.path, facts)
+        info = await self._store.put_if_absent(item.path, spooled.path, facts)
         return self._entry(item, info, sha256, digest)
 
     async def _is_there(self, path: str) -> bool:
         try:
-            await self._shelf.info(path)
+            await self._store.info(path)
         except BlobNotFound:
             return False
         return True
@@ -247,10 +249,10 @@ class Copier:
     async def _put_metadata(self, path: str, body: bytes) -> None:
         if await self._metadata_digest(path) == hashlib.sha256(body).hexdigest():
             return
-        await self._shelf.delete(path + METADATA)
-        await self._shelf.put_if_absent(path + METADATA, body, {})
+        await self._store.delete(path + METADATA)
+        await self._store.put_if_absent(path + METADATA, body, {})
 
-    def _entry(self, item: Item, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
+    def _entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
         return ManifestEntry(
             path=item.path,
             sha256=sha256,
@@ -261,25 +263,25 @@ class Copier:
             requires_python=item.requires_python,
             yanked=item.yanked,
             stored=self._clock.now(),
-            etag=info.etag if self._shelf.local_path(item.path) is None else None,
+            etag=info.etag if self._store.local_path(item.path) is None else None,
         )
 
 
-async def digests_on(shelf: MirrorStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
-    """The digests of what lies on a shelf, from its bytes.
+async def digests_on(store: MirrorStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+    """The digests of what lies on a store, from its bytes.
 
     Raises:
         BlobNotFound, StoreError: it is gone, or cannot be read.
     """
-    digesting = Digesting(algorithms)
-    async with aclosing(_chunks(shelf, path, size)) as chunks:
+    digesting = Digester(algorithms)
+    async with aclosing(_chunks(store, path, size)) as chunks:
         async for chunk in chunks:
             await digesting.add(chunk)
     return digesting.result()
 
 
-async def _chunks(shelf: MirrorStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
-    async for chunk in shelf.stream(path, 0, size):
+async def _chunks(store: MirrorStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
+    async for chunk in store.stream(path, 0, size):
         yield chunk
 
 
@@ -294,7 +296,7 @@ def _metadata(path: Path, filename: str) -> CoreMetadata | None:
         return None
 
 
-def _facts(item: Item, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
+def _facts(item: MirrorFile, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
     """As uploads have them, so that a container lists complete pages without reading a file."""
     said = {
         "sha256": sha256,
@@ -306,5 +308,5 @@ def _facts(item: Item, sha256: str, metadata_sha256: str | None, metadata: CoreM
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _for(entry: ManifestEntry, item: Item) -> ManifestEntry:
+def _for(entry: ManifestEntry, item: MirrorFile) -> ManifestEntry:
     return msgspec.structs.replace(entry, needed_by={label: sorted(targets) for label, targets in item.needed_by.items()})

@@ -1,4 +1,4 @@
-"""What `mirror` is given to read, by what it is: a requirements file, a lock, a conda file, a folder, specifiers."""
+"""Inputs of `mirror`, read by what they are: a requirements file, a lock, a conda file, a folder, specifiers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from packaging.pylock import is_valid_pylock_path
 
 from wheelgate.core.errors import BadInput
 from wheelgate.mirror.conda import read_environment, read_folder
-from wheelgate.mirror.inputs_model import Input
+from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.locks import read_pylock, read_uv_lock
-from wheelgate.mirror.requirements import Reader
+from wheelgate.mirror.requirements import RequirementsReader
 
 PROJECTS = "the projects named"
 
 
-def read_input(path: Path, environment: Mapping[str, str]) -> Input:
-    """A file or folder, understood by its name.
+def read_input(path: Path, environment: Mapping[str, str]) -> MirrorInput:
+    """Read a file or folder by its name.
 
     Args:
         path: where it is.
@@ -29,10 +29,10 @@ def read_input(path: Path, environment: Mapping[str, str]) -> Input:
     # It stands in the manifest, which travels: of this machine's folders no more than was said.
     label = path.name if path.is_absolute() else path.as_posix()
     if path.name == "uv.lock":
-        return Input(label=label, lock=read_uv_lock(path))
+        return MirrorInput(label=label, lock=read_uv_lock(path))
     if is_valid_pylock_path(path):
-        return Input(label=label, lock=read_pylock(path))
-    reader = Reader(environment)
+        return MirrorInput(label=label, lock=read_pylock(path))
+    reader = RequirementsReader(environment)
     python = None
     if path.is_dir():
         python = read_folder(path, reader)
@@ -41,28 +41,28 @@ def read_input(path: Path, environment: Mapping[str, str]) -> Input:
     elif path.suffix in (".toml", ".lock"):
         raise BadInput(f"{path}: is neither a pylock.toml nor a uv.lock; `uv lock` and `uv export` write them")
     else:
-        reader.file(path)
-    return _gathered(label, reader, python)
+        reader.read_file(path)
+    return _build_input(label, reader, python)
 
 
-def read_projects(specifiers: Sequence[str], environment: Mapping[str, str]) -> Input:
-    """Specifiers from the command line.
+def read_projects(specifiers: Sequence[str], environment: Mapping[str, str]) -> MirrorInput:
+    """Read specifiers from the command line.
 
     Raises:
         BadInput: one of them is none.
     """
-    reader = Reader(environment)
+    reader = RequirementsReader(environment)
     for specifier in specifiers:
-        reader.line(specifier.strip(), f"--project {specifier!r}"[:200], Path())
-    return _gathered(PROJECTS, reader, None)
+        reader.read_line(specifier, f"--project {specifier!r}"[:200], Path())
+    return _build_input(PROJECTS, reader, None)
 
 
-def _gathered(label: str, reader: Reader, python: str | None) -> Input:
-    if not reader.lines:
+def _build_input(label: str, reader: RequirementsReader, python: str | None) -> MirrorInput:
+    if not reader.requirements:
         raise BadInput(f"{label}: asks for nothing")
-    return Input(
+    return MirrorInput(
         label=label,
-        lines=tuple(reader.lines),
+        requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
         options=reader.options,
         python=python,

@@ -1,4 +1,4 @@
-"""What was asked for, as every form of input says it: lines still to be resolved, or files that a lock names."""
+"""Inputs as values, whatever form they had: requirements still to be resolved, or files that a lock names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from wheelgate.mirror.targets import Target
 
 
-class Line(msgspec.Struct, frozen=True):
+class InputRequirement(msgspec.Struct, frozen=True):
     """One requirement as somebody wrote it."""
 
     requirement: Requirement
@@ -33,20 +33,19 @@ class Line(msgspec.Struct, frozen=True):
         return specifiers[0].version if exact else None
 
 
-class Options(msgspec.Struct, frozen=True):
-    """What a requirements file says about all its lines, as far as it changes which files an installer takes."""
+class SelectionOptions(msgspec.Struct, frozen=True):
+    """Options of a requirements file that change which files an installer selects."""
 
     no_binary: frozenset[str] = frozenset()
     """Projects of which sdists are wanted; ``:all:``."""
     only_binary: frozenset[str] = frozenset()
     pre: bool = False
 
-    def with_(self, other: Options) -> Options:
-        """Both together."""
-        return Options(self.no_binary | other.no_binary, self.only_binary | other.only_binary, self.pre or other.pre)
+    def __or__(self, other: SelectionOptions) -> SelectionOptions:
+        return SelectionOptions(self.no_binary | other.no_binary, self.only_binary | other.only_binary, self.pre or other.pre)
 
 
-class Need(msgspec.Struct, frozen=True):
+class NeededRelease(msgspec.Struct, frozen=True):
     """A version of a project, or one file of it, that a target needs."""
 
     project: str
@@ -58,10 +57,10 @@ class Need(msgspec.Struct, frozen=True):
     where: str = ""
 
 
-class Lock(Protocol):
+class LockFile(Protocol):
     """A lock file: it knows by itself which files a target needs."""
 
-    def needs(self, target: Target, *, all_files: bool) -> list[Need]:
+    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
         """The files for one target; with ``all_files`` every file of the versions that it needs.
 
         Raises:
@@ -70,15 +69,15 @@ class Lock(Protocol):
         ...
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """One input, read and understood; nothing of it was looked up yet."""
+class MirrorInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One input as it was read; nothing of it has been looked up yet."""
 
     label: str
     """What people call it: the file as it was named, or the specifiers."""
-    lines: tuple[Line, ...] = ()
-    constraints: tuple[Line, ...] = ()
-    options: Options = Options()
-    lock: Lock | None = None
+    requirements: tuple[InputRequirement, ...] = ()
+    constraints: tuple[InputRequirement, ...] = ()
+    options: SelectionOptions = SelectionOptions()
+    lock: LockFile | None = None
     python: str | None = None
     """The Python it says it is for."""
     notes: tuple[str, ...] = ()
@@ -87,9 +86,11 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_locked(self) -> bool:
         """Whether it says each version itself, so that there is nothing to resolve: a lock, or hashes on every line."""
-        return self.lock is not None or (bool(self.lines) and all(line.hashes and line.pinned for line in self.lines))
+        return self.lock is not None or (
+            bool(self.requirements) and all(entry.hashes and entry.pinned for entry in self.requirements)
+        )
 
 
 def format_hashes(hashes: Mapping[str, str]) -> frozenset[str]:
-    """Digests by algorithm in the form that requirements files have."""
+    """Format digests by algorithm as requirements files have them."""
     return frozenset(f"{algorithm}:{digest.lower()}" for algorithm, digest in hashes.items())

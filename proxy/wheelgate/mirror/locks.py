@@ -23,10 +23,9 @@ from packaging.pylock import (
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name
-from wheelgate.mirror.inputs_model import Need, format_hashes
+from wheelgate.mirror.inputs_model import NeededRelease, format_hashes
 from wheelgate.mirror.requirements import read_text
-from wheelgate.mirror.tags import best_wheel
-from wheelgate.mirror.targets import Target
+from wheelgate.mirror.targets import Target, best_wheel
 
 _UV_LOCK_VERSION = 1
 
@@ -64,14 +63,14 @@ def read_uv_lock(path: Path) -> UvLock:
 
 
 class PylockFile:
-    """A :class:`~wheelgate.mirror.inputs_model.Lock` by PEP 751, with every extra and dependency group."""
+    """A :class:`~wheelgate.mirror.inputs_model.LockFile` by PEP 751, with every extra and dependency group."""
 
     def __init__(self, path: Path, lock: Pylock) -> None:
         self._path = path
         self._lock = lock
 
-    def needs(self, target: Target, *, all_files: bool) -> list[Need]:
-        """See :class:`~wheelgate.mirror.inputs_model.Lock`."""
+    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
+        """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
         try:
             chosen = list(self._selected(target))
         except PylockSelectError as error:
@@ -92,8 +91,8 @@ class PylockFile:
             dependency_groups=self._lock.dependency_groups or self._lock.default_groups or (),
         )
 
-    def _need(self, package: Package, file: PackageWheel | PackageSdist) -> Need:
-        return Need(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
+    def _need(self, package: Package, file: PackageWheel | PackageSdist) -> NeededRelease:
+        return NeededRelease(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
 
 
 class _UvFile(msgspec.Struct):
@@ -137,14 +136,14 @@ class _UvPackage(msgspec.Struct, rename="kebab"):
 
 
 class UvLock:
-    """A :class:`~wheelgate.mirror.inputs_model.Lock` as uv writes it: the workspace's projects, their extras and groups."""
+    """A :class:`~wheelgate.mirror.inputs_model.LockFile` as uv writes it: the workspace's projects, their extras and groups."""
 
     def __init__(self, path: Path, packages: list[_UvPackage]) -> None:
         self._path = path
         self._packages = packages
 
-    def needs(self, target: Target, *, all_files: bool) -> list[Need]:
-        """See :class:`~wheelgate.mirror.inputs_model.Lock`."""
+    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
+        """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
         found = []
         for package in self._reached(target):
             if not package.is_listed:
@@ -152,7 +151,7 @@ class UvLock:
             files = {file.name: file for file in (*package.wheels, *([package.sdist] if package.sdist else ()))}
             names = list(files) if all_files else [self._best(package, target)]
             found += [
-                Need(
+                NeededRelease(
                     normalise_name(package.name) or package.name,
                     package.version or "",
                     name,

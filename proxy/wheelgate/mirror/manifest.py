@@ -39,7 +39,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     requires_python: str | None = None
     yanked: str | None = None
     needed_by: dict[str, list[str]] = {}
-    """Input to the targets it is for."""
+    """Input label to the targets it is for."""
     stored: _Moment
     etag: str | None = None
     """Of a container: as long as it stays, nobody wrote the file again."""
@@ -88,7 +88,7 @@ def _without(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
     return msgspec.structs.replace(entry, needed_by={label: t for label, t in entry.needed_by.items() if label not in gone})
 
 
-async def read_manifest(shelf: MirrorStore, place: str) -> tuple[Manifest, str | None]:
+async def read_manifest(store: MirrorStore, place: str) -> tuple[Manifest, str | None]:
     """The manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
 
     Raises:
@@ -96,7 +96,7 @@ async def read_manifest(shelf: MirrorStore, place: str) -> tuple[Manifest, str |
         StoreError: it cannot be read.
     """
     try:
-        body, info = await shelf.read(NAME)
+        body, info = await store.read(NAME)
     except BlobNotFound:
         return Manifest(), None
     try:
@@ -115,7 +115,7 @@ class _Version(msgspec.Struct):
 
 
 async def add_to_manifest(
-    shelf: MirrorStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
+    store: MirrorStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
 ) -> None:
     """Write down what is there now, beside what another mirroring into the same place may have written meanwhile.
 
@@ -124,10 +124,10 @@ async def add_to_manifest(
     """
     entries = list(entries)
     for attempt in range(1, _ATTEMPTS + 1):
-        manifest, etag = await read_manifest(shelf, place)
+        manifest, etag = await read_manifest(store, place)
         body = msgspec.json.format(msgspec.json.encode(manifest.with_(entries, inputs)), indent=1) + b"\n"
         try:
-            await shelf.replace_if(NAME, body, etag)
+            await store.replace_if(NAME, body, etag)
         except BlobChanged:
             if attempt == _ATTEMPTS:
                 raise

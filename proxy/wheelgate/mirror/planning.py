@@ -14,9 +14,9 @@ from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Source
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
-from wheelgate.mirror.inputs_model import Input, Need, Options
-from wheelgate.mirror.items import Item
-from wheelgate.mirror.requirements import parsed_line
+from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions
+from wheelgate.mirror.mirror_files import MirrorFile
+from wheelgate.mirror.requirements import parse_requirement
 from wheelgate.mirror.selection import choose_files, is_sdist
 from wheelgate.mirror.targets import Target
 
@@ -27,7 +27,7 @@ _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
 class Resolves(Protocol):
     """What finds versions for open requirements."""
 
-    async def needs(self, asked: Input, target: Target) -> list[Need]:
+    async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         """See :meth:`wheelgate.mirror.resolving.Resolver.needs`."""
         ...
 
@@ -43,14 +43,14 @@ class Plan(msgspec.Struct):
     """Path to the digests that the input allows, if it names any."""
     notes: list[str] = []
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[MirrorFile]:
         """The files by path."""
         return [self.item(path) for path in sorted(self.files)]
 
-    def item(self, path: str) -> Item:
+    def item(self, path: str) -> MirrorFile:
         """One of them."""
         file = self.files[path]
-        return Item(
+        return MirrorFile(
             project=file.project,
             filename=file.filename,
             source=file.source,
@@ -73,7 +73,7 @@ class Planner:
         plan: Plan,
         index: Source,
         resolver: Resolves,
-        peek: Callable[[Item], Awaitable[Path]],
+        peek: Callable[[MirrorFile], Awaitable[Path]],
         all_files: bool,
         on_step: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -98,7 +98,7 @@ class Planner:
         """Sdists to be built, and for which input and target."""
         self._looked_into: set[tuple[str, str, Target]] = set()
 
-    async def add(self, asked: Input, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
+    async def add(self, asked: MirrorInput, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
         """Everything that one input needs on these targets.
 
         Raises:
@@ -117,12 +117,12 @@ class Planner:
         while self._to_build:
             await self._look_into_sdists()
 
-    async def _needs(self, asked: Input, target: Target) -> list[Need]:
+    async def _needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
             return asked.lock.needs(target, all_files=False)
-        lines = [line for line in asked.lines if line.holds_for(target)]
+        lines = [line for line in asked.requirements if line.holds_for(target)]
         if asked.is_locked:
-            return [Need(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
+            return [NeededRelease(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
         if not lines:
             return []
         self._on_step(f"resolving {asked.label} for {target}")
@@ -142,7 +142,7 @@ class Planner:
                 return Unresolvable(f"{error} ({reason})")
         return error
 
-    async def _take(self, needs: Sequence[Need], label: str, options: Options, target: Target) -> None:
+    async def _take(self, needs: Sequence[NeededRelease], label: str, options: SelectionOptions, target: Target) -> None:
         await self._load_pages({need.project: need for need in needs}.values())
         problems = []
         for need in needs:
@@ -153,7 +153,7 @@ class Planner:
         if problems:
             raise Unresolvable("\n".join(problems))
 
-    def _choose(self, need: Need, label: str, options: Options, target: Target) -> None:
+    def _choose(self, need: NeededRelease, label: str, options: SelectionOptions, target: Target) -> None:
         page = self._pages[need.project]
         for file in choose_files(need, page, target, options, all_files=False):
             self._add(file, need, label, target)
@@ -161,14 +161,16 @@ class Planner:
                 self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
         if self._all_files:
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
-            version = Need(need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where)
-            for file in choose_files(version, page, target, Options(), all_files=True):
+            version = NeededRelease(
+                need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where
+            )
+            for file in choose_files(version, page, target, SelectionOptions(), all_files=True):
                 self._add(file, version, label, target)
 
-    async def _load_pages(self, needs: Iterable[Need]) -> None:
+    async def _load_pages(self, needs: Iterable[NeededRelease]) -> None:
         turns = asyncio.Semaphore(_PAGES_AT_ONCE)
 
-        async def load(need: Need) -> None:
+        async def load(need: NeededRelease) -> None:
             async with turns:
                 try:
                     self._pages[need.project] = await self._index.project_page(need.project)
@@ -177,7 +179,7 @@ class Planner:
 
         await asyncio.gather(*(load(need) for need in needs if need.project not in self._pages))
 
-    def _add(self, file: File, need: Need, label: str, target: Target) -> None:
+    def _add(self, file: File, need: NeededRelease, label: str, target: Target) -> None:
         path = f"{file.project}/{file.filename}"
         plan = self._plan
         if path not in plan.files and file.yanked is not None:
@@ -199,7 +201,7 @@ class Planner:
             if fresh:
                 await self._look_into(self._plan.item(path), fresh)
 
-    async def _look_into(self, item: Item, users: Sequence[tuple[str, Target]]) -> None:
+    async def _look_into(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
         self._on_step(f"reading what builds {item.filename}")
         stated = await asyncio.to_thread(_stated, await self._peek(item), item.filename)
         if isinstance(stated, str):
@@ -209,10 +211,10 @@ class Planner:
         if not stated:
             return
         where = f"what builds {item.filename}"
-        asked = Input(label=where, lines=tuple(parsed_line(requirement, where) for requirement in stated))
+        asked = MirrorInput(label=where, requirements=tuple(parse_requirement(requirement, where) for requirement in stated))
         for label, target in users:
             try:
-                await self._take(await self._needs(asked, target), label, Options(), target)
+                await self._take(await self._needs(asked, target), label, SelectionOptions(), target)
             except Unresolvable as error:
                 self._note(f"{item.filename} cannot be built from this mirror: {error}")
 

@@ -1,10 +1,9 @@
-"""Requirements files as pip documents them: continuations, comments, variables, ``-r``, ``-c``, hashes, markers, options."""
+"""Requirements files as inputs of a mirror: requirements, constraints, hashes and options, from included files too."""
 
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,115 +12,115 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name, project_in
-from wheelgate.mirror.inputs_model import Line, Options
+from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, split_lines
+from wheelgate.mirror.inputs_model import InputRequirement, SelectionOptions
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_HASH = re.compile(r"--hash[= ]+([a-z0-9_]+):([0-9a-fA-F]+)", re.ASCII)
-_PER_LINE = re.compile(r"\s--[a-z]")
 _ADDRESS = re.compile(r"([a-z]+\+)?[a-z][a-z0-9.-]*://", re.IGNORECASE)
-_OUR_FILE = re.compile(r"/files/[^/]+/([^/]+)$")
+_FILE_URL = re.compile(r"/files/[^/]+/([^/]+)$")
 _MAX_DEPTH = 20
-_IGNORED_WITH_VALUE = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--trusted-host", "--use-feature")
-_IGNORED = ("--no-index", "--require-hashes", "--prefer-binary")
+_IGNORED = ("--no-index", "--require-hashes", "--no-require-hashes", "--prefer-binary", "--hash", "--config-settings", "")
+"""They say nothing about which files are wanted; pip passes over a word that belongs to no option."""
+_FOR_PIP_ALONE = ("--index-url", "--extra-index-url", "--find-links", "--trusted-host", "--use-feature")
 
 
-class Reader:
-    """Reads requirements files and what they include. One for each input: it gathers lines, constraints, options and notes."""
+class RequirementsReader:
+    """A reader of one input: it gathers requirements, constraints, options and notes from requirements files."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self.lines: list[Line] = []
-        self.constraints: list[Line] = []
-        self.options = Options()
+        self.requirements: list[InputRequirement] = []
+        self.constraints: list[InputRequirement] = []
+        self.options = SelectionOptions()
         self.notes: list[str] = []
+        self.files: set[Path] = set()
+        """Every file read so far, resolved."""
         self._open: list[Path] = []
 
-    def file(self, path: Path, *, constraints: bool = False, included_by: str = "") -> None:
-        """Everything a file says, and the files it includes.
+    def read_file(self, path: Path, *, constraints: bool = False, included_by: str = "") -> None:
+        """Read a file, and the files it includes.
 
         Raises:
             BadInput: a file is missing or unreadable, or a line of it cannot be used.
         """
-        if path.resolve() in self._open or len(self._open) > _MAX_DEPTH:
+        resolved = path.resolve()
+        if resolved in self._open or len(self._open) > _MAX_DEPTH:
             raise BadInput(f"{included_by}: {path} includes itself")
         text = read_text(path, included_by)
-        self._open.append(path.resolve())
-        self.text(text, str(path), path.parent, constraints=constraints)
+        self.files.add(resolved)
+        self._open.append(resolved)
+        for line in split_lines(text):
+            self.read_line(line.text, f"{path} line {line.number}", path.parent, constraints=constraints)
         self._open.pop()
 
-    def text(self, text: str, name: str, folder: Path, *, constraints: bool = False) -> None:
-        """The lines of a text. ``name``: what sentences call it; ``folder``: where the files that it includes are looked for."""
-        for number, content in _logical_lines(text):
-            self.line(self._expanded(content), f"{name} line {number}", folder, constraints=constraints)
+    def read_line(self, text: str, where: str, folder: Path, *, constraints: bool = False) -> None:
+        """Read one logical line. ``where``: what messages call it; ``folder``: where the files that it includes are looked for.
 
-    def line(self, content: str, where: str, folder: Path, *, constraints: bool = False) -> None:
-        """One line, whole and without comments."""
-        if content.startswith("-"):
-            self._option(content, where, folder, constraints=constraints)
-            return
-        line = parsed_line(content, where)
-        (self.constraints if constraints else self.lines).append(line)
-
-    def _expanded(self, content: str) -> str:
-        """Variables replaced; one that is not set stays as it is, as pip leaves it."""
-        return _VARIABLE.sub(lambda match: self._environment.get(match[1]) or match[0], content)
-
-    def _option(self, content: str, where: str, folder: Path, *, constraints: bool) -> None:
-        option, value = _split_option(content)
-        match option:
-            case "-r" | "--requirement" | "-c" | "--constraint":
-                if not value:
-                    raise BadInput(f"{where}: {option} needs a file")
-                if _ADDRESS.match(value):
-                    raise BadInput(f"{where}: {option} of a file on the web: fetch it, and name the file")
-                self.file(folder / value, constraints=constraints or option in ("-c", "--constraint"), included_by=where)
-            case "-e" | "--editable":
+        Raises:
+            BadInput: as above.
+        """
+        line = parse_line(text, self._environment)
+        if line.problem is not None:
+            raise BadInput(f"{where}: {line.problem}")
+        match line.kind:
+            case LineKind.REQUIREMENT | LineKind.URL:
+                hashes = frozenset(value.lower() for value in line.values_of("--hash"))
+                requirement = parse_requirement(line.requirement, where, hashes)
+                (self.constraints if constraints else self.requirements).append(requirement)
+            case LineKind.EDITABLE:
                 raise BadInput(
-                    f"{where}: an editable project is no file of an index: build a wheel of it and `wheelgate wheel add` it"
+                    f"{where}: an editable project is not a file of an index: build a wheel and add it with `wheelgate wheel add`"
                 )
-            case "--no-binary":
-                self.options = self.options.with_(Options(no_binary=_names(value)))
-            case "--only-binary":
-                self.options = self.options.with_(Options(only_binary=_names(value)))
-            case "--pre":
-                self.options = self.options.with_(Options(pre=True))
-            case _ if option in _IGNORED_WITH_VALUE:
-                self.notes.append(f"{where}: {option} is passed over: files come from the configured sources")
-            case _ if option in _IGNORED:
-                pass  # says nothing about which files are wanted
-            case _:
-                raise BadInput(f"{where}: the option {option} is not known")
+            case LineKind.REFERENCE:
+                included = line.values_of("--requirement")  # pip reads the first, and constraints if there is none
+                option, path = ("-r", included[0]) if included else ("-c", line.values_of("--constraint")[0])
+                if not path:
+                    raise BadInput(f"{where}: {option} needs a file")
+                if _ADDRESS.match(path):
+                    raise BadInput(f"{where}: {option} of a file on the web: download it and name the local file")
+                self.read_file(folder / path, constraints=constraints or not included, included_by=where)
+            case LineKind.OPTIONS:
+                self._read_options(line, where)
+
+    def _read_options(self, line: ParsedLine, where: str) -> None:
+        for option in line.options:
+            match option.name:
+                case "--no-binary":
+                    self.options |= SelectionOptions(no_binary=_parse_names(option.value))
+                case "--only-binary":
+                    self.options |= SelectionOptions(only_binary=_parse_names(option.value))
+                case "--pre":
+                    self.options |= SelectionOptions(pre=True)
+                case name if name in _FOR_PIP_ALONE:
+                    self.notes.append(f"{where}: {name} is ignored: files come from the configured sources")
+                case name if name not in _IGNORED:
+                    raise BadInput(f"{where}: the option {name} is not supported")
 
 
-def parsed_line(content: str, where: str) -> Line:
-    """A requirement with its hashes.
+def parse_requirement(text: str, where: str, hashes: frozenset[str] = frozenset()) -> InputRequirement:
+    """Parse a requirement, without options or comment.
 
     Raises:
         BadInput: it is none, or names no file of an index.
     """
-    hashes = frozenset(f"{algorithm}:{digest.lower()}" for algorithm, digest in _HASH.findall(content))
-    options = _PER_LINE.search(content)
-    content = content[: options.start()] if options else content
     try:
-        requirement = Requirement(content)
+        requirement = Requirement(text)
     except InvalidRequirement:
-        if _ADDRESS.match(content) or content.startswith((".", "/")) or content.endswith((".whl", ".tar.gz", ".zip")):
+        if _ADDRESS.match(text) or text.startswith((".", "/")) or text.endswith((".whl", ".tar.gz", ".zip")):
             raise _not_from_an_index(where) from None
-        raise BadInput(f"{where}: {content[:200]!r} is not a requirement such as demo==1.0") from None
+        raise BadInput(f"{where}: {text[:200]!r} is not a requirement such as demo==1.0") from None
     if requirement.url is not None:
-        requirement, digest = _of_our_file(requirement, where)
-        hashes |= digest
+        requirement, digests = _pin_wheelgate_file(requirement, where)
+        hashes |= digests
     project = normalise_name(requirement.name)
     if project is None:
         raise BadInput(f"{where}: {requirement.name!r} is not a project name")
-    return Line(requirement, project, hashes, where)
+    return InputRequirement(requirement, project, hashes, where)
 
 
-def _of_our_file(requirement: Requirement, where: str) -> tuple[Requirement, frozenset[str]]:
+def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requirement, frozenset[str]]:
     """``demo @ https://HOST/files/demo/demo-1.0-...whl#sha256=...``, as `wheel add` prints it, is that version by its hash."""
     parts = urlsplit(requirement.url or "")
-    match = _OUR_FILE.search(unquote(parts.path))
+    match = _FILE_URL.search(unquote(parts.path))
     project = project_in(match[1]) if match else None
     if match is None or project is None or project != normalise_name(requirement.name):
         raise _not_from_an_index(where)
@@ -129,20 +128,19 @@ def _of_our_file(requirement: Requirement, where: str) -> tuple[Requirement, fro
     version = parse(match[1])[1]
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     algorithm, _, digest = parts.fragment.partition("=")
-    return Requirement(f"{requirement.name}=={version}{marker}"), frozenset(
-        {f"sha256:{digest.lower()}"} if algorithm == "sha256" else ()
-    )
+    digests = frozenset({f"sha256:{digest.lower()}"} if algorithm == "sha256" else ())
+    return Requirement(f"{requirement.name}=={version}{marker}"), digests
 
 
 def _not_from_an_index(where: str) -> BadInput:
     return BadInput(
-        f"{where}: a URL or a path is no file of an index: name the project and its version, and put the file into a source "
+        f"{where}: a URL or a path is not a file of an index: name the project and its version, and add the file to a source "
         "(`wheelgate wheel add`)"
     )
 
 
 def read_text(path: Path, included_by: str = "") -> str:
-    """A text file, whatever byte-order mark it begins with.
+    """Read a UTF-8 file, whether or not it begins with a byte-order mark.
 
     Raises:
         BadInput: there is none, or it cannot be read.
@@ -158,32 +156,6 @@ def read_text(path: Path, included_by: str = "") -> str:
         raise BadInput(f"{before}{path}: cannot be read: {(error.strerror or '').lower()}") from None
 
 
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Lines joined over a backslash at their end, without comments, with the number of their first line."""
-    joined, first = "", 0
-    for number, line in enumerate([*text.splitlines(), ""], start=1):
-        first = first or number
-        is_comment = line.lstrip().startswith("#")
-        if line.endswith("\\") and not is_comment:
-            joined += line[:-1]
-            continue
-        content = _COMMENT.sub("", joined + (f" {line}" if is_comment else line)).strip()
-        if content:
-            yield first, content
-        joined, first = "", 0
-
-
-def _split_option(content: str) -> tuple[str, str]:
-    try:
-        words: Sequence[str] = shlex.split(content)
-    except ValueError:
-        words = content.split()
-    option, equals, value = words[0].partition("=")
-    if not equals and not option.startswith("--") and len(option) > 2:  # -rother.txt
-        option, value = option[:2], option[2:]
-    return option, value or " ".join(words[1:])
-
-
-def _names(value: str) -> frozenset[str]:
+def _parse_names(value: str) -> frozenset[str]:
     names = {name.strip() for name in value.split(",")} - {"", ":none:"}
     return frozenset(name if name == ":all:" else normalise_name(name) or name for name in names)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wheelgate.core.errors import ConfigurationError, Unresolvable
 from wheelgate.core.names import normalise_name
-from wheelgate.mirror.inputs_model import Input, Line, Need
+from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease
 from wheelgate.mirror.targets import Target
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
@@ -39,7 +39,7 @@ class Resolver:
         self._environment = environment
         self._python = python
 
-    async def needs(self, asked: Input, target: Target) -> list[Need]:
+    async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         """The versions of everything that the input's lines need there.
 
         Raises:
@@ -48,7 +48,7 @@ class Resolver:
         """
         answer = await self._compile(asked, target)
         hashes: dict[str, tuple[frozenset[str], str]] = {}
-        for line in asked.lines:
+        for line in asked.requirements:
             if line.hashes and line.holds_for(target):
                 hashes[line.project] = (line.hashes, line.where)
         pins = [match.groups() for match in map(_PIN.match, answer.splitlines()) if match]
@@ -56,13 +56,13 @@ class Resolver:
         for name, version in pins:
             project = normalise_name(name) or name
             accepted, where = hashes.get(project, (frozenset(), asked.label))
-            found.append(Need(project, version, hashes=accepted, where=where))
+            found.append(NeededRelease(project, version, hashes=accepted, where=where))
         return found
 
-    async def _compile(self, asked: Input, target: Target) -> str:
+    async def _compile(self, asked: MirrorInput, target: Target) -> str:
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             folder = Path(scratch)
-            await asyncio.to_thread((folder / "requirements.in").write_text, _text(asked.lines), "utf-8")
+            await asyncio.to_thread((folder / "requirements.in").write_text, _text(asked.requirements), "utf-8")
             await asyncio.to_thread((folder / "constraints.txt").write_text, _text(asked.constraints), "utf-8")
             process = await asyncio.create_subprocess_exec(
                 _uv(),
@@ -117,11 +117,11 @@ def _uv() -> str:
     return str(find_uv_bin())
 
 
-def _text(lines: Iterable[Line]) -> str:
+def _text(lines: Iterable[InputRequirement]) -> str:
     return "".join(f"{line.requirement}\n" for line in lines)
 
 
-def _options(asked: Input) -> Sequence[str]:
+def _options(asked: MirrorInput) -> Sequence[str]:
     options = asked.options
     binary = [word for name in sorted(options.no_binary) for word in ("--no-binary", name)]
     binary += [word for name in sorted(options.only_binary) for word in ("--only-binary", name)]

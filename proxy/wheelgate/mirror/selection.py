@@ -9,12 +9,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
-from wheelgate.mirror.inputs_model import Need, Options, format_hashes
-from wheelgate.mirror.tags import best_wheel
-from wheelgate.mirror.targets import Target
+from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions, format_hashes
+from wheelgate.mirror.targets import Target, best_wheel
 
 
-def choose_files(need: Need, page: ProjectPage, target: Target, options: Options, *, all_files: bool) -> list[File]:
+def choose_files(
+    need: NeededRelease, page: ProjectPage, target: Target, options: SelectionOptions, *, all_files: bool
+) -> list[File]:
     """The best wheel of the version, as installers choose it, else its sdist; with ``all_files`` everything of the version.
 
     Raises:
@@ -55,7 +56,7 @@ def is_sdist(filename: str) -> bool:
     return without_sdist_ending(filename) is not None
 
 
-def _the_file(need: Need, page: ProjectPage) -> File:
+def _the_file(need: NeededRelease, page: ProjectPage) -> File:
     for file in page.files:
         if file.filename == need.filename:
             if not _has_digest(file, need):
@@ -70,14 +71,14 @@ def _the_file(need: Need, page: ProjectPage) -> File:
     raise Unresolvable(f"{need.where}: {need.filename} is locked, and no source lists it any more")
 
 
-def _has_digest(file: File, need: Need) -> bool:
+def _has_digest(file: File, need: NeededRelease) -> bool:
     """Whether its listed digests are among those allowed. Where none can be compared, its bytes will be."""
     listed = format_hashes(file.hashes)
     comparable = {entry.partition(":")[0] for entry in need.hashes} & file.hashes.keys()
     return not need.hashes or not comparable or bool(listed & need.hashes)
 
 
-def _is_wanted(file: File, project: str, options: Options) -> bool:
+def _is_wanted(file: File, project: str, options: SelectionOptions) -> bool:
     either = {project, ":all:"}
     if file.filename.endswith(".whl"):
         return not either & options.no_binary
@@ -91,7 +92,7 @@ def _runs_on(file: File, target: Target) -> bool:
         return True
 
 
-def _withheld(need: Need, page: ProjectPage) -> str:
+def _withheld(need: NeededRelease, page: ProjectPage) -> str:
     key = same_version_key(need.version)
     for withheld in page.withheld:
         if same_version_key(version_of(withheld.filename, need.project) or "") == key:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import cast
 
 import msgspec
 from packaging.markers import Environment, Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from wheelgate.core.errors import InvalidTarget
@@ -96,6 +97,21 @@ def target(python: str, platform: str) -> Target:
             "or a floor such as manylinux_2_17_x86_64"
         )
     return Target(python, platform)
+
+
+def best_wheel(filenames: Iterable[str], target: Target) -> str | None:
+    """The wheel that fits the target best, by the order of its tags and then by build number; ``None``: none fits."""
+    ranks = {tag: position for position, tag in enumerate(target.tags)}
+    fitting = []
+    for filename in filenames:
+        try:
+            _, _, build, tags = parse_wheel_filename(filename)
+        except InvalidWheelFilename:
+            continue
+        rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
+        if rank is not None:
+            fitting.append((-rank, build, filename))
+    return max(fitting)[2] if fitting else None
 
 
 def this_python() -> str:

@@ -13,8 +13,8 @@ from wheelgate.mirror.manifest import METADATA, ManifestEntry
 from wheelgate.mirror.mirror_store import MirrorStore
 
 
-async def damages(
-    shelf: MirrorStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
+async def find_damage(
+    store: MirrorStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
 ) -> list[str]:
     """Every file read again and compared: a sentence for each that is missing or damaged, by path.
 
@@ -27,34 +27,34 @@ async def damages(
     async def work() -> None:
         while waiting:
             entry = waiting.popleft()
-            found.extend((entry.path, problem) for problem in await _problems(shelf, entry))
+            found.extend((entry.path, problem) for problem in await _problems(store, entry))
             on_bytes(entry.size)
 
     await asyncio.gather(*(work() for _ in range(jobs)))
     return [problem for _, problem in sorted(found)]
 
 
-async def _problems(shelf: MirrorStore, entry: ManifestEntry) -> list[str]:
+async def _problems(store: MirrorStore, entry: ManifestEntry) -> list[str]:
     problems = []
     try:
-        info = await shelf.info(entry.path)
+        info = await store.info(entry.path)
         if info.size != entry.size:
             problems.append(f"{entry.path} is damaged: it has {info.size} bytes, not {entry.size}")
         else:
-            digest = (await digests_on(shelf, entry.path, info.size, frozenset({"sha256"})))["sha256"]
+            digest = (await digests_on(store, entry.path, info.size, frozenset({"sha256"})))["sha256"]
             if digest != entry.sha256:
                 problems.append(f"{entry.path} is damaged: its sha256 is {digest}, not {entry.sha256}")
     except BlobNotFound:
         problems.append(f"{entry.path} is missing")
     if entry.metadata_sha256 is not None:
-        problems += await _metadata_problems(shelf, entry)
+        problems += await _metadata_problems(store, entry)
     return problems
 
 
-async def _metadata_problems(shelf: MirrorStore, entry: ManifestEntry) -> list[str]:
+async def _metadata_problems(store: MirrorStore, entry: ManifestEntry) -> list[str]:
     path = entry.path + METADATA
     try:
-        body, _ = await shelf.read(path)
+        body, _ = await store.read(path)
     except BlobNotFound:
         return [f"{path} is missing"]
     digest = hashlib.sha256(body).hexdigest()

@@ -13,7 +13,7 @@ import msgspec
 from wheelgate.core.errors import UpstreamBadAnswer
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class MirrorFile(msgspec.Struct, frozen=True, kw_only=True):
     """One distribution file that a mirror should hold."""
 
     project: str
@@ -28,7 +28,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     requires_python: str | None = None
     yanked: str | None = None
     needed_by: Mapping[str, tuple[str, ...]] = {}
-    """Input to targets."""
+    """Input label to targets."""
 
     @property
     def path(self) -> str:
@@ -51,10 +51,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class Origin(Protocol):
+class FileOrigin(Protocol):
     """Where items come from: an index, or another mirror."""
 
-    def body(self, item: Item) -> AsyncIterator[bytes]:
+    def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
         """The bytes of one, from the first.
 
         Raises:
@@ -63,7 +63,7 @@ class Origin(Protocol):
         ...
 
 
-class Digesting:
+class Digester:
     """Digests of bytes that pass by."""
 
     def __init__(self, algorithms: frozenset[str]) -> None:
@@ -84,6 +84,6 @@ class Digesting:
         return {name: digest.hexdigest() for name, digest in self._hashes.items()}
 
 
-def mismatch(item: Item, problem: str) -> UpstreamBadAnswer:
+def mismatch(item: MirrorFile, problem: str) -> UpstreamBadAnswer:
     """The error for bytes that are not those that were promised."""
     return UpstreamBadAnswer(f"{item.filename} of source {item.source} {problem}", source=item.source)
