@@ -1,4 +1,33 @@
-"""Every way a request or a command can fail, each with its kind.
+"""The exception hierarchy: every way a request or a command can fail, each with its kind.
+
+* WheelgateError
+  * ProjectNotFound
+  * FileNotListed
+  * MetadataNotFound
+  * ProvenanceNotFound
+  * FileWithheld
+    * ProjectWithheld
+  * UpstreamError
+    * UpstreamUnavailable
+    * UpstreamBadAnswer
+      * CredentialRefused
+      * AddressRefused
+    * NotHeld
+  * StoreError
+    * BlobNotFound
+    * BlobExists
+    * BlobChanged
+  * UploadRefused
+    * FileExists
+    * NameTaken
+  * TooLarge
+  * Unauthenticated
+  * Forbidden
+  * RewriteRefused
+  * ConfigurationError
+  * InvalidTarget
+  * BadInput
+  * Unresolvable
 
 A kind says what the caller may conclude; ``web/errors.py`` alone turns it into a status, ``cli`` alone into an exit status.
 A message is one sentence for a person: what happened, to which project, file, source or setting, and what to do. It never
@@ -14,7 +43,7 @@ from enum import Enum
 
 
 class ErrorKind(Enum):
-    """What went wrong, without a word about HTTP."""
+    """The kind of a failure, without a word about HTTP."""
 
     NOT_FOUND = "not found"  # definite: asking again soon gives the same
     WITHHELD = "withheld"  # there, but a rule says no
@@ -25,7 +54,7 @@ class ErrorKind(Enum):
     FORBIDDEN = "forbidden"  # a known caller without the right
     UNAVAILABLE = "unavailable"  # unreachable, throttled or slow: try again
     BAD_ANSWER = "bad answer"  # an upstream answered wrongly, or refused our credential
-    CONFIGURATION = "configuration"  # only the operator can mend it
+    CONFIGURATION = "configuration"  # only the operator can fix it
     INTERNAL = "internal"
 
 
@@ -35,14 +64,8 @@ class WheelgateError(Exception):
     kind = ErrorKind.INTERNAL
 
 
-class InvalidName(WheelgateError):
-    """A project or file name that could never be served."""
-
-    kind = ErrorKind.INVALID
-
-
 class ProjectNotFound(WheelgateError):
-    """Definitely not there: the source was heard and does not have the project.
+    """Definite absence: the source was heard and does not have the project.
 
     With ``outage_since`` the source was *not* heard just now: this repeats what it said at ``last_heard``, before it became
     unreachable. Only a caller that knows what may follow from that (:class:`wheelgate.index.merged.Merged`) looks at it.
@@ -58,7 +81,14 @@ class ProjectNotFound(WheelgateError):
         last_heard: datetime | None = None,
         fresh_until: float = -math.inf,
     ) -> None:
-        """``fresh_until``: monotonic seconds; until then nobody needs to ask again."""
+        """Keep what is known of the answer.
+
+        Args:
+            message: the sentence.
+            outage_since: when the source became unreachable, aware UTC; ``None``: it was heard just now.
+            last_heard: when it said this, aware UTC; ``None``: just now.
+            fresh_until: monotonic seconds; until then the negative cache answers. By default never.
+        """
         super().__init__(message)
         self.outage_since = outage_since
         self.last_heard = last_heard
@@ -66,31 +96,31 @@ class ProjectNotFound(WheelgateError):
 
 
 class FileNotListed(WheelgateError):
-    """The file is not on the project's page, so it cannot be downloaded either."""
+    """A file that is not on the project's page, and so cannot be downloaded either."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class MetadataNotFound(WheelgateError):
-    """The file is listed, and has no core metadata to give."""
+    """A listed file without core metadata to give."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class ProvenanceNotFound(WheelgateError):
-    """The file is listed, and has no provenance object here."""
+    """A listed file without a provenance object here."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class FileWithheld(WheelgateError):
-    """The file exists and a rule keeps it back; the sentence names the rule and the remedy."""
+    """A file that exists and that a rule withholds; the sentence names the rule and the remedy."""
 
     kind = ErrorKind.WITHHELD
 
 
 class ProjectWithheld(FileWithheld):
-    """The project is there, and rules keep back every file of it. ``withheld``: file name to the sentence for it."""
+    """A project of which rules withhold every file. ``withheld``: file name to the sentence for it."""
 
     def __init__(self, message: str, withheld: Mapping[str, str]) -> None:
         super().__init__(message)
@@ -98,7 +128,10 @@ class ProjectWithheld(FileWithheld):
 
 
 class UpstreamError(WheelgateError):
-    """A source could not be heard. Nothing may be concluded about what it has."""
+    """A source that could not be heard. Nothing may be concluded about what it has.
+
+    ``retry_after_s``: seconds after which it asked to be asked again; ``None``: it did not say.
+    """
 
     kind = ErrorKind.UNAVAILABLE
 
@@ -109,17 +142,17 @@ class UpstreamError(WheelgateError):
 
 
 class UpstreamUnavailable(UpstreamError):
-    """Unreachable, throttled, too slow, or a server error: the same request may succeed in a moment."""
+    """An upstream that is unreachable, throttled, too slow or broken: the same request may succeed in a moment."""
 
 
 class UpstreamBadAnswer(UpstreamError):
-    """It answered, but not as an index: wrong type, cut short, too large, wrong digest, a sign-in page."""
+    """An answer that is not an index's: wrong type, cut short, too large, wrong digest, a sign-in page."""
 
     kind = ErrorKind.BAD_ANSWER
 
 
 class NotHeld(UpstreamError):
-    """An offline source has no copy, and is not asked. Whether it has the project is unknown, and asking again changes nothing.
+    """A miss of an offline source, which has no copy and is not asked. Whether it has the project is unknown, for good.
 
     403, as for what a rule withholds: the rule is ``offline``. 404 would be a definite absence, and let a client's next index
     answer; 503 would have it try again.
@@ -129,51 +162,51 @@ class NotHeld(UpstreamError):
 
 
 class CredentialRefused(UpstreamBadAnswer):
-    """It refused our credential, or wants one that no connection provides."""
+    """An upstream that refused our credential, or wants one that no connection provides."""
 
 
 class AddressRefused(UpstreamBadAnswer):
-    """A link or redirect leads to an address this source may not reach."""
+    """A link or redirect to an address that this source may not reach."""
 
 
 class StoreError(WheelgateError):
-    """The store could not be read or written."""
+    """A store that could not be read or written."""
 
     kind = ErrorKind.UNAVAILABLE
 
 
 class BlobNotFound(StoreError):
-    """No blob of that path: definite."""
+    """Definite absence of a blob of that path."""
 
     kind = ErrorKind.NOT_FOUND
 
 
 class BlobExists(StoreError):
-    """Create-if-absent found a blob there already."""
+    """A lost create-if-absent: there is a blob already."""
 
     kind = ErrorKind.CONFLICT
 
 
 class BlobChanged(StoreError):
-    """Compare-and-swap lost: somebody else changed the blob since it was read."""
+    """A lost compare-and-swap: somebody else changed the blob since it was read."""
 
     kind = ErrorKind.CONFLICT
 
 
 class UploadRefused(WheelgateError):
-    """The file cannot be accepted as it is."""
+    """An upload that cannot be accepted as it is."""
 
     kind = ErrorKind.INVALID
 
 
 class FileExists(UploadRefused):
-    """The name is taken by other bytes. The sentence begins as PyPI's does: upload tools look for it."""
+    """An upload whose file name is taken by other bytes. The sentence begins as PyPI's does: upload tools look for it."""
 
     kind = ErrorKind.CONFLICT
 
 
 class NameTaken(UploadRefused):
-    """Another source answers for the project."""
+    """An upload to a project that another source answers for."""
 
     kind = ErrorKind.CONFLICT
 
@@ -185,19 +218,19 @@ class TooLarge(WheelgateError):
 
 
 class Unauthenticated(WheelgateError):
-    """No token, or one we do not know."""
+    """A caller without a token, or with one that is unknown."""
 
     kind = ErrorKind.UNAUTHENTICATED
 
 
 class Forbidden(WheelgateError):
-    """A known token without this right."""
+    """A caller whose token is known and lacks this right."""
 
     kind = ErrorKind.FORBIDDEN
 
 
 class RewriteRefused(WheelgateError):
-    """A file cannot be rewritten as it is; nothing was written."""
+    """A file that cannot be rewritten as it is; nothing was written."""
 
     kind = ErrorKind.INVALID
 
@@ -213,22 +246,18 @@ class ConfigurationError(WheelgateError):
 
 
 class InvalidTarget(WheelgateError):
-    """No such Python or platform."""
+    """A Python version or platform that does not exist."""
 
     kind = ErrorKind.INVALID
 
 
 class BadInput(WheelgateError):
-    """What `mirror` was given to read cannot be used; the sentence names the file and, where there is one, the line."""
+    """An input of `mirror` that cannot be used; the sentence names the file and, where there is one, the line."""
 
     kind = ErrorKind.INVALID
 
 
 class Unresolvable(WheelgateError):
-    """No set of versions, or no file of a version, satisfies what was asked for."""
+    """Requirements that no set of versions, or no file of a version, satisfies."""
 
     kind = ErrorKind.NOT_FOUND
-
-
-class NotMirrored(WheelgateError):
-    """A mirror lacks a file, or holds a damaged one."""
