@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.attestations import attestation, encoded, statement
-from wheelgate.distfiles.attestations import MAX_BYTES, BadAttestation, provenance_of
+from wheelgate.distfiles.attestations import MAX_BYTES, BadAttestation, build_provenance
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 SHA256 = "ab" * 32
@@ -21,7 +21,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 
 def made(sent: object, filename: str = WHEEL) -> dict[str, Any]:
     text = sent if isinstance(sent, str) else json.dumps(sent)
-    provenance: dict[str, Any] = json.loads(provenance_of(text, filename, SHA256, NOW))
+    provenance: dict[str, Any] = json.loads(build_provenance(text, filename, SHA256, NOW))
     return provenance
 
 
@@ -74,12 +74,12 @@ def broken(change: Callable[[dict[str, Any]], object]) -> list[dict[str, Any]]:
         (broken(lambda a: a.update(version=2)), "have version 2"),
         (broken(lambda a: a.pop("verification_material")), "are not a JSON list"),
         (broken(lambda a: a["verification_material"].update(transparency_entries=None)), "are not a JSON list"),
-        (broken(lambda a: a["verification_material"].update(certificate="%%%")), "hold a certificate that is not base64"),
-        (broken(lambda a: a["envelope"].update(signature="")), "hold a signature that is not base64"),
-        (broken(lambda a: a["envelope"].update(statement="é")), "hold a statement that is not base64"),
+        (broken(lambda a: a["verification_material"].update(certificate="%%%")), "contain a certificate that is not base64"),
+        (broken(lambda a: a["envelope"].update(signature="")), "contain a signature that is not base64"),
+        (broken(lambda a: a["envelope"].update(statement="é")), "contain a statement that is not base64"),
         (broken(lambda a: a["envelope"].update(statement=encoded(b"not json"))), "are not a JSON list"),
         (broken(lambda a: a["envelope"].update(statement=encoded(b"\xff"))), "are not a JSON list"),
-        ([attestation(WHEEL, SHA256, _type="https://example.com/Statement")], "is no in-toto statement"),
+        ([attestation(WHEEL, SHA256, _type="https://example.com/Statement")], "is not an in-toto statement"),
         ([attestation(WHEEL, SHA256, subject=[])], "a statement about 0 files"),
         ([attestation(WHEEL, SHA256, subject=statement(WHEEL, SHA256)["subject"] * 2)], "a statement about 2 files"),
         ([attestation(WHEEL, "cd" * 32)], "are about a file with another sha256"),

@@ -59,7 +59,7 @@ def test_one_that_does_not_say_needs_what_installers_take(files: dict[str, bytes
         (gzip.compress(b"x" * 700, mtime=0), "demo-1.0.tar.gz", "not a whole tar"),
         (gzip.compress((b"demo/x" + b"\0" * 118 + b"77777777777\0").ljust(512, b"\0"), mtime=0), "demo-1.0.tar.gz", "cut short"),
         (b"", "demo-1.0.zip", "not a whole zip"),
-        (b"", "demo-1.0.tar.xz", "packed in a way"),
+        (b"", "demo-1.0.tar.xz", "is not a .tar.gz or .zip file"),
     ],
 )
 def test_what_cannot_be_known_is_said(body: bytes, name: str, why: str) -> None:

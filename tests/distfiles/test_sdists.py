@@ -123,18 +123,18 @@ def test_what_compresses_well_is_no_bomb() -> None:
 
 @pytest.mark.parametrize("behind", [b"x", b"\0" * 512, gzip.compress(b"more", mtime=0), sdist_bytes("other", "1.0")])
 def test_nothing_stands_behind_the_end(behind: bytes) -> None:
-    assert refused(sdist_bytes("demo", "1.0") + behind) == "has something behind its end"
+    assert refused(sdist_bytes("demo", "1.0") + behind) == "has trailing data after its end"
 
 
 def test_an_sdist_of_several_pieces_with_something_behind_its_end_is_refused_at_once() -> None:
     body = gzip.compress(tarred("demo-1.0/x") + b"\0" * 5 * MIB) + b"x"
     with bounded(mib=10, seconds=5):
-        assert refused(body) == "has something behind its end"
+        assert refused(body) == "has trailing data after its end"
 
 
 def test_what_stands_behind_the_end_is_not_kept_in_memory() -> None:
     body = io.BytesIO(sdist_bytes("demo", "1.0") + bytes(100 * MIB))
-    with bounded(mib=10, seconds=5), pytest.raises(BadSdist, match="has something behind its end"):
+    with bounded(mib=10, seconds=5), pytest.raises(BadSdist, match="has trailing data after its end"):
         check_sdist(body, NAME)
 
 

@@ -166,12 +166,12 @@ async def _incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
         async with opener(what) as coming:
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
         return
-    from wheelgate.distfiles.digests import pieces
+    from wheelgate.distfiles.digests import read_pieces
 
     path = Path(what)
     size = await asyncio.to_thread(_size, what, path)
     attestations = await asyncio.to_thread(_attestations_beside, path)
-    yield _Incoming(path.name, size, lambda: pieces(path), lambda _: None, path, attestations)
+    yield _Incoming(path.name, size, lambda: read_pieces(path), lambda _: None, path, attestations)
 
 
 def _attestations_beside(path: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Attestations that come with an upload (PEP 740), and the provenance object they are served in.
 
-What is checked is that they are attestations of this very file: their form, and the name and digest that each signed statement
-is about. Who signed them, and whether the signature holds, is for whoever installs to verify; nothing here claims to know.
+They are checked to be attestations of this very file: their form, and the name and digest that each signed statement is
+about. Who signed them, and whether the signature holds, is for whoever installs to verify; nothing here claims to know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PUBLISHER = "wheelgate-upload"
 
 
 class BadAttestation(ValueError):
-    """What was sent cannot be served as attestations of the file; the message completes "its attestations ..."."""
+    """Input that cannot be served as attestations of the file; the message completes "its attestations ..."."""
 
 
 class _Envelope(msgspec.Struct):
@@ -52,8 +52,8 @@ class _Statement(msgspec.Struct):
     predicate_type: str = msgspec.field(name="predicateType")
 
 
-def provenance_of(attestations: str, filename: str, sha256: str, uploaded: datetime) -> bytes:
-    """The provenance object of a file: the attestations as they were sent, in one bundle of what we know of their origin.
+def build_provenance(attestations: str, filename: str, sha256: str, uploaded: datetime) -> bytes:
+    """Build the provenance object of a file: the attestations as they were sent, in one bundle with what we know of their origin.
 
     Args:
         attestations: the form's field, a JSON list.
@@ -82,14 +82,14 @@ def provenance_of(attestations: str, filename: str, sha256: str, uploaded: datet
 
 def _check(attestation: _Attestation, filename: str, sha256: str) -> None:
     if attestation.version != 1:
-        raise BadAttestation(f"have version {attestation.version}: only version 1 is known")
-    _from_base64(attestation.envelope.signature, "signature")
-    _from_base64(attestation.verification_material.certificate, "certificate")
-    statement = msgspec.json.decode(_from_base64(attestation.envelope.statement, "statement"), type=_Statement)
+        raise BadAttestation(f"have version {attestation.version}: only version 1 is supported")
+    _decode_base64(attestation.envelope.signature, "signature")
+    _decode_base64(attestation.verification_material.certificate, "certificate")
+    statement = msgspec.json.decode(_decode_base64(attestation.envelope.statement, "statement"), type=_Statement)
     if statement.type != _STATEMENT:
-        raise BadAttestation("hold a statement that is no in-toto statement (v1)")
+        raise BadAttestation("contain a statement that is not an in-toto statement (v1)")
     if len(statement.subject) != 1:
-        raise BadAttestation(f"hold a statement about {len(statement.subject)} files, not about this one alone")
+        raise BadAttestation(f"contain a statement about {len(statement.subject)} files, not about this one alone")
     subject = statement.subject[0]
     if not _same_name(subject.name, filename):
         raise BadAttestation(f"are about {subject.name[:200]!r}, not about this file")
@@ -97,18 +97,18 @@ def _check(attestation: _Attestation, filename: str, sha256: str) -> None:
         raise BadAttestation(f"are about a file with another sha256 than this one's ({sha256})")
 
 
-def _from_base64(text: str, what: str) -> bytes:
+def _decode_base64(text: str, what: str) -> bytes:
     try:
         decoded = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         decoded = b""
     if not decoded:
-        raise BadAttestation(f"hold a {what} that is not base64")
+        raise BadAttestation(f"contain a {what} that is not base64")
     return decoded
 
 
 def _same_name(stated: str, filename: str) -> bool:
-    """PEP 740 compares names as parsed: tools differ in how they normalise them (``Acme.Tool`` and ``acme_tool``)."""
+    """Whether two names are of one file, compared as parsed (PEP 740): tools differ in how they normalise ``Acme.Tool``."""
     if stated == filename:
         return True
     parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename

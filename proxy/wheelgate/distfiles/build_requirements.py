@@ -1,4 +1,4 @@
-"""What it takes to build an sdist: ``build-system.requires`` (PEP 518), read without unpacking it.
+"""Build requirements of an sdist: ``build-system.requires`` (PEP 518), read without unpacking it.
 
 As in :mod:`wheelgate.distfiles.sdists`, ``tarfile`` is kept away from what strangers packed: a crafted header makes unpatched
 Pythons loop for ever (CVE-2025-8194). The few lines of the format that are needed stand here.
@@ -16,7 +16,7 @@ from wheelgate.distfiles import zips
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 
 LEGACY = ("setuptools>=40.8.0",)
-"""What installers take for a project that does not say (PEP 517)."""
+"""The requirements that installers assume for a project that states none (PEP 517)."""
 _PYPROJECT = re.compile(r"(\./)?[^/]+/pyproject\.toml")
 _BLOCK = 512
 _CHUNK_BYTES = 256 * 1024
@@ -25,14 +25,14 @@ _MAX_PYPROJECT_BYTES = 1024 * 1024
 
 
 class UnknownBuildRequirements(ValueError):
-    """It cannot be known; the message completes "it ..."."""
+    """An sdist whose build requirements cannot be read; the message completes "it ..."."""
 
 
 def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
-    """The requirements that an sdist states for building it.
+    """Read the requirements that an sdist states for building it.
 
     Raises:
-        Unknown: it cannot be read, or states nothing that can be used.
+        UnknownBuildRequirements: it cannot be read, or states nothing that can be used.
     """
     text = _from_zip(sdist) if filename.lower().endswith(".zip") else _from_tar(sdist, filename)
     if text is None:
@@ -56,9 +56,9 @@ def _from_zip(sdist: IO[bytes]) -> bytes | None:
 
 
 def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
-    """The first ``<top>/pyproject.toml``."""
+    """Read the first ``<top>/pyproject.toml``; ``None``: there is none."""
     if not filename.lower().endswith((".tar.gz", ".tgz")):
-        raise UnknownBuildRequirements("is packed in a way that is not read here")
+        raise UnknownBuildRequirements("is not a .tar.gz or .zip file")
     inflated = _Inflated(sdist)
     while True:
         header = inflated.take(_BLOCK)

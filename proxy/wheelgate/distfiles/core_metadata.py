@@ -1,4 +1,4 @@
-"""METADATA out of a wheel, without trusting the wheel (PEP 427, PEP 658; the zip rules are PyPI's)."""
+"""Core metadata: METADATA out of a wheel that is not trusted (PEP 427, PEP 658; the zip rules are PyPI's)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import IO
 
 import msgspec
 from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
 from wheelgate.distfiles import zips
 
@@ -19,11 +20,11 @@ _END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
 
 
 class BadWheel(ValueError):
-    """The wheel breaks a rule; the message completes "it ..."."""
+    """A wheel that breaks a rule; the message completes "it ..."."""
 
 
 class CoreMetadata(msgspec.Struct, frozen=True):
-    """The file itself, and the fields that we use of it."""
+    """A METADATA file, and the fields that we use of it."""
 
     body: bytes
     name: str
@@ -32,7 +33,7 @@ class CoreMetadata(msgspec.Struct, frozen=True):
 
 
 def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = False) -> CoreMetadata:
-    """The one METADATA of a wheel, checked against the wheel's name.
+    """Read the one METADATA of a wheel, checked against the wheel's name.
 
     Args:
         wheel: the whole file, seekable.
@@ -43,14 +44,18 @@ def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = Fals
         BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
     """
     with zips.open_zip(wheel, BadWheel) as archive:
-        name = _the_metadata_name(archive)
+        name = _find_metadata(archive)
         if complete:
             _check_complete(archive, name)
-        body = _read(archive, name)
-    return _checked(body, name, filename)
+        fields = read_fields(_read(archive, name), filename)
+    project = parse_wheel_filename(filename)[0]
+    folder = canonicalize_name(name.partition(".dist-info/")[0].rpartition("-")[0])
+    if folder != project:
+        raise BadWheel(f"is named for {project}, but its METADATA lies in {name[:200]!r}")
+    return fields
 
 
-def _the_metadata_name(archive: zipfile.ZipFile) -> str:
+def _find_metadata(archive: zipfile.ZipFile) -> str:
     found = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
     if len(found) != 1:
         raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
@@ -76,17 +81,8 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
         return body
 
 
-def _checked(body: bytes, entry: str, filename: str) -> CoreMetadata:
-    fields = read_fields(body, filename)
-    project = parse_wheel_filename(filename)[0]
-    folder = canonicalize_name(entry.partition(".dist-info/")[0].rpartition("-")[0])
-    if folder != project:
-        raise BadWheel(f"is named for {project}, but its METADATA lies in {entry[:200]!r}")
-    return fields
-
-
 def read_fields(body: bytes, filename: str) -> CoreMetadata:
-    """The fields of a METADATA that is said to be that of a wheel, checked against the wheel's name.
+    """Read the fields of what is said to be the METADATA of a wheel, checked against the wheel's name.
 
     Raises:
         BadWheel: it is of another name or version than the file name says, or too large.
@@ -107,8 +103,6 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
 
 
 def _same_version(one: str, other: str) -> bool:
-    from packaging.version import InvalidVersion, Version
-
     try:
         return Version(one) == Version(other)
     except InvalidVersion:

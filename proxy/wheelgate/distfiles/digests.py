@@ -1,4 +1,4 @@
-"""Whole files, piece by piece."""
+"""Digests and bytes of whole files, read piece by piece."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex.
+    """Compute the sha256 of a file's bytes, in hex.
 
     Raises:
         OSError: it cannot be read.
@@ -18,8 +18,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def pieces(path: Path) -> AsyncIterator[bytes]:
-    """The bytes of a file, 256 KiB at a time, read off the event loop.
+async def read_pieces(path: Path) -> AsyncIterator[bytes]:
+    """Read the bytes of a file, 256 KiB at a time, read off the event loop.
 
     Raises:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""METADATA out of a wheel that lies elsewhere, by reading only the parts of it that say where METADATA is, and METADATA."""
+"""Range requests for the METADATA of a remote wheel: only the parts that say where it is, and itself, are read."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import IO, cast
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 
 TAIL_BYTES = 64 * 1024
-"""Read first. Of most wheels it holds the table of contents and METADATA: tools write ``.dist-info`` last."""
+"""The bytes that are read first. Of most wheels it holds the table of contents and METADATA: tools write ``.dist-info`` last."""
 _BEFORE_BYTES = 256 * 1024
-"""Read at most before a table of contents too long for the tail: METADATA is there, and RECORD, which is about as long as it."""
+"""At most so many are read before a table of contents too long for the tail: METADATA is there, and RECORD, about as long."""
 _MAX_READS = 12
 _MAX_BYTES = 24 * 1024 * 1024
 
@@ -21,7 +21,7 @@ Fetch = Callable[[int, int], Awaitable[bytes]]
 
 
 class _Missing(Exception):
-    """A part that was not fetched yet."""
+    """A read of a part that was not fetched yet."""
 
     def __init__(self, start: int, end: int) -> None:
         super().__init__(start, end)
@@ -30,7 +30,7 @@ class _Missing(Exception):
 
 
 async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes = b"") -> CoreMetadata:
-    """The checked METADATA of a wheel of ``size`` bytes, of which the first, ``head``, may be known already.
+    """Read the checked METADATA of a wheel of ``size`` bytes, of which the first, ``head``, may be known already.
 
     No thread waits for the network: the wheel is read as far as it is known, and again once the missing part has come.
 
@@ -39,7 +39,7 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
             wheel.
         Whatever ``fetch`` raises.
     """
-    wheel = _Known(size)
+    wheel = _PartialFile(size)
     wheel.add(0, head)
     block, fetched = TAIL_BYTES, 0
     start, end = max(len(head), size - TAIL_BYTES), size
@@ -60,8 +60,8 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
     raise BadWheel("has its METADATA spread over too many places")
 
 
-class _Known(io.RawIOBase):
-    """The known parts of a file, as a file."""
+class _PartialFile(io.RawIOBase):
+    """A file of which some parts are known."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -71,24 +71,24 @@ class _Known(io.RawIOBase):
         """By where they start; they do not overlap."""
 
     def add(self, start: int, part: bytes) -> None:
-        """Know a part that was not known."""
+        """Add a part that was not known."""
         if part:
             self._parts[start] = part
 
     def next_known(self, end: int, start: int) -> int:
-        """Where a part that is to be fetched ends at the latest."""
+        """The latest end of a part that is to be fetched from ``start`` on: ``end``, or what is known before it."""
         return min([end, self._size, *(known for known in self._parts if known > start)])
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true: ``zipfile`` seeks."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The offset at which the next read begins."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move."""
+        """Move the offset; returns it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if origin + offset < 0:
             raise OSError("before the beginning")
@@ -96,7 +96,7 @@ class _Known(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1, /) -> bytes:
-        """Bytes from here.
+        """Read bytes from the offset on.
 
         Raises:
             _Missing: one of them is not known.

@@ -1,4 +1,4 @@
-"""Whether an sdist is whole, without unpacking it.
+"""Check of an sdist: that it is whole and its own, without unpacking it.
 
 ``tarfile`` is kept away from it: a crafted header makes unpatched Pythons loop for ever (CVE-2025-8194).
 """
@@ -19,11 +19,11 @@ _TOP = re.compile(r"([^/]+)(/|$)")
 
 
 class BadSdist(ValueError):
-    """The sdist breaks a rule; the message completes "it ..."."""
+    """An sdist that breaks a rule; the message completes "it ..."."""
 
 
 def check_sdist(file: IO[bytes], filename: str) -> None:
-    """Read it once through.
+    """Check an sdist by reading it once through.
 
     Raises:
         BadSdist: broken compression, not a tar file, a bomb, or another project's top folder (PEP 625).
@@ -41,7 +41,7 @@ def check_sdist(file: IO[bytes], filename: str) -> None:
     if not gunzip.is_whole:
         raise BadSdist("is not a whole gzip file")
     if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
-        raise BadSdist("has something behind its end")
+        raise BadSdist("has trailing data after its end")
     _check_top_folder(head, filename)
 
 

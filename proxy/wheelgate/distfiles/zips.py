@@ -1,4 +1,4 @@
-"""Zip files from strangers: read with ``zipfile``, never trusted to be as large, as many or as tame as they say."""
+"""Untrusted zip files: read with ``zipfile``, never trusted to be as large, as many or as tame as they say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import IO
 
 _MAX_READ_BYTES = 16 * 1024 * 1024
-"""Beyond what any part that must be in memory has: the table of contents of 100,000 files is about 10 MB."""
+"""More than any part that must be in memory has: the table of contents of 100,000 files is about 10 MB."""
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -24,11 +24,11 @@ _BROKEN = (
 
 
 class _TooMuch(Exception):
-    """``zipfile`` would read more at once than is good."""
+    """A read by ``zipfile`` of more at once than is allowed."""
 
 
 class _Bounded:
-    """The file as ``zipfile`` sees it.
+    """A file that refuses large reads, for ``zipfile``.
 
     ``zipfile`` reads the whole table of contents at once, and several records may state its size; so the bound is not on
     any of them but here, where it reads.
@@ -41,7 +41,7 @@ class _Bounded:
         self.seekable = file.seekable
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most the bound."""
+        """Read at most the bound."""
         if size > _MAX_READ_BYTES:
             raise _TooMuch
         return self._file.read(size if size >= 0 else _MAX_READ_BYTES)
@@ -49,7 +49,7 @@ class _Bounded:
 
 @contextmanager
 def open_zip(file: IO[bytes], bad: type[ValueError]) -> Iterator[zipfile.ZipFile]:
-    """The archive, with a table of contents that fits into memory, each name once, and none that leaves its folder.
+    """Open an archive: a table of contents that fits into memory, each name once, and none that leaves its folder.
 
     Raises:
         bad: it breaks a rule, or (also from within the block) turns out not to be a whole zip file. The message completes

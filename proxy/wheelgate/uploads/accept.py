@@ -32,7 +32,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
-from wheelgate.distfiles.attestations import BadAttestation, provenance_of
+from wheelgate.distfiles.attestations import BadAttestation, build_provenance
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.distfiles.sdists import BadSdist, check_sdist
 from wheelgate.index.merged import Merged
@@ -269,7 +269,7 @@ def _provenance(filename: str, sha256: str, attestations: str | None, now: datet
     if len(filename) > _LONGEST_ATTESTED:
         raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to keep them beside it")
     try:
-        return provenance_of(attestations, filename, sha256, now)
+        return build_provenance(attestations, filename, sha256, now)
     except BadAttestation as error:
         raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
 
