@@ -1,4 +1,4 @@
-"""Project names and file names: one validation and one normalisation, before any decision is made with either.
+"""Project names and file names: their one validation and one normalisation, before any decision is made with either.
 
 Two normalisers in one server are a hole (one route asks for ``Foo``, another checks ``foo``); so is a name that reaches a
 path before it was checked. Everything that comes from a client or an upstream passes through here first.
@@ -54,7 +54,7 @@ def is_distribution(filename: str) -> bool:
 
 
 class Membership:
-    """Answers, for one page, which file names belong to its project; each distinct prefix is normalised once.
+    """The file names that belong to one project.
 
     A wheel or sdist whose name parses must normalise to the project. Any other name (eggs, installers, invalid versions)
     must begin, normalised, with the project's name and a separator.
@@ -156,7 +156,7 @@ def _after_project(stem: str, project: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def same_version_key(version: str) -> str:
-    """Equal for every spelling of one version: ``1.0``, ``1.0.0`` and ``v1`` are the same."""
+    """A key that is equal for every spelling of one version: ``1.0``, ``1.0.0`` and ``v1`` are the same."""
     return canonicalize_version(version)
 
 

@@ -1,4 +1,4 @@
-"""What rules of the configuration name: projects (``acme-*``), releases (``urllib3==2.5.1``) and files."""
+"""Patterns of the configuration's rules: projects (``acme-*``), releases (``urllib3==2.5.1``) and files."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ class NamePatterns:
         return self._match(project) is not None
 
     def first_for(self, project: str) -> str | None:
-        """The pattern that matches, for sentences people read."""
+        """The first pattern that matches, for sentences people read; ``None``: none does."""
         return next((p for p in self._patterns if fnmatch.fnmatchcase(project, p)), None)
 
 
 class Release(msgspec.Struct, frozen=True):
-    """What one entry of ``policy.allow`` or ``policy.deny`` names: projects, some of their versions, or one file."""
+    """One entry of ``policy.allow`` or ``policy.deny``: it names projects, some of their versions, or one file."""
 
     text: str
     """As the operator wrote it, for sentences people read."""
@@ -64,12 +64,12 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """Equal for two spellings of the same entry."""
+        """A key that is equal for two spellings of the same entry."""
         return (self.text, "") if self.name is None else (self.name, str(self.specifier or ""))
 
 
 def release(text: str) -> Release:
-    """Read an entry: ``evil-package``, ``acme-*``, ``urllib3==2.5.1``, ``torch>=2,<3`` or ``demo-1.0-py3-none-any.whl``.
+    """Parse an entry: ``evil-package``, ``acme-*``, ``urllib3==2.5.1``, ``torch>=2,<3`` or ``demo-1.0-py3-none-any.whl``.
 
     Raises:
         ValueError: it is none of these; the message says why, without the entry.
@@ -80,12 +80,12 @@ def release(text: str) -> Release:
         return Release(text)
     match = _RELEASE.fullmatch(text.strip())
     if match is None or not NamePatterns.is_valid(match[1]) or ("*" not in match[1] and normalise_name(match[1]) is None):
-        raise ValueError('must be a project name or pattern, with versions if need be ("urllib3==2.5.1"), or a file name')
+        raise ValueError('must be a project name or pattern, optionally with versions ("urllib3==2.5.1"), or a file name')
     return Release(text, normalise_pattern(match[1]), specifier(match[2]) if match[2] else None)
 
 
 def specifier(text: str) -> SpecifierSet:
-    """A version (``2.5.1``, which is ``==2.5.1``) or a specifier (``>=2,<3``).
+    """Parse a version (``2.5.1``, which is ``==2.5.1``) or a specifier (``>=2,<3``).
 
     Raises:
         ValueError: PEP 440 knows no such specifier.

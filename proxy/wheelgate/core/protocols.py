@@ -1,4 +1,4 @@
-"""The interfaces the house is built on. Implementations never import one another through anything but these."""
+"""Interfaces between the rooms. Implementations know one another through these alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wheelgate.core.model import ProjectPage
 
 
 class Clock(Protocol):
-    """Time, injected: tests move it, and nothing else reads it."""
+    """The injected source of time, so that tests can move it."""
 
     def now(self) -> datetime:
         """The wall clock, aware and UTC: for what people see, rules about dates, and records that outlive the process."""
@@ -55,7 +55,7 @@ class Source(Protocol):
 
 
 class BlobInfo(msgspec.Struct, frozen=True):
-    """What a store knows of one blob without reading it."""
+    """Facts that a store knows of one blob without reading it."""
 
     path: str
     size: int
@@ -86,7 +86,7 @@ class BlobStore(Protocol):
         ...
 
     async def info(self, path: str) -> BlobInfo:
-        """What is known of one blob.
+        """The facts of one blob.
 
         Raises:
             BlobNotFound: no blob of that path.
@@ -149,7 +149,7 @@ class BlobStore(Protocol):
 
 
 class Credential(Protocol):
-    """Something that lets a request in. Its ``repr`` hides everything."""
+    """A stored secret, ready to authenticate requests. Its ``repr`` hides everything."""
 
     @property
     def connection(self) -> str:
@@ -160,7 +160,7 @@ class Credential(Protocol):
         """Headers for one request to a URL that the credential was stored for.
 
         Raises:
-            CredentialRefused: the secret cannot be had (missing, or the vault or token endpoint refused).
+            CredentialRefused: the secret is not available (missing, or the vault or token endpoint refused).
             UpstreamUnavailable: the vault or token endpoint cannot be reached.
         """
         ...
@@ -179,7 +179,7 @@ class Credential(Protocol):
 
 
 class Credentials(Protocol):
-    """Chooses the credential for a URL, anew at every hop."""
+    """The choice of the credential for a URL, made anew at every hop."""
 
     def for_url(self, url: str) -> Credential | None:
         """The credential stored for the longest prefix of ``url``, or ``None``."""

@@ -1,7 +1,7 @@
-"""Where a URL leads, as credentials see it: an origin and whole path segments, compared as they are written.
+"""The scope of a credential: an origin and whole path segments, compared as they are written.
 
-A credential belongs to a place and everything below it. Two spellings of one place that are not known to be the same are two
-places: the wrong answer then is a missing credential, never one that went elsewhere.
+A credential belongs to a URL and everything below it. Two spellings of one scope that are not known to be the same are two
+scopes: the wrong answer then is a missing credential, never one that went elsewhere.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:(?:@|%40){_GUID})?/
 
 
 class UrlScope(msgspec.Struct, frozen=True):
-    """An origin and a path. The two hosts of Azure DevOps are one place, organisations without case."""
+    """An origin and a path. The two hosts of Azure DevOps are one origin, organisations without case."""
 
     origin: Origin
     segments: tuple[str, ...]
@@ -38,7 +38,7 @@ class UrlScope(msgspec.Struct, frozen=True):
         return self.origin == ("https", DEVOPS_HOST, 443)
 
     def holds(self, other: UrlScope) -> bool:
-        """Whether the other is this place or below it."""
+        """Whether the other is this one or below it."""
         return self.origin == other.origin and self.segments == other.segments[: len(self.segments)]
 
     def is_feed_file_of(self, organisation: str | None) -> bool:
@@ -51,7 +51,7 @@ class UrlScope(msgspec.Struct, frozen=True):
 
 
 def place_of(url: str | URL) -> UrlScope:
-    """The place of a URL; its query says nothing about it.
+    """Parse the scope of a URL; its query says nothing about it.
 
     Raises:
         UnsafeUrl: see :func:`wheelgate.core.urls.parse`.

@@ -1,4 +1,4 @@
-"""Every decision about an upstream URL: one parser, origins compared as parsed, hosts allowed by name.
+"""URL parsing and every decision about an upstream URL: origins compared as parsed, hosts allowed by name.
 
 Two parsers that disagree about a host are how credentials and requests end up elsewhere, so nothing in the house splits a
 URL by hand to decide where it leads.
@@ -30,22 +30,19 @@ _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*)+")
 _BEHIND_SCHEME = len("https://")
 _ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-
-
 # Up to the first @ of the authority; a second one, or anything odd before it, is left for `parse` to refuse.
 _WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
 _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
-_LOOPBACK = re.compile(r"127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}|::1")
 
 
 class UnsafeUrl(ValueError):
-    """The URL is malformed or written so that parsers could disagree; the message says how."""
+    """A URL that is malformed, or written so that parsers could disagree; the message says how."""
 
 
 @lru_cache(maxsize=64)  # a page looks half a dozen times at its own address and at the place of its files
 def parse(text: str) -> URL:
-    """An absolute http(s) URL, as sent on the wire.
+    """Parse an absolute http(s) URL, as sent on the wire.
 
     Raises:
         UnsafeUrl: anything that could be read in two ways: control characters, backslashes, user information, non-ASCII or
@@ -72,7 +69,7 @@ def parse(text: str) -> URL:
 
 
 def read(text: str) -> URL:
-    """Any URL reference as it is written, relative ones too; nothing is concluded from it yet.
+    """Read any URL reference as it is written, relative ones too; nothing is concluded from it yet.
 
     Raises:
         UnsafeUrl: it cannot be read at all.
@@ -84,7 +81,7 @@ def read(text: str) -> URL:
 
 
 def without_user(text: str) -> str:
-    """An absolute URL without a user name that somebody put before its host, as Azure DevOps shows its URLs.
+    """Strip the user name that somebody put before the host of an absolute URL, as Azure DevOps shows its URLs.
 
     Raises:
         UnsafeUrl: there is a password too: a secret, where none belongs.
@@ -98,7 +95,7 @@ def without_user(text: str) -> str:
 
 
 def without_user_info(text: str) -> tuple[str, Secret | None]:
-    """A URL as people write it, split into what :func:`parse` may read and the credential before its ``@``, if it has one.
+    """Split a URL as people write it: what :func:`parse` may read, and the credential before its ``@``; ``None``: it has none.
 
     The credential ends at the last ``@`` before the path, as pip, uv and browsers read it. Nothing is said yet of whether the
     rest is a URL; a backslash, which some readers take for the end of the host, is left for :func:`parse` to refuse.
@@ -108,17 +105,13 @@ def without_user_info(text: str) -> tuple[str, Secret | None]:
 
 
 def origin(url: URL) -> Origin:
-    """What "the same place" means for credentials and addresses (RFC 6454)."""
+    """The origin of a URL (RFC 6454): what "the same place" means for credentials and addresses."""
     return (url.scheme, (url.host or "").lower(), url.port or 0)
 
 
 def is_loopback(url: URL) -> bool:
     """Whether the URL leads to this very machine, so that nobody on the way can read what is sent."""
-    host = url.host or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback_host(url.host or "")
 
 
 def redact_url(url: URL | str) -> str:
@@ -133,7 +126,7 @@ def display_host(url: URL) -> str:
 
 
 class HostRules:
-    """Which URLs a source may ask: its own origin, and the hosts its operator listed for files.
+    """The allow list of a source: its own origin, and the hosts that its operator listed for files.
 
     A ``file_hosts`` entry is a host (``files.example.com``), a host with port, or ``*.`` and a domain. It is reached by
     https; by http only if the source itself is configured with http.
@@ -170,7 +163,7 @@ class HostRules:
 
 
 class PageLinks:
-    """Resolves and judges the links of one page (the :class:`wheelgate.simple_api.collector.Links` of real sources)."""
+    """Resolver and judge of the links of one page."""
 
     def __init__(self, page: URL, rules: HostRules) -> None:
         self._base = page
@@ -183,7 +176,7 @@ class PageLinks:
     def rebase(self, href: str) -> None:
         """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
         try:
-            self._base = parse(str(_joined(self._base, href.strip())))
+            self._base = parse(str(_join(self._base, href.strip())))
             self._here = str(self._base.origin())
         except ValueError:
             self._base, self._here = URL("about:blank"), "about:blank"
@@ -207,7 +200,7 @@ class PageLinks:
 
     def _judge(self, href: str) -> str | None:
         try:
-            url = parse(str(_joined(self._base, href.partition("#")[0])))
+            url = parse(str(_join(self._base, href.partition("#")[0])))
         except ValueError:
             return None
         if self._rules.allows(url):
@@ -217,7 +210,7 @@ class PageLinks:
         return None
 
 
-def _joined(base: URL, href: str) -> URL:
+def _join(base: URL, href: str) -> URL:
     if not href or not href.isprintable() or "\\" in href:
         raise UnsafeUrl("it is malformed")
     if _SCHEME.match(href):
@@ -233,4 +226,7 @@ def is_emulator_host(host: str) -> bool:
 
 def is_loopback_host(host: str) -> bool:
     """Whether a host, as it is written, is this machine and no other."""
-    return host == "localhost" or bool(_LOOPBACK.fullmatch(host))
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

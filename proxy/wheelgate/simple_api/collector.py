@@ -1,15 +1,15 @@
-"""Gathers the entries of one page: which are this project's files, which names are trusted, which versions they state."""
+"""The one reader of the security rules for a page's entries: file names, links, digests, and the versions they state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
 from wheelgate.core.model import File, ProjectStatus, RemoteFile
 from wheelgate.core.names import Membership, is_safe_filename, same_version_key, version_of
+from wheelgate.core.urls import PageLinks
 from wheelgate.simple_api.fields import digests, in_utc, metadata_digests, provenance_url, text, yank_reason
 
 MAX_FILES = 200_000
@@ -18,23 +18,11 @@ _MAX_UNUSABLE = 5_000
 
 
 class NotAnIndexPage(ValueError):
-    """The answer cannot be read as a page of the Simple API; the message completes "it answered with ..."."""
-
-
-class Links(Protocol):
-    """Turns what a page links to into URLs we may ask, and everything else into ``None``."""
-
-    def rebase(self, href: str) -> None:
-        """Resolve from now on against a ``<base href>``."""
-        ...
-
-    def absolute(self, href: str) -> str | None:
-        """The absolute URL without fragment, or ``None`` if it is malformed or leads where the source may not go."""
-        ...
+    """An answer that cannot be read as a page of the Simple API; the message completes "it answered with ..."."""
 
 
 class ParsedPage(msgspec.Struct):
-    """What one answer says about one project."""
+    """The content of one answer about one project."""
 
     files: tuple[File, ...]
     versions: tuple[str, ...]
@@ -43,7 +31,7 @@ class ParsedPage(msgspec.Struct):
 
 
 class PageEntry(msgspec.Struct, rename="kebab", gc=False):
-    """A file as an upstream lists it in JSON, each field of the right type and nothing else known of it."""
+    """A file as an upstream lists it: each field of the right type, and none of them judged yet."""
 
     filename: str
     url: str
@@ -58,12 +46,12 @@ class PageEntry(msgspec.Struct, rename="kebab", gc=False):
 
 
 class Collector:
-    """Judges entries and gathers a page. Both serialisations end here, so one set of rules holds for both.
+    """Judge of the entries of one page. Both serialisations end here, so one set of rules holds for both.
 
     ``versions``: those the upstream lists, if it lists any; what its file names state beyond them is added (PEP 700).
     """
 
-    def __init__(self, project: str, source: str, links: Links, versions: Iterable[str] = ()) -> None:
+    def __init__(self, project: str, source: str, links: PageLinks, versions: Iterable[str] = ()) -> None:
         self._project = project
         self._source = source
         self._links = links

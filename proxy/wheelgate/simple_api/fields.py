@@ -1,4 +1,4 @@
-"""The single fields of an upstream's entry: what may stand on a page of ours, and what is left out."""
+"""Validation of the single fields of an upstream's entry: what may stand on a page of ours, and what is left out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def digests(hashes: Mapping[str, str]) -> Mapping[str, str] | None:
 
 
 def metadata_digests(value: bool | Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """PEP 714: ``None`` for not offered (or offered under a digest that cannot be right), ``{}`` for offered without."""
+    """Core metadata (PEP 714): ``None`` for not offered, or offered under a malformed digest; ``{}`` for offered without."""
     if value is None or value is False:
         return None
     if value is True:
@@ -46,12 +46,12 @@ def metadata_digests(value: bool | Mapping[str, str] | None) -> Mapping[str, str
 
 
 def provenance_url(value: str | None) -> str | None:
-    """PEP 740 wants an absolute https URL; anything else is left out."""
+    """The absolute https URL that PEP 740 wants; anything else is left out."""
     return value if value is not None and len(value) <= 2_000 and _PROVENANCE.fullmatch(value) else None
 
 
 def yank_reason(value: bool | str | None) -> str | None:
-    """PEP 592: ``None`` for not yanked, ``""`` for yanked without a reason."""
+    """The reason of a yank (PEP 592): ``None`` for not yanked, ``""`` for yanked without a reason."""
     return (clean(value) if isinstance(value, str) else "") if value else None
 
 

@@ -1,4 +1,4 @@
-"""``Accept`` to one of the three content types of the Simple API (PEP 691), and ``Accept-Encoding`` to gzip or not."""
+"""Content negotiation: ``Accept`` to one of the three content types (PEP 691), ``Accept-Encoding`` to gzip or not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXACT, _SUBTYPES, _ANYTHING = 2, 1, 0
 
 @lru_cache(maxsize=256)
 def content_type(accept: str | None) -> str:
-    """The content type to answer with. What nobody asked for is never an error: uv stops at a 406, so HTML it is."""
+    """Negotiate the content type. Nothing acceptable is never an error: uv stops at a 406, so HTML it is."""
     ranges = _ranges(accept or "*/*")
     best: tuple[float, int, int] | None = None
     chosen = LEGACY_HTML

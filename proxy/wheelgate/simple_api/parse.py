@@ -1,4 +1,4 @@
-"""A Simple API answer to a frozen page: what is usable is kept, what is not is left out and counted.
+"""Parser of JSON pages (PEP 691): what is usable is kept, what is not is left out and counted.
 
 Upstreams are not trusted to be well-formed. One bad field in one entry makes some installers reject the whole page and
 others crash, so every entry is judged alone: a mistyped optional field is left out; an entry whose name, link or digest
@@ -14,8 +14,9 @@ import msgspec
 
 from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
+from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_FILES, Collector, Links, NotAnIndexPage, PageEntry, ParsedPage
+from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.fields import clean, text
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
@@ -29,7 +30,7 @@ _BYTES_A_COMMA = 16
 _MAX_LOOSE_BYTES = 1024 * 1024
 
 
-class _Page(msgspec.Struct, rename="kebab", kw_only=True):
+class _JsonPage(msgspec.Struct, rename="kebab", kw_only=True):
     files: list[msgspec.Raw]
     name: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
@@ -37,13 +38,13 @@ class _Page(msgspec.Struct, rename="kebab", kw_only=True):
     project_status: msgspec.Raw = msgspec.Raw()
 
 
-_page_decoder = msgspec.json.Decoder(_Page)
+_page_decoder = msgspec.json.Decoder(_JsonPage)
 _entry_decoder = msgspec.json.Decoder(PageEntry)
 _entries_decoder = msgspec.json.Decoder(list[PageEntry])
 
 
-def parse_json(body: bytes | bytearray, project: str, source: str, links: Links) -> Steps[ParsedPage]:
-    """A PEP 691 project page, in slices.
+def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:
+    """Parse a PEP 691 project page, in slices.
 
     Raises:
         NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
@@ -56,11 +57,11 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
     yield
     if len(page.files) > MAX_FILES:
         raise NotAnIndexPage(f"more than {MAX_FILES} files")
-    check_version(_get(_loose(page.meta), "api-version"))
-    name = _loose(page.name)
+    check_version(_get(_decode_loosely(page.meta), "api-version"))
+    name = _decode_loosely(page.name)
     if isinstance(name, str) and normalise_name(name) != project:
         raise NotAnIndexPage("the page of another project")
-    versions = _loose(page.versions)
+    versions = _decode_loosely(page.versions)
     listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
     collector = Collector(project, source, links, listed)
     for start in range(0, len(page.files), _SLICE_FILES):
@@ -70,10 +71,10 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: Links)
             else:
                 collector.add(entry)
         yield
-    return collector.page(status_of(_loose(page.project_status)))
+    return collector.page(status_of(_decode_loosely(page.project_status)))
 
 
-def _decode_page(body: bytes | bytearray | memoryview) -> _Page:
+def _decode_page(body: bytes | bytearray | memoryview) -> _JsonPage:
     try:
         return _page_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -92,11 +93,11 @@ def _decode_entry(raw: msgspec.Raw) -> PageEntry | None:
     try:
         return _entry_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _repair(_loose(raw))
+        return _repair(_decode_loosely(raw))
 
 
 def _repair(entry: object) -> PageEntry | None:
-    """The usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
+    """Keep the usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
     if not isinstance(entry, dict):
         return None
     kept: dict[str, Any] = {}
@@ -112,8 +113,8 @@ def _repair(entry: object) -> PageEntry | None:
     return None
 
 
-def _loose(raw: msgspec.Raw) -> object:
-    """Whatever the value is, ``None`` if it is nothing; never one so large that decoding it holds anybody up."""
+def _decode_loosely(raw: msgspec.Raw) -> object:
+    """Decode any value, ``None`` if it is damaged or missing; never one so large that it holds up the event loop."""
     if len(memoryview(raw)) > _MAX_LOOSE_BYTES:
         raise NotAnIndexPage("a value larger than any project page has")
     try:
@@ -128,7 +129,7 @@ def _get(value: object, key: str) -> object:
 
 
 def check_version(version: object) -> None:
-    """PEP 629: no version means 1.0; another minor one is fine; another major one is not for us to guess at.
+    """Check the API version (PEP 629): none means 1.0; another minor one is fine; another major one is not for us to guess at.
 
     Raises:
         NotAnIndexPage: the major version is not 1.
@@ -139,7 +140,7 @@ def check_version(version: object) -> None:
 
 
 def status_of(value: object) -> ProjectStatus | None:
-    """PEP 792, from the object or (in HTML) the pair of meta tags; a status nobody defined is left out."""
+    """The project's status (PEP 792) in the object or (in HTML) the pair of meta tags; an undefined one is left out."""
     status, reason = _get(value, "status"), _get(value, "reason")
     if not isinstance(status, str) or status not in _STATUSES:
         return None

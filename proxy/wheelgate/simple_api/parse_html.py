@@ -1,4 +1,4 @@
-"""PEP 503 pages by lxml's C parser, fed in slices through a target: no tree, linear even on hostile nesting."""
+"""Parser of HTML pages (PEP 503): lxml's C parser, fed in slices through a target; no tree, linear even on hostile nesting."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from urllib.parse import unquote
 from lxml import etree
 
 from wheelgate.core.names import is_distribution
+from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import Collector, Links, NotAnIndexPage, PageEntry, ParsedPage
+from wheelgate.simple_api.collector import Collector, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
@@ -25,9 +26,9 @@ _DIGEST_FRAGMENT = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)=([^&]*)",
 
 
 class _Target:
-    """Receives tags from the parser; keeps only what a simple page can mean."""
+    """Receiver of the parser's tags; keeps only what a simple page can mean."""
 
-    def __init__(self, collector: Collector, links: Links) -> None:
+    def __init__(self, collector: Collector, links: PageLinks) -> None:
         self._collector = collector
         self._links = links
         self._based = False
@@ -64,7 +65,7 @@ class _Target:
             self._heading += data
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """The end of the document, which the parser announces; nothing is held back."""
 
     def _anchor(self, href: str, attributes: Mapping[str, str]) -> None:
         if len(href) > _MAX_HREF:
@@ -99,8 +100,8 @@ class _Target:
         return self._collector.page(status_of(status))
 
 
-def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: Links) -> Steps[ParsedPage]:
-    """A PEP 503 project page, in slices.
+def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:
+    """Parse a PEP 503 project page, in slices.
 
     Raises:
         NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
@@ -120,22 +121,22 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
 
 
 def _decoder(charset: str) -> codecs.IncrementalDecoder:
-    """Decoded here, not by libxml2: at a byte that its charset lacks it drops the rest of the page without a word."""
+    """The decoder of a charset. libxml2's own drops the rest of a page without a word at a byte that its charset lacks."""
     try:
         b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
         return codecs.getincrementaldecoder(charset)("replace")
     except (LookupError, ValueError):
-        raise NotAnIndexPage("a character set nobody knows") from None
+        raise NotAnIndexPage("an unknown character set") from None
 
 
 def _fragment_digests(fragment: str) -> dict[str, str]:
-    """PEP 503's ``#sha256=...``; further fields (``&egg=...``) confuse installers and end here."""
+    """The digest in a fragment (PEP 503: ``#sha256=...``); further fields (``&egg=...``) confuse installers and end here."""
     match = _DIGEST_FRAGMENT.search(fragment)
     return {match[1].lower(): match[2]} if match else {}
 
 
 def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:
-    """PEP 714: ``true``, ``false`` or ``sha256=...``."""
+    """Core metadata in an attribute (PEP 714): ``true``, ``false`` or ``sha256=...``."""
     if value is None or value == "false":
         return None if value is None else False
     algorithm, equals, digest = value.partition("=")

@@ -1,4 +1,4 @@
-"""A frozen page to the bytes of a Simple API answer. Keys we do not know are left out, never null."""
+"""Renderer of pages to the bytes of a Simple API answer. Unknown keys are left out, never null."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def file_url(prefix: str, project: str, filename: str) -> str:
 
 
 def render_page(page: ProjectPage, content_type: str, prefix: str) -> Iterator[bytes]:
-    """A project page in one of the three content types, part by part: the whole of a large one would be 9 MB.
+    """Render a project page in one of the three content types, part by part: the whole of a large one would be 9 MB.
 
     ``prefix``: the path that everything is served below.
     """
@@ -83,7 +83,7 @@ def _slices(files: Sequence[File]) -> Iterator[Sequence[File]]:
 
 
 def _file_urls(files: Sequence[File], project: str, prefix: str) -> list[str]:
-    """What :func:`file_url` gives for each. Where no name needs quoting, as nearly always, that is seen in one look."""
+    """The URL of each file (:func:`file_url`). Where no name needs quoting, as nearly always, one look shows it."""
     names = [file.filename for file in files]
     if not _NEEDS_NO_QUOTING.fullmatch("".join(names)):
         return [file_url(prefix, project, name) for name in names]
@@ -133,7 +133,7 @@ def _anchor(file: File, url: str) -> str:
 
 
 def render_names(names: Iterable[str], content_type: str, prefix: str) -> bytes:
-    """The project list in one of the three content types."""
+    """Render the project list in one of the three content types."""
     ordered = sorted(names)
     if content_type == JSON:
         return _encode({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in ordered]})
