@@ -239,11 +239,11 @@ def test_errors_are_json_where_json_is_accepted_and_say_nothing_of_the_input(ser
     assert status == 404
     assert headers["content-type"].startswith("application/json")
     assert headers["x-content-type-options"] == "nosniff"
-    assert json.loads(body) == {"error": 404, "reason": "there is nothing at this address", "request_id": "mine-1"}
+    assert json.loads(body) == {"error": 404, "reason": "not found", "request_id": "mine-1"}
     for accept in ("text/html", "*/*", ""):
         status, headers, body = asked(server, target, f"Accept: {accept}")
         assert headers["content-type"].startswith("text/plain")
-        assert (status, body) == (404, b"there is nothing at this address\n")
+        assert (status, body) == (404, b"not found\n")
     forged = asked(server, target, 'X-Request-ID: "><script>', f"Accept: {JSON}")
     assert b"script" not in forged[2]
     assert "script" not in str(forged[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.measure import Cell, ratios, wrk
 from tests.benchmarks.report import Row
-from tests.benchmarks.servers import JSON, System, bare, fetched, nginx, pypiron, with_token
+from tests.benchmarks.servers import JSON, System, bare, fetched, nginx, pypiron, wheelgate, with_token
 
 _GZIP = {"Accept": JSON, "Accept-Encoding": "gzip"}
 _SMALL, _LARGE = "small-0", "large-0"
@@ -18,17 +18,20 @@ _WORK = (
     ("large page, gz", _LARGE, False, 1.2, 2.0, None),
     ("small page, 304", _SMALL, True, 1.5, None, None),
 )
+_WORTH = 3.0
+"""What the fast path has to be worth, or it is not worth its module."""
 
 
 def pages(folder: Path, origin: str, ours: System, pairs: int, seconds: int) -> Iterator[Row]:
     """Requests per second, 16 connections."""
     with ExitStack() as stack:
+        slow = stack.enter_context(wheelgate(folder, origin, name="wheelgate, no fast path", flags=["--no-fast-path"]))
         closed, authorization = stack.enter_context(with_token(folder, origin))
         finished = {project: fetched(f"{ours.url}/simple/{project}/", **_GZIP)[2] for project in (_SMALL, _LARGE)}
         plain = stack.enter_context(bare(folder, finished))
         static = stack.enter_context(nginx(folder, finished))
         peer = stack.enter_context(pypiron(folder, origin))
-        systems = [system for system in (ours, closed, plain, static, peer) if system is not None]
+        systems = [system for system in (ours, slow, closed, plain, static, peer) if system is not None]
         for work, project, known, bar, peer_bar, token_bar in _WORK:
             cells = {system.name: Cell() for system in systems}
             sent = {system.name: {**_GZIP, **(authorization if system is closed else {})} for system in systems}
@@ -45,6 +48,8 @@ def pages(folder: Path, origin: str, ours: System, pairs: int, seconds: int) -> 
             yield Row(
                 f"{work} / bare aiohttp", bar, ratios(cell, cells[plain.name]), seen=f"{cell}; {cells[plain.name]}; {beside}"
             )
+            without = cells[slow.name]
+            yield Row(f"{work} / without the fast path", _WORTH, ratios(cell, without), seen=f"{without}")
             if peer and peer_bar:
                 yield Row(f"{work} / pypiron", peer_bar, ratios(cell, cells[peer.name]), seen=f"pypiron {cells[peer.name]}")
             if token_bar:

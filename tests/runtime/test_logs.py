@@ -35,8 +35,25 @@ def written(capsys: pytest.CaptureFixture[str], style: logs.Format, message: str
     return captured.err
 
 
-def fields(**more: object) -> dict[str, object]:
-    return {"fields": {"seconds": 0.0123, "request_id": "abc", "agent": "pip/26", **more}}
+def answered(**more: Any) -> logs.AnsweredRequest:
+    usual = {
+        "method": "GET",
+        "route": "project",
+        "project": "demo",
+        "file": "",
+        "status": 200,
+        "seconds": 0.01234,
+        "client": "127.0.0.1",
+        "agent": "pip/26",
+        "request_id": "abc",
+    }
+    return logs.AnsweredRequest(**{**usual, **more})
+
+
+def log_answers(capsys: pytest.CaptureFixture[str], style: logs.Format, *answers: logs.AnsweredRequest) -> list[str]:
+    logs.configure(style)
+    logs.access.info(logs.AnsweredBatch(answers))
+    return capsys.readouterr().err.split("\n")[:-1]
 
 
 def test_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,23 +65,44 @@ def test_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert line.count("\n") == 1
 
 
-def test_a_request_line_for_people_ends_with_its_time_and_id(capsys: pytest.CaptureFixture[str]) -> None:
-    assert written(capsys, "text", "GET page", extra=fields()).endswith("GET page 12 ms abc\n")
+def test_request_lines_for_people_end_with_their_time_and_id(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = log_answers(capsys, "text", answered(), answered(file="demo-1.0.tar.gz", status=404, request_id="def"))
+    assert first[8:] == " INFO    GET project demo 200 12 ms abc"
+    assert second[8:] == " INFO    GET project demo/demo-1.0.tar.gz 404 12 ms def"
+
+
+def test_request_lines_for_a_collector_are_an_object_each(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = map(json.loads, log_answers(capsys, "json", answered(at=1_000_000_000.25), answered(request_id="def")))
+    assert first == {
+        "time": "2001-09-09T01:46:40.250Z",
+        "level": "INFO",
+        "logger": "wheelgate.access",
+        "message": "GET project demo 200",
+        "method": "GET",
+        "route": "project",
+        "project": "demo",
+        "file": "",
+        "status": 200,
+        "seconds": 0.0123,
+        "client": "127.0.0.1",
+        "agent": "pip/26",
+        "request_id": "abc",
+    }
+    assert second["request_id"] == "def"
+
+
+def test_request_lines_pass_any_handler_of_logging(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "wheelgate.access")
+    logs.access.info(logs.AnsweredBatch([answered(), answered(method="HEAD")]))
+    assert [record.getMessage() for record in caplog.records] == ["GET project demo 200\nHEAD project demo 200"]
 
 
 def test_a_line_for_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
-    entry = json.loads(written(capsys, "json", "source %s cannot be heard", "feed", extra=fields()))
+    entry = json.loads(written(capsys, "json", "source %s cannot be heard", "feed"))
     moment = entry.pop("time")
     assert moment[10] == "T"
     assert moment.endswith("Z")
-    assert entry == {
-        "level": "WARNING",
-        "logger": "wheelgate.test",
-        "message": "source feed cannot be heard",
-        "seconds": 0.0123,
-        "request_id": "abc",
-        "agent": "pip/26",
-    }
+    assert entry == {"level": "WARNING", "logger": "wheelgate.test", "message": "source feed cannot be heard"}
 
 
 def test_no_message_forges_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -75,12 +113,13 @@ def test_no_message_forges_a_line_for_people(capsys: pytest.CaptureFixture[str])
 
 
 def test_no_message_or_field_forges_a_line_for_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = written(capsys, "json", "file %s", HOSTILE).split("\n")[:-1]
+    assert json.loads(line)["message"].startswith("file one\r\n12:00:00 ERROR forged")
     # A header that is not UTF-8 reaches us as lone surrogates, which JSON cannot hold.
-    lines = written(capsys, "json", "file %s", HOSTILE, extra=fields(agent=HOSTILE)).split("\n")
-    assert len(lines) == 2
-    entry = json.loads(lines[0])
-    assert entry["message"].startswith("file one\r\n12:00:00 ERROR forged")
-    assert entry["agent"].endswith("three\\udcff")
+    (line,) = log_answers(capsys, "json", answered(agent=HOSTILE))
+    assert json.loads(line)["agent"].endswith("three\\udcff")
+    (line,) = log_answers(capsys, "text", answered(project=HOSTILE))
+    assert len(line.splitlines()) == 1
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -133,9 +172,10 @@ def test_configuring_again_replaces_what_was_there(capsys: pytest.CaptureFixture
 @settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(), max_size=40), st.text(st.characters(), max_size=40))
 def test_any_text_is_one_line_in_either_style(message: str, agent: str) -> None:
-    record = logging.LogRecord("wheelgate.test", logging.INFO, "", 0, message, None, None)
-    record.fields = fields(agent=agent)["fields"]
-    assert len(logs._Text().format(record).splitlines()) == 1
-    encoded = logs._Json().format(record)
-    assert "\n" not in encoded
-    assert json.loads(encoded)["request_id"] == "abc"
+    batch = logs.AnsweredBatch([answered(project=message, agent=agent)])
+    for said in (message, batch):
+        record = logging.LogRecord("wheelgate.test", logging.INFO, "", 0, said, None, None)
+        assert len(logs._Text().format(record).splitlines()) == 1
+        encoded = logs._Json().format(record)
+        assert "\n" not in encoded
+        assert json.loads(encoded)["level"] == "INFO"

@@ -23,8 +23,8 @@ async def test_nobody_waits_for_the_line_about_an_answer(caplog: pytest.LogCaptu
         upload=nobody,
         ops=nobody,
         authentication=nobody,
-        front=nobody,
-        tally=RequestLog(Metrics()),
+        known_heads=nobody,
+        log=RequestLog(Metrics()),
         prefix="",
     )
     response = await application.handle(make_mocked_request("GET", "/nothing/here/at/all"))

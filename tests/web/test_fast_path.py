@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import gzip
-import inspect
 import json
 import re
 import socket
@@ -20,7 +18,6 @@ from tests.acceptance.configs import uploads_and
 from tests.support.gate import Gate
 from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
-from wheelgate.web import fast_path
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "application/vnd.pypi.simple.v1+html"
@@ -74,7 +71,7 @@ def publish(index: FakeIndex, project: str, *versions: str) -> None:
 
 
 def warm_count(gate: Gate) -> int:
-    """How many requests the front has answered: those the application never saw."""
+    """How many requests the fast path has answered: those the application never saw."""
     found = re.search(r"wheelgate_warm_requests_total (\d+)", gate.get("/metrics").body.decode())
     assert found is not None
     return int(found[1])
@@ -116,7 +113,7 @@ QUESTIONS = [
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_the_front_answers_as_the_application_does(gate: Gate, question: bytes, dial: Dial) -> None:
+def test_the_fast_path_answers_as_the_application_does(gate: Gate, question: bytes, dial: Dial) -> None:
     wire = dial(gate)
     before = warm_count(gate)
     status, headers, body = wire.ask(question)
@@ -272,7 +269,7 @@ def test_a_question_asked_while_another_is_being_answered_is_not_taken_for_it(ga
     index.handlers["/simple/demo/"] = slowly
     wire = dial(gate)
     first, second = head("demo", Accept=JSON, X_Request_ID="one"), head("other", Accept=JSON)
-    dial(gate).ask(second)  # the front knows it, and must let the other go first all the same
+    dial(gate).ask(second)  # the fast path knows it, and must let the other go first all the same
     wire.send(first)
     time.sleep(0.2)
     wire.send(second)
@@ -365,10 +362,8 @@ def test_a_token_that_expires_is_refused_from_then_on(start_gate: Callable[..., 
     token = new_token(gate, "read", "4s")
     question = head("demo", Accept=JSON, Authorization=f"Bearer {token}")
     wire = dial(gate)
-    wait_for(lambda: wire.ask(question)[0] == 200)
     before = warm_count(gate)
-    assert wire.ask(question)[0] == 200
-    assert warm_count(gate) == before + 1
+    wait_for(lambda: wire.ask(question)[0] == 200 and warm_count(gate) > before)
     wait_for(lambda: wire.ask(question)[0] == 401)
 
 
@@ -427,61 +422,3 @@ def test_what_is_remembered_of_heads_is_bounded(gate: Gate, dial: Dial) -> None:
         assert wire.ask(head("demo", Accept=JSON, User_Agent=f"agent-{number}-{'x' * 1_500}"))[0] == 200
     assert gate.rss_bytes() - before < 40 * 1024 * 1024
     assert wire.ask(head("demo", Accept=JSON))[0] == 200
-
-
-# --- what it needs of aiohttp
-
-
-def attributes_of_connections() -> set[str]:
-    """What the class reads of itself without having made it."""
-    (connection,) = (
-        node
-        for node in ast.parse(inspect.getsource(fast_path)).body
-        if isinstance(node, ast.ClassDef) and node.name == fast_path.FastPathProtocol.__name__
-    )
-    read = {
-        node.attr
-        for node in ast.walk(connection)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    }
-    return read - set(fast_path.FastPathProtocol.__slots__)
-
-
-def test_all_that_the_warm_path_needs_is_looked_for() -> None:
-    assert attributes_of_connections() | {"finish_response"} == set(fast_path.NEEDS)
-
-
-async def asked_of(server: web.Server) -> bytes:
-    """The answer's first line."""
-    runner = web.ServerRunner(server)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
-        writer.write(head("demo"))
-        line = await reader.readline()
-        writer.close()
-        return line
-    finally:
-        await runner.cleanup()
-
-
-@pytest.mark.parametrize("name", ["_gone_in_a_later_version", None])
-async def test_an_aiohttp_without_what_it_needs_is_served_without_it(name: str | None, caplog: pytest.LogCaptureFixture) -> None:
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        assert isinstance(request.protocol, fast_path.FastPathProtocol) == (name is None)
-        return web.Response(text="well")
-
-    class Silent(fast_path.FastPath):
-        def __init__(self) -> None:
-            pass
-
-        def answer(self, head: bytes, client: str) -> None:
-            """Nothing was seen before."""
-
-    needs = fast_path.NEEDS if name is None else (*fast_path.NEEDS, name)
-    server = fast_path.server_for(answer, front=Silent(), needs=needs, access_log=None)
-    assert await asked_of(server) == b"HTTP/1.1 200 OK\r\n"
-    assert [record.levelname for record in caplog.records] == ([] if name is None else ["WARNING"])
-    assert name is None or f"has no {name}: pages asked for before are served without the short way" in caplog.text

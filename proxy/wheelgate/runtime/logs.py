@@ -1,14 +1,14 @@
-"""Log lines: readable for a person at a terminal, JSON for a collector. One line an event, whatever is in it."""
+"""Logging: lines for a person at a terminal, or JSON for a collector. One event is one line, whatever is in it."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import sys
 import time
-from collections.abc import Sequence
-from typing import Literal, TextIO
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -16,139 +16,89 @@ Format = Literal["text", "json"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _MAX_CHARACTERS = 2_000
 _QUIET = ("azure", "aiohttp", "asyncio")
-_WAIT_S = 0.1
-_WAITING = 500
-_access = logging.getLogger("wheelgate.access")
+access = logging.getLogger("wheelgate.access")
+"""Where answered requests are logged."""
 
 
-class AnsweredRequest(msgspec.Struct, gc=False):
-    """A request that was answered, as its line tells it."""
+class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
+    """An answered request, for its log line and the metrics."""
 
-    at: float
-    """Seconds since the epoch."""
     method: str
     route: str
     project: str
     file: str
     status: int
     seconds: float
-    """How long it took."""
+    """How long the answer took."""
     client: str
     agent: str
     request_id: str
+    at: float = msgspec.field(default_factory=time.time)
+    """Seconds since the epoch."""
 
-    @property
-    def sentence(self) -> str:
-        """What happened, in short."""
+    def __str__(self) -> str:
         what = f"{self.project}/{self.file}" if self.file else self.project or "-"
         return f"{self.method} {self.route} {what} {self.status}"
 
 
+class AnsweredBatch:
+    """Answered requests logged together: the message of one record, which formatters here write as one line a request.
+
+    A batch costs a tenth of as many records.
+    """
+
+    def __init__(self, answers: Sequence[AnsweredRequest]) -> None:
+        self.answers = answers
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.answers))
+
+
 class _Text(logging.Formatter):
-    """Lines such as ``12:34:56 WARNING source team-feed cannot be heard: ...``."""
+    """Formats lines such as ``12:34:56 WARNING source team-feed is unreachable: ...``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{moment} {record.levelname:<7} {_one_line(record.getMessage())}"
-        fields = getattr(record, "fields", None)
-        if fields:
-            line += f" {fields['seconds'] * 1000:.0f} ms {fields['request_id']}"
+        if isinstance(record.msg, AnsweredBatch):
+            return "\n".join(map(self._format_answer, record.msg.answers))
+        line = f"{_local_time(int(record.created))} {record.levelname:<7} {_one_line(record.getMessage())}"
         if record.exc_info:
             for trace_line in self.formatException(record.exc_info).splitlines():
                 line += f"\n  {_one_line(trace_line)}"  # an exception's message must not pass for a line of its own
         return line
 
-    def format_answers(self, answers: Sequence[AnsweredRequest]) -> str:
-        """A line for each."""
-        lines = []
-        second, moment = -1, ""
-        for answer in answers:
-            if int(answer.at) != second:
-                second = int(answer.at)
-                moment = time.strftime("%H:%M:%S", time.localtime(second))
-            took = f"{answer.seconds * 1000:.0f} ms {answer.request_id}"
-            lines.append(f"{moment} INFO    {_one_line(answer.sentence)} {took}\n")
-        return "".join(lines)
+    @staticmethod
+    def _format_answer(answer: AnsweredRequest) -> str:
+        took = f"{answer.seconds * 1000:.0f} ms {answer.request_id}"
+        return f"{_local_time(int(answer.at))} INFO    {_one_line(str(answer))} {took}"
 
 
 class _Json(logging.Formatter):
-    """One object a line, with an RFC 3339 time."""
+    """Formats one object a line, with an RFC 3339 time."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        if isinstance(record.msg, AnsweredBatch):
+            return "\n".join(self._format_answer(record, answer) for answer in record.msg.answers)
+        return self._encode(record, record.created, record.getMessage()[:_MAX_CHARACTERS])
+
+    def _format_answer(self, record: logging.LogRecord, answer: AnsweredRequest) -> str:
+        fields = {**msgspec.structs.asdict(answer), "seconds": round(answer.seconds, 4)}
+        return self._encode(record, fields.pop("at"), str(answer), fields)
+
+    def _encode(self, record: logging.LogRecord, at: float, message: str, fields: Mapping[str, object] | None = None) -> str:
         entry: dict[str, object] = {
-            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "time": f"{_utc_time(int(at))}.{int(at % 1 * 1000):03d}Z",
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage()[:_MAX_CHARACTERS],
-            **getattr(record, "fields", {}),
+            "message": message,
+            **(fields or {}),
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
         return msgspec.json.encode(_encodable(entry)).decode()
 
-    def format_answers(self, answers: Sequence[AnsweredRequest]) -> str:
-        """A line for each."""
-        return "".join(_json_line(answer) for answer in answers)
-
-
-class AccessLog:
-    """One line a request. Those that were answered from memory wait a moment for others, to be written together.
-
-    What waits is lost only with a process that is killed; whoever ends it in order calls :meth:`write`.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[AnsweredRequest] = []
-
-    def add(
-        self,
-        method: str,
-        route: str,
-        project: str,
-        file: str,
-        status: int,
-        seconds: float,
-        client: str,
-        agent: str,
-        request_id: str,
-    ) -> None:
-        """Write a line, soon. Costs next to nothing where nobody wants to read it."""
-        if not _access.isEnabledFor(logging.INFO):
-            return
-        waiting = self._waiting
-        waiting.append(AnsweredRequest(time.time(), method, route, project, file, status, seconds, client, agent, request_id))
-        if len(waiting) == 1:
-            asyncio.get_running_loop().call_later(_WAIT_S, self.write)
-        elif len(waiting) >= _WAITING:
-            self.write()
-
-    def write(self) -> None:
-        """Write what waits, now."""
-        answers, self._waiting = self._waiting, []
-        if not answers:
-            return
-        for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.StreamHandler) and isinstance(handler.formatter, _Text | _Json):
-                _write(handler, handler.formatter.format_answers(answers))
-            else:
-                for answer in answers:
-                    handler.handle(_access.makeRecord(_access.name, logging.INFO, "", 0, answer.sentence, (), None))
-
-
-def _write(handler: logging.StreamHandler[TextIO], text: str) -> None:
-    handler.acquire()
-    try:
-        handler.stream.write(text)
-        handler.flush()
-    except OSError:  # as a log line anywhere: nobody's request fails for it
-        pass
-    finally:
-        handler.release()
-
 
 def configure(style: Format, level: str = "INFO") -> None:
-    """Send everything to standard error in one style; libraries only from WARNING on."""
+    """Log everything to standard error in one style; libraries only from WARNING on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
     root = logging.getLogger()
@@ -156,38 +106,28 @@ def configure(style: Format, level: str = "INFO") -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    # A malformed request or a client that hangs up is not our trouble: aiohttp writes a trace for each.
+    # aiohttp logs a trace for each malformed request and each client that hangs up.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def _encodable(entry: dict[str, object]) -> dict[str, object]:
-    """What came as undecodable bytes (a header, a file name) holds lone surrogates, which no JSON may."""
+    """Escape lone surrogates, which undecodable bytes (of a header, of a file name) become and JSON may not hold."""
     return {
         key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
         for key, value in entry.items()
     }
 
 
-def _json_line(answer: AnsweredRequest) -> str:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(answer.at))
-    entry: dict[str, object] = {
-        "time": f"{moment}.{int(answer.at % 1 * 1000):03d}Z",
-        "level": "INFO",
-        "logger": _access.name,
-        "message": answer.sentence,
-        "method": answer.method,
-        "route": answer.route,
-        "project": answer.project,
-        "file": answer.file,
-        "status": answer.status,
-        "seconds": round(answer.seconds, 4),
-        "client": answer.client,
-        "agent": answer.agent,
-        "request_id": answer.request_id,
-    }
-    return msgspec.json.encode(_encodable(entry)).decode() + "\n"
+@lru_cache(4)
+def _local_time(second: int) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+@lru_cache(4)
+def _utc_time(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _one_line(message: str) -> str:
-    """No message can forge another line or move the cursor."""
+    """Replace control characters: no message can forge another line or move the cursor."""
     return _CONTROL.sub(" ", message)[:_MAX_CHARACTERS]

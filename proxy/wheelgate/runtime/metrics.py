@@ -10,11 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from wheelgate.runtime.logs import AnsweredRequest
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class AnsweredRequests(Collector):
-    """Requests answered, by route and status, and how long that took.
+class RequestMetrics(Collector):
+    """Counters of answered requests by route and status, and histograms of the time they took.
 
     Counted without the library's locks and labels, at a tenth of their cost: this stands in the way of every request. All
     of them are answered on one thread; an exposition reads whole numbers.
@@ -23,15 +25,16 @@ class AnsweredRequests(Collector):
     _BUCKETS_S = (0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
     def __init__(self) -> None:
-        self.warm = 0
-        """Of all requests, those answered by the front, without the application."""
+        self._warm = 0
         self._statuses: Tallies[tuple[str, int]] = Tallies()
         self._buckets: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
 
-    def count(self, route: str, status: int, took_s: float) -> None:
-        """One more request."""
-        self._statuses[route, status] += 1
+    def count(self, answer: AnsweredRequest, *, warm: bool) -> None:
+        """Count one more request; ``warm``: the fast path answered it."""
+        route, took_s = answer.route, answer.seconds
+        self._warm += warm
+        self._statuses[route, answer.status] += 1
         buckets = self._buckets.get(route)
         if buckets is None:
             buckets = self._buckets[route] = [0] * (len(self._BUCKETS_S) + 1)
@@ -45,8 +48,8 @@ class AnsweredRequests(Collector):
         for (route, status), count in self._statuses.items():
             requests.add_metric([route, str(status)], count)
         yield requests
-        warm = CounterMetricFamily("wheelgate_warm_requests", "Of them, those answered from memory on the shortest way")
-        warm.add_metric([], self.warm)
+        warm = CounterMetricFamily("wheelgate_warm_requests", "Of them, those the fast path answered from memory")
+        warm.add_metric([], self._warm)
         yield warm
         seconds = HistogramMetricFamily("wheelgate_request_seconds", "Time until a request was answered", labels=["route"])
         for route, counts in self._buckets.items():
@@ -59,11 +62,11 @@ class AnsweredRequests(Collector):
 
 
 class Metrics:
-    """Everything an operator can watch. Labels are routes, sources and outcomes: few values, never a name or a URL."""
+    """The metrics an operator can watch. Labels are routes, sources and outcomes: few values, never a name or a URL."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = AnsweredRequests()
+        self.requests = RequestMetrics()
         registry.register(self.requests)
         self.upstream_requests = Counter(
             "wheelgate_upstream_requests", "Requests to upstreams", ["source", "outcome"], registry=registry
@@ -100,5 +103,5 @@ class Metrics:
         self.page_cache_bytes = Gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory", registry=registry)
 
     def exposition(self) -> bytes:
-        """All of them in the Prometheus text format."""
+        """Write all of them in the Prometheus text format."""
         return generate_latest(self._registry)

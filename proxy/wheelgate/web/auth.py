@@ -20,7 +20,7 @@ class Permission(msgspec.Struct, frozen=True):
     generation: int = 0
 
 
-_EVERYBODY = Permission(None)
+EVERYBODY = Permission(None)
 
 
 class Authentication:
@@ -38,7 +38,7 @@ class Authentication:
             Forbidden: a valid one without the right.
         """
         if self._anonymous_read:
-            return _EVERYBODY
+            return EVERYBODY
         generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
         token = await self._token(request)
         if not token.may("read", project):

@@ -10,19 +10,16 @@ from aiohttp import web
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 
 
-def held_etags(request: web.BaseRequest) -> frozenset[str]:
-    """What the client holds already (If-None-Match), without quotes; ``*``: whatever there is."""
-    header = request.headers.get("If-None-Match")
-    if header is None:
-        return frozenset()
-    if header.strip() == "*":
+def parse_if_none_match(request: web.BaseRequest) -> frozenset[str]:
+    """Read which ETags the client has already, without quotes, for the weak comparison of 13.1.2; ``*``: whatever there is."""
+    if request.headers.get("If-None-Match", "").strip() == "*":
         return frozenset("*")
-    return frozenset(item.strip().removeprefix("W/").strip('"') for item in header.split(",")) - {"*"}
+    return frozenset(etag.value for etag in request.if_none_match or ()) - {"*"}
 
 
-def none_match(request: web.BaseRequest, *etags: str) -> bool:
-    """Whether the client holds one of these already (weak comparison, as 13.1.2 says)."""
-    held = held_etags(request)
+def is_not_modified(request: web.BaseRequest, *etags: str) -> bool:
+    """Whether the client has one of these already."""
+    held = parse_if_none_match(request)
     return "*" in held or not held.isdisjoint(etags)
 
 
@@ -42,8 +39,8 @@ class Range(msgspec.Struct, frozen=True):
         return self.first, size if self.last is None else min(self.last + 1, size)
 
 
-def range_of(request: web.BaseRequest, etag: str | None) -> Range | None:
-    """The range a GET asks for, if there is one to honour.
+def parse_range(request: web.BaseRequest, etag: str | None) -> Range | None:
+    """Read the range a GET asks for, if there is one to honour.
 
     Several ranges, malformed ones, and an If-Range that does not match are ignored: 14.2 allows it, and the whole file is
     always a right answer.

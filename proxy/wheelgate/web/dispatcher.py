@@ -1,4 +1,4 @@
-"""The application: a path is understood, a handler answers, and whatever happens becomes one clear answer and one log line."""
+"""Dispatcher: a parsed path goes to its handler, and whatever happens becomes one clear answer and one log line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from wheelgate.core.errors import WheelgateError
+from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Authentication
 from wheelgate.web.errors import problem, response_to
-from wheelgate.web.fast_path import FastPath
 from wheelgate.web.files import FileHandlers
+from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.paths import ParsedPath, Route, parse_path
 from wheelgate.web.request_log import RequestLog
@@ -24,13 +25,13 @@ _log = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
 _METHODS = {Route.UPLOAD: ("POST",)}
 _OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
-"""Routes that tell nothing of anybody's packages, or ask for a token by themselves."""
+"""Routes that reveal nothing of anybody's packages, or ask for a token by themselves."""
 
 Handler = Callable[[web.BaseRequest, ParsedPath], Awaitable[web.StreamResponse]]
 
 
 class Dispatcher:
-    """One handler for every request that the front does not answer from memory."""
+    """The one handler of every request that the fast path does not answer from memory."""
 
     def __init__(
         self,
@@ -40,8 +41,8 @@ class Dispatcher:
         upload: UploadHandlers,
         ops: OpsHandlers,
         authentication: Authentication,
-        front: FastPath,
-        tally: RequestLog,
+        known_heads: KnownHeads,
+        log: RequestLog,
         prefix: str,
     ) -> None:
         self.active = 0
@@ -50,8 +51,8 @@ class Dispatcher:
         """Set while no request is being answered."""
         self.idle.set()
         self._authentication = authentication
-        self._front = front
-        self._tally = tally
+        self._known_heads = known_heads
+        self._request_log = log
         self._prefix = prefix
         self._routes: dict[Route, Handler] = {
             Route.PROJECT: lambda request, target: simple.project(request, target.project),
@@ -70,7 +71,7 @@ class Dispatcher:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it, and write one line about it."""
         began = time.perf_counter()
-        request_id = self._tally.identifier(request.headers.get("X-Request-ID", ""))
+        request_id = self._request_log.new_id(request.headers.get("X-Request-ID", ""))
         target = parse_path(request.rel_url.raw_path, self._prefix)
         status = 500
         self.active += 1
@@ -85,7 +86,7 @@ class Dispatcher:
             self.active -= 1
             if not self.active:
                 self.idle.set()
-            self._tally.tell(
+            answered = AnsweredRequest(
                 request.method,
                 target.route.name.lower(),
                 target.project,
@@ -96,14 +97,14 @@ class Dispatcher:
                 request.headers.get("User-Agent", "")[:200],
                 request_id,
             )
-            asyncio.get_running_loop().call_soon(self._tally.log.write)  # the answer leaves first
+            self._request_log.record(answered)
         return response
 
     async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
         methods = _METHODS.get(target.route, _READ)
         if request.method not in methods:
-            refused = problem(405, f"this address answers to {' and '.join(methods)} only", accept=accept, request_id=request_id)
+            refused = problem(405, f"method not allowed (use {' or '.join(methods)})", accept=accept, request_id=request_id)
             refused.headers["Allow"] = ", ".join(methods)
             return refused
         if target.canonical is not None:
@@ -120,9 +121,9 @@ class Dispatcher:
             raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            return problem(500, "an internal error; the log has it", accept=accept, request_id=request_id)
+            return problem(500, "internal error, see the server log for this request ID", accept=accept, request_id=request_id)
         if response is None:
-            return problem(404, "there is nothing at this address", accept=accept, request_id=request_id)
+            return problem(404, "not found", accept=accept, request_id=request_id)
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response
@@ -134,7 +135,7 @@ class Dispatcher:
             return await self._routes[target.route](request, target)
         permission = await self._authentication.check_read(request, target.project or "*")
         response = await self._routes[target.route](request, target)
-        self._front.learn(request, target, permission)
+        self._known_heads.learn(request, target, permission)
         return response
 
     async def _home(self, _request: web.BaseRequest, _target: ParsedPath) -> web.Response:

@@ -12,7 +12,7 @@ from wheelgate.core.model import File
 from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
 from wheelgate.services import Services
 from wheelgate.web.bodies import send
-from wheelgate.web.conditions import Range, none_match, range_of
+from wheelgate.web.conditions import Range, is_not_modified, parse_range
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.prepared_response import PreparedResponse
 from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
@@ -37,23 +37,23 @@ class FileHandlers:
 
     async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
         """The file: redirected, whole, or a range of it."""
-        file = await self._listed(project, filename)
+        file = await self._find_listed(project, filename)
         etag = file.hashes.get("sha256")
-        headers = _headers(file, etag, self._keep)
-        if etag is not None and none_match(request, etag):
+        headers = _build_headers(file, etag, self._keep)
+        if etag is not None and is_not_modified(request, etag):
             return web.Response(status=304, headers=headers)
         if (kept := self._small.get(file)) is not None and "Range" not in request.headers:
             return web.Response(body=kept.body, headers=headers)
         try:
-            return await self._delivered(request, file, headers, etag)
+            return await self._deliver(request, file, headers, etag)
         except BlobNotFound:  # our copy was cleaned away; perhaps we only remember that we have one
             self._delivery.forget()
-            return await self._delivered(request, file, headers, etag)
+            return await self._deliver(request, file, headers, etag)
 
-    async def _delivered(
+    async def _deliver(
         self, request: web.BaseRequest, file: File, headers: dict[str, str], etag: str | None
     ) -> web.StreamResponse:
-        asked = range_of(request, etag)
+        asked = parse_range(request, etag)
         head = request.method == "HEAD"
         answer = await self._delivery.open(file, plain=asked is None and not head, head=head)
         if isinstance(answer, Redirect):
@@ -62,10 +62,10 @@ class FileHandlers:
                 self._small.keep_redirect(file, answer.url, headers)
             return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
         if asked is None:
-            return await self._whole(request, file, answer, headers)
-        return await self._range(request, answer, asked, headers)
+            return await self._send_whole(request, file, answer, headers)
+        return await self._send_part(request, answer, asked, headers)
 
-    async def _whole(self, request: web.BaseRequest, file: File, body: Body, headers: dict[str, str]) -> web.StreamResponse:
+    async def _send_whole(self, request: web.BaseRequest, file: File, body: Body, headers: dict[str, str]) -> web.StreamResponse:
         """The whole file; a small one that lies ready is remembered for whoever asks next."""
         if isinstance(body, StoredBody | LocalBody) and request.method == "GET" and await body.size() <= SMALL_BYTES:
             async with aclosing(body.chunks(0, None)) as chunks:  # type: ignore[type-var]
@@ -74,15 +74,15 @@ class FileHandlers:
             return web.Response(body=content, headers=headers)
         return await send(request, body, headers, start=0, end=None)
 
-    def ready(self, project: str, filename: str, *, metadata: bool, head: bool) -> PreparedResponse | None:
+    def find_prepared(self, project: str, filename: str, *, metadata: bool, head: bool) -> PreparedResponse | None:
         """A small file, its core metadata or where it is, as it goes over the wire, if both its page and that are at hand."""
-        file = self._pages.file_at_once(project, filename)
+        file = self._pages.find_file(project, filename)
         if file is None:
             return None
         kept = self._small.get(file, metadata=metadata)
         return kept if kept is not None or metadata or head else self._small.redirect(file)
 
-    async def _range(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
+    async def _send_part(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())
         if size is None:
             raise StoreError("the size of the file is not known, so that no range of it can be given")
@@ -94,7 +94,7 @@ class FileHandlers:
 
     async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """The file's core metadata."""
-        file = await self._listed(project, filename)
+        file = await self._find_listed(project, filename)
         kept = self._small.get(file, metadata=True)
         body = await self._metadata_files.body(file) if kept is None else kept.body
         headers = {
@@ -105,7 +105,7 @@ class FileHandlers:
         etag = (file.core_metadata or {}).get("sha256")
         if etag is not None:
             headers["ETag"] = f'"{etag}"'
-            if none_match(request, etag):
+            if is_not_modified(request, etag):
                 return web.Response(status=304, headers=headers)
         if kept is None:
             self._small.keep(file, body, headers, metadata=True)
@@ -113,7 +113,7 @@ class FileHandlers:
 
     async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """The file's provenance object (PEP 740). It may come after the file, so nobody keeps it without asking again."""
-        body = await self._provenance_files.body(await self._listed(project, filename))
+        body = await self._provenance_files.body(await self._find_listed(project, filename))
         etag = hashlib.sha256(body).hexdigest()[:32]
         headers = {
             "Cache-Control": self._ask_again,
@@ -121,11 +121,11 @@ class FileHandlers:
             "ETag": f'"{etag}"',
             "X-Content-Type-Options": "nosniff",
         }
-        if none_match(request, etag):
+        if is_not_modified(request, etag):
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, headers=headers)
 
-    async def _listed(self, project: str, filename: str) -> File:
+    async def _find_listed(self, project: str, filename: str) -> File:
         try:
             file, page = await self._pages.file(project, filename)
         except ProjectWithheld as error:
@@ -140,7 +140,7 @@ class FileHandlers:
         raise FileNotListed(f"project {project} has no file {filename}")
 
 
-def _headers(file: File, etag: str | None, keep: str) -> dict[str, str]:
+def _build_headers(file: File, etag: str | None, keep: str) -> dict[str, str]:
     ending = file.filename[file.filename.rfind(".") :].lower()
     headers = {
         "Content-Type": _TYPES.get(ending, "application/octet-stream"),

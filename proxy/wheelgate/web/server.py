@@ -17,8 +17,9 @@ from wheelgate.core.errors import ConfigurationError
 from wheelgate.services import Services
 from wheelgate.web.auth import Authentication
 from wheelgate.web.dispatcher import Dispatcher
-from wheelgate.web.fast_path import FastPath, server_for
+from wheelgate.web.fast_path import build_server
 from wheelgate.web.files import FileHandlers
+from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.request_log import RequestLog
@@ -36,7 +37,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """A bound socket.
 
     Raises:
-        ConfigurationError: the address cannot be had.
+        ConfigurationError: the address is not available.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -74,10 +75,10 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 class RunningServer:
-    """A server that answers, and how it ends."""
+    """A server that answers until it is told to stop."""
 
-    def __init__(self, application: Dispatcher, ops: OpsHandlers, site: web.BaseSite) -> None:
-        self._application = application
+    def __init__(self, dispatcher: Dispatcher, ops: OpsHandlers, site: web.BaseSite) -> None:
+        self._dispatcher = dispatcher
         self._ops = ops
         self._site = site
         self._stop = asyncio.Event()
@@ -96,9 +97,9 @@ class RunningServer:
         self._ops.draining = True
         await self._unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
         await self._site.stop()
-        if self._application.active:
-            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._application.active)
-            await self._unless_in_a_hurry(self._application.idle.wait(), _FINISH_S)
+        if self._dispatcher.active:
+            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._dispatcher.active)
+            await self._unless_in_a_hurry(self._dispatcher.idle.wait(), _FINISH_S)
 
     def _terminate(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -117,7 +118,13 @@ class RunningServer:
 
 @asynccontextmanager
 async def open_server(
-    services: Services, listener: socket.socket, *, tls: ssl.SSLContext | None, prefix: str, anonymous_read: bool
+    services: Services,
+    listener: socket.socket,
+    *,
+    prefix: str,
+    anonymous_read: bool,
+    tls: ssl.SSLContext | None = None,
+    fast_path: bool = True,
 ) -> AsyncIterator[RunningServer]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     clock, index = services.clock, services.index
@@ -125,25 +132,26 @@ async def open_server(
     index.subscribe(pages.drop)
     ops = OpsHandlers(services, pages)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
-    simple = SimpleHandlers(index, pages, clock, prefix, shared=anonymous_read)
-    tally = RequestLog(services.metrics)
+    simple = SimpleHandlers(index.project_names, pages, clock, prefix, shared=anonymous_read)
     files = FileHandlers(services, pages, shared=anonymous_read)
-    front = FastPath(pages, simple, files, authentication, tally, clock)
-    application = Dispatcher(
+    log = RequestLog(services.metrics)
+    known_heads = KnownHeads(pages, simple, files, authentication, log, clock)
+    dispatcher = Dispatcher(
         authentication=authentication,
         upload=UploadHandlers(services.uploads, services.packages, services.spool, authentication),
         simple=simple,
         files=files,
         ops=ops,
-        front=front,
-        tally=tally,
+        known_heads=known_heads,
+        log=log,
         prefix=prefix,
     )
-    server = server_for(
-        application.handle,
-        front=front,
-        access_log=None,  # the tally writes its own line, without queries
-        keepalive_timeout=75.0,
+    server = await build_server(
+        dispatcher.handle,
+        known_heads,
+        clock,
+        fast_path=fast_path,
+        keepalive_s=75.0,
         lingering_time=2.0,
         auto_decompress=False,  # an upload's gzip could inflate to anything
     )
@@ -152,17 +160,17 @@ async def open_server(
     try:
         site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
         await site.start()
-        yield RunningServer(application, ops, site)
+        yield RunningServer(dispatcher, ops, site)
     finally:
         await runner.cleanup()
         await pages.close()
-        tally.log.write()
+        log.flush()
 
 
 @asynccontextmanager
 async def open_private_server(services: Services) -> AsyncIterator[str]:
-    """Serve on loopback until the block ends; the URL of the index, with a token in it that nobody else has."""
+    """Serve on loopback until the block ends; the index's URL, with a token in it that nobody else has (for uv, by `mirror`)."""
     with listening_socket("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
-        async with open_server(services, listener, tls=None, prefix="", anonymous_read=False):
+        async with open_server(services, listener, prefix="", anonymous_read=False):
             yield f"http://mirror:{services.tokens.guest()}@127.0.0.1:{port}/simple/"

@@ -3,56 +3,58 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from isal import isal_zlib
 
-from wheelgate.core.protocols import Clock, Source
+from wheelgate.core.protocols import Clock
 from wheelgate.simple_api import HTML, JSON, negotiate
 from wheelgate.simple_api.render import render_names
-from wheelgate.web.conditions import none_match
+from wheelgate.web.conditions import is_not_modified
 from wheelgate.web.page_cache import CachedPage, PageCache, RenderedPage
-from wheelgate.web.prepared_response import PreparedResponse, ready
+from wheelgate.web.prepared_response import PreparedResponse, prepare_response
 
 # A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
 _PAGE_POLICY = "default-src 'none'; style-src 'self'"
+ProjectNames = Callable[[], Awaitable[frozenset[str]]]
 
 
 class SimpleHandlers:
     """Answers for the index and the pages below it."""
 
-    def __init__(self, index: Source, pages: PageCache, clock: Clock, prefix: str, *, shared: bool) -> None:
+    def __init__(self, names: ProjectNames, pages: PageCache, clock: Clock, prefix: str, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
         self._keep = "no-cache" if shared else "private, no-cache"
-        self._index = index
+        self._names = names
         self._pages = pages
         self._clock = clock
         self._prefix = prefix
 
     async def project(self, request: web.BaseRequest, project: str) -> web.Response:
         """A project's page."""
-        kind = wanted_type(request)
-        finished, entry = await self._pages.render(project, kind, gzip=_wants_gzip(request))
-        response = _answer(request, kind, finished, self._keep)
+        kind = negotiate_type(request)
+        rendered, entry = await self._pages.render(project, kind, gzip=_wants_gzip(request))
+        response = _answer(request, kind, rendered, self._keep)
         response.headers.update(self.age_headers(entry))
         return response
 
-    def ready(self, entry: CachedPage, kind: str, *, gzip: bool) -> PreparedResponse | None:
+    def find_prepared(self, entry: CachedPage, kind: str, *, gzip: bool) -> PreparedResponse | None:
         """A page as it goes over the wire, if it was rendered in this content type before."""
-        finished = entry.finished.get(kind)
-        if finished is None:
+        rendered = entry.rendered.get(kind)
+        if rendered is None:
             return None
-        made = finished.ready.get(gzip)
-        body = finished.gzipped if gzip else finished.plain
-        if made is None and body is not None:
-            made = finished.ready[gzip] = ready(
+        prepared = rendered.prepared.get(gzip)
+        body = rendered.gzipped if gzip else rendered.plain
+        if prepared is None and body is not None:
+            prepared = rendered.prepared[gzip] = prepare_response(
                 body,
-                frozenset({finished.etag, f"{finished.etag}-gzip"}),
-                _headers(kind, finished, self._keep, 200, gzip=gzip),
-                _headers(kind, finished, self._keep, 304, gzip=gzip),
+                frozenset({rendered.etag, f"{rendered.etag}-gzip"}),
+                _headers(kind, rendered, self._keep, 200, gzip=gzip),
+                _headers(kind, rendered, self._keep, 304, gzip=gzip),
             )
-        return made
+        return prepared
 
     def age_headers(self, entry: CachedPage) -> dict[str, str]:
         """How old a page is, and that it stands in for one that could not be had."""
@@ -64,13 +66,13 @@ class SimpleHandlers:
 
     async def names(self, request: web.BaseRequest) -> web.Response:
         """The project list."""
-        kind = wanted_type(request)
-        body = render_names(await self._index.project_names(), kind, self._prefix)
-        finished = RenderedPage(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
-        return _answer(request, kind, finished, self._keep)
+        kind = negotiate_type(request)
+        body = render_names(await self._names(), kind, self._prefix)
+        rendered = RenderedPage(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
+        return _answer(request, kind, rendered, self._keep)
 
 
-def wanted_type(request: web.BaseRequest) -> str:
+def negotiate_type(request: web.BaseRequest) -> str:
     """The content type to answer with."""
     wanted = request.rel_url.query.get("format")  # PEP 691 lets a URL ask where a header cannot be set
     return negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
@@ -80,20 +82,20 @@ def _wants_gzip(request: web.BaseRequest) -> bool:
     return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
 
 
-def _answer(request: web.BaseRequest, kind: str, finished: RenderedPage, keep: str) -> web.Response:
+def _answer(request: web.BaseRequest, kind: str, rendered: RenderedPage, keep: str) -> web.Response:
     gzip = _wants_gzip(request)
-    status = 304 if none_match(request, finished.etag, f"{finished.etag}-gzip") else 200
-    body = None if status == 304 else finished.gzipped if gzip else finished.plain
-    return web.Response(status=status, body=body, headers=_headers(kind, finished, keep, status, gzip=gzip))
+    status = 304 if is_not_modified(request, rendered.etag, f"{rendered.etag}-gzip") else 200
+    body = None if status == 304 else rendered.gzipped if gzip else rendered.plain
+    return web.Response(status=status, body=body, headers=_headers(kind, rendered, keep, status, gzip=gzip))
 
 
-def _headers(kind: str, finished: RenderedPage, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
+def _headers(kind: str, rendered: RenderedPage, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
     headers = {
         "Cache-Control": keep,
         "Vary": "Accept, Accept-Encoding",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": _PAGE_POLICY,
-        "ETag": f'"{finished.etag}-gzip"' if gzip else f'"{finished.etag}"',
+        "ETag": f'"{rendered.etag}-gzip"' if gzip else f'"{rendered.etag}"',
     }
     if status == 200:
         headers["Content-Type"] = kind if kind == JSON else f"{kind}; charset=utf-8"

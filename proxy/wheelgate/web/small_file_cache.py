@@ -9,7 +9,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.model import File, Location
 from wheelgate.core.protocols import Clock
-from wheelgate.web.prepared_response import PreparedResponse, ready, ready_redirect
+from wheelgate.web.prepared_response import PreparedResponse, prepare_redirect, prepare_response
 
 SMALL_BYTES = 256 * 1024
 _REDIRECTS, _REDIRECT_S = 4_096, 20.0
@@ -36,7 +36,7 @@ class SmallFileCache:
         key = _key(file, metadata=metadata)
         if key is None or len(body) > SMALL_BYTES or hashlib.sha256(body).hexdigest() != key[1]:
             return
-        self._kept[key] = ready(body, frozenset({key[1]}), headers, _without_type(headers))
+        self._kept[key] = prepare_response(body, frozenset({key[1]}), headers, _without_type(headers))
 
     def redirect(self, file: File) -> PreparedResponse | None:
         """Where whoever asked for the file a moment ago was sent."""
@@ -48,7 +48,7 @@ class SmallFileCache:
         """Send others there too, for a moment: the URL itself lives for many minutes more."""
         key = _key(file, metadata=False)
         if key is not None:
-            made = ready_redirect(url, frozenset({key[1]}), _without_type(headers))
+            made = prepare_redirect(url, frozenset({key[1]}), _without_type(headers))
             self._redirects[key] = (self._clock.monotonic() + _REDIRECT_S, made)
 
 
