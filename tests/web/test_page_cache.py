@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource, filenames
+from tests.support.sources import FakeSource, filenames, listed
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.file_list import FileList
+from wheelgate.core.model import LocalFile, ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
@@ -87,8 +88,8 @@ class Index:
     async def listed(self, project: str = "acme-lib") -> list[str]:
         return filenames((await self.pages.entry(project)).page)
 
-    def at_once(self, project: str = "acme-lib") -> CachedPage | None:
-        return self.pages.at_once(project)
+    def find_servable(self, project: str = "acme-lib") -> CachedPage | None:
+        return self.pages.find_servable(project)
 
 
 @pytest.fixture
@@ -107,21 +108,21 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_page_is_answered_at_once_until_an_absence_it_rests_on_must_be_asked_for_again(
+async def test_a_page_is_answered_find_servable_until_an_absence_it_rests_on_must_be_asked_for_again(
     index: Index, clock: FakeClock
 ) -> None:
     index.public.publish("acme-lib", "1.0")
-    assert index.at_once() is None
+    assert index.find_servable() is None
     await index.listed()
     clock.move(ABSENT_S - 0.1)
-    assert index.at_once() is not None
+    assert index.find_servable() is not None
     asked = len(index.feed.asked)
     clock.move(0.1)
-    assert index.at_once() is None, "the public page is fresh, and that the private source has none is not"
+    assert index.find_servable() is None, "the public page is fresh, and that the private source has none is not"
     await index.listed()
     assert len(index.feed.asked) == asked + 1
     assert index.public.asked == ["acme-lib"]
-    assert index.at_once() is not None
+    assert index.find_servable() is not None
 
 
 async def test_a_name_that_a_private_source_gains_is_its_own_within_the_absences_lifetime(index: Index, clock: FakeClock) -> None:
@@ -130,7 +131,7 @@ async def test_a_name_that_a_private_source_gains_is_its_own_within_the_absences
     await index.listed()
     index.feed.publish("acme-lib", "2.0")
     clock.move(ABSENT_S)
-    assert index.at_once() is None
+    assert index.find_servable() is None
     assert await index.listed() == ["acme_lib-2.0-py3-none-any.whl"]
 
 
@@ -141,9 +142,9 @@ async def test_a_private_source_that_cannot_be_heard_is_not_overlooked_for_speed
     index.public.publish("acme-lib", "6.6", upload_time=clock.now() + timedelta(seconds=1))
     index.feed.fail()
     clock.move(FRESH_S)
-    assert index.at_once() is None
+    assert index.find_servable() is None
     assert await index.listed() == ["acme_lib-1.0-py3-none-any.whl"]
-    assert index.at_once() is None, "what stands in for an outage is decided anew each time"
+    assert index.find_servable() is None, "what stands in for an outage is decided anew each time"
 
 
 async def test_past_its_freshness_a_remote_page_serves_while_it_is_being_asked_for(patient: Index, clock: FakeClock) -> None:
@@ -153,12 +154,12 @@ async def test_past_its_freshness_a_remote_page_serves_while_it_is_being_asked_f
     clock.move(FRESH_S + OVERSTAY_S - 0.1)
     patient.public.hold = asyncio.Event()
     for _ in range(5):
-        assert filenames(patient.at_once().page) == ["acme_lib-1.0-py3-none-any.whl"]  # type: ignore[union-attr]
+        assert filenames(patient.find_servable().page) == ["acme_lib-1.0-py3-none-any.whl"]  # type: ignore[union-attr]
         await settled()
     assert patient.public.asked == ["acme-lib"] * 2, "one flight, however many ask"
     patient.public.hold.set()
     await settled()
-    assert len(patient.at_once().page.files) == 2  # type: ignore[union-attr]
+    assert len(patient.find_servable().page.files) == 2  # type: ignore[union-attr]
 
 
 async def test_a_page_nobody_asked_for_in_twice_its_time_is_waited_for(patient: Index, clock: FakeClock) -> None:
@@ -166,7 +167,7 @@ async def test_a_page_nobody_asked_for_in_twice_its_time_is_waited_for(patient: 
     await patient.listed()
     patient.public.publish("acme-lib", "2.0")
     clock.move(FRESH_S + OVERSTAY_S)
-    assert patient.at_once() is None
+    assert patient.find_servable() is None
     assert len(await patient.listed()) == 2
 
 
@@ -175,12 +176,12 @@ async def test_while_a_source_is_slow_its_page_is_overstayed_so_long_and_no_long
     await patient.listed()
     clock.move(FRESH_S)
     patient.public.hold = asyncio.Event()
-    assert patient.at_once() is not None
+    assert patient.find_servable() is not None
     await settled()
     clock.move(OVERSTAY_S - 0.1)
-    assert patient.at_once() is not None
+    assert patient.find_servable() is not None
     clock.move(0.1)
-    assert patient.at_once() is None
+    assert patient.find_servable() is None
     patient.public.hold.set()
     assert await patient.listed()
 
@@ -190,9 +191,9 @@ async def test_a_refresh_that_finds_the_project_gone_ends_the_old_page(patient: 
     await patient.listed()
     patient.public.remove("acme-lib")
     clock.move(FRESH_S)
-    assert patient.at_once() is not None
+    assert patient.find_servable() is not None
     await settled()
-    assert patient.at_once() is None
+    assert patient.find_servable() is None
     with pytest.raises(ProjectNotFound):
         await patient.listed()
 
@@ -202,9 +203,9 @@ async def test_a_refresh_that_fails_gives_way_to_the_last_good_page_marked_as_su
     await patient.listed()
     patient.public.fail(UpstreamUnavailable("down", source="public"))
     clock.move(FRESH_S)
-    assert patient.at_once() is not None
+    assert patient.find_servable() is not None
     await settled()
-    assert patient.at_once() is None
+    assert patient.find_servable() is None
     assert (await patient.pages.entry("acme-lib")).page.stale
 
 
@@ -214,9 +215,9 @@ async def test_a_rule_ends_a_page_to_the_second(index: Index, clock: FakeClock) 
     index.public.publish("acme-lib", "2.0")
     assert len(await index.listed()) == 1
     clock.move(29.9)
-    assert index.at_once() is not None
+    assert index.find_servable() is not None
     clock.move(0.1)
-    assert index.at_once() is None
+    assert index.find_servable() is None
     assert len(await index.listed()) == 2
     assert index.public.asked == ["acme-lib"]
 
@@ -225,7 +226,7 @@ async def test_turning_the_wall_clock_makes_a_page_neither_older_nor_younger(ind
     index.public.publish("acme-lib", "1.0")
     entry = await index.pages.entry("acme-lib")
     clock._now += timedelta(days=30)
-    assert index.at_once() is entry
+    assert index.find_servable() is entry
     assert clock.monotonic() - entry.confirmed_s == 0  # type: ignore[operator]
 
 
@@ -235,7 +236,7 @@ async def test_whatever_changes_is_asked_for_again_at_the_next_request(index: In
     await index.pages.render("acme-lib", JSON)
     index.ruled.age = timedelta(days=1)
     index.merged.overtaken()
-    assert index.at_once() is None
+    assert index.find_servable() is None
     assert await index.listed() == []
     index.ruled.age = timedelta()
     index.merged.overtaken()
@@ -259,17 +260,17 @@ async def test_what_was_decided_before_a_change_does_not_answer_for_after_it(ind
     index.merged.overtaken()
     index.public.hold.set()
     assert len(await waiting) == 1
-    assert index.at_once() is None
+    assert index.find_servable() is None
 
 
 async def test_a_page_whose_name_could_not_be_claimed_is_decided_each_time(index: Index, clock: FakeClock) -> None:
     index.feed.publish("acme-lib", "1.0")
     index.store.fails = lambda method, path: method == "put_if_absent"
     assert await index.listed()
-    assert index.at_once() is None
+    assert index.find_servable() is None
     index.store.up()
     assert await index.listed()
-    assert index.at_once() is not None
+    assert index.find_servable() is not None
     assert await index.merged._claims.get("acme-lib") is not None
 
 
@@ -280,7 +281,7 @@ async def test_a_file_is_found_on_the_page_that_is_served(index: Index) -> None:
     assert index.public.asked == ["acme-lib"]
 
 
-async def test_many_who_ask_at_once_cost_one_decision_and_one_rendering(index: Index) -> None:
+async def test_many_who_ask_find_servable_cost_one_decision_and_one_rendering(index: Index) -> None:
     index.public.publish("acme-lib", "1.0")
     decided = []
     decide = index.merged.decide
@@ -308,17 +309,54 @@ async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> No
     assert index.pages._entries.currsize == weight + len(again.plain)
 
 
-async def test_the_files_of_a_page_are_packed_once_it_was_answered_with(index: Index) -> None:
+async def test_the_files_of_a_page_are_packed_behind_its_first_answer(index: Index) -> None:
     file = index.public.publish("acme-lib", "1.0")
     _, entry = await index.pages.render("acme-lib", JSON)
-    assert entry.files.list_unpacked()
-    async with asyncio.timeout(5):
-        while entry.files.list_unpacked():
-            await asyncio.sleep(0.01)
+    assert entry.files.list_unpacked(), "whoever waits for the page comes first"
+    await until_packed(entry.files)
     assert await index.pages.file("acme-lib", file.filename) == (file, entry.page)
-    assert index.pages.file_at_once("acme-lib", file.filename) == file
-    finished, _ = await index.pages.render("acme-lib", HTML, gzip=False)
-    assert file.filename.encode() in finished.plain
+    assert index.pages.find_file("acme-lib", file.filename) == file
+    rendered, _ = await index.pages.render("acme-lib", HTML, gzip=False)
+    assert file.filename.encode() in rendered.plain
+
+
+async def test_a_page_that_was_only_asked_for_a_file_is_packed_too(index: Index) -> None:
+    file = index.public.publish("acme-lib", "1.0")
+    await index.pages.file("acme-lib", file.filename)
+    await until_packed((await index.pages.entry("acme-lib")).files)
+
+
+async def test_a_list_is_packed_once_however_often_its_page_is_asked_for(index: Index) -> None:
+    index.public.publish("acme-lib", "1.0")
+    _, entry = await index.pages.render("acme-lib", JSON)
+    for _ in range(5_000):
+        await index.pages.render("acme-lib", JSON)
+    assert len(index.pages._packing) <= 1
+    await until_packed(entry.files)
+
+
+async def test_a_list_that_cannot_be_packed_stays_and_holds_up_no_other(index: Index) -> None:
+    odd = msgspec.structs.replace(listed("odd", "1.0"), location=LocalFile("caf\udce9/odd.whl", "1"))
+    index.public.files["odd"] = {odd.filename: odd}
+    index.public.publish("acme-lib", "1.0")
+    _, odd_entry = await index.pages.render("odd", JSON)
+    _, entry = await index.pages.render("acme-lib", JSON)
+    await until_packed(entry.files)
+    assert list(odd_entry.files) == [odd]
+
+
+async def test_closing_leaves_the_rest_unpacked(index: Index) -> None:
+    index.public.publish("acme-lib", "1.0")
+    _, entry = await index.pages.render("acme-lib", JSON)
+    await index.pages.close()
+    assert entry.files.list_unpacked()
+    assert len(entry.files) == 1
+
+
+async def until_packed(files: FileList) -> None:
+    async with asyncio.timeout(5):
+        while files.list_unpacked():
+            await asyncio.sleep(0)
 
 
 async def test_memory_is_bounded_by_bytes(index: Index) -> None:
@@ -330,8 +368,8 @@ async def test_memory_is_bounded_by_bytes(index: Index) -> None:
             await pages.render(f"project-{number}", kind)
         assert sum(pages._entries.getsizeof(entry) for entry in pages._entries.values()) <= 30_000
     assert 1 < len(pages._entries) < 10
-    assert pages.at_once("project-49") is not None
-    assert pages.at_once("project-0") is None
+    assert pages.find_servable("project-49") is not None
+    assert pages.find_servable("project-0") is None
 
 
 async def test_a_page_too_large_to_keep_is_served_all_the_same(index: Index) -> None:
@@ -341,4 +379,4 @@ async def test_a_page_too_large_to_keep_is_served_all_the_same(index: Index) -> 
     finished, entry = await pages.render("acme-lib", JSON)
     assert len(entry.page.files) == 10
     assert finished.gzipped
-    assert pages.at_once("acme-lib") is None
+    assert pages.find_servable("acme-lib") is None

@@ -2,14 +2,13 @@
 
 A :class:`~wheelgate.core.model.File` with its strings takes more than a kilobyte; the largest projects have 15,000 of them, and
 once a page is rendered hardly any is ever asked for again. Packed, one takes about 130 bytes, most of which are its digests.
-Whoever holds the list holds the same object, packed or not: that it is the same object is how one layer sees that another has no
-news.
+Packing replaces what a list holds, not the list: whoever has it keeps the same object.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import overload
 
@@ -20,7 +19,7 @@ from wheelgate.core.model import File
 
 TOGETHER = 64
 """Files that are packed as one: fewer take more room, more take longer to unpack for one of them (70 microseconds)."""
-_ASKED = 8
+_RECENT = 8
 """Of one page a build wants a file or two."""
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -39,7 +38,7 @@ class FileList(Sequence[File]):
         self._made_of = made_of
         self._count = len(self._values)
         self._named: dict[str, File] | None = None
-        self._asked: dict[str, File] = {}
+        self._recent: dict[str, File] = {}
 
     @classmethod
     def of(cls, files: Sequence[File]) -> FileList:
@@ -92,19 +91,19 @@ class FileList(Sequence[File]):
     # --- by name
 
     def find_recent(self, filename: str) -> File | None:
-        """A file that :meth:`named` found lately."""
-        return self._asked.get(filename)
+        """Return a file that :meth:`find` found lately."""
+        return self._recent.get(filename)
 
     def find(self, filename: str) -> File | None:
-        """The file of this name; it is at hand from now on."""
-        file = self._asked.get(filename) or self._found(filename)
+        """Find the file of this name; it is at hand from now on."""
+        file = self._recent.get(filename) or self._look_up(filename)
         if file is not None:
-            if len(self._asked) >= _ASKED:
-                self._asked.clear()
-            self._asked[filename] = file
+            if len(self._recent) >= _RECENT:
+                self._recent.clear()
+            self._recent[filename] = file
         return file
 
-    def _found(self, filename: str) -> File | None:
+    def _look_up(self, filename: str) -> File | None:
         values, packed = self._values, self._packed
         if packed is not None:
             return packed.find(filename)
@@ -117,23 +116,28 @@ class FileList(Sequence[File]):
     # --- packing
 
     def list_unpacked(self) -> list[FileList]:
-        """Those it was made of and then itself, as far as they are still values: to be packed one by one, in this order."""
+        """List those it was made of and then itself, as far as they are still values: to be packed one by one, in this order."""
         below = (files.list_unpacked() for files in self._made_of if isinstance(files, FileList))
         return [*chain.from_iterable(below), *([self] if self._packed is None else [])]
 
     def pack(self) -> Sequence[bytes]:
         """Let go of the values; what stands for them. Takes about 2 microseconds a file; may be done in a thread."""
-        values, packed = self._values, self._packed
-        if packed is None:
-            packed = self._packed = _Packed(_blocks(values or ()), values)
+        for _ in self.pack_stepwise():
+            pass
+        return self._packed.blocks if self._packed is not None else ()
+
+    def pack_stepwise(self) -> Generator[None]:
+        """Do the same in steps of a tenth of a millisecond. Until the last one the values stay as they are."""
+        values = self._values
+        if values is not None and self._packed is None:
+            blocks = []
+            for start in range(0, len(values), TOGETHER):
+                blocks.append(isal_zlib.compress(_encode(values[start : start + TOGETHER]), level=1))
+                yield
+            self._packed = self._packed or _Packed(blocks, values)
             self._values = self._named = None
         if not self.list_unpacked():
             self._made_of = ()
-        return packed.blocks
-
-
-def _blocks(files: Sequence[File]) -> list[bytes]:
-    return [isal_zlib.compress(_encode(files[start : start + TOGETHER]), level=1) for start in range(0, len(files), TOGETHER)]
 
 
 class _Packed:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import math
 from collections.abc import Iterable
 from typing import Protocol
@@ -31,24 +32,37 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
-from wheelgate.index.decision import Decision
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.render import render_page
-from wheelgate.web.packing import Packing
 from wheelgate.web.prepared_response import PreparedResponse
 
 _MAX_BYTES = 20 * 1024 * 1024
 """About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
 _INLINE_GZIPPED_BYTES = 128 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Decided(Protocol):
+    """A decision: :class:`~wheelgate.index.decision.Decision`."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """How long it holds."""
+        ...
+
+    def outcome(self) -> ProjectPage:
+        """The page, or the error raised."""
+        ...
 
 
 class Index(Protocol):
-    """What pages are made of: :class:`~wheelgate.index.merged.Merged`."""
+    """The source of pages: :class:`~wheelgate.index.merged.Merged`."""
 
-    async def decide(self, project: str) -> Decision:
-        """Who answers for a project, and with what."""
+    async def decide(self, project: str) -> Decided:
+        """Decide who answers for a project, and with what."""
         ...
 
 
@@ -60,7 +74,7 @@ class RenderedPage(msgspec.Struct):
     """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
     plain: bytes | None = None
     """Once somebody has wanted it so: hardly anybody does, and it is five times as large."""
-    ready: dict[bool, PreparedResponse] = {}
+    prepared: dict[bool, PreparedResponse] = {}
     """By whether it is gzipped: as it goes over the wire."""
 
 
@@ -74,8 +88,10 @@ class CachedPage(msgspec.Struct):
     freshness: Freshness
     confirmed_s: float | None
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
-    finished: dict[str, RenderedPage]
+    rendered: dict[str, RenderedPage]
     """By content type."""
+    is_packed: bool = False
+    """Whether its files are packed, or about to be."""
 
 
 class PageCache:
@@ -87,18 +103,19 @@ class PageCache:
         self._prefix = prefix
         self._metrics = metrics
         self._entries: LRUCache[str, CachedPage] = LRUCache(max_bytes, getsizeof=_weight)
-        self._packing = Packing()
         self._decisions: SingleFlight[CachedPage] = SingleFlight()
         self._renderings: SingleFlight[RenderedPage] = SingleFlight()
-        self._refreshing: dict[str, asyncio.Task[None]] = {}
+        self._refreshing = BackgroundTasks()
+        self._packing = BackgroundTasks()
+        self._one_at_a_time = asyncio.Lock()
         self._generation = 0
 
     async def close(self) -> None:
         """Cancel what is under way."""
         await self._decisions.close()
         await self._renderings.close()
+        await self._refreshing.close()
         await self._packing.close()
-        await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
 
     def drop(self) -> None:
         """Something that pages rest on has changed: decide each anew at its next request."""
@@ -108,7 +125,7 @@ class PageCache:
         """The same for one project."""
         self._entries.pop(project, None)
 
-    def at_once(self, project: str) -> CachedPage | None:
+    def find_servable(self, project: str) -> CachedPage | None:
         """The project's page, if it can be answered with now; ``None``: it has to be decided first."""
         entry = self._entries.get(project)
         if entry is None or entry.generation != self._generation:
@@ -130,7 +147,7 @@ class PageCache:
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
-        return self.at_once(project) or await self._decide(project)
+        return self.find_servable(project) or await self._decide(project)
 
     async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[RenderedPage, CachedPage]:
         """The bytes of a project's page in one content type, and the page as it stands now.
@@ -141,60 +158,53 @@ class PageCache:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        made = entry.finished.get(content_type)
+        made = entry.rendered.get(content_type)
         if made is None:
-            made = await self._renderings.run((content_type, id(entry.finished)), lambda: self._render(entry, content_type))
+            made = await self._renderings.run((content_type, id(entry.rendered)), lambda: self._render(entry, content_type))
         if not gzip and made.plain is None:
-            made.plain = await _plain(made.gzipped)
+            made.plain = await _inflate(made.gzipped)
             self._weigh_again(entry)
-        self._packing.later(entry.files)
+        self._pack_soon(entry)
         return made, entry
 
-    def file_at_once(self, project: str, filename: str) -> File | None:
+    def find_file(self, project: str, filename: str) -> File | None:
         """A listed file that was asked for lately, if that is known without waiting."""
-        entry = self.at_once(project)
+        entry = self.find_servable(project)
         return None if entry is None else entry.files.find_recent(filename)
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
-        """The entry of a file on the page that a client would see: only what is listed can be downloaded (P9).
+        """The entry of a file on the page that a client would see: only what is listed can be downloaded.
 
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
         file = entry.files.find(filename)
-        self._packing.later(entry.files)
+        self._pack_soon(entry)
         return file, entry.page
 
     async def _decide(self, project: str) -> CachedPage:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
         generation = self._generation
-        return await self._decisions.run((project, generation), lambda: self._decided(project, generation))
+        return await self._decisions.run((project, generation), lambda: self._decide_anew(project, generation))
 
-    async def _decided(self, project: str, generation: int) -> CachedPage:
+    async def _decide_anew(self, project: str, generation: int) -> CachedPage:
         try:
             decision = await self._index.decide(project)
             page = decision.outcome()
         except WheelgateError:
             self._entries.pop(project, None)  # nobody may be given the old page any more
             raise
-        entry = CachedPage(
-            page,
-            FileList.of(page.files),
-            generation,
-            decision.freshness,
-            None if page.freshness.fresh_until == math.inf else self._confirmed_s(page),
-            {},
-        )
+        freshness, confirmed_s = decision.freshness, None
+        if page.freshness.fresh_until < math.inf:
+            confirmed_s = self._clock.monotonic() - (self._clock.now() - page.as_of).total_seconds()
+        entry = CachedPage(page, FileList.of(page.files), generation, freshness, confirmed_s, {})
         earlier = self._entries.get(project)
         if earlier is not None and earlier.page.revision == page.revision:
-            entry.finished = earlier.finished
+            entry.rendered = earlier.rendered
         if generation == self._generation:  # else it is for those who waited, and for nobody later
             self._keep(entry)
         return entry
-
-    def _confirmed_s(self, page: ProjectPage) -> float:
-        return self._clock.monotonic() - (self._clock.now() - page.as_of).total_seconds()
 
     def _refresh(self, project: str) -> None:
         """Decide anew while the old page is being served. If that fails the page is gone, and the next request hears why."""
@@ -203,20 +213,32 @@ class PageCache:
             with contextlib.suppress(WheelgateError):
                 await self._decide(project)
 
-        if project not in self._refreshing:
-            task = self._refreshing[project] = asyncio.create_task(refresh())
-            task.add_done_callback(lambda _: self._refreshing.pop(project))
+        self._refreshing.start(project, refresh)
+
+    def _pack_soon(self, entry: CachedPage) -> None:
+        """Pack an entry's files behind the answer that it is needed for, each list once."""
+        if not entry.is_packed:
+            entry.is_packed = True
+            self._packing.start(id(entry), lambda: self._pack(entry))
+
+    async def _pack(self, entry: CachedPage) -> None:
+        async with self._one_at_a_time:
+            for files in entry.files.list_unpacked():
+                try:
+                    await in_slices(files.pack_stepwise())
+                except Exception:  # a path that is no text, say: it stays as it is
+                    _log.debug("the files of %s cannot be packed", entry.page.project, exc_info=True)
 
     async def _render(self, entry: CachedPage, content_type: str) -> RenderedPage:
-        made = await in_slices(_finished(render_page(entry.page, content_type, self._prefix)))
-        entry.finished[content_type] = made
+        made = await in_slices(_compress(render_page(entry.page, content_type, self._prefix)))
+        entry.rendered[content_type] = made
         self._weigh_again(entry)
         return made
 
     def _weigh_again(self, entry: CachedPage) -> None:
         """It has become heavier."""
         kept = self._entries.get(entry.page.project)
-        if kept is not None and kept.finished is entry.finished:
+        if kept is not None and kept.rendered is entry.rendered:
             self._keep(kept)
 
     def _keep(self, entry: CachedPage) -> None:
@@ -226,7 +248,7 @@ class PageCache:
         self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
-def _finished(parts: Iterable[bytes]) -> Steps[RenderedPage]:
+def _compress(parts: Iterable[bytes]) -> Steps[RenderedPage]:
     """Compressed and tagged part by part, so that the whole is never held: first touching that much memory takes as long."""
     compressor, digest = isal_zlib.compressobj(level=1, wbits=31), hashlib.sha256()  # level 2 is slower, and gives no byte less
     gzipped = []
@@ -237,12 +259,12 @@ def _finished(parts: Iterable[bytes]) -> Steps[RenderedPage]:
     return RenderedPage(b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32])
 
 
-async def _plain(gzipped: bytes) -> bytes:
+async def _inflate(gzipped: bytes) -> bytes:
     if len(gzipped) <= _INLINE_GZIPPED_BYTES:
         return isal_zlib.decompress(gzipped, wbits=31)
     return await asyncio.to_thread(isal_zlib.decompress, gzipped, wbits=31)
 
 
 def _weight(entry: CachedPage) -> int:
-    finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.finished.values())
+    finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.rendered.values())
     return 1_000 + page_bytes(entry.page) + finished
