@@ -67,7 +67,7 @@ class KnownHeads:
 
     def for_pages(self, pages: PageCache, simple: SimpleHandlers, log: RequestLog) -> KnownHeads:
         """Begin anew for other pages: of the self-test."""
-        return KnownHeads(pages, simple, self._files, self._authentication, log, self._clock)
+        return type(self)(pages, simple, self._files, self._authentication, log, self._clock)
 
     def learn(self, request: web.BaseRequest, target: ParsedPath, permission: Permission) -> None:
         """Remember what a head meant that a handler has just answered."""
