@@ -76,3 +76,19 @@ async def test_work_beside_a_block_ends_with_it() -> None:
         await asyncio.sleep(0)
         assert not seen
     assert seen == ["ended"]
+
+
+async def test_a_task_that_has_just_ended_is_not_taken_for_one_under_way() -> None:
+    tasks, runs = BackgroundTasks(), []
+
+    async def work() -> None:
+        runs.append(1)
+
+    task = tasks.start("a", work)
+    while not task.done():
+        await asyncio.sleep(0)
+    again = tasks.start("a", work)
+    task.cancel()
+    await asyncio.sleep(0)
+    await again
+    assert len(runs) == 2

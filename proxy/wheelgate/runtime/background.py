@@ -32,13 +32,14 @@ class BackgroundTasks:
     def start(self, key: Hashable, work: Callable[[], Work]) -> asyncio.Task[None]:
         """The task under way for ``key``, or a new one that runs ``work()``."""
         task = self._tasks.get(key)
-        if task is None:
+        if task is None or task.done():  # and its callback is on the way
             task = self._tasks[key] = asyncio.create_task(work())
             task.add_done_callback(partial(self._forget, key))
         return task
 
     def _forget(self, key: Hashable, task: asyncio.Task[None]) -> None:
-        del self._tasks[key]
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background work on %s failed", key, exc_info=error)
 
