@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -17,15 +18,15 @@ from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.enrich.kept_pages import KeptPage, pack
+from wheelgate.enrich.record_codec import NewerRecord, decode, encode
+from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
 from wheelgate.enrich.records import (
+    BlobVersion,
     ExtractedMetadata,
     FileRecord,
     Files,
     ProjectRecord,
-    ProjectRecords,
     contradicts,
-    decode,
-    encode,
     merge_file_records,
     merge_files,
     merge_records,
@@ -34,6 +35,12 @@ from wheelgate.storage import layout
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PROJECT, SOURCE = "acme-lib", "team"
+VERSION_2 = (
+    "kwLEe3hemzZpZaKuoZ6BXnlGzppkMKsksUgvveqIw6npjUKnpPee+nXIcPMs5Tu+y9ve/xCp8Sva2VDeuv6dx24GAmDStf+ZoTsZwSQDKkfwQB"
+    "PDpANTwGIMSwtyEpNTbzokJlEGl9rZGutZMk5qXJybYnpTwYAAOAAATNZZmpPW/2lVuQDW/2lUZ4DEq5UBkaMxLjDAAJHEn3hePcvBCcIwFABQ"
+    "HMEhPDZp0rRJPbmEA/z8/tBCQosN2KsjCB49StERvAWHEDqNggff/Z2vD8gEy9mx9XfAQJnv7C0ShMt8oNBHWjZtjMO45dx1nkZGE4TBE8M+8I"
+    "n/8++k0zy2IMtq2SHU2gghEYS1DYIDlIWwRQ2yaFA1oE1FzhmhNCrS0tYm19qU4IiUsXb9/nT75yql9EpfEyM81g=="
+)
 
 
 def row(at_s: int = 0, digest: str = "1", **known: object) -> FileRecord:
@@ -66,8 +73,10 @@ digests = st.dictionaries(st.sampled_from(["sha256", "md5"]), st.sampled_from(["
 readings = st.none() | st.builds(
     ExtractedMetadata, moments, st.sampled_from(["x", "y"]), st.none() | st.just("cc" * 32), st.none()
 )
+versions = st.none() | st.builds(BlobVersion, st.sampled_from(["p", "q"]), st.sampled_from(["e", "f"]))
 rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
-records = st.dictionaries(st.sampled_from(["a", "b", "c"]), rows)
+blob_rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings, versions)
+records = st.dictionaries(st.sampled_from(["a", "b", "c"]), rows | blob_rows)
 
 
 @given(records, records)
@@ -92,7 +101,7 @@ def test_times_never_move_later_and_no_name_is_forgotten(many: list[Files]) -> N
         before, joined = joined, merge_files(joined, one)
         for name, seen in (before | one).items():
             known = before.get(name, seen)
-            assert joined[name].at <= known.at
+            assert joined[name].at <= known.at or joined[name].blob != known.blob
             assert joined[name].uploaded <= known.uploaded
 
 
@@ -127,6 +136,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
         "c-1.0.tar.gz": FileRecord(NOW, {}, NOW),
         "d-1.0.tar.gz": FileRecord(NOW, {"md5": "00" * 16}, NOW),
         "e-1.0.tar.gz": FileRecord(NOW, {"md5": "00" * 16, "sha256": "12" * 32}, NOW, made=ExtractedMetadata(NOW, "x", None)),
+        "f-1.0.tar.gz": row(3, "f", blob=BlobVersion("deep/f-1.0.tar.gz", "0x8D")),
     }
     listed = page(
         file("c-1.0.tar.gz", files["c-1.0.tar.gz"], yanked="", requires_python=">=3.8"),
@@ -137,7 +147,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
         dropped=3,
     )
     kept = pack(listed)
-    read = decode(encode(files, kept))
+    read = decode(encode(ProjectRecord(files, kept)))
     assert read.files == files
     assert read.page == kept
     assert read.page is not None
@@ -150,7 +160,9 @@ async def test_a_kept_page_comes_back_whole() -> None:
     swapped = msgspec.structs.replace(files[0], hashes={"sha256": "99" * 32})
     listed = page(swapped, *files[1:])
     kept = pack(listed)
-    again = await ProjectRecords(WatchedStore(), SOURCE).unpack_page(PROJECT, decode(encode(seen, kept)).page or kept)
+    again = await ProjectRecords(WatchedStore(), SOURCE).unpack_page(
+        PROJECT, decode(encode(ProjectRecord(seen, kept))).page or kept
+    )
     assert content(again) == content(listed), "also the digest that is not the first seen: it must be judged again"
 
 
@@ -172,7 +184,8 @@ async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
 
 def test_deep_nesting_and_moments_without_an_offset_are_damage() -> None:
     nested = b"\x91" * 100_000 + b"\xc0"
-    for body in (b"\x94" + encode({}, None)[1:] + nested, encode({}, KeptPage(NOW.replace(tzinfo=None), None, b""))):
+    empty, naive = encode(ProjectRecord({})), KeptPage(NOW.replace(tzinfo=None), None, b"")
+    for body in (empty.replace(b"\n\x93", b"\n\x94") + nested, encode(ProjectRecord({}, naive))):
         with pytest.raises(ValueError, match="damaged"):
             decode(body)
 
@@ -185,29 +198,96 @@ def test_equal_pages_have_one_mark() -> None:
     assert pack(page(*reversed(files))).mark != mark
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"\x1f\x8b\x08", encode({}, None)[:-3], encode({"a": row()}, None)[:-9] + bytes(9)])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"x",
+        b"\x1f\x8b\x08",
+        b"wheelgate record 3",
+        b"wheelgate record 3\n",
+        b"wheelgate record 99",
+        b"wheelgate record 2\n" + encode(ProjectRecord({})),
+        encode(ProjectRecord({}))[:-3],
+        encode(ProjectRecord({"a": row()}))[:-9] + bytes(9),
+        b"{",
+        b"[]",
+        b"null",
+        b'{"a": {}}',
+        b'{"\xff": 1}',
+        b"\xff\xfe\x00",
+        b'{"a": {"etag": "e", "sha256": "1", "seen": "2026-01-01T00:00:00Z"}}',
+        b'{"a": {"etag": "e", "sha256": "%b", "seen": "yesterday"}}' % (b"1" * 64),
+        b'{"a": {"etag": "e", "sha256": "%b", "seen": "2026-01-01T00:00:00"}}' % (b"1" * 64),
+    ],
+)
 def test_what_is_no_record_is_said_so(body: bytes) -> None:
     with pytest.raises(ValueError, match="damaged"):
         decode(body)
 
 
 async def test_a_damaged_record_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    store = WatchedStore()
-    await store.put_if_absent(layout.record(SOURCE, PROJECT), b"{}", {})
-    record, etag = await ProjectRecords(store, SOURCE).read(PROJECT)
-    assert (record, etag is not None) == (ProjectRecord({}), True)
-    assert "source team: the record of acme-lib cannot be read" in caplog.text
-    await ProjectRecords(store, SOURCE).write(PROJECT, {"a": row()}, None, etag)
-    assert (await ProjectRecords(store, SOURCE).read(PROJECT))[0] == ProjectRecord({"a": row()})
+    store, path = WatchedStore(), layout.record(SOURCE, PROJECT)
+    await store.put_if_absent(path, b"{", {})
+    stored = await ProjectRecords(store, SOURCE).read(PROJECT)
+    assert (stored.record, stored.etag is not None, stored.is_newer) == (ProjectRecord({}), True, False)
+    assert f"source team: the record {path} cannot be read, so it begins anew: it is damaged" in caplog.text
+    await ProjectRecords(store, SOURCE).write(PROJECT, ProjectRecord({"a": row()}), stored.etag)
+    assert (await ProjectRecords(store, SOURCE).read(PROJECT)).record == ProjectRecord({"a": row()})
 
 
 async def test_only_one_of_two_writers_wins() -> None:
     store = WatchedStore()
     mine = ProjectRecords(store, SOURCE)
-    assert await mine.read(PROJECT) == (ProjectRecord({}), None)
-    await mine.write(PROJECT, {"a": row()}, None, None)
+    assert await mine.read(PROJECT) == StoredRecord(ProjectRecord({}), None)
+    await mine.write(PROJECT, ProjectRecord({"a": row()}), None)
     with pytest.raises(BlobChanged):
-        await mine.write(PROJECT, {"b": row()}, None, None)
+        await mine.write(PROJECT, ProjectRecord({"b": row()}), None)
+
+
+# --- releases
+
+
+def test_a_record_says_its_version_first() -> None:
+    assert encode(ProjectRecord({"a": row()})).startswith(b"wheelgate record 3\n")
+
+
+@pytest.mark.parametrize("rest", [b"", b"\xff\x00 anything", encode(ProjectRecord({}))])
+def test_a_later_version_is_known_as_one_whatever_follows_it(rest: bytes) -> None:
+    with pytest.raises(NewerRecord, match="format 12, which a later release wrote; this one knows formats up to 3"):
+        decode(b"wheelgate record 12\n" + rest)
+
+
+def test_version_2_is_still_read() -> None:
+    """Written by the release before versions stood in a line of their own."""
+    stored = base64.b64decode(VERSION_2)
+    record = decode(stored)
+    metadata = ExtractedMetadata(NOW, "place", "ab" * 32, ">=3.9")
+    assert record.files == {
+        "a-1.0.whl": row(1, "a", size=17, made=metadata),
+        "c-1.0.tar.gz": FileRecord(NOW, {"md5": "00" * 16}, NOW),
+    }
+    assert record.page is not None
+    assert decode(encode(record)) == record
+
+
+def test_version_1_of_blobs_is_still_read() -> None:
+    sha, seen = "12" * 32, "2026-01-01T00:00:00Z"
+    wheel = {"etag": "e", "sha256": sha, "seen": seen, "metadata_sha256": "34" * 32, "requires_python": ">=3.9", "path": "x/y"}
+    stored = msgspec.json.encode({"a.whl": wheel, "b.tar.gz": {"etag": "f", "sha256": sha, "seen": seen}})
+    record = decode(stored)
+    assert record.files == {
+        "a.whl": FileRecord(
+            at=NOW,
+            hashes={"sha256": sha},
+            uploaded=NOW,
+            made=ExtractedMetadata(NOW, sha, "34" * 32, ">=3.9"),
+            blob=BlobVersion("x/y", "e"),
+        ),
+        "b.tar.gz": FileRecord(NOW, {"sha256": sha}, NOW, blob=BlobVersion("", "f")),
+    }
+    assert decode(encode(record)) == record
+    assert decode(b"{}") == ProjectRecord({})
 
 
 def test_of_two_pages_the_one_confirmed_later_is_kept() -> None:
@@ -221,7 +301,7 @@ def test_of_two_pages_the_one_confirmed_later_is_kept() -> None:
 def test_names_that_are_listed_once_and_never_again_do_not_fill_the_store() -> None:
     files = {f"{number}.whl": row(number) for number in range(100_010)}
     listed = [file(name, files[name]) for name in ("100009.whl", "0.whl")]
-    kept = decode(encode(files, pack(page(*listed)))).files
+    kept = decode(encode(ProjectRecord(files, pack(page(*listed))))).files
     assert len(kept) == 100_000
     assert {"100009.whl", "0.whl", "99000.whl"} <= kept.keys(), "what is listed, and what was seen first"
 
@@ -237,7 +317,7 @@ async def test_a_large_record_is_small_and_quick() -> None:
         listed.append(file(name, files[name], location=RemoteFile(url, SOURCE), core_metadata=metadata))
     began = time.perf_counter()
     kept = pack(page(*listed))
-    body = encode(files, kept)
+    body = encode(ProjectRecord(files, kept))
     written_s = time.perf_counter() - began
     began = time.perf_counter()
     assert decode(body).files == files
@@ -260,8 +340,8 @@ async def test_encoding_a_large_record_holds_nobody_up() -> None:
             worst = max(worst, time.perf_counter() - began)
 
     watching = asyncio.create_task(watch())
-    etag = await records.write(PROJECT, files, None, None)
-    assert (await records.read(PROJECT))[1] == etag
+    etag = await records.write(PROJECT, ProjectRecord(files), None)
+    assert (await records.read(PROJECT)).etag == etag
     stop.set()
     await watching
     assert worst < 0.1

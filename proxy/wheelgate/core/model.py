@@ -147,7 +147,7 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, files=files, withheld=withheld, revision=_next_revision(), **changes)
 
     def with_state_of(self, page: ProjectPage) -> ProjectPage:
-        """This content, under its revision, confirmed when the other page was and as fresh as that one."""
-        return msgspec.structs.replace(
-            self, as_of=page.as_of, known_since=page.known_since, stale=page.stale, freshness=page.freshness
-        )
+        """This content, under its revision, confirmed when the other page was and as fresh as that one; itself, if it is so."""
+        state = {name: getattr(page, name) for name in ("as_of", "known_since", "stale", "freshness")}
+        is_so = all(getattr(self, name) == value for name, value in state.items())
+        return self if is_so else msgspec.structs.replace(self, **state)

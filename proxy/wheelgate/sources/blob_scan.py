@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -18,6 +18,8 @@ from wheelgate.core.errors import ProjectNotFound, StoreError
 from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.signal import Signal
 from wheelgate.sources.page_builder import page_of, stored_file
 
 _RETRY_S = 5.0
@@ -51,31 +53,22 @@ class BlobScan:
         self._patience_s = patience_s
         self._scanned_at: datetime | None = None
         self._fresh_until = -math.inf
-        self._listeners: list[Callable[[], None]] = []
+        self.changed = Signal()
+        """Emitted when its answers have changed, or it has begun to fail or to answer again."""
         self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
         self._pages: dict[str, ProjectPage] = {}
         self._error: StoreError | None = None
         self._first = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
+        self._tasks = BackgroundTasks()
 
     @property
     def name(self) -> str:
         """The operator's name for it."""
         return self._name
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` whenever what it answers has changed, or it has begun to fail or to answer again."""
-        self._listeners.append(listener)
-
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
-
     async def close(self) -> None:
         """Stop scanning."""
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._tasks.close()
 
     async def _keep_scanning(self) -> None:
         """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
@@ -94,7 +87,7 @@ class BlobScan:
         if self._error is None:
             _log.warning("source %s cannot be scanned: %s", self._name, error)
             self._error = error
-            self._tell()
+            self.changed.emit()
         self._error = error
         self._first.set()
         await asyncio.sleep(self._retry_s)
@@ -128,7 +121,7 @@ class BlobScan:
         self._error = None
         self._first.set()
         if changed:
-            self._tell()
+            self.changed.emit()
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
@@ -146,8 +139,7 @@ class BlobScan:
         return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
 
     async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._keep_scanning())
+        self._tasks.start("scan", self._keep_scanning)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 await self._first.wait()

@@ -4,7 +4,7 @@ The order in which a request meets what is built here::
 
     web             what the client wants, and whether it may
     index           Merged: who may answer for this project
-    each source     Screened, Described, Cached, the source itself       (sources.py, in this order)
+    each source     Screened, EnrichedSource, Cached, the source itself       (sources.py, in this order)
     delivery        a file of the resulting page: from the store, or by the same client as the page
 
 Below them stand the store and the spool (``stores.py``), and what all of them share (``foundation.py``).
@@ -138,7 +138,7 @@ def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: S
     )
     base.stack.push_async_callback(metadata_files.close)
     for described in sources.described_ahead:
-        described.describe_ahead(metadata_files.body)
+        described.read_ahead(metadata_files.body)
         base.stack.push_async_callback(described.close)  # before what it asks
     return metadata_files
 

@@ -3,7 +3,7 @@
 From the outside in, as a request meets it::
 
 Screened        what the rules withhold
-Described       what the source left out, told from its Memory     (index, devops, github; DescribedBlobs: blob)
+EnrichedSource  what the source left out, told from its FileHistory (index, devops, github) or BlobHistory (blob)
 Cached          when to ask again, and what stands in meanwhile
 the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient; BlobPackages, BlobScan, Directory
 """
@@ -16,13 +16,15 @@ from importlib.metadata import version
 from wheelgate.config import NO_PROXY, SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
-from wheelgate.enrich.described import Described
-from wheelgate.enrich.described_blobs import DescribedBlobs
+from wheelgate.enrich.blob_history import BlobHistory
+from wheelgate.enrich.blob_reader import BlobReader
+from wheelgate.enrich.enriched import EnrichedSource, FileMemory
 from wheelgate.enrich.file_history import FileHistory
-from wheelgate.enrich.records import ProjectRecords
+from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.files.delivery import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
+from wheelgate.runtime.signal import Signal
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.blob_scan import BlobScan
 from wheelgate.sources.cached import Cached
@@ -61,12 +63,12 @@ class Sources:
         """Of the sources that are containers."""
         self.targets: list[Destination] = []
         """Where uploads may go, in the operator's order."""
-        self.telling: list[BlobScan | DescribedBlobs | FileHistory] = []
+        self.telling: list[Signal] = []
         """What says by itself when its answers change."""
         self.notebooks: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
         self._memories: dict[str, FileHistory] = {}
-        self.described_ahead: list[Described] = []
+        self.described_ahead: list[EnrichedSource] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
     async def member(self, number: int, settings: SourceSettings) -> Member:
@@ -126,11 +128,13 @@ class Sources:
         self.stores[settings.name] = blobs
         by_project = settings.layout == "project"
         cached = self._blobs_by_project(settings, blobs) if by_project else self._blobs_anywhere(settings, blobs)
-        described = DescribedBlobs(cached, blobs=blobs, store=self._store, spool=self._spool)
-        self.notebooks[settings.name] = described
-        self._base.stack.push_async_callback(described.close)
-        self.telling.append(described)
-        return described
+        clock = self._base.clock
+        reader = BlobReader(source=settings.name, blobs=blobs, store=self._store, spool=self._spool, clock=clock)
+        memory = BlobHistory(ProjectRecords(self._store, settings.name), reader=reader, clock=clock)
+        self._base.stack.push_async_callback(memory.close)
+        self.notebooks[settings.name] = memory
+        self.telling.append(memory.changed)
+        return self._enriched(cached, memory)
 
     def _blobs_by_project(self, settings: SourceSettings, blobs: BlobStore) -> Cached:
         packages = BlobPackages(
@@ -151,7 +155,7 @@ class Sources:
     def _blobs_anywhere(self, settings: SourceSettings, blobs: BlobStore) -> Cached:
         scan = BlobScan(name=settings.name, store=blobs, clock=self._base.clock, interval_s=settings.fresh_s)
         self._base.stack.push_async_callback(scan.close)
-        self.telling.append(scan)
+        self.telling.append(scan.changed)
         return self._cached(scan, fresh_s=0.0, negative_ttl_s=0.0)  # the scan itself is what is remembered
 
     def _directory(self, settings: SourceSettings) -> Source:
@@ -217,7 +221,6 @@ class Sources:
 
     def _remembered(self, source: Source, settings: SourceSettings, *, fresh_s: float, negative_ttl_s: float) -> Source:
         """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
-        base = self._base
         memory = self._memory(source.name)
         # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
         stale_while_revalidate_s = min(fresh_s, _STALE_WHILE_REVALIDATE_S)
@@ -229,20 +232,24 @@ class Sources:
             strict=settings.strict,
             kept=memory,
         )
-        described = Described(cached, memory=memory, clock=base.clock, metrics=base.metrics)
-        base.stack.push_async_callback(described.close)
+        enriched = self._enriched(cached, memory)
         if settings.is_private:
-            self.described_ahead.append(described)
-        return described
+            self.described_ahead.append(enriched)
+        return enriched
+
+    def _enriched(self, source: Source, memory: FileMemory) -> EnrichedSource:
+        enriched = EnrichedSource(source, memory=memory, clock=self._base.clock, metrics=self._base.metrics)
+        self._base.stack.push_async_callback(enriched.close)
+        return enriched
 
     def _memory(self, source: str) -> FileHistory:
         """One for each source, however often it is built."""
         memory = self._memories.get(source)
         if memory is None:
-            memory = FileHistory(ProjectRecords(self._store, source), source=source, clock=self._base.clock)
+            memory = FileHistory(ProjectRecords(self._store, source), clock=self._base.clock)
             self._base.stack.push_async_callback(memory.close)
             self.notebooks[source] = self._memories[source] = memory
-            self.telling.append(memory)
+            self.telling.append(memory.changed)
         return memory
 
     def _cached(

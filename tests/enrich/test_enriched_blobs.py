@@ -11,13 +11,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import BlobNotFound, ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, StoredFile
-from wheelgate.enrich.blob_facts import BlobFact, BlobFacts
-from wheelgate.enrich.described_blobs import DescribedBlobs
-from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.enrich.blob_history import BlobHistory
+from wheelgate.enrich.blob_reader import BlobReader
+from wheelgate.enrich.enriched import EnrichedSource
+from wheelgate.enrich.record_codec import encode
+from wheelgate.enrich.record_store import ProjectRecords
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, Files, ProjectRecord
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
@@ -66,6 +71,20 @@ class SmallSpool(Spool):
         return self.room - self._promised > (size or 0)
 
 
+class Replica(EnrichedSource):
+    """The source as one process has it, with its memory."""
+
+    def __init__(self, world: World) -> None:
+        clock = world.clock
+        reader = BlobReader(source="curated", blobs=world.blobs, store=world.store, spool=world.spool, clock=clock)
+        self.history = BlobHistory(ProjectRecords(world.store, "curated"), reader=reader, clock=clock, retry_s=0.05)
+        super().__init__(world.listing, memory=self.history, clock=clock, metrics=Metrics())
+
+    async def close(self) -> None:
+        await super().close()
+        await self.history.close()
+
+
 class World:
     """The source, the container it reads, and the store it remembers in."""
 
@@ -74,14 +93,15 @@ class World:
         self.spool = SmallSpool(folder)
         self.spool.prepare()
         self.listing = Listing(self.blobs)
-        self.described: list[DescribedBlobs] = []
+        self.clock = FakeClock()
+        self.replicas: list[Replica] = []
         self.source = self.replica()
         self.gate: asyncio.Event | None = None
 
-    def replica(self) -> DescribedBlobs:
+    def replica(self) -> Replica:
         """Another process with the same store, or this one after a restart."""
-        made = DescribedBlobs(self.listing, blobs=self.blobs, store=self.store, spool=self.spool, retry_s=0.05)
-        self.described.append(made)
+        made = Replica(self)
+        self.replicas.append(made)
         return made
 
     def put(self, path: str, body: bytes, created: datetime = T0, **facts: str) -> None:
@@ -120,11 +140,14 @@ class World:
     def read(self) -> list[str]:
         return [path for method, path in self.blobs.calls if method == "stream"]
 
-    async def page(self, source: DescribedBlobs | None = None) -> ProjectPage:
+    async def page(self, source: Replica | None = None) -> ProjectPage:
         return await (source or self.source).project_page(NAME)
 
-    async def files(self, source: DescribedBlobs | None = None) -> dict[str, File]:
+    async def files(self, source: Replica | None = None) -> dict[str, File]:
         return {file.filename: file for file in (await self.page(source)).files}
+
+    async def recorded(self) -> Files:
+        return (await ProjectRecords(self.store, "curated").read(NAME)).record.files
 
     async def settled(self, seen: Callable[[dict[str, File]], bool]) -> dict[str, File]:
         async with asyncio.timeout(5):
@@ -133,7 +156,7 @@ class World:
         return files
 
     async def close(self) -> None:
-        for made in self.described:
+        for made in self.replicas:
             await made.close()
         self.spool.close()
 
@@ -333,12 +356,13 @@ async def test_metadata_that_was_asked_for_stands_until_the_wheel_is_read(world:
     one, two = (await world.files()).values()
     assert isinstance(one.location, StoredFile)
     place = f"{one.location.path}\n{one.location.etag}"
-    world.source.learn(one, made=ExtractedMetadata(T0, place, "ab" * 32, ">=3.8"))
-    world.source.learn(two, made=ExtractedMetadata(T0, "elsewhere", None))
+    world.source.history.learn(one, made=ExtractedMetadata(T0, place, "ab" * 32, ">=3.8"))
+    world.source.history.learn(two, made=ExtractedMetadata(T0, "elsewhere", None))
     page = await world.page()
     assert [file.core_metadata for file in page.files] == [{"sha256": "ab" * 32}, None]
     assert page.files[0].requires_python == ">=3.8"
     assert (await world.page()).revision == page.revision
+    world.clock.move(1)
     world.spool.room = 10**12
     files = await world.settled(lambda files: all(file.hashes for file in files.values()))
     assert [file.core_metadata for file in files.values()] == [
@@ -526,23 +550,23 @@ async def test_a_damaged_record_is_found_out_anew(world: World) -> None:
     world.put_wheels("1.0")
     await world.store.replace_if(RECORD, b'{"\xff', None)
     assert all(file.hashes for file in (await world.files()).values())
-    assert await BlobFacts(world.store, "curated").of(NAME)
+    assert await world.recorded()
 
 
 async def test_two_replicas_that_learn_at_once_both_know_and_keep_the_earlier_time(world: World) -> None:
     world.put(WHEEL, BODY, T0 + timedelta(days=1))
     replica = world.replica()
-    earlier = BlobFact("e0", "0" * 64, T0)
+    earlier = FileRecord(T0, {"sha256": "0" * 64}, T0, blob=BlobVersion("a", "e0"))
 
     def somebody_is_faster(method: str, path: str) -> None:
         if method == "replace_if":
             world.store.before = lambda method, path: None
             assert isinstance(world.store.inner, MemoryStore)
-            world.store.inner._put(path, msgspec.json.encode({WHEEL: earlier, "other.whl": earlier}), {}, T0)
+            world.store.inner._put(path, encode(ProjectRecord({WHEEL: earlier, "other.whl": earlier})), {}, T0)
 
     world.store.before = somebody_is_faster
     one, other = await asyncio.gather(world.files(), world.files(replica))
     for files in (one, other):
         assert files[WHEEL].hashes == {"sha256": sha256(BODY)}
         assert files[WHEEL].upload_time == T0
-    assert set(await BlobFacts(world.store, "curated").of(NAME)) == {WHEEL, "other.whl"}
+    assert set(await world.recorded()) == {WHEEL, "other.whl"}

@@ -17,10 +17,11 @@ from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
-from wheelgate.enrich.described import Described
+from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.kept_pages import KeptPage
-from wheelgate.enrich.records import ExtractedMetadata, ProjectRecord, ProjectRecords
+from wheelgate.enrich.record_store import ProjectRecords
+from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout
@@ -36,9 +37,9 @@ class Process:
     def __init__(self, fake: FakeSource, store: WatchedStore, clock: FakeClock, **options: float) -> None:
         settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
         self.metrics = Metrics()
-        self.memory = FileHistory(ProjectRecords(store, "team"), source="team", clock=clock, **settings)  # type: ignore[arg-type]
+        self.memory = FileHistory(ProjectRecords(store, "team"), clock=clock, **settings)  # type: ignore[arg-type]
         self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, negative_ttl_s=60, kept=self.memory)
-        self.source = Described(self.cached, memory=self.memory, clock=clock, metrics=self.metrics, ahead_after_s=0)
+        self.source = EnrichedSource(self.cached, memory=self.memory, clock=clock, metrics=self.metrics)
 
     async def page(self, project: str = NAME) -> ProjectPage:
         return await self.source.project_page(project)
@@ -124,7 +125,7 @@ class World:
         self.fake.mend()
 
 
-class TestDescribed(SourceContract):
+class TestEnriched(SourceContract):
     @pytest.fixture
     def world(self, process: Process, fake: FakeSource, clock: FakeClock) -> World:
         return World(process, fake, clock)
@@ -458,7 +459,7 @@ async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
     assert caplog.text.count("what is remembered of source team cannot be read") == 1
     store.up()
     await written(store)
-    assert len((await ProjectRecords(store, "team").read(NAME))[0].files) == 3
+    assert len((await ProjectRecords(store, "team").read(NAME)).record.files) == 3
 
 
 async def test_what_was_seen_while_the_store_was_down_yields_to_what_it_holds(
@@ -612,7 +613,7 @@ async def test_memory_is_bounded_and_nothing_is_forgotten_for_it(
         fake.publish(f"name-{number}", "1.0", content="good")
         await process.page(f"name-{number}")
         await asyncio.sleep(0.005)  # written behind the answer
-    assert process.memory._notes.currsize <= 20_000
+    assert process.memory._states.currsize <= 20_000
     await process.close()
     process = start(max_bytes=20_000)
     clock.move(61)
@@ -628,7 +629,7 @@ async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: Fake
     for number in range(100):
         with pytest.raises(ProjectNotFound):
             await process.page(f"nobody-{number}")
-    assert NAME not in process.memory._notes
+    assert NAME not in process.memory._states
     fake.publish(NAME, "1.0", content="evil")
     clock.move(61)
     assert (await process.page()).files == ()
@@ -640,7 +641,7 @@ async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start
     for number in range(50):
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
-    assert 0 < process.memory._unwritten.currsize <= 20_000
+    assert 0 < process.memory._unwritten.size_bytes <= 20_000
 
 
 async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
@@ -659,15 +660,15 @@ async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
             return kept
 
     records = Interrupted(store, "team")
-    memory = FileHistory(records, source="team", clock=clock, delay_s=0.001)
+    memory = FileHistory(records, clock=clock, delay_s=0.001)
     records.learned = lambda: memory.learn(file, sha256="ab" * 32)
-    await Described(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
+    await EnrichedSource(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
     async with asyncio.timeout(5):
         while memory._unwritten or records.learned is not None:
             await asyncio.sleep(0.005)
     await memory.close()
-    record, _ = await ProjectRecords(store, "team").read(NAME)
-    assert record.files[file.filename].hashes == {"sha256": "ab" * 32}
+    stored = await ProjectRecords(store, "team").read(NAME)
+    assert stored.record.files[file.filename].hashes == {"sha256": "ab" * 32}
 
 
 async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake: FakeSource, store: WatchedStore) -> None:
@@ -677,11 +678,11 @@ async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake:
     for number in range(30):
         fake.publish("much", f"{number}.0")
     await asyncio.sleep(0.05)
-    assert await ProjectRecords(store, "team").read("little") == (ProjectRecord({}), None)
+    assert (await ProjectRecords(store, "team").read("little")).etag is None
     await process.page("much")
     async with asyncio.timeout(5):
         for name, count in (("little", 1), ("much", 30)):
-            while len((await ProjectRecords(store, "team").read(name))[0].files) < count:
+            while len((await ProjectRecords(store, "team").read(name)).record.files) < count:
                 await asyncio.sleep(0.001)
 
 
@@ -710,7 +711,7 @@ async def test_the_newest_wheels_are_described_ahead(process: Process, fake: Fak
             raise MetadataNotFound("it has none")
         process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], "ab" * 32))
 
-    process.source.describe_ahead(describe)
+    process.source.read_ahead(describe, delay_s=0)
     for version in range(30):
         fake.publish(NAME, f"{version}.0", upload_time=None)
     await process.page()
@@ -733,7 +734,7 @@ async def test_of_many_pages_only_some_are_described_ahead(process: Process, fak
         described.append(file.project)
         await held.wait()
 
-    process.source.describe_ahead(describe)
+    process.source.read_ahead(describe, delay_s=0)
     for number in range(60):
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
@@ -749,7 +750,7 @@ async def test_trouble_ends_describing_ahead_until_the_page_changes(process: Pro
         described.append(file.filename)
         raise UpstreamUnavailable("source team is down")
 
-    process.source.describe_ahead(describe)
+    process.source.read_ahead(describe, delay_s=0)
     for version in range(5):
         fake.publish(NAME, f"{version}.0")
     for _ in range(5):

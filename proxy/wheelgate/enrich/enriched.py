@@ -1,0 +1,173 @@
+"""Enriched source: adds to a listing what it leaves out, and withholds what contradicts what was seen before.
+
+Every wheel is offered with core metadata (we read it out of the wheel where the source sends none), every file with an upload
+time (else the first sight), with size and digest once they are known. And what bytes a file name has was settled when it was
+first seen: an entry with other ones is withheld, however often it goes and comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from wheelgate.core.file_list import FileList
+from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
+from wheelgate.core.protocols import Clock, Source
+from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.enrich.read_ahead import Describe, ReadAhead
+from wheelgate.enrich.record_cache import Projection, ProjectState
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord
+from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.singleflight import SingleFlight
+
+_SLICE = 500
+_log = logging.getLogger(__name__)
+
+
+class FileMemory(Protocol):
+    """The memory of a source's files, in the order of its use: a page is fetched, learned from, projected, recorded.
+
+    Implemented by :class:`~wheelgate.enrich.file_history.FileHistory` for remote sources and by
+    :class:`~wheelgate.enrich.blob_history.BlobHistory` for containers.
+    """
+
+    async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
+        """The source's own page, and what is known of the project.
+
+        Raises:
+            What :meth:`~wheelgate.core.protocols.Source.project_page` does.
+        """
+        ...
+
+    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:
+        """Learn what the page says for the first time, by a record read since ``asked_s`` (monotonic). The state to project."""
+        ...
+
+    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
+        """The facts to show of a listed file; ``None``: it has other bytes than those first seen."""
+        ...
+
+    def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
+        """Remember the page, and how it is shown."""
+        ...
+
+
+class EnrichedSource(SourceWrapper):
+    """A source whose files carry what is remembered of them. Close it to stop reading ahead."""
+
+    def __init__(self, source: Source, *, memory: FileMemory, clock: Clock, metrics: Metrics) -> None:
+        super().__init__(source)
+        self._memory = memory
+        self._clock = clock
+        self._metrics = metrics
+        self._flights: SingleFlight[Projection] = SingleFlight()
+        self._ahead: ReadAhead | None = None
+
+    def read_ahead(self, describe: Describe, **options: float) -> None:
+        """Have the newest wheels of a page described before anybody asks for their metadata."""
+        self._ahead = ReadAhead(self.name, describe, **options)
+
+    async def close(self) -> None:
+        """Stop reading ahead, and cancel what is under way."""
+        if self._ahead is not None:
+            await self._ahead.close()
+        await self._flights.close()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~wheelgate.core.protocols.Source`. Under the same revision while neither page nor memory changed."""
+        asked_s = self._clock.monotonic()
+        page, state = await self._memory.fetch_page(self._source, project)
+        shown = state.projection
+        if shown is None or shown.of != page.revision or shown.version != state.version:
+            key = (page.revision, state.version)
+            shown = await self._flights.run(key, lambda: self._enrich_page(page, state, asked_s))
+        result = shown.page.with_state_of(page)
+        if result is not shown.page:  # confirmed since, or it stands in now
+            self._memory.record_projection(page, state, msgspec.structs.replace(shown, page=result))
+        return result
+
+    async def _enrich_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> Projection:
+        state = await self._memory.learn_page(page, state, asked_s)
+        version = state.version  # what is learned from here on is shown next time
+        files, withheld = await in_slices(self._enrich_files(page, state))
+        if files is not None:
+            projection = Projection(page.revision, version, page.with_files(FileList(files, [page.files]), tuple(withheld)))
+        else:
+            projection = Projection(page.revision, version, page)
+        self._memory.record_projection(page, state, projection)
+        if self._ahead is not None and not page.stale:
+            self._ahead.start(projection.page)
+        return projection
+
+    def _enrich_files(self, page: ProjectPage, state: ProjectState) -> Steps[tuple[list[File] | None, list[Withheld]]]:
+        """The files to show (``None``: the page's own, none of them changed), and those withheld."""
+        files: list[File] = []
+        withheld = list(page.withheld)
+        changed = False
+        for number, file in enumerate(page.files):
+            if not number % _SLICE:
+                yield
+            record = self._memory.find_record(file, state)
+            if record is None:
+                withheld.append(self._withhold(file, state.files[file.filename]))
+                changed = True
+            else:
+                enriched = enrich_file(file, record)
+                changed = changed or enriched is not file
+                files.append(enriched)
+        return files if changed else None, withheld
+
+    def _withhold(self, file: File, seen: FileRecord) -> Withheld:
+        day = f"{seen.at:%Y-%m-%d}"
+        now, then = _describe_bytes(file.hashes, file.size), _describe_bytes(seen.hashes, seen.size)
+        _log.error(
+            "ALARM: project %s: %s: source %s lists it with %s; first seen on %s with %s",
+            *(file.project, file.filename, file.source, now, day, then),
+        )
+        self._metrics.withheld_files.labels(file.source, "digest").inc()
+        reason = (
+            f"source {file.source} lists other bytes under this name than it did on {day}; a file name never changes its "
+            "content: have the new one published as a new version"
+        )
+        return Withheld(file.filename, file.source, "digest", reason)
+
+
+def _describe_bytes(hashes: Mapping[str, str], size: int | None) -> str:
+    return ", ".join(f"{algorithm} {digest}" for algorithm, digest in hashes.items()) or f"{size} bytes"
+
+
+def enrich_file(file: File, record: FileRecord) -> File:
+    """The file with everything that is known of it; itself, if its source says all of it."""
+    known: dict[str, Any] = {}
+    if file.upload_time is None or record.uploaded < file.upload_time:
+        known["upload_time"] = record.uploaded
+    if file.size is None and record.size is not None:
+        known["size"] = record.size
+    if "sha256" not in file.hashes and "sha256" in record.hashes:
+        known["hashes"] = {**file.hashes, "sha256": record.hashes["sha256"]}
+    is_wheel, is_blob = file.filename.endswith(".whl"), isinstance(file.location, StoredFile)
+    # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
+    if is_blob or (is_wheel and file.core_metadata is None):
+        made = record.made if record.made is not None and _is_of(record.made, file, record) else None
+        offered = None if not is_wheel else {} if made is None else _offer(made)
+        if offered is not None or file.core_metadata is not None:
+            known["core_metadata"] = offered
+            known["metadata_in_wheel"] = offered is not None
+        if made is not None and made.requires_python is not None and (is_blob or file.requires_python is None):
+            known["requires_python"] = made.requires_python
+    return msgspec.structs.replace(file, **known) if known else file
+
+
+def _offer(made: ExtractedMetadata) -> Mapping[str, str] | None:
+    return None if made.metadata_sha256 is None else {"sha256": made.metadata_sha256}
+
+
+def _is_of(made: ExtractedMetadata, file: File, record: FileRecord) -> bool:
+    """Whether what was read was read out of this wheel."""
+    if isinstance(file.location, RemoteFile):
+        return made.of in (record.hashes.get("sha256"), file.location.url)
+    return True  # the record is of this version of the blob

@@ -1,0 +1,267 @@
+"""Read-through cache of project records: what this process knows of one source's files, and how it comes from the store.
+
+Reading and writing meet what happens here meanwhile by merging, so that neither undoes the other. A record that a later release
+wrote is left alone: this process then works from what it knows itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+
+import msgspec
+from cachetools import LRUCache
+
+from wheelgate.core.errors import BlobChanged, StoreError
+from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.model import ProjectPage
+from wheelgate.core.protocols import Clock
+from wheelgate.enrich.kept_pages import KeptPage
+from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
+from wheelgate.enrich.records import Files, ProjectRecord, merge_file_records, merge_files, merge_records
+from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.signal import Signal
+
+_ATTEMPTS = 8
+_ROW_BYTES = 600  # a file name with what is remembered of it
+_KEEP_FRESH = timedelta(hours=1)
+"""A page that says the same for days is confirmed in the record this often, so that it can stand in."""
+_log = logging.getLogger(__name__)
+
+
+class Projection(msgspec.Struct, frozen=True):
+    """A page as it was enriched last."""
+
+    of: int
+    """The revision of the source's own page."""
+    version: int
+    """Of the state it was made with."""
+    page: ProjectPage
+
+
+class ProjectState:
+    """What this process knows of one project."""
+
+    def __init__(self) -> None:
+        self.files: Files = {}
+        """By file name; changed by :meth:`learn` alone."""
+        self.version = 0
+        """Grows with everything that may change what a page shows."""
+        self.page: ProjectPage | None = None
+        """The last good one that this process heard."""
+        self.kept: KeptPage | None = None
+        """The last good one that the record holds, until this process has heard one."""
+        self.absent_since: datetime | None = None
+        """When the source said "not there", unless it has had a page since."""
+        self.read_s: float | None = None
+        """By the monotonic clock: when the record was last read; ``None``: not yet."""
+        self.read_error: StoreError | None = None
+        """Why it could not be read the last time."""
+        self.retry_at_s = 0.0
+        """By the monotonic clock: the record is not read again before."""
+        self.etag: str | None = None
+        self.is_newer = False
+        """A later release wrote the record: it is not written by this one."""
+        self.has_news = False
+        """There is something about files that the record lacks."""
+        self.written: tuple[bytes, datetime] | None = None
+        """Mark and confirmation of the page that the record holds."""
+        self.projection: Projection | None = None
+        self.all_read_in: int | None = None
+        """The revision of the listing all of whose blobs have been read."""
+
+    def learn(self, found: Files) -> bool:
+        """Merge what was found out; whether any of it is new."""
+        if not self.files:
+            self.files, is_new = dict(found), bool(found)
+        else:
+            is_new = False
+            for name, record in found.items():
+                known = self.files.get(name)
+                merged = record if known is None else merge_file_records(known, record)
+                if merged != known:
+                    self.files[name] = merged
+                    is_new = True
+        self.version += is_new
+        return is_new
+
+    def take(self, stored: StoredRecord) -> None:
+        """Merge what the store holds with what happened here meanwhile."""
+        page = stored.record.page
+        self.etag, self.is_newer = stored.etag, stored.is_newer
+        self.learn(stored.record.files)
+        self.written = None if page is None else (page.mark, page.as_of)
+        if page is not None and self.page is None and not self.is_over(page):
+            self.kept = page
+
+    def is_over(self, page: KeptPage) -> bool:
+        """Whether the source has said "not there" since it had this page."""
+        return self.absent_since is not None and page.as_of <= self.absent_since
+
+    def lacks(self, kept: KeptPage | None) -> bool:
+        """Whether the record has another page, or has not heard for long that this one still stands."""
+        if kept is None or self.written is None:
+            return kept is not None or self.written is not None
+        mark, as_of = self.written
+        return mark != kept.mark or kept.as_of - as_of >= _KEEP_FRESH
+
+    def is_to_confirm(self, page: ProjectPage) -> bool:
+        """Whether the record has not heard for long that this page still stands."""
+        return self.written is None or page.as_of - self.written[1] >= _KEEP_FRESH
+
+    @property
+    def size_bytes(self) -> int:
+        """An estimate of the memory behind it."""
+        page = 0 if self.page is None else page_bytes(self.page)
+        kept = 0 if self.kept is None else len(self.kept.body)
+        shown = self.projection
+        enriched = 0 if shown is None or shown.page.revision == shown.of else page_bytes(shown.page)
+        return 500 + _ROW_BYTES * len(self.files) + page + kept + enriched
+
+
+class RecordCache:
+    """The records of one source in memory: bounded, each read once at a time, and saved by compare-and-swap."""
+
+    def __init__(
+        self, records: ProjectRecords, *, clock: Clock, max_bytes: int, patience_s: float | None, retry_s: float
+    ) -> None:
+        """An empty cache.
+
+        Args:
+            records: of the source, in the store.
+            clock: monotonic, for patience; wall, for what is remembered.
+            max_bytes: the least recently used go beyond it.
+            patience_s: how long a reader waits for a slow store; ``None``: as long as the store itself does.
+            retry_s: how long a record that could not be read in time is left alone.
+        """
+        self._records = records
+        self._clock = clock
+        self._patience_s = patience_s
+        self._retry_s = retry_s
+        self._states: LRUCache[str, ProjectState] = LRUCache(max_bytes, getsizeof=lambda state: min(state.size_bytes, max_bytes))
+        self._reads = BackgroundTasks()
+        self._is_failing = False
+        self.changed = Signal()
+        """Emitted whenever more is known of a file than pages said so far."""
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._reads.close()
+
+    def state_at_hand(self, project: str) -> ProjectState:
+        """What is known of a project without asking the store."""
+        state = self._states.get(project)
+        if state is None:
+            state = self._find_unwritten(project) or ProjectState()
+            self.weigh(project, state)
+        return state
+
+    def _find_unwritten(self, project: str) -> ProjectState | None:  # noqa: ARG002
+        """The state of a project that waits to be saved, however long nobody has asked for it."""
+        return None
+
+    def weigh(self, project: str, state: ProjectState) -> None:
+        """Count a state anew, since it grew; the least recently used go."""
+        self._states.pop(project, None)
+        self._states[project] = state
+
+    # --- reading
+
+    def start_reading(self, project: str) -> None:
+        """Begin to read the record, if it was not read yet."""
+        state = self.state_at_hand(project)
+        if state.read_s is None and self._may_read(state):
+            self._start_reading(project, state)
+
+    def _may_read(self, state: ProjectState) -> bool:
+        return self._clock.monotonic() >= state.retry_at_s
+
+    def _start_reading(self, project: str, state: ProjectState) -> asyncio.Task[None]:
+        return self._reads.start(project, lambda: self._read_beside(project, state))
+
+    async def state_of(self, project: str, *, since_s: float | None = None) -> ProjectState:
+        """What is known, with the record as of ``since_s`` (monotonic; ``None``: as it was ever read).
+
+        Where it cannot be read in time, what this process knows: ``read_s`` then says that it is no more.
+        """
+        state = self.state_at_hand(project)
+        if (state.read_s is None or (since_s is not None and state.read_s < since_s)) and self._may_read(state):
+            _, slow = await asyncio.wait([self._start_reading(project, state)], timeout=self._patience_s)
+            if slow:
+                state.retry_at_s = self._clock.monotonic() + self._retry_s
+            state = self.state_at_hand(project)
+        return state
+
+    async def _read_beside(self, project: str, state: ProjectState) -> None:
+        await asyncio.sleep(0)  # the question to the source leaves first, since its answer takes longer
+        try:
+            await self._read(project, state)
+        except StoreError as error:
+            state.read_error = error
+            state.retry_at_s = self._clock.monotonic() + self._retry_s
+            if not self._is_failing:
+                _log.warning("what is remembered of source %s cannot be read: %s", self._records.source, error)
+            self._is_failing = True
+
+    async def _read(self, project: str, state: ProjectState) -> None:
+        asked_s = self._clock.monotonic()
+        stored = await self._records.read(project)
+        self._is_failing = False
+        state.take(stored)
+        state.read_s = asked_s
+        self.weigh(project, state)
+
+    # --- writing
+
+    async def save(self, project: str, state: ProjectState, found: Files | None = None) -> None:
+        """Write what the record lacks; nothing, if it lacks nothing. ``found`` becomes part of the state once it is written.
+
+        Raises:
+            StoreError: it cannot be written now.
+        """
+        try:
+            for _ in range(_ATTEMPTS):
+                if await self._save_once(project, state, found or {}):
+                    if found:
+                        state.learn(found)
+                        self.weigh(project, state)
+                    return
+            raise StoreError(f"the record of {project} is being written by somebody else all the time")
+        except BaseException:
+            state.has_news = True
+            raise
+
+    async def _save_once(self, project: str, state: ProjectState, found: Files) -> bool:
+        """Whether the record holds everything now; else somebody else was faster, whose news has been merged."""
+        if state.read_s is None:
+            await self._read(project, state)
+        if state.is_newer:
+            return True
+        # What is learned from here on, during any of the waits below, is news for the next time.
+        files, page, news, state.has_news = merge_files(state.files, found), state.page, state.has_news, False
+        kept = state.kept if page is None else await self._records.pack_page(page)
+        news = news or any(files[name] != state.files.get(name) for name in found)
+        if not news and not state.lacks(kept):
+            return True
+        try:
+            state.etag = await self._records.write(project, ProjectRecord(files, kept), state.etag)
+        except BlobChanged:
+            lacking = await self._read_again(project, state, kept)
+            state.has_news = state.has_news or lacking
+            return False
+        state.written = None if kept is None else (kept.mark, kept.as_of)
+        return True
+
+    async def _read_again(self, project: str, state: ProjectState, kept: KeptPage | None) -> bool:
+        """After somebody else wrote: take what they know; whether they lack something that we know."""
+        stored = await self._records.read(project)
+        state.take(stored)
+        self.weigh(project, state)
+        record = stored.record
+        later = record.page if kept is None else merge_records(record, ProjectRecord({}, kept)).page
+        if state.page is not None and later is record.page and later is not None and later.as_of > state.page.as_of:
+            # Theirs was confirmed later. Ours must not overwrite it, so it is what we know to be the last good one.
+            page = await self._records.unpack_page(project, later)
+            state.page = page or state.page
+        return any(record.files.get(name) != known for name, known in state.files.items())
