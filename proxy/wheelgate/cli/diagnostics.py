@@ -11,14 +11,13 @@ import msgspec
 from wheelgate.config import Config
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
-from wheelgate.core.protocols import BlobStore, Credential
+from wheelgate.core.protocols import BlobStore, BodyStore, Credential
 from wheelgate.core.url_scope import UrlScope, place_of
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
-from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
 from wheelgate.uploads.destinations import Destination
@@ -142,7 +141,7 @@ async def mirror_findings(config: Config, containers: Mapping[str, BlobStore]) -
         if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
             continue
         is_blob = source.type == "blob"
-        shelf: MirrorStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
+        shelf: BodyStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
         try:
             await shelf.info(MANIFEST)
         except (StoreError, BlobNotFound):

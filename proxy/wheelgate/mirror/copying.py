@@ -18,11 +18,10 @@ import msgspec
 from packaging.utils import InvalidWheelFilename
 
 from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.protocols import BlobInfo, Clock
+from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
 from wheelgate.mirror.mirror_files import Digester, FileOrigin, MirrorFile, mismatch
-from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
 JOBS = 8
@@ -48,7 +47,7 @@ class Copier:
     def __init__(
         self,
         *,
-        store: MirrorStore,
+        store: BodyStore,
         spool: Spool,
         origin: FileOrigin,
         clock: Clock,
@@ -267,7 +266,7 @@ class Copier:
         )
 
 
-async def digests_on(store: MirrorStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+async def digests_on(store: BodyStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
     """The digests of what lies on a store, from its bytes.
 
     Raises:
@@ -280,7 +279,7 @@ async def digests_on(store: MirrorStore, path: str, size: int, algorithms: froze
     return digesting.result()
 
 
-async def _chunks(store: MirrorStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
     async for chunk in store.stream(path, 0, size):
         yield chunk
 

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 
 from wheelgate.core.errors import BadInput, StoreError
 from wheelgate.core.model import File
+from wheelgate.core.protocols import BodyStore
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery
 from wheelgate.mirror.manifest import NAME, Manifest, ManifestEntry, read_manifest
 from wheelgate.mirror.mirror_files import MirrorFile
-from wheelgate.mirror.mirror_store import MirrorStore
 
 
 class IndexOrigin:
@@ -32,7 +32,7 @@ class IndexOrigin:
 class MirrorOrigin:
     """A :class:`~wheelgate.mirror.mirror_files.FileOrigin`: what another mirror holds."""
 
-    def __init__(self, store: MirrorStore) -> None:
+    def __init__(self, store: BodyStore) -> None:
         self._store = store
 
     async def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
@@ -43,7 +43,7 @@ class MirrorOrigin:
             yield chunk
 
 
-async def read_mirror_files(store: MirrorStore, place: str) -> tuple[list[MirrorFile], Manifest]:
+async def read_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFile], Manifest]:
     """Everything that a mirror says it holds.
 
     Raises:
