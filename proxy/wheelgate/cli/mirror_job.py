@@ -107,7 +107,7 @@ async def open_planner(
         async with open_private_server(services) as url:
             resolver = Resolver(url, Path(folder), variables, python=sys.executable)
             yield Planner(
-                plan=plan, index=services.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step
+                plan=plan, index=services.index, resolve=resolver.resolve, peek=copier.peek, all_files=job.all_files, on_step=step
             )
 
 

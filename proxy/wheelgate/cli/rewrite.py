@@ -19,9 +19,10 @@ from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
-from wheelgate.rewrite.documents import RewritableDocument, open_document
+from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, open_document
 from wheelgate.rewrite.redaction import diff
 
+Documents = Mapping[Path, RequirementsDocument | CondaDocument]
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
 
@@ -125,7 +126,7 @@ def _read_text(path: Path) -> str:
 
 
 def _rewrite_all(
-    documents: Mapping[Path, RewritableDocument],
+    documents: Documents,
     ours: UrlClassifier,
     gate: str | None,
     signed: Mapping[str, str],
@@ -151,9 +152,7 @@ def _rewrite_all(
     return texts
 
 
-async def _sign_all(
-    documents: Mapping[Path, RewritableDocument], ours: UrlClassifier, config: Config | None, life_s: float
-) -> dict[str, str]:
+async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | None, life_s: float) -> dict[str, str]:
     """Sign each private blob that the files name.
 
     Raises:
