@@ -64,7 +64,7 @@ def test_every_wrong_setting_is_named_at_once(home: Path) -> None:
     assert "server.prt: unknown setting; did you mean port?" in done.stderr
     done = run(home, "check", "-c", config_file(home, path.read_text().replace("prt = 1\n", "")))
     assert done.returncode == 2
-    for sentence in ("server.anonymous: say it", "source[0].name: must be", "source[0].url: cannot be used"):
+    for sentence in ("server.anonymous: must be set", "source[0].name: must consist of", "source[0].url: cannot be used"):
         assert sentence in done.stderr
 
 
