@@ -391,7 +391,7 @@ class TestWheelAddFromUrl:
             url.replace("1.0", "9.0"): "there is no such file (404)",
             url.replace("1.0", "2.0"): "not a whole zip file",
             f"{index.origin}/notes.txt": "there is no such file",
-            f"http://127.0.0.1:{port}/x-1.0-py3-none-any.whl": "cannot be reached: connection refused",
+            f"http://127.0.0.1:{port}/x-1.0-py3-none-any.whl": "(connection refused)",
             "http://example.com/x-1.0-py3-none-any.whl": "use an https URL",
             "s3://bucket/x-1.0-py3-none-any.whl": "the URL cannot be used",
         }.items():
