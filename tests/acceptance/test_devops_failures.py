@@ -317,7 +317,7 @@ def test_a_connection_stored_while_the_server_runs_takes_effect_and_a_broken_one
     wait_until(lambda: gate.get("/simple/acme-lib/").status == 200, 8)
 
     (folder / "broken.yml").write_text(stored)  # for the same place as the other
-    wait_until(lambda: "what it said before holds" in gate.log, 8)
+    wait_until(lambda: "keeping the previous connections" in gate.log, 8)
     assert gate.get("/simple/acme-lib/").status == 200
     (folder / "broken.yml").unlink()
 

@@ -153,9 +153,9 @@ def test_a_secret_rotated_in_the_vault_heals_without_a_restart(world: World, sta
 @pytest.mark.parametrize(
     ("refuses", "sentence"),
     [
-        ((403, "ForbiddenByRbac"), "does not let us at secret team: our identity needs the role Key Vault Secrets User"),
-        ((403, "ForbiddenByFirewall"), "does not let us at secret team: its firewall does not let this machine in"),
-        ((403, "SecretDisabled"), "does not let us at secret team: the secret is disabled"),
+        ((403, "ForbiddenByRbac"), "refuses access to secret team: our identity needs the role Key Vault Secrets User"),
+        ((403, "ForbiddenByFirewall"), "refuses access to secret team: its firewall does not let this machine in"),
+        ((403, "SecretDisabled"), "refuses access to secret team: the secret is disabled"),
         (None, "key vault 127.0.0.1 has no secret team"),
     ],
 )
@@ -204,7 +204,7 @@ def test_set_where_the_identity_may_not_write(world: World) -> None:
         world.vault.refuses = refuses
         done = world.set(world.config())
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("wheelgate: key vault 127.0.0.1 does not let us at secret wheelgate-team-")
+        assert done.stderr.startswith("wheelgate: key vault 127.0.0.1 refuses access to secret wheelgate-team-")
         assert done.stderr.endswith(f"{words}\n")
         assert done.stderr.count("\n") == 1
     assert not (world.folder / "gate" / "data" / "connections").exists()
@@ -213,7 +213,9 @@ def test_set_where_the_identity_may_not_write(world: World) -> None:
 def test_a_vault_is_needed_to_refer_to_one(world: World, started: list[Gate]) -> None:
     config = world.config("keyvault:team").replace(f'key_vault = "{world.vault.origin}"\n', "")
     server = start(started, world.gate(config))
-    assert "server.key_vault is not set: which vault is meant?" in server.get("/simple/acme-a/").body.decode()
+    assert (
+        "server.key_vault is not set: set it, or name the vault in the reference" in server.get("/simple/acme-a/").body.decode()
+    )
 
 
 PROXY_PASSWORD = "canary-proxy-7xq"

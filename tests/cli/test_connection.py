@@ -495,15 +495,15 @@ class TestRunning:
         broken = gate.data / "connections" / "broken.yml"
         for body in (b"[" * 60_000, f"name: x\ntarget: https://x.example.com\nauthType: PAT\nvalue: {SECRET}".encode()):
             broken.write_bytes(body)
-            count = gate.log.count("the connections folder cannot be used, and what it said before holds")
-            until(lambda count=count: gate.log.count("the connections folder cannot be used") == count + 1)  # type: ignore[misc]
+            count = gate.log.count("ignoring the changed connections folder")
+            until(lambda count=count: gate.log.count("ignoring the changed connections folder") == count + 1)  # type: ignore[misc]
             time.sleep(4.5)  # two more looks
-            assert gate.log.count("the connections folder cannot be used") == count + 1
+            assert gate.log.count("ignoring the changed connections folder") == count + 1
             assert gate.get("/simple/acme-a/").status == 200
         assert "is nested too deeply" in gate.log
         assert SECRET not in gate.log
         broken.unlink()
-        until(lambda: "the connections folder has changed, and is gone by: team" in gate.log.splitlines()[-1])
+        until(lambda: "connections folder reloaded; active connections: team" in gate.log.splitlines()[-1])
 
     def test_what_a_connection_makes_private_is_private_before_it_is_used(
         self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
@@ -514,7 +514,7 @@ class TestRunning:
         assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-99.0-py3-none-any.whl"]
         asked = index.count("/simple/acme-a/")
         self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT")
-        until(lambda: "is gone by: team" in gate.log)
+        until(lambda: "active connections: team" in gate.log)
         assert "connection team makes source team private" in gate.log
         assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-1.0-py3-none-any.whl"]
         assert gate.get("/files/acme-a/acme_a-99.0-py3-none-any.whl").status == 404
@@ -526,7 +526,7 @@ class TestRunning:
         ]
 
         self.change(gate, "delete", "team")
-        until(lambda: "is gone by: no connection" in gate.log)
+        until(lambda: "active connections: none" in gate.log)
         hiding.publish("acme-b", wheel_name("acme-b", "1.0"), wheel_bytes("acme-b", "1.0"))
         assert gate.page("acme-a")["files"], "it is claimed, and stays so"
         assert index.count("/simple/acme-a/") == asked
@@ -538,7 +538,7 @@ class TestRunning:
         gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index))
         assert gate.get("/simple/acme-a/").status == 200
         self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT", stdin="a wrong one")
-        until(lambda: "is gone by: team" in gate.log)
+        until(lambda: "active connections: team" in gate.log)
         assert gate.get("/simple/acme-a/").status == 502
 
     def test_where_a_merge_lets_a_public_source_go_first_nothing_changes(
@@ -551,7 +551,7 @@ class TestRunning:
         folder.mkdir()
         document = {"name": "team", "target": hiding.origin, "authType": "PAT", "value": f"file:{gate.data / 'secret'}"}
         (folder / "team.json").write_text(json.dumps(document))
-        until(lambda: "the connections folder cannot be used, and what it said before holds" in gate.log)
+        until(lambda: "ignoring the changed connections folder" in gate.log)
         assert "team is private and must come before public" in gate.log
         gate.get("/simple/acme-a/")
         assert not any("Authorization" in asked.headers for asked in hiding.asked), "nobody signed in"

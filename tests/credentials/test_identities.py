@@ -73,7 +73,7 @@ async def test_a_thousand_who_ask_at_once_make_one_token_request(entra: Authorit
 async def test_a_client_secret_that_was_rotated_is_found_where_it_was(entra: Authority, tmp_path: Path) -> None:
     (tmp_path / "client-secret").write_text("expired")
     async with principal(tmp_path, tmp_path / "ca.pem") as asked:
-        with pytest.raises(CredentialRefused, match="Microsoft Entra gives none: the client secret is wrong"):
+        with pytest.raises(CredentialRefused, match="Microsoft Entra refused the token request: the client secret is wrong"):
             await asked.bearer(SCOPE)
         (tmp_path / "client-secret").write_text(entra.client_secret)
         assert claims_of(await asked.bearer(SCOPE))["aud"] == SCOPE.removesuffix("/.default")

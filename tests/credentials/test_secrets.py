@@ -236,9 +236,9 @@ class TestVault:
 
     async def test_one_that_refuses_us_does(self, secrets: Secrets, vaults: Vaults, clock: FakeClock) -> None:
         await secrets.read("keyvault:acme")
-        vaults.error = CredentialRefused("key vault v does not let us at secret acme")
+        vaults.error = CredentialRefused("key vault v refuses access to secret acme")
         clock.move(301)
-        with pytest.raises(CredentialRefused, match="does not let us at secret acme"):
+        with pytest.raises(CredentialRefused, match="refuses access to secret acme"):
             await secrets.read("keyvault:acme")
 
     @pytest.mark.parametrize("error", [CredentialRefused("no"), UpstreamUnavailable("no")])

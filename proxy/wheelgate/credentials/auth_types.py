@@ -1,4 +1,4 @@
-"""What each kind of connection puts into a request: one class a kind, nothing printable in any of them."""
+"""Credentials by auth_type: what each puts into a request, nothing printable in any of them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,23 @@ _DEVOPS_USER = "wheelgate"
 
 
 class TokenIdentity(Protocol):
-    """Somebody Microsoft Entra knows."""
+    """An identity that Microsoft Entra knows."""
 
     async def bearer(self, scope: str) -> str:
         """A token with some minutes left to live.
 
         Raises:
-            CredentialRefused: Entra gives none.
+            CredentialRefused: Entra refused the request.
             UpstreamUnavailable: it cannot be reached.
         """
         ...
 
 
-class _Stored:
-    """The part that all kinds with a stored secret share."""
+class ConnectionCredential:
+    """Base of the credentials of connections: one that puts nothing into a request."""
 
-    def __init__(self, connection: Connection, secrets: Secrets) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._secrets = secrets
-        self._used: Secret | None = None
 
     def __repr__(self) -> str:
         return f"<connection {self.connection}>"
@@ -55,14 +53,27 @@ class _Stored:
 
     async def renew(self) -> bool:
         """See :class:`~wheelgate.core.protocols.Credential`."""
+        return False
+
+
+class StoredCredential(ConnectionCredential):
+    """Base of the credentials whose secret is stored."""
+
+    def __init__(self, connection: Connection, secrets: Secrets) -> None:
+        super().__init__(connection)
+        self._secrets = secrets
+        self._used: Secret | None = None
+
+    async def renew(self) -> bool:
+        """See :class:`~wheelgate.core.protocols.Credential`."""
         if self._used is None:
             return False
         try:
             return await self._secrets.has_changed(self._connection.value or "", self._used)
         except UpstreamError:
-            return False  # it was refused, and there is no other to be had
+            return False  # it was refused, and there is no other
 
-    async def _secret(self) -> str:
+    async def _read_secret(self) -> str:
         try:
             self._used = await self._secrets.read(self._connection.value or "")
         except UpstreamError as error:
@@ -70,49 +81,44 @@ class _Stored:
         return self._used.reveal()
 
 
-class BasicCredential(_Stored):
+class BasicCredential(StoredCredential):
     """User name and password (RFC 7617). With a PAT the user name does not matter."""
 
     async def headers(self) -> Mapping[str, str]:
         """See :class:`~wheelgate.core.protocols.Credential`."""
-        pair = f"{self._connection.username or _DEVOPS_USER}:{await self._secret()}"
+        pair = f"{self._connection.username or _DEVOPS_USER}:{await self._read_secret()}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
-class BearerCredential(_Stored):
+class BearerCredential(StoredCredential):
     """A token that was given to us (RFC 6750)."""
 
     async def headers(self) -> Mapping[str, str]:
         """See :class:`~wheelgate.core.protocols.Credential`."""
-        token = await self._secret()
+        token = await self._read_secret()
         if not token.isascii():
             raise CredentialRefused(f"connection {self.connection} has no secret: a bearer token is ASCII")
         return {"Authorization": f"Bearer {token}"}
 
 
-class SasCredential(_Stored):
+class SasCredential(StoredCredential):
     """A shared access signature: the query of a URL of Azure Storage."""
 
     async def sign_url(self, url: str) -> str:
         """See :class:`~wheelgate.core.protocols.Credential`."""
-        query = (await self._secret()).removeprefix("?")
+        query = (await self._read_secret()).removeprefix("?")
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
-class EntraCredential:
-    """A token of Microsoft Entra, as a managed identity, a workload or a service principal."""
+class EntraCredential(ConnectionCredential):
+    """A token of Microsoft Entra, as a managed identity, a workload or a service principal.
+
+    It is renewed long before its end, so one that is refused is not the token's fault.
+    """
 
     def __init__(self, connection: Connection, identity: Callable[[], Awaitable[TokenIdentity]]) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._identity = identity
-
-    def __repr__(self) -> str:
-        return f"<connection {self.connection}>"
-
-    @property
-    def connection(self) -> str:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
-        return self._connection.name
 
     async def headers(self) -> Mapping[str, str]:
         """See :class:`~wheelgate.core.protocols.Credential`."""
@@ -122,19 +128,11 @@ class EntraCredential:
             raise type(error)(f"connection {self.connection} has no token: {error}") from None
         return {"Authorization": f"Bearer {token}"}
 
-    async def sign_url(self, url: str) -> str:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
-        return url
-
-    async def renew(self) -> bool:
-        """A token is renewed long before its end; one that is refused is not the token's fault."""
-        return False
-
 
 def credential_for(
     connection: Connection, secrets: Secrets, identity: Callable[[Connection], Awaitable[TokenIdentity]]
 ) -> Credential | None:
-    """What signs in for a connection; ``None`` for one that says so. ``identity`` makes the identity of one that names it."""
+    """The credential of a connection; ``None`` for one that says so. ``identity`` makes the identity of one that names it."""
     match connection.auth_type:
         case "None":
             return None

@@ -1,4 +1,4 @@
-"""How Azure's own services are reached, Microsoft Entra and key vaults: through which proxy, trusting whom."""
+"""HTTP transport of Azure's own clients (Microsoft Entra, key vaults, storage): their proxy and their certificates."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from wheelgate.upstream.sessions import trust
 SignIn = Callable[[], Awaitable[Mapping[str, str] | None]]
 
 
-async def _unknown() -> None:
-    """A proxy that nobody has to sign in to."""
+async def _sign_in_to_nobody() -> None:
+    """Headers for a proxy that wants none."""
 
 
 class AzureTransport:
@@ -29,7 +29,9 @@ class AzureTransport:
     and a proxy would be given the token (or, asked on a network of its own, give us that of another machine).
     """
 
-    def __init__(self, ca_file: str | None = None, outbound_proxy: str | None = None, sign_in: SignIn = _unknown) -> None:
+    def __init__(
+        self, ca_file: str | None = None, outbound_proxy: str | None = None, sign_in: SignIn = _sign_in_to_nobody
+    ) -> None:
         """``outbound_proxy``: its URL; ``"none"``: there is none; ``None``: the one that the platform's ``HTTPS_PROXY`` says.
 
         ``sign_in``: the headers for the proxy alone. Hosts that the platform's ``NO_PROXY`` names are asked without the proxy.
@@ -40,16 +42,16 @@ class AzureTransport:
 
     @property
     def display_name(self) -> str:
-        """How a sentence goes on that says what cannot be reached."""
+        """The proxy, for the end of a sentence about what cannot be reached."""
         return "" if self._proxy in (None, NO_PROXY) else f" through {self._proxy} (server.outbound_proxy)"
 
     def client(self, **settings: Any) -> dict[str, Any]:
-        """The argument that makes a client of azure-core go this way. ``settings``: of its transport."""
+        """Arguments for a client of azure-core that make it use this transport. ``settings``: of its transport."""
         return {"transport": _Transport(self, settings)}
 
     def session(self, *, direct: bool) -> aiohttp.ClientSession:
-        """For requests that use no proxy, or for those that may."""
-        return _session(self._ca_file, trust_env=self._proxy is None and not direct)
+        """A session for requests that use no proxy, or for those that may."""
+        return _open_session(self._ca_file, trust_env=self._proxy is None and not direct)
 
     def goes_directly(self, host: str) -> bool:
         """Whether a host is never asked through a proxy."""
@@ -60,8 +62,8 @@ class AzureTransport:
         except ValueError:  # a name
             return self._proxy is not None and bool(proxy_bypass(host))
 
-    async def through(self) -> dict[str, Any]:
-        """What a request says beside its own."""
+    async def proxy_arguments(self) -> dict[str, Any]:
+        """Arguments of a request through the proxy."""
         if self._proxy is None:
             return {}
         return {"proxy": self._proxy, "proxy_headers": await self._sign_in()}
@@ -78,7 +80,7 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it
         options.pop("proxies", None)
         if self._way.goes_directly(URL(request.url).host or ""):
             return await self._directly.send(request, **options)
-        return await super().send(request, **options, **await self._way.through())
+        return await super().send(request, **options, **await self._way.proxy_arguments())
 
     async def close(self) -> None:
         """Close every connection."""
@@ -86,18 +88,18 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it
         await self._directly.close()
 
 
-def trusting(ca_file: str | None, **settings: Any) -> dict[str, Any]:
-    """The argument that makes a client of azure-core trust the operator's certificates beside the machine's.
+def transport_arguments(ca_file: str | None, **settings: Any) -> dict[str, Any]:
+    """Arguments for a client of azure-core that make it trust the operator's certificates beside the machine's.
 
     Its own option for them trusts nobody else: an authority for one private index would lock us out of Azure.
     """
     if ca_file is None:
         return settings
     # As azure-core's own sessions: HTTPS_PROXY leads to Azure.
-    return {"transport": AioHttpTransport(session=_session(ca_file, trust_env=True), **settings)}
+    return {"transport": AioHttpTransport(session=_open_session(ca_file, trust_env=True), **settings)}
 
 
-def _session(ca_file: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
+def _open_session(ca_file: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=trust(ca_file)),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,4 +1,4 @@
-"""Which credential belongs to which URL: the one table that every outgoing request is judged by.
+"""Connections by URL: the one table that decides which credential an outgoing request gets.
 
 A connection belongs to its target and everything below it, by whole path segments as they are written; the longest wins. One
 below an Azure DevOps organisation also belongs to the files that its feed's pages link, because those links name the feed by
@@ -19,12 +19,12 @@ class Connections:
     """The connections as they stand now. Replacing them takes effect at the next request."""
 
     def __init__(self, make: Callable[[Connection], Credential | None]) -> None:
-        """``make``: what signs in for a connection."""
+        """``make``: builds the credential of a connection."""
         self._make = make
         self._by_place: Mapping[UrlScope, tuple[Connection, Credential | None]] = {}
 
     def replace(self, connections: Sequence[Connection]) -> None:
-        """Go by these from now on. What did not change keeps the secret it knows."""
+        """Use these from now on. A connection that did not change keeps the secret it knows."""
         known = dict(self._by_place.values())
         self._by_place = {
             connection.place: (connection, known[connection] if connection in known else self._make(connection))
@@ -37,11 +37,11 @@ class Connections:
 
     def settings_for(self, url: str) -> Connection | None:
         """The connection that a URL belongs to."""
-        found = self.at(place_of(url))
+        found = self.find(place_of(url))
         return self._by_place[found[0]][0] if found else None
 
-    def at(self, place: UrlScope) -> tuple[UrlScope, Credential | None] | None:
-        """The longest target that holds a place, and what signs in there; ``None``: no connection does."""
+    def find(self, place: UrlScope) -> tuple[UrlScope, Credential | None] | None:
+        """Find the longest target that holds a place, and the credential there; ``None``: no connection does."""
         for length in range(len(place.segments), -1, -1):
             target = UrlScope(place.origin, place.segments[:length])
             if target in self._by_place:
@@ -62,9 +62,9 @@ class SourceCredentials:
             place = place_of(url)
         except UnsafeUrl:
             return None
-        found = self._connections.at(place)
+        found = self._connections.find(place)
         if place.is_feed_file_of(self._page.organisation):
-            page = self._connections.at(self._page)
+            page = self._connections.find(self._page)
             if page is not None and (found is None or len(page[0].segments) > len(found[0].segments)):
                 found = page
         return found[1] if found else None
@@ -75,6 +75,6 @@ class SourceCredentials:
             place = place_of(url)
         except UnsafeUrl:
             return False
-        return self._connections.at(place) is not None or (
-            place.is_feed_file_of(self._page.organisation) and self._connections.at(self._page) is not None
+        return self._connections.find(place) is not None or (
+            place.is_feed_file_of(self._page.organisation) and self._connections.find(self._page) is not None
         )

@@ -1,4 +1,4 @@
-"""Who we are to others: tokens of Microsoft Entra, fetched once however many ask, and renewed before they end."""
+"""Identities in Microsoft Entra: tokens fetched once however many ask, and renewed before they expire."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EntraIdentity:
     """
 
     def __init__(self, clock: Clock, credential: Any, through: str = "") -> None:
-        """``credential``: any of azure-identity. ``through``: by what way it asks, for the sentence if that leads nowhere."""
+        """``credential``: any of azure-identity. ``through``: its proxy, for the sentence if that leads nowhere."""
         self._clock = clock
         self._through = through
         self._credential = credential
@@ -49,10 +49,10 @@ class EntraIdentity:
         self._flights: SingleFlight[AccessToken] = SingleFlight()
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is to be had.
+        """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is available.
 
         Raises:
-            ClientAuthenticationError: no identity is to be had here, or it was refused.
+            ClientAuthenticationError: there is no identity here, or it was refused.
         """
         key, claims = (*scopes, options.get("tenant_id")), options.get("claims")
         known = self._tokens.get(key)
@@ -81,7 +81,9 @@ class EntraIdentity:
                 raise CredentialRefused(
                     "this machine has no identity: assign a managed identity, or name its client_id"
                 ) from None
-            raise CredentialRefused(f"Microsoft Entra gives none: {_ENTRA_REASONS.get(code[1], f'it says {code[0]}')}") from None
+            raise CredentialRefused(
+                f"Microsoft Entra refused the token request: {_ENTRA_REASONS.get(code[1], f'it says {code[0]}')}"
+            ) from None
         except (AzureError, TimeoutError, OSError):
             raise UpstreamUnavailable(f"Microsoft Entra cannot be reached{self._through}") from None
 
@@ -113,7 +115,7 @@ class SharedAccessSignature(AzureSasCredential):
 
 
 def machine_identity(clock: Clock, way: AzureTransport) -> EntraIdentity:
-    """Whoever this machine, workload or developer is, as azure-identity finds out."""
+    """The identity of this machine, workload or developer, as azure-identity finds it."""
     return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **way.client()), way.display_name)
 
 
@@ -145,22 +147,22 @@ class ServicePrincipal:
         self._identity: EntraIdentity | None = None
 
     async def bearer(self, scope: str) -> str:
-        """See :meth:`EntraIdentity.bearer`; also :class:`CredentialRefused` if the client secret cannot be had."""
+        """See :meth:`EntraIdentity.bearer`; also :class:`CredentialRefused` if the client secret is not available."""
         secret = await self._secrets.read(self._connection.value or "")
         try:
-            return await (await self._signed_in_with(secret)).bearer(scope)
+            return await (await self._sign_in_with(secret)).bearer(scope)
         except CredentialRefused:
-            if not await self._has_another(secret):
+            if not await self._has_changed(secret):
                 raise
-        return await (await self._signed_in_with(await self._secrets.read(self._connection.value or ""))).bearer(scope)
+        return await (await self._sign_in_with(await self._secrets.read(self._connection.value or ""))).bearer(scope)
 
-    async def _has_another(self, secret: Secret) -> bool:
+    async def _has_changed(self, secret: Secret) -> bool:
         try:
             return await self._secrets.has_changed(self._connection.value or "", secret)
         except UpstreamError:
             return False
 
-    async def _signed_in_with(self, secret: Secret) -> EntraIdentity:
+    async def _sign_in_with(self, secret: Secret) -> EntraIdentity:
         if self._identity is None or self._secret is None or self._secret.reveal() != secret.reveal():
             former, self._secret = self._identity, secret
             self._identity = EntraIdentity(

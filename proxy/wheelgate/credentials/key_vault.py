@@ -13,7 +13,7 @@ from wheelgate.core.urls import is_loopback_host, parse
 from wheelgate.credentials.azure_transport import AzureTransport
 
 _BUDGET_S = 10.0
-# Codes of the service, and what they mean for whoever has to mend it.
+# Codes of the service, and what they mean for whoever has to fix it.
 _REASONS = {
     "ForbiddenByFirewall": "its firewall does not let this machine in",
     "SecretDisabled": "the secret is disabled",
@@ -22,7 +22,7 @@ _REASONS = {
 
 
 class KeyVault:
-    """One key vault."""
+    """A client of one key vault."""
 
     def __init__(self, url: str, identity: Any, way: AzureTransport) -> None:
         """``identity``: an asynchronous credential of azure-core.
@@ -33,7 +33,7 @@ class KeyVault:
         try:
             from azure.keyvault.secrets.aio import SecretClient
         except ImportError:
-            raise CredentialRefused("keyvault: needs one more library: pip install 'wheelgate[keyvault]'") from None
+            raise CredentialRefused("keyvault: needs another library: pip install 'wheelgate[keyvault]'") from None
         self._host = parse(url).host or ""
         self._way = way
         self._client = SecretClient(
@@ -53,7 +53,7 @@ class KeyVault:
             CredentialRefused: there is none, or our identity may not read it.
             UpstreamUnavailable: the vault cannot be reached.
         """
-        found = await self._asked(self._client.get_secret(name, version), name, "Key Vault Secrets User")
+        found = await self._ask(self._client.get_secret(name, version), name, "Key Vault Secrets User")
         return Secret(found.value or "")
 
     async def write(self, name: str, secret: Secret) -> None:
@@ -62,9 +62,9 @@ class KeyVault:
         Raises:
             CredentialRefused, UpstreamUnavailable: as for :meth:`read`.
         """
-        await self._asked(self._client.set_secret(name, secret.reveal()), name, "Key Vault Secrets Officer")
+        await self._ask(self._client.set_secret(name, secret.reveal()), name, "Key Vault Secrets Officer")
 
-    async def _asked(self, question: Any, name: str, role: str) -> Any:
+    async def _ask(self, question: Any, name: str, role: str) -> Any:
         try:
             async with asyncio.timeout(_BUDGET_S):
                 return await question
@@ -76,7 +76,7 @@ class KeyVault:
             if error.status_code in (403, 409):
                 text = str(error)
                 why = next((words for code, words in _REASONS.items() if code in text), f"our identity needs the role {role}")
-                raise CredentialRefused(f"key vault {self._host} does not let us at secret {name}: {why}") from None
+                raise CredentialRefused(f"key vault {self._host} refuses access to secret {name}: {why}") from None
             raise UpstreamUnavailable(f"key vault {self._host} answered {error.status_code or 'nothing'}") from None
         except (AzureError, TimeoutError, OSError):
             raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.display_name}") from None

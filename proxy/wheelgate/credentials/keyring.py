@@ -1,11 +1,11 @@
-"""Everything that signs in, in one place: connections, their secrets, vaults and identities, with one lifetime."""
+"""Keyring: connections, their secrets, vaults and identities, in one place and with one lifetime."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from wheelgate.config import Config, Connection, find_conflicts, fingerprint_folder, read_connections_folder
@@ -14,6 +14,7 @@ from wheelgate.core.protocols import Clock, Credential
 from wheelgate.credentials.auth_types import credential_for
 from wheelgate.credentials.connections import Connections, SourceCredentials
 from wheelgate.credentials.secrets import Secrets
+from wheelgate.runtime.background import run_beside
 from wheelgate.upstream.hops import proxy_headers
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Keyring:
         self._ca_file = ca_file
         self._vaults: dict[str, KeyVault] = {}
         self._our_identity: EntraIdentity | None = None
-        self._assigned: dict[str, EntraIdentity] = {}
-        self._principals: dict[Connection, ServicePrincipal] = {}
+        self._identities: dict[Connection | str | None, EntraIdentity | ServicePrincipal] = {}
+        self._opened = AsyncExitStack()
         self.secrets = Secrets(config.references, clock=clock, vault=self.vault)
         self._connections = Connections(self._credential)
         self._connections.replace(config.connections)
@@ -43,31 +44,26 @@ class Keyring:
     async def close(self) -> None:
         """Close every connection."""
         await self.secrets.close()
-        for vault in self._vaults.values():
-            await vault.close()
-        for principal in self._principals.values():
-            await principal.close()
-        for identity in [*self._assigned.values(), self._our_identity]:
-            if identity is not None:
-                await identity.close()
+        await self._opened.aclose()
 
     def of_page(self, url: str) -> SourceCredentials:
         """The credentials of a source whose pages are below this URL."""
         return self._connections.of_page(url)
 
     async def our_identity(self) -> EntraIdentity:
-        """This machine's own: one for the whole process, so that its tokens are fetched once."""
+        """The identity of this machine: one for the whole process, so that its tokens are fetched once."""
         if self._our_identity is None:
             from wheelgate.credentials.entra import machine_identity  # a tenth of a second and 20 MB that a folder does not need
 
-            self._our_identity = machine_identity(self._clock, self._way())
+            self._our_identity = machine_identity(self._clock, self._transport())
+            self._opened.push_async_callback(self._our_identity.close)
         return self._our_identity
 
     async def for_container(self, url: str) -> Any:
-        """What signs in to a container: its connection's identity or signature, or this machine's identity.
+        """The credential for a container: its connection's identity or signature, or this machine's identity.
 
         Raises:
-            CredentialRefused: the connection's secret cannot be had, or its kind is none that storage takes.
+            CredentialRefused: the connection's secret is not available, or storage does not accept its auth_type.
         """
         connection = self._connections.settings_for(url)
         if connection is None or connection.auth_type == "None":
@@ -78,10 +74,10 @@ class Keyring:
             return SharedAccessSignature((await self.secrets.read(connection.value or "")).reveal())
         if connection.auth_type not in ("ManagedIdentity", "ServicePrincipal"):
             raise CredentialRefused(
-                f"connection {connection.name} is of the kind {connection.auth_type}, which storage does not take: use "
+                f"connection {connection.name} has auth_type {connection.auth_type}, which storage does not accept: use "
                 "ManagedIdentity, ServicePrincipal or SAS"
             )
-        return await self._identity(connection)
+        return await self._find_identity(connection)
 
     async def vault(self, url: str | None) -> KeyVault:
         """A key vault, by its URL; ``None``: the configured one.
@@ -93,31 +89,26 @@ class Keyring:
 
         url = (url or self._config.server.key_vault or "").rstrip("/")
         if not url:
-            raise CredentialRefused("server.key_vault is not set: which vault is meant?")
+            raise CredentialRefused("server.key_vault is not set: set it, or name the vault in the reference")
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, await self.our_identity(), self._way())
+            self._vaults[url] = KeyVault(url, await self.our_identity(), self._transport())
+            self._opened.push_async_callback(self._vaults[url].close)
         return self._vaults[url]
 
-    @asynccontextmanager
-    async def watching(self, admit: Callable[[Sequence[Connection]], None]) -> AsyncIterator[None]:
-        """Go by what the connections folder says, as long as this runs.
+    def watching(self, admit: Callable[[Sequence[Connection]], None]) -> AbstractAsyncContextManager[None]:
+        """Follow the changes of the connections folder, as long as the block runs.
 
         ``admit`` is told of connections before they are used, and may refuse them with a :class:`ConfigurationError`.
         """
-        task = asyncio.create_task(self._watch(admit))
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return run_beside(self._watch(admit))
 
-    def _way(self) -> AzureTransport:
+    def _transport(self) -> AzureTransport:
         from wheelgate.credentials.azure_transport import AzureTransport
 
-        return AzureTransport(self._ca_file, self._config.server.outbound_proxy, self._at_the_proxy)
+        return AzureTransport(self._ca_file, self._config.server.outbound_proxy, self._sign_in_to_proxy)
 
-    async def _at_the_proxy(self) -> Mapping[str, str] | None:
-        """How we sign in to the outbound proxy on the way to Azure. Not by what lies beyond it: that would wait for itself."""
+    async def _sign_in_to_proxy(self) -> Mapping[str, str] | None:
+        """Headers for the outbound proxy on the way to Azure. Not by what lies beyond it: that would wait for itself."""
         proxy = self._config.server.outbound_proxy or ""
         connection = self._connections.settings_for(proxy)
         if (
@@ -129,21 +120,24 @@ class Keyring:
         return await proxy_headers(self.of_page(proxy), proxy)
 
     def _credential(self, connection: Connection) -> Credential | None:
-        return credential_for(connection, self.secrets, self._identity)
+        return credential_for(connection, self.secrets, self._find_identity)
 
-    async def _identity(self, connection: Connection) -> EntraIdentity | ServicePrincipal:
+    async def _find_identity(self, connection: Connection) -> EntraIdentity | ServicePrincipal:
+        """The identity that a connection names, made once, so that its tokens are fetched once."""
         if connection.auth_type == "ManagedIdentity" and connection.client_id is None:
             return await self.our_identity()
         from wheelgate.credentials.entra import ServicePrincipal, assigned_identity
 
-        if connection.auth_type == "ServicePrincipal":
-            if connection not in self._principals:
-                self._principals[connection] = ServicePrincipal(connection, self.secrets, self._clock, self._way())
-            return self._principals[connection]
-        client_id = connection.client_id or ""
-        if client_id not in self._assigned:
-            self._assigned[client_id] = assigned_identity(self._clock, client_id, self._way())
-        return self._assigned[client_id]
+        is_principal = connection.auth_type == "ServicePrincipal"
+        key = connection if is_principal else connection.client_id
+        if (identity := self._identities.get(key)) is None:
+            if is_principal:
+                identity = ServicePrincipal(connection, self.secrets, self._clock, self._transport())
+            else:
+                identity = assigned_identity(self._clock, connection.client_id or "", self._transport())
+            self._identities[key] = identity
+            self._opened.push_async_callback(identity.close)
+        return identity
 
     async def _watch(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         folder = self._config.connections_folder
@@ -153,9 +147,9 @@ class Keyring:
             now = await asyncio.to_thread(fingerprint_folder, folder)
             if now != seen:
                 seen = now
-                await self._read_again(admit)
+                await self._reload(admit)
 
-    async def _read_again(self, admit: Callable[[Sequence[Connection]], None]) -> None:
+    async def _reload(self, admit: Callable[[Sequence[Connection]], None]) -> None:
         """A folder that cannot be used changes nothing: half of a change could send a credential where it no longer belongs."""
         try:
             found, problems = await asyncio.to_thread(read_connections_folder, self._config.connections_folder)
@@ -166,8 +160,8 @@ class Keyring:
         except ConfigurationError as error:
             problems, connections = error.problems, []
         if problems:
-            _log.error("the connections folder cannot be used, and what it said before holds: %s", "; ".join(problems))
+            _log.error("ignoring the changed connections folder (%s); keeping the previous connections", "; ".join(problems))
             return
         self._connections.replace(connections)
         names = ", ".join(connection.name for connection in connections)
-        _log.info("the connections folder has changed, and is gone by: %s", names or "no connection")
+        _log.info("connections folder reloaded; active connections: %s", names or "none")

@@ -1,4 +1,4 @@
-"""What the references of connections stand for, remembered for a while and read again when it may have changed."""
+"""Secrets of connections: read by reference, cached for a while, and read again when they may have changed."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SecretVault(Protocol):
         """A secret.
 
         Raises:
-            CredentialRefused, UpstreamUnavailable: it cannot be had.
+            CredentialRefused, UpstreamUnavailable: it is not available.
         """
         ...
 
 
-class _Known(msgspec.Struct):
+class _ReadSecret(msgspec.Struct):
     secret: Secret
     read_s: float
     version: object
@@ -57,10 +57,10 @@ class Secrets:
         self._references = references
         self._clock = clock
         self._vault = vault
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _ReadSecret] = {}
         self._failed: dict[str, tuple[UpstreamError, float]] = {}
         """What a vault said instead of a secret, and when."""
-        self._flights: SingleFlight[_Known] = SingleFlight()
+        self._flights: SingleFlight[_ReadSecret] = SingleFlight()
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -70,11 +70,11 @@ class Secrets:
         """The secret, at most a few seconds old where it is a file, a few minutes where it is in a vault.
 
         Raises:
-            CredentialRefused: it cannot be had; the sentence says why.
+            CredentialRefused: it is not available; the sentence says why.
             UpstreamUnavailable: the vault cannot be reached, and it was not read before.
         """
         known = self._known.get(reference)
-        if known is not None and self._clock.monotonic() - known.read_s < self._lasts_s(reference):
+        if known is not None and self._clock.monotonic() - known.read_s < self._ttl_s(reference):
             return known.secret
         return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
@@ -95,14 +95,14 @@ class Secrets:
     def _is_file(reference: str) -> bool:
         return reference.startswith(("file:", "secret:"))
 
-    def _lasts_s(self, reference: str) -> float:
+    def _ttl_s(self, reference: str) -> float:
         return _LOOK_S if self._is_file(reference) else _VAULT_S
 
-    async def _read(self, reference: str, known: _Known | None) -> _Known:
+    async def _read(self, reference: str, known: _ReadSecret | None) -> _ReadSecret:
         kind, where = reference_parts(reference) or ("", "")
         if kind == "keyvault":
             try:
-                secret, version = await self._asked_of_vault(reference, where), None
+                secret, version = await self._ask_vault(reference, where), None
             except UpstreamUnavailable:
                 if known is None:
                     raise
@@ -118,23 +118,23 @@ class Secrets:
                 raise CredentialRefused(str(error)) from None
         if not secret.reveal().isprintable() or not secret.reveal():
             raise CredentialRefused("the secret is empty, or has characters that no secret has")
-        found = self._known[reference] = _Known(secret, self._clock.monotonic(), version)
+        found = self._known[reference] = _ReadSecret(secret, self._clock.monotonic(), version)
         return found
 
-    async def _asked_of_vault(self, reference: str, where: str) -> Secret:
-        """A vault that gave none is not asked again for every request that would need it."""
+    async def _ask_vault(self, reference: str, where: str) -> Secret:
+        """Ask a vault; one that gave nothing is not asked again for every request that would need it."""
         failed, at_s = self._failed.get(reference, (None, 0.0))
         if failed is not None and self._clock.monotonic() - at_s < _AGAIN_S:
             raise type(failed)(str(failed))
         try:
-            secret = await self._from_vault(where)
+            secret = await self._read_vault(where)
         except UpstreamError as error:
             self._failed[reference] = (error, self._clock.monotonic())
             raise
         self._failed.pop(reference, None)
         return secret
 
-    async def _from_vault(self, where: str) -> Secret:
+    async def _read_vault(self, where: str) -> Secret:
         if (match := _VAULT_SECRET.fullmatch(where)) and not check_vault_url(match[1]):
             return await (await self._vault(match[1])).read(match[2], match[3])
         if not _VAULT_NAME.fullmatch(where):

@@ -30,7 +30,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobInfo, Clock
-from wheelgate.credentials.azure_transport import trusting
+from wheelgate.credentials.azure_transport import transport_arguments
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.storage.azure_failures import code_of, store_error
 from wheelgate.storage.containers import ContainerPlace, container_place
@@ -74,7 +74,7 @@ async def azure_store(
                 max_block_size=_BLOCK_BYTES,
                 max_single_get_size=_BLOCK_BYTES,
                 max_chunk_get_size=_BLOCK_BYTES,
-                **trusting(ca_file, connection_timeout=2, read_timeout=20),
+                **transport_arguments(ca_file, connection_timeout=2, read_timeout=20),
             )
         )
         key = credential if isinstance(credential, str) else None

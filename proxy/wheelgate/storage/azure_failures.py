@@ -1,4 +1,4 @@
-"""What Azure Blob Storage means by an error, in one sentence for an operator. Never the library's own long text."""
+"""Errors of Azure Blob Storage in one sentence for an operator, never the library's own long text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFUSED = frozenset(
 
 
 def store_error(error: AzureError | TimeoutError, where: str) -> StoreError:
-    """What the service said at ``where`` (the container's URL), and what to do about it."""
+    """Build the error for what the service answered at ``where`` (the container's URL), with the remedy."""
     code = code_of(error)
     if code == "ContainerNotFound":
         return StoreError(f"the container {where} does not exist: create it, or correct the URL")
@@ -34,6 +34,6 @@ def store_error(error: AzureError | TimeoutError, where: str) -> StoreError:
 
 
 def code_of(error: Exception) -> str | None:
-    """The service's own word for what is wrong (x-ms-error-code), which tells more than the status."""
+    """The service's error code (x-ms-error-code), which tells more than the status."""
     code = getattr(error, "error_code", None)
     return None if code is None else str(getattr(code, "value", code))

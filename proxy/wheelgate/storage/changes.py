@@ -1,4 +1,4 @@
-"""How every process learns that the store changed: one small blob, rewritten by each change, watched by all."""
+"""Change notification between processes: one small blob, rewritten by each change of the store, polled by all."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore
+from wheelgate.runtime.signal import Listener, Signal
+from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 
 WATCH_INTERVAL_S = 2.0
@@ -27,13 +28,15 @@ class StoreChanges:
     def __init__(self, store: BlobStore) -> None:
         self._store = store
         self._seen: str | None = None
-        self._listeners: list[Callable[[], None]] = []
+        self._changed = Signal()
         self._turn = asyncio.Lock()
-        self._next: asyncio.Task[None] | None = None
+        self._flights: SingleFlight[None] = SingleFlight()
+        self._number = 0
+        """Of the announcement that is not being written yet."""
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
+    def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` after every change, made here or elsewhere."""
-        self._listeners.append(listener)
+        self._changed.subscribe(listener)
 
     async def announce(self, *, here: bool = True) -> None:
         """Tell everyone; in this process at once (``here=False``: only the others, this one knows).
@@ -42,19 +45,16 @@ class StoreChanges:
             StoreError: other processes could not be told.
         """
         if here:
-            self._tell()
+            self._emit()
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
-        if self._next is None:
-            self._next = asyncio.create_task(self._announce_in_turn())
-            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._next)
+        await self._flights.run(self._number, self._announce_in_turn)
 
     async def _announce_in_turn(self) -> None:
         async with self._turn:
-            self._next = None  # what changes from here on, this one says nothing of
-            await self._announce()
+            self._number += 1  # what changes from here on, this one says nothing of
+            await self._write_announcement()
 
-    async def _announce(self) -> None:
+    async def _write_announcement(self) -> None:
         for _ in range(_TRIES):
             before = await self._etag()
             try:
@@ -75,10 +75,10 @@ class StoreChanges:
         etag = await self._etag()
         if etag != self._seen:
             self._seen = etag
-            self._tell()
+            self._emit()
 
     async def watch(self) -> None:
-        """Look for ever; a store that cannot be asked is asked again."""
+        """Poll for ever; a store that cannot be asked is asked again."""
         while True:
             with contextlib.suppress(StoreError):
                 await self.look()
@@ -90,7 +90,6 @@ class StoreChanges:
         except BlobNotFound:
             return None
 
-    def _tell(self) -> None:
+    def _emit(self) -> None:
         _log.debug("the store changed")
-        for listener in self._listeners:
-            listener()
+        self._changed.emit()

@@ -1,4 +1,4 @@
-"""Claims: which project names are private for ever.
+"""Claims: the project names that are private for ever.
 
 A name is claimed once a private source listed a file of it. The record outlives every file, so that deleting the last one,
 or a feed that loses its memory, never hands the name to whoever registered it in public.
@@ -19,7 +19,7 @@ from wheelgate.storage.changes import StoreChanges
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who claimed a name, and when."""
+    """The record of a claimed name: its first source, and since when."""
 
     project: str
     source: str
@@ -56,7 +56,7 @@ class Claims:
         Raises:
             StoreError: the claims cannot be read; nothing may be concluded about any name.
         """
-        return frozenset(await self._loaded() | self._unwritten)
+        return frozenset(await self._load() | self._unwritten)
 
     async def holds(self, project: str) -> bool:
         """Whether the name is claimed.
@@ -64,9 +64,9 @@ class Claims:
         Raises:
             StoreError: the claims cannot be read; the name must then be treated as possibly private.
         """
-        return project in self._unwritten or project in await self._loaded()
+        return project in self._unwritten or project in await self._load()
 
-    async def _loaded(self) -> set[str]:
+    async def _load(self) -> set[str]:
         if (names := self._names) is not None:
             return names
         async with self._reading:
@@ -88,7 +88,7 @@ class Claims:
             return
         tried_before = project in self._unwritten
         self._unwritten.add(project)
-        if tried_before or project not in await self._loaded():
+        if tried_before or project not in await self._load():
             body = msgspec.json.encode(Claim(project, source, self._clock.now()))
             with contextlib.suppress(BlobExists):
                 await self._store.put_if_absent(layout.claim(project), body, {})

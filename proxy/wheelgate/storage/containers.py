@@ -1,4 +1,4 @@
-"""Where a container of Azure Blob Storage is, read from the one URL that people write. Needs nothing of Azure's own library."""
+"""Container URLs of Azure Blob Storage, taken apart. Needs nothing of Azure's own library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wheelgate.core.urls import is_emulator_host, parse
 
 
 class ContainerPlace(msgspec.Struct, frozen=True):
-    """Where a container, or a folder in it, is."""
+    """A container, or a folder in it."""
 
     account: str
     account_url: str

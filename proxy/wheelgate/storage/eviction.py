@@ -1,4 +1,4 @@
-"""A bound for what a local store keeps of other sources: beyond it the copies that nobody asked for longest go.
+"""Eviction of cached files from a local store: beyond a number of bytes the least recently used copies go.
 
 Uploads and records are never touched. A container needs none of this: a lifecycle rule of the account does it (README).
 """
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class CacheLimit:
-    """Keeps the copies in a folder below a number of bytes. When a copy was last asked for stands in its file's access time."""
+    """Keeps the copies in a folder below a number of bytes. A copy's last use is its file's access time."""
 
     def __init__(self, store: LocalStore, *, limit_bytes: int, clock: Clock) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class CacheLimit:
         self._turn = asyncio.Lock()
 
     async def note_use(self, path: str) -> None:
-        """A copy was asked for. Noted at most once a minute."""
+        """Note that a copy was asked for, at most once a minute."""
         now_s = self._clock.monotonic()
         if now_s - self._marked.get(path, -_MARKED_EVERY_S) >= _MARKED_EVERY_S:
             self._marked[path] = now_s
@@ -50,7 +50,7 @@ class CacheLimit:
             _log.debug("%s is gone, or not ours to mark", file.name)
 
     async def note_added(self, path: str, size: int) -> None:
-        """A copy came in: make room for it, if there are too many bytes now."""
+        """Note that a copy came in, and evict others if there are too many bytes now."""
         await self.note_use(path)
         async with self._turn:
             if self._total is not None:
@@ -59,10 +59,10 @@ class CacheLimit:
                 try:
                     await self._evict()
                 except StoreError as error:
-                    _log.error("the cache could not be made smaller: %s", error)
+                    _log.error("cached files could not be evicted: %s", error)
 
     async def _evict(self) -> None:
-        copies = await asyncio.to_thread(self._copies)
+        copies = await asyncio.to_thread(self._list_copies)
         self._total = sum(size for _, size, _ in copies)
         if self._total <= self._limit_bytes:
             return
@@ -73,10 +73,10 @@ class CacheLimit:
             await self._store.delete(path)
             self._total -= size
             gone += 1
-        _log.info("%d cached files that nobody asked for longest were removed: store.cache_size is %d", gone, self._limit_bytes)
+        _log.info("evicted %d least recently used files (store.cache_size = %d)", gone, self._limit_bytes)
 
-    def _copies(self) -> list[tuple[int, int, str]]:
-        """When it was last asked for, its size, and its path, of every copy."""
+    def _list_copies(self) -> list[tuple[int, int, str]]:
+        """Time of the last use in nanoseconds, size and path of every copy."""
         found = []
         for folder, _, names in os.walk(self._store.root / layout.CACHE):
             for name in names:

@@ -48,7 +48,7 @@ def is_provenance(path: str) -> bool:
 
 
 def cache_of(source: str) -> str:
-    """Where the verified copies of one source's files lie."""
+    """The folder of the verified copies of one source's files."""
     return f"{CACHE}{source}/"
 
 
@@ -68,7 +68,7 @@ def upstream_metadata(source: str, wheel_sha256: str) -> str:
 
 
 def metadata_beside(file: str) -> str:
-    """Where a mirror puts the core metadata of the wheel at this path."""
+    """The core metadata of the wheel at this path, as a mirror stores it."""
     return f"{file}.metadata"
 
 
@@ -83,17 +83,17 @@ def claim(project: str) -> str:
 
 
 def release_record(project: str, moment: datetime) -> str:
-    """What remains of a claim that was ended."""
+    """The record of a claim that was ended."""
     return f"released/{project}/{moment:%Y%m%dT%H%M%S%f}Z"
 
 
 def tombstone(project: str, filename: str) -> str:
-    """What remains of a deleted upload."""
+    """The record of a deleted upload."""
     return f"tombstones/{project}/{filename}"
 
 
 def record(source: str, project: str) -> str:
-    """What is remembered of one source's project."""
+    """The record of one source's project."""
     return f"records/{source}/{project}"
 
 

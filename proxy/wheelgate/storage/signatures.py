@@ -1,4 +1,4 @@
-"""Short-lived URLs that read one blob: shared access signatures, made without asking anybody (azure.md, section C).
+"""Short-lived URLs that read one blob: shared access signatures, made without asking anybody.
 
 Within a window every request for a blob gets the same URL, so that pip's cache, which goes by the URL, hits; what is left of its
 life is always enough for a download. The delegation key behind them is fetched once for many days of URLs, and its times are
@@ -17,6 +17,7 @@ from azure.storage.blob.aio import BlobServiceClient
 from cachetools import LRUCache
 
 from wheelgate.core.protocols import Clock
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
 
 _SKEW = timedelta(minutes=15)
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Signatures:
-    """Signs for the blobs of one container."""
+    """The signer of one container's blobs."""
 
     def __init__(
         self,
@@ -60,30 +61,28 @@ class Signatures:
         self._key: UserDelegationKey | None = None
         self._key_from = self._key_until = self._renew_from = datetime.min.replace(tzinfo=UTC)
         self._flights: SingleFlight[UserDelegationKey] = SingleFlight()
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewals = BackgroundTasks()
 
     async def close(self) -> None:
         """Stop renewing the key."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            await asyncio.gather(self._renewal, return_exceptions=True)
+        await self._renewals.close()
         await self._flights.close()
 
     async def query(self, blob: str) -> str:
         """The query string that lets anybody read this blob, and nothing else, for a while.
 
         Raises:
-            AzureError, TimeoutError: a delegation key is needed and cannot be had.
+            AzureError, TimeoutError: a delegation key is needed and not available.
         """
         now = self._clock.now().timestamp()
         window = now - now % self._window_s
         known = self._signed.get((blob, window))
         if known is None:
             begin = datetime.fromtimestamp(window, UTC)
-            known = self._signed[blob, window] = await self._made(blob, begin - _SKEW, begin + self._life)
+            known = self._signed[blob, window] = await self._sign(blob, begin - _SKEW, begin + self._life)
         return known
 
-    async def _made(self, blob: str, start: datetime, expiry: datetime) -> str:
+    async def _sign(self, blob: str, start: datetime, expiry: datetime) -> str:
         key = None
         if self._account_key is None:
             key = await self._delegation_key(expiry)
@@ -110,7 +109,7 @@ class Signatures:
             return await self._flights.run("key", self._fetch)  # its failure, too, is everybody's who waited
         if self._clock.now() >= self._renew_from:
             self._renew_from = self._clock.now() + _RETRY
-            self._renewal = asyncio.create_task(self._renew())
+            self._renewals.start("key", self._renew)
         return self._key
 
     async def _renew(self) -> None:

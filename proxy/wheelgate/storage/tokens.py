@@ -1,4 +1,4 @@
-"""Inbound tokens: who may upload what, and, where reading is not for everybody, who may read.
+"""Inbound tokens: the rights to upload and, where reading is not for everybody, to read.
 
 ``wgt_<id>_<secret>_<checksum>``: a prefix that secret scanners find, an identifier to look up by, 256 random bits, and a checksum
 that tells a mistyped token from a revoked one without asking anybody. Only a hash of the secret is stored. One SHA-256 is right
@@ -33,7 +33,7 @@ _LAST_KNOWN_S = 3600.0
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What is stored of a token: everything but its secret."""
+    """The stored record of a token: everything but its secret."""
 
     id: str
     sha256: str
@@ -88,7 +88,7 @@ class Tokens:
             StoreError: it could not be stored.
         """
         problems = [
-            f"--scope: {scope!r} must be read, upload, read:PATTERN or upload:PATTERN" for scope in scopes if not _ok(scope)
+            f"--scope: {scope!r} must be read, upload, read:PATTERN or upload:PATTERN" for scope in scopes if not _is_scope(scope)
         ]
         if not timedelta() < life <= MAX_LIFE:
             problems.append(f"--expires: must be more than nothing and at most {MAX_LIFE.days}d")
@@ -172,7 +172,7 @@ class Tokens:
                     raise
 
 
-def _ok(scope: str) -> bool:
+def _is_scope(scope: str) -> bool:
     match = _SCOPE.fullmatch(scope)
     return match is not None and (match[2] is None or NamePatterns.is_valid(match[2]))
 
