@@ -1,4 +1,4 @@
-"""The store in a container of Azure Blob Storage: what replicas share, and where clients fetch bytes from by themselves.
+"""The store in a container of Azure Blob Storage: shared by replicas, and read by clients directly through signed URLs.
 
 A blob appears with its body, its facts and its visibility in one commit, made only if the name is free: two replicas that
 upload one name can neither mix their bodies nor overwrite each other. Identity is Microsoft Entra's by default; an account key
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
-    HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
@@ -47,7 +46,6 @@ _BLOCK_S = 60.0
 # A fact may be any text; a header may not. Everything printable but '%' travels as it is.
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
-_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -110,7 +108,7 @@ class AzureStore:
         return self._container.get_blob_client(self._place.prefix + path)
 
     async def prepare(self) -> None:
-        """Prove that the container is there and may be written.
+        """Prove that the container exists and may be written.
 
         Raises:
             StoreError: it is not, or may not.
@@ -129,7 +127,7 @@ class AzureStore:
             except StopAsyncIteration:
                 return
             except (AzureError, TimeoutError) as error:
-                raise self._failed(error) from None
+                raise self._store_error(error) from None
             for info in page:
                 yield info
 
@@ -144,7 +142,7 @@ class AzureStore:
 
     async def info(self, path: str) -> BlobInfo:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        return self._info_of(await self._asked(path, lambda: self._blob(path).get_blob_properties()))
+        return self._info_of(await self._ask(path, lambda: self._blob(path).get_blob_properties()))
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
@@ -153,7 +151,7 @@ class AzureStore:
             stream = await self._blob(path).download_blob(max_concurrency=1)
             return await stream.readall(), self._info_of(stream.properties)
 
-        return await self._asked(path, download)
+        return await self._ask(path, download)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
@@ -167,7 +165,7 @@ class AzureStore:
                 body: bytes = await stream.readall()
                 return body
 
-            piece = await self._asked(path, download, within_s=_BLOCK_S)
+            piece = await self._ask(path, download, within_s=_BLOCK_S)
             if len(piece) != count:
                 raise StoreError(f"the store's {path} is shorter than it was")
             start += count
@@ -176,49 +174,39 @@ class AzureStore:
     async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
         settings = ContentSettings(content_type="application/octet-stream", cache_control="max-age=31536000, immutable")
+        commit: dict[str, Any] = {"metadata": _metadata(facts), "content_settings": settings}
         blob = self._blob(path)
         try:
             if isinstance(body, bytes) and len(body) <= _ONE_REQUEST_BYTES:
-                async with asyncio.timeout(_SMALL_S):
-                    await blob.upload_blob(body, overwrite=False, metadata=_metadata(facts), content_settings=settings)
+                await self._ask(path, lambda: blob.upload_blob(body, overwrite=False, **commit))
             else:
-                blocks = await self._staged(blob, body)
-                async with asyncio.timeout(_SMALL_S):
-                    await blob.commit_block_list(
-                        blocks, metadata=_metadata(facts), content_settings=settings, match_condition=MatchConditions.IfMissing
-                    )
-        except (ResourceExistsError, ResourceModifiedError) as error:
-            return await self._reconciled(path, facts, error)
-        except HttpResponseError as error:
-            if code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
-                return await self._reconciled(path, facts, error)
-            raise self._failed(error) from None
-        except (AzureError, TimeoutError) as error:
-            raise self._failed(error) from None
+                blocks = await self._stage_blocks(path, body)
+                condition = MatchConditions.IfMissing
+                await self._ask(path, lambda: blob.commit_block_list(blocks, match_condition=condition, **commit))
+        except (BlobExists, BlobChanged):
+            return await self._reconcile(path, facts)
         except OSError as error:
             raise StoreError(f"{path} cannot be read for the upload: {(error.strerror or '').lower()}") from None
         return await self.info(path)
 
-    @staticmethod
-    async def _staged(blob: BlobClient, body: Path | bytes) -> _Blocks:
-        """The body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
+    async def _stage_blocks(self, path: str, body: Path | bytes) -> _Blocks:
+        """Send the body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
         blocks = []
         file: IO[bytes] = io.BytesIO(body) if isinstance(body, bytes) else await asyncio.to_thread(body.open, "rb")
         with file:
             while piece := await asyncio.to_thread(file.read, _BLOCK_BYTES):
-                identifier = uuid.uuid4().hex
-                async with asyncio.timeout(_BLOCK_S):
-                    await blob.stage_block(identifier, io.BytesIO(piece), length=len(piece))
-                blocks.append(BlobBlock(identifier))
-                del piece  # else it is held while the next one is read
+                block = BlobBlock(uuid.uuid4().hex)
+                stage = partial(self._blob(path).stage_block, block.id, io.BytesIO(piece), length=len(piece))
+                await self._ask(path, stage, within_s=_BLOCK_S)
+                blocks.append(block)
+                del piece, stage  # else it is held while the next one is read
         return blocks
 
-    async def _reconciled(self, path: str, facts: Mapping[str, str], error: AzureError) -> BlobInfo:
-        """The name is taken: by ourselves, if the answer to our commit was lost and asked for again; else by somebody else."""
+    async def _reconcile(self, path: str, facts: Mapping[str, str]) -> BlobInfo:
+        """Tell who has the name: we ourselves, if the answer to our commit was lost and asked for again; else somebody else."""
         kept = await self.info(path)
         if dict(kept.facts) == dict(facts):
             return kept
-        _log.debug("%s was taken: %s", path, type(error).__name__)
         raise BlobExists(f"the store has {path} already")
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
@@ -231,7 +219,7 @@ class AzureStore:
             return await self._blob(path).upload_blob(body, overwrite=True, **condition)
 
         try:
-            return str((await self._asked(path, upload))["etag"]).strip('"')
+            return str((await self._ask(path, upload))["etag"]).strip('"')
         except (BlobExists, BlobNotFound):
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
 
@@ -239,7 +227,7 @@ class AzureStore:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
         condition: dict[str, Any] = {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
         try:
-            await self._asked(path, lambda: self._blob(path).set_blob_metadata(_metadata(facts), **condition))
+            await self._ask(path, lambda: self._blob(path).set_blob_metadata(_metadata(facts), **condition))
         except BlobChanged:
             await self.info(path)  # the service says "changed" of what is gone, too
             raise
@@ -248,7 +236,7 @@ class AzureStore:
     async def delete(self, path: str) -> None:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
         with suppress(BlobNotFound):
-            await self._asked(path, lambda: self._blob(path).delete_blob())
+            await self._ask(path, lambda: self._blob(path).delete_blob())
 
     async def signed_url(self, path: str) -> str | None:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
@@ -257,30 +245,32 @@ class AzureStore:
         try:
             query = await self._signatures.query(self._place.prefix + path)
         except (AzureError, TimeoutError) as error:
-            raise self._failed(error) from None
+            raise self._store_error(error) from None
         return f"{self._blob(path).url}?{query}"
 
     def local_path(self, path: str) -> Path | None:  # noqa: ARG002
         """The body is not on this machine."""
         return None
 
-    async def _asked(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:
-        """One question to the service, its failures translated."""
+    async def _ask(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:
+        """Ask the service once, its failures translated."""
         try:
             async with asyncio.timeout(within_s):
                 return await ask()
         except ResourceNotFoundError as error:
             if code_of(error) == "ContainerNotFound":
-                raise self._failed(error) from None
+                raise self._store_error(error) from None
             raise BlobNotFound(f"the store has no {path}") from None
         except ResourceExistsError:
             raise BlobExists(f"the store has {path} already") from None
         except ResourceModifiedError:
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
         except (AzureError, TimeoutError) as error:
-            raise self._failed(error) from None
+            if code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
+                raise BlobExists(f"the store has {path} already") from None
+            raise self._store_error(error) from None
 
-    def _failed(self, error: AzureError | TimeoutError) -> StoreError:
+    def _store_error(self, error: AzureError | TimeoutError) -> StoreError:
         return store_error(error, self.display_url)
 
 

@@ -9,7 +9,7 @@ import stat
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
@@ -52,6 +52,11 @@ class DiskStore(ABC):
         """The body's own file."""
         return self._root / path
 
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        """See :class:`~wheelgate.core.protocols.BlobStore`."""
+        for info in await self._run(self._walk, prefix):
+            yield info
+
     async def info(self, path: str) -> BlobInfo:
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._info, path)
@@ -85,6 +90,29 @@ class DiskStore(ABC):
         """See :class:`~wheelgate.core.protocols.BlobStore`."""
         await self._run(self._delete, path)
 
+    def _walk(self, prefix: str) -> Sequence[BlobInfo]:
+        folder, _, start = prefix.rpartition("/")
+        found = []
+        pending = [folder]
+        while pending:
+            here = pending.pop()
+            try:
+                entries = list(os.scandir(self._root / here))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for entry in entries:
+                path = f"{here}/{entry.name}" if here else entry.name
+                if entry.name.startswith(".") or (here == folder and not entry.name.startswith(start)):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                elif entry.is_file(follow_symlinks=False):
+                    try:
+                        found.append(self._info(path))
+                    except BlobNotFound:  # deleted since the folder was read
+                        continue
+        return found
+
     @abstractmethod
     def _info(self, path: str) -> BlobInfo:
         """Look at one blob; :class:`BlobNotFound` if there is none."""
@@ -107,9 +135,9 @@ class DiskStore(ABC):
         try:
             found = (self._root / path).lstat()
         except _NO_FILE:
-            raise self._not_found(path) from None
+            raise self._not_found_error(path) from None
         if not stat.S_ISREG(found.st_mode):
-            raise self._not_found(path)
+            raise self._not_found_error(path)
         return found
 
     def _read(self, path: str) -> tuple[bytes, BlobInfo]:
@@ -117,14 +145,14 @@ class DiskStore(ABC):
         try:
             return (self._root / path).read_bytes(), info
         except _NO_FILE:
-            raise self._not_found(path) from None
+            raise self._not_found_error(path) from None
 
     def _open(self, path: str, start: int) -> IO[bytes]:
         self._stat(path)
         try:
             file = (self._root / path).open("rb", 0)
         except _NO_FILE:
-            raise self._not_found(path) from None
+            raise self._not_found_error(path) from None
         file.seek(start)
         return file
 
@@ -139,13 +167,13 @@ class DiskStore(ABC):
                 try:
                     os.link(ready, target)  # the commit: atomic, and refused if the name exists
                 except FileExistsError:
-                    raise self._exists(path) from None
+                    raise self._exists_error(path) from None
                 sync_folder(target.parent)
                 return self._info(path)
 
     def _refuse_taken(self, path: str) -> None:
         if (self._root / path).exists():
-            raise self._exists(path)
+            raise self._exists_error(path)
 
     def _replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         target = self._root / path
@@ -157,7 +185,7 @@ class DiskStore(ABC):
                 except BlobNotFound:
                     current = None
                 if (current and current.etag) != etag:
-                    raise self._changed(path)
+                    raise self._changed_error(path)
                 # Before the body, so that no moment has a new body under an old ETag.
                 self._write_facts(path, ready, current.facts if current else {})
                 ready.replace(target)
@@ -194,13 +222,13 @@ class DiskStore(ABC):
             return StoreError(f"the disk is full: make room at {self._root}")
         return StoreError(f"the store at {self._root} cannot be {what}: {(error.strerror or str(error)).lower()}")
 
-    def _not_found(self, path: str) -> BlobNotFound:
+    def _not_found_error(self, path: str) -> BlobNotFound:
         return BlobNotFound(f"{self._title} has no {path}")
 
-    def _exists(self, path: str) -> BlobExists:
+    def _exists_error(self, path: str) -> BlobExists:
         return BlobExists(f"{self._title} has {path} already")
 
-    def _changed(self, path: str) -> BlobChanged:
+    def _changed_error(self, path: str) -> BlobChanged:
         return BlobChanged(f"{path} in {self._title} was changed by somebody else")
 
 

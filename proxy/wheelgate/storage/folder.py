@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.storage.disk import DiskStore, identify_body
-
-_Paths = list[str]  # spelt here, since FolderStore's own `list` hides the word inside it
 
 INCOMING = ".incoming"
 """The folder in it for what is not whole yet; gone when nobody writes. Sources do not look into names that begin with a dot."""
@@ -38,19 +36,9 @@ class FolderStore(DiskStore):
         with contextlib.suppress(OSError):  # another writer's files are in there
             (self._root / INCOMING).rmdir()
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        for path in await self._run(self._walk):
-            if path.startswith(prefix):
-                yield await self.info(path)
-
-    def _walk(self) -> _Paths:
-        found: _Paths = []
-        for folder, folders, names in os.walk(self._root, onerror=_raise):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            below = Path(folder).relative_to(self._root)
-            found += [(below / name).as_posix() for name in sorted(names) if not name.startswith(".")]
-        return found
+    def _walk(self, prefix: str) -> Sequence[BlobInfo]:
+        self._root.stat()  # a folder that is not there is no empty one
+        return sorted(super()._walk(prefix), key=lambda info: info.path)
 
     def _info(self, path: str) -> BlobInfo:
         found = self._stat(path)
@@ -70,7 +58,3 @@ class FolderStore(DiskStore):
         with contextlib.suppress(KeyError, ValueError):
             moment = datetime.fromisoformat(facts["upload_time"]).timestamp()
             os.utime(ready, (moment, moment))
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from wheelgate.core.errors import BlobNotFound, StoreError
+from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.durable import make_folder, sync_folder
 from wheelgate.storage.disk import DiskStore, identify_body
@@ -27,7 +27,7 @@ _LOCK = ".lock"
 _LEFT_BEHIND_S = 7 * 24 * 3600.0
 
 
-class _Facts(msgspec.Struct):
+class _StoredFacts(msgspec.Struct):
     created: datetime
     facts: dict[str, str]
     version: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
@@ -67,34 +67,6 @@ class LocalStore(DiskStore):
                 if left.stat().st_ctime < latest:
                     left.unlink()
 
-    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        for info in await self._run(self._walk, prefix):
-            yield info
-
-    def _walk(self, prefix: str) -> Sequence[BlobInfo]:
-        folder, _, start = prefix.rpartition("/")
-        found = []
-        pending = [folder]
-        while pending:
-            here = pending.pop()
-            try:
-                entries = list(os.scandir(self._root / here))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            for entry in entries:
-                path = f"{here}/{entry.name}" if here else entry.name
-                if entry.name.startswith(".") or (here == folder and not entry.name.startswith(start)):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
-                elif entry.is_file(follow_symlinks=False):
-                    try:
-                        found.append(self._info(path))
-                    except BlobNotFound:  # deleted since the folder was read
-                        continue
-        return found
-
     def _info(self, path: str) -> BlobInfo:
         body = self._stat(path)
         while True:
@@ -106,12 +78,12 @@ class LocalStore(DiskStore):
         etag = f"{identify_body(body)}-{kept.version}"
         return BlobInfo(path, body.st_size, etag, kept.created, kept.facts)
 
-    def _read_facts(self, path: str, body: os.stat_result) -> _Facts:
+    def _read_facts(self, path: str, body: os.stat_result) -> _StoredFacts:
         facts_file = self._facts_file(path)
         try:
-            return msgspec.json.decode(facts_file.read_bytes(), type=_Facts)
+            return msgspec.json.decode(facts_file.read_bytes(), type=_StoredFacts)
         except FileNotFoundError:  # a body that somebody else put there
-            return _Facts(datetime.fromtimestamp(body.st_mtime, UTC), {}, version="0")
+            return _StoredFacts(datetime.fromtimestamp(body.st_mtime, UTC), {}, version="0")
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise StoreError(f"the store's facts about {path} are damaged: delete {facts_file}") from None
 
@@ -123,8 +95,8 @@ class LocalStore(DiskStore):
         with self._lock():
             info = self._info(path)
             if info.etag != etag:
-                raise self._changed(path)
-            self._replace_facts(path, _Facts(info.created, dict(facts)))
+                raise self._changed_error(path)
+            self._replace_facts(path, _StoredFacts(info.created, dict(facts)))
             return self._info(path)
 
     def _delete(self, path: str) -> None:
@@ -148,9 +120,9 @@ class LocalStore(DiskStore):
         return self._root / _FACTS / path
 
     def _write_facts(self, path: str, ready: Path, facts: Mapping[str, str]) -> None:  # noqa: ARG002
-        self._replace_facts(path, _Facts(datetime.now(UTC), dict(facts)))
+        self._replace_facts(path, _StoredFacts(datetime.now(UTC), dict(facts)))
 
-    def _replace_facts(self, path: str, facts: _Facts) -> None:
+    def _replace_facts(self, path: str, facts: _StoredFacts) -> None:
         target = self._facts_file(path)
         with self._bring_in(msgspec.json.encode(facts)) as ready:
             make_folder(target.parent)

@@ -1,4 +1,4 @@
-"""Where bytes wait until they are known to be right: a folder of files that only this process writes.
+"""Spool: a folder of bodies on their way in, kept there until they are known to be right.
 
 A file on its way in (a *fill*, an upload) is written here first. Clients may follow a fill while it grows, but its last
 64 KiB are held back until size and digests agree: a client that got the whole body got the right one.
@@ -37,7 +37,7 @@ class Spool:
     """A folder for bodies in transit. Files of processes that died are removed by the next one that starts."""
 
     def __init__(self, folder: Path, called: str | None = None) -> None:
-        """``called``: what whoever named the folder calls it, for sentences."""
+        """``called``: its name in sentences, if it is not the server's own."""
         self._called = called or "the spool"
         self._called_first = called or f"the spool folder {folder}"
         self._parent = folder
@@ -56,14 +56,12 @@ class Spool:
         Raises:
             StoreError: the folder cannot be written.
         """
-        try:
+        with _writing(self._called_first):
             self._parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
             self._folder.mkdir()
             self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
             self._held.enter_context(file_lock(self._folder / _LOCK))
-        except OSError as error:
-            raise StoreError(f"{self._called_first} cannot be written: {_why(error)}") from None
 
     def _sweep(self) -> None:
         for folder in self._parent.iterdir():
@@ -87,7 +85,7 @@ class Spool:
         return free - self._promised > (size or 0) + _MARGIN_BYTES
 
     def problem(self) -> str | None:
-        """Why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
+        """The reason why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
         try:
             if not self.has_room(None):
                 return f"{self._called} is full: make room at {self._parent}"
@@ -106,10 +104,8 @@ class Spool:
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms."""
-        try:
+        with _writing(self._called):
             return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
-        except OSError as error:
-            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
 
     @contextlib.contextmanager
     def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
@@ -144,10 +140,8 @@ class SpoolFile:
         Raises:
             StoreError: the disk is full or broken.
         """
-        try:
+        with _writing(self._called):
             await asyncio.to_thread(self._append, chunk)
-        except OSError as error:
-            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
         self.size += len(chunk)
 
     def _append(self, chunk: bytes) -> None:
@@ -158,16 +152,14 @@ class SpoolFile:
             digest.update(chunk)
 
     def restart(self) -> None:
-        """Forget everything written: what follows is another attempt at the whole.
+        """Forget everything written, for another attempt at the whole.
 
         Raises:
             StoreError: the disk is broken.
         """
-        try:
+        with _writing(self._called):
             self._file.seek(0)
             self._file.truncate()
-        except OSError as error:
-            raise StoreError(f"{self._called} cannot be written: {_why(error)}") from None
         self._hashes = {name: _new_hash(name) for name in self._hashes}
         self.size = 0
 
@@ -176,7 +168,7 @@ class SpoolFile:
         return await asyncio.to_thread(os.pread, self._file.fileno(), min(end - start, _READ_BYTES), start)
 
     def digests(self) -> dict[str, str]:
-        """Of everything written so far."""
+        """The digests of everything written so far, in hexadecimal, by algorithm."""
         return {name: digest.hexdigest() for name, digest in self._hashes.items()}
 
     def remove(self) -> None:
@@ -215,12 +207,12 @@ class Fill:
             StoreError: the spool is full.
         """
         if self.total is not None and announced is not None and announced != self.total:
-            raise self._wrong(f"announced {announced} bytes, not {self.total}")
+            raise self._bad_answer(f"announced {announced} bytes, not {self.total}")
         self.total = self.total if self.total is not None else announced
         pace = _Pace()
         async for chunk in chunks:
             if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
-                raise self._wrong(f"sent more than {self.total} bytes")
+                raise self._bad_answer(f"sent more than {self.total} bytes")
             await self.spooled.append(chunk)
             if pace.is_too_slow(len(chunk)):
                 raise UpstreamUnavailable(
@@ -235,12 +227,12 @@ class Fill:
         computed = self.spooled.digests()
         for algorithm, digest in self.file.hashes.items():
             if computed[algorithm] != digest:
-                raise self._wrong(f"sent bytes whose {algorithm} is {computed[algorithm]}, not {digest}")
+                raise self._bad_answer(f"sent bytes whose {algorithm} is {computed[algorithm]}, not {digest}")
         self.total = self.spooled.size
         self.verified = True
         self._advance()
 
-    def _wrong(self, what: str) -> UpstreamBadAnswer:
+    def _bad_answer(self, what: str) -> UpstreamBadAnswer:
         return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
 
     def fail(self, error: Exception) -> None:
@@ -250,7 +242,7 @@ class Fill:
 
     @property
     def error(self) -> Exception | None:
-        """What it failed with."""
+        """The error it failed with, or ``None``."""
         return self._error
 
     def finish(self) -> None:
@@ -311,7 +303,10 @@ class Fill:
 
 
 class _Pace:
-    """Notices an upstream that drips: each half minute must bring at least 1 KiB a second."""
+    """Notices an upstream that drips: each half minute must bring at least 1 KiB a second.
+
+    In real time, not by the injected clock: what is measured is a real transfer.
+    """
 
     _WINDOW_S = 30.0
     _LEAST_BYTES = 30 * 1024
@@ -328,6 +323,15 @@ class _Pace:
         slow = self._received < self._LEAST_BYTES
         self._since, self._received = now, 0
         return slow
+
+
+@contextlib.contextmanager
+def _writing(called: str) -> Iterator[None]:
+    """Name the spool in what goes wrong inside."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{called} cannot be written: {_why(error)}") from None
 
 
 def _why(error: OSError) -> str:
