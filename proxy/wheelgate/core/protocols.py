@@ -13,7 +13,7 @@ from wheelgate.core.model import ProjectPage
 
 
 class Clock(Protocol):
-    """The injected source of time, so that tests can move it. Durations of real work, such as latency, are measured without it."""
+    """The injected source of time, so that tests can move it. Latencies and other durations of real work do not use it."""
 
     def now(self) -> datetime:
         """The wall clock, aware and UTC: for what people see, rules about dates, and records that outlive the process."""
