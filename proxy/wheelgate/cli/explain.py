@@ -1,19 +1,18 @@
-"""`wheelgate explain`: the decision about one project, as text or JSON."""
+"""`wheelgate explain`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services
-
-if TYPE_CHECKING:
-    from wheelgate.services import Services
+from wheelgate.cli.options import config_options, load_settings
+from wheelgate.config import Config
 
 _MOST_SHOWN = 20
 
@@ -21,67 +20,71 @@ _MOST_SHOWN = 20
 @click.command()
 @config_options
 @click.argument("project")
-@click.option("--version", help="Also show each file of this version, served or withheld.")
-@json_option
-def explain(config: Path | None, data: Path | None, project: str, version: str | None, as_json: bool) -> None:
-    """Explain the answer for PROJECT: which sources were asked, who owns the name, what is withheld and what to do about it."""
+@click.option("--version", "only", help="What became of each file of this version.")
+@click.option("--json", "as_json", is_flag=True, help="The whole decision as JSON.")
+def explain(config: Path | None, data: Path | None, project: str, only: str | None, as_json: bool) -> None:
+    """Why PROJECT is answered as it is: who was asked, who owns the name, what is withheld and what to do about it."""
+    from wheelgate.core.names import normalise_name
+
+    name = normalise_name(project)
+    if name is None:
+        raise click.UsageError(f"{project!r} is not a project name")
+    logging.getLogger().addHandler(logging.NullHandler())  # what a log would say stands in the decision
+    told = asyncio.run(_told(load_settings(config, data), name, only))
+    print(json.dumps(told, indent=2) if as_json else _prose(told))
+    sys.exit(0 if told["error"] is None and told.get("listed", True) else 1)
+
+
+async def _told(config: Config, project: str, version: str | None) -> dict[str, Any]:
     from wheelgate.index.explain import explain_decision
+    from wheelgate.wiring import open_services
 
-    name = parse_project(project)
-    logging.getLogger().addHandler(logging.NullHandler())  # the decision says what a log would say
-
-    async def explain_project(services: Services) -> dict[str, Any]:
-        decision = await services.index.decide(name, learn=False)
-        waivers = services.rules.rules.waivers_for(name, services.clock.now())
-        return explain_decision(decision, await services.claims.get(name), waivers, version)
-
-    explanation = run_with_services(load_settings(config, data), explain_project, to_read=True)
-    print(json.dumps(explanation, indent=2) if as_json else _format_text(explanation))
-    sys.exit(0 if explanation["error"] is None and explanation.get("listed", True) else 1)
+    async with open_services(config, to_read=True) as gate:
+        decision = await gate.index.decide(project, learn=False)
+        waivers = gate.rules.rules.waivers_for(project, gate.clock.now())
+        return explain_decision(decision, await gate.claims.get(project), waivers, version)
 
 
-def _format_text(facts: dict[str, Any]) -> str:
-    lines = [f"{facts['project']}: {facts['error'] or facts['reason']}"]
-    if facts["owner"]:
-        since = f" since {_format_moment(facts['owner_since'])}" if facts["owner_since"] else ""
-        lines.append(f"  owner: {facts['owner']}{since}; {facts['files']} files, {len(facts['withheld'])} withheld")
-    if facts["status"]:
-        lines.append(f"  status: {facts['status']}")
-    if facts["claim"]:
-        lines.append(f"  private since {_format_moment(facts['claim']['since'])}, first listed by {facts['claim']['source']}")
-        if not facts["files"] and not facts["withheld"] and facts["error"] is None:
-            lines.append(f"  if this is a mistake: wheelgate release {facts['project']} --reason ...")
-    if facts["reserved_by"]:
-        lines.append(f"  reserved by the pattern {facts['reserved_by']}")
-    for answer in facts["sources"]:
+def _prose(told: dict[str, Any]) -> str:
+    lines = [f"{told['project']}: {told['error'] or told['reason']}"]
+    if told["owner"]:
+        since = f" since {_moment(told['owner_since'])}" if told["owner_since"] else ""
+        lines.append(f"  owner: {told['owner']}{since}; {told['files']} files, {len(told['withheld'])} withheld")
+    if told["status"]:
+        lines.append(f"  status: {told['status']}")
+    if told["claim"]:
+        lines.append(f"  private since {_moment(told['claim']['since'])}, first listed by {told['claim']['source']}")
+        if not told["files"] and not told["withheld"] and told["error"] is None:
+            lines.append(f"  if that was a mistake: wheelgate release {told['project']} --reason ...")
+    if told["reserved_by"]:
+        lines.append(f"  reserved by the pattern {told['reserved_by']}")
+    for answer in told["sources"]:
         kind = "private" if answer["private"] else "public"
-        lines.append(f"  {answer['source']} ({kind}): {answer['outcome']}{_format_detail(answer)}")
+        lines.append(f"  {answer['source']} ({kind}): {answer['outcome']}{_detail(answer)}")
     lines += [
-        f"  waiver: {waiver['version']} until {_format_moment(waiver['until'])}, by {waiver['by']}: {waiver['reason']}"
-        for waiver in facts["waivers"]
+        f"  waiver: {waiver['version']} until {_moment(waiver['until'])}, by {waiver['by']}: {waiver['reason']}"
+        for waiver in told["waivers"]
     ]
-    if "listed" in facts:
-        lines += [f"  served: {entry['file']} of {entry['source']}{_format_upload_time(entry)}" for entry in facts["listed"]]
-        if not facts["listed"] and not facts["withheld"]:
-            lines.append(f"  no source that may answer has a file of version {facts['version']}")
-    shown = facts["withheld"][:_MOST_SHOWN]
+    if "listed" in told:
+        lines += [f"  served: {entry['file']} of {entry['source']}{_uploaded(entry)}" for entry in told["listed"]]
+        if not told["listed"] and not told["withheld"]:
+            lines.append(f"  no source that may answer has a file of version {told['version']}")
+    shown = told["withheld"][:_MOST_SHOWN]
     lines += [f"  withheld ({entry['rule']}): {entry['file']} of {entry['source']}: {entry['reason']}" for entry in shown]
-    if len(shown) < len(facts["withheld"]):
-        lines.append(
-            f"  and {len(facts['withheld']) - len(shown)} more withheld: pass --version X for one version, --json for all"
-        )
+    if len(shown) < len(told["withheld"]):
+        lines.append(f"  and {len(told['withheld']) - len(shown)} more withheld: --version X shows one, --json all")
     return "\n".join(lines)
 
 
-def _format_detail(answer: dict[str, Any]) -> str:
-    detail = "" if answer["outcome"] == "not there" or not answer["detail"] else f", {answer['detail']}"
-    when = f" (asked at {_format_moment(answer['as_of'])})" if answer["as_of"] and answer["outcome"] != "has it" else ""
-    return detail + when
+def _detail(answer: dict[str, Any]) -> str:
+    said = "" if answer["outcome"] == "not there" or not answer["detail"] else f", {answer['detail']}"
+    when = f" (asked at {_moment(answer['as_of'])})" if answer["as_of"] and answer["outcome"] != "has it" else ""
+    return said + when
 
 
-def _format_upload_time(entry: dict[str, Any]) -> str:
-    return f", uploaded {_format_moment(entry['uploaded'])}" if entry["uploaded"] else ""
+def _uploaded(entry: dict[str, Any]) -> str:
+    return f", uploaded {_moment(entry['uploaded'])}" if entry["uploaded"] else ""
 
 
-def _format_moment(text: str) -> str:
+def _moment(text: str) -> str:
     return f"{text[:10]} {text[11:19]}Z"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Protocol
 
 import yaml
 
@@ -12,11 +13,31 @@ from wheelgate.core.errors import RewriteRefused
 from wheelgate.distfiles.requirements_file import split_lines
 from wheelgate.rewrite.decisions import Edit, RewritePlan
 
-_DASH = re.compile(r"[ \t]*-[ \t]+")
 _COMMENT_LINE = re.compile(r"\s*#")
 
 
-def open_document(name: str, text: str) -> RequirementsDocument | CondaDocument:
+class RewritableDocument(Protocol):
+    """A file that can be rewritten: it has lines as pip reads them."""
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The logical lines."""
+        ...
+
+    def number(self, line: int) -> int:
+        """The line of the file, counted from 1, that a logical line begins on."""
+        ...
+
+    def apply(self, plan: RewritePlan) -> str:
+        """The text of the file with the changes in it, and everything else byte for byte.
+
+        Raises:
+            RewriteRefused: the file is written so that a change cannot be put into it.
+        """
+        ...
+
+
+def open_document(name: str, text: str) -> RewritableDocument:
     """Read a file by its name: requirements (``.txt``, ``.in``) or a conda environment (``.yml``, ``.yaml``).
 
     Raises:
@@ -38,15 +59,15 @@ class RequirementsDocument:
 
     @property
     def lines(self) -> Sequence[str]:
-        """The logical lines."""
+        """See :class:`RewritableDocument`."""
         return [line.text for line in self._logical]
 
     def number(self, line: int) -> int:
-        """The line of the file, counted from 1, that a logical line begins on."""
+        """See :class:`RewritableDocument`."""
         return self._logical[line].number
 
     def apply(self, plan: RewritePlan) -> str:
-        """Return the text of the file with the plan's edits in it, and everything else byte for byte."""
+        """See :class:`RewritableDocument`."""
         pieces: list[Edit] = []
         for number, edits in plan.edits.items():
             line = self._logical[number]
@@ -120,19 +141,15 @@ class CondaDocument:
 
     @property
     def lines(self) -> Sequence[str]:
-        """The items, each as a logical line."""
+        """See :class:`RewritableDocument`."""
         return [str(item.value) for item in self._items]
 
     def number(self, line: int) -> int:
-        """The line of the file, counted from 1, that an item begins on."""
+        """See :class:`RewritableDocument`."""
         return int(self._items[line].start_mark.line) + 1
 
     def apply(self, plan: RewritePlan) -> str:
-        """Return the text of the file with the plan's edits in it, and everything else byte for byte.
-
-        Raises:
-            RewriteRefused: the file is written so that an edit cannot be put into it.
-        """
+        """See :class:`RewritableDocument`."""
         wanted: list[str] = []
         pieces: list[Edit] = []
         if plan.first is not None:
@@ -185,6 +202,9 @@ class CondaDocument:
 
     def _line_end(self) -> str:
         return "\r\n" if "\r\n" in self._text else "\n"
+
+
+_DASH = re.compile(r"[ \t]*-[ \t]+")
 
 
 def _find_pip_items(name: str, text: str) -> list[yaml.Node]:
