@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from tests.support.sources import content, listed
 from wheelgate.core.file_list import FileList
@@ -18,19 +20,19 @@ def page(count: int) -> ProjectPage:
 
 
 async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> None:
-    remade, inputs = MergeCache(1_000_000), (page(2), page(3))
-    made = await remade.page("demo", None, inputs, lambda: page(5))
-    assert await remade.page("demo", None, inputs, lambda: page(5)) is made
-    assert await remade.page("demo", None, inputs[:1], lambda: page(5)) is not made
-    assert await remade.page("demo", None, (inputs[0], page(3)), lambda: page(5)) is not made
-    remade.clear()
-    assert await remade.page("demo", None, inputs, lambda: page(5)) is not made
+    cache, inputs = MergeCache(1_000_000), (page(2), page(3))
+    made = await cache.page("demo", None, inputs, lambda: page(5))
+    assert await cache.page("demo", None, inputs, lambda: page(5)) is made
+    assert await cache.page("demo", None, inputs[:1], lambda: page(5)) is not made
+    assert await cache.page("demo", None, (inputs[0], page(3)), lambda: page(5)) is not made
+    cache.clear()
+    assert await cache.page("demo", None, inputs, lambda: page(5)) is not made
 
 
 async def test_what_is_too_large_to_remember_is_made_each_time() -> None:
-    remade, inputs = MergeCache(1_000), (page(10),)
-    assert content(await remade.page("demo", None, inputs, lambda: page(9))) == content(page(9))
-    assert not remade._made
+    cache, inputs = MergeCache(1_000), (page(10),)
+    assert content(await cache.page("demo", None, inputs, lambda: page(9))) == content(page(9))
+    assert not cache._pages
 
 
 async def test_pages_of_thousands_of_files_are_looked_through_in_a_thread() -> None:
@@ -40,7 +42,17 @@ async def test_pages_of_thousands_of_files_are_looked_through_in_a_thread() -> N
         ran.append(threading.current_thread())
         return page(1)
 
-    remade = MergeCache(10_000_000)
+    cache = MergeCache(10_000_000)
     for count in (10, 3_000):
-        await remade.page("demo", None, (page(count),), make)
+        await cache.page("demo", None, (page(count),), make)
     assert [thread is threading.main_thread() for thread in ran] == [True, False]
+
+
+async def test_a_page_whose_parts_are_confirmed_anew_keeps_its_content() -> None:
+    cache, parts = MergeCache(1_000_000), (page(2), page(3))
+    made = await cache.page("demo", None, parts, lambda: page(5))
+    later = NOW + timedelta(minutes=1)
+    confirmed = tuple(msgspec.structs.replace(part, as_of=later, stale=True) for part in parts)
+    again = await cache.page("demo", None, confirmed, lambda: page(5))
+    assert (again.revision, again.as_of, again.stale) == (made.revision, later, True)
+    assert await cache.page("demo", None, confirmed, lambda: page(5)) is again

@@ -1,4 +1,4 @@
-"""The rules in force: made from the settings, and replaced by newer ones while the process runs."""
+"""Reloading the policy: rules are built from the settings, and replaced by newer ones while the process runs."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _log = logging.getLogger(__name__)
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
-    """What came of settings that were read again; key paths of the file."""
+    """The effect of reading the settings again, as key paths of the file."""
 
     in_force: list[str]
-    """Rules that are others from now on."""
+    """Rules that have changed, and apply from now on."""
     after_restart: list[str]
-    """Settings that are others in the file, and for which the process must be started again."""
+    """Settings that have changed in the file, and apply after a restart of the process."""
 
 
 class PolicyReload:
-    """Holds the settings of this process, and brings newer rules into force at once, in all of it."""
+    """The settings of this process, and the way for newer rules to come into force everywhere in it at once."""
 
-    def __init__(self, config: Config, book: RuleBook, index: Merged, member: Callable[[SourceSettings], Member]) -> None:
-        """``member``: an index by other settings, in place of the one that runs."""
+    def __init__(self, config: Config, book: RuleBook, index: Merged, build_member: Callable[[SourceSettings], Member]) -> None:
+        """``build_member``: builds a source by other settings, to take the place of the one that runs."""
         self._config = config
         self._book = book
         self._index = index
-        self._member = member
+        self._build_member = build_member
 
     def replace(self, newer: Config) -> ReloadResult:
-        """Go by the rules of settings that were read again. Nothing else of them is taken over.
+        """Apply the rules of settings that were read again, and nothing else of them.
 
         Raises:
-            ConfigurationError: they do not fit the sources that this process has; nothing was changed.
+            ConfigurationError: they do not fit the sources of this process; nothing was changed.
         """
         cooldowns = {source.name: source.cooldown for source in newer.source}
         sources = [
@@ -53,9 +53,8 @@ class PolicyReload:
         if problems := config.find_contradictions():
             raise ConfigurationError([f"{problem} (of those this process was started with)" for problem in problems])
         in_force = find_changed_keys(self._config, config)
-        after_restart = [
-            key for key in find_changed_keys(config, newer) if not key.startswith("found_connections")
-        ]  # read again anyway
+        # Connections of the folder are reloaded by themselves.
+        after_restart = [key for key in find_changed_keys(config, newer) if not key.startswith("found_connections")]
         if in_force:
             self._config = config
             self._index.replace_rules(reserved_of(config), merges_of(config))
@@ -63,10 +62,10 @@ class PolicyReload:
         return ReloadResult(in_force, after_restart)
 
     def admit(self, connections: Sequence[Connection]) -> None:
-        """Make private what these connections serve, before they are used. It stays so until the end of this process.
+        """Make the sources private that these connections serve, before they are used. They stay so until this process ends.
 
-        What such an index said while it was public, and nobody had signed in, is forgotten. Its kept pages stand in for it if
-        it cannot be heard, as after a restart.
+        The answers of such an index while it was public, and nobody had signed in, are forgotten. If it is unreachable, its kept
+        pages stand in for it (stale-if-error), as after a restart.
 
         Raises:
             ConfigurationError: a rule in force does not fit; nothing was changed.
@@ -75,7 +74,7 @@ class PolicyReload:
         self._config = make_sources_private(self._config, connections)
         for source in self._config.source:
             if source.name in becoming:
-                self._index.replace_member(self._member(source))
+                self._index.replace_member(self._build_member(source))
                 _log.warning(
                     "connection %s makes source %s private: its names are never asked of a public source from now on",
                     becoming[source.name],
@@ -84,7 +83,7 @@ class PolicyReload:
 
 
 def rules_of(config: Config) -> Rules:
-    """What may withhold a file."""
+    """Build the rules that may withhold a file."""
     policy = config.policy
     return Rules(
         allow=None if policy.allow is None else [release(text) for text in policy.allow],
@@ -100,12 +99,12 @@ def rules_of(config: Config) -> Rules:
 
 
 def reserved_of(config: Config) -> NamePatterns:
-    """Names that no public source is asked for."""
+    """Build the patterns of names that no public source is asked for."""
     return NamePatterns(config.policy.reserved)
 
 
 def merges_of(config: Config) -> list[MergeRule]:
-    """Which projects several sources share."""
+    """Build the rules by which several sources share a project."""
     return [
         MergeRule(
             NamePatterns(merge.names),

@@ -1,6 +1,6 @@
-"""What is withheld of a page that a source lists, and why: pure, by values alone. Time is an argument.
+"""The operator's rules (block list, allow list, cool-down, waivers) and quarantine, as pure functions of a page and a moment.
 
-Rules in the order in which they are looked at; the first that applies to a file names the reason people read:
+In the order in which they are applied; the first that applies to a file gives the reason people read:
 
 ``quarantine``  the source says so of the project (PEP 792): no file of it is offered.
 ``deny``        the operator's block list, for every source.
@@ -8,14 +8,14 @@ Rules in the order in which they are looked at; the first that applies to a file
 ``cooldown``    too young, for public sources and those that have a cool-down of their own.
 
 A waiver lifts deny, allow and cool-down for some versions of a project until it ends; never a quarantine.
-What cannot be told is withheld: a version that nobody can read where a rule names versions, an age that is not known.
+What cannot be determined is withheld: a file of an unreadable version where a rule names versions, one of unknown age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from functools import partial
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -26,14 +26,14 @@ from wheelgate.core.patterns import NamePatterns, Release
 from wheelgate.core.versions import PageVersions
 
 Cooldown = timedelta | datetime
-"""How old a file must be; or, for an index frozen at a moment, before when it must have been uploaded. Aware, UTC."""
+"""The age a file must have; or the moment (aware, UTC) at which the index is frozen, before which it must have been uploaded."""
 _QUARANTINED = "quarantined"
 _MAX_QUOTED = 200
 _ADVICE = "choose an older one, or ask for a policy.waiver"
 
 
 class Waiver(msgspec.Struct, frozen=True):
-    """An exception that somebody answers for: these versions are served until then, whatever deny, allow and cool-down say."""
+    """An exception somebody is accountable for: until then, these versions are served whatever deny, allow and cool-down say."""
 
     name: str
     """Normalised."""
@@ -47,7 +47,7 @@ class Waiver(msgspec.Struct, frozen=True):
 
 
 class Rules:
-    """Everything that may withhold a file, as one value: replaced whole, never changed."""
+    """The rules of one configuration as one value: replaced whole, never changed."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Rules:
         exempt: Iterable[str] = (),
         waivers: Sequence[Waiver] = (),
     ) -> None:
-        """What the operator said.
+        """Rules as the operator configured them.
 
         Args:
             allow: if given, nothing else comes from public sources.
@@ -79,78 +79,85 @@ class Rules:
             self._waivers.setdefault(waiver.name, []).append(waiver)
 
     def cooldown_of(self, source: str, private: bool) -> Cooldown | None:
-        """The cool-down that the files of a source are under; ``None``: none."""
+        """The cool-down for the files of a source; ``None``: none."""
         found = self._cooldowns.get(source, None if private else self._cooldown)
         return None if found == timedelta() else found
 
     def waivers_for(self, project: str, now: datetime) -> list[Waiver]:
-        """Those of a project that hold now."""
+        """The waivers of a project that hold now."""
         return [waiver for waiver in self._waivers.get(project, ()) if now < waiver.until]
 
     def screen(self, page: ProjectPage, source: str, private: bool, now: datetime) -> ProjectPage:
-        """The page as it may be offered: withheld files apart, each with its rule, and when the next one is let go.
+        """Take withheld files off a page, each with its rule, and note when the next one is let go.
 
         The same object if no rule applies; the same ``files`` if none is withheld. What was withheld already stays so.
         """
-        if not page.files:
+        if not self.may_withhold(page, source, private, now):
             return page
-        if page.status is not None and page.status.status == _QUARANTINED:
-            return self._quarantined(page, source)
-        rulings = self._rulings(page, source, private, now)
-        if not rulings:
-            return page
-        return self._ruled(page, source, rulings, self.waivers_for(page.project, now))
+        if _is_quarantined(page):
+            return _withhold_quarantined(page, source)
+        rulings = self._find_rulings(page, source, private, now)
+        return _apply(page, source, rulings, self.waivers_for(page.project, now))
 
-    def _rulings(self, page: ProjectPage, source: str, private: bool, now: datetime) -> list[_Ruling]:
-        """The rules that may say something of the project's files, in their order."""
+    def may_withhold(self, page: ProjectPage, source: str, private: bool, now: datetime) -> bool:
+        """Whether a rule is about this page at all, told without going through its files."""
+        return bool(page.files) and (_is_quarantined(page) or bool(self._find_rulings(page, source, private, now)))
+
+    def _find_rulings(self, page: ProjectPage, source: str, private: bool, now: datetime) -> list[_Ruling]:
+        """Find the rules that may object to the project's files, in their order."""
         project = page.project
         rulings: list[_Ruling] = []
-        if (denied := self._deny.naming(project)) is not None:
-            rulings.append(_Denied(denied))
+        if (denied := self._deny.find_mentions(project)) is not None:
+            rulings.append(("deny", partial(_find_denied, denied)))
         if self._allow is not None and not private:
-            allowed = self._allow.naming(project)
+            allowed = self._allow.find_mentions(project)
             if allowed is None or allowed.whole is None:
-                rulings.append(_NotAllowed(project, allowed))
+                rulings.append(("allow", partial(_find_not_allowed, project, allowed)))
         cooldown = self.cooldown_of(source, private)
         if cooldown is not None and project not in self._exempt:
-            rulings.append(_Frozen(cooldown) if isinstance(cooldown, datetime) else _TooYoung(cooldown, now))
+            find = partial(_find_late, cooldown) if isinstance(cooldown, datetime) else partial(_find_young, cooldown, now)
+            rulings.append(("cooldown", find))
         return rulings
 
-    @staticmethod
-    def _quarantined(page: ProjectPage, source: str) -> ProjectPage:
-        said = f" ({_quoted(page.status.reason)})" if page.status and page.status.reason else ""
-        reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
-        withheld = [Withheld(file.filename, source, "quarantine", reason) for file in page.files]
-        return page.with_files(FileList((), [page.files]), (*page.withheld, *withheld))
 
-    @staticmethod
-    def _ruled(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
-        versions = PageVersions(page)
-        withheld: dict[str, Withheld] = {}
-        for ruling in rulings:
-            for file, reason, until in ruling.against(versions):
-                if file.filename not in withheld:
-                    withheld[file.filename] = Withheld(file.filename, source, ruling.rule, reason, until)
-        if not withheld:
-            return page
-        ends = {entry.until for entry in withheld.values() if entry.until is not None}
-        for waiver in waivers:
-            waived = [file.filename for file in versions.files_in(waiver.specifier) if file.filename in withheld]
-            if waived:
-                ends.add(waiver.until)
-            for filename in waived:
-                del withheld[filename]
-        if page.freshness.valid_until is not None:
-            ends.add(page.freshness.valid_until)
-        freshness = msgspec.structs.replace(page.freshness, valid_until=min(ends, default=None))
-        if not withheld:
-            return msgspec.structs.replace(page, freshness=freshness)
-        files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
-        return page.with_files(files, (*page.withheld, *withheld.values()), freshness=freshness)
+def _is_quarantined(page: ProjectPage) -> bool:
+    return page.status is not None and page.status.status == _QUARANTINED
+
+
+def _withhold_quarantined(page: ProjectPage, source: str) -> ProjectPage:
+    said = f" ({_quote(page.status.reason)})" if page.status and page.status.reason else ""
+    reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
+    withheld = [Withheld(file.filename, source, "quarantine", reason) for file in page.files]
+    return page.with_files(FileList((), [page.files]), (*page.withheld, *withheld))
+
+
+def _apply(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
+    versions = PageVersions(page)
+    withheld: dict[str, Withheld] = {}
+    for rule, find_objections in rulings:
+        for file, reason, until in find_objections(versions):
+            if file.filename not in withheld:
+                withheld[file.filename] = Withheld(file.filename, source, rule, reason, until)
+    if not withheld:
+        return page
+    ends = {entry.until for entry in withheld.values() if entry.until is not None}
+    for waiver in waivers:
+        waived = [file.filename for file in versions.files_in(waiver.specifier) if file.filename in withheld]
+        if waived:
+            ends.add(waiver.until)
+        for filename in waived:
+            del withheld[filename]
+    if page.freshness.valid_until is not None:
+        ends.add(page.freshness.valid_until)
+    freshness = msgspec.structs.replace(page.freshness, valid_until=min(ends, default=None))
+    if not withheld:
+        return msgspec.structs.replace(page, freshness=freshness)
+    files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
+    return page.with_files(files, (*page.withheld, *withheld.values()), freshness=freshness)
 
 
 def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
-    """The part of a public page that a merge rule lets in: ``wanted`` versions alone. The same object if that is all of it."""
+    """Withhold all but the ``wanted`` versions that a merge rule lets in from a public page. The same object if that is none."""
     versions = PageVersions(page)
     inside = {file.filename for file in versions.files_in(wanted)}
     if len(inside) == len(page.files):
@@ -161,7 +168,7 @@ def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> Proj
     return page.with_files(files, (*page.withheld, *withheld))
 
 
-class _Named(msgspec.Struct):
+class _Mentions(msgspec.Struct):
     """The entries of a list that name one project, or may name one of its files."""
 
     whole: Release | None
@@ -169,21 +176,21 @@ class _Named(msgspec.Struct):
     some: list[tuple[Release, SpecifierSet]]
     files: frozenset[str]
 
-    def by_version(self, versions: PageVersions, *, unreadable: bool) -> dict[str | None, Release]:
-        """The version texts that are named, and by which entry."""
+    def find_versions(self, versions: PageVersions, *, unreadable: bool) -> dict[str | None, Release]:
+        """Find the version texts that are named, each with the entry that does."""
         found: dict[str | None, Release] = {}
         for entry, specifier in self.some:
             for text in versions.texts_in(specifier, unreadable=unreadable):
                 found.setdefault(text, entry)
         return found
 
-    def by_name(self, versions: PageVersions) -> frozenset[str]:
-        """The file names that are named one by one."""
+    def find_filenames(self, versions: PageVersions) -> frozenset[str]:
+        """Find the file names that are listed one by one."""
         return frozenset() if self.files.isdisjoint(versions.filenames) else self.files
 
 
 class _Releases:
-    """A list of the operator's, ready to be asked about a project; ten thousand entries cost a page nothing."""
+    """A block or allow list, indexed by project: ten thousand entries cost a page nothing."""
 
     def __init__(self, entries: Iterable[Release]) -> None:
         self._names: dict[str, list[Release]] = {}
@@ -198,118 +205,76 @@ class _Releases:
                 self._names.setdefault(entry.name, []).append(entry)
         self._files = frozenset(files)
 
-    def naming(self, project: str) -> _Named | None:
-        """The entries that may say something about a project's files; ``None``: there are none."""
+    def find_mentions(self, project: str) -> _Mentions | None:
+        """Find the entries that may be about a project's files; ``None``: there are none."""
         entries = [*self._names.get(project, ()), *(entry for names, entry in self._patterns if project in names)]
         if not entries and not self._files:
             return None
         whole = next((entry for entry in entries if entry.specifier is None), None)
         some = [(entry, entry.specifier) for entry in entries if entry.specifier is not None]
-        return _Named(whole, some, self._files)
+        return _Mentions(whole, some, self._files)
 
 
 _Objection = tuple[File, str, datetime | None]
-"""A file that is withheld; why, and what to do; and when it is let go by itself."""
+"""A file to withhold; the reason and the remedy; and when it is let go by itself."""
+_Ruling = tuple[str, Callable[[PageVersions], Iterable[_Objection]]]
+"""One rule as it applies to one project at one moment: its word for metrics, and its objections to a page."""
 
 
-class _Ruling(Protocol):
-    """One rule, as it stands for one project at one moment."""
-
-    @property
-    def rule(self) -> str:
-        """Its word for metrics."""
-        ...
-
-    def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        """Everything it has against a page's files."""
-        ...
-
-
-class _Denied:
-    rule = "deny"
-
-    def __init__(self, named: _Named) -> None:
-        self._named = named
-
-    def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        if self._named.whole is not None:
-            reason = self._reason(self._named.whole)
-            return [(file, reason, None) for file in versions.files]
-        denied = self._named.by_version(versions, unreadable=True)
-        reasons = {text: self._reason(entry) for text, entry in denied.items()}
-        objections: list[_Objection] = [(file, reasons[text], None) for text in denied for file in versions.of(text)]
-        if names := self._named.by_name(versions):
-            objections += [
-                (file, self._reason(Release(file.filename)), None) for file in versions.files if file.filename in names
-            ]
-        return objections
-
-    @staticmethod
-    def _reason(entry: Release) -> str:
-        return f"policy.deny has {_quoted(entry.text)}: choose another, or ask for a policy.waiver"
+def _find_denied(denied: _Mentions, versions: PageVersions) -> Iterable[_Objection]:
+    if denied.whole is not None:
+        reason = _deny(denied.whole.text)
+        return [(file, reason, None) for file in versions.files]
+    entries = denied.find_versions(versions, unreadable=True)
+    reasons = {text: _deny(entry.text) for text, entry in entries.items()}
+    objections: list[_Objection] = [(file, reasons[text], None) for text in entries for file in versions.of(text)]
+    if names := denied.find_filenames(versions):
+        objections += [(file, _deny(file.filename), None) for file in versions.files if file.filename in names]
+    return objections
 
 
-class _NotAllowed:
-    rule = "allow"
-
-    def __init__(self, project: str, named: _Named | None) -> None:
-        self._named = named
-        self._reason = f"policy.allow does not name it: choose another, or ask for {project} to be added there"
-
-    def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        if self._named is None:
-            return [(file, self._reason, None) for file in versions.files]
-        allowed, names = self._named.by_version(versions, unreadable=False), self._named.by_name(versions)
-        return [
-            (file, self._reason, None)
-            for text in versions.texts
-            if text not in allowed
-            for file in versions.of(text)
-            if file.filename not in names
-        ]
+def _deny(entry: str) -> str:
+    return f"policy.deny has {_quote(entry)}: choose another, or ask for a policy.waiver"
 
 
-class _Frozen:
-    rule = "cooldown"
-
-    def __init__(self, moment: datetime) -> None:
-        self._moment = moment
-
-    def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        why = f"and the index is frozen as of {in_words(self._moment)}: {_ADVICE}"
-        late, ageless = f"it was uploaded later, {why}", f"its upload time is not known, {why}"
-        return [
-            (file, ageless if file.upload_time is None else late, None)
-            for file in versions.files
-            if file.upload_time is None or file.upload_time >= self._moment
-        ]
+def _find_not_allowed(project: str, allowed: _Mentions | None, versions: PageVersions) -> Iterable[_Objection]:
+    reason = f"policy.allow does not name it: choose another, or ask for {project} to be added there"
+    if allowed is None:
+        return [(file, reason, None) for file in versions.files]
+    texts, names = allowed.find_versions(versions, unreadable=False), allowed.find_filenames(versions)
+    files = (file for text in versions.texts if text not in texts for file in versions.of(text))
+    return [(file, reason, None) for file in files if file.filename not in names]
 
 
-class _TooYoung:
-    rule = "cooldown"
+def _find_late(moment: datetime, versions: PageVersions) -> Iterable[_Objection]:
+    why = f"and the index is frozen as of {in_words(moment)}: {_ADVICE}"
+    late, ageless = f"it was uploaded later, {why}", f"its upload time is not known, {why}"
+    return [
+        (file, ageless if file.upload_time is None else late, None)
+        for file in versions.files
+        if file.upload_time is None or file.upload_time >= moment
+    ]
 
-    def __init__(self, period: timedelta, now: datetime) -> None:
-        self._period = period
-        self._newest = now - period
-        self._why = f"a cool-down of {in_words(period)} holds it"
 
-    def against(self, versions: PageVersions) -> Iterable[_Objection]:
-        newest = self._newest
-        young = [file for file in versions.files if file.upload_time is None or file.upload_time > newest]
-        return [(file, *self._sentence(file.upload_time)) for file in young]
+def _find_young(period: timedelta, now: datetime, versions: PageVersions) -> Iterable[_Objection]:
+    newest = now - period
+    why = f"a cool-down of {in_words(period)} holds it"
+    young = [file for file in versions.files if file.upload_time is None or file.upload_time > newest]
+    return [(file, *_hold(file.upload_time, period, why)) for file in young]
 
-    def _sentence(self, uploaded: datetime | None) -> tuple[str, datetime | None]:
-        if uploaded is None:
-            return f"its upload time is not known, and {self._why}: {_ADVICE}", None
-        try:
-            until = uploaded + self._period
-        except OverflowError:  # somebody else wrote that time
-            return f"its upload time is {in_words(uploaded)}, and {self._why}: {_ADVICE}", None
-        return f"it was uploaded at {in_words(uploaded)}, and {self._why} until {in_words(until)}: {_ADVICE}", until
+
+def _hold(uploaded: datetime | None, period: timedelta, why: str) -> tuple[str, datetime | None]:
+    if uploaded is None:
+        return f"its upload time is not known, and {why}: {_ADVICE}", None
+    try:
+        until = uploaded + period
+    except OverflowError:  # somebody else wrote that time
+        return f"its upload time is {in_words(uploaded)}, and {why}: {_ADVICE}", None
+    return f"it was uploaded at {in_words(uploaded)}, and {why} until {in_words(until)}: {_ADVICE}", until
 
 
 def in_words(cooldown: Cooldown) -> str:
-    """A period as the operator would write it (``3d``), or a moment to the second."""
+    """Format a period as the operator would write it (``3d``), or a moment to the second."""
     if isinstance(cooldown, datetime):
         return f"{str(cooldown.astimezone(UTC))[:19]}Z"
     seconds = int(cooldown.total_seconds())
@@ -319,6 +284,6 @@ def in_words(cooldown: Cooldown) -> str:
     return f"{seconds}s"
 
 
-def _quoted(text: str) -> str:
-    """Somebody else's words within a sentence: one line, bounded."""
+def _quote(text: str) -> str:
+    """Quote somebody else's words within a sentence: one line, bounded."""
     return " ".join(text.split())[:_MAX_QUOTED]
