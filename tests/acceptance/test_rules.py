@@ -204,9 +204,9 @@ def test_explain_tells_every_source_every_withheld_file_and_one_version(
     assert told["owner"] == "public"
     assert told["owner_since"]
     assert [(source["source"], source["outcome"]) for source in told["sources"]] == [
-        ("uploads", "not there"),
-        ("team", "not there"),
-        ("public", "has it"),
+        ("uploads", "absent"),
+        ("team", "absent"),
+        ("public", "listed"),
     ]
     for source in told["sources"]:
         assert abs((datetime.fromisoformat(source["as_of"]) - datetime.now(UTC)).total_seconds()) < 30

@@ -522,7 +522,7 @@ class TestRunning:
         assert gate.get("/files/acme-a/acme_a-99.0-py3-none-any.whl").status == 404
         assert index.count("/simple/acme-a/") == asked
         asked_of = json.loads(gate.get("/explain/acme-a", {"Accept": "application/json"}).body)["sources"]
-        assert [(entry["source"], entry["private"]) for entry in asked_of if entry["outcome"] != "not asked"] == [
+        assert [(entry["source"], entry["private"]) for entry in asked_of if entry["outcome"] != "not_asked"] == [
             ("uploads", True),
             ("team", True),
         ]

@@ -27,7 +27,7 @@ from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
 from wheelgate.core.model import Freshness, ProjectPage, Withheld
 from wheelgate.core.patterns import NamePatterns, release, specifier
 from wheelgate.core.protocols import Source
-from wheelgate.index.decision import Decision, Member, MergeRule
+from wheelgate.index.decision import Decision, Member, MergeRule, Outcome
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Rules
 from wheelgate.index.screened import RuleBook, Screened
@@ -97,7 +97,7 @@ class World:
     def public_asked(self) -> list[str]:
         return [*self.mirror.asked, *self.pypi.asked]
 
-    def outcomes(self, decision: Decision) -> dict[str, str]:
+    def outcomes(self, decision: Decision) -> dict[str, Outcome]:
         return {answer.source: answer.outcome for answer in decision.answers}
 
     # the contract's levers, by way of the public index: a private name is claimed and never disappears
@@ -169,7 +169,7 @@ async def test_an_empty_private_page_is_one(world: World) -> None:
     world.team.list_empty(NAME)
     world.pypi.publish(NAME, "99.0")
     decision = await world.decide()
-    assert (decision.owner, decision.outcome().files, decision.claimed) == ("team", (), False)
+    assert (decision.owner, decision.require_page().files, decision.claimed) == ("team", (), False)
     assert world.public_asked == []
     assert not await world.claims.holds(NAME), "claimed is a name with a file"
 
@@ -185,8 +185,8 @@ async def test_every_private_source_must_say_not_there_before_a_public_one_is_as
 async def test_nobody_has_it(world: World) -> None:
     decision = await world.decide()
     with pytest.raises(ProjectNotFound, match="no source has a project acme-lib"):
-        decision.outcome()
-    assert world.outcomes(decision) == dict.fromkeys(("uploads", "team", "mirror", "pypi"), "not there")
+        decision.require_page()
+    assert world.outcomes(decision) == dict.fromkeys(("uploads", "team", "mirror", "pypi"), Outcome.ABSENT)
     assert decision.owner is None
 
 
@@ -202,7 +202,12 @@ async def test_only_keeps_a_source_from_being_asked(world: World) -> None:
     assert world.team.asked == []
     decision = await world.decide()
     assert isinstance(decision.error, ProjectNotFound)
-    assert world.outcomes(decision) == {"uploads": "not there", "team": "not there", "mirror": "not there", "pypi": "not asked"}
+    assert world.outcomes(decision) == {
+        "uploads": Outcome.ABSENT,
+        "team": Outcome.ABSENT,
+        "mirror": Outcome.ABSENT,
+        "pypi": Outcome.NOT_ASKED,
+    }
     assert world.team.asked == [NAME]
 
 
@@ -223,8 +228,8 @@ async def test_a_reserved_name_is_never_asked_of_a_public_source(world: World, p
     world.pypi.publish(project, "99.0")
     decision = await world.decide(project)
     with pytest.raises(ProjectNotFound, match=r"acme-\* is reserved"):
-        decision.outcome()
-    assert (world.outcomes(decision)["pypi"], decision.reserved_by) == ("not asked", "acme-*")
+        decision.require_page()
+    assert (world.outcomes(decision)["pypi"], decision.reserved_by) == (Outcome.NOT_ASKED, "acme-*")
     world.team.publish(project, "1.0")
     assert (await world.page(project)).files[0].source == "team"
     assert world.public_asked == []
@@ -257,11 +262,11 @@ async def test_a_name_that_was_listed_once_is_never_asked_of_a_public_source_aga
     world.team.remove(NAME)
     for _ in range(2):
         decision = await world.decide()
-        page = decision.outcome()
+        page = decision.require_page()
         assert (page.project, page.files, page.withheld) == (NAME, (), ())
         assert decision.claimed
         assert decision.owner is None
-        assert world.outcomes(decision)["pypi"] == "not asked"
+        assert world.outcomes(decision)["pypi"] is Outcome.NOT_ASKED
         world.index()  # a restart: the record is what counts
     assert world.public_asked == []
 
@@ -326,7 +331,7 @@ async def test_a_merge_rule_joins_the_files_of_its_sources_in_its_order(world: W
     world.team.publish(NAME, "2.0")
     world.pypi.publish(NAME, "99.0")
     decision = await world.decide()
-    page = decision.outcome()
+    page = decision.require_page()
     assert [(file.source, file.filename) for file in page.files] == [
         ("uploads", wheel_name(NAME, "1.0")),
         ("team", wheel_name(NAME, "2.0")),
@@ -473,7 +478,7 @@ async def test_a_private_source_that_cannot_be_heard_fails_the_request_and_no_pu
     decision = await world.decide()
     assert decision.error is error
     assert decision.page is None
-    assert world.outcomes(decision)[silent] == "failed"
+    assert world.outcomes(decision)[silent] is Outcome.FAILED
     assert world.public_asked == []
 
 
@@ -571,9 +576,9 @@ async def outage(world: World) -> Outage:
 
 async def test_a_public_page_known_before_the_outage_is_served_in_it(world: World, outage: Outage) -> None:
     decision = await world.decide()
-    assert len(decision.outcome().files) == 2
-    assert decision.outcome().withheld == ()
-    assert world.outcomes(decision)["team"] == "not there before the outage"
+    assert len(decision.require_page().files) == 2
+    assert decision.require_page().withheld == ()
+    assert world.outcomes(decision)["team"] == Outcome.ABSENT_BEFORE_OUTAGE
 
 
 async def test_a_public_page_first_seen_in_the_outage_is_not_served(world: World) -> None:
@@ -681,10 +686,10 @@ async def test_the_decision_tells_who_was_asked_and_why_not(world: World) -> Non
     assert decision.owner == "uploads"
     assert decision.reason == "the first private source that has it is uploads"
     assert world.outcomes(decision) == {
-        "uploads": "has it",
-        "team": "not there",
-        "mirror": "not asked",
-        "pypi": "not asked",
+        "uploads": Outcome.LISTED,
+        "team": Outcome.ABSENT,
+        "mirror": Outcome.NOT_ASKED,
+        "pypi": Outcome.NOT_ASKED,
     }
     assert {answer.detail for answer in decision.answers if not answer.private} == {"uploads owns the name"}
 
@@ -696,9 +701,8 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
             for version in range(30):
                 source.publish(f"name-{number}", f"{version}.0")
         await world.page(f"name-{number}")
-    made = index._remade._made["name-39"]
-    one = sum(map(page_bytes, made.inputs)) + page_bytes(made.page)
-    assert index._remade._made.currsize <= index._remade._made.maxsize < 40 * one
+    merged = index._merge_cache._pages
+    assert merged.currsize <= merged.maxsize < 40 * page_bytes(merged["name-39"][1])
 
 
 # --- what rules withhold
@@ -846,7 +850,7 @@ async def test_a_source_that_becomes_private_is_heard_as_one_by_every_question_u
     world.source.replace_member(Member(world.mirror, private=True))
     world.uploads.hold.set()
     decision = await question
-    assert (decision.owner, world.outcomes(decision)["pypi"], decision.claimed) == ("mirror", "not asked", True)
+    assert (decision.owner, world.outcomes(decision)["pypi"], decision.claimed) == ("mirror", Outcome.NOT_ASKED, True)
 
 
 async def test_a_source_that_becomes_private_keeps_its_place(world: World) -> None:

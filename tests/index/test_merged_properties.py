@@ -124,7 +124,7 @@ class Replica:
             merges=world.merges,
         )
         pages = PageCache(self.index, clock=self.clock, prefix="", metrics=metrics)
-        changes.subscribe(self.index.overtaken)
+        changes.subscribe(self.index.invalidate)
         self.index.subscribe(pages.drop)
         services: Any = SimpleNamespace(clock=self.clock, delivery=None, metadata_files=None, provenance_files=None)
         self.files = FileHandlers(services, pages, shared=True)

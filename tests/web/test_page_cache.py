@@ -235,11 +235,11 @@ async def test_whatever_changes_is_asked_for_again_at_the_next_request(index: In
     entry = await index.pages.entry("acme-lib")
     await index.pages.render("acme-lib", JSON)
     index.ruled.age = timedelta(days=1)
-    index.merged.overtaken()
+    index.merged.invalidate()
     assert index.find_servable() is None
     assert await index.listed() == []
     index.ruled.age = timedelta()
-    index.merged.overtaken()
+    index.merged.invalidate()
     again = await index.pages.entry("acme-lib")
     assert again.page.revision == entry.page.revision
 
@@ -247,7 +247,7 @@ async def test_whatever_changes_is_asked_for_again_at_the_next_request(index: In
 async def test_a_change_that_leaves_a_page_as_it_is_keeps_its_bytes(index: Index) -> None:
     index.public.publish("acme-lib", "1.0")
     first, _ = await index.pages.render("acme-lib", JSON)
-    index.merged.overtaken()
+    index.merged.invalidate()
     again, _ = await index.pages.render("acme-lib", JSON)
     assert again is first
 
@@ -257,7 +257,7 @@ async def test_what_was_decided_before_a_change_does_not_answer_for_after_it(ind
     index.public.hold = asyncio.Event()
     waiting = asyncio.create_task(index.listed())
     await settled()
-    index.merged.overtaken()
+    index.merged.invalidate()
     index.public.hold.set()
     assert len(await waiting) == 1
     assert index.find_servable() is None

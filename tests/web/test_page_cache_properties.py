@@ -27,7 +27,7 @@ from tests.support.stores import MemoryStore
 from tests.web.test_page_cache import Ruled
 from wheelgate.core.errors import WheelgateError
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.index.decision import Decision, Member
+from wheelgate.index.decision import Decision, Member, Outcome
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
@@ -100,7 +100,7 @@ class Warm(RuleBasedStateMachine):
     def announce(self) -> None:
         for deciding in (self.warm, self.fresh):
             deciding.uploads.drop()
-            deciding.index.overtaken()
+            deciding.index.invalidate()
         self.announced.update(PROJECTS)
 
     @rule(place=a_place)
@@ -206,7 +206,7 @@ class Warm(RuleBasedStateMachine):
             "a rule's moment has passed"
         )
         for answer in earlier.answers:
-            if answer.outcome == "not there":
+            if answer.outcome is Outcome.ABSENT:
                 assert now < answer.error.fresh_until, f"{answer.source} must be heard again"  # type: ignore[union-attr]
             elif answer.page is not None:
                 assert now < answer.page.freshness.fresh_until + OVERSTAY_S[answer.source], f"{answer.source}'s page is too old"
@@ -226,7 +226,7 @@ class Warm(RuleBasedStateMachine):
     @staticmethod
     def _rendered(decision: Decision, kind: str) -> bytes:
         try:
-            return b"".join(render_page(decision.outcome(), kind, "/below"))
+            return b"".join(render_page(decision.require_page(), kind, "/below"))
         except WheelgateError as error:
             return f"{type(error).__name__}".encode()
 

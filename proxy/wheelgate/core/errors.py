@@ -161,6 +161,14 @@ class NotHeld(UpstreamError):
     kind = ErrorKind.WITHHELD
 
 
+def advise_mirroring(project: str) -> str:
+    """Say how a project comes to a server that is offline."""
+    return (
+        f"mirror it where there is a network (wheelgate mirror --project {project} --to ...) into a source of this server, "
+        "or build once online"
+    )
+
+
 class CredentialRefused(UpstreamBadAnswer):
     """An upstream that refused our credential, or wants one that no connection provides."""
 

@@ -1,21 +1,22 @@
-"""Who may answer for a name, and how that came about: the values that precedence is decided with."""
+"""Decisions about a name, and the answers of sources that they rest on, as values."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 from packaging.specifiers import SpecifierSet
 
-from wheelgate.core.errors import ProjectNotFound, WheelgateError
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable, WheelgateError
 from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Source
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A source and its place in the order of trust."""
+    """A source of the index, and how far the operator trusts it."""
 
     source: Source
     private: bool
@@ -36,23 +37,45 @@ class MergeRule(msgspec.Struct, frozen=True):
     """The versions that public sources may add; ``None``: all."""
 
 
-ABSENT_BEFORE = "not there before the outage"
+class Outcome(StrEnum):
+    """The kinds of answer a source can give about a name. The words are stable: scripts read them in ``/explain``."""
+
+    LISTED = "listed"
+    ABSENT = "absent"
+    """Definitely: the source was heard, or its "not there" is fresh."""
+    ABSENT_BEFORE_OUTAGE = "absent_before_outage"
+    """The source is unreachable, and this is what it said before. Nothing may be built on it but what was known then."""
+    FAILED = "failed"
+    NOT_ASKED = "not_asked"
+
+
 _FOR_EVER = Freshness(math.inf, math.inf)
-"""Settings and claims say so, and whoever changes those says that they changed."""
+"""Not being asked follows from settings and claims, and whoever changes those announces it."""
 
 
-class Answer(msgspec.Struct):
-    """What one source said, or that it was not asked, and why."""
+class Answer(msgspec.Struct, frozen=True):
+    """The answer of one source about one name, or why it was not asked."""
 
     source: str
     private: bool
-    outcome: str
-    """``has it``, ``not there``, ``not there before the outage``, ``failed`` or ``not asked``."""
+    outcome: Outcome
     detail: str = ""
     asked_at: datetime | None = None
-    """When it said so: of a page and of what stands in for one exactly; else when it was asked here. Aware, UTC."""
+    """When the source said so: exact for a page and for what stands in for one, else when it was asked here. Aware, UTC."""
     page: ProjectPage | None = None
+    """Given if and only if the project is listed."""
     error: WheelgateError | None = None
+    """Given for a failure, and for an absence."""
+
+    @property
+    def failure(self) -> WheelgateError | None:
+        """The error of a request that needs this answer; ``None``: the source was heard.
+
+        A remembered "not there" is no definite one, so it is an error too.
+        """
+        if self.outcome is Outcome.ABSENT_BEFORE_OUTAGE:
+            return UpstreamUnavailable(self.detail, source=self.source)
+        return self.error if self.outcome is Outcome.FAILED else None
 
     @property
     def freshness(self) -> Freshness:
@@ -62,7 +85,7 @@ class Answer(msgspec.Struct):
         never is. It is what lets a page of a source further down be served at all, so once it has run out the source must be
         heard before the next answer, or a name it has gained meanwhile would go on being answered by somebody else.
         """
-        if self.outcome == "not asked":
+        if self.outcome is Outcome.NOT_ASKED:
             return _FOR_EVER
         if self.page is not None:
             stated = self.page.freshness
@@ -71,17 +94,17 @@ class Answer(msgspec.Struct):
         return Freshness(until, until)
 
 
-class Decision(msgspec.Struct):
-    """Who answers for a name, and how that came about: the whole of what page, file and ``explain`` go by."""
+class Decision(msgspec.Struct, frozen=True):
+    """Precedence applied to one name: everything that page, file and ``explain`` go by."""
 
     project: str
-    answers: list[Answer]
-    reason: str = ""
+    answers: tuple[Answer, ...]
+    reason: str
     owner: str | None = None
     reserved_by: str | None = None
     """The pattern."""
     claimed: bool = False
-    """A private source lists a file of it, or did once."""
+    """A private source lists a file of it, or did once. False as well where the decision did not depend on it."""
     merge: MergeRule | None = None
     """The rule that joins sources for it, as it stood when the decision began."""
     unrecorded: bool = False
@@ -89,7 +112,7 @@ class Decision(msgspec.Struct):
     page: ProjectPage | None = None
     """With every file withheld there is a page and an error: people may see it, installers may not."""
     error: WheelgateError | None = None
-    """What the request fails with."""
+    """The failure of the request."""
 
     @property
     def freshness(self) -> Freshness:
@@ -97,14 +120,12 @@ class Decision(msgspec.Struct):
         earliest = Freshness.earliest(answer.freshness for answer in self.answers)
         return Freshness(valid_until=earliest.valid_until) if self.unrecorded else earliest
 
-    def outcome(self) -> ProjectPage:
+    def require_page(self) -> ProjectPage:
         """The page.
 
         Raises:
             ProjectNotFound, ProjectWithheld, UpstreamError, StoreError: there is none to give.
         """
-        if self.error is not None:
-            raise self.error
-        if self.page is None:
-            raise ProjectNotFound(f"no source has a project {self.project}")
+        if self.error is not None or self.page is None:
+            raise self.error or ProjectNotFound(f"no source has a project {self.project}")
         return self.page

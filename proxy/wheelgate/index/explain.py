@@ -1,4 +1,4 @@
-"""A decision, in the words people read: for ``/explain`` and for ``wheelgate explain``."""
+"""Explanations of a decision: plain values for ``/explain`` and ``--json``, and the text of ``wheelgate explain``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,24 @@ from typing import Any
 
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.names import same_version_key, version_of
-from wheelgate.index.decision import Decision
+from wheelgate.index.decision import Decision, Outcome
 from wheelgate.index.rules import Waiver
 from wheelgate.storage.claims import Claim
+
+_MAX_WITHHELD_LINES = 20
+_OUTCOMES = {
+    Outcome.LISTED: "has it",
+    Outcome.ABSENT: "not there",
+    Outcome.ABSENT_BEFORE_OUTAGE: "not there before the outage",
+    Outcome.FAILED: "failed",
+    Outcome.NOT_ASKED: "not asked",
+}
 
 
 def explain_decision(
     decision: Decision, claim: Claim | None, waivers: Sequence[Waiver] = (), version: str | None = None
 ) -> dict[str, Any]:
-    """The whole of a decision as plain values; with a ``version``, what became of each of its files."""
+    """Explain a decision as plain values; with a ``version``, each of its files, served or withheld."""
     page = decision.page
     withheld = [
         {
@@ -24,21 +33,21 @@ def explain_decision(
             "source": entry.source,
             "rule": entry.rule,
             "reason": entry.reason,
-            "until": _text(entry.until),
+            "until": _stamp(entry.until),
         }
         for entry in (page.withheld if page else ())
-        if version is None or _has_version(entry.filename, decision.project, version)
+        if version is None or _is_of_version(entry.filename, decision.project, version)
     ]
-    told = {
+    explanation = {
         "project": decision.project,
         "owner": decision.owner,
-        "owner_since": _text(_owner_since(decision, claim)),
+        "owner_since": _stamp(_find_owner_since(decision, claim)),
         "reason": decision.reason,
         "error": None if decision.error is None else str(decision.error),
         "files": len(page.files) if page else 0,
         "stale": page.stale if page else False,
         "status": page.status.status if page and page.status else None,
-        "changes_at": _text(page.freshness.valid_until) if page else None,
+        "changes_at": _stamp(page.freshness.valid_until) if page else None,
         "reserved_by": decision.reserved_by,
         "merge": None if decision.merge is None else list(decision.merge.sources),
         "claim": None if claim is None else {"source": claim.source, "since": claim.since.isoformat()},
@@ -46,9 +55,9 @@ def explain_decision(
             {
                 "source": answer.source,
                 "private": answer.private,
-                "outcome": answer.outcome,
+                "outcome": answer.outcome.value,
                 "detail": answer.detail,
-                "as_of": _text(answer.asked_at),
+                "as_of": _stamp(answer.asked_at),
             }
             for answer in decision.answers
         ],
@@ -59,30 +68,74 @@ def explain_decision(
         ],
     }
     if version is not None:
-        told["version"] = version
-        told["listed"] = _listed(page, decision.project, version) if page else []
-    return told
+        explanation["version"] = version
+        explanation["listed"] = _list_files(page, decision.project, version) if page else []
+    return explanation
 
 
-def _listed(page: ProjectPage, project: str, version: str) -> list[dict[str, Any]]:
+def _list_files(page: ProjectPage, project: str, version: str) -> list[dict[str, Any]]:
     return [
-        {"file": file.filename, "source": file.source, "uploaded": _text(file.upload_time), "yanked": file.yanked}
+        {"file": file.filename, "source": file.source, "uploaded": _stamp(file.upload_time), "yanked": file.yanked}
         for file in page.files
-        if _has_version(file.filename, project, version)
+        if _is_of_version(file.filename, project, version)
     ]
 
 
-def _has_version(filename: str, project: str, version: str) -> bool:
+def _is_of_version(filename: str, project: str, version: str) -> bool:
     stated = version_of(filename, project)
     return stated is not None and same_version_key(stated) == same_version_key(version)
 
 
-def _owner_since(decision: Decision, claim: Claim | None) -> datetime | None:
-    """A private name has its owner since it was claimed, a public one since we first saw its page."""
+def _find_owner_since(decision: Decision, claim: Claim | None) -> datetime | None:
+    """Find since when the name has its owner: a private one since it was claimed, a public one since we first saw its page."""
     if claim is not None:
         return claim.since
     return decision.page.known_since if decision.page is not None and decision.owner is not None else None
 
 
-def _text(moment: datetime | None) -> str | None:
+def _stamp(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def format_explanation(explanation: dict[str, Any]) -> str:
+    """Format an explanation as the text people read."""
+    project, files, withheld, claim = (explanation[key] for key in ("project", "files", "withheld", "claim"))
+    lines = [f"{project}: {explanation['error'] or explanation['reason']}"]
+    if explanation["owner"]:
+        since = f" since {_format_time(explanation['owner_since'])}" if explanation["owner_since"] else ""
+        lines.append(f"  owner: {explanation['owner']}{since}; {files} files, {len(withheld)} withheld")
+    if explanation["status"]:
+        lines.append(f"  status: {explanation['status']}")
+    if claim:
+        lines.append(f"  private since {_format_time(claim['since'])}, first listed by {claim['source']}")
+        if not files and not withheld and explanation["error"] is None:
+            lines.append(f"  if that was a mistake: wheelgate release {project} --reason ...")
+    if explanation["reserved_by"]:
+        lines.append(f"  reserved by the pattern {explanation['reserved_by']}")
+    lines += map(_format_answer, explanation["sources"])
+    lines += [
+        f"  waiver: {waiver['version']} until {_format_time(waiver['until'])}, by {waiver['by']}: {waiver['reason']}"
+        for waiver in explanation["waivers"]
+    ]
+    for file in explanation.get("listed", ()):
+        uploaded = f", uploaded {_format_time(file['uploaded'])}" if file["uploaded"] else ""
+        lines.append(f"  served: {file['file']} of {file['source']}{uploaded}")
+    if explanation.get("listed") == [] and not withheld:
+        lines.append(f"  no source that may answer has a file of version {explanation['version']}")
+    shown = withheld[:_MAX_WITHHELD_LINES]
+    lines += [f"  withheld ({entry['rule']}): {entry['file']} of {entry['source']}: {entry['reason']}" for entry in shown]
+    if len(shown) < len(withheld):
+        lines.append(f"  and {len(withheld) - len(shown)} more withheld: --version X shows those of one version, --json all")
+    return "\n".join(lines)
+
+
+def _format_answer(answer: dict[str, Any]) -> str:
+    outcome = Outcome(answer["outcome"])
+    kind = "private" if answer["private"] else "public"
+    detail = f", {answer['detail']}" if answer["detail"] and outcome is not Outcome.ABSENT else ""
+    asked = f" (asked at {_format_time(answer['as_of'])})" if answer["as_of"] and outcome is not Outcome.LISTED else ""
+    return f"  {answer['source']} ({kind}): {_OUTCOMES[outcome]}{detail}{asked}"
+
+
+def _format_time(stamp: str) -> str:
+    return f"{stamp[:10]} {stamp[11:19]}Z"

@@ -1,65 +1,78 @@
-"""What the silence of a source puts in doubt: whatever may have been put elsewhere since it was last heard."""
+"""Outage windows: the time since a source was last heard, in which anybody may have put anything elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 import msgspec
 
-from wheelgate.core.errors import ProjectNotFound
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage, Withheld
-from wheelgate.index.decision import ABSENT_BEFORE, Answer
+from wheelgate.index.decision import Answer, Outcome
+
+OUTAGE_RULE = "outage"
 
 
 class OutageWindow(msgspec.Struct, frozen=True):
-    """What the silence of sources that come before the owner puts in doubt."""
+    """The outages of all sources that come before the owner, taken together."""
 
     source: str
     sentence: str
     outage_since: datetime
-    """The first of them fell silent."""
+    """When the first of them became unreachable."""
     last_heard: datetime
-    """The longest unheard of them was heard."""
+    """When the one that has been unreachable for longest was last heard."""
+
+    @property
+    def error(self) -> UpstreamUnavailable:
+        """The failure of a request that nothing known before the outage can answer."""
+        return UpstreamUnavailable(self.sentence, source=self.source)
+
+    def is_predated_by(self, page: ProjectPage) -> bool:
+        """Whether we knew a page of the project before the outage."""
+        return page.known_since is not None and page.known_since < self.outage_since
 
 
-def find_outage_window(heard: Sequence[Answer], owner: Answer) -> OutageWindow | None:
-    """The outages of sources that would come before the owner, taken together."""
-    doubts = []
-    for answer in heard:
+def find_outage_window(answers: Iterable[Answer], owner: Answer) -> OutageWindow | None:
+    """Find the outage window of an owner's page; ``None``: every source before the owner was heard.
+
+    ``answers`` are in the order of trust.
+    """
+    before = []
+    for answer in answers:
         if answer is owner:
             break
-        if answer.outcome == ABSENT_BEFORE and isinstance(answer.error, ProjectNotFound):
-            doubts.append((answer.source, answer.error))
-    if not doubts:
+        if answer.outcome is Outcome.ABSENT_BEFORE_OUTAGE and isinstance(answer.error, ProjectNotFound):
+            before.append((answer, answer.error))
+    if not before:
         return None
-    source, error = doubts[0]
     return OutageWindow(
-        source=source,
-        sentence=str(error),
-        outage_since=min(_moment(error.outage_since) for _, error in doubts),
-        last_heard=min(_moment(error.last_heard) for _, error in doubts),
+        source=before[0][0].source,
+        sentence=before[0][0].detail,
+        outage_since=min(_require(error.outage_since) for _, error in before),
+        last_heard=min(_require(error.last_heard) for _, error in before),
     )
 
 
-def withhold_uncertain(page: ProjectPage, doubt: OutageWindow, public: Collection[str]) -> ProjectPage:
-    """The page less the public files that may have been uploaded since. The same object if there is none."""
+def withhold_uncertain(page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
+    """Withhold the files of ``public`` sources that may have been uploaded since. The same object if there is none."""
     files = tuple(page.files)
-    doubtful = {
+    uncertain = {
         file.filename: file
         for file in files
-        if file.source in public and (file.upload_time is None or file.upload_time >= doubt.last_heard)
+        if file.source in public and (file.upload_time is None or file.upload_time >= outage.last_heard)
     }
-    if not doubtful:
+    if not uncertain:
         return page
-    reason = f"it may have been uploaded since: {doubt.sentence}"
-    withheld = [Withheld(file.filename, file.source, "outage", reason) for file in doubtful.values()]
-    certain = FileList((file for file in files if file.filename not in doubtful), [page.files])
+    reason = f"it may have been uploaded since: {outage.sentence}"
+    withheld = [Withheld(file.filename, file.source, OUTAGE_RULE, reason) for file in uncertain.values()]
+    certain = FileList((file for file in files if file.filename not in uncertain), [page.files])
     return page.with_files(certain, (*page.withheld, *withheld))
 
 
-def _moment(moment: datetime | None) -> datetime:
+def _require(moment: datetime | None) -> datetime:
     if moment is None:
         raise AssertionError("an outage without its times")
     return moment

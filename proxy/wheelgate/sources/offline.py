@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import NotHeld, ProjectNotFound
+from wheelgate.core.errors import NotHeld, ProjectNotFound, advise_mirroring
 from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import RECENT_BYTES, files_bytes
 from wheelgate.core.model import ProjectPage
@@ -49,7 +49,7 @@ class OfflineSource:
         try:
             return self._with_metadata(await self._source.project_page(project))
         except ProjectNotFound:
-            sentence = f"source {self.name} is offline, and nothing of {project} is held: {how_to_mirror(project)}"
+            sentence = f"source {self.name} is offline, and nothing of {project} is held: {advise_mirroring(project)}"
             raise HeldNowhere(sentence) if self._alone else NotHeld(sentence, source=self.name) from None
 
     def _with_metadata(self, page: ProjectPage) -> ProjectPage:
@@ -71,11 +71,3 @@ class OfflineSource:
 
 def _bytes(made: tuple[int, ProjectPage]) -> int:
     return min(2 * files_bytes(made[1].files), RECENT_BYTES)
-
-
-def how_to_mirror(project: str) -> str:
-    """How a project comes to a server that is offline."""
-    return (
-        f"mirror it where there is a network (wheelgate mirror --project {project} --to ...) into a source of this server, "
-        "or build once online"
-    )

@@ -191,7 +191,7 @@ class PageCache:
     async def _decide_anew(self, project: str, generation: int) -> CachedPage:
         try:
             decision = await self._index.decide(project)
-            page = decision.outcome()
+            page = decision.require_page()
         except WheelgateError:
             self._entries.pop(project, None)  # nobody may be given the old page any more
             raise

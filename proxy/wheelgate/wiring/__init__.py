@@ -70,9 +70,9 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
             merges=merges_of(config),
             offline=config.server.offline,
         )
-        changes.subscribe(index.overtaken)
+        changes.subscribe(index.invalidate)
         for telling in sources.telling:
-            telling.subscribe(index.overtaken)
+            telling.subscribe(index.invalidate)
 
         delivery = _delivery(base, store, spool, sources)
         changes.subscribe(delivery.forget)

@@ -1,0 +1,70 @@
+"""Explanations: stable words for scripts, sentences for people, from the same decision."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.support.sources import listed
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.model import ProjectPage, Withheld
+from wheelgate.index.decision import Answer, Decision, Outcome
+from wheelgate.index.explain import explain_decision, format_explanation
+from wheelgate.storage.claims import Claim
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+NAME = "acme-lib"
+
+
+@pytest.mark.parametrize(
+    ("answer", "word", "line"),
+    [
+        (
+            Answer("team", True, Outcome.LISTED, "1 files", NOW, page=ProjectPage(project=NAME, files=(), as_of=NOW)),
+            "listed",
+            "team (private): has it, 1 files",
+        ),
+        (
+            Answer("team", True, Outcome.ABSENT, "no such project", NOW, error=ProjectNotFound("no such project")),
+            "absent",
+            "team (private): not there (asked at 2026-01-02 03:04:05Z)",
+        ),
+        (
+            Answer("team", True, Outcome.ABSENT_BEFORE_OUTAGE, "it is down", NOW, error=ProjectNotFound("it is down")),
+            "absent_before_outage",
+            "team (private): not there before the outage, it is down (asked at 2026-01-02 03:04:05Z)",
+        ),
+        (
+            Answer("pypi", False, Outcome.FAILED, "a portal", NOW, error=UpstreamUnavailable("a portal")),
+            "failed",
+            "pypi (public): failed, a portal (asked at 2026-01-02 03:04:05Z)",
+        ),
+        (
+            Answer("pypi", False, Outcome.NOT_ASKED, "team owns the name"),
+            "not_asked",
+            "pypi (public): not asked, team owns the name",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_outcome_has_a_word_for_scripts_and_one_for_people(answer: Answer, word: str, line: str) -> None:
+    explanation = explain_decision(Decision(NAME, (answer,), "because"), None)
+    assert type(explanation["sources"][0]["outcome"]) is str
+    assert explanation["sources"][0]["outcome"] == word
+    assert format_explanation(explanation) == f"{NAME}: because\n  {line}"
+
+
+def test_the_text_of_an_owned_name_with_more_withheld_than_is_shown() -> None:
+    withheld = tuple(Withheld(f"acme_lib-{n}.0-py3-none-any.whl", "team", "deny", "policy.deny has it") for n in range(22))
+    page = ProjectPage(project=NAME, files=(listed(NAME, "99.0", source="team"),), withheld=withheld, as_of=NOW)
+    decision = Decision(NAME, (), "because", "team", "acme-*", claimed=True, page=page)
+    lines = format_explanation(explain_decision(decision, Claim(NAME, "team", NOW))).splitlines()
+    assert lines[:4] == [
+        "acme-lib: because",
+        "  owner: team since 2026-01-02 03:04:05Z; 1 files, 22 withheld",
+        "  private since 2026-01-02 03:04:05Z, first listed by team",
+        "  reserved by the pattern acme-*",
+    ]
+    assert lines[4] == "  withheld (deny): acme_lib-0.0-py3-none-any.whl of team: policy.deny has it"
+    assert (len(lines), lines[-1]) == (25, "  and 2 more withheld: --version X shows those of one version, --json all")
