@@ -251,6 +251,6 @@ def test_check_tells_what_a_cooldown_means_and_what_has_no_effect(start_gate: Ca
     assert done.returncode == 0
     assert "ok    cool-down of source public: files are served 3d after their upload; a file without a time" in done.stdout
     assert "cool-down of source uploads" not in done.stdout
-    assert "warn  policy.waiver[0]: of idna ended at 2020-01-02 00:00Z: remove or renew it" in done.stdout
+    assert "warn  policy.waiver[0]: for idna expired at 2020-01-02 00:00Z: remove or renew it" in done.stdout
     found = json.loads(gate.run("check", "--json").stdout)
     assert [finding["what"] for finding in found if finding["doubtful"]] == ["policy.waiver[0]"]
