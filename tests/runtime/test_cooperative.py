@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from wheelgate.runtime.cooperative import SLICE_S, Steps, in_slices, straight
+from tests.support.steps import straight
+from wheelgate.runtime.cooperative import SLICE_S, Steps, in_slices
 
 
 def counting(steps: int, each_s: float = 0.0) -> Steps[int]:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
+from tests.support.steps import straight
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.names import is_safe_filename, normalise_name, same_version_key, version_of
 from wheelgate.core.urls import HostRules, PageLinks, parse
-from wheelgate.runtime.cooperative import straight
 from wheelgate.simple_api.collector import ParsedPage
 from wheelgate.simple_api.parse import parse_json
 from wheelgate.simple_api.parse_html import parse_html

@@ -1,4 +1,4 @@
-"""Another Wheelgate, as a command talks to it: upload form and pages over HTTP, for people without rights on the store."""
+"""HTTP client of another Wheelgate for commands: upload form and pages, for people without rights on the store."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Projects(msgspec.Struct):
     projects: list[_Project]
 
 
-class _Entry(msgspec.Struct):
+class _ListedFile(msgspec.Struct):
     """A file on a page (PEP 691, 700), as Wheelgate writes it."""
 
     filename: str
@@ -71,8 +71,8 @@ class _Entry(msgspec.Struct):
         )
 
 
-class _Page(msgspec.Struct):
-    files: list[_Entry]
+class _ListedPage(msgspec.Struct):
+    files: list[_ListedFile]
 
 
 class WheelgateClient:
@@ -105,8 +105,8 @@ class WheelgateClient:
         """
         filename = filename or path.name
         with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
-            form = _form({":action": "file_upload", "protocol_version": "1", **_given(attestations=attestations)})
-            part = form.append(_reported(file, progress), {"Content-Type": "application/octet-stream"})
+            form = _build_form({":action": "file_upload", "protocol_version": "1", **_drop_none(attestations=attestations)})
+            part = form.append(_read_with_progress(file, progress), {"Content-Type": "application/octet-stream"})
             part.set_content_disposition("form-data", name="content", filename=filename)
             return "already" not in await self._post(form, filename)
 
@@ -116,7 +116,7 @@ class WheelgateClient:
         Raises:
             As :meth:`add`; FileNotListed if the server has no such file.
         """
-        await self._post(_form({":action": action, "filename": filename, "reason": reason}), filename)
+        await self._post(_build_form({":action": action, "filename": filename, "reason": reason}), filename)
 
     async def files(self, project: str | None = None) -> list[File]:
         """The files on the server's pages: of every name that its project list has, or of one project (empty: it has none).
@@ -126,29 +126,31 @@ class WheelgateClient:
         """
         async with self._session() as session:
             if project is not None:
-                return await self._page(session, project)
-            listed = await self._json(session, self._base.joinpath("simple", ""), _Projects)
+                return await self._fetch_files(session, project)
+            listed = await self._fetch_json(session, self._base.joinpath("simple", ""), _Projects)
             names = sorted({entry.name for entry in listed.projects if normalise_name(entry.name) == entry.name})
             if len(names) > _MAX_PROJECTS:
                 raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
             pages = []
             for start in range(0, len(names), _PAGES_AT_ONCE):
-                pages += await asyncio.gather(*(self._page(session, name) for name in names[start : start + _PAGES_AT_ONCE]))
+                pages += await asyncio.gather(
+                    *(self._fetch_files(session, name) for name in names[start : start + _PAGES_AT_ONCE])
+                )
         return [file for page in pages for file in page]
 
-    async def _page(self, session: aiohttp.ClientSession, project: str) -> list[File]:
+    async def _fetch_files(self, session: aiohttp.ClientSession, project: str) -> list[File]:
         try:
-            page = await self._json(session, self._base.joinpath("simple", project, ""), _Page)
+            page = await self._fetch_json(session, self._base.joinpath("simple", project, ""), _ListedPage)
         except FileNotListed:
             return []
         files = [entry.file(project, redact_url(self._base)) for entry in page.files if is_safe_filename(entry.filename)]
         return sorted(files, key=lambda file: file.filename)
 
-    async def _json(self, session: aiohttp.ClientSession, url: URL, kind: type[T]) -> T:
+    async def _fetch_json(self, session: aiohttp.ClientSession, url: URL, kind: type[T]) -> T:
         """A page of the Simple API, whole (PEP 691)."""
-        async with self._answer(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
+        async with self._request(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
             if response.status != 200:
-                self._check(response.status, await self._sentence(response))
+                self._check(response.status, await self._read_sentence(response))
             body = bytearray()
             async for chunk in response.content.iter_chunked(_PIECE_BYTES):
                 body += chunk
@@ -160,10 +162,10 @@ class WheelgateClient:
             raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?") from None
 
     async def _post(self, form: aiohttp.MultipartWriter, filename: str) -> str:
-        """What the server says it did with the file. An answer of whoever else stands there is no success."""
+        """Post a form, and return what the server says it did with the file. An answer of anything else there is no success."""
         url = self._base.joinpath("legacy", "")
-        async with self._session() as session, self._answer(session, "POST", url, accept="text/plain", form=form) as response:
-            sentence = await self._sentence(response)
+        async with self._session() as session, self._request(session, "POST", url, accept="text/plain", form=form) as response:
+            sentence = await self._read_sentence(response)
             self._check(response.status, sentence)
             if not sentence.startswith(f"{filename} "):
                 raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?")
@@ -178,10 +180,10 @@ class WheelgateClient:
         )
 
     @asynccontextmanager
-    async def _answer(
+    async def _request(
         self, session: aiohttp.ClientSession, method: str, url: URL, *, accept: str, form: aiohttp.MultipartWriter | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """What the server answers, while it is being read too. The token goes to this server, and along no redirect."""
+        """Send a request; errors are translated while the answer is read, too. The token goes along no redirect."""
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -193,8 +195,8 @@ class WheelgateClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(f"{redact_url(self._base)} cannot be reached: {cause_of(error)}") from None
 
-    async def _sentence(self, response: aiohttp.ClientResponse) -> str:
-        """What it answered, on one line that can be shown: a proxy before it may send anything, even our own headers."""
+    async def _read_sentence(self, response: aiohttp.ClientResponse) -> str:
+        """Read an answer as one line that can be shown: a proxy before the server may send anything, even our own headers."""
         body = b""
         while len(body) < _SENTENCE_BYTES and (chunk := await response.content.read(_SENTENCE_BYTES)):
             body += chunk
@@ -217,18 +219,18 @@ class WheelgateClient:
         raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
 
 
-def _given(**fields: str | None) -> dict[str, str]:
+def _drop_none(**fields: str | None) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
+def _build_form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
     form = aiohttp.MultipartWriter("form-data")
     for name, value in fields.items():
         form.append(value).set_content_disposition("form-data", name=name)
     return form
 
 
-async def _reported(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+async def _read_with_progress(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
         yield piece
         progress(len(piece))

@@ -13,7 +13,7 @@ from yarl import URL
 from wheelgate.config import NO_PROXY
 from wheelgate.core.urls import is_loopback_host
 from wheelgate.upstream.addresses import refuse_reason
-from wheelgate.upstream.sessions import trust
+from wheelgate.upstream.sessions import build_tls_context
 
 SignIn = Callable[[], Awaitable[Mapping[str, str] | None]]
 
@@ -101,7 +101,7 @@ def transport_arguments(ca_file: str | None, **settings: Any) -> dict[str, Any]:
 
 def _open_session(ca_file: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=trust(ca_file)),
+        connector=aiohttp.TCPConnector(ssl=build_tls_context(ca_file)),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=trust_env,

@@ -1,7 +1,6 @@
 """Long pure computations in slices, so that they never hold the event loop for long.
 
-A computation is written as a generator that yields now and then and returns its result. The same generator runs straight
-through where nobody is waiting (commands, tests).
+A computation is written as a generator that yields now and then and returns its result.
 """
 
 from __future__ import annotations
@@ -16,16 +15,6 @@ Steps = Generator[None, None, T]
 
 SLICE_S = 0.004
 """How long one slice may hold the loop: a fraction of what a waiting request may notice."""
-
-
-def straight(steps: Steps[T]) -> T:
-    """The result, computed without a pause."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
 
 
 async def in_slices(steps: Steps[T]) -> T:

@@ -1,4 +1,4 @@
-"""Which IP addresses may be connected to: checked on the address itself, after DNS and for literals alike."""
+"""IP addresses that may be connected to: checked on the address itself, after DNS and for literals alike."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ForbiddenAddress(OSError):
 
 
 def refuse_reason(address: str, *, inner: bool) -> str | None:
-    """Why this address may not be reached, or ``None``. ``inner``: the operator's own URL names the host."""
+    """The reason why this address may not be reached, or ``None``. ``inner``: the operator's own URL names the host."""
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv6Address):
         embedded = IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None

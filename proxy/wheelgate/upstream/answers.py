@@ -1,4 +1,4 @@
-"""What upstreams answer: hops as they begin; pages whole, inflated and bounded; files as open streams."""
+"""Answers of upstreams: hops as they begin; pages whole, inflated and bounded; files as open streams."""
 
 from __future__ import annotations
 

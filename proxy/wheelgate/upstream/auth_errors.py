@@ -1,4 +1,4 @@
-"""Why an upstream refused a credential, in plain words: what people can mend depends on it."""
+"""Refused credentials: the reason in plain words, since the remedy depends on it."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def is_throttled(response: aiohttp.ClientResponse) -> bool:
     return response.status in (408, 425, 429)
 
 
-def wait_s(response: aiohttp.ClientResponse, now: datetime) -> float | None:
-    """How long it asks us to wait, in seconds or until a moment; ``None``: nothing that can be read.
+def read_wait_s(response: aiohttp.ClientResponse, now: datetime) -> float | None:
+    """Read how many seconds it asks us to wait, also where it names a moment; ``None``: nothing that can be read.
 
     ``Retry-After`` (RFC 9110, 10.2.3) or, where a budget is used up, the moment it is filled again.
     """
@@ -79,9 +79,9 @@ def is_sign_in_page(body: bytes | bytearray) -> bool:
     return _NOT_A_PAGE.search(body, 0, _LOOK_BYTES) is not None
 
 
-async def reason_of(response: aiohttp.ClientResponse) -> str:
-    """Why a refusing answer refuses, as far as it says; never its own words."""
-    text = await beginning_of(response)
+async def find_reason(response: aiohttp.ClientResponse) -> str:
+    """Find the reason why an answer refuses, as far as it says; never its own words."""
+    text = await read_beginning(response)
     for pattern, words in _PATTERNS:
         if pattern.search(text):
             return words
@@ -92,14 +92,14 @@ async def reason_of(response: aiohttp.ClientResponse) -> str:
     return "the credential is wrong, has expired, or is one of another organisation (401)"
 
 
-def activity_of(response: aiohttp.ClientResponse) -> str:
+def read_activity(response: aiohttp.ClientResponse) -> str:
     """The service's own number of a request, which its support asks for; empty without one."""
     found = response.headers.get("X-VSS-E2EID") or response.headers.get("ActivityId") or response.headers.get("x-ms-request-id")
     return found if found and re.fullmatch(r"[0-9A-Fa-f-]{8,64}", found) else ""
 
 
-async def beginning_of(response: aiohttp.ClientResponse) -> bytes:
-    """What an answer that carries no page says first: its reason phrase and some of its body, for looking into, never for show.
+async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Read the beginning of an answer that carries no page: its reason phrase and some of its body, never for show.
 
     A small body is read to its end, so that the connection can be used again.
     """

@@ -1,4 +1,4 @@
-"""What one source is asked for: pages whole and checked, files as streams, each with retries within a budget."""
+"""HTTP client of one source: pages whole and checked, files as streams, each with retries within a budget."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wheelgate.core.protocols import Clock, Credentials
 from wheelgate.core.urls import HostRules, parse
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
-from wheelgate.upstream.auth_errors import SIGN_IN_REASON, beginning_of, is_sign_in_page
+from wheelgate.upstream.auth_errors import SIGN_IN_REASON, is_sign_in_page, read_beginning
 from wheelgate.upstream.failures import Failures
 from wheelgate.upstream.health import Health
 from wheelgate.upstream.hops import Hops
@@ -81,7 +81,7 @@ class SourceClient:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
 
         Raises:
-            UpstreamUnavailable: unreachable, throttled, failing or too slow, also on second thought.
+            UpstreamUnavailable: unreachable, throttled, failing or too slow, also when asked again.
             CredentialRefused: 401, 403 or a sign-in page in any form.
             UpstreamBadAnswer: anything else that is not an answer to the question.
         """
@@ -89,7 +89,7 @@ class SourceClient:
         if etag:
             headers["If-None-Match"] = etag
         try:
-            answer = await self._in_time("answer", lambda: self._page_once(url, headers))
+            answer = await self._ask_in_time("answer", lambda: self._fetch_page_once(url, headers))
         except UpstreamError as error:
             self._metrics.upstream_requests.labels(self._source, type(error).__name__).inc()
             self._metrics.upstream_up.labels(self._source).set(0)
@@ -98,14 +98,14 @@ class SourceClient:
         self._metrics.upstream_up.labels(self._source).set(1)
         return answer
 
-    async def _page_once(self, url: str, headers: Mapping[str, str]) -> PageAnswer:
+    async def _fetch_page_once(self, url: str, headers: Mapping[str, str]) -> PageAnswer:
         async with self._hops.follow(url, headers, PAGE_TIMES) as hop:
             await self._failures.check(hop)
             response, final = hop.response, hop.url
             if response.status == 304 and "If-None-Match" in headers:
                 return PageAnswer(304, final)
             if response.status == 404:
-                return PageAnswer(404, final, body=await beginning_of(response))
+                return PageAnswer(404, final, body=await read_beginning(response))
             if response.status != 200:
                 raise self._failures.bad(f"answered {response.status}, which is no answer to a page request")
             body, digest = await page_body(response, self._source)
@@ -132,10 +132,10 @@ class SourceClient:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
-            hop = await self._in_time("begin to send a file", lambda: self._opened_once(stack, url, headers))
-            yield self._file_answer(hop, start, end)
+            hop = await self._ask_in_time("begin to send a file", lambda: self._open_once(stack, url, headers))
+            yield self._check_file_answer(hop, start, end)
 
-    async def _opened_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> Hop:
+    async def _open_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> Hop:
         """An answer that is not a failure of the source; ``stack`` closes it."""
         async with AsyncExitStack() as opened:
             hop = await opened.enter_async_context(self._hops.follow(url, headers, FILE_TIMES))
@@ -143,7 +143,7 @@ class SourceClient:
             stack.push_async_exit(opened.pop_all())
         return hop
 
-    def _file_answer(self, hop: Hop, start: int | None, end: int | None) -> FileAnswer:
+    def _check_file_answer(self, hop: Hop, start: int | None, end: int | None) -> FileAnswer:
         response = hop.response
         if response.status not in ((200,) if start is None else (200, 206)):
             raise self._failures.bad(f"answered {response.status} for a file that it lists")
@@ -163,8 +163,8 @@ class SourceClient:
                 raise self._failures.bad("answered with another range of a file than it was asked for")
         return FileAnswer(response.status, hop.url, total, response, self._source)
 
-    async def _in_time(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """What ``ask`` gives, if need be at the second or third attempt; ``what`` the source should do within the budget.
+    async def _ask_in_time(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask up to three times within the budget; ``what`` the source should do, for the sentence.
 
         Raises:
             UpstreamUnavailable: it did not, or is not to be asked now.
@@ -172,13 +172,13 @@ class SourceClient:
         self._health.check()
         try:
             async with asyncio.timeout(PAGE_BUDGET_S):
-                return await self._persistently(ask)
+                return await self._ask_with_retries(ask)
         except TimeoutError:
             error = self._failures.unavailable(f"did not {what} within {PAGE_BUDGET_S:.0f} s")
             self._health.record_failure(str(error))
             raise error from None
 
-    async def _persistently(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask_with_retries(self, ask: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 answer = await ask()

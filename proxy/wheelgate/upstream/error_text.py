@@ -1,4 +1,4 @@
-"""What went wrong on the wire, in a few words for a sentence: no class names, no tuples, no URLs."""
+"""Errors of the HTTP client in a few words for a sentence: no class names, no tuples, no URLs."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from wheelgate.core.urls import UnsafeUrl, display_host, parse, redact_url
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.auth_errors import activity_of, is_refusal, is_throttled, reason_of, wait_s
+from wheelgate.upstream.auth_errors import find_reason, is_refusal, is_throttled, read_activity, read_wait_s
 from wheelgate.upstream.error_text import cause_of
 from wheelgate.upstream.health import Health
 
@@ -82,9 +82,9 @@ class Failures(HopFailures):
         response, status = hop.response, hop.response.status
         self._note_budget(response)
         if is_refusal(response):
-            raise self.credential_refused(hop, await reason_of(response))
+            raise self.credential_refused(hop, await find_reason(response))
         if is_throttled(response) or status >= 500:
-            asked_s = wait_s(response, self._clock.now())
+            asked_s = read_wait_s(response, self._clock.now())
             paused = None if asked_s is None else self._health.pause(asked_s)
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
             raise self.unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
@@ -118,5 +118,5 @@ class Failures(HopFailures):
 
 
 def _activity(response: aiohttp.ClientResponse) -> str:
-    found = activity_of(response)
+    found = read_activity(response)
     return f" (activity {found})" if found else ""

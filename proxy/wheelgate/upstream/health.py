@@ -1,4 +1,4 @@
-"""Whether it makes sense to ask an upstream right now."""
+"""Circuit breaker of a source: whether it makes sense to ask it right now."""
 
 from __future__ import annotations
 

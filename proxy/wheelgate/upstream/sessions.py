@@ -1,4 +1,4 @@
-"""The connections of one source to the outside: which addresses they may lead to, through which proxy, trusting whom."""
+"""HTTP sessions of one source: the addresses they may reach, their proxy and their certificates."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Sessions:
                 proxy_headers = None
         session = self._sessions.get((inner, times))
         if session is None:
-            session = self._sessions[inner, times] = self._made(times, inner=inner)
+            session = self._sessions[inner, times] = self._open_session(times, inner=inner)
         return await session.get(
             target,
             headers=headers,
@@ -79,12 +79,12 @@ class Sessions:
             proxy_headers=proxy_headers,
         )
 
-    def _made(self, times: aiohttp.ClientTimeout, *, inner: bool) -> aiohttp.ClientSession:
+    def _open_session(self, times: aiohttp.ClientTimeout, *, inner: bool) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=_Connector(
                 limit=_CONNECTIONS[times],
                 socket_factory=partial(addresses.socket_for, inner=inner),
-                ssl=trust(self._ca_file),
+                ssl=build_tls_context(self._ca_file),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent},
@@ -103,7 +103,7 @@ def _refuse_literal(target: URL, *, inner: bool) -> None:
 
 
 @lru_cache(maxsize=8)
-def trust(ca_file: str | None) -> ssl.SSLContext:
+def build_tls_context(ca_file: str | None) -> ssl.SSLContext:
     """The machine's certificates and the operator's. Reading them takes time and memory: once per process."""
     context = ssl.create_default_context()
     if ca_file is not None:  # beside the machine's own: a private index and the public one are asked by the same server
