@@ -261,7 +261,7 @@ class _OnePage:
     async def decide(self, project: str) -> _OnePage:  # noqa: ARG002 - whichever is asked for
         return self
 
-    def outcome(self) -> ProjectPage:
+    def require_page(self) -> ProjectPage:
         return self._page
 
 

@@ -53,7 +53,7 @@ class Decided(Protocol):
         """How long it holds."""
         ...
 
-    def outcome(self) -> ProjectPage:
+    def require_page(self) -> ProjectPage:
         """The page, or the error raised."""
         ...
 
