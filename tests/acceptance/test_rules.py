@@ -163,7 +163,7 @@ def test_sighup_reads_the_rules_again_and_a_broken_file_changes_nothing(
     assert gate.get(f"/files/idna/{wheel_name('idna', '2.0')}").status == 403
     assert gate.get("/simple/acme-lib/").status == 404
     assert versions(gate, "torch") == ["1.0", "2.0"]
-    assert "the rules were read again; changed: policy.reserved, policy.deny, policy.merge" in gate.log
+    assert "rules reloaded; changed: policy.reserved, policy.deny, policy.merge" in gate.log
 
     broken = base + '[policy]\ndeny = ["idna=2.0"]\ncooldown = "soon"\n'
     for text, problems in {
@@ -176,7 +176,7 @@ def test_sighup_reads_the_rules_again_and_a_broken_file_changes_nothing(
         gate.config.write_text(text)
         gate.send(signal.SIGHUP)
         for problem in problems:
-            until(lambda sentence=f"the rules stay as they were, because of {problem}": sentence in gate.log)  # type: ignore[misc]
+            until(lambda sentence=f"keeping the previous rules: {problem}": sentence in gate.log)  # type: ignore[misc]
         assert versions(gate, "idna") == ["1.0"]
         assert gate.get("/simple/acme-lib/").status == 404
     gate.config.unlink()
@@ -188,7 +188,7 @@ def test_sighup_reads_the_rules_again_and_a_broken_file_changes_nothing(
     gate.send(signal.SIGHUP)
     until(lambda: gate.get("/simple/torch/").status == 403)
     assert versions(gate, "idna") == ["1.0", "2.0"]
-    assert "changed in the settings, but only after a restart: source[1].fresh" in gate.log
+    assert "changed settings that take effect after a restart: source[1].fresh" in gate.log
     assert "Traceback" not in gate.log
 
 

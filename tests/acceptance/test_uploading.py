@@ -102,7 +102,7 @@ def wheel_add(gate: Gate, secret: str, *arguments: str | Path) -> subprocess.Com
 def test_wheel_add_through_the_running_server_needs_no_rights_on_the_store(gate: Gate, tmp_path: Path) -> None:
     add = partial(wheel_add, gate)
     wheel = make_wheel(tmp_path / "one", "acme-remote", "1.0")
-    assert "a token is needed" in add("", wheel).stderr
+    assert "a token is required" in add("", wheel).stderr
     secret = token(gate, "upload:acme-*")
     added = add(secret, wheel)
     assert added.returncode == 0, added.stderr

@@ -110,7 +110,7 @@ def test_check_and_serve_want_certificates_that_can_be_read(home: Path) -> None:
     (home / "bad.pem").write_text("nonsense")
     for line, sentence in {
         'ca_file = "missing.pem"': "missing.pem: there is no such file",
-        'ca_file = "bad.pem"': "bad.pem holds no certificates that can be read",
+        'ca_file = "bad.pem"': "bad.pem holds no readable certificates",
         'tls_cert = "missing.pem"\ntls_key = "bad.pem"': "no such file",
     }.items():
         path = config_file(home, f"[server]\n{line}\n")

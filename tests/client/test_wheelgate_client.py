@@ -188,8 +188,8 @@ async def test_each_status_is_its_own_error_with_the_servers_sentence(
 async def test_a_large_file_refused_before_it_was_read_is_told_why(server: Server, tmp_path: Path) -> None:
     big = tmp_path / "acme_lib-9.0.tar.gz"
     big.write_bytes(bytes(40_000_000))
-    server.status, server.body, server.reads_body = 401, "a token is needed", False
-    with pytest.raises(Unauthenticated, match="a token is needed"):
+    server.status, server.body, server.reads_body = 401, "a token is required", False
+    with pytest.raises(Unauthenticated, match="a token is required"):
         await WheelgateClient(server.index.url, TOKEN).add(big, nothing)
 
 

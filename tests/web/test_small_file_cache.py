@@ -42,7 +42,7 @@ def test_a_body_without_a_listed_digest_is_not_kept(small: SmallFileCache) -> No
     small.keep(bare, BODY, HEADERS)
     small.keep_redirect(bare, "https://acct.example/blob?sig=1", HEADERS)
     assert small.get(bare) is None
-    assert small.redirect(bare) is None
+    assert small.get_redirect(bare) is None
 
 
 def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallFileCache) -> None:
@@ -50,7 +50,7 @@ def test_a_file_listed_with_another_digest_since_is_another_file(small: SmallFil
     small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
     changed = msgspec.structs.replace(FILE, hashes={"sha256": "0" * 64})
     assert small.get(changed) is None
-    assert small.redirect(changed) is None
+    assert small.get_redirect(changed) is None
 
 
 def test_a_large_body_is_not_kept(small: SmallFileCache) -> None:
@@ -72,12 +72,12 @@ def test_memory_is_bounded(clock: FakeClock) -> None:
 
 def test_a_redirect_is_repeated_for_a_moment_only(small: SmallFileCache, clock: FakeClock) -> None:
     small.keep_redirect(FILE, "https://acct.example/blob?sig=1", HEADERS)
-    kept = small.redirect(FILE)
+    kept = small.get_redirect(FILE)
     assert kept is not None
     assert kept.status == 302
     assert b"Location: https://acct.example/blob?sig=1\r\nCache-Control: no-store\r\n" in kept.heads[302]
     assert small.get(FILE) is None
     clock.move(19.9)
-    assert small.redirect(FILE) is kept
+    assert small.get_redirect(FILE) is kept
     clock.move(0.1)
-    assert small.redirect(FILE) is None
+    assert small.get_redirect(FILE) is None

@@ -32,7 +32,7 @@ from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads
 from wheelgate.uploads.destinations import Destination
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
-from wheelgate.web.errors import response_to
+from wheelgate.web.errors import build_error_response
 from wheelgate.web.upload import UploadHandlers
 
 WHEEL = wheel_name("acme-lib", "1.0")
@@ -98,7 +98,7 @@ class Server:
         try:
             return await self.handlers.act(request)
         except WheelgateError as error:
-            return response_to(error, request, "id")
+            return build_error_response(error, request, "id")
         except ConnectionError:
             raise
         except Exception as error:
@@ -301,7 +301,7 @@ async def test_a_file_name_that_is_none_is_refused(server: Server, filename: str
 
 
 async def test_an_unknown_action_is_refused(server: Server) -> None:
-    await refused(server, form(field(":action", "submit"), content()), "the action 'submit' is not known")
+    await refused(server, form(field(":action", "submit"), content()), "unknown action 'submit'")
     await refused(server, form(field(":action", "delete")), "the form names no file")
 
 

@@ -45,9 +45,9 @@ def _check_tls(config: Config) -> None:
     """As `serve` would: a missing certificate is found here, not at the next start."""
     server = config.server
     if server.tls_cert is not None and server.tls_key is not None:
-        from wheelgate.web.server import tls_context
+        from wheelgate.web.server import build_tls_context
 
-        tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+        build_tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
 
 
 async def _found(config: Config) -> list[Finding]:

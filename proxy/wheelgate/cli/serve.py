@@ -1,4 +1,4 @@
-"""`wheelgate serve`."""
+"""`wheelgate serve`: runs the server."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _log = logging.getLogger(__name__)
 
 @click.command()
 @config_options
-@click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be said.")
+@click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be set.")
 @click.option("--port", type=int, help="Port to listen on (8080).")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
 @click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
-@click.option("--offline", is_flag=True, help="Ask no index: serve what mirrors, folders and the store hold.")
+@click.option("--offline", is_flag=True, help="Contact no index: serve what mirrors, folders and the store hold.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",
@@ -87,8 +87,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(config: Config, again: Callable[[], Config], *, fast_path: bool) -> None:
-    """``again`` reads the settings as they are now, for SIGHUP."""
-    from wheelgate.web.server import listening_socket, open_server, tls_context
+    """Run the server until it is stopped. ``again`` reads the settings as they are now, for SIGHUP."""
+    from wheelgate.web.server import build_tls_context, open_listener, open_server
     from wheelgate.wiring import open_services
 
     hangup = asyncio.Event()
@@ -96,8 +96,8 @@ async def _serve(config: Config, again: Callable[[], Config], *, fast_path: bool
     server = config.server
     tls = None
     if server.tls_cert is not None and server.tls_key is not None:
-        tls = tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
-    with listening_socket(server.host, server.port) as listener:
+        tls = build_tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+    with open_listener(server.host, server.port) as listener:
         asked_for, config = config, config.with_port(listener.getsockname()[1])
 
         def newer() -> Config:
@@ -133,14 +133,14 @@ async def _reload_rules(hangup: asyncio.Event, again: Callable[[], Config], enfo
             replaced = enforcement.replace(await asyncio.to_thread(again))
         except ConfigurationError as error:
             for problem in error.problems:
-                _log.error("the rules stay as they were, because of %s", problem)
+                _log.error("keeping the previous rules: %s", problem)
             continue
         except Exception:  # whatever it was, the rules in force stay in force, and the next signal is heard
-            _log.exception("the rules stay as they were: the settings could not be read")
+            _log.exception("keeping the previous rules: the settings cannot be read")
             continue
-        _log.info("the rules were read again; changed: %s", ", ".join(replaced.in_force) or "nothing")
+        _log.info("rules reloaded; changed: %s", ", ".join(replaced.in_force) or "nothing")
         if replaced.after_restart:
-            _log.warning("changed in the settings, but only after a restart: %s", ", ".join(replaced.after_restart))
+            _log.warning("changed settings that take effect after a restart: %s", ", ".join(replaced.after_restart))
 
 
 def _spare_the_collector() -> None:

@@ -1,4 +1,4 @@
-"""The files of a page: values while a page is being made, a tenth of the memory afterwards.
+"""File lists of pages: values while a page is being made, a tenth of the memory afterwards.
 
 A :class:`~wheelgate.core.model.File` with its strings takes more than a kilobyte; the largest projects have 15,000 of them, and
 once a page is rendered hardly any is ever asked for again. Packed, one takes about 130 bytes, most of which are its digests.
@@ -42,15 +42,15 @@ class FileList(Sequence[File]):
 
     @classmethod
     def of(cls, files: Sequence[File]) -> FileList:
-        """The same files; the same object, if it is such a list."""
+        """Return the same files; the same object, if it is such a list."""
         return files if isinstance(files, FileList) else cls(files)
 
     @classmethod
     def from_blocks(cls, blocks: Sequence[bytes]) -> FileList:
-        """The files of what :meth:`pack` gave.
+        """Restore the files from what :meth:`pack` returned.
 
         Raises:
-            ValueError: it is nothing of that kind, or damaged.
+            ValueError: they are nothing of that kind, or damaged.
         """
         made = cls(())
         made._values, made._packed = None, _Packed(blocks)
@@ -121,7 +121,7 @@ class FileList(Sequence[File]):
         return [*chain.from_iterable(below), *([self] if self._packed is None else [])]
 
     def pack(self) -> Sequence[bytes]:
-        """Let go of the values; what stands for them. Takes about 2 microseconds a file; may be done in a thread."""
+        """Let go of the values, and return the blocks that stand for them. Takes about 2 us a file; may be done in a thread."""
         for _ in self.pack_stepwise():
             pass
         return self._packed.blocks if self._packed is not None else ()

@@ -1,1 +1,1 @@
-"""HTTP in: what a URL means, who may ask, and how an answer is put."""
+"""HTTP in: URLs, authentication, and the answers of the server."""

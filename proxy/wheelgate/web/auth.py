@@ -1,4 +1,4 @@
-"""Who is asking: tokens in ``Authorization``, as Basic password with any user name (all that pip can send) or as Bearer."""
+"""Authentication of clients: tokens in ``Authorization``, as Bearer or as Basic password of any user (all that pip can send)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from aiohttp import web
 from wheelgate.core.errors import Forbidden, Unauthenticated
 from wheelgate.storage.tokens import Token, Tokens
 
-_NO_TOKEN = "a token is needed: give it as the password, with any user name"  # noqa: S105 - a sentence
+_NO_TOKEN = "a token is required: send it as the password, with any user name"  # noqa: S105 - a sentence
 
 
 class Permission(msgspec.Struct, frozen=True):
-    """What let a request read: a token, or that everybody may."""
+    """The ground on which a request may read: a token, or that everybody may."""
 
     token: Token | None
     generation: int = 0
@@ -24,7 +24,7 @@ EVERYBODY = Permission(None)
 
 
 class Authentication:
-    """Lets requests through or refuses them, before anything is looked up: an unknown name and a private one look alike."""
+    """Gate for requests, before anything is looked up: an unknown name and a private one look alike."""
 
     def __init__(self, tokens: Tokens, *, anonymous_read: bool) -> None:
         self._tokens = tokens
@@ -40,7 +40,7 @@ class Authentication:
         if self._anonymous_read:
             return EVERYBODY
         generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
-        token = await self._token(request)
+        token = await self._authenticate(request)
         if not token.may("read", project):
             raise Forbidden(f"token {token.id} may not read {'the list of projects' if project == '*' else project}")
         return Permission(token, generation)
@@ -52,18 +52,18 @@ class Authentication:
         """
         return permission.token is None or self._tokens.still_known(permission.token, permission.generation)
 
-    async def uploader(self, request: web.BaseRequest) -> Token:
-        """The caller's token, which may upload something; what, is still to be checked. Never anonymous.
+    async def authenticate_uploader(self, request: web.BaseRequest) -> Token:
+        """Return the caller's token, which may upload something; the project is still to be checked. Never anonymous.
 
         Raises:
             Unauthenticated, Forbidden: as above.
         """
-        token = await self._token(request)
+        token = await self._authenticate(request)
         if not token.may_some("upload"):
             raise Forbidden(f"token {token.id} may read, not upload")
         return token
 
-    async def _token(self, request: web.BaseRequest) -> Token:
+    async def _authenticate(self, request: web.BaseRequest) -> Token:
         text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
             raise Unauthenticated(_NO_TOKEN)
@@ -71,7 +71,7 @@ class Authentication:
 
 
 def parse_authorization(header: str | None) -> str | None:
-    """The secret in an ``Authorization`` header, or ``None`` without one that could hold it."""
+    """Return the secret in an ``Authorization`` header, or ``None`` without one that could hold it."""
     scheme, _, value = (header or "").partition(" ")
     value = value.strip()
     if scheme.lower() == "bearer":

@@ -1,4 +1,4 @@
-"""Writing a body: never a header before the first byte is sure, never a clean end to a body that is not whole."""
+"""Response bodies: never a header before the first byte is sure, never a clean end to a body that is not whole."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def _send_chunks(
 ) -> None:
     announced, sent = response.content_length, 0
     try:
-        async for chunk in _with_first(first, chunks):
+        async for chunk in _prepend(first, chunks):
             sent += len(chunk)
             if announced is not None and sent > announced:  # the server would cut it off in silence
                 raise StoreError(f"there were more than the {announced} bytes announced")
@@ -67,14 +67,14 @@ async def _send_chunks(
     except ConnectionError:
         raise
     except (WheelgateError, TimeoutError) as error:
-        _log.warning("broke off an answer: %s", error if str(error) else "the client took nothing for a minute")
+        _log.warning("response aborted: %s", error if str(error) else "the client read nothing for a minute")
         _break_off(request)
     except Exception:
-        _log.exception("broke off an answer")  # another answer must not follow in the middle of this one
+        _log.exception("response aborted")  # another answer must not follow in the middle of this one
         _break_off(request)
 
 
-async def _with_first(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _prepend(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for chunk in chunks:
         yield chunk
@@ -97,20 +97,20 @@ async def _send_file(
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(_WRITE_S * 5):
-                sent = await _sent(loop, request.transport, response, file, start, end)
+                sent = await _send_some(loop, request.transport, response, file, start, end)
             if not sent:
                 raise TimeoutError("the file became shorter")
             start += sent
         await response.write_eof()
     except TimeoutError as error:
-        _log.warning("broke off an answer: %s", error)
+        _log.warning("response aborted: %s", error)
         _break_off(request)
     finally:
         file.close()
     return response
 
 
-async def _sent(
+async def _send_some(
     loop: asyncio.AbstractEventLoop,
     transport: asyncio.BaseTransport,
     response: web.StreamResponse,
@@ -118,7 +118,7 @@ async def _sent(
     start: int,
     end: int,
 ) -> int:
-    """Send the next bytes, by the kernel where the event loop can have it do that (uvloop cannot); how many they were."""
+    """Send the next bytes, by the kernel where the event loop can have it do that (uvloop cannot); return how many."""
     try:
         return await loop.sendfile(transport, file, start, min(_SENDFILE_BYTES, end - start))  # type: ignore[arg-type]
     except NotImplementedError:

@@ -12,7 +12,7 @@ from aiohttp import web
 from wheelgate.core.errors import WheelgateError
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Authentication
-from wheelgate.web.errors import problem, response_to
+from wheelgate.web.errors import build_error_response, build_problem
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.ops import OpsHandlers
@@ -104,7 +104,7 @@ class Dispatcher:
         accept = request.headers.get("Accept", "")
         methods = _METHODS.get(target.route, _READ)
         if request.method not in methods:
-            refused = problem(405, f"method not allowed (use {' or '.join(methods)})", accept=accept, request_id=request_id)
+            refused = build_problem(405, f"method not allowed (use {' or '.join(methods)})", accept=accept, request_id=request_id)
             refused.headers["Allow"] = ", ".join(methods)
             return refused
         if target.canonical is not None:
@@ -116,14 +116,16 @@ class Dispatcher:
         except WheelgateError as error:
             if error.kind.name in ("INTERNAL", "CONFIGURATION"):
                 _log.error("request %s: %s", request_id, error)
-            return response_to(error, request, request_id)
+            return build_error_response(error, request, request_id)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            return problem(500, "internal error, see the server log for this request ID", accept=accept, request_id=request_id)
+            return build_problem(
+                500, "internal error, see the server log for this request ID", accept=accept, request_id=request_id
+            )
         if response is None:
-            return problem(404, "not found", accept=accept, request_id=request_id)
+            return build_problem(404, "not found", accept=accept, request_id=request_id)
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response

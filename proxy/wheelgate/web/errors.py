@@ -1,4 +1,4 @@
-"""Kinds of error to statuses, in one place, chosen by what installers do with them.
+"""HTTP errors: the status of each kind of error, in one place, chosen by what installers do with it.
 
 pip retries 500, 502 and 503 but neither 504 nor a bare 429, and takes every other failure of a page as "no versions"; uv stops
 at any page error but 404. So what is definite is 404, what may pass is 503 with a small ``Retry-After``, and a wrong answer of an
@@ -33,15 +33,10 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _MAX_REASON = 400
 
 
-def status_of(error: WheelgateError) -> int:
-    """The HTTP status for an error."""
-    return _STATUS[error.kind]
-
-
-def response_to(error: WheelgateError, request: web.BaseRequest, request_id: str) -> web.Response:
-    """The answer for an error: JSON where JSON is accepted, else text; never HTML, never an echo of the request's path."""
-    return problem(
-        status_of(error),
+def build_error_response(error: WheelgateError, request: web.BaseRequest, request_id: str) -> web.Response:
+    """Build the answer for an error: JSON where JSON is accepted, else text; never HTML, never an echo of the request's path."""
+    return build_problem(
+        _STATUS[error.kind],
         str(error),
         accept=request.headers.get("Accept", ""),
         request_id=request_id,
@@ -49,8 +44,8 @@ def response_to(error: WheelgateError, request: web.BaseRequest, request_id: str
     )
 
 
-def problem(status: int, reason: str, *, accept: str, request_id: str, retry_after_s: float | None = None) -> web.Response:
-    """An answer that says what is wrong, in every place where some client looks."""
+def build_problem(status: int, reason: str, *, accept: str, request_id: str, retry_after_s: float | None = None) -> web.Response:
+    """Build an answer that says what is wrong, in every place where some client looks."""
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Request-ID": request_id}
     if status == 503:
         wait = min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S)

@@ -23,7 +23,7 @@ _IMMUTABLE = "max-age=31536000, immutable"
 
 
 class FileHandlers:
-    """Answers for one file. Whatever is on the page a client would see can be had here, and nothing else."""
+    """Handlers of one file: whatever is on the page a client would see is served here, and nothing else."""
 
     def __init__(self, services: Services, pages: PageCache, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
@@ -36,7 +36,7 @@ class FileHandlers:
         self._ask_again = "no-cache" if shared else "private, no-cache"
 
     async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
-        """The file: redirected, whole, or a range of it."""
+        """Answer with the file: redirected, whole, or a range of it."""
         file = await self._find_listed(project, filename)
         etag = file.hashes.get("sha256")
         headers = _build_headers(file, etag, self._keep)
@@ -66,7 +66,7 @@ class FileHandlers:
         return await self._send_part(request, answer, asked, headers)
 
     async def _send_whole(self, request: web.BaseRequest, file: File, body: Body, headers: dict[str, str]) -> web.StreamResponse:
-        """The whole file; a small one that lies ready is remembered for whoever asks next."""
+        """Send the whole file; a small one that is at hand is remembered for whoever asks next."""
         if isinstance(body, StoredBody | LocalBody) and request.method == "GET" and await body.size() <= SMALL_BYTES:
             async with aclosing(body.chunks(0, None)) as chunks:  # type: ignore[type-var]
                 content = b"".join([chunk async for chunk in chunks])
@@ -75,17 +75,17 @@ class FileHandlers:
         return await send(request, body, headers, start=0, end=None)
 
     def find_prepared(self, project: str, filename: str, *, metadata: bool, head: bool) -> PreparedResponse | None:
-        """A small file, its core metadata or where it is, as it goes over the wire, if both its page and that are at hand."""
+        """Find the prepared response of a small file, its core metadata or its redirect, if that and its page are in memory."""
         file = self._pages.find_file(project, filename)
         if file is None:
             return None
         kept = self._small.get(file, metadata=metadata)
-        return kept if kept is not None or metadata or head else self._small.redirect(file)
+        return kept if kept is not None or metadata or head else self._small.get_redirect(file)
 
     async def _send_part(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())
         if size is None:
-            raise StoreError("the size of the file is not known, so that no range of it can be given")
+            raise StoreError("the size of the file is not known, so no range of it can be served")
         span = asked.within(size)
         if span is None:
             return web.Response(status=416, headers={"Content-Range": f"bytes */{size}"})
@@ -93,7 +93,7 @@ class FileHandlers:
         return await send(request, body, headers, start=span[0], end=span[1], status=206)
 
     async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
-        """The file's core metadata."""
+        """Answer with the file's core metadata."""
         file = await self._find_listed(project, filename)
         kept = self._small.get(file, metadata=True)
         body = await self._metadata_files.body(file) if kept is None else kept.body
@@ -112,7 +112,7 @@ class FileHandlers:
         return web.Response(body=body, headers=headers)
 
     async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
-        """The file's provenance object (PEP 740). It may come after the file, so nobody keeps it without asking again."""
+        """Answer with the file's provenance (PEP 740). It may come after the file, so nobody keeps it without asking again."""
         body = await self._provenance_files.body(await self._find_listed(project, filename))
         etag = hashlib.sha256(body).hexdigest()[:32]
         headers = {

@@ -1,4 +1,4 @@
-"""Operations: is the process alive, should it get work, what does it count, why does it answer as it does."""
+"""Operations: liveness, readiness, metrics, and the explanation of a decision."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FRESH = {"Cache-Control": "no-store"}
 
 
 class OpsHandlers:
-    """Answers for whoever runs the server."""
+    """Handlers for whoever runs the server."""
 
     def __init__(self, services: Services, pages: PageCache) -> None:
         self._services = services
@@ -26,13 +26,13 @@ class OpsHandlers:
         """Whether the server is stopping, so that new requests should go elsewhere."""
 
     async def livez(self) -> web.Response:
-        """The event loop turns. Says nothing of upstreams: restarting us would not mend them."""
+        """Answer that the event loop turns. Says nothing of upstreams: a restart would not fix them."""
         return web.json_response({"status": "alive"}, headers=_FRESH)
 
     async def readyz(self) -> web.Response:
-        """Whether new requests should come here: whether what people install can be answered.
+        """Answer whether new requests should come here: whether what people install can be served.
 
-        A spool that takes nothing in fails uploads alone, so it is told without sending every installer away.
+        A spool that takes nothing in fails uploads alone, so it is reported without sending every installer away.
         """
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
@@ -43,15 +43,15 @@ class OpsHandlers:
         except StoreError as error:
             return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
         problem = await asyncio.to_thread(self._services.spool.problem)
-        told = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
-        return web.json_response(told, headers=_FRESH)
+        state = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
+        return web.json_response(state, headers=_FRESH)
 
     async def metrics(self) -> web.Response:
-        """Prometheus text."""
+        """Answer with Prometheus text."""
         return web.Response(body=self._services.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
     async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
-        """Who answers for a name, who was asked, what is withheld, and why; with ``?version=``, of that version's files."""
+        """Explain who answers for a name, who was asked, what is withheld, and why; ``?version=``: of that version's files."""
         decision = await self._services.index.decide(project, learn=False)
         self._pages.forget(project)  # what is explained is what is served next
         claim = await self._services.claims.get(project)

@@ -1,4 +1,4 @@
-"""Finished pages: decided, rendered, compressed and tagged once, then served as bytes for as long as that stays right.
+"""Page cache: pages decided, rendered, compressed and tagged once, then served as bytes for as long as that stays right.
 
 An entry is served without asking anybody
 
@@ -67,7 +67,7 @@ class Index(Protocol):
 
 
 class RenderedPage(msgspec.Struct):
-    """One serialisation of one page."""
+    """A serialisation of a page."""
 
     gzipped: bytes
     etag: str
@@ -79,7 +79,7 @@ class RenderedPage(msgspec.Struct):
 
 
 class CachedPage(msgspec.Struct):
-    """A page as it was decided, and everything made of it so far."""
+    """A page as it was decided, with everything rendered of it so far."""
 
     page: ProjectPage
     files: FileList
@@ -95,14 +95,14 @@ class CachedPage(msgspec.Struct):
 
 
 class PageCache:
-    """Renders pages of an index when they change, and only then. Bounded by bytes."""
+    """LRU cache of rendered pages, with stale-while-revalidate. Bounded by bytes."""
 
     def __init__(self, index: Index, *, clock: Clock, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
         self._index = index
         self._clock = clock
         self._prefix = prefix
         self._metrics = metrics
-        self._entries: LRUCache[str, CachedPage] = LRUCache(max_bytes, getsizeof=_weight)
+        self._entries: LRUCache[str, CachedPage] = LRUCache(max_bytes, getsizeof=_weigh)
         self._decisions: SingleFlight[CachedPage] = SingleFlight()
         self._renderings: SingleFlight[RenderedPage] = SingleFlight()
         self._refreshing = BackgroundTasks()
@@ -118,15 +118,15 @@ class PageCache:
         await self._packing.close()
 
     def drop(self) -> None:
-        """Something that pages rest on has changed: decide each anew at its next request."""
+        """Decide every page anew at its next request: something that pages rest on has changed."""
         self._generation += 1
 
     def forget(self, project: str) -> None:
-        """The same for one project."""
+        """Do the same for one project."""
         self._entries.pop(project, None)
 
     def find_servable(self, project: str) -> CachedPage | None:
-        """The project's page, if it can be answered with now; ``None``: it has to be decided first."""
+        """Find the project's page, if it may be served now; ``None``: it has to be decided first."""
         entry = self._entries.get(project)
         if entry is None or entry.generation != self._generation:
             return None
@@ -142,7 +142,7 @@ class PageCache:
         return None
 
     async def entry(self, project: str) -> CachedPage:
-        """The project's page as it stands now.
+        """Return the project's page as it stands now.
 
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
@@ -150,7 +150,7 @@ class PageCache:
         return self.find_servable(project) or await self._decide(project)
 
     async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[RenderedPage, CachedPage]:
-        """The bytes of a project's page in one content type, and the page as it stands now.
+        """Render a project's page in one content type, and return it with the page as it stands now.
 
         Without ``gzip``, ``plain`` is there too.
 
@@ -158,22 +158,22 @@ class PageCache:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        made = entry.rendered.get(content_type)
-        if made is None:
-            made = await self._renderings.run((content_type, id(entry.rendered)), lambda: self._render(entry, content_type))
-        if not gzip and made.plain is None:
-            made.plain = await _inflate(made.gzipped)
+        rendered = entry.rendered.get(content_type)
+        if rendered is None:
+            rendered = await self._renderings.run((content_type, id(entry.rendered)), lambda: self._render(entry, content_type))
+        if not gzip and rendered.plain is None:
+            rendered.plain = await _inflate(rendered.gzipped)
             self._weigh_again(entry)
         self._pack_soon(entry)
-        return made, entry
+        return rendered, entry
 
     def find_file(self, project: str, filename: str) -> File | None:
-        """A listed file that was asked for lately, if that is known without waiting."""
+        """Find a listed file that was asked for lately, if that is known without waiting."""
         entry = self.find_servable(project)
         return None if entry is None else entry.files.find_recent(filename)
 
     async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
-        """The entry of a file on the page that a client would see: only what is listed can be downloaded.
+        """Return the entry of a file on the page that a client would see: only what is listed can be downloaded.
 
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
@@ -207,7 +207,7 @@ class PageCache:
         return entry
 
     def _refresh(self, project: str) -> None:
-        """Decide anew while the old page is being served. If that fails the page is gone, and the next request hears why."""
+        """Revalidate while the stale page is being served. If that fails the page is gone, and the next request fails."""
 
         async def refresh() -> None:
             with contextlib.suppress(WheelgateError):
@@ -230,26 +230,26 @@ class PageCache:
                     _log.debug("the files of %s cannot be packed", entry.page.project, exc_info=True)
 
     async def _render(self, entry: CachedPage, content_type: str) -> RenderedPage:
-        made = await in_slices(_compress(render_page(entry.page, content_type, self._prefix)))
-        entry.rendered[content_type] = made
+        rendered = await in_slices(_compress(render_page(entry.page, content_type, self._prefix)))
+        entry.rendered[content_type] = rendered
         self._weigh_again(entry)
-        return made
+        return rendered
 
     def _weigh_again(self, entry: CachedPage) -> None:
-        """It has become heavier."""
+        """Count what was added to a kept entry."""
         kept = self._entries.get(entry.page.project)
         if kept is not None and kept.rendered is entry.rendered:
             self._keep(kept)
 
     def _keep(self, entry: CachedPage) -> None:
         self._entries.pop(entry.page.project, None)
-        if _weight(entry) <= self._entries.maxsize:
+        if _weigh(entry) <= self._entries.maxsize:
             self._entries[entry.page.project] = entry
         self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
 def _compress(parts: Iterable[bytes]) -> Steps[RenderedPage]:
-    """Compressed and tagged part by part, so that the whole is never held: first touching that much memory takes as long."""
+    """Compress and tag a page part by part, so that the whole is never held: first touching that much memory takes as long."""
     compressor, digest = isal_zlib.compressobj(level=1, wbits=31), hashlib.sha256()  # level 2 is slower, and gives no byte less
     gzipped = []
     for part in parts:
@@ -265,6 +265,6 @@ async def _inflate(gzipped: bytes) -> bytes:
     return await asyncio.to_thread(isal_zlib.decompress, gzipped, wbits=31)
 
 
-def _weight(entry: CachedPage) -> int:
-    finished = sum(len(made.gzipped) + len(made.plain or b"") for made in entry.rendered.values())
-    return 1_000 + page_bytes(entry.page) + finished
+def _weigh(entry: CachedPage) -> int:
+    rendered = sum(len(rendered.gzipped) + len(rendered.plain or b"") for rendered in entry.rendered.values())
+    return 1_000 + page_bytes(entry.page) + rendered

@@ -1,4 +1,4 @@
-"""What a request path means: parsed once, from the bytes on the wire, before anything is looked up.
+"""Parser of request paths: parsed once, from the bytes on the wire, before anything is looked up.
 
 Frameworks decode ``%2f`` before they route, and hand ``../`` to whoever joins paths. Here the raw path is split first, each
 segment decoded once, and only names that could exist go on.
@@ -19,7 +19,7 @@ _MAX_PATH = 2_000
 
 
 class Route(Enum):
-    """One member per family of URLs."""
+    """A family of URLs."""
 
     LIST = auto()
     PROJECT = auto()
@@ -36,7 +36,7 @@ class Route(Enum):
 
 
 class ParsedPath(msgspec.Struct, frozen=True):
-    """A path, understood."""
+    """The meaning of a path."""
 
     route: Route
     project: str = ""
@@ -59,7 +59,7 @@ _PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 def parse_path(raw_path: str, prefix: str) -> ParsedPath:
-    """The meaning of a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
+    """Parse a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
     if raw_path in _PROBES:
         return _SINGLE[raw_path[1:]]  # whoever probes a process need not know where its index is
     if len(raw_path) > _MAX_PATH or not raw_path.startswith(prefix):
@@ -70,14 +70,14 @@ def parse_path(raw_path: str, prefix: str) -> ParsedPath:
     segments = []
     for raw in inner.split("/"):
         if raw:  # doubled slashes are what a URL setting with a slash at the end makes; every index accepts them
-            segment = _decoded(raw)
+            segment = _decode(raw)
             if segment is None:
                 return _NOTHING
             segments.append(segment)
-    return _meaning(segments, prefix, slash=inner.endswith("/"))
+    return _match(segments, prefix, slash=inner.endswith("/"))
 
 
-def _meaning(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
+def _match(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
     match segments:
         case []:
             return ParsedPath(Route.HOME)
@@ -94,13 +94,13 @@ def _meaning(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
             route = Route.EXPLAIN if segments[0] == "explain" else Route.PROJECT
             return _NOTHING if project is None else ParsedPath(route, project)
         case ["files", name, filename] if not slash:  # a file is no folder
-            return _file(normalise_name(name), filename)
+            return _match_file(normalise_name(name), filename)
         case [single]:
             return _SINGLE.get(single, _NOTHING)
     return _NOTHING
 
 
-def _file(project: str | None, filename: str) -> ParsedPath:
+def _match_file(project: str | None, filename: str) -> ParsedPath:
     route = Route.FILE
     for ending, beside in ((_METADATA, Route.METADATA), (_PROVENANCE, Route.PROVENANCE)):
         if filename.endswith(ending):
@@ -111,8 +111,8 @@ def _file(project: str | None, filename: str) -> ParsedPath:
     return ParsedPath(route, project, filename)
 
 
-def _decoded(segment: str) -> str | None:
-    """One segment, decoded once; ``None`` for what no name of ours contains, hidden slashes and control characters included."""
+def _decode(segment: str) -> str | None:
+    """Decode one segment, once; ``None`` for what no name of ours contains, hidden slashes and control characters included."""
     if "%" in segment:
         try:
             segment = unquote_to_bytes(segment).decode("ascii")

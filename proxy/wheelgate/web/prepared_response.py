@@ -1,4 +1,4 @@
-"""An answer as it goes over the wire, but for the few header lines that differ from one time to the next."""
+"""Prepared responses: bytes as they go over the wire, but for the few header lines that differ from one time to the next."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class PreparedResponse(msgspec.Struct, frozen=True):
 
 
 def prepare_response(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> PreparedResponse:
-    """``headers`` go with the body (200), ``held`` with the word that the client has it (304)."""
+    """Prepare a body. ``headers`` go with it (200), ``held`` with a 304."""
     full = {**headers, "Content-Length": str(len(body))}
     return PreparedResponse(body, etags, {200: _head(200, full), 304: _head(304, held)})
 
 
 def prepare_redirect(url: str, etags: frozenset[str], held: Mapping[str, str]) -> PreparedResponse:
-    """302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired."""
+    """Prepare a 302 that is never stored: pip stores a 301 or 308 for good, and fails once the signature has expired."""
     headers = {"Location": url, "Cache-Control": "no-store", "Content-Length": "0"}
     return PreparedResponse(b"", etags, {302: _head(302, headers), 304: _head(304, held)}, 302)
 

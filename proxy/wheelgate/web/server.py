@@ -1,4 +1,4 @@
-"""A listening server: socket, TLS, and an orderly end."""
+"""HTTP server: listener, TLS, and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _BACKLOG = 1_024
 _log = logging.getLogger(__name__)
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """A bound socket.
+def open_listener(host: str, port: int) -> socket.socket:
+    """Bind a socket.
 
     Raises:
         ConfigurationError: the address is not available.
@@ -57,8 +57,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the given certificate chain.
+def build_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """Build a context for TLS 1.2 or newer with the given certificate chain.
 
     Raises:
         ConfigurationError: the files cannot be used.
@@ -95,11 +95,11 @@ class RunningServer:
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         await self._stop.wait()
         self._ops.draining = True
-        await self._unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
+        await self._wait_unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
         await self._site.stop()
         if self._dispatcher.active:
             _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._dispatcher.active)
-            await self._unless_in_a_hurry(self._dispatcher.idle.wait(), _FINISH_S)
+            await self._wait_unless_in_a_hurry(self._dispatcher.idle.wait(), _FINISH_S)
 
     def _terminate(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -108,7 +108,7 @@ class RunningServer:
         self._stop.set()
         self._hurry.set()
 
-    async def _unless_in_a_hurry(self, wait: Coroutine[None, None, object], at_most_s: float) -> None:
+    async def _wait_unless_in_a_hurry(self, wait: Coroutine[None, None, object], at_most_s: float) -> None:
         tasks = {asyncio.ensure_future(wait), asyncio.create_task(self._hurry.wait())}
         await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -170,7 +170,7 @@ async def open_server(
 @asynccontextmanager
 async def open_private_server(services: Services) -> AsyncIterator[str]:
     """Serve on loopback until the block ends; the index's URL, with a token in it that nobody else has (for uv, by `mirror`)."""
-    with listening_socket("127.0.0.1", 0) as listener:
+    with open_listener("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with open_server(services, listener, prefix="", anonymous_read=False):
             yield f"http://mirror:{services.tokens.guest()}@127.0.0.1:{port}/simple/"

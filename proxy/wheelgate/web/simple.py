@@ -21,7 +21,7 @@ ProjectNames = Callable[[], Awaitable[frozenset[str]]]
 
 
 class SimpleHandlers:
-    """Answers for the index and the pages below it."""
+    """Handlers of the project list and the project pages."""
 
     def __init__(self, names: ProjectNames, pages: PageCache, clock: Clock, prefix: str, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
@@ -33,15 +33,15 @@ class SimpleHandlers:
         self._prefix = prefix
 
     async def project(self, request: web.BaseRequest, project: str) -> web.Response:
-        """A project's page."""
+        """Answer with a project's page."""
         kind = negotiate_type(request)
         rendered, entry = await self._pages.render(project, kind, gzip=_wants_gzip(request))
-        response = _answer(request, kind, rendered, self._keep)
-        response.headers.update(self.age_headers(entry))
+        response = _build_response(request, kind, rendered, self._keep)
+        response.headers.update(self._build_age_headers(entry))
         return response
 
     def find_prepared(self, entry: CachedPage, kind: str, *, gzip: bool) -> PreparedResponse | None:
-        """A page as it goes over the wire, if it was rendered in this content type before."""
+        """Find the prepared response of a page, if it was rendered in this content type before."""
         rendered = entry.rendered.get(kind)
         if rendered is None:
             return None
@@ -51,13 +51,13 @@ class SimpleHandlers:
             prepared = rendered.prepared[gzip] = prepare_response(
                 body,
                 frozenset({rendered.etag, f"{rendered.etag}-gzip"}),
-                _headers(kind, rendered, self._keep, 200, gzip=gzip),
-                _headers(kind, rendered, self._keep, 304, gzip=gzip),
+                _build_headers(kind, rendered, self._keep, 200, gzip=gzip),
+                _build_headers(kind, rendered, self._keep, 304, gzip=gzip),
             )
         return prepared
 
-    def age_headers(self, entry: CachedPage) -> dict[str, str]:
-        """How old a page is, and that it stands in for one that could not be had."""
+    def _build_age_headers(self, entry: CachedPage) -> dict[str, str]:
+        """Build the headers that tell a page's age, or that it is stale (stale-if-error)."""
         if entry.page.stale:
             return {"X-Cache": "stale", "X-Stale-Since": f"{entry.page.as_of:%Y-%m-%dT%H:%M:%SZ}"}
         if entry.confirmed_s is None:
@@ -65,15 +65,15 @@ class SimpleHandlers:
         return {"Age": str(max(0, int(self._clock.monotonic() - entry.confirmed_s)))}
 
     async def names(self, request: web.BaseRequest) -> web.Response:
-        """The project list."""
+        """Answer with the project list."""
         kind = negotiate_type(request)
         body = render_names(await self._names(), kind, self._prefix)
         rendered = RenderedPage(isal_zlib.compress(body, level=1, wbits=31), hashlib.sha256(body).hexdigest()[:32], body)
-        return _answer(request, kind, rendered, self._keep)
+        return _build_response(request, kind, rendered, self._keep)
 
 
 def negotiate_type(request: web.BaseRequest) -> str:
-    """The content type to answer with."""
+    """Choose the content type to answer with."""
     wanted = request.rel_url.query.get("format")  # PEP 691 lets a URL ask where a header cannot be set
     return negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
 
@@ -82,14 +82,14 @@ def _wants_gzip(request: web.BaseRequest) -> bool:
     return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
 
 
-def _answer(request: web.BaseRequest, kind: str, rendered: RenderedPage, keep: str) -> web.Response:
+def _build_response(request: web.BaseRequest, kind: str, rendered: RenderedPage, keep: str) -> web.Response:
     gzip = _wants_gzip(request)
     status = 304 if is_not_modified(request, rendered.etag, f"{rendered.etag}-gzip") else 200
     body = None if status == 304 else rendered.gzipped if gzip else rendered.plain
-    return web.Response(status=status, body=body, headers=_headers(kind, rendered, keep, status, gzip=gzip))
+    return web.Response(status=status, body=body, headers=_build_headers(kind, rendered, keep, status, gzip=gzip))
 
 
-def _headers(kind: str, rendered: RenderedPage, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
+def _build_headers(kind: str, rendered: RenderedPage, keep: str, status: int, *, gzip: bool) -> dict[str, str]:
     headers = {
         "Cache-Control": keep,
         "Vary": "Accept, Accept-Encoding",

@@ -39,7 +39,7 @@ class _Form(msgspec.Struct, frozen=True):
 
 
 class UploadHandlers:
-    """Takes a form, and believes nothing in it that the file itself can tell."""
+    """Handler of the upload form, which believes nothing in it that the file itself can tell."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class UploadHandlers:
         self._stall_s = stall_s
 
     async def act(self, request: web.BaseRequest) -> web.Response:
-        """Do what the form's ``:action`` says: accept a file, or yank, unyank or delete one by its name.
+        """Perform the form's ``:action``: accept a file, or yank, unyank or delete one by its name.
 
         Raises:
             Unauthenticated, Forbidden: before a byte of the body is read, or when the file is known.
@@ -65,18 +65,18 @@ class UploadHandlers:
             FileNotListed: see :class:`~wheelgate.uploads.manage.UploadManager`.
             StoreError: the store cannot be used now.
         """
-        token = await self._authentication.uploader(request)
+        token = await self._authentication.authenticate_uploader(request)
         self._check_request(request)
         with self._spool.holding(("md5", "blake2_256")) as spooled:
-            form = await _Receiver(spooled, self._stall_s).form(request)
+            form = await _Receiver(spooled, self._stall_s).read_form(request)
             project = project_of(form.filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
-            done = await self._done(form, spooled)
+            done = await self._perform(form, spooled)
         _log.info("token %s: %s %s", token.id, form.filename, done)
         return web.Response(text=f"{form.filename} {done}\n", headers={"Cache-Control": "no-store"})
 
-    async def _done(self, form: _Form, spooled: SpoolFile) -> str:
+    async def _perform(self, form: _Form, spooled: SpoolFile) -> str:
         match form.fields.get(":action", "file_upload"):
             case "file_upload":
                 _check_digests(form.fields, spooled.digests())
@@ -93,7 +93,7 @@ class UploadHandlers:
                 await self._packages.delete(form.filename)
                 return "deleted"
             case action:
-                raise UploadRefused(f"the action {action[:40]!r} is not known")
+                raise UploadRefused(f"unknown action {action[:40]!r}")
 
     def _check_request(self, request: web.BaseRequest) -> None:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
@@ -108,7 +108,7 @@ class UploadHandlers:
 
 
 class _Receiver:
-    """Takes the form in, its file's body into the spool. The file may stand anywhere among the fields."""
+    """Reader of the multipart form: its file goes into the spool, and may stand anywhere among the fields."""
 
     def __init__(self, spooled: SpoolFile, stall_s: float) -> None:
         self._spooled = spooled
@@ -116,14 +116,14 @@ class _Receiver:
         self._fields: dict[str, str] = {}
         self._left = _MAX_FIELDS_BYTES
 
-    async def form(self, request: web.BaseRequest) -> _Form:
-        """The whole form.
+    async def read_form(self, request: web.BaseRequest) -> _Form:
+        """Read the whole form.
 
         Raises:
             UploadRefused, TooLarge: it is not what upload tools send.
         """
         try:
-            filename = await self._parts(request)
+            filename = await self._read_parts(request)
         except (ValueError, RuntimeError, HttpProcessingError):  # aiohttp's words for a malformed multipart body
             raise UploadRefused("the form is malformed or was cut short") from None
         except TimeoutError:
@@ -134,43 +134,43 @@ class _Receiver:
             raise UploadRefused("the form names no file: an upload has it in a field named content")
         return _Form(self._fields, filename)
 
-    async def _parts(self, request: web.BaseRequest) -> str | None:
-        """The file's name, if there was a file, when all parts were read."""
+    async def _read_parts(self, request: web.BaseRequest) -> str | None:
+        """Read all parts; the file's name, if there was a file."""
         filename = None
         reader = await request.multipart()
         for _ in range(_MAX_PARTS):
-            part = await self._soon(reader.next)
+            part = await self._within_stall(reader.next)
             if part is None:
                 return filename
             if not isinstance(part, BodyPartReader):
                 break
             if part.name != "content":
-                await self._field(part)
+                await self._read_field(part)
             elif filename is not None:
                 raise UploadRefused("the form has two files; send one a request")
             else:
                 filename = part.filename or ""
-                await self._file(part)
+                await self._read_file(part)
         raise UploadRefused("the form is not one that upload tools send")
 
-    async def _soon(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """What comes next. aiohttp itself would wait for ever for a client that stalls."""
+    async def _within_stall(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait for what comes next: aiohttp itself would wait for ever for a client that stalls."""
         async with asyncio.timeout(self._stall_s):
             return await ask()
 
-    async def _chunk(self, part: BodyPartReader) -> bytes:
-        return bytes(await self._soon(lambda: part.read_chunk(256 * 1024)))
+    async def _read_chunk(self, part: BodyPartReader) -> bytes:
+        return bytes(await self._within_stall(lambda: part.read_chunk(256 * 1024)))
 
-    async def _file(self, part: BodyPartReader) -> None:
-        while chunk := await self._chunk(part):
+    async def _read_file(self, part: BodyPartReader) -> None:
+        while chunk := await self._read_chunk(part):
             if self._spooled.size + len(chunk) > MAX_FILE_BYTES:
                 raise TooLarge(f"more than the {MAX_FILE_BYTES} bytes that one upload may have")
             await self._spooled.append(chunk)
 
-    async def _field(self, part: BodyPartReader) -> None:
+    async def _read_field(self, part: BodyPartReader) -> None:
         is_used = part.name in _USED and part.name not in self._fields
         value = bytearray()
-        while chunk := await self._chunk(part):
+        while chunk := await self._read_chunk(part):
             self._left -= len(chunk)
             if self._left < 0:
                 raise TooLarge("the fields of the form are larger than any package's description")
@@ -183,14 +183,14 @@ class _Receiver:
 def _check_digests(fields: Mapping[str, str], computed: Mapping[str, str]) -> None:
     for field, algorithm in _DIGEST_FIELDS.items():
         stated = fields.get(field, "").strip()
-        if stated and stated.lower() != computed[algorithm] and _from_base64(stated) != computed[algorithm]:
+        if stated and stated.lower() != computed[algorithm] and _decode_base64(stated) != computed[algorithm]:
             raise UploadRefused(
                 f"the file arrived with {algorithm} {computed[algorithm]}, not the {stated[:80]} that was announced"
             )
 
 
-def _from_base64(stated: str) -> str | None:
-    """PyPI's documentation also allows an unpadded URL-safe base64 md5."""
+def _decode_base64(stated: str) -> str | None:
+    """Decode an unpadded URL-safe base64 md5, which PyPI's documentation also allows."""
     try:
         return base64.urlsafe_b64decode(stated + "=" * (-len(stated) % 4)).hex()
     except (binascii.Error, ValueError):

@@ -32,9 +32,9 @@ from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
 from wheelgate.uploads.manage import UploadManager
-from wheelgate.wiring.foundation import Foundation, SystemClock, foundation
+from wheelgate.wiring.foundation import Foundation, SystemClock, open_foundation
 from wheelgate.wiring.sources import Sources
-from wheelgate.wiring.stores import cache_limit, own_spool, own_store
+from wheelgate.wiring.stores import build_cache_limit, open_spool, open_store
 
 __all__ = ["Services", "SystemClock", "open_keyring", "open_services"]
 
@@ -50,9 +50,9 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
         StoreError: the store or the spool cannot be used.
         ConfigurationError: a secret that the settings refer to is not available.
     """
-    async with foundation(config, clock) as base:
-        store = await own_store(base, to_read=to_read)
-        spool = await own_spool(base, to_read=to_read)
+    async with open_foundation(config, clock) as base:
+        store = await open_store(base, to_read=to_read)
+        spool = await open_spool(base, to_read=to_read)
         changes = StoreChanges(store)
         claims = Claims(store, base.clock, changes)
         changes.subscribe(claims.forget)
@@ -74,9 +74,9 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
         for telling in sources.telling:
             telling.subscribe(index.invalidate)
 
-        delivery = _delivery(base, store, spool, sources)
+        delivery = _build_delivery(base, store, spool, sources)
         changes.subscribe(delivery.forget)
-        metadata_files = _metadata_files(base, store, spool, sources, delivery)
+        metadata_files = _build_metadata_files(base, store, spool, sources, delivery)
         yield Services(
             config=config,
             clock=base.clock,
@@ -108,7 +108,7 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
         )
 
 
-def _delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources) -> Delivery:
+def _build_delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources) -> Delivery:
     config = base.config
     delivery = Delivery(
         store=store,
@@ -121,13 +121,15 @@ def _delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources
         spool=spool,
         metrics=base.metrics,
         notebooks=sources.notebooks,
-        cache_limit=cache_limit(base, store),
+        cache_limit=build_cache_limit(base, store),
     )
     base.stack.push_async_callback(delivery.close)
     return delivery
 
 
-def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: Sources, delivery: Delivery) -> MetadataFiles:
+def _build_metadata_files(
+    base: Foundation, store: BlobStore, spool: Spool, sources: Sources, delivery: Delivery
+) -> MetadataFiles:
     stores = {**sources.stores, store.name: store}
     metadata_files = MetadataFiles(
         store=store,
@@ -146,5 +148,5 @@ def _metadata_files(base: Foundation, store: BlobStore, spool: Spool, sources: S
 @asynccontextmanager
 async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
     """Build what signs in, without the rest: for commands that only store a secret."""
-    async with foundation(config) as base:
+    async with open_foundation(config) as base:
         yield base.keyring

@@ -1,4 +1,4 @@
-"""What everything is built upon: the settings, the time, the counters, who we are outside, and the order things are closed in."""
+"""Foundation of the object graph: settings, clock, metrics, keyring, and the order things are closed in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SystemClock:
 
 
 class Foundation(msgspec.Struct, frozen=True, kw_only=True):
-    """Handed to whoever builds."""
+    """What every part of the graph is built upon."""
 
     config: Config
     clock: Clock
@@ -42,32 +42,32 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     stack: AsyncExitStack
     """Whoever opens something leaves its end here; what was opened last ends first."""
 
-    def certificates(self, file: Path | None, key: str) -> str | None:
-        """The path of a file of certificates (in the setting ``key``), proven to hold some.
+    def check_certificates(self, file: Path | None, key: str) -> str | None:
+        """Return the path of a file of certificates (in the setting ``key``), proven to hold some.
 
         Raises:
             ConfigurationError: it is missing or holds none.
         """
-        return _certificates(self.config, file, key)
+        return _check_certificates(self.config, file, key)
 
 
 @asynccontextmanager
-async def foundation(config: Config, clock: Clock | None = None) -> AsyncIterator[Foundation]:
-    """The ground; everything that was built upon it is closed at the end.
+async def open_foundation(config: Config, clock: Clock | None = None) -> AsyncIterator[Foundation]:
+    """Open the ground; everything that was built upon it is closed at the end.
 
     Raises:
         ConfigurationError: ``server.ca_file`` cannot be used.
     """
     clock = clock or SystemClock()
-    ca_file = _certificates(config, config.server.ca_file, "server.ca_file")
+    ca_file = _check_certificates(config, config.server.ca_file, "server.ca_file")
     async with AsyncExitStack() as stack:
         keyring = Keyring(config, clock, ca_file)
         stack.push_async_callback(keyring.close)
         yield Foundation(config=config, clock=clock, metrics=Metrics(), keyring=keyring, ca_file=ca_file, stack=stack)
 
 
-def _certificates(config: Config, file: Path | None, key: str) -> str | None:
-    """Looked into at once: every upstream would seem unreachable for want of it."""
+def _check_certificates(config: Config, file: Path | None, key: str) -> str | None:
+    """Look into a file of certificates at once: every upstream would seem unreachable for want of it."""
     if file is None:
         return None
     path = str(config.folder / file)
@@ -76,5 +76,5 @@ def _certificates(config: Config, file: Path | None, key: str) -> str | None:
     except FileNotFoundError:
         raise ConfigurationError([f"{key}: {path}: there is no such file"]) from None
     except OSError:  # ssl.SSLError is one
-        raise ConfigurationError([f"{key}: {path} holds no certificates that can be read (PEM)"]) from None
+        raise ConfigurationError([f"{key}: {path} holds no readable certificates (PEM)"]) from None
     return path

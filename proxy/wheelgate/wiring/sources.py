@@ -39,7 +39,7 @@ from wheelgate.storage.spool import Spool
 from wheelgate.uploads.destinations import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation
-from wheelgate.wiring.stores import opened_container
+from wheelgate.wiring.stores import open_container
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
@@ -75,7 +75,7 @@ class Sources:
         """``source[number]``, whole: what the index asks.
 
         Raises:
-            ConfigurationError: its key or its certificates cannot be had.
+            ConfigurationError: its key or its certificates are not available.
         """
         return self._member(await self._source(number, settings), settings)
 
@@ -124,7 +124,7 @@ class Sources:
     async def _container(self, number: int, settings: SourceSettings) -> Source:
         """A container that others fill, or uploads. Nothing is asked of it yet: one that is down must not stop the others."""
         key = f"source[{number}].account_key"
-        blobs = await opened_container(self._base, settings.name, settings.url or "", settings.account_key, key)
+        blobs = await open_container(self._base, settings.name, settings.url or "", settings.account_key, key)
         self.stores[settings.name] = blobs
         by_project = settings.layout == "project"
         cached = self._blobs_by_project(settings, blobs) if by_project else self._blobs_anywhere(settings, blobs)
@@ -182,7 +182,7 @@ class Sources:
         base = self._base
         ca_file = base.ca_file
         if settings.ca_file is not None:
-            ca_file = base.certificates(settings.ca_file, f"source[{number}].ca_file")
+            ca_file = base.check_certificates(settings.ca_file, f"source[{number}].ca_file")
         proxy = settings.outbound_proxy or base.config.server.outbound_proxy
         client = self.clients[settings.name] = SourceClient(
             source=settings.name,

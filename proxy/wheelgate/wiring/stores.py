@@ -1,4 +1,4 @@
-"""Where files lie: our own store with its spool, and the containers of others."""
+"""Stores: our own with its spool, and the containers of others."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _STORE = "the store"
 """Its name in locations; no source can be called that."""
 
 
-async def own_store(base: Foundation, *, to_read: bool) -> BlobStore:
-    """The store, proven to be there and writable; ``to_read``: a folder that can only be read will do.
+async def open_store(base: Foundation, *, to_read: bool) -> BlobStore:
+    """Open the store, proven to be there and writable; ``to_read``: a folder that can only be read will do.
 
     Raises:
         StoreError: it is not.
-        ConfigurationError: its key cannot be had.
+        ConfigurationError: its key is not available.
     """
     settings = base.config.store
     if settings.url is None or not settings.is_azure:
@@ -38,13 +38,13 @@ async def own_store(base: Foundation, *, to_read: bool) -> BlobStore:
             if not (to_read and os.access(local.root, os.R_OK | os.X_OK)):
                 raise
         return local
-    container = await opened_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
+    container = await open_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
     await container.prepare()
     return container
 
 
-async def own_spool(base: Foundation, *, to_read: bool) -> Spool:
-    """The folder for what is on its way into the store; ``to_read``: nothing is, so any other place will do.
+async def open_spool(base: Foundation, *, to_read: bool) -> Spool:
+    """Open the spool, for what is on its way into the store; ``to_read``: nothing is, so any other place will do.
 
     Raises:
         StoreError: it cannot be written.
@@ -63,21 +63,21 @@ async def own_spool(base: Foundation, *, to_read: bool) -> Spool:
     return spool
 
 
-def cache_limit(base: Foundation, store: BlobStore) -> CacheLimit | None:
-    """What keeps the copies in a local store below their bound, if they have one."""
+def build_cache_limit(base: Foundation, store: BlobStore) -> CacheLimit | None:
+    """Build the eviction of copies from a local store, if they have a bound."""
     limit_bytes = base.config.store.cache_size
     if limit_bytes is None or not isinstance(store, LocalStore):
         return None
     return CacheLimit(store, limit_bytes=limit_bytes, clock=base.clock)
 
 
-async def opened_container(base: Foundation, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
-    """A container by this machine's identity; by an account key only where one is configured (in the setting ``key``).
+async def open_container(base: Foundation, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
+    """Open a container by this machine's identity; by an account key only where one is configured (in the setting ``key``).
 
     Nothing is asked of it yet.
 
     Raises:
-        ConfigurationError: its credential cannot be had.
+        ConfigurationError: its credential is not available.
     """
     from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
 
