@@ -367,7 +367,7 @@ class Precedence(RuleBasedStateMachine):
         for filename in self.world.published.get(project, set()) | listed.keys() | withheld:
             outcome: File | Exception
             try:
-                outcome = self.runner.run(replica.files._listed(project, filename))
+                outcome = self.runner.run(replica.files._find_listed(project, filename))
             except (FileWithheld, FileNotListed) as refused:
                 outcome = refused
             if filename in listed:
