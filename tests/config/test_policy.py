@@ -17,7 +17,7 @@ Load = Callable[..., Config]
 INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DURATION = "must be a duration up to 3650d such as 3d, or the date at which the index is frozen such as 2026-01-31"
-RELEASE = 'must be a project name or pattern, with versions if need be ("urllib3==2.5.1"), or a file name'
+RELEASE = 'must be a project name or pattern, optionally with versions ("urllib3==2.5.1"), or a file name'
 VERSION = 'must be a version such as "2.5.1" or a specifier such as ">=2,<3" (PEP 440)'
 MOMENT = "must be a date such as 2026-01-31, or a time with its offset such as 2026-01-31T12:00:00Z"
 WAIVER = {"name": '"demo"', "version": '"1.0"', "reason": '"needed"', "by": '"ada"', "until": "2026-12-31"}
