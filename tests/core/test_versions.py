@@ -13,7 +13,7 @@ from packaging.version import InvalidVersion, Version
 from tests.support.sources import LONG_AGO, listed
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.names import version_of
-from wheelgate.core.patterns import specifier
+from wheelgate.core.patterns import parse_specifier
 from wheelgate.core.versions import PageVersions
 
 numbers = st.integers(0, 12).map(str)
@@ -132,5 +132,5 @@ def test_a_project_with_a_dash() -> None:
 
 
 def test_a_bare_version_is_that_version() -> None:
-    assert specifier("2.5.1") == SpecifierSet("==2.5.1")
-    assert specifier(" >=2, <3 ") == SpecifierSet(">=2,<3")
+    assert parse_specifier("2.5.1") == SpecifierSet("==2.5.1")
+    assert parse_specifier(" >=2, <3 ") == SpecifierSet(">=2,<3")

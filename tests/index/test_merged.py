@@ -25,7 +25,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
 from wheelgate.core.model import Freshness, ProjectPage, Withheld
-from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.protocols import Source
 from wheelgate.index.decision import Decision, Member, MergeRule, Outcome
 from wheelgate.index.merged import Merged
@@ -67,7 +67,7 @@ class World:
     ) -> Merged:
         """An index over the sources as configured; claims are shared with every other one made here."""
         by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
-        limit = None if public_versions is None else specifier(public_versions)
+        limit = None if public_versions is None else parse_specifier(public_versions)
         self.claims = Claims(self.store, self.clock)
         self.source = Merged(
             [
@@ -710,7 +710,7 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
 
 def screened_world(world: World, deny: list[str]) -> None:
     """The same sources under a block list."""
-    book = RuleBook(Rules(deny=[release(text) for text in deny]))
+    book = RuleBook(Rules(deny=[parse_release(text) for text in deny]))
     world.screened = {
         source.name: Screened(
             source, private=source.name in ("uploads", "team"), book=book, clock=world.clock, metrics=world.metrics
@@ -817,7 +817,7 @@ async def test_rules_are_replaced_between_two_decisions(world: World) -> None:
 
 async def test_a_page_joined_while_the_rules_were_replaced_is_made_again(world: World) -> None:
     """A decision that began under the old rule ends after the new one came: it must not be what later ones find."""
-    one, other = (MergeRule(NamePatterns([NAME]), ("uploads", "pypi"), specifier(limit)) for limit in ("<3", "<2"))
+    one, other = (MergeRule(NamePatterns([NAME]), ("uploads", "pypi"), parse_specifier(limit)) for limit in ("<3", "<2"))
     index = world.index()
     index.replace_rules(NamePatterns([]), [one])
     world.uploads.publish(NAME, "1.0")

@@ -21,7 +21,7 @@ from tests.support.sources import FakeSource
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import FileNotListed, FileWithheld, ProjectNotFound, ProjectWithheld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage
-from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.protocols import Source
 from wheelgate.index.decision import Member, MergeRule
 from wheelgate.index.merged import Merged
@@ -175,7 +175,7 @@ class World:
         """What the operator wants from now on."""
         self.reserved = NamePatterns(reserved)
         self.merges = [
-            MergeRule(NamePatterns(names), tuple(sources), specifier(limit) if limit else None)
+            MergeRule(NamePatterns(names), tuple(sources), parse_specifier(limit) if limit else None)
             for names, sources, limit in merges
         ]
         self.said = said
@@ -185,12 +185,12 @@ class World:
         """The same as the product takes it."""
         said, waived, own = self.said, self.said["waived"], self.said["own_cooldown_h"]
         return Rules(
-            deny=[release(text) for text in said["deny"]],
-            allow=None if said["allow"] is None else [release(text) for text in said["allow"]],
+            deny=[parse_release(text) for text in said["deny"]],
+            allow=None if said["allow"] is None else [parse_release(text) for text in said["allow"]],
             cooldown=timedelta(hours=said["cooldown_h"]),
             cooldowns={} if own is None else {"team": timedelta(hours=own)},
             exempt=said["exempt"],
-            waivers=[Waiver(waived[0], waived[1], specifier(waived[1]), "why", "ada", self.waived_until)] if waived else [],
+            waivers=[Waiver(waived[0], waived[1], parse_specifier(waived[1]), "why", "ada", self.waived_until)] if waived else [],
         )
 
     def permits(self, file: File) -> bool:
@@ -198,7 +198,7 @@ class World:
         said, now, version = self.said, self.clock.now(), file.filename.split("-")[1]
 
         def named(text: str) -> bool:
-            read = release(text)
+            read = parse_release(text)
             return file.project in NamePatterns([read.name or ""]) and (
                 read.specifier is None or read.specifier.contains(version, prereleases=True)
             )

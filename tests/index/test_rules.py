@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 from tests.support.sources import filenames, listed
 from wheelgate.core.model import File, Freshness, ProjectPage, ProjectStatus, RemoteFile, Withheld
 from wheelgate.core.names import version_of
-from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.index.rules import Cooldown, Rules, Waiver, in_words, limit_versions
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -48,8 +48,8 @@ def rules(
     waivers: Sequence[Waiver] = (),
 ) -> Rules:
     return Rules(
-        deny=list(map(release, deny)),
-        allow=None if allow is None else list(map(release, allow)),
+        deny=list(map(parse_release, deny)),
+        allow=None if allow is None else list(map(parse_release, allow)),
         cooldown=cooldown,
         cooldowns=cooldowns,
         exempt=exempt,
@@ -58,7 +58,7 @@ def rules(
 
 
 def waiver(version: str, name: str = "demo", until: datetime = NOW + DAY) -> Waiver:
-    return Waiver(name, version, specifier(version), "needed", "ada", until)
+    return Waiver(name, version, parse_specifier(version), "needed", "ada", until)
 
 
 def screened(given_rules: Rules, given_page: ProjectPage, *, private: bool = False, now: datetime = NOW) -> ProjectPage:
@@ -351,7 +351,7 @@ def test_rules_against_a_slow_reading(
 def _names(entry: str, file: File, version: str, unreadable: bool) -> bool:
     if entry.endswith(".whl"):
         return entry == file.filename
-    read = release(entry)
+    read = parse_release(entry)
     if "demo" not in NamePatterns([read.name or ""]):
         return False
     return read.specifier is None or _in(str(read.specifier), version, unreadable)
@@ -359,7 +359,7 @@ def _names(entry: str, file: File, version: str, unreadable: bool) -> bool:
 
 def _in(text: str, version: str, unreadable: bool) -> bool:
     try:
-        return specifier(text).contains(Version(version), prereleases=True)
+        return parse_specifier(text).contains(Version(version), prereleases=True)
     except InvalidVersion:
         return unreadable
 

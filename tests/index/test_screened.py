@@ -16,7 +16,7 @@ from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.patterns import release, specifier
+from wheelgate.core.patterns import parse_release, parse_specifier
 from wheelgate.index.rules import Cooldown, Rules, Waiver
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
@@ -26,7 +26,7 @@ NAME = "demo"
 
 
 def rules(deny: Sequence[str] = (), cooldown: Cooldown | None = None, waivers: Sequence[Waiver] = ()) -> Rules:
-    return Rules(deny=[release(text) for text in deny], cooldown=cooldown, waivers=waivers)
+    return Rules(deny=[parse_release(text) for text in deny], cooldown=cooldown, waivers=waivers)
 
 
 class World:
@@ -130,7 +130,7 @@ async def test_a_file_appears_on_a_cached_page_at_the_second_its_cooldown_ends(c
 
 async def test_a_waiver_ends_on_a_cached_page(clock: FakeClock) -> None:
     until = clock.now() + DAY
-    world = World(clock, rules(deny=["demo"], waivers=[Waiver(NAME, "1.0", specifier("1.0"), "why", "ada", until)]))
+    world = World(clock, rules(deny=["demo"], waivers=[Waiver(NAME, "1.0", parse_specifier("1.0"), "why", "ada", until)]))
     world.inner.publish(NAME, "1.0")
     assert (await world.page()).files
     clock.move(86_400)

@@ -12,7 +12,7 @@ from wheelgate.config import Config
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, Credential
-from wheelgate.core.url_scope import UrlScope, place_of
+from wheelgate.core.url_scope import UrlScope, parse_scope
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
@@ -206,10 +206,10 @@ def _uncovered(page: ProjectPage, remote: RemoteSource) -> str | None:
     """Of a source that a connection serves: which of its files, on the same host, no connection belongs to."""
     if not remote.is_covered(remote.url):
         return None
-    here = place_of(remote.url)
+    here = parse_scope(remote.url)
     for file in page.files:
         if isinstance(file.location, RemoteFile) and not remote.is_covered(file.location.url):
-            there = place_of(file.location.url)
+            there = parse_scope(file.location.url)
             if there.origin == here.origin:
                 return (
                     f"its pages can be read, but its files cannot be fetched: no connection covers {file.filename}, one with "

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from wheelgate.config.section import Section
 from wheelgate.config.value_types import Reference
-from wheelgate.core.url_scope import UrlScope, place_of
+from wheelgate.core.url_scope import UrlScope, parse_scope
 from wheelgate.core.urls import UnsafeUrl, is_loopback_host, parse, without_user
 
 AuthType = Literal["None", "PAT", "UsernamePassword", "Bearer", "ManagedIdentity", "ServicePrincipal", "SAS"]
@@ -70,7 +70,7 @@ class Connection(Section):
     @property
     def place(self) -> UrlScope:
         """URLs that the credential is for."""
-        return place_of(self.target)
+        return parse_scope(self.target)
 
     @property
     def entra_scope(self) -> str | None:
@@ -123,7 +123,7 @@ class Connection(Section):
 def covers(connections: Sequence[Connection], url: str) -> bool:
     """Tell if some connection applies to a URL, even one whose auth_type is ``None``."""
     try:
-        place = place_of(url)
+        place = parse_scope(url)
     except UnsafeUrl:
         return False
     return any(connection.place.holds(place) for connection in connections)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from wheelgate.config.section import Section
 from wheelgate.config.value_types import Cooldown, HumanText, Moment, Pattern, ProjectName, ReleaseText, SpecifierText
-from wheelgate.core.patterns import NamePatterns, normalise_pattern, release, specifier
+from wheelgate.core.patterns import NamePatterns, normalise_pattern, parse_release, parse_specifier
 
 
 class MergeSettings(Section):
@@ -47,11 +47,11 @@ class PolicySettings(Section):
 
     def find_contradictions(self) -> list[str]:
         """See :class:`Section`."""
-        allowed = {release(text).key: index for index, text in enumerate(self.allow or ())}
+        allowed = {parse_release(text).key: index for index, text in enumerate(self.allow or ())}
         problems = [
             f"deny[{index}]: {text} is also in policy.allow[{allowed[key]}]: remove it from one of them"
             for index, text in enumerate(self.deny)
-            if (key := release(text).key) in allowed
+            if (key := parse_release(text).key) in allowed
         ]
         if self.allow == []:
             problems.append(
@@ -60,7 +60,7 @@ class PolicySettings(Section):
         return problems + [
             f"waiver[{later}]: overlaps policy.waiver[{earlier}] for {one.name}: combine them into one"
             for (earlier, one), (later, other) in combinations(enumerate(self.waiver), 2)
-            if one.name == other.name and _overlap(specifier(one.version), specifier(other.version))
+            if one.name == other.name and _overlap(parse_specifier(one.version), parse_specifier(other.version))
         ]
 
     def find_misfits(self, sources: Collection[str], private: Collection[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, ByteSize, Field
 
 from wheelgate.core.names import normalise_name
-from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.secret import reference_parts
 from wheelgate.core.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, without_user
 
@@ -106,13 +106,13 @@ Moment = Annotated[datetime, BeforeValidator(_parse_moment)]
 Cooldown = Annotated[float | datetime, BeforeValidator(_parse_cooldown)]
 """Seconds; or the moment at which an index is frozen."""
 Pattern = Annotated[str, _text_that(NamePatterns.is_valid, "must be a project name, where * stands for any characters")]
-ReleaseText = Annotated[str, _text_that(release, "must be a text")]
-"""Read by :func:`wheelgate.core.patterns.release`."""
+ReleaseText = Annotated[str, _text_that(parse_release, "must be a text")]
+"""Read by :func:`wheelgate.core.patterns.parse_release`."""
 SpecifierText = Annotated[
     str,
-    _text_that(specifier, 'must be a version such as "2.5.1" or a specifier such as ">=2,<3" (PEP 440)'),
+    _text_that(parse_specifier, 'must be a version such as "2.5.1" or a specifier such as ">=2,<3" (PEP 440)'),
 ]
-"""Read by :func:`wheelgate.core.patterns.specifier`."""
+"""Read by :func:`wheelgate.core.patterns.parse_specifier`."""
 ProjectName = Annotated[str, BeforeValidator(_parse_project)]
 HumanText = Annotated[
     str,

@@ -68,7 +68,7 @@ class Release(msgspec.Struct, frozen=True):
         return (self.text, "") if self.name is None else (self.name, str(self.specifier or ""))
 
 
-def release(text: str) -> Release:
+def parse_release(text: str) -> Release:
     """Parse an entry: ``evil-package``, ``acme-*``, ``urllib3==2.5.1``, ``torch>=2,<3`` or ``demo-1.0-py3-none-any.whl``.
 
     Raises:
@@ -81,10 +81,10 @@ def release(text: str) -> Release:
     match = _RELEASE.fullmatch(text.strip())
     if match is None or not NamePatterns.is_valid(match[1]) or ("*" not in match[1] and normalise_name(match[1]) is None):
         raise ValueError('must be a project name or pattern, optionally with versions ("urllib3==2.5.1"), or a file name')
-    return Release(text, normalise_pattern(match[1]), specifier(match[2]) if match[2] else None)
+    return Release(text, normalise_pattern(match[1]), parse_specifier(match[2]) if match[2] else None)
 
 
-def specifier(text: str) -> SpecifierSet:
+def parse_specifier(text: str) -> SpecifierSet:
     """Parse a version (``2.5.1``, which is ``==2.5.1``) or a specifier (``>=2,<3``).
 
     Raises:

@@ -50,7 +50,7 @@ class UrlScope(msgspec.Struct, frozen=True):
         )
 
 
-def place_of(url: str | URL) -> UrlScope:
+def parse_scope(url: str | URL) -> UrlScope:
     """Parse the scope of a URL; its query says nothing about it.
 
     Raises:

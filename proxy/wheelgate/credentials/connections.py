@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wheelgate.config import Connection
 from wheelgate.core.protocols import Credential
-from wheelgate.core.url_scope import UrlScope, place_of
+from wheelgate.core.url_scope import UrlScope, parse_scope
 from wheelgate.core.urls import UnsafeUrl
 
 
@@ -33,11 +33,11 @@ class Connections:
 
     def of_page(self, url: str) -> SourceCredentials:
         """The credentials of a source whose pages are below this URL."""
-        return SourceCredentials(self, place_of(url))
+        return SourceCredentials(self, parse_scope(url))
 
     def settings_for(self, url: str) -> Connection | None:
         """The connection that a URL belongs to."""
-        found = self.find(place_of(url))
+        found = self.find(parse_scope(url))
         return self._by_place[found[0]][0] if found else None
 
     def find(self, place: UrlScope) -> tuple[UrlScope, Credential | None] | None:
@@ -59,7 +59,7 @@ class SourceCredentials:
     def for_url(self, url: str) -> Credential | None:
         """The credential for a URL, or ``None``: there is no connection for it, or one that says ``None``."""
         try:
-            place = place_of(url)
+            place = parse_scope(url)
         except UnsafeUrl:
             return None
         found = self._connections.find(place)
@@ -72,7 +72,7 @@ class SourceCredentials:
     def is_covered(self, url: str) -> bool:
         """Whether some connection belongs to the URL, even one that says ``None``."""
         try:
-            place = place_of(url)
+            place = parse_scope(url)
         except UnsafeUrl:
             return False
         return self._connections.find(place) is not None or (

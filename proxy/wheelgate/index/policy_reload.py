@@ -11,7 +11,7 @@ import msgspec
 from wheelgate.config import Config, Connection, SourceSettings, find_sources_made_private, make_sources_private
 from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
-from wheelgate.core.patterns import NamePatterns, release, specifier
+from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.index.decision import Member, MergeRule
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, Waiver
@@ -86,13 +86,13 @@ def rules_of(config: Config) -> Rules:
     """Build the rules that may withhold a file."""
     policy = config.policy
     return Rules(
-        allow=None if policy.allow is None else [release(text) for text in policy.allow],
-        deny=[release(text) for text in policy.deny],
+        allow=None if policy.allow is None else [parse_release(text) for text in policy.allow],
+        deny=[parse_release(text) for text in policy.deny],
         cooldown=None if policy.cooldown is None else _cooldown(policy.cooldown),
         cooldowns={source.name: _cooldown(source.cooldown) for source in config.source if source.cooldown is not None},
         exempt=policy.cooldown_exempt,
         waivers=[
-            Waiver(waiver.name, waiver.version, specifier(waiver.version), waiver.reason, waiver.by, waiver.until)
+            Waiver(waiver.name, waiver.version, parse_specifier(waiver.version), waiver.reason, waiver.by, waiver.until)
             for waiver in policy.waiver
         ],
     )
@@ -109,7 +109,7 @@ def merges_of(config: Config) -> list[MergeRule]:
         MergeRule(
             NamePatterns(merge.names),
             tuple(merge.sources),
-            None if merge.public_versions is None else specifier(merge.public_versions),
+            None if merge.public_versions is None else parse_specifier(merge.public_versions),
         )
         for merge in config.policy.merge
     ]

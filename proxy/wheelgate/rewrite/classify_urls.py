@@ -12,7 +12,7 @@ from yarl import URL
 from wheelgate.config import PUBLIC_INDEX, Config
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.url_scope import DEVOPS_HOST, UrlScope, place_of
+from wheelgate.core.url_scope import DEVOPS_HOST, UrlScope, parse_scope
 from wheelgate.core.urls import UnsafeUrl, parse, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
@@ -75,15 +75,15 @@ class UrlClassifier:
 
     def __init__(self, gate: str | None, config: Config | None = None) -> None:
         """``gate``: the URL of Wheelgate, without a slash at the end; ``None`` where none is wanted."""
-        self._gate = place_of(gate) if gate is not None else None
+        self._gate = parse_scope(gate) if gate is not None else None
         self._containers: list[UrlScope] | None = None
         self._feeds: list[UrlScope] = []
         self._has_public = True
         if config is not None:
             sources = [(source.type, source.url) for source in config.source if source.type not in _NOT_SETTINGS]
             blobs = [config.store.url if config.store.is_azure else None, *(url for kind, url in sources if kind == "blob")]
-            self._containers = [place_of(url) for url in blobs if url]
-            self._feeds = [_feed(place_of(url)) for kind, url in sources if url and kind != "blob"]
+            self._containers = [parse_scope(url) for url in blobs if url]
+            self._feeds = [_feed(parse_scope(url)) for kind, url in sources if url and kind != "blob"]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
 
     def classify(self, text: str) -> UrlVerdict:
@@ -118,7 +118,7 @@ class UrlClassifier:
 
     def _find_owner(self, url: URL) -> tuple[UrlOwner, bool]:
         """FILE stands for "ours"; whether it is a file is seen later. And whether it is a blob."""
-        where = place_of(url)
+        where = parse_scope(url)
         if self._gate is not None and self._gate.holds(where):
             return UrlOwner.GATE, False
         if _is_public(url):
