@@ -606,7 +606,7 @@ async def test_files_that_may_have_been_uploaded_since_are_withheld(
     assert filenames(page) == [wheel_name(NAME, "1.0"), wheel_name(NAME, "2.0")]
     (withheld,) = page.withheld
     assert (withheld.filename, withheld.source, withheld.rule) == (wheel_name(NAME, "3.0"), "pypi", "outage")
-    assert "source team cannot be heard" in withheld.reason
+    assert "source team is unreachable" in withheld.reason
     assert await world.page() is page
     assert counted(world.metrics, "withheld_files", source="pypi", rule="outage") == 1
     world.team.mend()
@@ -646,7 +646,7 @@ async def test_the_outage_of_a_source_after_the_owner_does_not_matter(world: Wor
 
 async def test_nothing_anywhere_is_not_certain_while_a_private_source_is_silent(world: World) -> None:
     world.team.remember_absence(NAME, last_heard=T0 - HOUR, outage_since=T0)
-    with pytest.raises(UpstreamUnavailable, match="source team cannot be heard"):
+    with pytest.raises(UpstreamUnavailable, match="source team is unreachable"):
         await world.page()
 
 

@@ -198,7 +198,7 @@ async def test_no_error_whatever_ends_the_scanning(busy: Container, error: Excep
 
     busy.store.before = trouble
     await until(lambda: busy.scan._error is not None)
-    with pytest.raises(StoreError, match="source curated cannot be scanned; the log says why"):
+    with pytest.raises(StoreError, match="source curated cannot be scanned; see the log"):
         await busy.listed()
     assert type(error).__name__ in caplog.text
     busy.store.before = lambda method, path: None

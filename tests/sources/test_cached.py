@@ -272,7 +272,7 @@ async def test_a_remembered_absence_is_repeated_with_the_outage_it_survived(
     began = clock.now()
     repeated = await absence(cached)
     assert (repeated.outage_since, repeated.last_heard) == (began, heard)
-    assert "source team cannot be heard (source team is down); before that it had no project acme-lib" in str(repeated)
+    assert "source team is unreachable (source team is down); before that it had no project acme-lib" in str(repeated)
     clock.move(1)
     again = await absence(cached)
     assert (again.outage_since, again.last_heard) == (began, heard)
@@ -332,7 +332,7 @@ async def test_strict_repeats_no_absence_and_still_stands_in_with_pages(
     assert (await cached.project_page("acme-lib")).stale
     with pytest.raises(CredentialRefused):
         await cached.project_page("other")
-    with pytest.raises(UpstreamError, match="source team cannot be heard about other"):
+    with pytest.raises(UpstreamError, match="source team is unreachable, asked for other"):
         await cached.project_page("other")
     assert len(fake.asked) == 4, "not asked again within five seconds"
 

@@ -90,7 +90,7 @@ class FakeSource:
     def remember_absence(self, project: str, *, last_heard: datetime, outage_since: datetime) -> None:
         """Repeat a "not there" of before an outage, as :class:`wheelgate.sources.cached.Cached` does."""
         self.errors[project] = ProjectNotFound(
-            f"source {self.name} cannot be heard; before that it had no project {project}",
+            f"source {self.name} is unreachable; before that it had no project {project}",
             outage_since=outage_since,
             last_heard=last_heard,
         )

@@ -7,6 +7,7 @@ new one that shares what stays the same. ``None`` always means "the source does 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
@@ -37,7 +38,12 @@ class LocalFile(msgspec.Struct, frozen=True, tag="local", array_like=True, gc=Fa
 
     path: str
     etag: str
-    """Changes when the file's size or modification time does."""
+    """Of :func:`file_etag`."""
+
+
+def file_etag(stat: os.stat_result) -> str:
+    """The ETag of a local file: it changes when the file's size or modification time does."""
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
 
 
 Location = RemoteFile | StoredFile | LocalFile

@@ -25,12 +25,11 @@ from wheelgate.core.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
+from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile, file_etag
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import ExtractedMetadata
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.directory import file_etag
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.spool import Fill, Spool

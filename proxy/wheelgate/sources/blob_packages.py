@@ -1,4 +1,4 @@
-"""Packages kept as blobs, one folder a project: the store's own uploads."""
+"""Packages kept as blobs, one folder a project, as in the store's own uploads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A container somebody else fills, in whatever layout: scanned in the background, so that no page waits for a listing.
+"""Scanned container: wheels and sdists in whatever layout, listed in the background so that no page waits for a listing.
 
 Azure ML's private-packages container is flat; a build pipeline may put wheels five folders deep. Names alone say what a blob is.
 """
@@ -45,6 +45,7 @@ class BlobScan:
         retry_s: float = _RETRY_S,
         patience_s: float = _PATIENCE_S,
     ) -> None:
+        """``interval_s``: between two scans; ``retry_s``: after one that failed."""
         self._name = name
         self._store = store
         self._clock = clock
@@ -76,14 +77,14 @@ class BlobScan:
             try:
                 await self.scan()
             except StoreError as error:
-                await self._failed(error)
+                await self._retry_later(error)
             except Exception:  # the task must not end: what it found would be served for ever
                 _log.exception("source %s: the scan failed", self._name)
-                await self._failed(StoreError(f"source {self._name} cannot be scanned; the log says why"))
+                await self._retry_later(StoreError(f"source {self._name} cannot be scanned; see the log"))
             else:
                 await asyncio.sleep(self._interval_s)
 
-    async def _failed(self, error: StoreError) -> None:
+    async def _retry_later(self, error: StoreError) -> None:
         if self._error is None:
             _log.warning("source %s cannot be scanned: %s", self._name, error)
             self._error = error
@@ -125,20 +126,21 @@ class BlobScan:
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
-        return frozenset(await self._known())
+        return frozenset(await self._find_projects())
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`."""
-        blobs = (await self._known()).get(project)
+        blobs = (await self._find_projects()).get(project)
         if blobs is None:
             raise ProjectNotFound(f"source {self._name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
-            page = self._pages[project] = self._page(project, blobs)
+            files = (stored_file(self._name, self._store.name, project, filename, info) for filename, info in blobs.items())
+            page = self._pages[project] = page_of(project, files, as_of=self._clock.now())
         # The last scan confirmed it, and the next one will.
         return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
 
-    async def _known(self) -> Mapping[str, Mapping[str, BlobInfo]]:
+    async def _find_projects(self) -> Mapping[str, Mapping[str, BlobInfo]]:
         self._tasks.start("scan", self._keep_scanning)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
@@ -149,7 +151,3 @@ class BlobScan:
         if self._error is not None:
             raise self._error.with_traceback(None)  # one object, many raisers
         return self._projects
-
-    def _page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
-        files = (stored_file(self._name, self._store.name, project, filename, info) for filename, info in blobs.items())
-        return page_of(project, files, as_of=self._clock.now())

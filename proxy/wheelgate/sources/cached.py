@@ -1,4 +1,4 @@
-"""Time: when a source is asked again, and what stands in for it when it cannot be heard."""
+"""Cache of a source's answers: fresh for a while, then stale-while-revalidate, stale-if-error for a day, and a negative cache."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, Up
 from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source
+from wheelgate.core.source_wrapper import SourceWrapper
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
 STALE_IF_ERROR_S = 24 * 3600.0
-"""How long a last good answer stands in for a source that fails (P6)."""
+"""How long a last good answer stands in for a source that fails (promise 6 in docs/architecture.md)."""
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)
 
 
-class _Answer(msgspec.Struct):
-    """What the source said of one project, and when."""
+class _CachedAnswer(msgspec.Struct):
+    """A source's last answer about one project, with the moments that decide what it is good for."""
 
     page: ProjectPage | None
-    """``None``: not there."""
+    """``None``: not there (the negative cache)."""
     heard_s: float
     """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
     heard_at: datetime
     known_since: datetime
-    """When it first had a page of this project, as far as this process knows."""
+    """When the source first had a page of this project, as far as this process knows."""
     fresh_until: float = -math.inf
     """By the same clock. Later than our own lifetimes say where the source itself knows better."""
     overtaken: bool = False
     """The source's content changed since: good to stand in, no longer fresh."""
-    retry_s: float = -math.inf
-    """While failing: not asked again before this moment."""
+    retry_at_s: float = -math.inf
+    """Monotonic: while the source fails, it is not asked again before."""
     outage_since: datetime | None = None
-    """When the source fell silent, if it has not been heard of this project since, whatever it says of others."""
+    """When the source fell silent, if it has not answered about this project since, whatever it says of others."""
     stale_page: ProjectPage | None = None
-    """The page as it stands in, made once so that everyone gets the same object."""
+    """The page as it stands in."""
 
 
 class LastGood(Protocol):
@@ -53,16 +54,16 @@ class LastGood(Protocol):
         ...
 
 
-class Cached:
+class Cached(SourceWrapper):
     """A :class:`~wheelgate.core.protocols.Source` that remembers another one's answers.
 
-    * Within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
-    * However many ask at once, it is asked once.
-    * If it fails, its last good page stands in for 24 h, marked stale. A remembered "not there" is repeated too, but marked
-      with the outage, because it may have been overtaken: what may follow from it is :class:`Merged`'s to decide.
-      ``strict`` switches that off.
-    * What it hands on says until when it need not be asked again, and until when it may be used while it is being asked.
-    * What it said before this process began, if ``kept`` knows it, stands in likewise.
+    * Fresh: within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
+    * Single flight: however many ask at once, it is asked once.
+    * Stale-while-revalidate: a page says until when it need not be asked for again, and until when it may be used while it is.
+    * Stale-if-error: if the source fails, its last good page stands in for 24 h, marked stale. What it answered before this
+      process began, if ``kept`` knows it (``None``: nobody does), stands in likewise. A remembered "not there" is repeated too,
+      but marked with the outage, because it may have been overtaken: what may follow from it is for
+      :class:`~wheelgate.index.merged.Merged` to decide. ``strict`` makes it a failure instead.
     * Memory is bounded by bytes; the least recently used goes first.
     """
 
@@ -79,7 +80,7 @@ class Cached:
         kept: LastGood | None = None,
         max_bytes: int = RECENT_BYTES,
     ) -> None:
-        self._source = source
+        super().__init__(source)
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
@@ -87,57 +88,48 @@ class Cached:
         self._stale_while_revalidate_s = stale_while_revalidate_s
         self._strict = strict
         self._kept = kept
-        self._answers: LRUCache[str, _Answer] = LRUCache(max_bytes, getsizeof=_weight)
+        self._answers: LRUCache[str, _CachedAnswer] = LRUCache(max_bytes, getsizeof=_answer_bytes)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._failing_since: datetime | None = None
         self._failing_as: type[Exception] | None = None
         self._generation = 0
 
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self._source.name
-
-    async def project_names(self) -> frozenset[str]:
-        """The source's own, asked each time."""
-        return await self._source.project_names()
-
     def drop(self) -> None:
-        """The source's content changed: ask it again for everything, and keep what it said only to stand in."""
+        """Let no answer be fresh any more: the source's content changed. They are kept to stand in."""
         self._generation += 1
         for answer in self._answers.values():
             answer.overtaken = True
-            answer.retry_s = -math.inf
+            answer.retry_at_s = -math.inf
 
     async def close(self) -> None:
         """Cancel what is under way."""
         await self._flights.close()
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`. The same object again while nothing changed."""
+        """See :class:`~wheelgate.core.protocols.Source`."""
         answer = self._answers.get(project)
         if answer is not None and self._is_fresh(answer):
-            return self._given(project, answer.page, answer.fresh_until)
-        if answer is not None and self._clock.monotonic() < answer.retry_s and self._may_stand_in(answer):
-            return self._standing_in(project, answer, "it failed a moment ago")
+            return self._page_or_absence(project, answer.page, answer.fresh_until)
+        if answer is not None and self._clock.monotonic() < answer.retry_at_s and self._may_stand_in(answer):
+            return self._stand_in(project, answer, "it failed a moment ago")
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
-        page = await self._flights.run((project, self._generation), lambda: self._ask(project, self._generation))
+        page = await self._flights.run((project, self._generation), lambda: self._fetch(project, self._generation))
         heard = self._answers.get(project)
-        return self._given(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
+        return self._page_or_absence(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
 
-    def _is_fresh(self, answer: _Answer) -> bool:
+    def _is_fresh(self, answer: _CachedAnswer) -> bool:
         lifetime = self._negative_ttl_s if answer.page is None else self._fresh_s
         return not answer.overtaken and self._clock.monotonic() - answer.heard_s < lifetime
 
-    def _may_stand_in(self, answer: _Answer) -> bool:
+    def _may_stand_in(self, answer: _CachedAnswer) -> bool:
         return self._clock.monotonic() - answer.heard_s <= STALE_IF_ERROR_S
 
-    def _given(self, project: str, page: ProjectPage | None, fresh_until: float) -> ProjectPage:
+    def _page_or_absence(self, project: str, page: ProjectPage | None, fresh_until: float) -> ProjectPage:
         if page is None:
             raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=fresh_until)
         return page
 
-    async def _ask(self, project: str, generation: int) -> ProjectPage | None:
+    async def _fetch(self, project: str, generation: int) -> ProjectPage | None:
         page: ProjectPage | None
         try:
             page = await self._source.project_page(project)
@@ -145,7 +137,7 @@ class Cached:
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
         except (UpstreamError, StoreError) as error:
-            return await self._failed(project, error)
+            return await self._use_stale(project, error)
         if self._failing_since is not None:
             _log.info("source %s answers again", self.name)
             self._failing_since = None
@@ -160,36 +152,38 @@ class Cached:
             freshness = Freshness(fresh_until, fresh_until + self._stale_while_revalidate_s, page.freshness.valid_until)
             page = msgspec.structs.replace(page, known_since=known_since, freshness=freshness)
         self._answers.pop(project, None)
-        answer = _Answer(page, heard_s, now, known_since, fresh_until)
-        if _weight(answer) <= self._answers.maxsize:
+        answer = _CachedAnswer(page, heard_s, now, known_since, fresh_until)
+        if _answer_bytes(answer) <= self._answers.maxsize:
             self._answers[project] = answer
         return page
 
-    async def _failed(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
+    async def _use_stale(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
         if self._failing_since is None or type(error) is not self._failing_as:  # a refused credential is news in any outage
-            _log.warning("source %s cannot be heard: %s", self.name, error)
+            _log.warning("source %s is unreachable: %s", self.name, error)
         self._failing_since, self._failing_as = self._failing_since or self._clock.now(), type(error)
-        answer = self._answers.get(project) or await self._revived(project)
+        answer = self._answers.get(project) or await self._revive(project)
         if answer is None or not self._may_stand_in(answer):
             raise error
         answer.outage_since = answer.outage_since or self._failing_since
-        answer.retry_s = self._clock.monotonic() + _RETRY_S
-        return self._standing_in(project, answer, str(error), error)
+        answer.retry_at_s = self._clock.monotonic() + _RETRY_S
+        return self._stand_in(project, answer, str(error), error)
 
-    async def _revived(self, project: str) -> _Answer | None:
-        """What the source said before this process began, if that was kept: good to stand in, never fresh."""
+    async def _revive(self, project: str) -> _CachedAnswer | None:
+        """The answer of before this process began, if it was kept: good to stand in, never fresh."""
         page = await self._kept.last_good(project) if self._kept is not None else None
         if page is None:
             return None
         age_s = max(0.0, (self._clock.now() - page.as_of).total_seconds())
-        answer = _Answer(page, self._clock.monotonic() - age_s, page.as_of, page.known_since or page.as_of, overtaken=True)
-        if self._may_stand_in(answer) and _weight(answer) <= self._answers.maxsize:
-            _log.warning("source %s: its page of %s as of %s stands in", self.name, project, page.as_of.isoformat(" ", "seconds"))
+        answer = _CachedAnswer(page, self._clock.monotonic() - age_s, page.as_of, page.known_since or page.as_of, overtaken=True)
+        if self._may_stand_in(answer) and _answer_bytes(answer) <= self._answers.maxsize:
+            _log.warning(
+                "source %s: serving the stale page of %s as of %s", self.name, project, page.as_of.isoformat(" ", "seconds")
+            )
             self._answers[project] = answer
         return answer
 
-    def _standing_in(
-        self, project: str, answer: _Answer, why: str, error: UpstreamError | StoreError | None = None
+    def _stand_in(
+        self, project: str, answer: _CachedAnswer, why: str, error: UpstreamError | StoreError | None = None
     ) -> ProjectPage:
         if answer.page is None:
             self._repeat_absence(project, answer, why, error)
@@ -198,17 +192,19 @@ class Cached:
         self._metrics.stale_pages.labels(self.name).inc()
         return answer.stale_page
 
-    def _repeat_absence(self, project: str, answer: _Answer, why: str, error: UpstreamError | StoreError | None) -> NoReturn:
+    def _repeat_absence(
+        self, project: str, answer: _CachedAnswer, why: str, error: UpstreamError | StoreError | None
+    ) -> NoReturn:
         if self._strict and error is not None:
             raise error
         if self._strict:
-            raise UpstreamUnavailable(f"source {self.name} cannot be heard about {project}: {why}", source=self.name)
+            raise UpstreamUnavailable(f"source {self.name} is unreachable, asked for {project}: {why}", source=self.name)
         raise ProjectNotFound(
-            f"source {self.name} cannot be heard ({why}); before that it had no project {project}",
+            f"source {self.name} is unreachable ({why}); before that it had no project {project}",
             outage_since=answer.outage_since,
             last_heard=answer.heard_at,
         )
 
 
-def _weight(answer: _Answer) -> int:
+def _answer_bytes(answer: _CachedAnswer) -> int:
     return 300 if answer.page is None else 300 + page_bytes(answer.page)

@@ -1,4 +1,4 @@
-"""A feed of Azure Artifacts: an index with a Simple API and habits of its own (azure.md, section A)."""
+"""Azure Artifacts feed: an index with a Simple API and habits of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of wheels and sdists, in any layout: what is put there is listed within seconds, what is removed is gone."""
+"""Folder of wheels and sdists, in any layout: what is put there is listed within seconds, what is removed is gone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, ProjectPage
+from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, ProjectPage, file_etag
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.page_builder import page_of
 
@@ -28,7 +29,9 @@ _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that
 _log = logging.getLogger(__name__)
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _FoundFile(msgspec.Struct, frozen=True):
+    """A wheel or sdist as the last scan found it."""
+
     path: str
     etag: str
     size: int
@@ -36,12 +39,12 @@ class _Found(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> tuple[str, str]:
-        """One content, as far as the file system tells."""
+        """Identity of its content, as far as the file system tells."""
         return self.path, self.etag
 
 
-class _Facts(msgspec.Struct, frozen=True):
-    """What reading a file told us. Valid as long as its path and ETag are the same."""
+class _FileFacts(msgspec.Struct, frozen=True):
+    """Facts read out of a file. Valid as long as its path and ETag are the same."""
 
     sha256: str
     metadata_sha256: str | None
@@ -61,15 +64,15 @@ class Directory:
         self._root = root
         self._clock = clock
         self._scanned_s: float | None = None
-        self._projects: dict[str, dict[str, _Found]] = {}
+        self._projects: dict[str, dict[str, _FoundFile]] = {}
         self._since: dict[str, datetime] = {}
         self._pages: dict[str, ProjectPage] = {}
-        self._facts: dict[tuple[str, str], _Facts | None] = {}
+        self._facts: dict[tuple[str, str], _FileFacts | None] = {}
         """``None``: it cannot be read now, so it is not listed; tried again after the next scan."""
         self._flights: SingleFlight[None] = SingleFlight()
         self._reading: set[tuple[str, str]] = set()
         """Large files on their way to facts."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     @property
     def name(self) -> str:
@@ -78,10 +81,7 @@ class Directory:
 
     async def close(self) -> None:
         """Stop reading in the background."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.close()
         await self._flights.close()
 
     async def project_names(self) -> frozenset[str]:
@@ -117,7 +117,7 @@ class Directory:
 
     async def _scan(self) -> None:
         try:
-            projects = await asyncio.to_thread(_whole_scan, self._root)
+            projects = await asyncio.to_thread(_scan_whole, self._root)
         except OSError as error:
             # An unmounted disk looks like this. Were it "no projects", public ones of the same names would be next.
             raise UpstreamUnavailable(
@@ -149,12 +149,11 @@ class Directory:
             else:
                 await self._learn(found)
         if later:
-            self._reading.update(found.key for found in later)
-            task = asyncio.create_task(self._read_later(project, later))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            keys = [found.key for found in later]
+            self._reading.update(keys)
+            self._tasks.start(tuple(keys), lambda: self._read_later(project, later))
 
-    async def _read_later(self, project: str, later: list[_Found]) -> None:
+    async def _read_later(self, project: str, later: list[_FoundFile]) -> None:
         try:
             for found in later:
                 await self._learn(found)
@@ -162,14 +161,14 @@ class Directory:
             self._reading.difference_update(found.key for found in later)
             self._pages.pop(project, None)
 
-    async def _learn(self, found: _Found) -> None:
+    async def _learn(self, found: _FoundFile) -> None:
         try:
             self._facts[found.key] = await asyncio.to_thread(_read_facts, found)
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self._name, found.path, error.strerror)
             self._facts[found.key] = None
 
-    def _page(self, project: str, found_now: Mapping[str, _Found]) -> ProjectPage:
+    def _page(self, project: str, found_now: Mapping[str, _FoundFile]) -> ProjectPage:
         files = [
             self._file(project, name, found)
             for name, found in found_now.items()
@@ -178,7 +177,7 @@ class Directory:
         page = page_of(project, files, as_of=self._clock.now(), dropped=len(found_now) - len(files))
         return msgspec.structs.replace(page, known_since=self._since[project])
 
-    def _file(self, project: str, filename: str, found: _Found) -> File:
+    def _file(self, project: str, filename: str, found: _FoundFile) -> File:
         facts = self._facts.get(found.key)
         return File(
             filename=filename,
@@ -193,18 +192,13 @@ class Directory:
         )
 
 
-def _metadata(facts: _Facts | None, filename: str) -> dict[str, str] | None:
+def _metadata(facts: _FileFacts | None, filename: str) -> dict[str, str] | None:
     if facts is None:  # a large file, read later: its metadata is read when it is asked for
         return {} if filename.endswith(".whl") else None
     return {"sha256": facts.metadata_sha256} if facts.metadata_sha256 else None
 
 
-def file_etag(stat: os.stat_result) -> str:
-    """Changes when the file's size or modification time does."""
-    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
-
-
-def _whole_scan(root: Path) -> dict[str, dict[str, _Found]]:
+def _scan_whole(root: Path) -> dict[str, dict[str, _FoundFile]]:
     """Everything below, or an error: with a part unheard, a name would seem to be free.
 
     Raises:
@@ -216,14 +210,14 @@ def _whole_scan(root: Path) -> dict[str, dict[str, _Found]]:
     return _scan(root)
 
 
-def _scan(root: Path) -> dict[str, dict[str, _Found]]:
-    projects: dict[str, dict[str, _Found]] = {}
+def _scan(root: Path) -> dict[str, dict[str, _FoundFile]]:
+    projects: dict[str, dict[str, _FoundFile]] = {}
     for entry in _walk(root):
         project = project_in(entry.name)
         if project is None:
             continue
         stat = entry.stat(follow_symlinks=False)
-        found = _Found(entry.path, file_etag(stat), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+        found = _FoundFile(entry.path, file_etag(stat), stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
         projects.setdefault(project, {}).setdefault(entry.name, found)
     return projects
 
@@ -241,17 +235,17 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def _read_facts(found: _Found) -> _Facts | None:
+def _read_facts(found: _FoundFile) -> _FileFacts | None:
     """What the file says; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
     with Path(found.path).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if file_etag(os.fstat(file.fileno())) != found.etag:
             return None
         if not found.path.endswith(".whl"):
-            return _Facts(sha256, None, None)
+            return _FileFacts(sha256, None, None)
         try:
             metadata = read_core_metadata(file, Path(found.path).name)
         except BadWheel as error:
             _log.warning("%s offers no core metadata: it %s", found.path, error)
-            return _Facts(sha256, None, None)
-        return _Facts(sha256, hashlib.sha256(metadata.body).hexdigest(), metadata.requires_python)
+            return _FileFacts(sha256, None, None)
+        return _FileFacts(sha256, hashlib.sha256(metadata.body).hexdigest(), metadata.requires_python)

@@ -1,4 +1,4 @@
-"""Wheels and sdists attached to releases on GitHub, of private repositories too, listed as an index by file name.
+"""GitHub releases: wheels and sdists attached to them, in private repositories too, listed by file name.
 
 The release list is asked for again with its ETag, which costs nothing of the hourly budget when it has not changed; files are
 downloaded through the asset API, whose redirect to signed storage is followed without the token.
@@ -44,7 +44,7 @@ class _Release(msgspec.Struct):
     draft: bool = False
 
 
-class _Seen(msgspec.Struct, frozen=True):
+class _ReleasePage(msgspec.Struct, frozen=True):
     """One page of the release list, as it last was."""
 
     etag: str | None
@@ -69,7 +69,7 @@ class GithubReleases:
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _ReleasePage] = {}
         self._listing: _Listing = {}
         self._pages: dict[str, ProjectPage] = {}
         self._listed_s: float | None = None
@@ -87,12 +87,12 @@ class GithubReleases:
 
     async def project_names(self) -> frozenset[str]:
         """See :class:`~wheelgate.core.protocols.Source`."""
-        await self._look()
+        await self._refresh()
         return frozenset(self._listing)
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same revision while no release changed."""
-        await self._look()
+        await self._refresh()
         files = self._listing.get(project)
         if files is None:
             raise ProjectNotFound(f"source {self._name} has no release with a file of {project}", fresh_until=self._fresh_until)
@@ -106,7 +106,7 @@ class GithubReleases:
     def _fresh_until(self) -> float:
         return -math.inf if self._listed_s is None else self._listed_s + self._fresh_s
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         """List the releases again if that is due. Whoever asks meanwhile waits for the same listing."""
         now = self._clock.monotonic()
         if self._listed_s is None or now - self._listed_s >= self._fresh_s:
@@ -115,20 +115,20 @@ class GithubReleases:
     async def _list(self) -> None:
         began = self._clock.monotonic()
         unchanged = True
-        found: dict[str, _Seen] = {}
+        found: dict[str, _ReleasePage] = {}
         for repo in self._repos:
             for number in range(1, _MAX_PAGES + 1):
                 url = f"{self._url}/repos/{repo}/releases?per_page={_PER_PAGE}&page={number}"
-                found[url], same = await self._page(repo, url)
+                found[url], same = await self._fetch_releases(repo, url)
                 unchanged = unchanged and same
                 if len(found[url].releases) < _PER_PAGE:
                     break
         if not unchanged or found.keys() != self._seen.keys():
-            self._listing, self._pages = self._files(found), {}
+            self._listing, self._pages = self._build_listing(found), {}
             self._seen = found
         self._listed_s, self._listed_at = began, self._clock.now()
 
-    async def _page(self, repo: str, url: str) -> tuple[_Seen, bool]:
+    async def _fetch_releases(self, repo: str, url: str) -> tuple[_ReleasePage, bool]:
         """One page of a repository's releases, and whether it is the same as before."""
         seen = self._seen.get(url)
         answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
@@ -140,12 +140,12 @@ class GithubReleases:
             releases = _decoder.decode(answer.body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             self._refuse(repo, "answered with something that is not a list of releases")
-        return _Seen(answer.etag, releases), seen is not None and seen.releases == releases
+        return _ReleasePage(answer.etag, releases), seen is not None and seen.releases == releases
 
     def _refuse(self, repo: str, what: str) -> NoReturn:
         raise UpstreamBadAnswer(f"source {self._name}, asked for the releases of {repo}, {what}", source=self._name)
 
-    def _files(self, found: Mapping[str, _Seen]) -> _Listing:
+    def _build_listing(self, found: Mapping[str, _ReleasePage]) -> _Listing:
         projects: dict[str, dict[str, File]] = {}
         dropped = 0
         for asset in self._assets(found):
@@ -161,7 +161,7 @@ class GithubReleases:
             self._metrics.dropped_entries.labels(self._name).inc(dropped)
         return {project: tuple(files.values()) for project, files in projects.items() if files}
 
-    def _assets(self, found: Mapping[str, _Seen]) -> Iterator[_Asset]:
+    def _assets(self, found: Mapping[str, _ReleasePage]) -> Iterator[_Asset]:
         """Of the repositories in their order, and of each the oldest first: whoever had a file name first keeps it."""
         for repo in self._repos:
             pages = [seen for url, seen in found.items() if url.startswith(f"{self._url}/repos/{repo}/releases?")]

@@ -1,4 +1,4 @@
-"""A page of files that a source found lying somewhere: in a folder, in a container."""
+"""Page builder: project pages out of files that a source found lying somewhere, in a folder or a container."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:
-    """The files by name, with the versions that their names state."""
+    """Build a page: the files by name, with the versions that their names state."""
     ordered = FileList(sorted(files, key=lambda file: file.filename))
     versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in ordered)))
     return ProjectPage(project=project, files=ordered, versions=tuple(versions), as_of=as_of, dropped=dropped)
 
 
 def stored_file(source: str, store: str, project: str, filename: str, info: BlobInfo, *, provenance: str | None = None) -> File:
-    """A blob as a distribution file: what its facts say, and the store's own time where they do not say when it came.
+    """List a blob as a distribution file: what its facts say, and the store's own time where they do not say when it came.
 
     ``provenance``: where its provenance object is served, if it has one.
     """

@@ -1,4 +1,4 @@
-"""Any index that speaks the Simple API, in JSON or HTML."""
+"""Simple API index: pages in JSON or HTML, asked for conditionally."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from wheelgate.upstream.client import SourceClient
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 
 
-class _Known(msgspec.Struct):
-    """The last answer for a project: what a 304 or an unchanged body lets us keep."""
+class _IndexAnswer(msgspec.Struct):
+    """Last answer for a project, which a 304 or an unchanged body confirms."""
 
     etag: str | None
     digest: bytes
@@ -45,7 +45,7 @@ class SimpleIndex:
         self._client = client
         self._clock = clock
         self._metrics = metrics
-        self._known: LRUCache[str, _Known] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
+        self._known: LRUCache[str, _IndexAnswer] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class SimpleIndex:
         return self._name
 
     async def project_names(self) -> frozenset[str]:
-        """None: a remote index may hold a million."""
+        """No names: a remote index may hold a million."""
         return frozenset()
 
     async def project_page(self, project: str) -> ProjectPage:
@@ -70,13 +70,13 @@ class SimpleIndex:
             self._known.pop(project, None)
             raise ProjectNotFound(f"source {self._name} has no project {project}")
         if known and answer.status == 304:
-            return self._confirmed(project, known)
+            return self._confirm(project, known)
         digest = _digest(answer)
         if known and known.digest == digest:
             known.etag = answer.etag
-            return self._confirmed(project, known)
-        page = await self._page(project, answer)
-        known = _Known(answer.etag, digest, page)
+            return self._confirm(project, known)
+        page = await self._build_page(project, answer)
+        known = _IndexAnswer(answer.etag, digest, page)
         if page_bytes(page) <= RECENT_BYTES:
             self._known[project] = known
         return page
@@ -84,15 +84,15 @@ class SimpleIndex:
     def _check_absence(self, project: str, answer: PageAnswer) -> None:
         """Raise if this kind of index says 404 of something else than the project."""
 
-    def _confirmed(self, project: str, known: _Known) -> ProjectPage:
+    def _confirm(self, project: str, known: _IndexAnswer) -> ProjectPage:
         known.page = msgspec.structs.replace(known.page, as_of=self._clock.now())
         self._known[project] = known
         return known.page
 
-    async def _page(self, project: str, answer: PageAnswer) -> ProjectPage:
+    async def _build_page(self, project: str, answer: PageAnswer) -> ProjectPage:
         links = PageLinks(parse(answer.url), self._client.rules)
         try:
-            parsed = await self._parsed(project, answer, links)
+            parsed = await self._parse(project, answer, links)
         except NotAnIndexPage as error:
             raise UpstreamBadAnswer(
                 f"source {self._name}, asked for {project}, answered with {error}", source=self._name
@@ -101,7 +101,7 @@ class SimpleIndex:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
                 f"source {self._name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
-                "its file_hosts: add it there if that is meant",
+                "its file_hosts: add it there if intended",
                 source=self._name,
             )
         if parsed.dropped:
@@ -115,7 +115,7 @@ class SimpleIndex:
             dropped=parsed.dropped,
         )
 
-    async def _parsed(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
+    async def _parse(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
         kind = answer.content_type
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
             from wheelgate.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need
