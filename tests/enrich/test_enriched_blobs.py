@@ -19,8 +19,7 @@ from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.enrich.blob_history import BlobHistory
 from wheelgate.enrich.blob_reader import BlobReader
 from wheelgate.enrich.enriched import EnrichedSource
-from wheelgate.enrich.record_codec import encode
-from wheelgate.enrich.record_store import ProjectRecords
+from wheelgate.enrich.record_store import ProjectRecords, encode
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, Files, ProjectRecord
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.page_builder import page_of, stored_file

@@ -18,8 +18,7 @@ from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.enrich.kept_pages import KeptPage, pack
-from wheelgate.enrich.record_codec import NewerRecord, decode, encode
-from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
+from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode
 from wheelgate.enrich.records import (
     BlobVersion,
     ExtractedMetadata,

@@ -19,7 +19,7 @@ from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import NEVER_FRESH, File, ProjectPage, StoredFile
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.blob_reader import BlobReader, UnreadableBlob
-from wheelgate.enrich.record_cache import Projection, ProjectState, RecordCache
+from wheelgate.enrich.file_memory import FileMemory, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord
 from wheelgate.runtime.background import BackgroundTasks
@@ -32,8 +32,8 @@ _RETRY_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-class BlobHistory(RecordCache):
-    """The memory of one container (:class:`~wheelgate.enrich.enriched.FileMemory`). Close it to stop reading.
+class BlobHistory(FileMemory):
+    """The memory of one container. Close it to stop reading.
 
     Metadata that somebody asked for before its wheel was read here is learned too (:meth:`learn`, as
     :class:`~wheelgate.files.delivery.FactRecorder`).
@@ -55,7 +55,7 @@ class BlobHistory(RecordCache):
     # --- pages
 
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`. Files that were not read yet are read now, for a moment.
+        """See :class:`FileMemory`. Files that were not read yet are read now, for a moment.
 
         Raises:
             StoreError: the record cannot be read: digests would vanish from the page, and times change.
@@ -81,23 +81,14 @@ class BlobHistory(RecordCache):
             raise (state.read_error or StoreError(f"the record of {project} is not available")).with_traceback(None)
         return state
 
-    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:  # noqa: ARG002
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`. A listing tells nothing of the bytes."""
-        return state
-
     def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`. Nothing contradicts: other bytes are another version."""
+        """See :class:`FileMemory`. Nothing contradicts: other bytes are another version."""
         version, known = _version_of(file), state.files.get(file.filename)
         if known is not None and known.blob == version:
             return known
         uploaded = file.upload_time or self._clock.now()
         earlier = uploaded if known is None else known.uploaded  # of another version: its time stays
         return FileRecord(at=uploaded, hashes={}, uploaded=min(uploaded, earlier), blob=version)
-
-    def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`."""
-        state.projection = projection
-        self.weigh(page.project, state)
 
     # --- files
 

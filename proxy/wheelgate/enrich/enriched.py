@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -17,8 +17,8 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.enrich.file_memory import FileMemory, Projection, ProjectState
 from wheelgate.enrich.read_ahead import Describe, ReadAhead
-from wheelgate.enrich.record_cache import Projection, ProjectState
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
@@ -26,34 +26,6 @@ from wheelgate.runtime.singleflight import SingleFlight
 
 _SLICE = 500
 _log = logging.getLogger(__name__)
-
-
-class FileMemory(Protocol):
-    """The memory of a source's files, in the order of its use: a page is fetched, learned from, projected, recorded.
-
-    Implemented by :class:`~wheelgate.enrich.file_history.FileHistory` for remote sources and by
-    :class:`~wheelgate.enrich.blob_history.BlobHistory` for containers.
-    """
-
-    async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
-        """The source's own page, and what is known of the project.
-
-        Raises:
-            What :meth:`~wheelgate.core.protocols.Source.project_page` does.
-        """
-        ...
-
-    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:
-        """Learn what the page says for the first time, by a record read since ``asked_s`` (monotonic). The state to project."""
-        ...
-
-    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        """The facts to show of a listed file; ``None``: it has other bytes than those first seen."""
-        ...
-
-    def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
-        """Remember the page, and how it is shown."""
-        ...
 
 
 class EnrichedSource(SourceWrapper):

@@ -15,7 +15,7 @@ from wheelgate.core.errors import ProjectNotFound
 from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock, Source
-from wheelgate.enrich.record_cache import Projection, ProjectState, RecordCache
+from wheelgate.enrich.file_memory import FileMemory, Projection, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, contradicts
 from wheelgate.enrich.write_behind import WriteBehind
@@ -33,8 +33,8 @@ _MUCH_BYTES = 10 * 1024 * 1024
 _SLICE = 500
 
 
-class FileHistory(RecordCache):
-    """The memory of one remote source (:class:`~wheelgate.enrich.enriched.FileMemory`). Close it to write what is left.
+class FileHistory(FileMemory):
+    """The memory of one remote source. Close it to write what is left.
 
     It learns from pages (:meth:`learn_page`) and from bytes (:meth:`learn`, as
     :class:`~wheelgate.files.delivery.FactRecorder`).
@@ -69,7 +69,7 @@ class FileHistory(RecordCache):
     # --- pages
 
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`. The record is read while the source is asked."""
+        """See :class:`FileMemory`. The record is read while the source is asked."""
         self.start_reading(project)
         try:
             page = await source.project_page(project)
@@ -80,7 +80,7 @@ class FileHistory(RecordCache):
         return page, await self.state_of(project)
 
     async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`."""
+        """See :class:`FileMemory`."""
         news = await in_slices(_find_news(page.files, state.files, self._clock.now()))
         if news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
@@ -92,20 +92,19 @@ class FileHistory(RecordCache):
         return state
 
     def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`."""
+        """See :class:`FileMemory`."""
         seen = state.files[file.filename]
         if (seen.hashes is file.hashes or seen.hashes == file.hashes) and seen.size == file.size:
             return seen
         return None if contradicts(seen, file.hashes, file.size) else seen
 
     def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
-        """See :class:`~wheelgate.enrich.enriched.FileMemory`. A page that does not stand in itself is the last good one."""
-        state.projection = projection
+        """See :class:`FileMemory`. A page that does not stand in itself is the last good one."""
         if not page.stale:
             known, state.page, state.kept, state.absent_since = state.page, page, None, None
-            if known is None or known.revision != page.revision or state.is_to_confirm(page):
+            if known is None or known.revision != page.revision or state.is_to_confirm(page.as_of):
                 self._unwritten.put(page.project, state)
-        self.weigh(page.project, state)
+        super().record_projection(page, state, projection)
 
     def _mark_absent(self, project: str) -> None:
         """The source was heard, and has no such project: what it had does not stand in any more. Its files stay known."""

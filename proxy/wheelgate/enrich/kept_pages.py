@@ -40,7 +40,7 @@ class KeptPage(msgspec.Struct):
             raise ValueError("it is damaged") from error
 
 
-class _Body(msgspec.Struct, array_like=True):
+class _PackedPage(msgspec.Struct, array_like=True):
     form: int
     versions: tuple[str, ...]
     status: ProjectStatus | None
@@ -49,13 +49,13 @@ class _Body(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Body).decode
+_decode = msgspec.msgpack.Decoder(_PackedPage).decode
 
 
 def pack(page: ProjectPage) -> KeptPage:
     """The page, to be kept. Its files are packed from then on."""
     files = FileList.of(page.files)
-    body = _Body(_FORMAT, page.versions, page.status, page.dropped, list(files.pack()))
+    body = _PackedPage(_FORMAT, page.versions, page.status, page.dropped, list(files.pack()))
     return KeptPage(page.as_of, page.known_since, _encode(body))
 
 

@@ -1,25 +1,195 @@
-"""Project records in the store: the one class that reads and writes them, by compare-and-swap."""
+"""Record store: project records as blobs of our store, and their format, which says its version first.
+
+A record is compact, about 180 bytes a file, and written only when something is new, by compare-and-swap. It begins with a line
+that says its version; what follows, only readers of that version know.
+
+=======  ====================================================================================================
+version  body
+=======  ====================================================================================================
+3        after the line ``wheelgate record 3``: MessagePack, the files by columns and compressed, then the last page
+2        the same without the line; blobs had no records of this kind
+1        JSON, of blobs only: file name to digests and metadata
+=======  ====================================================================================================
+
+Whoever changes the format raises the version, writes the new line, and goes on reading the older ones. The line stays as it is
+for ever: by it a replica of an older release knows that a record is not its own to judge or to write.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from cachetools import LRUCache
+from isal import igzip_lib, isal_zlib
 
 from wheelgate.core.errors import BlobNotFound
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import BlobStore
 from wheelgate.enrich.kept_pages import KeptPage, pack, unpack
-from wheelgate.enrich.record_codec import NewerRecord, decode, encode
-from wheelgate.enrich.records import ProjectRecord
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, ProjectRecord
 from wheelgate.storage import layout
 
+VERSION = 3
+_HEADER = re.compile(rb"wheelgate record ([1-9][0-9]{0,8})\n")
+_NO_DIGEST = bytes(32)
+_MAX_FILES = 100_000
+"""No project has as many. An upstream that lists other names each time must not fill the store."""
 _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
 _log = logging.getLogger(__name__)
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class NewerRecord(Exception):
+    """A record that a later release wrote: not to be judged, and not to be overwritten."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        super().__init__(f"format {version}, which a later release wrote; this one knows formats up to {VERSION}")
+
+
+class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
+    """Facts that few files of a remote source have."""
+
+    hashes: Mapping[str, str] | None = None
+    made: ExtractedMetadata | None = None
+    blob: BlobVersion | None = None
+
+
+class _Rows(msgspec.Struct, array_like=True):
+    names: list[str]
+    sha256: bytes
+    """32 bytes a name; zeros: not known."""
+    at: list[_Moment]
+    uploaded: list[_Moment]
+    sizes: list[int | None]
+    rest: dict[int, _Rest]
+
+
+class _RecordBody(msgspec.Struct, array_like=True):
+    version: int
+    rows: bytes
+    """Compressed; what a page has of its own is already."""
+    page: _PageBody | None
+
+
+class _PageBody(msgspec.Struct, array_like=True):
+    as_of: _Moment
+    known_since: _Moment | None
+    body: bytes
+
+
+class _Version1(msgspec.Struct):
+    """A blob in the first format."""
+
+    etag: str
+    sha256: _Sha256
+    seen: _Moment
+    metadata_sha256: str | None = None
+    requires_python: str | None = None
+    path: str = ""
+
+    def as_record(self, filename: str) -> FileRecord:
+        made = ExtractedMetadata(self.seen, self.sha256, self.metadata_sha256, self.requires_python)
+        return FileRecord(
+            at=self.seen,
+            hashes={"sha256": self.sha256},
+            uploaded=self.seen,
+            made=made if filename.endswith(".whl") else None,
+            blob=BlobVersion(self.path, self.etag),
+        )
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decode_body = msgspec.msgpack.Decoder(_RecordBody).decode
+_decode_rows = msgspec.msgpack.Decoder(_Rows).decode
+_decode_version_1 = msgspec.json.Decoder(dict[str, _Version1]).decode
+
+
+def encode(record: ProjectRecord) -> bytes:
+    """A record as bytes, in the newest format."""
+    files, page = record.files, record.page
+    names = _names_to_keep(files, page)
+    seen = [files[name] for name in names]
+    rows = _Rows(
+        names=names,
+        sha256=b"".join(bytes.fromhex(sha256) if (sha256 := row.hashes.get("sha256")) else _NO_DIGEST for row in seen),
+        at=[row.at for row in seen],
+        uploaded=[row.uploaded for row in seen],
+        sizes=[row.size for row in seen],
+        rest=dict(_rests(seen)),
+    )
+    body = _RecordBody(
+        version=VERSION,
+        rows=isal_zlib.compress(_encoder.encode(rows), level=1),
+        page=_PageBody(page.as_of, page.known_since, page.body) if page else None,
+    )
+    return b"wheelgate record %d\n%b" % (VERSION, _encoder.encode(body))
+
+
+def _names_to_keep(files: Mapping[str, FileRecord], page: KeptPage | None) -> list[str]:
+    """All names; of too many, those that the page lists, and of the others the last to come are forgotten."""
+    if len(files) <= _MAX_FILES:
+        return list(files)
+    listed = set() if page is None else files.keys() & page.filenames()
+    others = sorted(files.keys() - listed, key=lambda name: (files[name].at, name))
+    return [*listed, *others[: max(0, _MAX_FILES - len(listed))]]
+
+
+def _rests(rows: Sequence[FileRecord]) -> Iterator[tuple[int, _Rest]]:
+    for number, row in enumerate(rows):
+        odd = None if not row.hashes or (len(row.hashes) == 1 and "sha256" in row.hashes) else row.hashes
+        if odd is not None or row.made is not None or row.blob is not None:
+            yield number, _Rest(odd, row.made, row.blob)
+
+
+def decode(stored: bytes) -> ProjectRecord:
+    """A record from its bytes, of this version or an older one.
+
+    Raises:
+        NewerRecord: a later release wrote it.
+        ValueError: it is damaged.
+    """
+    header = _HEADER.match(stored)
+    if header is not None and int(header[1]) > VERSION:
+        raise NewerRecord(int(header[1]))
+    try:
+        if stored.startswith(b"{"):
+            found = _decode_version_1(stored)
+            return ProjectRecord({name: blob.as_record(name) for name, blob in found.items()})
+        body = _decode_body(stored if header is None else memoryview(stored)[header.end() :])
+        if body.version != (2 if header is None else VERSION):
+            raise ValueError("damaged: its version is not the one it says first")
+        return _record_of(body, _decode_rows(isal_zlib.decompress(body.rows)))
+    except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
+        raise ValueError("damaged") from error
+
+
+def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
+    count = len(rows.names)
+    columns = (len(rows.at), len(rows.uploaded), len(rows.sizes), len(rows.sha256) // 32)
+    if any(length != count for length in columns):
+        raise ValueError("damaged: its columns differ in length")
+    digests = rows.sha256.hex()
+    unknown = _NO_DIGEST.hex()
+    hashes: list[Mapping[str, str]] = [
+        {} if (digest := digests[at : at + 64]) == unknown else {"sha256": digest} for at in range(0, 64 * count, 64)
+    ]
+    seen = list(map(FileRecord, rows.at, hashes, rows.uploaded, rows.sizes))
+    for number, rest in rows.rest.items():
+        if 0 <= number < count:
+            row = seen[number]
+            seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)
+    page = None if body.page is None else KeptPage(body.page.as_of, body.page.known_since, body.page.body)
+    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), page)
 
 
 class StoredRecord(msgspec.Struct):

@@ -18,8 +18,9 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.blob_history import BlobHistory
 from wheelgate.enrich.blob_reader import BlobReader
-from wheelgate.enrich.enriched import EnrichedSource, FileMemory
+from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
+from wheelgate.enrich.file_memory import FileMemory
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.files.delivery import FactRecorder
 from wheelgate.index.decision import Member

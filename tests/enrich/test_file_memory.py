@@ -12,9 +12,10 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged, StoreError
-from wheelgate.enrich.record_cache import RecordCache
-from wheelgate.enrich.record_codec import encode
-from wheelgate.enrich.record_store import ProjectRecords
+from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.protocols import Source
+from wheelgate.enrich.file_memory import FileMemory, ProjectState
+from wheelgate.enrich.record_store import ProjectRecords, encode
 from wheelgate.enrich.records import BlobVersion, FileRecord, Files, ProjectRecord
 from wheelgate.storage import layout
 
@@ -27,13 +28,21 @@ def known(content: str, at: datetime = NOW, etag: str = "e1", uploaded: datetime
     return FileRecord(at, {"sha256": sha256(content.encode())}, uploaded or at, blob=BlobVersion("a/b", etag))
 
 
+class Memory(FileMemory):
+    async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
+        return await source.project_page(project), await self.state_of(project)
+
+    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
+        return state.files.get(file.filename)
+
+
 class Process:
     """The records as one process has them."""
 
     def __init__(self, store: WatchedStore, patience_s: float | None = None) -> None:
         self.clock = FakeClock()
         records = ProjectRecords(store, "curated")
-        self.cache = RecordCache(records, clock=self.clock, max_bytes=100_000, patience_s=patience_s, retry_s=0.0)
+        self.cache = Memory(records, clock=self.clock, max_bytes=100_000, patience_s=patience_s, retry_s=0.0)
 
     async def files(self) -> Files:
         return (await self.cache.state_of(NAME)).files

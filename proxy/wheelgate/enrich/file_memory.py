@@ -1,4 +1,4 @@
-"""Read-through cache of project records: what this process knows of one source's files, and how it comes from the store.
+"""File memory: what this process knows of one source's files, as a read-through cache of the records in the store.
 
 Reading and writing meet what happens here meanwhile by merging, so that neither undoes the other. A record that a later release
 wrote is left alone: this process then works from what it knows itself.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,11 +16,11 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.core.memory_cost import page_bytes
-from wheelgate.core.model import ProjectPage
-from wheelgate.core.protocols import Clock
+from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.kept_pages import KeptPage
 from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
-from wheelgate.enrich.records import Files, ProjectRecord, merge_file_records, merge_files, merge_records
+from wheelgate.enrich.records import FileRecord, Files, ProjectRecord, merge_file_records, merge_files, merge_records
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
 
@@ -100,15 +101,14 @@ class ProjectState:
         return self.absent_since is not None and page.as_of <= self.absent_since
 
     def lacks(self, kept: KeptPage | None) -> bool:
-        """Whether the record has another page, or has not heard for long that this one still stands."""
+        """Whether the record has another page, or has to be told that this one still stands."""
         if kept is None or self.written is None:
             return kept is not None or self.written is not None
-        mark, as_of = self.written
-        return mark != kept.mark or kept.as_of - as_of >= _KEEP_FRESH
+        return kept.mark != self.written[0] or self.is_to_confirm(kept.as_of)
 
-    def is_to_confirm(self, page: ProjectPage) -> bool:
-        """Whether the record has not heard for long that this page still stands."""
-        return self.written is None or page.as_of - self.written[1] >= _KEEP_FRESH
+    def is_to_confirm(self, as_of: datetime) -> bool:
+        """Whether the record has not heard for long that a page of this moment stands."""
+        return self.written is None or as_of - self.written[1] >= _KEEP_FRESH
 
     @property
     def size_bytes(self) -> int:
@@ -120,8 +120,12 @@ class ProjectState:
         return 500 + _ROW_BYTES * len(self.files) + page + kept + enriched
 
 
-class RecordCache:
-    """The records of one source in memory: bounded, each read once at a time, and saved by compare-and-swap."""
+class FileMemory(ABC):
+    """The records of one source in memory: bounded, each read once at a time, and saved by compare-and-swap.
+
+    What differs between remote sources and containers is in four methods, in the order of their use: a page is fetched, learned
+    from, projected with the facts of each file, and recorded.
+    """
 
     def __init__(
         self, records: ProjectRecords, *, clock: Clock, max_bytes: int, patience_s: float | None, retry_s: float
@@ -148,6 +152,29 @@ class RecordCache:
     async def close(self) -> None:
         """Stop reading."""
         await self._reads.close()
+
+    @abstractmethod
+    async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
+        """The source's own page, and what is known of the project.
+
+        Raises:
+            What :meth:`~wheelgate.core.protocols.Source.project_page` does.
+        """
+
+    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:  # noqa: ARG002
+        """Learn what the page says for the first time, by a record read since ``asked_s`` (monotonic). The state to project."""
+        return state
+
+    @abstractmethod
+    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
+        """The facts to show of a listed file; ``None``: it has other bytes than those first seen."""
+
+    def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
+        """Remember how a page is shown."""
+        state.projection = projection
+        self.weigh(page.project, state)
+
+    # --- states
 
     def state_at_hand(self, project: str) -> ProjectState:
         """What is known of a project without asking the store."""
