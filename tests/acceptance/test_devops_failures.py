@@ -277,7 +277,7 @@ def test_check_warns_of_a_feed_that_answers_for_public_names(acme: Company, star
     told = gate.run("check")
     assert told.returncode == 0
     (line,) = [line for line in told.stdout.splitlines() if "team-feed" in line]
-    assert "answers for public names too (it has pip)" in line
+    assert "also answers for public names (it has pip)" in line
     assert "upstream sources" in line
 
 

@@ -115,7 +115,7 @@ def test_set_stores_it_in_the_vault_and_a_running_server_signs_in_with_it(world:
         server.get(f"/simple/{project}/")
     assert world.vault.reads(name) == 1
     found = server.run("connection", "test", "team")
-    assert found.stdout.startswith("ok    secret: can be had\nok    source team (private): answers")
+    assert found.stdout.startswith("ok    secret: is available\nok    source team (private): answers")
 
     done = server.run("connection", "delete", "team")
     assert done.stderr == f"wheelgate: the secret is still in the key vault (keyvault:{name}): delete it there\n"

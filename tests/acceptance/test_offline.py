@@ -130,7 +130,7 @@ def test_what_is_absent_says_what_to_mirror_and_stops_clients_at_once(
     assert "wheelgate mirror" in explained.stdout + explained.stderr
     checked = server.run("check")
     assert checked.returncode == 0
-    assert "is offline: what the store holds of it is served" in checked.stdout
+    assert "is offline: only what the store holds of it is served" in checked.stdout
     assert not index.asked
 
 

@@ -99,7 +99,7 @@ def test_signed_urls_install_where_no_gate_stands(emulator: Azurite, home: Path)
     pip(home, "install", "--no-cache-dir", "-r", requirements, "--target", home / "before", ok=False)
     done = command(home, "rewrite", requirements, "--sas", "--life", "30m", "--config", config, STORAGE_KEY=KEY)
     assert done.returncode == 0, done.stderr
-    assert "the signed URLs live until 20" in done.stderr
+    assert "the signed URLs expire at 20" in done.stderr
     signed = requirements.read_text()
     assert "sig=" not in done.stdout + done.stderr
     assert signed.split("sig=")[1].partition("&")[0] not in done.stdout + done.stderr

@@ -162,7 +162,7 @@ def test_wheel_list_of_a_running_server(start_gate: Callable[..., Gate], index: 
     assert line.startswith(f"acme-two  {wheels[1].name}  2.0  {wheels[1].stat().st_size} bytes  20")
     assert line.endswith("yanked: odd")
     none = listed("acme-three")
-    assert (none.returncode, none.stderr) == (0, "wheelgate: no file of acme-three\n")
+    assert (none.returncode, none.stderr) == (0, "wheelgate: no files of acme-three\n")
     refused = listed(secret="wgt_mistyped")
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1

@@ -132,7 +132,7 @@ class TestSet:
             stdin=f"{SECRET}\n",
         )
         assert re.fullmatch(
-            rf"connection acme is for {ORGANISATION} and everything below it \(its secret is secret:acme-[0-9a-f]{{8}}\)\n", told
+            rf"connection acme applies to {ORGANISATION} and everything below it \(secret: secret:acme-[0-9a-f]{{8}}\)\n", told
         )
         assert SECRET in connection.secrets
         assert SECRET not in (connection.folder / "acme.yml").read_text()
@@ -172,8 +172,8 @@ class TestSet:
             path.write_text(json.dumps(form))
             done = connection("set", "-f", path)
             assert done.returncode == 0, done.stderr
-            assert done.stdout.startswith(f"connection {name} is for {target} and everything below it")
-            assert done.stderr == f"wheelgate: {path} still holds the secret itself: remove it there\n"
+            assert done.stdout.startswith(f"connection {name} applies to {target} and everything below it")
+            assert done.stderr == f"wheelgate: {path} still contains the secret itself: remove it there\n"
         assert [entry["name"] for entry in json.loads(connection.ok("list", "--json"))] == ["arm", "bare", "v1", "v2"]
         assert connection.secrets.count(SECRET) == 4
 
@@ -210,15 +210,13 @@ class TestSet:
 
     def test_wrong_usage(self, connection: Commands) -> None:
         said = connection.refused
-        assert "--name and --target say what is to be stored; or -f FILE" in said("set", "--name", "a", stdin=SECRET)
+        assert "--name and --target are required, or -f FILE" in said("set", "--name", "a", stdin=SECRET)
         for stdin in ("", "\n", "  \n"):
-            assert "no secret was given, neither at the prompt nor on standard input" in said(
+            assert "no secret was given at the prompt or on standard input" in said(
                 "set", "--name", "a", "--target", ORGANISATION, stdin=stdin
             )
         for nonsense in (b"\xff\xfe\n", b"a\x07b\n", b"x" * 20_000):
-            assert "what was given is no secret: it must be one line of text" in said(
-                "set", "--name", "a", "--target", ORGANISATION, stdin=nonsense
-            )
+            assert "the secret must be one line of text" in said("set", "--name", "a", "--target", ORGANISATION, stdin=nonsense)
         assert "No such option" in said("set", "--secret", "x")
         assert said("set", "--name", "a", "--target", ORGANISATION, "--value", "hunter2").startswith(
             "wheelgate: value: must say where the secret is: env:NAME"
@@ -269,11 +267,11 @@ class TestSet:
             f'[[connection]]\nname = "stated"\ntarget = "{ORGANISATION}"\nauth_type = "PAT"\nvalue = "env:X"\n'
         )
         said = connection.refused("set", "--name", "stated", "--target", "https://x.example.com", stdin=SECRET)
-        assert said == "wheelgate: connection stated stands in the configuration file: change it there"
+        assert said == "wheelgate: connection stated is defined in the configuration file: change it there"
         said = connection.refused("set", "--name", "new", "--target", "https://ACME.pkgs.visualstudio.com/", stdin=SECRET)
         assert said == "wheelgate: new and stated both apply to https://ACME.pkgs.visualstudio.com/: remove one of them"
         assert connection.refused("delete", "stated") == (
-            "wheelgate: connection stated stands in the configuration file: remove it there"
+            "wheelgate: connection stated is defined in the configuration file: remove it there"
         )
 
     def test_a_folder_that_cannot_be_written(self, connection: Commands) -> None:
@@ -309,11 +307,11 @@ class TestSet:
             f'{UPLOADS}[[source]]\nname = "team"\ntype = "index"\nurl = "https://team.example.com/simple/"\n'
         )
         done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
-        assert "source team is private by it: its names are never asked of a public source" in done.stderr
+        assert "this makes source team private, in a running server too" in done.stderr
         done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
         assert done.stderr == ""
         done = connection("delete", "team")
-        assert "no connection serves source team any more, so that its names count as public" in done.stderr
+        assert "no connection applies to source team any more, so its names count as public" in done.stderr
 
 
 class TestLooking:
@@ -322,11 +320,11 @@ class TestLooking:
     def test_none_yet(self, connection: Commands) -> None:
         done = connection("list")
         assert (done.returncode, done.stdout) == (0, "")
-        assert done.stderr == "there is no connection: `wheelgate connection set` stores one\n"
+        assert done.stderr == "there are no connections: store one with `wheelgate connection set`\n"
         assert json.loads(connection.ok("list", "--json")) == []
         for sub in ("show", "delete", "test"):
             assert connection.refused(sub, "acme") == (
-                "wheelgate: there is no connection acme: `wheelgate connection list` shows them"
+                "wheelgate: there is no connection acme: `wheelgate connection list` shows all connections"
             )
 
     def test_what_is_shown(self, connection: Commands) -> None:
@@ -347,7 +345,7 @@ class TestLooking:
 
     def test_what_is_deleted_is_gone(self, connection: Commands) -> None:
         connection.set()
-        assert connection.ok("delete", "acme") == "connection acme is forgotten\n"
+        assert connection.ok("delete", "acme") == "deleted connection acme\n"
         assert connection.secrets == ""
         assert list(connection.folder.iterdir()) == []
 
@@ -405,7 +403,7 @@ class TestTest:
     def test_what_works_and_what_does_not(self, connection: Commands, guarded: Guarded) -> None:
         connection.config.write_text(UPLOADS + index_source(guarded, "team", private=True))
         connection.set(target=guarded.origin)
-        assert connection.ok("test", "acme") == "ok    secret: can be had\nok    source team (private): answers\n"
+        assert connection.ok("test", "acme") == "ok    secret: is available\nok    source team (private): answers\n"
         found = json.loads(connection.ok("test", "acme", "--json"))
         assert [entry["ok"] for entry in found] == [True, True]
         assert connection.ok("test", "acme", "--url", guarded.url).endswith("ok    source asked (private): answers\n")
@@ -426,7 +424,7 @@ class TestTest:
         connection.set(target=guarded.origin)
         said = connection.refused("test", "acme", "--url", "http://127.0.0.1:1/simple/")
         assert said == f"wheelgate: --url: is not below {guarded.origin}, the target of connection acme"
-        assert "none is below its target, so nobody was asked: --url tries one" in connection.ok("test", "acme")
+        assert "no configured source is under this target; pass --url to test one" in connection.ok("test", "acme")
 
     def test_neither_the_store_nor_another_source_has_to_work(self, connection: Commands, guarded: Guarded) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -436,7 +434,7 @@ class TestTest:
         connection.config.write_text(store + UPLOADS + other + index_source(guarded, "team", private=True))
         connection.set(target=guarded.origin)
         before = set(connection.home.rglob("*"))
-        assert connection.ok("test", "acme") == "ok    secret: can be had\nok    source team (private): answers\n"
+        assert connection.ok("test", "acme") == "ok    secret: is available\nok    source team (private): answers\n"
         assert set(connection.home.rglob("*")) == before, "nothing is left behind"
 
     def test_nobody_there(self, connection: Commands) -> None:

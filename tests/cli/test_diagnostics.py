@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
-from wheelgate.cli.diagnostics import findings, mirror_findings
+from wheelgate.cli.diagnostics import check_mirrors, check_sources
 from wheelgate.config import load
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
@@ -28,7 +28,7 @@ def index(clock: FakeClock) -> Merged:
 
 async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merged) -> None:
     box = WatchedStore()
-    _, found = [finding async for finding in findings("the store", index, [Destination("box", box)])]
+    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {})]
     assert found.ok
     assert len(box.written) == 1
     assert [info async for info in box.list("")] == []
@@ -37,9 +37,9 @@ async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merg
 async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index: Merged) -> None:
     box = WatchedStore()
     box.fails = lambda method, path: method == "put_if_absent"
-    _, found = [finding async for finding in findings("the store", index, [Destination("box", box)])]
+    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {})]
     assert (found.what, found.ok) == ("source box (private)", False)
-    _, unwritten = [finding async for finding in findings("the store", index, [])]
+    _, unwritten = [finding async for finding in check_sources("the store", index, [], {})]
     assert unwritten.ok
 
 
@@ -68,8 +68,8 @@ async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
         f'[[source]]\nname = "folder"\ntype = "directory"\nurl = "file:./folder"\n{said}'
         '[[source]]\nname = "gone"\ntype = "directory"\nurl = "file:./gone"\n'
     )
-    found = [finding async for finding in mirror_findings(load(path, environment={}), {"box": box})]
+    found = [finding async for finding in check_mirrors(load(path, environment={}), {"box": box})]
     assert [finding.what for finding in found] == [f"source {name} (private)" for name in warned]
     assert all(
-        finding.ok and finding.doubtful and "say private = false if they are public" in finding.detail for finding in found
+        finding.ok and finding.doubtful and "set private = false if they are public" in finding.detail for finding in found
     )

@@ -81,17 +81,17 @@ def test_the_url_may_come_from_the_settings(home: Path, file: Path) -> None:
     config.write_text(f'[server]\nhost="0.0.0.0"\nanonymous="read"\n{feed}')
     done = run(home, file.name, "--config", config)
     assert done.returncode == 2
-    assert "say where people find Wheelgate: server.public_url" in done.stderr
+    assert "specify where people reach Wheelgate: server.public_url" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ((), "Missing argument 'FILES...'"),
-        (("requirements.txt",), "say where Wheelgate is: --url"),
+        (("requirements.txt",), "specify where Wheelgate is: --url"),
         (("requirements.txt", "--url", "https://u:p@wheelgate.internal"), "cannot be used: it carries user information"),
         (("requirements.txt", "--url", f"{URL}?a=b"), "must end with its path"),
-        (("requirements.txt", "--sas", "--by-name"), "take one of them"),
+        (("requirements.txt", "--sas", "--by-name"), "exclude each other"),
         (("requirements.txt", "--sas", "--life", "7d"), "must be between 10m and 2d"),
         (("requirements.txt", "--sas", "--life", "soon"), "must be a duration"),
         (("requirements.txt", "-c", "nowhere.toml"), "nowhere.toml: there is no such file"),

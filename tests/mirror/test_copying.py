@@ -62,7 +62,7 @@ class World:
         return Copier(
             store=self.store,
             spool=self.spool,
-            origin=self.upstream,
+            origin=self.upstream.body,
             clock=FakeClock(),
             known=self.known,
             on_bytes=self.count,

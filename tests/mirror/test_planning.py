@@ -66,7 +66,7 @@ class World:
         self.resolver = Answers(dict.fromkeys(files, "1.0"))
         self.folder = folder
         self.planner = Planner(
-            plan=self.plan, index=Listing(files, **facts), resolver=self.resolver, peek=self.peek, all_files=all_files
+            plan=self.plan, index=Listing(files, **facts), resolve=self.resolver.needs, peek=self.peek, all_files=all_files
         )
 
     async def peek(self, item: MirrorFile) -> Path:

@@ -27,7 +27,7 @@ def resolver(index: FakeIndex, folder: Path, **environment: str) -> Resolver:
 
 
 async def resolved(index: FakeIndex, folder: Path, *specifiers: str) -> list[str]:
-    needs = await resolver(index, folder).needs(read_projects(specifiers, {}), HERE)
+    needs = await resolver(index, folder).resolve(read_projects(specifiers, {}), HERE)
     return [f"{need.project}=={need.version}" for need in needs]
 
 
@@ -45,7 +45,7 @@ async def test_versions_extras_and_dependencies(index: FakeIndex, tmp_path: Path
 async def test_uv_knows_every_platform_by_its_name(index: FakeIndex, tmp_path: Path, platform: str) -> None:
     publish(index, "demo", "1.0")
     for python in ("3.9", "3.14", "3.12.3"):
-        needs = await resolver(index, tmp_path).needs(read_projects(["demo"], {}), target(python, platform))
+        needs = await resolver(index, tmp_path).resolve(read_projects(["demo"], {}), target(python, platform))
         assert [need.version for need in needs] == ["1.0"]
 
 
@@ -54,7 +54,7 @@ async def test_nothing_of_this_machines_settings_reaches_uv(index: FakeIndex, tm
     elsewhere = "http://127.0.0.1:9/simple/"
     (tmp_path / ".config" / "uv").mkdir(parents=True)
     (tmp_path / ".config" / "uv" / "uv.toml").write_text(f'[[index]]\nurl = "{elsewhere}"\ndefault = true\n')
-    needs = await resolver(index, tmp_path, UV_DEFAULT_INDEX=elsewhere, UV_CACHE_DIR="/nonexistent").needs(
+    needs = await resolver(index, tmp_path, UV_DEFAULT_INDEX=elsewhere, UV_CACHE_DIR="/nonexistent").resolve(
         read_projects(["demo"], {}), HERE
     )
     assert [need.version for need in needs] == ["1.0"]

@@ -1,4 +1,4 @@
-"""The command line. Each command is a module; nothing heavy is imported before it is known to be needed."""
+"""Command line: one module for each command, imported when it is called."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from wheelgate.core.errors import ConfigurationError, WheelgateError
 def cli() -> None:
     """One authenticating Python package index in front of public PyPI and your private packages.
 
-    `wheelgate serve` needs no configuration: it prints the URL that pip and uv need.
+    `wheelgate serve` works without configuration, and prints the URL for pip and uv.
     """
 
 
 def main() -> None:
-    """The `wheelgate` command: exit status 0, 1 for a failure, 2 for wrong usage or configuration; never a traceback."""
+    """Run the `wheelgate` command: exit status 0, 1 for a failure, 2 for wrong usage or configuration; never a traceback."""
     try:
         cli.main(standalone_mode=False)
     except ConfigurationError as error:
@@ -46,12 +46,9 @@ def main() -> None:
         sys.exit(1)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(2)
     except click.ClickException as error:
         error.show()
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         print("wheelgate: stopped", file=sys.stderr)
         sys.exit(130)

@@ -1,60 +1,75 @@
-"""What `wheelgate check` tries: the store, and every source with a question it can answer."""
+"""Diagnostics behind `wheelgate check` and `connection test`: the store, every source, every rule, each with a finding."""
 
 from __future__ import annotations
 
+import json
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import NoReturn
 
 import msgspec
 
 from wheelgate.config import Config
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
-from wheelgate.core.protocols import BlobStore, Credential
+from wheelgate.core.protocols import BlobStore, BodyStore, Credential
 from wheelgate.core.url_scope import UrlScope, parse_scope
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
-from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
 from wheelgate.uploads.destinations import Destination
 
 _PROBE = "pip"
-"""Any index may be asked for it without telling a secret name; whether it has it does not matter."""
-_STORE = "store"
+"""A project that any index may be asked for without revealing a private name; it need not exist."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was tried."""
+    """Result of one check."""
 
     what: str
     ok: bool
     detail: str
     doubtful: bool = False
-    """It works, but perhaps not as it is meant."""
+    """It works, but perhaps not as intended."""
 
 
-async def without_missing_secrets(config: Config, keyring: Keyring) -> tuple[Config | None, list[Finding]]:
-    """The settings less the containers whose secret cannot be had, with a finding for each; ``None``: it is the store's."""
-    found, sources = [], []
+def report(findings: Sequence[Finding], *, as_json: bool) -> NoReturn:
+    """Print the findings and exit, with status 1 if something does not work."""
+    if as_json:
+        print(json.dumps([{"what": f.what, "ok": f.ok, "doubtful": f.doubtful, "detail": f.detail} for f in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{'warn' if finding.doubtful else 'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+async def drop_unreadable_containers(config: Config, keyring: Keyring) -> tuple[Config | None, list[Finding]]:
+    """Remove the containers whose secret is not available, with a finding for each; ``None``: the store is one of them."""
+    findings, sources = [], []
     for number, source in enumerate(config.source):
         key = f"source[{number}].account_key"
-        problem = await _secret_problem(keyring, source.url or "", source.account_key, key) if source.type == "blob" else None
+        problem = (
+            await _find_secret_problem(keyring, source.url or "", source.account_key, key) if source.type == "blob" else None
+        )
         if problem is None:
             sources.append(source)
         else:
-            found.append(Finding(_source(source.name, private=source.is_private), False, problem))
+            findings.append(Finding(_label(source.name, private=source.is_private), False, problem))
     store = config.store
-    if store.is_azure and (problem := await _secret_problem(keyring, store.url or "", store.account_key, "store.account_key")):
-        return None, [Finding(_STORE, False, problem), *found]
-    return config.model_copy(update={"source": sources}), found
+    if store.is_azure:
+        problem = await _find_secret_problem(keyring, store.url or "", store.account_key, "store.account_key")
+        if problem is not None:
+            return None, [Finding("store", False, problem), *findings]
+    return config.model_copy(update={"source": sources}), findings
 
 
-async def _secret_problem(keyring: Keyring, url: str, account_key: str | None, key: str) -> str | None:
+async def _find_secret_problem(keyring: Keyring, url: str, account_key: str | None, key: str) -> str | None:
     try:
         if account_key is not None:
             await keyring.secrets.read(account_key)
@@ -65,44 +80,47 @@ async def _secret_problem(keyring: Keyring, url: str, account_key: str | None, k
     return None
 
 
-def rule_findings(index: Merged, rules: Rules, doubts: Sequence[str]) -> Iterator[Finding]:
-    """What the cool-downs mean, and ``doubts``: settings that are certainly without effect, a sentence each."""
+def describe_rules(index: Merged, rules: Rules, idle: Sequence[str]) -> Iterator[Finding]:
+    """Explain the cool-downs, and warn of ``idle`` settings: a message each, beginning with the key path."""
     for member in index.members:
         if (cooldown := rules.cooldown_of(member.source.name, member.private)) is not None:
-            yield Finding(f"cool-down of source {member.source.name}", True, _meaning(cooldown))
-    for doubt in doubts:
-        key, _, sentence = doubt.partition(": ")
-        yield Finding(key, True, sentence, doubtful=True)
+            yield Finding(f"cool-down of source {member.source.name}", True, _explain_cooldown(cooldown))
+    for message in idle:
+        key, _, detail = message.partition(": ")
+        yield Finding(key, True, detail, doubtful=True)
 
 
-def _meaning(cooldown: Cooldown) -> str:
-    since = "a file without a time counts from when it was first seen here"
+def _explain_cooldown(cooldown: Cooldown) -> str:
+    unknown = "the age of a file without an upload time counts from when it was first seen here"
     if isinstance(cooldown, datetime):
-        return f"files uploaded before {in_words(cooldown)} are served; {since}"
-    lag = f"so that of a source which gives no times nothing is served for {in_words(cooldown)} after this store first saw it"
-    return f"files are served {in_words(cooldown)} after their upload; {since}, {lag}"
+        return f"files uploaded before {in_words(cooldown)} are served; {unknown}"
+    age = in_words(cooldown)
+    return (
+        f"files are served {age} after their upload; {unknown}, so a source that gives no times serves nothing for {age} after "
+        "this store first saw it"
+    )
 
 
-class RemoteSource(msgspec.Struct, frozen=True):
-    """What the settings say of a source that is asked over HTTP."""
+class RemoteProbe(msgspec.Struct, frozen=True):
+    """Settings of a remote source that its check needs."""
 
     url: str
     is_feed: bool
-    """Of Azure DevOps."""
+    """``True`` for a feed of Azure DevOps."""
     is_covered: Callable[[str], bool]
-    """Whether some connection belongs to a URL, when this source asks for it."""
+    """Tells if a connection applies to a URL that this source asks for."""
     project: str = _PROBE
-    """One that may be asked for."""
+    """Project to ask for."""
 
 
-def remotes(config: Config, keyring: Keyring) -> dict[str, RemoteSource]:
-    """What the settings say of the sources that are asked over HTTP, by name."""
+def build_probes(config: Config, keyring: Keyring) -> dict[str, RemoteProbe]:
+    """Build a probe for every source that is asked over HTTP, by name."""
     return {
-        source.name: RemoteSource(
+        source.name: RemoteProbe(
             source.index_url,
             source.type == "devops",
             keyring.of_page(source.index_url).is_covered,
-            # One of its own names, where the settings tell one: its page shows where the files are.
+            # One of its own names, if the settings list one: its page shows where the files are.
             next((name for name in source.only or () if "*" not in name), _PROBE),
         )
         for source in config.source
@@ -110,8 +128,8 @@ def remotes(config: Config, keyring: Keyring) -> dict[str, RemoteSource]:
     }
 
 
-async def connection_findings(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
-    """What trying a connection gives: first its secret, then every source of an index that has only those it serves."""
+async def check_connection(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
+    """Check a connection: its secret, then every source of an index that has only the sources it serves."""
     if credential is not None:
         try:
             await credential.headers()
@@ -119,80 +137,75 @@ async def connection_findings(credential: Credential | None, index: Merged) -> A
         except UpstreamError as error:
             yield Finding("secret", False, str(error))
             return
-        yield Finding("secret", True, "can be had")
+        yield Finding("secret", True, "is available")
     if not index.members:
-        yield Finding("sources", True, "none is below its target, so nobody was asked: --url tries one")
+        yield Finding("sources", True, "no configured source is under this target; pass --url to test one")
     for member in index.members:
-        yield await _source_finding(member)
+        yield await _check_source(member)
 
 
-async def findings(
-    store_location: str, index: Merged, targets: Sequence[Destination], asked: Mapping[str, RemoteSource] | None = None
+async def check_sources(
+    store_location: str, index: Merged, targets: Sequence[Destination], probes: Mapping[str, RemoteProbe]
 ) -> AsyncIterator[Finding]:
-    """Every finding, as it is made. The store was written when it was opened. ``asked``: see :func:`remotes`."""
-    yield Finding(_STORE, True, f"{store_location} can be read and written")
-    written = {target.source: target for target in targets}
+    """Check every source, after the store, which was written when it was opened."""
+    yield Finding("store", True, f"{store_location} can be read and written")
+    writable = {target.source: target for target in targets}
     for member in index.members:
-        yield await _source_finding(member, written.get(member.source.name), (asked or {}).get(member.source.name))
+        yield await _check_source(member, writable.get(member.source.name), probes.get(member.source.name))
 
 
-async def mirror_findings(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
-    """Mirrors of which nobody said whose names they have: what `wheelgate mirror` wrote there tells that they are some."""
+async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
+    """Warn of mirrors whose settings do not say if their names are private; the manifest of `wheelgate mirror` shows them."""
     for source in config.source:
         if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
             continue
         is_blob = source.type == "blob"
-        shelf: MirrorStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
+        store: BodyStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
         try:
-            await shelf.info(MANIFEST)
+            await store.info(MANIFEST)
         except (StoreError, BlobNotFound):
-            continue  # it is none; or it cannot be read, which its own finding says
-        sentence = (
-            f"is a mirror of other sources ({MANIFEST}), and every name it holds is claimed as yours for ever: say "
-            "private = false if they are public names, private = true if they are not"
+            continue  # not a mirror; or not readable, which its own finding says
+        detail = (
+            f"is a mirror of other sources ({MANIFEST}), so all its names are claimed as yours permanently: set private = false "
+            "if they are public, private = true if they are not"
         )
-        yield Finding(_source(source.name, private=True), True, sentence, doubtful=True)
+        yield Finding(_label(source.name, private=True), True, detail, doubtful=True)
 
 
-def store_failed(error: StoreError) -> Finding:
-    """What is left to say where there is no store to work with."""
-    return Finding(_STORE, False, str(error))
+def _label(source: str, *, private: bool) -> str:
+    return f"source {source} ({'private' if private else 'public'})"
 
 
-def _source(name: str, *, private: bool) -> str:
-    return f"source {name} ({'private' if private else 'public'})"
-
-
-async def _source_finding(member: Member, target: Destination | None = None, remote: RemoteSource | None = None) -> Finding:
-    what = _source(member.source.name, private=member.private)
-    project = remote.project if remote is not None else _PROBE
+async def _check_source(member: Member, target: Destination | None = None, probe: RemoteProbe | None = None) -> Finding:
+    what = _label(member.source.name, private=member.private)
+    project = probe.project if probe is not None else _PROBE
     try:
         if target is not None:
-            await _write_to(target)
+            await _check_writable(target)
         page = await member.source.project_page(project)
     except (HeldNowhere, NotHeld):
-        return Finding(what, True, "is offline: what the store holds of it is served, and nothing is asked of it")
+        return Finding(what, True, "is offline: only what the store holds of it is served, and it is never asked")
     except ProjectNotFound:
-        # Nearly every public index has it; without it, the URL may be one of another page.
-        doubt = "" if member.private else f", but has no project {project}: is the URL the one that installers get?"
+        # Nearly every public index has it; without it, the URL may not be that of the index.
+        doubt = "" if member.private else f", but has no project {project}: check that its URL is the one that installers use"
         return Finding(what, True, f"answers{doubt}")
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
-    if remote is not None and (uncovered := _uncovered(page, remote)):
+    if probe is not None and (uncovered := _find_uncovered_file(page, probe)):
         return Finding(what, False, uncovered)
-    left_out = f"; {page.dropped} entries of {project} are left out as unusable" if page.dropped else ""
+    dropped = f"; {page.dropped} entries of {project} are left out as unusable" if page.dropped else ""
     withheld = f"; rules withhold {len(page.withheld)} files of {project}, and leave {len(page.files)}" if page.withheld else ""
     public = ""
-    if remote is not None and remote.is_feed and member.private and project == _PROBE and page.files:
+    if probe is not None and probe.is_feed and member.private and project == _PROBE and page.files:
         public = (
-            f"; it answers for public names too (it has {_PROBE}), and no public source is asked for those: switch the feed's "
-            "upstream sources off, or say with `only` which names are its own"
+            f"; it also answers for public names (it has {_PROBE}), which are then never asked of a public source: disable the "
+            "feed's upstream sources, or list its own names with `only`"
         )
-    return Finding(what, True, f"answers{left_out}{withheld}{public}", doubtful=bool(public))
+    return Finding(what, True, f"answers{dropped}{withheld}{public}", doubtful=bool(public))
 
 
-async def _write_to(target: Destination) -> None:
-    """As an upload would: who may only read a container hears of it now.
+async def _check_writable(target: Destination) -> None:
+    """Write and delete a blob, so that missing rights show before the first upload.
 
     Raises:
         StoreError: it may not be written.
@@ -202,24 +215,24 @@ async def _write_to(target: Destination) -> None:
     await target.store.delete(probe)
 
 
-def _uncovered(page: ProjectPage, remote: RemoteSource) -> str | None:
-    """Of a source that a connection serves: which of its files, on the same host, no connection belongs to."""
-    if not remote.is_covered(remote.url):
+def _find_uncovered_file(page: ProjectPage, probe: RemoteProbe) -> str | None:
+    """Report a file on the host of a source with a connection that no connection applies to; ``None``: there is none."""
+    if not probe.is_covered(probe.url):
         return None
-    here = parse_scope(remote.url)
+    here = parse_scope(probe.url)
     for file in page.files:
-        if isinstance(file.location, RemoteFile) and not remote.is_covered(file.location.url):
+        if isinstance(file.location, RemoteFile) and not probe.is_covered(file.location.url):
             there = parse_scope(file.location.url)
             if there.origin == here.origin:
                 return (
-                    f"its pages can be read, but its files cannot be fetched: no connection covers {file.filename}, one with "
-                    f"target {_nearest(here, there)} would"
+                    f"its pages can be read, but its files cannot be fetched: no connection covers {file.filename}; one with "
+                    f"target {_find_common_url(here, there)} would"
                 )
     return None
 
 
-def _nearest(here: UrlScope, there: UrlScope) -> str:
-    """The smallest place that holds both."""
+def _find_common_url(here: UrlScope, there: UrlScope) -> str:
+    """Find the longest URL that contains both."""
     shared = []
     for one, other in zip(here.segments, there.segments, strict=False):
         if one != other:

@@ -1,44 +1,38 @@
-"""The command `wheelgate explain`."""
+"""`wheelgate explain`: the decision about one project, as text or JSON."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings
-from wheelgate.config import Config
+from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services
+
+if TYPE_CHECKING:
+    from wheelgate.services import Services
 
 
 @click.command()
 @config_options
 @click.argument("project")
-@click.option("--version", "only", help="Explain each file of this version.")
-@click.option("--json", "as_json", is_flag=True, help="The whole decision as JSON.")
-def explain(config: Path | None, data: Path | None, project: str, only: str | None, as_json: bool) -> None:
-    """Explain why PROJECT is answered as it is: who was asked, who owns the name, what is withheld and what to do about it."""
-    from wheelgate.core.names import normalise_name
-    from wheelgate.index.explain import format_explanation
+@click.option("--version", help="Also show each file of this version, served or withheld.")
+@json_option
+def explain(config: Path | None, data: Path | None, project: str, version: str | None, as_json: bool) -> None:
+    """Explain the answer for PROJECT: which sources were asked, who owns the name, what is withheld and what to do about it."""
+    from wheelgate.index.explain import explain_decision, format_explanation
 
-    name = normalise_name(project)
-    if name is None:
-        raise click.UsageError(f"{project!r} is not a project name")
-    logging.getLogger().addHandler(logging.NullHandler())  # the decision has all that a log would say
-    explanation = asyncio.run(_explain(load_settings(config, data), name, only))
+    name = parse_project(project)
+    logging.getLogger().addHandler(logging.NullHandler())  # the decision says what a log would say
+
+    async def explain_project(services: Services) -> dict[str, Any]:
+        decision = await services.index.decide(name, learn=False)
+        waivers = services.rules.rules.waivers_for(name, services.clock.now())
+        return explain_decision(decision, await services.claims.get(name), waivers, version)
+
+    explanation = run_with_services(load_settings(config, data), explain_project, to_read=True)
     print(json.dumps(explanation, indent=2) if as_json else format_explanation(explanation))
     sys.exit(0 if explanation["error"] is None and explanation.get("listed", True) else 1)
-
-
-async def _explain(config: Config, project: str, version: str | None) -> dict[str, Any]:
-    from wheelgate.index.explain import explain_decision
-    from wheelgate.wiring import open_services
-
-    async with open_services(config, to_read=True) as gate:
-        decision = await gate.index.decide(project, learn=False)
-        waivers = gate.rules.rules.waivers_for(project, gate.clock.now())
-        return explain_decision(decision, await gate.claims.get(project), waivers, version)

@@ -1,4 +1,4 @@
-"""`wheelgate mirror`."""
+"""The `wheelgate mirror` command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,30 +26,24 @@ from wheelgate.mirror.targets import PLATFORMS
 @click.option(
     "--to", "to", required=True, metavar="STORE", help="file:./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER"
 )
-@click.option("--from", "origin", metavar="STORE", help="Another mirror to copy from, instead of inputs; no index is asked.")
+@click.option("--from", "origin", metavar="STORE", help="Copy from another mirror instead of inputs; no index is asked.")
 @click.option("--python", "pythons", multiple=True, metavar="3.11", help="For this Python; may be repeated.")
 @click.option("--platform", "platforms", multiple=True, metavar="NAME", help=f"For this platform: {', '.join(PLATFORMS)}.")
 @click.option("--all-files", is_flag=True, help="Every file of the versions needed, for whatever machine.")
-@click.option("--verify", is_flag=True, help="Copy nothing: prove that the mirror satisfies the inputs.")
-@click.option("--dry-run", is_flag=True, help="Copy nothing: say how many files and bytes it would be.")
+@click.option("--verify", is_flag=True, help="Copy nothing: verify that the mirror satisfies the inputs.")
+@click.option("--dry-run", is_flag=True, help="Copy nothing: print how many files and bytes it would be.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=8, show_default=True, help="Files at once.")
-@click.option("--account-key", metavar="env:NAME", help="For containers where an identity cannot be had.")
-@click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
+@click.option("--account-key", metavar="env:NAME", help="For containers where no identity is available.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def mirror(
     config: Path | None,
     data: Path | None,
-    inputs: tuple[Path, ...],
-    projects: tuple[str, ...],
     to: str,
     origin: str | None,
-    pythons: tuple[str, ...],
-    platforms: tuple[str, ...],
-    all_files: bool,
     verify: bool,
-    dry_run: bool,
-    jobs: int,
     account_key: str | None,
     as_json: bool,
+    **choices: Any,
 ) -> None:
     """Copy what INPUTS need to where builds can reach it.
 
@@ -56,28 +51,22 @@ def mirror(
     What is not pinned is resolved by uv from the configured sources. The mirror is a plain tree, <project>/<file>, with a
     manifest; a source of type blob or directory serves it. Run it again to complete, repair or extend it.
     """
-    if origin is not None and (inputs or projects or verify or pythons or platforms or all_files):
+    named = choices["inputs"] or choices["projects"]
+    if origin is not None and (named or verify or any(choices[name] for name in ("pythons", "platforms", "all_files"))):
         raise click.UsageError("--from copies a whole mirror: it takes neither inputs nor targets")
-    if origin is None and not inputs and not projects:
+    if origin is None and not named:
         raise click.UsageError("name an input (a requirements.txt, a lock, an environment.yml), --project, or --from")
     job = MirrorJob(
         config=load_settings(config, data),
         environment=copy_environment(),
         to=parse_location(to, "--to", account_key),
-        inputs=inputs,
-        projects=projects,
-        pythons=pythons,
-        platforms=platforms,
-        all_files=all_files,
-        dry_run=dry_run,
-        jobs=jobs,
+        **choices,
     )
     if origin is not None:
-        result = asyncio.run(copy_mirror(job, parse_location(origin, "--from", account_key)))
-    elif verify:
-        result = asyncio.run(verify_inputs(job))
+        action = copy_mirror(job, parse_location(origin, "--from", account_key))
     else:
-        result = asyncio.run(mirror_inputs(job))
+        action = verify_inputs(job) if verify else mirror_inputs(job)
+    result = asyncio.run(action)
     for problem in result.problems:
         print(f"wheelgate: {problem}", file=sys.stderr)
     print(json.dumps(result.as_json(), indent=2) if as_json else result.sentence)

@@ -22,11 +22,11 @@ from wheelgate.cli.mirror_job import (
 )
 from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import Config
+from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier, CopyResult
-from wheelgate.mirror.file_origins import IndexOrigin, MirrorOrigin, read_mirror_files
+from wheelgate.mirror.file_origins import list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.manifest import ManifestInput, add_to_manifest, read_manifest
 from wheelgate.mirror.mirror_files import MirrorFile
-from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.mirror.planning import Plan
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import SystemClock, open_keyring, open_services
@@ -44,7 +44,7 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
     ):
         manifest, _ = await read_manifest(store, job.to.name)
         with show_copying() as progress:
-            copier = build_copier(job, store, spool, IndexOrigin(services.delivery, plan.files), manifest, progress)
+            copier = build_copier(job, store, spool, read_from_index(services.delivery, plan.files), manifest, progress)
             try:
                 async with open_planner(job, services, plan, copier, progress.step) as planner:
                     for asked in inputs:
@@ -66,11 +66,11 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
         open_mirror_store(origin, job.config, keyring) as other,
         open_mirror_store(job.to, job.config, keyring) as store,
     ):
-        files, brought = await read_mirror_files(other, origin.name)
+        files, brought = await list_mirror_files(other, origin.name)
         manifest, _ = await read_manifest(store, job.to.name)
         async with _open_spool(job, store) as spool:
             with show_copying() as progress:
-                copier = build_copier(job, store, spool, MirrorOrigin(other), manifest, progress)
+                copier = build_copier(job, store, spool, read_from_mirror(other), manifest, progress)
                 return await _copy(job, copier, files, progress, store, brought.inputs, [])
 
 
@@ -79,7 +79,7 @@ async def _copy(
     copier: Copier,
     files: Sequence[MirrorFile],
     progress: CopyProgress,
-    store: MirrorStore,
+    store: BodyStore,
     inputs: Mapping[str, ManifestInput],
     notes: list[str],
 ) -> MirrorResult:
@@ -132,7 +132,7 @@ def _without_cache(config: Config) -> Config:
 
 
 @asynccontextmanager
-async def _open_spool(job: MirrorJob, store: MirrorStore) -> AsyncIterator[Spool]:
+async def _open_spool(job: MirrorJob, store: BodyStore) -> AsyncIterator[Spool]:
     """Open the place where bodies wait. A dry run writes nothing where the mirror is."""
     if not job.dry_run:
         async with open_spool(store, job.config) as spool:

@@ -14,12 +14,12 @@ import msgspec
 from wheelgate.cli.destinations import MirrorLocation
 from wheelgate.cli.progress import CopyProgress
 from wheelgate.config import Config
+from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest
 from wheelgate.mirror.mirror_files import FileOrigin
-from wheelgate.mirror.mirror_store import MirrorStore
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, target, this_python
@@ -107,12 +107,12 @@ async def open_planner(
         async with open_private_server(services) as url:
             resolver = Resolver(url, Path(folder), variables, python=sys.executable)
             yield Planner(
-                plan=plan, index=services.index, resolver=resolver, peek=copier.peek, all_files=job.all_files, on_step=step
+                plan=plan, index=services.index, resolve=resolver.resolve, peek=copier.peek, all_files=job.all_files, on_step=step
             )
 
 
 def build_copier(
-    job: MirrorJob, store: MirrorStore, spool: Spool, origin: FileOrigin, manifest: Manifest, progress: CopyProgress
+    job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, manifest: Manifest, progress: CopyProgress
 ) -> Copier:
     """Build what brings files to a mirror, where they may be already as the manifest says."""
     return Copier(

@@ -20,7 +20,7 @@ from wheelgate.cli.mirror_job import (
 from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import PolicySettings, StoreSettings
 from wheelgate.core.errors import Unresolvable
-from wheelgate.mirror.file_origins import IndexOrigin
+from wheelgate.mirror.file_origins import read_from_index
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, read_manifest
 from wheelgate.mirror.planning import Plan
@@ -86,7 +86,7 @@ async def _resolve_from_mirror(
         )
         async with open_services(alone) as services, open_mirror_store(job.to, job.config, services.keyring) as store:
             manifest, _ = await read_manifest(store, job.to.name)
-            origin = IndexOrigin(services.delivery, plan.files)
+            origin = read_from_index(services.delivery, plan.files)
             copier = build_copier(job, store, services.spool, origin, manifest, CopyProgress())
             try:
                 async with open_planner(job, services, plan, copier, step) as planner:

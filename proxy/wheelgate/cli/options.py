@@ -14,9 +14,12 @@ from wheelgate.config import Config, load
 from wheelgate.core.names import normalise_name
 
 if TYPE_CHECKING:
-    from wheelgate.wiring import Services
+    from ssl import SSLContext
+
+    from wheelgate.services import Services
 
 _Result = TypeVar("_Result")
+url_option = click.option("--url", help="A running server (or WHEELGATE_URL); its token is read from WHEELGATE_TOKEN.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -56,6 +59,20 @@ def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Re
             return await action(services)
 
     return asyncio.run(run())
+
+
+def load_tls(config: Config) -> SSLContext | None:
+    """Load the certificate of the server; ``None``: none is configured.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    server = config.server
+    if server.tls_cert is None or server.tls_key is None:
+        return None
+    from wheelgate.web.server import build_tls_context
+
+    return build_tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
 
 
 def parse_project(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`wheelgate rewrite`."""
+"""The `wheelgate rewrite` command."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import click
 
 from wheelgate.config import Config, load, parse_duration_s, read_client_settings
 from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
+from wheelgate.core.urls import UnsafeUrl, parse
+from wheelgate.rewrite.classify_urls import UrlClassifier
+from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
+from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, open_document
+from wheelgate.rewrite.redaction import diff
 
-if TYPE_CHECKING:
-    from wheelgate.rewrite.classify_urls import UrlClassifier
-    from wheelgate.rewrite.documents import RewritableDocument
-
+Documents = Mapping[Path, RequirementsDocument | CondaDocument]
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
 
@@ -30,7 +32,9 @@ def _parse_life(context: click.Context, parameter: click.Parameter, value: str) 
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not _SHORTEST_S <= life_s <= _LONGEST_S:
-        raise click.BadParameter("must be between 10m and 2d: whoever has a signed URL can read the file as long as it lives")
+        raise click.BadParameter(
+            "must be between 10m and 2d, because anyone who has a signed URL can read the file until it expires"
+        )
     return life_s
 
 
@@ -40,12 +44,12 @@ def _parse_life(context: click.Context, parameter: click.Parameter, value: str) 
     "-c",
     type=click.Path(path_type=Path),
     envvar="WHEELGATE_CONFIG",
-    help="The server's settings: what they name is rewritten. Without them: all of Azure's blobs and feeds.",
+    help="The server's settings: the sources in them are rewritten. Without them: all Azure blobs and feeds.",
 )
-@click.option("--url", help="Where Wheelgate is (or WHEELGATE_URL, or the settings).")
+@click.option("--url", help="URL of Wheelgate (or WHEELGATE_URL, or the settings).")
 @click.option("--by-name", is_flag=True, help="Write name==version instead of the file's URL.")
-@click.option("--sas", is_flag=True, help="Sign private blob URLs for a while instead, where no Wheelgate may stand.")
-@click.option("--life", default="1h", show_default=True, callback=_parse_life, help="How long --sas URLs live.")
+@click.option("--sas", is_flag=True, help="Sign private blob URLs for a while instead, where no Wheelgate may run.")
+@click.option("--life", default="1h", show_default=True, callback=_parse_life, help="How long --sas URLs are valid.")
 @click.option("--diff", "only_diff", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--check", is_flag=True, help="As --diff, with exit status 1 if something would change: for CI.")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -65,11 +69,8 @@ def rewrite(
     --index-url replaces those of the feeds. Comments, order, hashes and markers stay. FILES are changed in place, all or none
     of them, and the changes shown; -r and -c lines are not followed.
     """
-    from wheelgate.rewrite.classify_urls import UrlClassifier
-    from wheelgate.rewrite.documents import open_document
-
     if sas and by_name:
-        raise click.UsageError("--by-name asks Wheelgate for a file, --sas does without it: take one of them")
+        raise click.UsageError("--by-name and --sas exclude each other: the first needs Wheelgate, the second does without it")
     loaded = load(config) if config is not None else None
     gate = None if sas else _find_gate(url, loaded)
     ours = UrlClassifier(gate, loaded)
@@ -78,9 +79,10 @@ def rewrite(
     signed = asyncio.run(_sign_all(documents, ours, loaded, life)) if sas else {}
     rewritten = _rewrite_all(documents, ours, gate, signed, by_name=by_name)
     changed = {path: text for path, text in rewritten.items() if text != texts[path]}
-    _show(texts, changed)
+    for path, text in changed.items():
+        print(diff(str(path), texts[path], text))
     if signed:
-        print(f"wheelgate: the signed URLs live until {_find_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
+        print(f"wheelgate: the signed URLs expire at {_find_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     if not (only_diff or check):
         _write(changed)
     verb = "would change" if only_diff or check else "rewrote"
@@ -90,16 +92,14 @@ def rewrite(
 
 
 def _find_gate(url: str | None, config: Config | None) -> str:
-    """Where Wheelgate is, without a slash at the end."""
-    from wheelgate.core.urls import UnsafeUrl, parse
-
+    """Find the URL of Wheelgate, without a slash at the end."""
     url = url or read_client_settings()[0]
     if url is None and config is not None:
         if config.server.public_url is None and not config.is_loopback:
-            raise click.UsageError("say where people find Wheelgate: server.public_url in the settings, or --url")
+            raise click.UsageError("specify where people reach Wheelgate: server.public_url in the settings, or --url")
         url = config.base_url
     if url is None:
-        raise click.UsageError("say where Wheelgate is: --url https://wheelgate.internal, or WHEELGATE_URL, or --config")
+        raise click.UsageError("specify where Wheelgate is: --url https://wheelgate.internal, WHEELGATE_URL or --config")
     try:
         parsed = parse(url)
     except UnsafeUrl as error:
@@ -110,7 +110,7 @@ def _find_gate(url: str | None, config: Config | None) -> str:
 
 
 def _read_text(path: Path) -> str:
-    """The file as it is, its line ends included.
+    """Read a file as it is, its line ends included.
 
     Raises:
         RewriteRefused: it cannot be read as text.
@@ -126,26 +126,22 @@ def _read_text(path: Path) -> str:
 
 
 def _rewrite_all(
-    documents: Mapping[Path, RewritableDocument],
+    documents: Documents,
     ours: UrlClassifier,
     gate: str | None,
     signed: Mapping[str, str],
     *,
     by_name: bool,
 ) -> dict[Path, str]:
-    """The new texts.
+    """Rewrite all documents.
 
     Raises:
         RewriteRefused: any line of any file is refused; all of them are named.
     """
-    from wheelgate.rewrite.decisions import plan_for_gate, plan_for_storage
-
     texts, refusals = {}, []
     for path, found in documents.items():
-        if gate is None:
-            plan = plan_for_storage(found.lines, ours, signed)
-        else:
-            plan = plan_for_gate(found.lines, ours, gate, by_name=by_name)
+        lines = found.lines
+        plan = plan_for_gate(lines, ours, gate, by_name=by_name) if gate is not None else plan_for_storage(lines, ours, signed)
         for line, sentence in plan.notes:
             print(f"wheelgate: {path} line {found.number(line)}: {sentence}", file=sys.stderr)
         refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(plan.refusals)]
@@ -156,25 +152,22 @@ def _rewrite_all(
     return texts
 
 
-async def _sign_all(
-    documents: Mapping[Path, RewritableDocument], ours: UrlClassifier, config: Config | None, life_s: float
-) -> dict[str, str]:
-    """A signed URL for each private blob that the files name.
+async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | None, life_s: float) -> dict[str, str]:
+    """Sign each private blob that the files name.
 
     Raises:
         WheelgateError: a blob is not there, or cannot be signed; the sentence names file and line.
     """
-    from wheelgate.rewrite.decisions import find_private_blobs
-    from wheelgate.rewrite.signing import Signing
+    from wheelgate.rewrite.signing import BlobSigner
     from wheelgate.wiring import SystemClock, open_keyring
 
     config = config or Config()
     signed: dict[str, str] = {}
-    async with open_keyring(config) as keyring, Signing(config, keyring, SystemClock(), life_s) as signing:
+    async with open_keyring(config) as keyring, BlobSigner(config, keyring, SystemClock(), life_s) as signer:
         for path, found in documents.items():
             for url, line in find_private_blobs(found.lines, ours).items():
                 try:
-                    signed[url] = signed.get(url) or await signing.sign(url)
+                    signed[url] = signed.get(url) or await signer.sign(url)
                 except BlobNotFound:
                     raise RewriteRefused(f"{path} line {found.number(line)}: there is no {url}") from None
                 except WheelgateError as error:
@@ -183,21 +176,12 @@ async def _sign_all(
 
 
 def _find_earliest_end(signed: Mapping[str, str]) -> datetime:
-    from urllib.parse import parse_qs
-
     ends = [parse_qs(url.partition("?")[2])["se"][0] for url in signed.values()]
     return min(datetime.fromisoformat(end) for end in ends).astimezone(UTC)
 
 
-def _show(before: Mapping[Path, str], after: Mapping[Path, str]) -> None:
-    from wheelgate.rewrite.redaction import diff
-
-    for path, text in after.items():
-        print(diff(str(path), before[path], text))
-
-
 def _write(texts: Mapping[Path, str]) -> None:
-    """The new texts in the old ones' places, with their permissions: all of them are on disk before the first is moved.
+    """Write the new texts in place of the old, with their permissions: all of them are on disk before the first is moved.
 
     Raises:
         RewriteRefused: a file or its folder cannot be written.

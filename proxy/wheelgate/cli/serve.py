@@ -1,4 +1,4 @@
-"""`wheelgate serve`: runs the server."""
+"""`wheelgate serve`: the server process, its signals and its welcome text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings
+from wheelgate.cli.options import config_options, load_settings, load_tls
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
@@ -23,18 +23,20 @@ if TYPE_CHECKING:
     from wheelgate.index.policy_reload import PolicyReload
 
 _SWITCH_S = 0.001
-"""How long a thread that packs or encodes a large page may keep the one that answers everybody waiting, at a time."""
+"""Switch interval: how long a thread that packs or encodes a large page may hold up the event loop at a time."""
 _log = logging.getLogger(__name__)
 
 
 @click.command()
 @config_options
 @click.option("--host", help="Address to listen on; beyond this machine, server.anonymous must be set.")
-@click.option("--port", type=int, help="Port to listen on (8080).")
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. pip caches nothing over http.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
-@click.option("--anonymous", type=click.Choice(["read", "none"]), help="Whether installing needs a token (none) or not (read).")
-@click.option("--offline", is_flag=True, help="Contact no index: serve what mirrors, folders and the store hold.")
+@click.option("--port", type=int, help="Port to listen on (default: 8080).")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM. (pip caches nothing over http.)")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Private key of the certificate, PEM.")
+@click.option(
+    "--anonymous", type=click.Choice(["read", "none"]), help="read: anyone may install; none: installing needs a token."
+)
+@click.option("--offline", is_flag=True, help="Never ask a remote index: serve only what mirrors, folders and the store hold.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option(
     "--log-level",
@@ -58,8 +60,8 @@ def serve(
 ) -> None:
     """Run the server.
 
-    Without any setting it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/. SIGHUP reads the rules ([policy],
-    and cooldown of the sources) again.
+    Without configuration it serves your uploads and public PyPI on http://127.0.0.1:8080/simple/. SIGHUP reloads the rules
+    ([policy], and cooldown of the sources).
     """
     flags = {
         "server.host": host,
@@ -72,12 +74,12 @@ def serve(
     loaded = load_settings(config, data, flags)
     logs.configure(log_format, log_level.upper())
     sys.setswitchinterval(_SWITCH_S)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(_serve(loaded, lambda: load_settings(config, data, flags), fast_path=fast_path))
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's, where it is installed (``pip install wheelgate[fast]``): 1.0 to 1.25 times asyncio's requests a second."""
+def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Find uvloop, where it is installed (``pip install wheelgate[fast]``): 1.0 to 1.25 times asyncio's requests a second."""
     try:
         import uvloop
     except ImportError:
@@ -86,29 +88,27 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(config: Config, again: Callable[[], Config], *, fast_path: bool) -> None:
-    """Run the server until it is stopped. ``again`` reads the settings as they are now, for SIGHUP."""
-    from wheelgate.web.server import build_tls_context, open_listener, open_server
+async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: bool) -> None:
+    """Run the server until it is stopped. ``reload`` reads the settings as they are now, for SIGHUP."""
+    from wheelgate.web.server import open_listener, open_server
     from wheelgate.wiring import open_services
 
     hangup = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     server = config.server
-    tls = None
-    if server.tls_cert is not None and server.tls_key is not None:
-        tls = build_tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+    tls = load_tls(config)
     with open_listener(server.host, server.port) as listener:
-        asked_for, config = config, config.with_port(listener.getsockname()[1])
+        config = config.with_port(listener.getsockname()[1])
 
-        def newer() -> Config:
-            read = again()
-            return read.with_port(config.server.port) if read.server.port == asked_for.server.port else read
+        def reload_on_port() -> Config:
+            settings = reload()
+            return settings.with_port(config.server.port) if settings.server.port == server.port else settings
 
         async with (
             open_services(config) as services,
             run_beside(services.changes.watch()),
             services.keyring.watching(services.enforcement.admit),
-            run_beside(_reload_rules(hangup, newer, services.enforcement)),
+            run_beside(_reload_rules(hangup, reload_on_port, services.enforcement)),
             open_server(
                 services,
                 listener,
@@ -118,19 +118,19 @@ async def _serve(config: Config, again: Callable[[], Config], *, fast_path: bool
                 fast_path=fast_path,
             ) as running,
         ):
-            _spare_the_collector()
-            print(_welcome(config), file=sys.stderr, flush=True)
-            # A laptop's server goes at once; one that others reach lets its load balancer notice first.
+            _tune_garbage_collector()
+            print(_format_welcome(config), file=sys.stderr, flush=True)
+            # A local server stops at once; one that others reach first lets its load balancer notice.
             await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
 
 
-async def _reload_rules(hangup: asyncio.Event, again: Callable[[], Config], enforcement: PolicyReload) -> None:
+async def _reload_rules(hangup: asyncio.Event, reload: Callable[[], Config], enforcement: PolicyReload) -> None:
     """Reload the rules at every SIGHUP."""
     while True:
         await hangup.wait()
         hangup.clear()
         try:
-            replaced = enforcement.replace(await asyncio.to_thread(again))
+            replaced = enforcement.replace(await asyncio.to_thread(reload))
         except ConfigurationError as error:
             for problem in error.problems:
                 _log.error("keeping the previous rules: %s", problem)
@@ -143,18 +143,18 @@ async def _reload_rules(hangup: asyncio.Event, again: Callable[[], Config], enfo
             _log.warning("changed settings that take effect after a restart: %s", ", ".join(replaced.after_restart))
 
 
-def _spare_the_collector() -> None:
+def _tune_garbage_collector() -> None:
     """Keep garbage collections short.
 
-    Fifty thousand objects of loaded modules will never be garbage, and looking through them each time held every request up for
-    30 to 60 ms.
+    Fifty thousand objects of loaded modules never become garbage, and scanning them in each full collection held up every
+    request for 30 to 60 ms.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 
 
-def _welcome(config: Config) -> str:
+def _format_welcome(config: Config) -> str:
     url = f"{config.base_url}/simple/"
     lines = [
         f"Wheelgate serves {url}",
@@ -165,7 +165,7 @@ def _welcome(config: Config) -> str:
     for source in config.source:
         place = {"store": "the store", "directory": str(config.get_source_folder(source)), "blob": source.url}
         where = place.get(source.type, source.index_url)
-        offline = ", offline: as far as the store holds it" if config.is_offline(source) else ""
+        offline = ", offline: only what the store holds" if config.is_offline(source) else ""
         lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
     lines.append(f"  data:    {config.store_location}")
     return "\n".join(lines)

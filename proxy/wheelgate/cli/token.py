@@ -1,23 +1,26 @@
-"""`wheelgate token new`, `token list`, `token revoke`."""
+"""`wheelgate token new`, `list`, `revoke`: inbound tokens."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings
-from wheelgate.config import Config, parse_duration_s
+from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
+from wheelgate.config import parse_duration_s
 from wheelgate.storage.tokens import Token
+
+if TYPE_CHECKING:
+    from wheelgate.services import Services
 
 
 @click.group()
 def token() -> None:
-    """Tokens that let people and builds in: uploads always need one."""
+    """Tokens for people and builds; every upload needs one."""
 
 
 @token.command()
@@ -27,80 +30,72 @@ def token() -> None:
     "scopes",
     multiple=True,
     required=True,
-    help="read or upload, or one of them for some names (upload:acme-*); who uploads may also yank and delete. Repeatable.",
+    help="read or upload, also for some names only (upload:acme-*). Upload includes yanking and deleting. Repeatable.",
 )
-@click.option("--expires", default="90d", show_default=True, help="How long it lives, at most 366d.")
-@click.option("--note", default="", help="What it is for, for whoever lists tokens later.")
+@click.option("--expires", default="90d", show_default=True, help="Lifetime, at most 366d.")
+@click.option("--note", default="", help="Purpose, shown by `token list`.")
 def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires: str, note: str) -> None:
-    """Make a token. It is printed once and cannot be shown again; only a hash of it is stored."""
+    """Create a token. It is printed once and cannot be shown again; only a hash of it is stored."""
     try:
         life = timedelta(seconds=parse_duration_s(expires))
     except ValueError as error:
         raise click.UsageError(f"--expires: {error}") from None
-    text, made = asyncio.run(_new(load_settings(config, data), scopes, life, note))
+
+    async def create(services: Services) -> tuple[str, Token]:
+        created = await services.tokens.new(scopes, life, note)
+        await services.changes.announce()
+        return created
+
+    text, created = run_with_services(load_settings(config, data), create)
     print(text)
-    print(f"token {made.id} may {', '.join(made.scopes)}, until {made.expires:%Y-%m-%d}; it is not shown again", file=sys.stderr)
-
-
-async def _new(config: Config, scopes: tuple[str, ...], life: timedelta, note: str) -> tuple[str, Token]:
-    from wheelgate.wiring import open_services
-
-    async with open_services(config) as gate:
-        made = await gate.tokens.new(scopes, life, note)
-        await gate.changes.announce()
-        return made
+    print(
+        f"token {created.id} may {', '.join(created.scopes)} until {created.expires:%Y-%m-%d %H:%M}Z; it is not shown again",
+        file=sys.stderr,
+    )
 
 
 @token.command(name="list")
 @config_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
-    tokens = asyncio.run(_list(load_settings(config, data)))
+
+    async def read(services: Services) -> list[tuple[Token, bool]]:
+        return [(token, services.tokens.has_expired(token)) for token in await services.tokens.all()]
+
+    tokens = run_with_services(load_settings(config, data), read)
     if as_json:
-        print(json.dumps([_row(known, expired=expired) for known, expired in tokens], indent=2))
+        print(json.dumps([_build_row(token, expired=expired) for token, expired in tokens], indent=2))
         return
-    for known, expired in tokens:
-        life = f"{'expired' if expired else 'until'} {known.expires:%Y-%m-%d}"
-        print(f"{known.id}  {life}  {', '.join(known.scopes)}  {known.note}".rstrip())
+    for token, expired in tokens:
+        life = f"{'expired' if expired else 'until'} {token.expires:%Y-%m-%d}"
+        print(f"{token.id}  {life}  {', '.join(token.scopes)}  {token.note}".rstrip())
 
 
-def _row(known: Token, *, expired: bool) -> dict[str, object]:
+def _build_row(token: Token, *, expired: bool) -> dict[str, object]:
     return {
-        "id": known.id,
-        "scopes": known.scopes,
-        "expires": known.expires.isoformat(),
+        "id": token.id,
+        "scopes": token.scopes,
+        "expires": token.expires.isoformat(),
         "expired": expired,
-        "note": known.note,
+        "note": token.note,
     }
-
-
-async def _list(config: Config) -> list[tuple[Token, bool]]:
-    """Every token, and whether it has expired."""
-    from wheelgate.wiring import open_services
-
-    async with open_services(config) as gate:
-        return [(known, gate.tokens.has_expired(known)) for known in await gate.tokens.all()]
 
 
 @token.command()
 @config_options
 @click.argument("identifier", metavar="ID")
 def revoke(config: Path | None, data: Path | None, identifier: str) -> None:
-    """Make a token useless, on every replica within seconds. ID is what `token list` shows."""
-    if not asyncio.run(_revoke(load_settings(config, data), identifier)):
+    """Revoke a token, on every replica within seconds. ID is the one that `token list` shows."""
+
+    async def revoke_token(services: Services) -> bool:
+        revoked = await services.tokens.revoke(identifier)
+        if revoked:
+            await services.changes.announce()
+        return revoked
+
+    settings = load_settings(config, data)
+    if not identifier.isalnum() or not identifier.isascii() or not run_with_services(settings, revoke_token):
         print(f"wheelgate: there is no token {identifier}: `wheelgate token list` shows them", file=sys.stderr)
         sys.exit(1)
     print(f"revoked {identifier}")
-
-
-async def _revoke(config: Config, identifier: str) -> bool:
-    from wheelgate.wiring import open_services
-
-    if not identifier.isalnum() or not identifier.isascii():
-        return False
-    async with open_services(config) as gate:
-        revoked = await gate.tokens.revoke(identifier)
-        if revoked:
-            await gate.changes.announce()
-        return revoked

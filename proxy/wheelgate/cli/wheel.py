@@ -6,13 +6,17 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings
+from wheelgate.cli.options import config_options, load_settings, run_with_services, url_option
 from wheelgate.cli.wheel_add import add
 from wheelgate.cli.wheel_list import list_
-from wheelgate.config import Config, read_client_settings
+from wheelgate.config import read_client_settings
+
+if TYPE_CHECKING:
+    from wheelgate.services import Services
 
 
 @click.group()
@@ -24,34 +28,33 @@ wheel.add_command(add)
 wheel.add_command(list_)
 
 
-def changing(command: Callable[..., object]) -> Callable[..., object]:
-    """What the commands that change a file have in common."""
-    command = click.option("--url", help="A running server (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN.")(command)
-    return config_options(click.argument("filename")(command))
+def file_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Add what the commands that change a file have in common."""
+    return config_options(click.argument("filename")(url_option(command)))
 
 
 @wheel.command()
-@changing
-@click.option("--reason", default="", help="Why, for whoever sees it in their installer.")
+@file_options
+@click.option("--reason", default="", help="Why; installers show it.")
 def yank(config: Path | None, data: Path | None, filename: str, url: str | None, reason: str) -> None:
-    """Mark a file as not to be chosen any more: it still installs where its exact version is asked for."""
-    _act("yank", filename, url, config, data, reason)
+    """Yank a file: from now on it installs only where its exact version is requested."""
+    _apply("yank", filename, url, config, data, reason)
     print(f"yanked {filename}")
 
 
 @wheel.command()
-@changing
+@file_options
 def unyank(config: Path | None, data: Path | None, filename: str, url: str | None) -> None:
-    """Take a yank back."""
-    _act("unyank", filename, url, config, data)
+    """Undo a yank."""
+    _apply("unyank", filename, url, config, data)
     print(f"{filename} is no longer yanked")
 
 
 @wheel.command()
-@changing
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@file_options
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(config: Path | None, data: Path | None, filename: str, url: str | None, yes: bool) -> None:
-    """Delete a file for good.
+    """Delete a file permanently.
 
     Builds that pin it will fail. Its name stays taken: only the same bytes can return under it. The project stays private.
     """
@@ -59,29 +62,25 @@ def delete(config: Path | None, data: Path | None, filename: str, url: str | Non
     if not yes and not click.confirm(question, err=True):
         print("wheelgate: nothing was deleted", file=sys.stderr)
         sys.exit(1)
-    _act("delete", filename, url, config, data)
+    _apply("delete", filename, url, config, data)
     print(f"deleted {filename}")
 
 
-def _act(action: str, filename: str, url: str | None, config: Path | None, data: Path | None, reason: str = "") -> None:
+def _apply(action: str, filename: str, url: str | None, config: Path | None, data: Path | None, reason: str = "") -> None:
     default_url, token = read_client_settings()
-    url = url or default_url
-    if url is None:
-        asyncio.run(_act_on_store(load_settings(config, data), action, filename, reason))
-    else:
+    if (url := url or default_url) is not None:
         from wheelgate.client.wheelgate_client import WheelgateClient
 
         asyncio.run(WheelgateClient(url, token).act(action, filename, reason))
+        return
 
-
-async def _act_on_store(config: Config, action: str, filename: str, reason: str) -> None:
-    from wheelgate.wiring import open_services
-
-    async with open_services(config) as gate:
+    async def apply(services: Services) -> None:
         match action:
             case "yank":
-                await gate.packages.yank(filename, reason)
+                await services.packages.yank(filename, reason)
             case "unyank":
-                await gate.packages.unyank(filename)
+                await services.packages.unyank(filename)
             case _:
-                await gate.packages.delete(filename)
+                await services.packages.delete(filename)
+
+    run_with_services(load_settings(config, data), apply)

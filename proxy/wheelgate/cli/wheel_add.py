@@ -89,13 +89,13 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
     proxy = config.server.outbound_proxy
     opener = partial(_opener(), ca_file=ca_file, outbound_proxy=None if proxy == NO_PROXY else proxy)
-    async with open_services(config) as gate:
+    async with open_services(config) as services:
 
         async def adder(file: _Incoming) -> tuple[bool, str]:
             # A copy, since what is accepted may be linked into the store: a file here is its owner's to change.
-            with gate.spool.holding() as spooled:
-                await _receive(file, gate.spool, spooled)
-                accepted = await gate.uploads.accept(
+            with services.spool.holding() as spooled:
+                await _receive(file, services.spool, spooled)
+                accepted = await services.uploads.accept(
                     spooled.path, file.filename, take_over=take_over, attestations=file.attestations
                 )
             url = f"{config.base_url}/files/{accepted.project}/{file.filename}#sha256={accepted.sha256}"

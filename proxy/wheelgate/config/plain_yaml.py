@@ -14,15 +14,8 @@ import yaml
 
 _MAX_DEPTH = 32
 _TAG = "tag:yaml.org,2002:"
-_INVALID = "is not valid YAML"
-_NEITHER = "is neither YAML nor JSON"
-_ALIAS = "has YAML anchors, which nothing here needs"
-_MERGE = "has a YAML merge key (<<): write out what it stands for"
-_DEEP = "is nested too deeply"
-_TAGGED = "has a YAML tag, which nothing here needs"
-_TWICE = "says one thing twice"
-_KEY = "has a key that is not text"
-_OURS = (_ALIAS, _MERGE, _DEEP, _TAGGED, _TWICE, _KEY)
+_INVALID, _NEITHER = "is not valid YAML", "is neither YAML nor JSON"
+_DEEP, _TWICE = "is nested too deeply", "says one thing twice"
 
 
 class NotPlainYaml(ValueError):
@@ -68,12 +61,9 @@ def compose_yaml(text: str, *, anchors: bool = False) -> yaml.Node | None:
         loader = _Loader(text)
         loader.anchors_allowed = anchors
         node: yaml.Node | None = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = error.problem if error.problem in _OURS else _INVALID
-        raise NotPlainYaml(str(problem), None if mark is None else mark.line + 1) from None
-    except yaml.YAMLError:  # characters that YAML does not allow
-        raise NotPlainYaml(_INVALID) from None
+    except yaml.YAMLError as error:  # one without a mark: characters that YAML does not allow
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        raise NotPlainYaml(_INVALID, None if mark is None else mark.line + 1) from None
     return node
 
 
@@ -119,8 +109,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         self._depth += 1
-        self._require(self.anchors_allowed or not isinstance(event, yaml.AliasEvent), _ALIAS, event)
-        self._require(getattr(event, "tag", None) is None, _TAGGED, event)
+        is_alias = isinstance(event, yaml.AliasEvent)
+        self._require(self.anchors_allowed or not is_alias, "has YAML anchors, which nothing here needs", event)
+        self._require(is_alias or getattr(event, "tag", None) is None, "has a YAML tag, which nothing here needs", event)
         self._require(self._depth <= _MAX_DEPTH, _DEEP, event)
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -130,12 +121,13 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         keys = set()
         for key, _ in node.value:
-            self._require(isinstance(key, yaml.ScalarNode), _KEY, key)
-            self._require(not (self.anchors_allowed and key.tag == f"{_TAG}merge"), _MERGE, key)
+            is_merge = self.anchors_allowed and key.tag == f"{_TAG}merge"
+            self._require(isinstance(key, yaml.ScalarNode), "has a key that is not text", key)
+            self._require(not is_merge, "has a YAML merge key (<<): write out what it stands for", key)
             self._require(key.value not in keys, _TWICE, key)
             keys.add(key.value)
         return node
 
     def _require(self, is_so: bool, problem: str, place: Any) -> None:
         if not is_so:
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+            raise NotPlainYaml(problem, place.start_mark.line + 1)

@@ -68,18 +68,13 @@ class BlobInfo(msgspec.Struct, frozen=True):
     """Short ASCII strings kept with the blob: ``sha256``, ``upload_time``, ``yanked``, ..."""
 
 
-class BlobStore(Protocol):
-    """A flat tree of immutable bodies with a few facts each, shared by every replica.
+class BodyStore(Protocol):
+    """A flat tree of immutable bodies: what a mirror needs of a store, which a plain folder can be too. A folder keeps no facts.
 
     Paths are built from validated parts (``storage/layout.py``), use ``/``, and never begin with it. Every method raises
     :class:`~wheelgate.core.errors.StoreError` when the store cannot be reached or refuses us, and only that: "the container is
     missing" is never "the blob is missing".
     """
-
-    @property
-    def name(self) -> str:
-        """Stable identity of the store, for locations and errors."""
-        ...
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Every blob whose path begins with ``prefix``, in no particular order."""
@@ -127,6 +122,23 @@ class BlobStore(Protocol):
         """
         ...
 
+    async def delete(self, path: str) -> None:
+        """Remove a blob; a missing one is fine."""
+        ...
+
+    def local_path(self, path: str) -> Path | None:
+        """The file that holds the body, where there is one: lets the kernel send it."""
+        ...
+
+
+class BlobStore(BodyStore, Protocol):
+    """A store of bodies with a few facts each, shared by every replica."""
+
+    @property
+    def name(self) -> str:
+        """Stable identity of the store, for locations and errors."""
+        ...
+
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         """Replace the facts of a blob, its body untouched.
 
@@ -135,16 +147,8 @@ class BlobStore(Protocol):
         """
         ...
 
-    async def delete(self, path: str) -> None:
-        """Remove a blob; a missing one is fine."""
-        ...
-
     async def signed_url(self, path: str) -> str | None:
         """A short-lived URL that reads this one blob, opaque and complete; ``None`` if this store cannot make one."""
-        ...
-
-    def local_path(self, path: str) -> Path | None:
-        """The file that holds the body, where there is one: lets the kernel send it."""
         ...
 
 

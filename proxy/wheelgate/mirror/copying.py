@@ -17,12 +17,11 @@ from pathlib import Path
 import msgspec
 from packaging.utils import InvalidWheelFilename
 
-from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.protocols import BlobInfo, Clock
+from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
-from wheelgate.mirror.mirror_files import Digester, FileOrigin, MirrorFile, mismatch
-from wheelgate.mirror.mirror_store import MirrorStore
+from wheelgate.mirror.mirror_files import FileOrigin, MirrorFile
 from wheelgate.storage.spool import Spool, SpoolFile
 
 JOBS = 8
@@ -48,7 +47,7 @@ class Copier:
     def __init__(
         self,
         *,
-        store: MirrorStore,
+        store: BodyStore,
         spool: Spool,
         origin: FileOrigin,
         clock: Clock,
@@ -207,7 +206,7 @@ class Copier:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._spool.reserve(item.size):
-                    async with aclosing(self._origin.body(item)) as chunks:  # type: ignore[type-var]
+                    async with aclosing(self._origin(item)) as chunks:  # type: ignore[type-var]
                         async for chunk in chunks:
                             await spooled.append(chunk)
                             self._on_bytes(len(chunk))
@@ -222,7 +221,7 @@ class Copier:
         if problem is None and item.size is not None and spooled.size != item.size:
             problem = f"has {spooled.size} bytes, where {item.size} are listed"
         if problem is not None:
-            raise mismatch(item, problem)
+            raise UpstreamBadAnswer(f"{item.filename} of source {item.source} {problem}", source=item.source)
 
     async def _put(
         self, item: MirrorFile, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: CopyResult
@@ -267,20 +266,21 @@ class Copier:
         )
 
 
-async def digests_on(store: MirrorStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+async def digests_on(store: BodyStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
     """The digests of what lies on a store, from its bytes.
 
     Raises:
         BlobNotFound, StoreError: it is gone, or cannot be read.
     """
-    digesting = Digester(algorithms)
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
     async with aclosing(_chunks(store, path, size)) as chunks:
         async for chunk in chunks:
-            await digesting.add(chunk)
-    return digesting.result()
+            for digest in hashes.values():
+                await asyncio.to_thread(digest.update, chunk)
+    return {name: digest.hexdigest() for name, digest in hashes.items()}
 
 
-async def _chunks(store: MirrorStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
     async for chunk in store.stream(path, 0, size):
         yield chunk
 

@@ -6,45 +6,40 @@ from collections.abc import AsyncIterator, Mapping
 
 from wheelgate.core.errors import BadInput, StoreError
 from wheelgate.core.model import File
+from wheelgate.core.protocols import BodyStore
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery
 from wheelgate.mirror.manifest import NAME, Manifest, ManifestEntry, read_manifest
-from wheelgate.mirror.mirror_files import MirrorFile
-from wheelgate.mirror.mirror_store import MirrorStore
+from wheelgate.mirror.mirror_files import FileOrigin, MirrorFile
 
 
-class IndexOrigin:
-    """A :class:`~wheelgate.mirror.mirror_files.FileOrigin`: listed files, by path, as a client of ours would get them."""
+def read_from_index(delivery: Delivery, files: Mapping[str, File]) -> FileOrigin:
+    """Build the origin of listed files, by path, as a client of ours would get them."""
 
-    def __init__(self, delivery: Delivery, files: Mapping[str, File]) -> None:
-        self._delivery = delivery
-        self._files = files
-
-    async def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
-        """See :class:`~wheelgate.mirror.mirror_files.FileOrigin`."""
-        body = await self._delivery.open(self._files[item.path], plain=False)
+    async def read(file: MirrorFile) -> AsyncIterator[bytes]:
+        body = await delivery.open(files[file.path], plain=False)
         if isinstance(body, Redirect):
             raise AssertionError("only plain requests are redirected")
         async for chunk in body.chunks(0, None):
             yield chunk
 
+    return read
 
-class MirrorOrigin:
-    """A :class:`~wheelgate.mirror.mirror_files.FileOrigin`: what another mirror holds."""
 
-    def __init__(self, store: MirrorStore) -> None:
-        self._store = store
+def read_from_mirror(store: BodyStore) -> FileOrigin:
+    """Build the origin of what another mirror holds."""
 
-    async def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
-        """See :class:`~wheelgate.mirror.mirror_files.FileOrigin`."""
-        if item.size is None:
-            raise StoreError(f"the size of {item.path} is not known")
-        async for chunk in self._store.stream(item.path, 0, item.size):
+    async def read(file: MirrorFile) -> AsyncIterator[bytes]:
+        if file.size is None:
+            raise StoreError(f"the size of {file.path} is not known")
+        async for chunk in store.stream(file.path, 0, file.size):
             yield chunk
 
+    return read
 
-async def read_mirror_files(store: MirrorStore, place: str) -> tuple[list[MirrorFile], Manifest]:
-    """Everything that a mirror says it holds.
+
+async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFile], Manifest]:
+    """List everything that a mirror says it holds, to copy it without any index: verified and resumable all the same.
 
     Raises:
         BadInput: it says nothing: there is no manifest, or a damaged one.
@@ -52,12 +47,11 @@ async def read_mirror_files(store: MirrorStore, place: str) -> tuple[list[Mirror
     """
     manifest, etag = await read_manifest(store, place)
     if etag is None:
-        raise BadInput(f"{place} is no mirror that can be carried onward: it has no {NAME}")
-    return [item_of(entry) for entry in manifest.files], manifest
+        raise BadInput(f"{place} is not a mirror that can be copied: it has no {NAME}")
+    return [_build_file(entry) for entry in manifest.files], manifest
 
 
-def item_of(entry: ManifestEntry) -> MirrorFile:
-    """The file that must arrive: these bytes and no others."""
+def _build_file(entry: ManifestEntry) -> MirrorFile:
     return MirrorFile(
         project=entry.project,
         filename=entry.filename,

@@ -60,8 +60,8 @@ class NeededRelease(msgspec.Struct, frozen=True):
 class LockFile(Protocol):
     """A lock file: it knows by itself which files a target needs."""
 
-    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
-        """The files for one target; with ``all_files`` every file of the versions that it needs.
+    def needs(self, target: Target) -> list[NeededRelease]:
+        """The files for one target.
 
         Raises:
             BadInput: the lock has nothing that fits the target.

@@ -69,7 +69,7 @@ class PylockFile:
         self._path = path
         self._lock = lock
 
-    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
+    def needs(self, target: Target) -> list[NeededRelease]:
         """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
         try:
             chosen = list(self._selected(target))
@@ -79,8 +79,9 @@ class PylockFile:
         for package, file in chosen:
             if not isinstance(file, PackageWheel | PackageSdist):
                 raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
-            files = [*(package.wheels or ()), *([package.sdist] if package.sdist else ())] if all_files else [file]
-            found += [self._need(package, file) for file in files]
+            found.append(
+                NeededRelease(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
+            )
         return found
 
     def _selected(self, target: Target) -> Iterator[tuple[Package, object]]:
@@ -90,9 +91,6 @@ class PylockFile:
             extras=self._lock.extras or (),
             dependency_groups=self._lock.dependency_groups or self._lock.default_groups or (),
         )
-
-    def _need(self, package: Package, file: PackageWheel | PackageSdist) -> NeededRelease:
-        return NeededRelease(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
 
 
 class _UvFile(msgspec.Struct):
@@ -142,33 +140,23 @@ class UvLock:
         self._path = path
         self._packages = packages
 
-    def needs(self, target: Target, *, all_files: bool) -> list[NeededRelease]:
+    def needs(self, target: Target) -> list[NeededRelease]:
         """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
         found = []
         for package in self._reached(target):
             if not package.is_listed:
                 raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
-            files = {file.name: file for file in (*package.wheels, *([package.sdist] if package.sdist else ()))}
-            names = list(files) if all_files else [self._best(package, target)]
-            found += [
-                NeededRelease(
-                    normalise_name(package.name) or package.name,
-                    package.version or "",
-                    name,
-                    frozenset({files[name].hash or ""} - {""}),
-                    str(self._path),
-                )
-                for name in names
-            ]
+            file = self._choose(package, target)
+            project, hashes = normalise_name(package.name) or package.name, frozenset({file.hash or ""} - {""})
+            found.append(NeededRelease(project, package.version or "", file.name, hashes, str(self._path)))
         return found
 
-    def _best(self, package: _UvPackage, target: Target) -> str:
+    def _choose(self, package: _UvPackage, target: Target) -> _UvFile:
         best = best_wheel((file.name for file in package.wheels), target)
-        if best is None and package.sdist is not None:
-            best = package.sdist.name
-        if best is None:
+        chosen = next((file for file in package.wheels if file.name == best), package.sdist)
+        if chosen is None:
             raise BadInput(f"{self._path}: has no file of {package.name} {package.version} for {target}")
-        return best
+        return chosen
 
     def _reached(self, target: Target) -> Iterator[_UvPackage]:
         """What the projects need there, directly or not."""

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from wheelgate.core.errors import BadInput, BlobChanged, BlobNotFound
-from wheelgate.mirror.mirror_store import MirrorStore
+from wheelgate.core.protocols import BodyStore
 
 NAME = "wheelgate-mirror.json"
 METADATA = ".metadata"
@@ -88,7 +88,7 @@ def _without(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
     return msgspec.structs.replace(entry, needed_by={label: t for label, t in entry.needed_by.items() if label not in gone})
 
 
-async def read_manifest(store: MirrorStore, place: str) -> tuple[Manifest, str | None]:
+async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | None]:
     """The manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
 
     Raises:
@@ -115,7 +115,7 @@ class _Version(msgspec.Struct):
 
 
 async def add_to_manifest(
-    store: MirrorStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
+    store: BodyStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
 ) -> None:
     """Write down what is there now, beside what another mirroring into the same place may have written meanwhile.
 

@@ -1,16 +1,12 @@
-"""What is to be copied: one file each, everything known of it beforehand, and everything it must turn out to be."""
+"""Files to be copied: everything known of one beforehand, and everything it must turn out to be."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
-
-from wheelgate.core.errors import UpstreamBadAnswer
 
 
 class MirrorFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,39 +47,9 @@ class MirrorFile(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-class FileOrigin(Protocol):
-    """Where items come from: an index, or another mirror."""
+FileOrigin = Callable[[MirrorFile], AsyncIterator[bytes]]
+"""Reads the bytes of a file, from the first.
 
-    def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
-        """The bytes of one, from the first.
-
-        Raises:
-            UpstreamError, StoreError, FileWithheld: they cannot be had; what was handed out until then is not the whole.
-        """
-        ...
-
-
-class Digester:
-    """Digests of bytes that pass by."""
-
-    def __init__(self, algorithms: frozenset[str]) -> None:
-        self._hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-        self.size = 0
-
-    async def add(self, chunk: bytes) -> None:
-        """Some more of them."""
-        self.size += len(chunk)
-        await asyncio.to_thread(self._add, chunk)
-
-    def _add(self, chunk: bytes) -> None:
-        for digest in self._hashes.values():
-            digest.update(chunk)
-
-    def result(self) -> dict[str, str]:
-        """Of everything so far."""
-        return {name: digest.hexdigest() for name, digest in self._hashes.items()}
-
-
-def mismatch(item: MirrorFile, problem: str) -> UpstreamBadAnswer:
-    """The error for bytes that are not those that were promised."""
-    return UpstreamBadAnswer(f"{item.filename} of source {item.source} {problem}", source=item.source)
+Raises:
+    UpstreamError, StoreError, FileWithheld: they are not available; what was handed out until then is not the whole.
+"""

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -22,14 +21,6 @@ from wheelgate.mirror.targets import Target
 
 _PAGES_AT_ONCE = 16
 _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
-
-
-class Resolves(Protocol):
-    """What finds versions for open requirements."""
-
-    async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
-        """See :meth:`wheelgate.mirror.resolving.Resolver.needs`."""
-        ...
 
 
 class Plan(msgspec.Struct):
@@ -72,7 +63,7 @@ class Planner:
         *,
         plan: Plan,
         index: Source,
-        resolver: Resolves,
+        resolve: Callable[[MirrorInput, Target], Awaitable[list[NeededRelease]]],
         peek: Callable[[MirrorFile], Awaitable[Path]],
         all_files: bool,
         on_step: Callable[[str], None] = lambda _: None,
@@ -82,14 +73,14 @@ class Planner:
         Args:
             plan: where it is written down as it grows; ``peek`` may look into it.
             index: what lists files.
-            resolver: for requirements that are open.
+            resolve: finds versions for open requirements; see :meth:`wheelgate.mirror.resolving.Resolver.resolve`.
             peek: a verified sdist as a file, to be read.
             all_files: of the versions needed every file, for whatever machine.
             on_step: told what takes long, in words.
         """
         self._plan = plan
         self._index = index
-        self._resolver = resolver
+        self._resolve = resolve
         self._peek = peek
         self._all_files = all_files
         self._on_step = on_step
@@ -119,7 +110,7 @@ class Planner:
 
     async def _needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
-            return asked.lock.needs(target, all_files=False)
+            return asked.lock.needs(target)
         lines = [line for line in asked.requirements if line.holds_for(target)]
         if asked.is_locked:
             return [NeededRelease(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
@@ -127,7 +118,7 @@ class Planner:
             return []
         self._on_step(f"resolving {asked.label} for {target}")
         try:
-            return await self._resolver.needs(asked, target)
+            return await self._resolve(asked, target)
         except Unresolvable as error:
             raise await self._explained(error) from None
 

@@ -1,4 +1,4 @@
-"""Which versions satisfy open requirements on a target: uv's answer, from our own index and nothing else."""
+"""Resolution of open requirements for a target: uv's answer, from our own index and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TIMEOUT_S = 1_800.0
 
 
 class Resolver:
-    """Asks uv. What it may see is the index it is given: none of this machine's settings, caches, credentials or networks."""
+    """A resolver that asks uv. It shows uv the index and nothing of this machine: no settings, caches or credentials."""
 
     def __init__(self, index_url: str, folder: Path, environment: Mapping[str, str], *, python: str) -> None:
         """All that uv needs.
@@ -39,8 +39,8 @@ class Resolver:
         self._environment = environment
         self._python = python
 
-    async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
-        """The versions of everything that the input's lines need there.
+    async def resolve(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
+        """Resolve the versions of everything that the input's requirements need there.
 
         Raises:
             Unresolvable: there are none; uv's own explanation.

@@ -8,13 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from wheelgate.core.errors import BlobNotFound
+from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import JOBS, digests_on
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
-from wheelgate.mirror.mirror_store import MirrorStore
 
 
 async def find_damage(
-    store: MirrorStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
+    store: BodyStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
 ) -> list[str]:
     """Every file read again and compared: a sentence for each that is missing or damaged, by path.
 
@@ -34,7 +34,7 @@ async def find_damage(
     return [problem for _, problem in sorted(found)]
 
 
-async def _problems(store: MirrorStore, entry: ManifestEntry) -> list[str]:
+async def _problems(store: BodyStore, entry: ManifestEntry) -> list[str]:
     problems = []
     try:
         info = await store.info(entry.path)
@@ -51,7 +51,7 @@ async def _problems(store: MirrorStore, entry: ManifestEntry) -> list[str]:
     return problems
 
 
-async def _metadata_problems(store: MirrorStore, entry: ManifestEntry) -> list[str]:
+async def _metadata_problems(store: BodyStore, entry: ManifestEntry) -> list[str]:
     path = entry.path + METADATA
     try:
         body, _ = await store.read(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
 import yaml
 
@@ -13,31 +12,11 @@ from wheelgate.core.errors import RewriteRefused
 from wheelgate.distfiles.requirements_file import split_lines
 from wheelgate.rewrite.decisions import Edit, RewritePlan
 
+_DASH = re.compile(r"[ \t]*-[ \t]+")
 _COMMENT_LINE = re.compile(r"\s*#")
 
 
-class RewritableDocument(Protocol):
-    """A file that can be rewritten: it has lines as pip reads them."""
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """The logical lines."""
-        ...
-
-    def number(self, line: int) -> int:
-        """The line of the file, counted from 1, that a logical line begins on."""
-        ...
-
-    def apply(self, plan: RewritePlan) -> str:
-        """The text of the file with the changes in it, and everything else byte for byte.
-
-        Raises:
-            RewriteRefused: the file is written so that a change cannot be put into it.
-        """
-        ...
-
-
-def open_document(name: str, text: str) -> RewritableDocument:
+def open_document(name: str, text: str) -> RequirementsDocument | CondaDocument:
     """Read a file by its name: requirements (``.txt``, ``.in``) or a conda environment (``.yml``, ``.yaml``).
 
     Raises:
@@ -59,15 +38,15 @@ class RequirementsDocument:
 
     @property
     def lines(self) -> Sequence[str]:
-        """See :class:`RewritableDocument`."""
+        """The logical lines."""
         return [line.text for line in self._logical]
 
     def number(self, line: int) -> int:
-        """See :class:`RewritableDocument`."""
+        """The line of the file, counted from 1, that a logical line begins on."""
         return self._logical[line].number
 
     def apply(self, plan: RewritePlan) -> str:
-        """See :class:`RewritableDocument`."""
+        """Return the text of the file with the plan's edits in it, and everything else byte for byte."""
         pieces: list[Edit] = []
         for number, edits in plan.edits.items():
             line = self._logical[number]
@@ -141,15 +120,19 @@ class CondaDocument:
 
     @property
     def lines(self) -> Sequence[str]:
-        """See :class:`RewritableDocument`."""
+        """The items, each as a logical line."""
         return [str(item.value) for item in self._items]
 
     def number(self, line: int) -> int:
-        """See :class:`RewritableDocument`."""
+        """The line of the file, counted from 1, that an item begins on."""
         return int(self._items[line].start_mark.line) + 1
 
     def apply(self, plan: RewritePlan) -> str:
-        """See :class:`RewritableDocument`."""
+        """Return the text of the file with the plan's edits in it, and everything else byte for byte.
+
+        Raises:
+            RewriteRefused: the file is written so that an edit cannot be put into it.
+        """
         wanted: list[str] = []
         pieces: list[Edit] = []
         if plan.first is not None:
@@ -202,9 +185,6 @@ class CondaDocument:
 
     def _line_end(self) -> str:
         return "\r\n" if "\r\n" in self._text else "\n"
-
-
-_DASH = re.compile(r"[ \t]*-[ \t]+")
 
 
 def _find_pip_items(name: str, text: str) -> list[yaml.Node]:

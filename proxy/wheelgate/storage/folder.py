@@ -21,7 +21,7 @@ INCOMING = ".incoming"
 
 
 class FolderStore(DiskStore):
-    """A :class:`~wheelgate.mirror.mirror_store.MirrorStore` in a folder. Its only fact is the upload time: the file's own."""
+    """A :class:`~wheelgate.core.protocols.BodyStore` in a folder. Its only fact is the upload time: the file's own."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, name=str(root), title=f"the folder {root}")

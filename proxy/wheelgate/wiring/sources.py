@@ -40,7 +40,7 @@ from wheelgate.storage.spool import Spool
 from wheelgate.uploads.destinations import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation
-from wheelgate.wiring.stores import open_container
+from wheelgate.wiring.stores import enter_container
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
@@ -125,7 +125,7 @@ class Sources:
     async def _container(self, number: int, settings: SourceSettings) -> Source:
         """A container that others fill, or uploads. Nothing is asked of it yet: one that is down must not stop the others."""
         key = f"source[{number}].account_key"
-        blobs = await open_container(self._base, settings.name, settings.url or "", settings.account_key, key)
+        blobs = await enter_container(self._base, settings.name, settings.url or "", settings.account_key, key)
         self.stores[settings.name] = blobs
         by_project = settings.layout == "project"
         cached = self._blobs_by_project(settings, blobs) if by_project else self._blobs_anywhere(settings, blobs)

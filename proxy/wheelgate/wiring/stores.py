@@ -6,12 +6,13 @@ import asyncio
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wheelgate.core.errors import ConfigurationError, StoreError, UpstreamError
+from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobStore
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.local import LocalStore
+from wheelgate.storage.open_container import open_container
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring.foundation import Foundation
 
@@ -38,7 +39,7 @@ async def open_store(base: Foundation, *, to_read: bool) -> BlobStore:
             if not (to_read and os.access(local.root, os.R_OK | os.X_OK)):
                 raise
         return local
-    container = await open_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
+    container = await enter_container(base, _STORE, settings.url, settings.account_key, "store.account_key")
     await container.prepare()
     return container
 
@@ -71,7 +72,7 @@ def build_cache_limit(base: Foundation, store: BlobStore) -> CacheLimit | None:
     return CacheLimit(store, limit_bytes=limit_bytes, clock=base.clock)
 
 
-async def open_container(base: Foundation, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
+async def enter_container(base: Foundation, name: str, url: str, account_key: str | None, key: str) -> AzureStore:
     """Open a container by this machine's identity; by an account key only where one is configured (in the setting ``key``).
 
     Nothing is asked of it yet.
@@ -79,25 +80,8 @@ async def open_container(base: Foundation, name: str, url: str, account_key: str
     Raises:
         ConfigurationError: its credential is not available.
     """
-    from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
-
     return await base.stack.enter_async_context(
-        azure_store(
-            url,
-            name=name,
-            credential=await _credential(base, url, account_key, key),
-            clock=base.clock,
-            sas_window_s=base.config.store.sas_window,
-            sas_life_s=base.config.store.sas_life,
-            ca_file=base.ca_file,
+        open_container(
+            url, config=base.config, keyring=base.keyring, clock=base.clock, key=key, name=name, account_key=account_key
         )
     )
-
-
-async def _credential(base: Foundation, url: str, account_key: str | None, key: str) -> Any:
-    try:
-        if account_key is not None:
-            return (await base.keyring.secrets.read(account_key)).reveal()
-        return await base.keyring.for_container(url)
-    except UpstreamError as error:
-        raise ConfigurationError([f"{key}: {error}"]) from None
