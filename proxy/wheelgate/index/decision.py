@@ -24,7 +24,7 @@ class Member(msgspec.Struct, frozen=True):
     """Asked for these names alone; ``None``: for all."""
 
     def may_hold(self, project: str) -> bool:
-        """Whether the operator lets this source be asked for the name."""
+        """Tell whether the operator lets this source be asked for the name."""
         return self.only is None or project in self.only
 
 
@@ -61,7 +61,7 @@ class Answer(msgspec.Struct, frozen=True):
     outcome: Outcome
     detail: str = ""
     asked_at: datetime | None = None
-    """When the source said so: exact for a page and for what stands in for one, else when it was asked here. Aware, UTC."""
+    """The time of the answer (aware, UTC): exact for a page and what stands in for one, else that of asking here."""
     page: ProjectPage | None = None
     """Given if and only if the project is listed."""
     error: WheelgateError | None = None

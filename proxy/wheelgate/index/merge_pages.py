@@ -75,6 +75,6 @@ def wholly_withheld(page: ProjectPage) -> ProjectWithheld:
 
 
 def _may_differ(one: File, other: File) -> bool:
-    """Whether two files of one name may have different bytes. Without a digest in common, they may."""
+    """Tell whether two files of one name may have different bytes. Without a digest in common, they may."""
     common = one.hashes.keys() & other.hashes.keys()
     return not common or any(one.hashes[algorithm] != other.hashes[algorithm] for algorithm in common)

@@ -173,7 +173,7 @@ class Merged:
         return Answer(name, member.private, Outcome.LISTED, _summarise(page), page.as_of, page=page)
 
     async def _record_claim(self, project: str, source: str) -> bool:
-        """From the first file on, the name is private for ever. Whether the claim could be written."""
+        """Make the name private for ever, from the first file on; tell whether that could be written."""
         try:
             await self._claims.claim(project, source)
         except StoreError as error:
@@ -219,7 +219,7 @@ class Merged:
         return certain
 
     def comes_before(self, one: str, other: str) -> bool:
-        """Whether the first source is asked with more trust than the second."""
+        """Tell whether the first source is trusted more than the second."""
         order = [member.source.name for member in self.members]
         return order.index(one) < order.index(other)
 

@@ -8,9 +8,9 @@ from datetime import datetime
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.index.decision import Answer, Outcome
+from wheelgate.index.rules import withhold
 
 OUTAGE_RULE = "outage"
 
@@ -21,9 +21,9 @@ class OutageWindow(msgspec.Struct, frozen=True):
     source: str
     sentence: str
     outage_since: datetime
-    """When the first of them became unreachable."""
+    """The moment the first of them became unreachable."""
     last_heard: datetime
-    """When the one that has been unreachable for longest was last heard."""
+    """The earliest moment at which one of them was last heard."""
 
     @property
     def error(self) -> UpstreamUnavailable:
@@ -31,7 +31,7 @@ class OutageWindow(msgspec.Struct, frozen=True):
         return UpstreamUnavailable(self.sentence, source=self.source)
 
     def is_predated_by(self, page: ProjectPage) -> bool:
-        """Whether we knew a page of the project before the outage."""
+        """Tell whether we knew this page before the outage."""
         return page.known_since is not None and page.known_since < self.outage_since
 
 
@@ -59,17 +59,13 @@ def find_outage_window(answers: Iterable[Answer], owner: Answer) -> OutageWindow
 def withhold_uncertain(page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
     """Withhold the files of ``public`` sources that may have been uploaded since. The same object if there is none."""
     files = tuple(page.files)
-    uncertain = {
-        file.filename: file
+    reason = f"it may have been uploaded since: {outage.sentence}"
+    withheld = [
+        Withheld(file.filename, file.source, OUTAGE_RULE, reason)
         for file in files
         if file.source in public and (file.upload_time is None or file.upload_time >= outage.last_heard)
-    }
-    if not uncertain:
-        return page
-    reason = f"it may have been uploaded since: {outage.sentence}"
-    withheld = [Withheld(file.filename, file.source, OUTAGE_RULE, reason) for file in uncertain.values()]
-    certain = FileList((file for file in files if file.filename not in uncertain), [page.files])
-    return page.with_files(certain, (*page.withheld, *withheld))
+    ]
+    return withhold(page, files, withheld)
 
 
 def _require(moment: datetime | None) -> datetime:

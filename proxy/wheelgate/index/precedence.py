@@ -62,11 +62,11 @@ class MakePage(msgspec.Struct, frozen=True):
 
     decision: Decision
     parts: tuple[Answer, ...] = ()
-    """Whose pages it is made of, the first winning a file name. Empty: a claimed name that nobody lists a file of."""
+    """The answers whose pages it is made of, the first winning a file name. Empty: a claimed name that nobody lists a file of."""
     rule: MergeRule | None = None
     """The rule that joins them."""
     outage: OutageWindow | None = None
-    """In which public files may be a stranger's."""
+    """The time since which public files may be a stranger's."""
 
 
 Step = AskSources | RecordClaim | LookUpClaim | MakePage | Decision

@@ -13,7 +13,7 @@ What cannot be determined is withheld: a file of an unreadable version where a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -92,21 +92,21 @@ class Rules:
 
         The same object if no rule applies; the same ``files`` if none is withheld. What was withheld already stays so.
         """
-        if not self.may_withhold(page, source, private, now):
-            return page
         if _is_quarantined(page):
             return _withhold_quarantined(page, source)
         rulings = self._find_rulings(page, source, private, now)
-        return _apply(page, source, rulings, self.waivers_for(page.project, now))
+        return _apply(page, source, rulings, self.waivers_for(page.project, now)) if rulings else page
 
     def may_withhold(self, page: ProjectPage, source: str, private: bool, now: datetime) -> bool:
-        """Whether a rule is about this page at all, told without going through its files."""
-        return bool(page.files) and (_is_quarantined(page) or bool(self._find_rulings(page, source, private, now)))
+        """Tell whether a rule is about this page at all, without going through its files."""
+        return _is_quarantined(page) or bool(self._find_rulings(page, source, private, now))
 
     def _find_rulings(self, page: ProjectPage, source: str, private: bool, now: datetime) -> list[_Ruling]:
         """Find the rules that may object to the project's files, in their order."""
         project = page.project
         rulings: list[_Ruling] = []
+        if not page.files:
+            return rulings
         if (denied := self._deny.find_mentions(project)) is not None:
             rulings.append(("deny", partial(_find_denied, denied)))
         if self._allow is not None and not private:
@@ -127,8 +127,8 @@ def _is_quarantined(page: ProjectPage) -> bool:
 def _withhold_quarantined(page: ProjectPage, source: str) -> ProjectPage:
     said = f" ({_quote(page.status.reason)})" if page.status and page.status.reason else ""
     reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
-    withheld = [Withheld(file.filename, source, "quarantine", reason) for file in page.files]
-    return page.with_files(FileList((), [page.files]), (*page.withheld, *withheld))
+    files = tuple(page.files)
+    return withhold(page, files, [Withheld(file.filename, source, "quarantine", reason) for file in files])
 
 
 def _apply(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
@@ -150,22 +150,25 @@ def _apply(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: 
     if page.freshness.valid_until is not None:
         ends.add(page.freshness.valid_until)
     freshness = msgspec.structs.replace(page.freshness, valid_until=min(ends, default=None))
+    return withhold(msgspec.structs.replace(page, freshness=freshness), versions.files, withheld.values())
+
+
+def withhold(page: ProjectPage, files: Iterable[File], withheld: Collection[Withheld]) -> ProjectPage:
+    """Take withheld files off a page whose ``files`` these are. The same object if none is withheld."""
     if not withheld:
-        return msgspec.structs.replace(page, freshness=freshness)
-    files = FileList((file for file in versions.files if file.filename not in withheld), [page.files])
-    return page.with_files(files, (*page.withheld, *withheld.values()), freshness=freshness)
+        return page
+    names = {entry.filename for entry in withheld}
+    kept = FileList((file for file in files if file.filename not in names), [page.files])
+    return page.with_files(kept, (*page.withheld, *withheld))
 
 
 def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> ProjectPage:
     """Withhold all but the ``wanted`` versions that a merge rule lets in from a public page. The same object if that is none."""
     versions = PageVersions(page)
     inside = {file.filename for file in versions.files_in(wanted)}
-    if len(inside) == len(page.files):
-        return page
     reason = f"its policy.merge rule takes versions {wanted} alone from public sources: choose one of these"
     withheld = [Withheld(file.filename, source, "merge", reason) for file in versions.files if file.filename not in inside]
-    files = FileList((file for file in versions.files if file.filename in inside), [page.files])
-    return page.with_files(files, (*page.withheld, *withheld))
+    return withhold(page, versions.files, withheld)
 
 
 class _Mentions(msgspec.Struct):

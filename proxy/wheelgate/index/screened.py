@@ -37,9 +37,9 @@ class _Verdict(msgspec.Struct, frozen=True):
     """A page as the rules left it."""
 
     given: tuple[object, ...]
-    """What it depends on: the rules, and the page's revision and next change."""
+    """The rules, and the revision and next change of the page, that it depends on."""
     valid_until: datetime | None
-    """When a rule lets a file go, or the page changes by itself; ``None``: never."""
+    """The moment (aware, UTC) at which a rule lets a file go, or the page changes by itself; ``None``: never."""
     screened: ProjectPage | None
     """``None``: it passes as it is."""
 
