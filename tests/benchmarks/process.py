@@ -10,7 +10,7 @@ from tests.benchmarks.report import Row
 from tests.benchmarks.servers import System, fetched, wheelgate
 
 _QUIET_S = 10
-"""What large pages brought is written and packed, and memory is given back, within seconds of the last."""
+"""What large pages brought is written and packed within seconds of the last."""
 
 
 def start(folder: Path, origin: str, pairs: int) -> Iterator[Row]:

@@ -20,6 +20,8 @@ from tests.support.gate import environment
 ROOT = Path(__file__).parents[2]
 SERVER_CORE, LOAD_CORE = "0", "1"
 JSON = "application/vnd.pypi.simple.v1+json"
+_ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "4194304", "MALLOC_MMAP_THRESHOLD_": "4194304"}
+"""As the image sets them."""
 
 
 class System:
@@ -151,7 +153,7 @@ def wheelgate(
         "--port",
         port,
     ]
-    with running(name, [*command, *flags], url, folder, SERVER_CORE) as system:
+    with running(name, [*command, *flags], url, folder, SERVER_CORE, _ALLOCATOR) as system:
         yield system
 
 

@@ -93,6 +93,22 @@ def test_a_list_takes_those_along_that_it_was_made_of() -> None:
     assert [len(files) for files in (source, screened, joined)] == [10, 5, 8]
 
 
+def test_a_list_is_whole_at_every_step_of_packing_and_packed_once() -> None:
+    files = many(3 * TOGETHER)
+    made = FileList(files)
+    slowly, again = made.pack_stepwise(), made.pack_stepwise()
+    for _ in range(3):
+        next(slowly)
+        assert made == files
+        assert made.list_unpacked() == [made]
+    next(again)
+    assert list(slowly) == []
+    blocks = made.pack()
+    assert list(again) == [None, None]
+    assert made.pack() is blocks
+    assert made == files
+
+
 def test_a_packed_list_lets_go_of_its_values_and_of_what_it_was_made_of() -> None:
     files = many(1)
     source = FileList(files)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
 import pytest
+import trustme
 from aiohttp import web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -297,6 +299,48 @@ async def test_a_connection_is_not_idle_while_its_request_is_handled() -> None:
     assert read_answers(connection.sent, [PLAIN])[0][0] == b"HTTP/1.1 200 OK"
     await asyncio.sleep(0.3)
     assert connection.closed
+    await site.close()
+
+
+# --- real sockets
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+async def test_an_idle_connection_ends_with_the_server_and_a_busy_one_is_cut_off(secure: bool) -> None:
+    site = await Site().open(fast_path=True)
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    trust = ssl.create_default_context()
+    authority.configure_trust(trust)
+    runner = web.ServerRunner(site.server, shutdown_timeout=0.3)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls if secure else None).start()
+    address = ("127.0.0.1", runner.addresses[0][1])
+    more = {"ssl": trust, "server_hostname": "localhost"} if secure else {}
+    (idle, asks), (busy, hurries) = [await asyncio.open_connection(*address, **more) for _ in range(2)]
+    for _ in range(3):
+        asks.write(PLAIN.sent)
+        head = await idle.readuntil(b"\r\n\r\n")
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        await idle.readexactly(int(length[1]))
+    assert site.warm == 2
+    usual = site.handle
+
+    async def never(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(60)
+        return await usual(request)
+
+    site.handle = never
+    hurries.write(ask(project="other").sent)
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await runner.cleanup()
+        assert await idle.read() == b""
+        assert await busy.read() == b""
+    for writer in (asks, hurries):
+        writer.close()
     await site.close()
 
 

@@ -59,21 +59,6 @@ class FastPathProtocol(asyncio.Protocol):
     left to aiohttp for good. Closes a connection that is idle for too long, since only here both kinds of answers are seen.
     """
 
-    __slots__ = (
-        "_behind",
-        "_client",
-        "_handling",
-        "_head",
-        "_idle_since",
-        "_keepalive_s",
-        "_known_heads",
-        "_loop",
-        "_open",
-        "_timer",
-        "_transport",
-        "_whole_heads",
-        "_writing_paused",
-    )
     _transport: asyncio.Transport
     _timer: asyncio.TimerHandle
 
