@@ -249,7 +249,8 @@ def test_check_tells_what_a_cooldown_means_and_what_has_no_effect(start_gate: Ca
     gate = start_gate(uploads_and(index) + policy)
     done = gate.run("check")
     assert done.returncode == 0
-    assert "ok    cool-down of source public: files are served 3d after their upload; a file without a time" in done.stdout
+    said = "files are served 3d after their upload; the age of a file without an upload time counts from when it was first seen"
+    assert f"ok    cool-down of source public: {said}" in done.stdout
     assert "cool-down of source uploads" not in done.stdout
     assert "warn  policy.waiver[0]: for idna expired at 2020-01-02 00:00Z: remove or renew it" in done.stdout
     found = json.loads(gate.run("check", "--json").stdout)
