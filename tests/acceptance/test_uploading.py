@@ -356,7 +356,7 @@ def test_attestations_beside_a_file_go_along_with_it(
     for wrong, sentence in {
         json.dumps(sent[0]): "its attestations are about",
         "no JSON": "its attestations are not a JSON list of attestations",
-        " " * 300_000: "its attestations have more than",
+        " " * 300_000: "its attestations are larger than",
     }.items():
         (folder / f"{other.name}.publish.attestation").write_text(wrong)
         refused = add(other)

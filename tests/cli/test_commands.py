@@ -311,7 +311,7 @@ class TestWheelAdd:
 
     def test_what_is_not_a_distribution(self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path) -> None:
         cases = {
-            "notes.txt": (b"hello", "not named as a wheel"),
+            "notes.txt": (b"hello", "is not the name of a wheel or sdist"),
             "acme_a-1.0-py3-none-any.whl": (b"hello", "not a whole zip file"),
             "acme_b-1.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says 'acme-a'"),
             "acme_a-2.0-py3-none-any.whl": (wheel_bytes("acme-a", "1.0"), "METADATA says '1.0'"),
@@ -347,7 +347,7 @@ class TestWheelAdd:
     def test_an_empty_name_and_a_folder_are_one_sentence_each(
         self, add: Callable[..., subprocess.CompletedProcess[str]], home: Path
     ) -> None:
-        for argument, sentence in (("", "an empty name is no file"), (home, "is a folder: name the files in it")):
+        for argument, sentence in (("", "a file name is empty"), (home, "is a folder: pass the files in it")):
             done = add(argument)
             assert done.returncode == 1
             assert done.stderr.startswith("wheelgate: ")

@@ -1,41 +1,37 @@
-"""A server carries nothing of the commands that are run once: neither `mirror` nor `rewrite`, nor the libraries they need."""
+"""Start-up cost of the command line: heavy libraries are imported only by the commands that use them."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
-from tests.support.gate import environment
+import click
+import pytest
 
-SERVE = """
-import asyncio, sys
-from pathlib import Path
-import wheelgate.cli.serve, wheelgate.web.server
-from wheelgate.config import load
-from wheelgate.wiring import open_services
+from wheelgate.cli import cli
 
-async def main() -> None:
-    config = load(None, flags={"data": Path("data")}, environment={})
-    async with open_services(config):
-        print(*sorted(sys.modules))
-
-asyncio.run(main())
+HEAVY = ("rich", "azure", "aiohttp", "lxml", "prometheus_client", "wheelgate.wiring", "wheelgate.web")
+SCRIPT = """
+import sys
+from wheelgate.cli import cli
+cli.main(sys.argv[1:], standalone_mode=False)
+print(*[name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
 """
 
 
-def test_a_server_imports_neither_mirror_nor_rewrite(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SERVE], capture_output=True, text=True, timeout=60, env=environment(tmp_path), cwd=tmp_path
-    )
-    modules = done.stdout.split()
-    assert "wheelgate.index.merged" in modules, done.stderr
-    ours = (
-        "wheelgate.mirror",
-        "wheelgate.rewrite",
-        "wheelgate.distfiles.requirements_file",
-        "wheelgate.cli.mirror",
-        "uv",
-        "rich",
-    )
-    assert [name for name in modules if name.startswith(tuple(f"{prefix}." for prefix in ours)) or name in ours] == []
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["serve", "--help"], ["token", "--help"], ["release", "--help"], ["explain", "--help"]],
+)
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(heavy=HEAVY), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout
+    assert done.stderr.split() == []
+
+
+def test_every_command_has_a_line_of_help_of_its_own() -> None:
+    done = subprocess.run([sys.executable, "-m", "wheelgate", "--help"], capture_output=True, text=True, check=True, timeout=60)
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.partition("Commands:\n")[2].splitlines())
+    assert list(lines) == cli.list_commands(click.Context(cli))
+    assert not [line for line in lines.values() if line.endswith("...")]

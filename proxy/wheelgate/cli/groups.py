@@ -10,9 +10,9 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Click group of commands that are imported on demand (``module:attribute``)."""
+    """Click group of commands that are imported on demand, by name: ``module:attribute`` and a line of help."""
 
-    def __init__(self, *args: Any, commands_in: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, commands_in: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._commands_in = commands_in
 
@@ -22,9 +22,13 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
-        place = self._commands_in.get(cmd_name)
-        if place is None:
+        if cmd_name not in self._commands_in:
             return None
-        module, _, attribute = place.partition(":")
+        module, _, attribute = self._commands_in[cmd_name][0].partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands in the help without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._commands_in.items()])

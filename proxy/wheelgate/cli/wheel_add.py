@@ -1,4 +1,4 @@
-"""`wheelgate wheel add`: files of this machine or behind a URL, to a running server or straight into the store."""
+"""`wheelgate wheel add`: local files or URLs, to a running server or directly into the store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from wheelgate.cli.options import config_options, load_settings
+from wheelgate.cli.options import config_options, load_settings, url_option
 from wheelgate.cli.progress import show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
@@ -32,18 +32,18 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class _Incoming(msgspec.Struct, frozen=True):
-    """A file that is to be added, wherever its bytes are now."""
+    """File to add, local or behind a URL."""
 
     filename: str
     size: int | None
     """Bytes; ``None``: not known yet."""
     pieces: Callable[[], AsyncIterator[bytes]]
     verify: Callable[[str], None]
-    """Told the sha256 of what came, it raises UploadRefused if another was promised."""
+    """Takes the sha256 of the received bytes; raises UploadRefused if another was promised."""
     path: Path | None = None
-    """Where it lies, if that is on this machine."""
+    """Its path, if it is on this machine."""
     attestations: str | None = None
-    """Those that lie beside it, as a JSON list (PEP 740)."""
+    """Attestations beside it, as a JSON list (PEP 740)."""
 
 
 # Opens the file behind a URL.
@@ -55,9 +55,9 @@ _Adder = Callable[[_Incoming], Awaitable[tuple[bool, str]]]
 @click.command()
 @config_options
 @click.argument("files", nargs=-1, required=True, metavar="FILE|URL...")
-@click.option("--url", help="A running server to upload to (or WHEELGATE_URL), with the token in WHEELGATE_TOKEN.")
-@click.option("--exist-ok", is_flag=True, help="Succeed if these very bytes are there already; other bytes are refused.")
-@click.option("--take-over", is_flag=True, help="Own the name although another source answers for it: its files vanish.")
+@url_option
+@click.option("--exist-ok", is_flag=True, help="Succeed if the same bytes are there already; other bytes are refused.")
+@click.option("--take-over", is_flag=True, help="Take the name from the source that answers for it: its files are hidden.")
 def add(
     config: Path | None,
     data: Path | None,
@@ -66,18 +66,20 @@ def add(
     exist_ok: bool,
     take_over: bool,
 ) -> None:
-    """Add wheels or sdists: to a running server by --url, else straight to the configured store.
+    """Add wheels or sdists: to a running server with --url, otherwise directly to the configured store.
 
-    Each is a path or an https URL, which is downloaded without any credential; a #sha256=... behind it is checked. Prints a
-    permanent URL for each, which works in a requirements file. A running server shows the file within seconds. Attestations that
-    lie beside a file (FILE.publish.attestation) go along with it.
+    Each is a path or an https URL, which is downloaded without credentials; a #sha256=... fragment is checked. Prints a permanent
+    URL for each, which works in a requirements file. A running server shows the file within seconds. Attestations beside a file
+    (FILE.publish.attestation) are uploaded with it.
     """
     default_url, token = read_client_settings()
     url = url or default_url
     if url is None:
         failed = asyncio.run(_add_to_store(load_settings(config, data), files, exist_ok=exist_ok, take_over=take_over))
     elif take_over:
-        raise click.UsageError("--take-over needs the store itself: run it where the server's configuration is, without --url")
+        raise click.UsageError(
+            "--take-over needs direct access to the store: run it with the server's configuration, without --url"
+        )
     else:
         failed = asyncio.run(_add_to_server(url, token, files, exist_ok=exist_ok))
     sys.exit(1 if failed else 0)
@@ -88,7 +90,7 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
 
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
     proxy = config.server.outbound_proxy
-    opener = partial(_opener(), ca_file=ca_file, outbound_proxy=None if proxy == NO_PROXY else proxy)
+    opener = partial(_build_opener(), ca_file=ca_file, outbound_proxy=None if proxy == NO_PROXY else proxy)
     async with open_services(config) as services:
 
         async def adder(file: _Incoming) -> tuple[bool, str]:
@@ -108,7 +110,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
     from wheelgate.client.wheelgate_client import WheelgateClient
     from wheelgate.distfiles.digests import sha256_of
     from wheelgate.storage.spool import Spool
-    from wheelgate.uploads.accept import project_of
+    from wheelgate.uploads.accept import parse_filename_project
 
     remote = WheelgateClient(url, token)
 
@@ -117,7 +119,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
             return await remote.add(path, progress, file.filename, file.attestations)
 
     async def adder(file: _Incoming) -> tuple[bool, str]:
-        place = remote.file_url(project_of(file.filename), file.filename)
+        place = remote.file_url(parse_filename_project(file.filename), file.filename)
         if file.path is not None:
             new = await send(file, file.path)
             return new, f"{place}#sha256={await asyncio.to_thread(sha256_of, file.path)}"
@@ -130,10 +132,10 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
     with tempfile.TemporaryDirectory(prefix="wheelgate-") as temporary:
         folder = Path(temporary)
-        return await _add_all(adder, files, _opener(), exist_ok=exist_ok)
+        return await _add_all(adder, files, _build_opener(), exist_ok=exist_ok)
 
 
-def _opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
+def _build_opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
     from wheelgate.client.download import download
     from wheelgate.uploads.accept import MAX_FILE_BYTES
 
@@ -141,16 +143,16 @@ def _opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
 
 
 async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, exist_ok: bool) -> bool:
-    """Add one after the other; whether any failed. One that cannot be added does not stop the rest."""
+    """Add one file after the other; a failure does not stop the rest. Returns ``True`` if any failed."""
     failed = False
     for what in files:
         if what.endswith(_ATTESTATION) and any(what.startswith(f"{file}.") for file in files):
-            continue  # as in `dist/*`: it goes along with its file
+            continue  # as in `dist/*`: it is uploaded with its file
         try:
-            async with _incoming(what, opener) as file:
+            async with _open_incoming(what, opener) as file:
                 new, url = await adder(file)
             if not new and not exist_ok:
-                raise FileExists(f"{file.filename} is there already, with the same bytes; --exist-ok accepts that")
+                raise FileExists(f"{file.filename} already exists with the same bytes; pass --exist-ok to accept that")
         except (WheelgateError, OSError) as error:
             print(f"wheelgate: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
             failed = True
@@ -160,8 +162,8 @@ async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, ex
 
 
 @asynccontextmanager
-async def _incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
-    """What a word of the command line stands for."""
+async def _open_incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
+    """Open a file or URL of the command line."""
     if _URL.match(what):
         async with opener(what) as coming:
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
@@ -169,47 +171,47 @@ async def _incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
     from wheelgate.distfiles.digests import read_pieces
 
     path = Path(what)
-    size = await asyncio.to_thread(_size, what, path)
-    attestations = await asyncio.to_thread(_attestations_beside, path)
+    size = await asyncio.to_thread(_get_size, what, path)
+    attestations = await asyncio.to_thread(_read_attestations, path)
     yield _Incoming(path.name, size, lambda: read_pieces(path), lambda _: None, path, attestations)
 
 
-def _attestations_beside(path: Path) -> str | None:
-    """What signing tools put there: ``FILE.publish.attestation`` and the like, each of which holds one.
+def _read_attestations(path: Path) -> str | None:
+    """Read the attestations that signing tools put beside a file: ``FILE.publish.attestation`` and the like, one in each.
 
     Raises:
-        UploadRefused: they are too large to be any.
+        UploadRefused: they are too large.
     """
     found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
     if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
-        raise UploadRefused(f"{path.name}: its attestations have more than {MAX_BYTES} bytes")
+        raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes")
     return f"[{','.join(beside.read_text('utf-8', 'replace') for beside in found)}]" if found else None
 
 
-def _size(what: str, path: Path) -> int:
-    """The bytes of a file of this machine.
+def _get_size(what: str, path: Path) -> int:
+    """Return the size of a local file, in bytes.
 
     Raises:
-        UploadRefused: it is none.
+        UploadRefused: it is not a file.
     """
     if not what.strip():
-        raise UploadRefused("an empty name is no file: name a wheel or sdist, or its https URL")
+        raise UploadRefused("a file name is empty: pass the path of a wheel or sdist, or its https URL")
     if path.is_dir():
-        raise UploadRefused(f"{path} is a folder: name the files in it")
+        raise UploadRefused(f"{path} is a folder: pass the files in it")
     if not path.is_file():
         raise UploadRefused(f"{path}: there is no such file")
     return path.stat().st_size
 
 
 async def _receive(file: _Incoming, spool: Spool, spooled: SpoolFile) -> None:
-    """All of it into a file of ours.
+    """Copy the file into the spool.
 
     Raises:
-        TooLarge: the disk has no room for it.
-        UploadRefused: it is not what was promised.
+        TooLarge: there is not enough disk space.
+        UploadRefused: its digest is not the promised one.
     """
     if not spool.has_room(file.size):
-        raise TooLarge(f"there is no room on this machine's disk for {file.filename}")
+        raise TooLarge(f"not enough disk space on this machine for {file.filename}")
     with show_transfer(file.filename, file.size) as progress:
         async for piece in file.pieces():
             await spooled.append(piece)

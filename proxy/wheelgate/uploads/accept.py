@@ -1,4 +1,4 @@
-"""Accepting a file into the store, or into a container that may be written: checked against itself, its name and everyone else.
+"""Upload acceptance: checks a file against itself, its name and all other sources, and stores it.
 
 The order matters. The claim comes before the file, so that there is no moment in which a public source could answer for a name
 that is ours; the core metadata comes before the file, so that what a page advertises is there; then the file, which from then
@@ -40,7 +40,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.uploads.destinations import Destination, target_for
+from wheelgate.uploads.destinations import Destination, find_target
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of one file, however it comes."""
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class AcceptedUpload(msgspec.Struct, frozen=True):
-    """What became of an upload."""
+    """Result of an accepted upload."""
 
     project: str
     filename: str
@@ -58,7 +58,7 @@ class AcceptedUpload(msgspec.Struct, frozen=True):
     """``False``: the store had these very bytes already."""
 
 
-class _Checked(msgspec.Struct, frozen=True):
+class _CheckedFile(msgspec.Struct, frozen=True):
     project: str
     sha256: str
     metadata: CoreMetadata | None
@@ -66,7 +66,7 @@ class _Checked(msgspec.Struct, frozen=True):
 
 
 class Uploads:
-    """Takes files into the first of the ``targets`` that may hold their project."""
+    """Acceptor of uploads, into the first of the ``targets`` that may hold their project."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ class Uploads:
             raise UploadRefused(
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
             )
-        checked = await asyncio.to_thread(_check, spooled, filename, attestations, self._clock.now())
-        target = target_for(checked.project, self._targets)
+        checked = await asyncio.to_thread(_check_file, spooled, filename, attestations, self._clock.now())
+        target = find_target(checked.project, self._targets)
         if target is None:
             names = ", ".join(target.source for target in self._targets)
-            raise UploadRefused(f"nothing can be uploaded for {checked.project}: the `only` of {names} does not cover the name")
-        path = target.path_of(checked.project, filename)
-        if await self._is_known(target, path, filename, checked.sha256):
-            return await self._done(target, path, filename, checked, new=False)
+            raise UploadRefused(f"{checked.project} cannot be uploaded: `only` of {names} does not include the name")
+        path = target.build_path(checked.project, filename)
+        if await self._is_stored(target, path, filename, checked.sha256):
+            return await self._finish(target, path, filename, checked, new=False)
         await self._check_elsewhere(target, filename, checked)
         await self._check_tombstone(checked, filename)
         await self._check_owner(checked.project, target.source, take_over=take_over)
@@ -143,15 +143,15 @@ class Uploads:
             await self._put(target, path, spooled, facts, checked, filename)
         except BlobExists:
             # Somebody else was faster; or the answer to our own first try was lost.
-            if not await self._is_known(target, path, filename, checked.sha256):
-                raise StoreError(f"{filename} was deleted while it was uploaded: try again") from None
-            return await self._done(target, path, filename, checked, new=False)
-        return await self._done(target, path, filename, checked, new=True)
+            if not await self._is_stored(target, path, filename, checked.sha256):
+                raise StoreError(f"{filename} was deleted during the upload: try again") from None
+            return await self._finish(target, path, filename, checked, new=False)
+        return await self._finish(target, path, filename, checked, new=True)
 
-    async def _done(self, target: Destination, path: str, filename: str, checked: _Checked, *, new: bool) -> AcceptedUpload:
-        """What is still to be done for a file that lies where it belongs.
+    async def _finish(self, target: Destination, path: str, filename: str, checked: _CheckedFile, *, new: bool) -> AcceptedUpload:
+        """Finish an upload whose file is in place.
 
-        Also for one that lay there before: an earlier try may have ended too soon, and who tries again must see it appear.
+        Also if it was there before: an earlier attempt may have ended too soon, and a retry must make the file appear.
         """
         if checked.provenance is not None:
             with contextlib.suppress(BlobExists):  # what first came with these bytes stays
@@ -162,7 +162,7 @@ class Uploads:
         return AcceptedUpload(checked.project, filename, checked.sha256, new)
 
     async def _put(
-        self, target: Destination, path: str, spooled: Path, facts: dict[str, str], checked: _Checked, filename: str
+        self, target: Destination, path: str, spooled: Path, facts: dict[str, str], checked: _CheckedFile, filename: str
     ) -> None:
         """Take the name, unless it turns out to have belonged to other bytes.
 
@@ -177,27 +177,29 @@ class Uploads:
             await target.store.delete(path)
             raise
 
-    async def _is_known(self, target: Destination, path: str, filename: str, sha256: str) -> bool:
+    async def _is_stored(self, target: Destination, path: str, filename: str, sha256: str) -> bool:
         try:
             info = await target.store.info(path)
-            kept = info.facts.get("sha256") or await digest_of(target.store, info)
+            kept = info.facts.get("sha256") or await compute_sha256(target.store, info)
         except BlobNotFound:
             return False
         if kept != sha256:
-            raise FileExists(f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}")
+            raise FileExists(
+                f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}: choose a new version"
+            )
         return True
 
-    async def _check_elsewhere(self, target: Destination, filename: str, checked: _Checked) -> None:
-        """A name that moves from one target to another must not change its bytes on the way.
+    async def _check_elsewhere(self, target: Destination, filename: str, checked: _CheckedFile) -> None:
+        """Refuse other bytes for a name that another target holds.
 
         Raises:
             FileExists: another target has other bytes under it.
         """
         for other in self._targets:
             if other is not target:
-                await self._is_known(other, other.path_of(checked.project, filename), filename, checked.sha256)
+                await self._is_stored(other, other.build_path(checked.project, filename), filename, checked.sha256)
 
-    async def _check_tombstone(self, checked: _Checked, filename: str) -> None:
+    async def _check_tombstone(self, checked: _CheckedFile, filename: str) -> None:
         try:
             body, _ = await self._store.read(layout.tombstone(checked.project, filename))
         except BlobNotFound:
@@ -209,7 +211,7 @@ class Uploads:
             )
 
     async def _check_owner(self, project: str, own: str, *, take_over: bool) -> None:
-        """A name that another source answers must not change hands by accident."""
+        """Refuse a name that another source owns, so that it does not change hands by accident."""
         decision = await self._index.decide(project)
         if decision.owner == own or (decision.error is None and decision.owner is None):
             return  # ours, or claimed and empty
@@ -220,33 +222,33 @@ class Uploads:
             if private and not self._index.comes_before(own, decision.owner):
                 raise NameTaken(
                     f"source {decision.owner} owns {project} and comes before {own}, so the file would never be served: "
-                    "put it there, or change the order of sources, or add a policy.merge rule"
+                    "upload it there, change the order of the sources, or add a policy.merge rule"
                 )
             if not take_over:
                 _refuse_takeover(project, decision.owner)
         elif not isinstance(decision.error, ProjectNotFound) and not take_over:
             raise UpstreamUnavailable(
-                f"whether another source answers for {project} is unknown ({decision.error}): try again, or say --take-over"
+                f"cannot determine if another source answers for {project} ({decision.error}): try again, or pass --take-over"
             )
 
 
 def _refuse_takeover(project: str, owner: str) -> NoReturn:
     raise NameTaken(
-        f"source {owner} answers for {project}: all its files would vanish behind yours. Choose another name, say "
-        "--take-over if that is meant, or add a policy.merge rule"
+        f"source {owner} answers for {project}: its files would all be hidden by yours. Choose another name, pass --take-over "
+        "if intended, or add a policy.merge rule"
     )
 
 
-async def digest_of(store: BlobStore, info: BlobInfo) -> str:
-    """The sha256 of a blob that somebody put there without saying it: from its bytes."""
+async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:
+    """Compute the sha256 of a blob that was stored without it."""
     digest = hashlib.sha256()
     async for chunk in store.stream(info.path, 0, info.size):
         await asyncio.to_thread(digest.update, chunk)
     return digest.hexdigest()
 
 
-def _check(spooled: Path, filename: str, attestations: str | None, now: datetime) -> _Checked:
-    project = project_of(filename)
+def _check_file(spooled: Path, filename: str, attestations: str | None, now: datetime) -> _CheckedFile:
+    project = parse_filename_project(filename)
     try:
         with spooled.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -260,32 +262,36 @@ def _check(spooled: Path, filename: str, attestations: str | None, now: datetime
         raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
     except OSError as error:
         raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
-    return _Checked(project, sha256, metadata, _provenance(filename, sha256, attestations, now))
+    return _CheckedFile(project, sha256, metadata, _build_provenance(filename, sha256, attestations, now))
 
 
-def _provenance(filename: str, sha256: str, attestations: str | None, now: datetime) -> bytes | None:
+def _build_provenance(filename: str, sha256: str, attestations: str | None, now: datetime) -> bytes | None:
     if attestations is None:
         return None
     if len(filename) > _LONGEST_ATTESTED:
-        raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to keep them beside it")
+        raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to store them beside it")
     try:
         return build_provenance(attestations, filename, sha256, now)
     except BadAttestation as error:
         raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
 
 
-def project_of(filename: str) -> str:
-    """The project that a wheel or sdist of this name belongs to.
+def parse_filename_project(filename: str) -> str:
+    """Parse the project from the file name of a wheel or sdist.
 
     Raises:
-        UploadRefused: it is not such a name.
+        UploadRefused: it is not such a file name.
     """
     if not is_safe_filename(filename):
-        raise UploadRefused(f"{filename[:200]!r} cannot be a file name here: letters, digits and . _ + ! ~ - only")
+        raise UploadRefused(f"{filename[:200]!r} is not an acceptable file name: use only letters, digits and . _ + ! ~ -")
+    is_wheel = filename.endswith(".whl")
     try:
-        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
+        parsed = parse_wheel_filename(filename) if is_wheel else parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
-        raise UploadRefused(f"{filename} is not named as a wheel (PEP 427) or an sdist (.tar.gz or .zip, PEP 625)") from None
+        expected = "NAME-VERSION-py3-none-any.whl (PEP 427)" if is_wheel else "NAME-VERSION.tar.gz or .zip (PEP 625)"
+        raise UploadRefused(
+            f"{filename} is not the name of a wheel or sdist: expected {expected}; build it again rather than rename it"
+        ) from None
     project = normalise_name(parsed[0])
     if project is None:
         raise UploadRefused(f"{filename} begins with {parsed[0]!r}, which is not a project name (PEP 508)")

@@ -1,4 +1,4 @@
-"""What may be done to an upload after it was accepted: listed, yanked, taken back from that, deleted. Its bytes never change."""
+"""Upload management: list, yank, unyank, delete. The bytes of an accepted upload never change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
-from wheelgate.uploads.accept import digest_of
+from wheelgate.uploads.accept import compute_sha256
 from wheelgate.uploads.destinations import Destination
 
 _MAX_REASON = 500
@@ -22,42 +22,42 @@ _log = logging.getLogger(__name__)
 
 
 class UploadManager:
-    """The files of all targets: the store's ``packages/``, and containers that may be written."""
+    """Manager of the files of all targets: the store's ``packages/``, and writable containers."""
 
     def __init__(self, targets: Sequence[Destination], *, store: BlobStore, changes: StoreChanges) -> None:
-        """``store``: where tombstones are kept, wherever a file was."""
+        """``store``: keeps the tombstones, whichever target a file was in."""
         self._targets = targets
         self._store = store
         self._changes = changes
 
     async def files(self, project: str | None = None) -> list[File]:
-        """Every file, or those of one project, by name.
+        """List every file, or those of one project, by name.
 
         Raises:
             StoreError: a target cannot be listed.
         """
         found = []
         for target in self._targets:
-            async for info in target.store.list(target.prefix if project is None else target.path_of(project, "")):
+            async for info in target.store.list(target.prefix if project is None else target.build_path(project, "")):
                 folder, _, filename = info.path.removeprefix(target.prefix).partition("/")
                 if is_safe_filename(filename) and is_distribution(filename):
                     found.append(stored_file(target.source, target.store.name, folder, filename, info))
         return sorted(found, key=lambda file: (file.project, file.filename))
 
     async def yank(self, filename: str, reason: str) -> None:
-        """Mark a file as not to be chosen any more (PEP 592): it installs only where it is asked for by its exact version.
+        """Yank a file (PEP 592): it installs only where its exact version is requested.
 
         Raises:
             FileNotListed: the store has no such file.
-            UploadRefused: the reason cannot stand on a page.
+            UploadRefused: the reason is too long or not printable.
             StoreError: the store cannot be used.
         """
         if len(reason) > _MAX_REASON or (reason and not reason.isprintable()):
-            raise UploadRefused(f"a reason is at most {_MAX_REASON} printable characters on one line")
+            raise UploadRefused(f"a reason must be one line of at most {_MAX_REASON} printable characters")
         await self._change(filename, {"yanked": reason})
 
     async def unyank(self, filename: str) -> None:
-        """Take the mark away.
+        """Undo a yank.
 
         Raises:
             FileNotListed, StoreError: as above.
@@ -70,10 +70,10 @@ class UploadManager:
         Raises:
             FileNotListed, StoreError: as above.
         """
-        target, project, info = await self._found(filename)
+        target, project, info = await self._find(filename)
         # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
         # of a file that was deleted before and came back with the same bytes.
-        sha256 = info.facts.get("sha256") or await digest_of(target.store, info)
+        sha256 = info.facts.get("sha256") or await compute_sha256(target.store, info)
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.tombstone(project, filename), sha256.encode(), {})
         await target.store.delete(layout.provenance(info.path))
@@ -83,7 +83,7 @@ class UploadManager:
 
     async def _change(self, filename: str, facts: dict[str, str]) -> None:
         for _ in range(_ATTEMPTS):
-            target, _, info = await self._found(filename)
+            target, _, info = await self._find(filename)
             kept = {key: value for key, value in info.facts.items() if key != "yanked"}
             try:
                 await target.store.set_facts(info.path, {**kept, **facts}, info.etag)
@@ -91,14 +91,14 @@ class UploadManager:
                 continue
             await self._changes.announce()
             return
-        raise StoreError(f"{filename} is being changed by somebody else all the time: try again")
+        raise StoreError(f"{filename} keeps being changed by other processes: try again")
 
-    async def _found(self, filename: str) -> tuple[Destination, str, BlobInfo]:
-        """Where the file lies, its project, and what is known of it."""
+    async def _find(self, filename: str) -> tuple[Destination, str, BlobInfo]:
+        """Find a file: its target, project and blob."""
         project = project_in(filename)
         if project is None:
             raise FileNotListed(f"{filename[:200]!r} is not the name of a wheel or sdist")
         for target in self._targets:
             with contextlib.suppress(BlobNotFound):
-                return target, project, await target.store.info(target.path_of(project, filename))
+                return target, project, await target.store.info(target.build_path(project, filename))
         raise FileNotListed(f"the store has no file {filename}: `wheelgate wheel list {project}` shows what it has")

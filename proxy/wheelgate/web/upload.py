@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.storage.spool import Spool, SpoolFile
-from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads, project_of
+from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads, parse_filename_project
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication
 
@@ -69,7 +69,7 @@ class UploadHandlers:
         self._check_request(request)
         with self._spool.holding(("md5", "blake2_256")) as spooled:
             form = await _Receiver(spooled, self._stall_s).read_form(request)
-            project = project_of(form.filename)
+            project = parse_filename_project(form.filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
             done = await self._perform(form, spooled)
