@@ -87,3 +87,15 @@ def test_extras_that_are_named_exist(page: Path) -> None:
     for named in re.findall(r"'?\.\[(\w+)\]'?", text):
         assert named in extras, f"{name_of(page)}: {named}"
     assert not re.search(r"pip install '?wheelgate", text), f"{name_of(page)}: the name is not published"
+
+
+def test_code_cites_pages_and_promises_that_exist_and_nothing_outside() -> None:
+    promises = set(re.findall(r"^### (\d+)\. ", (ROOT / "docs" / "architecture.md").read_text(), re.MULTILINE))
+    for path in (*PRODUCT.rglob("*.py"), *(ROOT / "tests").rglob("*.py")):
+        if path == Path(__file__):
+            continue
+        text = path.read_text()
+        for page in re.findall(r"\bdocs/[\w-]+\.md", text):
+            assert (ROOT / page).exists(), f"{name_of(path)}: {page}"
+        assert set(re.findall(r"\bpromises? (\d+)\b", text)) <= promises, name_of(path)
+        assert not re.search(r"azure\.md|\(P\d+\)|\bDESIGN\b", text), name_of(path)
