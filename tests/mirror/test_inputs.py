@@ -12,9 +12,9 @@ from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_b
 from wheelgate.core.errors import BadInput
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
-from wheelgate.mirror.targets import target
+from wheelgate.mirror.targets import parse_target
 
-LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.10", "windows-x86_64")
+LINUX, WINDOWS = parse_target("3.11", "linux-x86_64"), parse_target("3.10", "windows-x86_64")
 DIGEST = "a" * 64
 
 
@@ -246,15 +246,15 @@ def test_locks_that_uv_wrote(index: FakeIndex, tmp_path: Path, form: str) -> Non
     assert asked.is_locked
     assert asked.lock is not None
     everywhere = ["extra_one-1.0-py3-none-any.whl", "only_source-3.0.tar.gz"]
-    linux = asked.lock.needs(LINUX)
+    linux = asked.lock(LINUX)
     assert files(linux) == ["app_lib-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", *everywhere]
-    windows = asked.lock.needs(WINDOWS)
+    windows = asked.lock(WINDOWS)
     assert files(windows) == ["app_lib-1.0-cp310-cp310-win_amd64.whl", "colour-2.0-py3-none-any.whl", *everywhere]
     (source,) = (need for need in linux if need.project == "only-source")
     assert source.version == "3.0"
     assert source.hashes == {f"sha256:{index.projects['only-source']['only_source-3.0.tar.gz'].entry['hashes']['sha256']}"}
     with pytest.raises(BadInput, match=r"app.lib.*Python 3.12 on macos-arm64|Python 3.12 on macos-arm64.*app-lib"):
-        asked.lock.needs(target("3.12", "macos-arm64"))
+        asked.lock(parse_target("3.12", "macos-arm64"))
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ def test_broken_locks(tmp_path: Path, name: str, text: str, sentence: str) -> No
     with pytest.raises(BadInput, match=sentence):
         asked = read(tmp_path, text, name)
         assert asked.lock is not None
-        asked.lock.needs(LINUX)
+        asked.lock(LINUX)

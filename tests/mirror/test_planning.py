@@ -15,9 +15,9 @@ from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
 from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.planning import Plan, Planner
-from wheelgate.mirror.targets import Target, target
+from wheelgate.mirror.targets import Target, parse_target
 
-LINUX, WINDOWS = target("3.11", "linux-x86_64"), target("3.11", "windows-x86_64")
+LINUX, WINDOWS = parse_target("3.11", "linux-x86_64"), parse_target("3.11", "windows-x86_64")
 
 
 class Listing:

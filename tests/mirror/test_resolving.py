@@ -12,9 +12,9 @@ from tests.support.packages import metadata, wheel_bytes, wheel_name
 from wheelgate.core.errors import Unresolvable
 from wheelgate.mirror.inputs import read_projects
 from wheelgate.mirror.resolving import Resolver
-from wheelgate.mirror.targets import PLATFORMS, target
+from wheelgate.mirror.targets import PLATFORMS, parse_target
 
-HERE = target("3.11", "linux-x86_64")
+HERE = parse_target("3.11", "linux-x86_64")
 
 
 def publish(index: FakeIndex, name: str, version: str, *requires: str) -> None:
@@ -45,7 +45,7 @@ async def test_versions_extras_and_dependencies(index: FakeIndex, tmp_path: Path
 async def test_uv_knows_every_platform_by_its_name(index: FakeIndex, tmp_path: Path, platform: str) -> None:
     publish(index, "demo", "1.0")
     for python in ("3.9", "3.14", "3.12.3"):
-        needs = await resolver(index, tmp_path).resolve(read_projects(["demo"], {}), target(python, platform))
+        needs = await resolver(index, tmp_path).resolve(read_projects(["demo"], {}), parse_target(python, platform))
         assert [need.version for need in needs] == ["1.0"]
 
 

@@ -10,9 +10,9 @@ from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions
 from wheelgate.mirror.selection import choose_files
-from wheelgate.mirror.targets import target
+from wheelgate.mirror.targets import parse_target
 
-HERE = target("3.11", "linux-x86_64")
+HERE = parse_target("3.11", "linux-x86_64")
 PURE, LINUX, OLD = (
     "demo-1.0-py3-none-any.whl",
     "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",

@@ -11,7 +11,7 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from wheelgate.core.errors import InvalidTarget
-from wheelgate.mirror.targets import PLATFORMS, Target, target, this_python
+from wheelgate.mirror.targets import PLATFORMS, Target, parse_target, this_python
 
 
 def rank(wheel: str, where: Target) -> int | None:
@@ -38,11 +38,11 @@ def rank(wheel: str, where: Target) -> int | None:
     ],
 )
 def test_a_wheel_fits_where_it_runs(wheel: str, fits: set[str]) -> None:
-    assert {name for name in PLATFORMS if rank(wheel, target("3.11", name)) is not None} == fits
+    assert {name for name in PLATFORMS if rank(wheel, parse_target("3.11", name)) is not None} == fits
 
 
 def test_the_newer_glibc_is_the_better_fit_and_the_floor_can_be_said() -> None:
-    here, old = target("3.11", "linux-x86_64"), target("3.11", "manylinux_2_17_x86_64")
+    here, old = parse_target("3.11", "linux-x86_64"), parse_target("3.11", "manylinux_2_17_x86_64")
     newer, older = "demo-1.0-cp311-cp311-manylinux_2_28_x86_64.whl", "demo-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
     assert (rank(newer, here) or 0) < (rank(older, here) or 0)
     assert rank(newer, old) is None
@@ -53,7 +53,7 @@ def test_the_newer_glibc_is_the_better_fit_and_the_floor_can_be_said() -> None:
 def test_tags_and_markers_are_those_of_the_real_machine() -> None:
     """Of the same Python and glibc, `packaging` itself says the same about the machine it runs on."""
     major, minor = platform.libc_ver()[1].split(".")[:2]
-    here = target(this_python(), f"manylinux_{major}_{minor}_x86_64")
+    here = parse_target(this_python(), f"manylinux_{major}_{minor}_x86_64")
     assert list(here.tags) == list(sys_tags())
     real = default_environment()
     told = here.environment
@@ -71,12 +71,12 @@ def test_tags_and_markers_are_those_of_the_real_machine() -> None:
     ],
 )
 def test_markers(marker: str, holds: set[str]) -> None:
-    assert {name for name in PLATFORMS if Marker(marker).evaluate(dict(target("3.11", name).environment))} == holds
+    assert {name for name in PLATFORMS if Marker(marker).evaluate(dict(parse_target("3.11", name).environment))} == holds
 
 
 def test_a_patch_version_is_kept() -> None:
-    assert Marker("python_full_version >= '3.11.4'").evaluate(dict(target("3.11.4", "linux-x86_64").environment))
-    assert not Marker("python_full_version >= '3.11.4'").evaluate(dict(target("3.11", "linux-x86_64").environment))
+    assert Marker("python_full_version >= '3.11.4'").evaluate(dict(parse_target("3.11.4", "linux-x86_64").environment))
+    assert not Marker("python_full_version >= '3.11.4'").evaluate(dict(parse_target("3.11", "linux-x86_64").environment))
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_a_patch_version_is_kept() -> None:
 )
 def test_what_there_is_not_is_said(python: str, where: str) -> None:
     with pytest.raises(InvalidTarget, match=r"solaris|manylinux_3|'4.0'|'3'"):
-        target(python, where)
+        parse_target(python, where)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -70,25 +71,28 @@ async def open_mirror_store(location: MirrorLocation, config: Config, keyring: K
 
 
 @asynccontextmanager
-async def open_spool(store: BodyStore, config: Config) -> AsyncIterator[Spool]:
+async def open_spool(store: BodyStore, config: Config, *, dry_run: bool) -> AsyncIterator[Spool]:
     """Open the place where bodies wait: on the same disk as a folder, so that they move into it without being copied.
+
+    A dry run writes nothing where the mirror is.
 
     Raises:
         StoreError: the folder, or the spool, cannot be written.
     """
-    if isinstance(store, FolderStore):
-        spool = Spool(store.root / INCOMING, f"--to: the folder {store.root}")
-    else:
-        spool = Spool(config.data_folder / "spool")
-    await asyncio.to_thread(spool.prepare)
-    if isinstance(store, FolderStore):
-        store.write_through(spool.folder)
-    try:
+    with ExitStack() as stack:
+        folder = store if isinstance(store, FolderStore) and not dry_run else None
+        if dry_run:
+            spool = Spool(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wheelgate-"))))
+        elif folder is not None:
+            spool = Spool(folder.root / INCOMING, f"--to: the folder {folder.root}")
+        else:
+            spool = Spool(config.data_folder / "spool")
+        await asyncio.to_thread(spool.prepare)
+        if folder is not None:
+            folder.write_through(spool.folder)
+            stack.callback(folder.tidy)
+        stack.callback(spool.close)
         yield spool
-    finally:
-        spool.close()
-        if isinstance(store, FolderStore):
-            store.tidy()
 
 
 def require_folder(location: MirrorLocation, option: str) -> None:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
 from wheelgate.cli.mirror_job import (
     MirrorJob,
     MirrorResult,
-    build_copier,
     find_targets,
     format_count,
     format_size,
+    open_copier,
     open_planner,
     print_note,
     read_inputs,
@@ -28,7 +24,6 @@ from wheelgate.mirror.file_origins import list_mirror_files, read_from_index, re
 from wheelgate.mirror.manifest import ManifestInput, add_to_manifest, read_manifest
 from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.planning import Plan
-from wheelgate.storage.spool import Spool
 from wheelgate.wiring import SystemClock, open_keyring, open_services
 
 
@@ -40,12 +35,12 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
     async with (
         open_services(_without_cache(job.config)) as services,
         open_mirror_store(job.to, job.config, services.keyring) as store,
-        _open_spool(job, store) as spool,
+        open_spool(store, job.config, dry_run=job.dry_run) as spool,
     ):
         manifest, _ = await read_manifest(store, job.to.name)
         with show_copying() as progress:
-            copier = build_copier(job, store, spool, read_from_index(services.delivery, plan.files), manifest, progress)
-            try:
+            origin = read_from_index(services.delivery, plan.files)
+            with open_copier(job, store, spool, origin, manifest, progress) as copier:
                 async with open_planner(job, services, plan, copier, progress.step) as planner:
                     for asked in inputs:
                         await planner.add(asked, targets[asked.label])
@@ -54,8 +49,6 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
                 now = SystemClock().now()
                 mirrored = {label: ManifestInput([str(one) for one in which], now) for label, which in targets.items()}
                 return await _copy(job, copier, plan.items(), progress, store, mirrored, plan.notes)
-            finally:
-                copier.close()
 
 
 async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
@@ -68,9 +61,11 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
     ):
         files, brought = await list_mirror_files(other, origin.name)
         manifest, _ = await read_manifest(store, job.to.name)
-        async with _open_spool(job, store) as spool:
-            with show_copying() as progress:
-                copier = build_copier(job, store, spool, read_from_mirror(other), manifest, progress)
+        async with open_spool(store, job.config, dry_run=job.dry_run) as spool:
+            with (
+                show_copying() as progress,
+                open_copier(job, store, spool, read_from_mirror(other), manifest, progress) as copier,
+            ):
                 return await _copy(job, copier, files, progress, store, brought.inputs, [])
 
 
@@ -129,19 +124,3 @@ def _without_cache(config: Config) -> Config:
         for source in config.source
     ]
     return config.model_copy(update={"source": sources})
-
-
-@asynccontextmanager
-async def _open_spool(job: MirrorJob, store: BodyStore) -> AsyncIterator[Spool]:
-    """Open the place where bodies wait. A dry run writes nothing where the mirror is."""
-    if not job.dry_run:
-        async with open_spool(store, job.config) as spool:
-            yield spool
-        return
-    with tempfile.TemporaryDirectory(prefix="wheelgate-") as folder:
-        spool = Spool(Path(folder))
-        await asyncio.to_thread(spool.prepare)
-        try:
-            yield spool
-        finally:
-            spool.close()

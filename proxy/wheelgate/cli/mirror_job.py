@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ from wheelgate.mirror.manifest import Manifest
 from wheelgate.mirror.mirror_files import FileOrigin
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
-from wheelgate.mirror.targets import Target, target, this_python
+from wheelgate.mirror.targets import Target, parse_target, this_python
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import Services, SystemClock
 
@@ -82,10 +82,10 @@ def find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manife
     for asked in inputs:
         known = manifest.inputs.get(asked.label) if manifest is not None else None
         if known is not None and not job.pythons and not job.platforms:
-            found[asked.label] = [target(*match.groups()) for match in map(_TARGET.fullmatch, known.targets) if match]
+            found[asked.label] = [parse_target(*match.groups()) for match in map(_TARGET.fullmatch, known.targets) if match]
         else:
             pythons, platforms = job.pythons or (asked.python or this_python(),), job.platforms or (_DEFAULT_PLATFORM,)
-            found[asked.label] = sorted({target(python, platform) for python in pythons for platform in platforms})
+            found[asked.label] = sorted({parse_target(python, platform) for python in pythons for platform in platforms})
     hint = "" if job.pythons and job.platforms else " (choose others with --python and --platform)"
     labels: dict[str, list[str]] = {}
     for label, targets in found.items():
@@ -111,11 +111,12 @@ async def open_planner(
             )
 
 
-def build_copier(
+@contextmanager
+def open_copier(
     job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, manifest: Manifest, progress: CopyProgress
-) -> Copier:
-    """Build what brings files to a mirror, where they may be already as the manifest says."""
-    return Copier(
+) -> Iterator[Copier]:
+    """Open what brings files to a mirror, where they may be already as the manifest says."""
+    copier = Copier(
         store=store,
         spool=spool,
         origin=origin,
@@ -125,6 +126,8 @@ def build_copier(
         on_bytes=progress.bytes,
         on_done=progress.done,
     )
+    with closing(copier):
+        yield copier
 
 
 def print_note(sentence: str) -> None:

@@ -10,10 +10,10 @@ from wheelgate.cli.destinations import open_mirror_store, require_folder
 from wheelgate.cli.mirror_job import (
     MirrorJob,
     MirrorResult,
-    build_copier,
     find_targets,
     format_count,
     format_size,
+    open_copier,
     open_planner,
     read_inputs,
 )
@@ -87,8 +87,7 @@ async def _resolve_from_mirror(
         async with open_services(alone) as services, open_mirror_store(job.to, job.config, services.keyring) as store:
             manifest, _ = await read_manifest(store, job.to.name)
             origin = read_from_index(services.delivery, plan.files)
-            copier = build_copier(job, store, services.spool, origin, manifest, CopyProgress())
-            try:
+            with open_copier(job, store, services.spool, origin, manifest, CopyProgress()) as copier:
                 async with open_planner(job, services, plan, copier, step) as planner:
                     for asked in inputs:
                         for one in targets[asked.label]:
@@ -96,8 +95,6 @@ async def _resolve_from_mirror(
                                 await planner.add(asked, [one], may_be_empty=len(targets[asked.label]) > 1)
                             except Unresolvable as error:
                                 problems += str(error).splitlines()
-            finally:
-                copier.close()
     return problems
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
 
 import msgspec
 from packaging.requirements import Requirement
@@ -57,16 +56,12 @@ class NeededRelease(msgspec.Struct, frozen=True):
     where: str = ""
 
 
-class LockFile(Protocol):
-    """A lock file: it knows by itself which files a target needs."""
+LockFile = Callable[[Target], list[NeededRelease]]
+"""Selects the files that a target needs from a lock file.
 
-    def needs(self, target: Target) -> list[NeededRelease]:
-        """The files for one target.
-
-        Raises:
-            BadInput: the lock has nothing that fits the target.
-        """
-        ...
+Raises:
+    BadInput: the lock has nothing that fits the target.
+"""
 
 
 class MirrorInput(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,6 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 from packaging.markers import InvalidMarker, Marker
 from packaging.pylock import (
-    Package,
     PackageSdist,
     PackageWheel,
     Pylock,
@@ -23,35 +22,51 @@ from packaging.pylock import (
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name
-from wheelgate.mirror.inputs_model import NeededRelease, format_hashes
+from wheelgate.mirror.inputs_model import LockFile, NeededRelease, format_hashes
 from wheelgate.mirror.requirements import read_text
 from wheelgate.mirror.targets import Target, best_wheel
 
 _UV_LOCK_VERSION = 1
 
 
-def read_pylock(path: Path) -> PylockFile:
-    """A ``pylock.toml``.
+def read_pylock(path: Path) -> LockFile:
+    """Read a ``pylock.toml`` (PEP 751), with every extra and dependency group.
 
     Raises:
-        BadInput: it is none, or of a version that nobody here knows.
+        BadInput: it is none, or of a version that is not supported.
     """
     try:
-        lock = Pylock.from_dict(_toml(path))
+        lock = Pylock.from_dict(_read_toml(path))
     except PylockUnsupportedVersionError as error:
         raise BadInput(f"{path}: is a lock of a version that is not supported: {error}; 1.0 is") from None
     except PylockValidationError as error:
         raise BadInput(f"{path}: is not a valid pylock.toml: {error}") from None
-    return PylockFile(path, lock)
+    groups = lock.dependency_groups or lock.default_groups or ()
+
+    def select(target: Target) -> list[NeededRelease]:
+        found = []
+        try:
+            for package, file in lock.select(
+                environment=target.environment, tags=target.tags, extras=lock.extras or (), dependency_groups=groups
+            ):
+                if not isinstance(file, PackageWheel | PackageSdist):
+                    raise _not_listed(path, package.name)
+                hashes = format_hashes(file.hashes)
+                found.append(NeededRelease(package.name, str(package.version), file.filename, hashes, str(path)))
+        except PylockSelectError as error:
+            raise BadInput(f"{path}: has nothing for {target}: {error}") from None
+        return found
+
+    return select
 
 
-def read_uv_lock(path: Path) -> UvLock:
-    """A ``uv.lock``.
+def read_uv_lock(path: Path) -> LockFile:
+    """Read a ``uv.lock``: what the workspace's projects need, with their extras and groups.
 
     Raises:
         BadInput: as above.
     """
-    document = _toml(path)
+    document = _read_toml(path)
     version = document.get("version")
     if version != _UV_LOCK_VERSION:
         raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; {_UV_LOCK_VERSION} is")
@@ -59,38 +74,11 @@ def read_uv_lock(path: Path) -> UvLock:
         packages = msgspec.convert(document.get("package", []), list[_UvPackage])
     except msgspec.ValidationError as error:
         raise BadInput(f"{path}: is not a valid uv.lock: {error}") from None
-    return UvLock(path, packages)
+    return _UvLock(path, packages).select
 
 
-class PylockFile:
-    """A :class:`~wheelgate.mirror.inputs_model.LockFile` by PEP 751, with every extra and dependency group."""
-
-    def __init__(self, path: Path, lock: Pylock) -> None:
-        self._path = path
-        self._lock = lock
-
-    def needs(self, target: Target) -> list[NeededRelease]:
-        """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
-        try:
-            chosen = list(self._selected(target))
-        except PylockSelectError as error:
-            raise BadInput(f"{self._path}: has nothing for {target}: {error}") from None
-        found = []
-        for package, file in chosen:
-            if not isinstance(file, PackageWheel | PackageSdist):
-                raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
-            found.append(
-                NeededRelease(package.name, str(package.version), file.filename, format_hashes(file.hashes), str(self._path))
-            )
-        return found
-
-    def _selected(self, target: Target) -> Iterator[tuple[Package, object]]:
-        return self._lock.select(
-            environment=target.environment,
-            tags=target.tags,
-            extras=self._lock.extras or (),
-            dependency_groups=self._lock.dependency_groups or self._lock.default_groups or (),
-        )
+def _not_listed(path: Path, name: str) -> BadInput:
+    return BadInput(f"{path}: {name} is locked to a repository, folder or URL, which no index lists")
 
 
 class _UvFile(msgspec.Struct):
@@ -128,24 +116,17 @@ class _UvPackage(msgspec.Struct, rename="kebab"):
         """Whether this is what was locked, rather than something it depends on."""
         return bool(self.source.keys() & {"virtual", "editable", "directory"})
 
-    @property
-    def is_listed(self) -> bool:
-        return "registry" in self.source
 
-
-class UvLock:
-    """A :class:`~wheelgate.mirror.inputs_model.LockFile` as uv writes it: the workspace's projects, their extras and groups."""
-
+class _UvLock:
     def __init__(self, path: Path, packages: list[_UvPackage]) -> None:
         self._path = path
         self._packages = packages
 
-    def needs(self, target: Target) -> list[NeededRelease]:
-        """See :class:`~wheelgate.mirror.inputs_model.LockFile`."""
+    def select(self, target: Target) -> list[NeededRelease]:
         found = []
-        for package in self._reached(target):
-            if not package.is_listed:
-                raise BadInput(f"{self._path}: {package.name} is locked to a repository, folder or URL, which no index lists")
+        for package in self._walk(target):
+            if "registry" not in package.source:
+                raise _not_listed(self._path, package.name)
             file = self._choose(package, target)
             project, hashes = normalise_name(package.name) or package.name, frozenset({file.hash or ""} - {""})
             found.append(NeededRelease(project, package.version or "", file.name, hashes, str(self._path)))
@@ -158,8 +139,8 @@ class UvLock:
             raise BadInput(f"{self._path}: has no file of {package.name} {package.version} for {target}")
         return chosen
 
-    def _reached(self, target: Target) -> Iterator[_UvPackage]:
-        """What the projects need there, directly or not."""
+    def _walk(self, target: Target) -> Iterator[_UvPackage]:
+        """Walk through what the projects need there, directly or not."""
         projects = [package for package in self._packages if package.is_project]
         if not projects:
             yield from (package for package in self._packages if self._any_holds(package.resolution_markers, target))
@@ -179,19 +160,21 @@ class UvLock:
             groups = package.dev_dependencies.values() if package.is_project and not extra else ()
             for dependency in (*wanted, *(entry for group in groups for entry in group)):
                 if self._holds(dependency.marker, target):
-                    waiting += ((found, name) for found in self._named(dependency, target) for name in ("", *dependency.extra))
+                    waiting += (
+                        (needed, name) for needed in self._find_packages(dependency, target) for name in ("", *dependency.extra)
+                    )
 
-    def _named(self, dependency: _UvDependency, target: Target) -> list[_UvPackage]:
-        named = [
+    def _find_packages(self, dependency: _UvDependency, target: Target) -> list[_UvPackage]:
+        found = [
             package
             for package in self._packages
             if package.name == dependency.name
             and dependency.version in (None, package.version)
             and (dependency.version is not None or self._any_holds(package.resolution_markers, target))
         ]
-        if not named:
+        if not found:
             raise BadInput(f"{self._path}: is incomplete: {dependency.name} is needed, and not locked")
-        return named
+        return found
 
     def _any_holds(self, markers: Iterable[str], target: Target) -> bool:
         markers = list(markers)
@@ -206,7 +189,7 @@ class UvLock:
             raise BadInput(f"{self._path}: {marker[:200]!r} is not a marker") from None
 
 
-def _toml(path: Path) -> Mapping[str, Any]:
+def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(read_text(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:

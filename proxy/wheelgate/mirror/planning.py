@@ -110,7 +110,7 @@ class Planner:
 
     async def _needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
-            return asked.lock.needs(target)
+            return asked.lock(target)
         lines = [line for line in asked.requirements if line.holds_for(target)]
         if asked.is_locked:
             return [NeededRelease(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]

@@ -42,7 +42,7 @@ PLATFORMS = (*_LINUX_NAMES, *_OTHERS)
 
 
 class Target(msgspec.Struct, frozen=True, order=True):
-    """A CPython of one version on one platform. Made by :func:`target`, so that both are known to be possible."""
+    """A CPython of one version on one platform. Made by :func:`parse_target`, so that both are known to be possible."""
 
     python: str
     """``3.11``, or ``3.11.4`` where requirements tell patch versions apart."""
@@ -82,7 +82,7 @@ class Target(msgspec.Struct, frozen=True, order=True):
         return f"{machine}-manylinux_2_{max((known for known in _UV_GLIBC if known <= minor), default=_UV_GLIBC[0])}"
 
 
-def target(python: str, platform: str) -> Target:
+def parse_target(python: str, platform: str) -> Target:
     """The target of that name.
 
     Raises:
