@@ -25,29 +25,18 @@ _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 # White space ends a URL, and so does the semicolon of a marker; one in a credential does not.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]*[^\s;]*")
 
+_SHORT = {"-C": "--config-settings", "-c": "--constraint", "-e": "--editable", "-f": "--find-links", "-i": "--index-url"}
+_SHORT["-r"] = "--requirement"
 _FLAGS = ("--no-index", "--no-require-hashes", "--pre", "--prefer-binary", "--require-hashes")
-_SHORT = {
-    "-C": "--config-settings",
-    "-c": "--constraint",
-    "-e": "--editable",
-    "-f": "--find-links",
-    "-i": "--index-url",
-    "-r": "--requirement",
-}
-_LONG = {
-    **{name: name for name in (*_FLAGS, *_SHORT.values())},
-    **{name: name for name in ("--extra-index-url", "--hash", "--no-binary", "--only-binary", "--trusted-host", "--use-feature")},
-    **{name: name for name in ("--all-releases", "--only-final")},
-    "--pypi-url": "--index-url",
-}
-_NAMES = re.compile(r"(?!-)")
-_ANY_VALUE = re.compile("")
+_FOR_NAMES = ("--no-binary", "--only-binary", "--all-releases", "--only-final")
+_OTHERS = ("--extra-index-url", "--hash", "--trusted-host", "--use-feature")
+_LONG = {name: name for name in (*_SHORT.values(), *_FLAGS, *_FOR_NAMES, *_OTHERS)} | {"--pypi-url": "--index-url"}
 _VALUES = {
     "--hash": re.compile("sha(256|384|512):"),
     "--config-settings": re.compile("[^=]*="),
-    **dict.fromkeys(("--no-binary", "--only-binary", "--all-releases", "--only-final"), _NAMES),
+    **dict.fromkeys(_FOR_NAMES, re.compile(r"(?!-)")),
 }
-"""What pip checks at once."""
+"""What pip requires of a value at once."""
 
 
 class LineKind(Enum):
@@ -97,7 +86,7 @@ class LineUrl(msgspec.Struct, frozen=True):
     end: int
     text: str
     name: str
-    """What stands before its ``@``, extras included; empty for a bare URL."""
+    """The text before its ``@``, extras included; empty for a bare URL."""
     name_end: int
 
 
@@ -194,14 +183,12 @@ def _find_url(text: str, end: int) -> LineUrl | None:
     return LineUrl(match.start(), match.end(), match[0], name.lstrip(), len(name) if name else match.start())
 
 
-class _Word(msgspec.Struct, frozen=True):
-    text: str
-    start: int
-    end: int
+_Word = tuple[str, int, int]
+"""A word of a shell, and where it starts and ends."""
 
 
 def _split_words(text: str, start: int, end: int) -> tuple[list[_Word], str | None]:
-    """The words of the options as a shell has them; where quotes are left open, by white space, and the problem."""
+    """Split the options into words as a shell does; where quotes are left open, by white space, and name the problem."""
     stream = io.StringIO(text[start:end])
     lexer = shlex.shlex(stream, posix=True)
     lexer.whitespace_split, lexer.commenters = True, ""
@@ -212,57 +199,50 @@ def _split_words(text: str, start: int, end: int) -> tuple[list[_Word], str | No
             at += len(text[at:end]) - len(text[at:end].lstrip(lexer.whitespace))
             read = start + stream.tell()  # with the blank that ended the word
             stop = read - (text[read - 1] in lexer.whitespace)
-            words.append(_Word(word, at, stop))
+            words.append((word, at, stop))
             at = stop
     except ValueError:
-        plain = [_Word(match[0], match.start(), match.end()) for match in re.compile(r"\S+").finditer(text, start, end)]
+        plain = [(match[0], match.start(), match.end()) for match in re.compile(r"\S+").finditer(text, start, end)]
         return plain, "a quote is not closed, or nothing follows a backslash"
     return words, None
 
 
 def _parse_options(words: Iterable[_Word], text: str, problems: list[str]) -> Iterator[LineOption]:
-    """The options that the words make, as optparse finds them: abbreviated, joined to their value, or followed by it."""
+    """Parse the options that the words make, as optparse does: abbreviated, joined to their value, or followed by it."""
     waiting = deque(words)
+    are_options = True
     while waiting:
-        word = waiting.popleft()
-        if word.text == "--":
-            yield from (_build_option("", word, word.text, text) for word in waiting)
-            return
-        name, value = _find_option(word.text, problems)
+        word, start, end = waiting.popleft()
+        if word == "--" and are_options:
+            are_options = False
+            continue
+        name, value = _find_option(word, problems) if are_options else ("", word)
         if name in _FLAGS and value is not None:
             problems.append(f"{name} takes no value")
-        elif name and name not in _FLAGS and value is None:
-            if not waiting:
-                problems.append(f"{name} needs a value")
+        elif name not in _FLAGS and value is None:
+            if waiting:
+                value, _, end = waiting.popleft()
             else:
-                following = waiting.popleft()
-                word, value = _Word(word.text, word.start, following.end), following.text
-        elif not name and value is None:
-            value = word.text
+                problems.append(f"{name} needs a value")
         value = value or ""
-        if not _VALUES.get(name, _ANY_VALUE).match(value):
+        if name in _VALUES and not _VALUES[name].match(value):
             problems.append(f"{name} has a value that pip refuses")
-        yield _build_option(name, word, value, text)
+        at = text.rfind(value, start, end)  # escapes, and quotes within, keep it from standing there as it is read
+        yield LineOption(name, start, end, value, *((at, at + len(value)) if at >= 0 else (start, end)))
 
 
 def _find_option(word: str, problems: list[str]) -> tuple[str, str | None]:
-    """The long name of an option, and the value that is joined to it; an empty name for a word that is no option."""
+    """Find the long name of an option and the value joined to it; of a word that is no option, no name and the word."""
     if len(word) < 2 or not word.startswith("-"):  # pip passes over it
-        return "", None
-    if not word.startswith("--"):
-        name, value = _SHORT.get(word[:2], ""), word[2:] or None
-        names = {name} - {""}
-        written = word[:2]
-    else:
-        written, equals, joined = word.partition("=")
-        value = joined if equals else None
+        return "", word
+    if word.startswith("--"):
+        written, equals, value = word.partition("=")
         names = {written} & _LONG.keys() or {name for name in _LONG if name.startswith(written)}
-    if len(names) != 1:
-        problems.append(f"the option {written} is {'ambiguous' if names else 'not known'}")
-        return "", value
-    return _LONG[names.pop()], value
-
-
-def _build_option(name: str, word: _Word, value: str, text: str) -> LineOption:
-    at = text.rfind(value, word.start, word.end)  # it is not there as it is read if it has escapes, or quotes within
-    return LineOption(name, word.start, word.end, value, *((at, at + len(value)) if at >= 0 else (word.start, word.end)))
+    else:
+        written, value = word[:2], word[2:]
+        equals = value
+        names = {_SHORT[written]} if written in _SHORT else set()
+    if len(names) == 1:
+        return _LONG[names.pop()], value if equals else None
+    problems.append(f"the option {written} is {'ambiguous' if names else 'not known'}")
+    return "", value or word
