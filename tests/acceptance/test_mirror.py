@@ -176,7 +176,7 @@ def test_a_bundle_is_carried_onward_without_any_index(mirroring: Mirroring) -> N
     assert "app" in damaged.stderr
     assert distributions(mirroring.folder / "other") == ON_BOTH - {"app/app-2.0-py3-none-any.whl"}
     nothing = mirroring.run("--from", "file:./data", "--to", "file:./other", status=1)
-    assert "is no mirror" in nothing.stderr
+    assert "is not a mirror" in nothing.stderr
 
 
 def test_check_asks_whose_names_a_mirror_has(mirroring: Mirroring, start_gate: Callable[..., Gate]) -> None:

@@ -231,7 +231,7 @@ async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> Non
     ("body", "why"),
     [
         (b"{", "is damaged: delete it"),
-        (b'{"wheelgate_mirror": 2}', "is of version 2, which this Wheelgate does not know"),
+        (b'{"wheelgate_mirror": 2}', "has version 2, which this Wheelgate does not support"),
         (b'{"wheelgate_mirror": 1, "files": [{"path": "../x", "sha256": "0"}]}', "is damaged"),
     ],
 )

@@ -158,4 +158,4 @@ async def test_all_that_is_wrong_with_a_lock_is_said_at_once(tmp_path: Path) -> 
 async def test_yanked_files_are_mentioned(tmp_path: Path) -> None:
     world = World(tmp_path, PURE, yanked="broken")
     await world.planner.add(read_projects(["demo"], {}), [LINUX])
-    assert world.plan.notes == ["demo-1.0-py3-none-any.whl was yanked: broken; it is needed all the same"]
+    assert world.plan.notes == ["demo-1.0-py3-none-any.whl was yanked: broken; it is needed nevertheless"]

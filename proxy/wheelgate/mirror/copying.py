@@ -1,6 +1,6 @@
-"""Copying: every file verified on its way, put in place whole, and never fetched again once it is there.
+"""Resumable copying: every file verified on its way, put in place whole, and never fetched again once it is there.
 
-What makes it resumable is the store itself. A name there is absent or whole, so after a death at any moment the next run finds
+The store itself makes it resumable. A name there is absent or whole, so after a death at any moment the next run finds
 the finished files, proves them by their digests, and fetches the others. The manifest is written last.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC
 from pathlib import Path
 
@@ -29,7 +29,7 @@ _ATTEMPTS = 3
 
 
 class CopyResult(msgspec.Struct):
-    """What came of it."""
+    """The result of copying."""
 
     entries: list[ManifestEntry] = []
     """Of every file that is there now, verified."""
@@ -42,7 +42,7 @@ class CopyResult(msgspec.Struct):
 
 
 class Copier:
-    """Brings files onto a store."""
+    """A copier: it brings files into a store, a few at a time."""
 
     def __init__(
         self,
@@ -69,35 +69,36 @@ class Copier:
         self._peeked: dict[str, SpoolFile] = {}
 
     async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
-        """Bring all of them, a few at a time. One that cannot be had does not keep the others back; a store that fails does."""
-        outcome = CopyResult()
+        """Copy all of them. A file that is not available does not stop the others; a store that fails does."""
+        result = CopyResult()
         waiting = deque(items)
-        await asyncio.gather(*(self._work(waiting, outcome) for _ in range(self._jobs)))
-        outcome.entries.sort(key=lambda entry: entry.path)
-        return outcome
+        await asyncio.gather(*(self._work(waiting, result) for _ in range(self._jobs)))
+        result.entries.sort(key=lambda entry: entry.path)
+        return result
 
-    async def _work(self, waiting: deque[MirrorFile], outcome: CopyResult) -> None:
+    async def _work(self, waiting: deque[MirrorFile], result: CopyResult) -> None:
         while waiting:
             item = waiting.popleft()
             try:
                 entry = await self.find_present(item)
                 if entry is None:
-                    entry = await self._bring(item, outcome)
+                    entry = await self._store_file(item, result)
                 else:
                     self._on_bytes(entry.size)
-                outcome.entries.append(_for(entry, item))
+                needed_by = {label: sorted(targets) for label, targets in item.needed_by.items()}
+                result.entries.append(msgspec.structs.replace(entry, needed_by=needed_by))
                 self._on_done(item)
             except (UpstreamError, FileWithheld) as error:
-                outcome.problems.append(str(error))
+                result.problems.append(str(error))
             except StoreError as error:
-                outcome.problems.append(f"{item.path}: {error}")
+                result.problems.append(f"{item.path}: {error}")
                 waiting.clear()
 
     async def peek(self, item: MirrorFile) -> Path:
-        """A file, verified, to be read before anything is copied. What had to be fetched for it is not fetched again.
+        """Open a file, verified, to be read before anything is copied. What is fetched for it is not fetched again.
 
         Raises:
-            UpstreamError, FileWithheld, StoreError: it cannot be had.
+            UpstreamError, FileWithheld, StoreError: it is not available.
         """
         if item.path in self._peeked:
             return self._peeked[item.path].path
@@ -118,7 +119,7 @@ class Copier:
             self._peeked.popitem()[1].close()
 
     async def find_present(self, item: MirrorFile, *, look_only: bool = False) -> ManifestEntry | None:
-        """The entry of a file that is there already, whole and right; ``None`` if it is to be brought.
+        """Find the entry of a file that is there already, whole and right; ``None`` if it is to be brought.
 
         Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
 
@@ -132,31 +133,26 @@ class Copier:
             return None
         if item.size is not None and info.size != item.size:
             return None
-        digests = self._trusted(info, known)
+        # We wrote the body of a blob with its digest in one step, and whoever writes it again changes the ETag. A folder has no
+        # ETags that would tell: there nothing but the bytes does.
+        digests = {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
+        if known is not None and known.etag is not None:
+            digests = {"sha256": known.sha256} if known.etag == info.etag else None
         if digests is None or not item.algorithms <= digests.keys():
-            digests = await digests_on(self._store, item.path, info.size, item.algorithms)
+            digests = await compute_digests(self._store, item.path, info.size, item.algorithms)
         if item.problem_with(digests) is not None or (
             known is not None and not item.listed and known.sha256 != digests["sha256"]
         ):
             return None
-        return await self._kept_with_metadata(item, info, digests["sha256"], known, look_only=look_only)
+        return await self._complete_metadata(item, info, digests["sha256"], known, look_only=look_only)
 
-    def _trusted(self, info: BlobInfo, known: ManifestEntry | None) -> dict[str, str] | None:
-        """The digest of what lies in a container, without reading it; ``None`` of a folder, where nothing but the bytes tells.
-
-        We wrote it with its body in one step; whoever writes the body again changes the ETag.
-        """
-        if known is not None and known.etag is not None:
-            return {"sha256": known.sha256} if known.etag == info.etag else None
-        return {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
-
-    async def _kept_with_metadata(
+    async def _complete_metadata(
         self, item: MirrorFile, info: BlobInfo, sha256: str, known: ManifestEntry | None, *, look_only: bool
     ) -> ManifestEntry | None:
-        """Complete with the metadata beside it, which is put there once more from the wheel itself if it is not right."""
+        """Complete the entry with the metadata beside it, which is put there again from the wheel itself if it is wrong."""
         stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
-        lies = await self._metadata_digest(item.path)
-        entry = self._entry(item, info, sha256, stated)
+        lies = await self._digest_metadata(item.path)
+        entry = self._build_entry(item, info, sha256, stated)
         if known is not None and known.sha256 == sha256:
             entry = msgspec.structs.replace(entry, stored=known.stored)
         if not item.filename.endswith(".whl") or (stated is not None and lies == stated):
@@ -167,7 +163,7 @@ class Copier:
             await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
-            metadata = await asyncio.to_thread(_metadata, spooled.path, item.filename)
+            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.filename)
         if metadata is None:
             return msgspec.structs.replace(entry, metadata_sha256=None)
         await self._put_metadata(item.path, metadata.body)
@@ -178,13 +174,13 @@ class Copier:
             async for chunk in chunks:
                 await spooled.append(chunk)
 
-    async def _metadata_digest(self, path: str) -> str | None:
+    async def _digest_metadata(self, path: str) -> str | None:
         try:
             return hashlib.sha256((await self._store.read(path + METADATA))[0]).hexdigest()
         except BlobNotFound:
             return None
 
-    async def _bring(self, item: MirrorFile, outcome: CopyResult) -> ManifestEntry:
+    async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, and put it in its place."""
         spooled = self._peeked.pop(item.path, None)
         fetched = spooled is not None
@@ -192,17 +188,17 @@ class Copier:
         try:
             if not fetched:
                 await self._fetch(item, spooled)
-            metadata = await asyncio.to_thread(_metadata, spooled.path, item.filename)
-            entry = await self._put(item, spooled, metadata, outcome)
+            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.filename)
+            entry = await self._put(item, spooled, metadata, result)
         finally:
             spooled.close()
-        outcome.fetched += 1
-        outcome.fetched_bytes += spooled.size
+        result.fetched += 1
+        result.fetched_bytes += spooled.size
         return entry
 
     async def _fetch(self, item: MirrorFile, spooled: SpoolFile) -> None:
         if not self._spool.has_room(item.size):
-            raise StoreError(f"there is no room for its {item.size} bytes on this machine's disk")
+            raise StoreError(f"this machine's disk has no room for its {item.size} bytes")
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._spool.reserve(item.size):
@@ -224,34 +220,28 @@ class Copier:
             raise UpstreamBadAnswer(f"{item.filename} of source {item.source} {problem}", source=item.source)
 
     async def _put(
-        self, item: MirrorFile, spooled: SpoolFile, metadata: CoreMetadata | None, outcome: CopyResult
+        self, item: MirrorFile, spooled: SpoolFile, metadata: CoreMetadata | None, result: CopyResult
     ) -> ManifestEntry:
-        """The metadata first: whoever sees the wheel finds it."""
+        """Put the metadata first: whoever sees the wheel finds it."""
         sha256 = spooled.digests()["sha256"]
         digest = None if metadata is None else hashlib.sha256(metadata.body).hexdigest()
-        facts = _facts(item, sha256, digest, metadata)
+        facts = _build_facts(item, sha256, digest, metadata)
         if metadata is not None:
             await self._put_metadata(item.path, metadata.body)
-        if await self._is_there(item.path):  # and not what should be: it was looked at before
-            await self._store.delete(item.path)
-            outcome.repaired.append(item.path)
+        with suppress(BlobNotFound):
+            await self._store.info(item.path)
+            await self._store.delete(item.path)  # it was looked at before: it is not what it should be
+            result.repaired.append(item.path)
         info = await self._store.put_if_absent(item.path, spooled.path, facts)
-        return self._entry(item, info, sha256, digest)
-
-    async def _is_there(self, path: str) -> bool:
-        try:
-            await self._store.info(path)
-        except BlobNotFound:
-            return False
-        return True
+        return self._build_entry(item, info, sha256, digest)
 
     async def _put_metadata(self, path: str, body: bytes) -> None:
-        if await self._metadata_digest(path) == hashlib.sha256(body).hexdigest():
+        if await self._digest_metadata(path) == hashlib.sha256(body).hexdigest():
             return
         await self._store.delete(path + METADATA)
         await self._store.put_if_absent(path + METADATA, body, {})
 
-    def _entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
+    def _build_entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
         return ManifestEntry(
             path=item.path,
             sha256=sha256,
@@ -266,8 +256,8 @@ class Copier:
         )
 
 
-async def digests_on(store: BodyStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
-    """The digests of what lies on a store, from its bytes.
+async def compute_digests(store: BodyStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
+    """Compute the digests of a file in a store from its bytes.
 
     Raises:
         BlobNotFound, StoreError: it is gone, or cannot be read.
@@ -285,8 +275,8 @@ async def _chunks(store: BodyStore, path: str, size: int) -> AsyncGenerator[byte
         yield chunk
 
 
-def _metadata(path: Path, filename: str) -> CoreMetadata | None:
-    """What the wheel itself says; ``None`` of anything else, and of a wheel that says nothing which can be used."""
+def _read_metadata(path: Path, filename: str) -> CoreMetadata | None:
+    """Read what the wheel itself says; ``None`` of anything else, and of a wheel that says nothing which can be used."""
     if not filename.endswith(".whl"):
         return None
     try:
@@ -296,8 +286,8 @@ def _metadata(path: Path, filename: str) -> CoreMetadata | None:
         return None
 
 
-def _facts(item: MirrorFile, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
-    """As uploads have them, so that a container lists complete pages without reading a file."""
+def _build_facts(item: MirrorFile, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
+    """Build facts as uploads have them, so that a container lists complete pages without reading a file."""
     said = {
         "sha256": sha256,
         "upload_time": item.upload_time.astimezone(UTC).isoformat() if item.upload_time else None,
@@ -306,7 +296,3 @@ def _facts(item: MirrorFile, sha256: str, metadata_sha256: str | None, metadata:
         "yanked": item.yanked,
     }
     return {name: value for name, value in said.items() if value is not None}
-
-
-def _for(entry: ManifestEntry, item: MirrorFile) -> ManifestEntry:
-    return msgspec.structs.replace(entry, needed_by={label: sorted(targets) for label, targets in item.needed_by.items()})

@@ -24,7 +24,7 @@ from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name
 from wheelgate.mirror.inputs_model import LockFile, NeededRelease, format_hashes
 from wheelgate.mirror.requirements import read_text
-from wheelgate.mirror.targets import Target, best_wheel
+from wheelgate.mirror.targets import Target, find_best_wheel
 
 _UV_LOCK_VERSION = 1
 
@@ -133,7 +133,7 @@ class _UvLock:
         return found
 
     def _choose(self, package: _UvPackage, target: Target) -> _UvFile:
-        best = best_wheel((file.name for file in package.wheels), target)
+        best = find_best_wheel((file.name for file in package.wheels), target)
         chosen = next((file for file in package.wheels if file.name == best), package.sdist)
         if chosen is None:
             raise BadInput(f"{self._path}: has no file of {package.name} {package.version} for {target}")

@@ -1,4 +1,4 @@
-"""The manifest, ``wheelgate-mirror.json``: what a mirror holds, from where, with which digest, for whom, since when.
+"""The manifest of a mirror, ``wheelgate-mirror.json``: what it holds, from where, with which digest, for whom, since when.
 
 It is for people, for proofs and for the way onward. Nothing is served by it: sources read the files themselves.
 """
@@ -63,19 +63,19 @@ class ManifestInput(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one mirror holds."""
+    """The inputs and files of one mirror."""
 
     wheelgate_mirror: int = _VERSION
     inputs: dict[str, ManifestInput] = {}
     files: list[ManifestEntry] = []
 
     def by_path(self) -> dict[str, ManifestEntry]:
-        """Its files."""
+        """Its files by path."""
         return {entry.path: entry for entry in self.files}
 
-    def with_(self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]) -> Manifest:
-        """With more: who needs a file is joined; the inputs named now need what is said now, and nothing else."""
-        files = {entry.path: _without(entry, inputs.keys()) for entry in self.files}
+    def merge(self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]) -> Manifest:
+        """Merge more into it: who needs a file is joined; the inputs named now need what is said now, and nothing else."""
+        files = {entry.path: _drop_inputs(entry, inputs.keys()) for entry in self.files}
         for entry in entries:
             known = files.get(entry.path)
             needed_by = {**(known.needed_by if known else {}), **entry.needed_by}
@@ -83,13 +83,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return Manifest(inputs=dict(sorted({**self.inputs, **inputs}.items())), files=[files[path] for path in sorted(files)])
 
 
-def _without(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
+def _drop_inputs(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
     gone = set(labels)
     return msgspec.structs.replace(entry, needed_by={label: t for label, t in entry.needed_by.items() if label not in gone})
 
 
 async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | None]:
-    """The manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
+    """Read the manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
 
     Raises:
         BadInput: it is damaged, or of a newer version.
@@ -105,9 +105,9 @@ async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | N
             return msgspec.json.decode(body, type=Manifest), info.etag
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise BadInput(
-            f"{place}/{NAME} is damaged: delete it, and mirror again; files that are there are not fetched again"
+            f"{place}/{NAME} is damaged: delete it and run `wheelgate mirror` again; files that are there are not fetched again"
         ) from None
-    raise BadInput(f"{place}/{NAME} is of version {version}, which this Wheelgate does not know: use a newer one")
+    raise BadInput(f"{place}/{NAME} has version {version}, which this Wheelgate does not support: use a newer release")
 
 
 class _Version(msgspec.Struct):
@@ -117,7 +117,7 @@ class _Version(msgspec.Struct):
 async def add_to_manifest(
     store: BodyStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
 ) -> None:
-    """Write down what is there now, beside what another mirroring into the same place may have written meanwhile.
+    """Add what is there now, beside what another mirroring into the same place may have written meanwhile.
 
     Raises:
         BadInput, StoreError: the manifest cannot be read or written.
@@ -125,7 +125,7 @@ async def add_to_manifest(
     entries = list(entries)
     for attempt in range(1, _ATTEMPTS + 1):
         manifest, etag = await read_manifest(store, place)
-        body = msgspec.json.format(msgspec.json.encode(manifest.with_(entries, inputs)), indent=1) + b"\n"
+        body = msgspec.json.format(msgspec.json.encode(manifest.merge(entries, inputs)), indent=1) + b"\n"
         try:
             await store.replace_if(NAME, body, etag)
         except BlobChanged:

@@ -1,4 +1,4 @@
-"""From inputs and targets to the files that a mirror needs: resolve, choose, and look into what must be built."""
+"""Planning of the files that a mirror needs, from inputs and targets: resolve, choose, and look into what must be built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
 
 
 class Plan(msgspec.Struct):
-    """What is to be there, and what had to be said on the way."""
+    """A plan: the files that are to be there, and notes for people."""
 
     files: dict[str, File] = {}
     """Path in the mirror to the listed file."""
@@ -35,7 +35,7 @@ class Plan(msgspec.Struct):
     notes: list[str] = []
 
     def items(self) -> list[MirrorFile]:
-        """The files by path."""
+        """The files, sorted by path."""
         return [self.item(path) for path in sorted(self.files)]
 
     def item(self, path: str) -> MirrorFile:
@@ -56,7 +56,7 @@ class Plan(msgspec.Struct):
 
 
 class Planner:
-    """Works a plan out. It asks the index and uv, and changes nothing."""
+    """A planner: it asks the index and uv, and changes nothing."""
 
     def __init__(
         self,
@@ -85,30 +85,30 @@ class Planner:
         self._all_files = all_files
         self._on_step = on_step
         self._pages: dict[str, ProjectPage] = {}
-        self._to_build: dict[str, set[tuple[str, Target]]] = {}
+        self._sdists: dict[str, set[tuple[str, Target]]] = {}
         """Sdists to be built, and for which input and target."""
-        self._looked_into: set[tuple[str, str, Target]] = set()
+        self._planned_builds: set[tuple[str, str, Target]] = set()
 
     async def add(self, asked: MirrorInput, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
-        """Everything that one input needs on these targets.
+        """Add everything that one input needs on these targets.
 
         Raises:
-            BadInput, Unresolvable, UpstreamError, StoreError: it cannot be had.
+            BadInput, Unresolvable, UpstreamError, StoreError: it is not available.
         """
         for note in asked.notes:
-            self._note(note)
+            self._add_note(note)
         count = 0
         for target in targets:
-            needs = await self._needs(asked, target)
+            needs = await self._find_needs(asked, target)
             count += len(needs)
             await self._take(needs, asked.label, asked.options, target)
         if not count and not may_be_empty:
             names = "; ".join(map(str, targets))
-            raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so that nothing is left to mirror")
-        while self._to_build:
-            await self._look_into_sdists()
+            raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so nothing is left to mirror")
+        while self._sdists:
+            await self._plan_builds()
 
-    async def _needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
+    async def _find_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
             return asked.lock(target)
         lines = [line for line in asked.requirements if line.holds_for(target)]
@@ -120,10 +120,10 @@ class Planner:
         try:
             return await self._resolve(asked, target)
         except Unresolvable as error:
-            raise await self._explained(error) from None
+            raise await self._explain(error) from None
 
-    async def _explained(self, error: Unresolvable) -> Unresolvable:
-        """To uv a name that is withheld, or cannot be asked for, looks like one that is nowhere: the index knows better."""
+    async def _explain(self, error: Unresolvable) -> Unresolvable:
+        """Explain an error by the index: to uv a name that is withheld or unreachable looks like one that is nowhere."""
         for name in dict.fromkeys(_NOT_FOUND.findall(str(error))):
             try:
                 await self._index.project_page(name)
@@ -147,16 +147,16 @@ class Planner:
     def _choose(self, need: NeededRelease, label: str, options: SelectionOptions, target: Target) -> None:
         page = self._pages[need.project]
         for file in choose_files(need, page, target, options, all_files=False):
-            self._add(file, need, label, target)
+            self._add_file(file, need, label, target)
             if is_sdist(file.filename):
-                self._to_build.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
+                self._sdists.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
         if self._all_files:
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
             version = NeededRelease(
                 need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where
             )
             for file in choose_files(version, page, target, SelectionOptions(), all_files=True):
-                self._add(file, version, label, target)
+                self._add_file(file, version, label, target)
 
     async def _load_pages(self, needs: Iterable[NeededRelease]) -> None:
         turns = asyncio.Semaphore(_PAGES_AT_ONCE)
@@ -170,11 +170,11 @@ class Planner:
 
         await asyncio.gather(*(load(need) for need in needs if need.project not in self._pages))
 
-    def _add(self, file: File, need: NeededRelease, label: str, target: Target) -> None:
+    def _add_file(self, file: File, need: NeededRelease, label: str, target: Target) -> None:
         path = f"{file.project}/{file.filename}"
         plan = self._plan
         if path not in plan.files and file.yanked is not None:
-            self._note(f"{file.filename} was yanked{f': {file.yanked}' if file.yanked else ''}; it is needed all the same")
+            self._add_note(f"{file.filename} was yanked{f': {file.yanked}' if file.yanked else ''}; it is needed nevertheless")
         plan.files[path] = file
         plan.needed_by.setdefault(path, {}).setdefault(label, set()).add(str(target))
         if need.hashes:
@@ -183,39 +183,39 @@ class Planner:
                 raise Unresolvable(f"{need.where}: allows other bytes of {file.filename} than another input does")
             plan.accepted[path] = both
 
-    async def _look_into_sdists(self) -> None:
-        """What building them takes is needed as well; where that cannot be known, it is said."""
-        waiting, self._to_build = self._to_build, {}
+    async def _plan_builds(self) -> None:
+        """Add what building the sdists takes; where that is not known, note it."""
+        waiting, self._sdists = self._sdists, {}
         for path, users in sorted(waiting.items()):
-            fresh = sorted(user for user in users if (path, *user) not in self._looked_into)
-            self._looked_into.update((path, *user) for user in fresh)
+            fresh = sorted(user for user in users if (path, *user) not in self._planned_builds)
+            self._planned_builds.update((path, *user) for user in fresh)
             if fresh:
-                await self._look_into(self._plan.item(path), fresh)
+                await self._plan_build(self._plan.item(path), fresh)
 
-    async def _look_into(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
+    async def _plan_build(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
         self._on_step(f"reading what builds {item.filename}")
-        stated = await asyncio.to_thread(_stated, await self._peek(item), item.filename)
+        stated = await asyncio.to_thread(_read_build_requirements, await self._peek(item), item.filename)
         if isinstance(stated, str):
-            self._note(f"{item.filename} must be built, and {stated}: mirror what it needs by --project")
+            self._add_note(f"{item.filename} must be built, and {stated}: mirror what it needs by --project")
             return
-        self._note(f"{item.filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
+        self._add_note(f"{item.filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
         if not stated:
             return
         where = f"what builds {item.filename}"
         asked = MirrorInput(label=where, requirements=tuple(parse_requirement(requirement, where) for requirement in stated))
         for label, target in users:
             try:
-                await self._take(await self._needs(asked, target), label, SelectionOptions(), target)
+                await self._take(await self._find_needs(asked, target), label, SelectionOptions(), target)
             except Unresolvable as error:
-                self._note(f"{item.filename} cannot be built from this mirror: {error}")
+                self._add_note(f"{item.filename} cannot be built from this mirror: {error}")
 
-    def _note(self, note: str) -> None:
+    def _add_note(self, note: str) -> None:
         if note not in self._plan.notes:
             self._plan.notes.append(note)
 
 
-def _stated(path: Path, filename: str) -> tuple[str, ...] | str:
-    """The build requirements, or why they cannot be known."""
+def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...] | str:
+    """Read the build requirements of an sdist, or the reason why they are not known."""
     try:
         with path.open("rb") as sdist:
             return build_requirements(sdist, filename)

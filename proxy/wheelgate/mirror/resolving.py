@@ -62,16 +62,16 @@ class Resolver:
     async def _compile(self, asked: MirrorInput, target: Target) -> str:
         with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
             folder = Path(scratch)
-            await asyncio.to_thread((folder / "requirements.in").write_text, _text(asked.requirements), "utf-8")
-            await asyncio.to_thread((folder / "constraints.txt").write_text, _text(asked.constraints), "utf-8")
+            await asyncio.to_thread((folder / "requirements.in").write_text, _format_requirements(asked.requirements), "utf-8")
+            await asyncio.to_thread((folder / "constraints.txt").write_text, _format_requirements(asked.constraints), "utf-8")
             process = await asyncio.create_subprocess_exec(
-                _uv(),
+                _find_uv(),
                 *("pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--quiet"),
                 *("--format", "requirements.txt", "--no-header", "--no-annotate", "--no-config", "--no-progress"),
                 *("--python", self._python, "--python-version", target.python, "--python-platform", target.uv_platform),
-                *_options(asked),
+                *_build_options(asked),
                 cwd=folder,
-                env=self._env(),
+                env=self._build_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -86,11 +86,11 @@ class Resolver:
                     process.kill()
                     await process.wait()
         if process.returncode != 0:
-            why = _explanation(err.decode("utf-8", "replace"))
+            why = _summarise_error(err.decode("utf-8", "replace"))
             raise Unresolvable(f"{asked.label} cannot be resolved for {target}: {why}")
         return out.decode("utf-8", "replace")
 
-    def _env(self) -> dict[str, str]:
+    def _build_environment(self) -> dict[str, str]:
         return {
             **self._environment,
             "HOME": str(self._folder),
@@ -104,7 +104,7 @@ class Resolver:
         }
 
 
-def _uv() -> str:
+def _find_uv() -> str:
     try:
         from uv import find_uv_bin
     except ImportError:
@@ -117,19 +117,19 @@ def _uv() -> str:
     return str(find_uv_bin())
 
 
-def _text(lines: Iterable[InputRequirement]) -> str:
+def _format_requirements(lines: Iterable[InputRequirement]) -> str:
     return "".join(f"{line.requirement}\n" for line in lines)
 
 
-def _options(asked: MirrorInput) -> Sequence[str]:
+def _build_options(asked: MirrorInput) -> Sequence[str]:
     options = asked.options
     binary = [word for name in sorted(options.no_binary) for word in ("--no-binary", name)]
     binary += [word for name in sorted(options.only_binary) for word in ("--only-binary", name)]
     return [*binary, *(("--prerelease", "allow") if options.pre else ())]
 
 
-def _explanation(text: str) -> str:
-    """The reasons uv gives on one line, without its decoration and without our address."""
+def _summarise_error(text: str) -> str:
+    """Summarise the reasons uv gives on one line, without its decoration and without our address."""
     words = _DECORATION.sub(" ", text)
     lines = [line.strip() for line in words.splitlines() if not line.strip().startswith(("warning:", "hint:"))]
     line = " ".join(" ".join(lines).split())

@@ -1,4 +1,4 @@
-"""From a version to the files that an installer would take, on one target, out of everything a page lists."""
+"""Selection of files: those of a version that an installer on a target would take, out of everything a page lists."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
 from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions, format_hashes
-from wheelgate.mirror.targets import Target, best_wheel
+from wheelgate.mirror.targets import Target, find_best_wheel
 
 
 def choose_files(
     need: NeededRelease, page: ProjectPage, target: Target, options: SelectionOptions, *, all_files: bool
 ) -> list[File]:
-    """The best wheel of the version, as installers choose it, else its sdist; with ``all_files`` everything of the version.
+    """Choose the best wheel of the version, as installers do, else its sdist; with ``all_files`` everything of the version.
 
     Raises:
-        Unresolvable: no file of it will do.
+        Unresolvable: no file of it is suitable.
     """
     if need.filename is not None:
-        return [_the_file(need, page)]
+        return [_find_locked_file(need, page)]
     key = same_version_key(need.version)
     of_version = [file for file in page.files if same_version_key(version_of(file.filename, need.project) or "") == key]
     if not of_version:
-        raise Unresolvable(f"no source lists a file of {need.project} {need.version}{_withheld(need, page)}")
+        raise Unresolvable(f"no source lists a file of {need.project} {need.version}{_describe_withheld(need, page)}")
     files = [file for file in of_version if _has_digest(file, need)]
     if not files:
         raise Unresolvable(f"{need.where}: no file of {need.project} {need.version} that a source lists has one of its hashes")
@@ -36,15 +36,15 @@ def choose_files(
     fitting = [file for file in kinds if _runs_on(file, target)]
     # A yanked file is taken by those who asked for its very version, and only if there is no other.
     for among in ([file for file in fitting if file.yanked is None], fitting):
-        file = _best(among, target)
+        file = _choose_best(among, target)
         if file is not None:
             return [file]
     raise Unresolvable(f"{need.project} {need.version} has no wheel and no sdist that a source lists for {target}")
 
 
-def _best(files: Sequence[File], target: Target) -> File | None:
+def _choose_best(files: Sequence[File], target: Target) -> File | None:
     by_name = {file.filename: file for file in files}
-    wheel = best_wheel((name for name in by_name if name.endswith(".whl")), target)
+    wheel = find_best_wheel((name for name in by_name if name.endswith(".whl")), target)
     if wheel is not None:
         return by_name[wheel]
     sdists = [file for file in files if is_sdist(file.filename)]
@@ -56,7 +56,7 @@ def is_sdist(filename: str) -> bool:
     return without_sdist_ending(filename) is not None
 
 
-def _the_file(need: NeededRelease, page: ProjectPage) -> File:
+def _find_locked_file(need: NeededRelease, page: ProjectPage) -> File:
     for file in page.files:
         if file.filename == need.filename:
             if not _has_digest(file, need):
@@ -92,7 +92,7 @@ def _runs_on(file: File, target: Target) -> bool:
         return True
 
 
-def _withheld(need: NeededRelease, page: ProjectPage) -> str:
+def _describe_withheld(need: NeededRelease, page: ProjectPage) -> str:
     key = same_version_key(need.version)
     for withheld in page.withheld:
         if same_version_key(version_of(withheld.filename, need.project) or "") == key:

@@ -1,4 +1,4 @@
-"""Targets: a Python and a platform that an installer will run on later, somewhere else.
+"""Targets: a Python and a platform that an installer will run on later, elsewhere.
 
 Everything an installer asks its own machine for (markers of PEP 508, tags of PEP 425) is worked out here for a machine that
 is not there. A platform is a floor: ``linux-x86_64`` is any Linux with glibc 2.28 or newer, as uv has it.
@@ -42,7 +42,7 @@ PLATFORMS = (*_LINUX_NAMES, *_OTHERS)
 
 
 class Target(msgspec.Struct, frozen=True, order=True):
-    """A CPython of one version on one platform. Made by :func:`parse_target`, so that both are known to be possible."""
+    """A CPython of one version on one platform. Built by :func:`parse_target`, so that both are known to be possible."""
 
     python: str
     """``3.11``, or ``3.11.4`` where requirements tell patch versions apart."""
@@ -83,24 +83,24 @@ class Target(msgspec.Struct, frozen=True, order=True):
 
 
 def parse_target(python: str, platform: str) -> Target:
-    """The target of that name.
+    """Parse a target.
 
     Raises:
         InvalidTarget: there is no such Python or platform.
     """
     if not _PYTHON.fullmatch(python):
-        raise InvalidTarget(f"{python!r} is no Python version to mirror for: say 3.11, or 3.11.4")
+        raise InvalidTarget(f"{python!r} is not a Python version to mirror for: use 3.11 or 3.11.4, for example")
     match = _LINUX.fullmatch(platform)
     if platform not in PLATFORMS and (match is None or (match[1] == "manylinux" and match[2] != "2")):
         raise InvalidTarget(
-            f"{platform!r} is no platform to mirror for: say one of {', '.join(PLATFORMS)}, "
+            f"{platform!r} is not a platform to mirror for: use one of {', '.join(PLATFORMS)}, "
             "or a floor such as manylinux_2_17_x86_64"
         )
     return Target(python, platform)
 
 
-def best_wheel(filenames: Iterable[str], target: Target) -> str | None:
-    """The wheel that fits the target best, by the order of its tags and then by build number; ``None``: none fits."""
+def find_best_wheel(filenames: Iterable[str], target: Target) -> str | None:
+    """Find the wheel that fits the target best, by the order of its tags and then by build number; ``None``: none fits."""
     ranks = {tag: position for position, tag in enumerate(target.tags)}
     fitting = []
     for filename in filenames:

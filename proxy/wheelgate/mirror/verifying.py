@@ -1,22 +1,21 @@
-"""Proof that a mirror holds what its manifest says, byte for byte."""
+"""Verification that a mirror holds what its manifest says, byte for byte."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from wheelgate.core.errors import BlobNotFound
 from wheelgate.core.protocols import BodyStore
-from wheelgate.mirror.copying import JOBS, digests_on
+from wheelgate.mirror.copying import JOBS, compute_digests
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
 
 
 async def find_damage(
     store: BodyStore, entries: Iterable[ManifestEntry], *, jobs: int = JOBS, on_bytes: Callable[[int], None] = lambda _: None
 ) -> list[str]:
-    """Every file read again and compared: a sentence for each that is missing or damaged, by path.
+    """Find damage: read every file again and compare it; a sentence for each that is missing or damaged, by path.
 
     Raises:
         StoreError: the mirror cannot be read.
@@ -27,35 +26,27 @@ async def find_damage(
     async def work() -> None:
         while waiting:
             entry = waiting.popleft()
-            found.extend((entry.path, problem) for problem in await _problems(store, entry))
+            found.extend((entry.path, problem) for problem in await _check(store, entry))
             on_bytes(entry.size)
 
     await asyncio.gather(*(work() for _ in range(jobs)))
     return [problem for _, problem in sorted(found)]
 
 
-async def _problems(store: BodyStore, entry: ManifestEntry) -> list[str]:
-    problems = []
-    try:
-        info = await store.info(entry.path)
-        if info.size != entry.size:
-            problems.append(f"{entry.path} is damaged: it has {info.size} bytes, not {entry.size}")
-        else:
-            digest = (await digests_on(store, entry.path, info.size, frozenset({"sha256"})))["sha256"]
-            if digest != entry.sha256:
-                problems.append(f"{entry.path} is damaged: its sha256 is {digest}, not {entry.sha256}")
-    except BlobNotFound:
-        problems.append(f"{entry.path} is missing")
+async def _check(store: BodyStore, entry: ManifestEntry) -> list[str]:
+    digests = {entry.path: entry.sha256}
     if entry.metadata_sha256 is not None:
-        problems += await _metadata_problems(store, entry)
+        digests[entry.path + METADATA] = entry.metadata_sha256
+    problems = []
+    for path, expected in digests.items():
+        try:
+            size = (await store.info(path)).size
+            if path == entry.path and size != entry.size:
+                problems.append(f"{path} is damaged: it has {size} bytes, not {entry.size}")
+                continue
+            digest = (await compute_digests(store, path, size, frozenset({"sha256"})))["sha256"]
+            if digest != expected:
+                problems.append(f"{path} is damaged: its sha256 is {digest}, not {expected}")
+        except BlobNotFound:
+            problems.append(f"{path} is missing")
     return problems
-
-
-async def _metadata_problems(store: BodyStore, entry: ManifestEntry) -> list[str]:
-    path = entry.path + METADATA
-    try:
-        body, _ = await store.read(path)
-    except BlobNotFound:
-        return [f"{path} is missing"]
-    digest = hashlib.sha256(body).hexdigest()
-    return [] if digest == entry.metadata_sha256 else [f"{path} is damaged: its sha256 is {digest}, not {entry.metadata_sha256}"]
