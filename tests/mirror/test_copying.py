@@ -13,8 +13,8 @@ from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.mirror.copying import Copier, CopyResult
+from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, read_manifest
-from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.verifying import find_damage
 from wheelgate.storage.spool import Spool
 
@@ -116,7 +116,7 @@ async def test_one_that_cannot_be_had_keeps_no_other_back(world: World, failures
     world.upstream.failures = list(failures)
     other = item(filename=wheel_name("demo", "2.0"), project="demo", listed={})
     copier = world.copier()
-    copier._jobs = 1
+    copier.jobs = 1
     outcome = await copier.copy([item(), other])
     assert outcome.problems == [str(failures[0])]
     assert [entry.path for entry in outcome.entries] == [other.path]

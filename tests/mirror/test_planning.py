@@ -11,9 +11,9 @@ import pytest
 from tests.support.packages import sdist_bytes
 from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
-from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.targets import Target, parse_target
 

@@ -14,7 +14,7 @@ from wheelgate.core.errors import RewriteRefused
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import RewritePlan, find_private_blobs, plan_for_gate, plan_for_storage
 from wheelgate.rewrite.documents import open_document
-from wheelgate.rewrite.redaction import diff, redact
+from wheelgate.rewrite.redaction import format_diff, redact
 
 GATE = "https://wheelgate.internal/python"
 INDEX = f"--index-url {GATE}/simple/"
@@ -349,7 +349,7 @@ def test_nothing_secret_is_shown(text: str, shown: str) -> None:
 
 def test_a_diff_shows_what_changed_and_nothing_beside_it() -> None:
     before = f"# password: S3CRET\n-i {SIGNED_IN}\nacme\n"
-    shown = diff("r.txt", before, rewritten(before))
+    shown = format_diff("r.txt", before, rewritten(before))
     assert "S3CRET" not in shown
     assert f"+{INDEX}" in shown
     assert "-i https://***@pkgs.dev.azure.com/acme" in shown

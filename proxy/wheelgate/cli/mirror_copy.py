@@ -20,9 +20,8 @@ from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import Config
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier, CopyResult
-from wheelgate.mirror.file_origins import list_mirror_files, read_from_index, read_from_mirror
+from wheelgate.mirror.file_origins import MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.manifest import ManifestInput, add_to_manifest, read_manifest
-from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.planning import Plan
 from wheelgate.wiring import SystemClock, open_keyring, open_services
 

@@ -16,10 +16,10 @@ from wheelgate.cli.progress import CopyProgress
 from wheelgate.config import Config
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier
+from wheelgate.mirror.file_origins import FileOrigin
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest
-from wheelgate.mirror.mirror_files import FileOrigin
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, parse_target, this_python
@@ -32,7 +32,7 @@ _TARGET = re.compile(r"Python (\S+) on (\S+)")
 
 
 class MirrorJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the command line says."""
+    """The job of one command: its arguments, options and settings."""
 
     config: Config
     environment: Mapping[str, str]

@@ -20,7 +20,7 @@ from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
 from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, open_document
-from wheelgate.rewrite.redaction import diff
+from wheelgate.rewrite.redaction import format_diff
 
 Documents = Mapping[Path, RequirementsDocument | CondaDocument]
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
@@ -80,7 +80,7 @@ def rewrite(
     rewritten = _rewrite_all(documents, ours, gate, signed, by_name=by_name)
     changed = {path: text for path, text in rewritten.items() if text != texts[path]}
     for path, text in changed.items():
-        print(diff(str(path), texts[path], text))
+        print(format_diff(str(path), texts[path], text))
     if signed:
         print(f"wheelgate: the signed URLs expire at {_find_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     if not (only_diff or check):
@@ -126,12 +126,7 @@ def _read_text(path: Path) -> str:
 
 
 def _rewrite_all(
-    documents: Documents,
-    ours: UrlClassifier,
-    gate: str | None,
-    signed: Mapping[str, str],
-    *,
-    by_name: bool,
+    documents: Documents, ours: UrlClassifier, gate: str | None, signed: Mapping[str, str], *, by_name: bool
 ) -> dict[Path, str]:
     """Rewrite all documents.
 
@@ -143,8 +138,8 @@ def _rewrite_all(
         lines = found.lines
         plan = plan_for_gate(lines, ours, gate, by_name=by_name) if gate is not None else plan_for_storage(lines, ours, signed)
         for line, sentence in plan.notes:
-            print(f"wheelgate: {path} line {found.number(line)}: {sentence}", file=sys.stderr)
-        refusals += [f"{path} line {found.number(line)}: {sentence}" for line, sentence in sorted(plan.refusals)]
+            print(f"wheelgate: {path} line {found.numbers[line]}: {sentence}", file=sys.stderr)
+        refusals += [f"{path} line {found.numbers[line]}: {sentence}" for line, sentence in sorted(plan.refusals)]
         if not plan.refusals:
             texts[path] = found.apply(plan)
     if refusals:
@@ -169,9 +164,9 @@ async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | 
                 try:
                     signed[url] = signed.get(url) or await signer.sign(url)
                 except BlobNotFound:
-                    raise RewriteRefused(f"{path} line {found.number(line)}: there is no {url}") from None
+                    raise RewriteRefused(f"{path} line {found.numbers[line]}: there is no {url}") from None
                 except WheelgateError as error:
-                    raise RewriteRefused(f"{path} line {found.number(line)}: {error}") from None
+                    raise RewriteRefused(f"{path} line {found.numbers[line]}: {error}") from None
     return signed
 
 

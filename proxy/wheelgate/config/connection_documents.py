@@ -16,7 +16,7 @@ import msgspec
 from pydantic import ValidationError
 
 from wheelgate.config.connections import AuthType, Category, Connection
-from wheelgate.config.plain_yaml import NotPlainYaml, plain_yaml
+from wheelgate.config.plain_yaml import NotPlainYaml, parse_plain_yaml
 from wheelgate.config.validation_errors import format_errors
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
@@ -99,7 +99,7 @@ def parse_document(body: bytes) -> ConnectionDocument:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _BadDocument("is not UTF-8 text") from None
-    fields, secret = _flatten(plain_yaml(text))
+    fields, secret = _flatten(parse_plain_yaml(text))
     likely = "None" if secret is None else "UsernamePassword" if "username" in fields else "PAT"
     fields = _normalise_enumerations({"auth_type": likely, **fields})
     if secret is None:
@@ -192,7 +192,7 @@ def _parse_json_value(value: object) -> object:
     if not isinstance(value, str) or not value.lstrip().startswith("{"):
         return value
     try:
-        return plain_yaml(value)
+        return parse_plain_yaml(value)
     except NotPlainYaml:
         return value
 

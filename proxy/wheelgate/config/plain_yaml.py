@@ -28,15 +28,15 @@ class NotPlainYaml(ValueError):
         """Counted from 1; ``None`` where it is not known."""
 
 
-def plain_yaml(text: str) -> object:
-    """The one document in a text, which may be JSON. Numbers and dates come as the text they are written as.
+def parse_plain_yaml(text: str) -> object:
+    """Parse the one document in a text, which may be JSON. Numbers and dates come as the text they are written as.
 
     Raises:
         NotPlainYaml: it is none, or has more in it than settings need.
     """
     if text.lstrip().startswith("{"):
         try:
-            return json.loads(text, object_pairs_hook=_once_each, parse_int=str, parse_float=str, parse_constant=str)
+            return json.loads(text, object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str, parse_constant=str)
         except NotPlainYaml:
             raise
         except RecursionError:
@@ -44,13 +44,13 @@ def plain_yaml(text: str) -> object:
         except ValueError:
             pass  # YAML has braces too
     try:
-        return _value_of(compose_yaml(text))
+        return _build_value(compose_yaml(text))
     except NotPlainYaml as error:
         raise NotPlainYaml(_NEITHER if error.problem == _INVALID else error.problem, error.line) from None
 
 
 def compose_yaml(text: str, *, anchors: bool = False) -> yaml.Node | None:
-    """The nodes of the one document in a text, with their positions; ``None`` if it is empty.
+    """Compose the nodes of the one document in a text, with their positions; ``None`` if it is empty.
 
     With ``anchors`` a node may stand in several places, even within itself: whoever walks them must visit each once.
 
@@ -68,32 +68,32 @@ def compose_yaml(text: str, *, anchors: bool = False) -> yaml.Node | None:
 
 
 def find_value(node: yaml.Node | None, key: str) -> yaml.Node | None:
-    """The value that a mapping has for a key; ``None`` if it has none, or is no mapping."""
+    """Find the value that a mapping has for a key; ``None`` if it has none, or is no mapping."""
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((value for name, value in pairs if name.value == key), None)
 
 
-def entries_of(node: yaml.Node | None) -> list[yaml.Node]:
-    """The entries of a list, each once; none of anything else."""
+def list_entries(node: yaml.Node | None) -> list[yaml.Node]:
+    """List the entries of a list, each once; none of anything else."""
     return list({id(entry): entry for entry in node.value}.values()) if isinstance(node, yaml.SequenceNode) else []
 
 
-def text_of(node: yaml.Node | None) -> str | None:
-    """The text that a node is; ``None`` of anything else, numbers and dates included."""
+def find_text(node: yaml.Node | None) -> str | None:
+    """Find the text that a node is; ``None`` of anything else, numbers and dates included."""
     return str(node.value) if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str" else None
 
 
-def _value_of(node: yaml.Node | None) -> Any:
+def _build_value(node: yaml.Node | None) -> Any:
     if isinstance(node, yaml.MappingNode):
-        return {_value_of(key): _value_of(value) for key, value in node.value}
+        return {_build_value(key): _build_value(value) for key, value in node.value}
     if isinstance(node, yaml.SequenceNode):
-        return [_value_of(entry) for entry in node.value]
+        return [_build_value(entry) for entry in node.value]
     if node is None or node.tag == f"{_TAG}null":
         return None
     return node.value.lower() in ("yes", "true", "on") if node.tag == f"{_TAG}bool" else node.value
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         raise NotPlainYaml(_TWICE)

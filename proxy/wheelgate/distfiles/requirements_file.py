@@ -36,11 +36,11 @@ _VALUES = {
     "--config-settings": re.compile("[^=]*="),
     **dict.fromkeys(_FOR_NAMES, re.compile(r"(?!-)")),
 }
-"""What pip requires of a value at once."""
+"""Requirements that pip has of a value at once."""
 
 
 class LineKind(Enum):
-    """What pip takes a line for."""
+    """The kind of a line, as pip classifies it."""
 
     EMPTY = auto()
     COMMENT = auto()
@@ -58,10 +58,10 @@ class LogicalLine(msgspec.Struct, frozen=True):
 
     text: str
     offsets: list[int]
-    """Where in the file each character of ``text`` stands."""
+    """The place in the file of each character of ``text``."""
     start: int
     end: int
-    """Where in the file its physical lines begin and end, the last line end included."""
+    """The place in the file where its physical lines end, the last line end included."""
     number: int
     """Its first physical line, counted from 1."""
 
@@ -91,11 +91,11 @@ class LineUrl(msgspec.Struct, frozen=True):
 
 
 class ParsedLine(msgspec.Struct, frozen=True):
-    """What a logical line says; all positions are in ``text``."""
+    """A logical line, parsed; all positions are in ``text``."""
 
     text: str
     comment: int
-    """Where its comment starts, with the white space before it; its length if it has none."""
+    """The start of its comment, with the white space before it; its length if it has none."""
     requirement: str
     """Without options; empty if it has none."""
     url: LineUrl | None
@@ -105,7 +105,7 @@ class ParsedLine(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> LineKind:
-        """What pip takes it for. Beside a requirement pip heeds its own options alone, beside a reference none."""
+        """Its kind. Beside a requirement pip heeds its own options alone, beside a reference none."""
         names = {option.name for option in self.options}
         if self.requirement:
             return LineKind.REQUIREMENT if self.url is None else LineKind.URL

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, entries_of, find_value, text_of
+from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, find_text, find_value, list_entries
 from wheelgate.core.errors import BadInput
 from wheelgate.distfiles.requirements_file import split_lines
 from wheelgate.mirror.requirements import RequirementsReader, read_text
@@ -28,7 +28,7 @@ def read_environment(path: Path, reader: RequirementsReader) -> str | None:
     """
     document = _read_yaml(path)
     conda = find_value(document, "conda_file")
-    if (name := text_of(conda)) is not None:
+    if (name := find_text(conda)) is not None:
         path = path.parent / name
         document = _read_yaml(path)
     elif isinstance(conda, yaml.MappingNode):
@@ -63,18 +63,20 @@ def _read_conda(document: yaml.Node | None, path: Path, reader: RequirementsRead
         raise BadInput(f"{path}: has no list of dependencies, so it is no conda environment")
     reader.files.add(path.resolve())
     python, others, found = None, 0, False
-    for entry in entries_of(dependencies):
-        package, lines = text_of(entry), find_value(entry, "pip")
+    for entry in list_entries(dependencies):
+        package, lines = find_text(entry), find_value(entry, "pip")
         if package is not None:
             match = _PYTHON.match(package)
             python = match[1] if match else python
             others += 1
         elif isinstance(lines, yaml.SequenceNode):
             found = True
-            for item in entries_of(lines):
+            for item in list_entries(lines):
                 _read_item(item, path, reader)
         else:
-            raise BadInput(f"{path} line {_line_of(entry)}: the dependency is neither a conda package nor a list for pip")
+            raise BadInput(
+                f"{path} line {entry.start_mark.line + 1}: the dependency is neither a conda package nor a list for pip"
+            )
     if not found:
         raise BadInput(f"{path}: has no pip section; conda's own packages come from a conda channel, not from an index")
     if others:
@@ -84,15 +86,11 @@ def _read_conda(document: yaml.Node | None, path: Path, reader: RequirementsRead
 
 def _read_item(item: yaml.Node, path: Path, reader: RequirementsReader) -> None:
     """Each item is lines of a requirements file: conda writes one, and runs pip on it."""
-    text, where = text_of(item), f"{path} line {_line_of(item)}"
+    text, where = find_text(item), f"{path} line {item.start_mark.line + 1}"
     if text is None:
         raise BadInput(f"{where}: the pip item is not text: put it in quotes")
     for line in split_lines(text):
         reader.read_line(line.text, where, path.parent)
-
-
-def _line_of(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
 
 
 def _read_yaml(path: Path) -> yaml.Node | None:

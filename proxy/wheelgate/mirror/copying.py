@@ -20,8 +20,8 @@ from packaging.utils import InvalidWheelFilename
 from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
-from wheelgate.mirror.mirror_files import FileOrigin, MirrorFile
 from wheelgate.storage.spool import Spool, SpoolFile
 
 JOBS = 8
@@ -41,38 +41,27 @@ class CopyResult(msgspec.Struct):
     """A sentence for each file that is not there."""
 
 
-class Copier:
+class Copier(msgspec.Struct, kw_only=True, eq=False):
     """A copier: it brings files into a store, a few at a time."""
 
-    def __init__(
-        self,
-        *,
-        store: BodyStore,
-        spool: Spool,
-        origin: FileOrigin,
-        clock: Clock,
-        known: Mapping[str, ManifestEntry],
-        jobs: int = JOBS,
-        on_bytes: Callable[[int], None] = lambda _: None,
-        on_done: Callable[[MirrorFile], None] = lambda _: None,
-        wait_s: float = 1.0,
-    ) -> None:
-        self._store = store
-        self._spool = spool
-        self._origin = origin
-        self._clock = clock
-        self._known = known
-        self._jobs = jobs
-        self._on_bytes = on_bytes
-        self._on_done = on_done
-        self._wait_s = wait_s
-        self._peeked: dict[str, SpoolFile] = {}
+    store: BodyStore
+    spool: Spool
+    origin: FileOrigin
+    clock: Clock
+    known: Mapping[str, ManifestEntry]
+    """By path, what the manifest says is there."""
+    jobs: int = JOBS
+    on_bytes: Callable[[int], None] = lambda _: None
+    on_done: Callable[[MirrorFile], None] = lambda _: None
+    wait_s: float = 1.0
+    """Between two attempts; longer before each."""
+    _peeked: dict[str, SpoolFile] = msgspec.field(default_factory=dict)
 
     async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
         """Copy all of them. A file that is not available does not stop the others; a store that fails does."""
         result = CopyResult()
         waiting = deque(items)
-        await asyncio.gather(*(self._work(waiting, result) for _ in range(self._jobs)))
+        await asyncio.gather(*(self._work(waiting, result) for _ in range(self.jobs)))
         result.entries.sort(key=lambda entry: entry.path)
         return result
 
@@ -84,10 +73,10 @@ class Copier:
                 if entry is None:
                     entry = await self._store_file(item, result)
                 else:
-                    self._on_bytes(entry.size)
+                    self.on_bytes(entry.size)
                 needed_by = {label: sorted(targets) for label, targets in item.needed_by.items()}
                 result.entries.append(msgspec.structs.replace(entry, needed_by=needed_by))
-                self._on_done(item)
+                self.on_done(item)
             except (UpstreamError, FileWithheld) as error:
                 result.problems.append(str(error))
             except StoreError as error:
@@ -103,10 +92,10 @@ class Copier:
         if item.path in self._peeked:
             return self._peeked[item.path].path
         kept = await self.find_present(item, look_only=True)
-        local = self._store.local_path(item.path)
+        local = self.store.local_path(item.path)
         if kept is not None and local is not None:
             return local
-        spooled = self._peeked[item.path] = self._spool.new(item.algorithms)
+        spooled = self._peeked[item.path] = self.spool.new(item.algorithms)
         if kept is None:
             await self._fetch(item, spooled)
         else:
@@ -126,9 +115,9 @@ class Copier:
         Raises:
             StoreError: the store cannot be read.
         """
-        known = self._known.get(item.path)
+        known = self.known.get(item.path)
         try:
-            info = await self._store.info(item.path)
+            info = await self.store.info(item.path)
         except BlobNotFound:
             return None
         if item.size is not None and info.size != item.size:
@@ -139,7 +128,7 @@ class Copier:
         if known is not None and known.etag is not None:
             digests = {"sha256": known.sha256} if known.etag == info.etag else None
         if digests is None or not item.algorithms <= digests.keys():
-            digests = await compute_digests(self._store, item.path, info.size, item.algorithms)
+            digests = await compute_digests(self.store, item.path, info.size, item.algorithms)
         if item.problem_with(digests) is not None or (
             known is not None and not item.listed and known.sha256 != digests["sha256"]
         ):
@@ -159,7 +148,7 @@ class Copier:
             return entry
         if look_only:
             return None
-        with self._spool.holding() as spooled:
+        with self.spool.holding() as spooled:
             await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
@@ -170,13 +159,13 @@ class Copier:
         return msgspec.structs.replace(entry, metadata_sha256=hashlib.sha256(metadata.body).hexdigest())
 
     async def _read_back(self, item: MirrorFile, size: int, spooled: SpoolFile) -> None:
-        async with aclosing(_chunks(self._store, item.path, size)) as chunks:
+        async with aclosing(_chunks(self.store, item.path, size)) as chunks:
             async for chunk in chunks:
                 await spooled.append(chunk)
 
     async def _digest_metadata(self, path: str) -> str | None:
         try:
-            return hashlib.sha256((await self._store.read(path + METADATA))[0]).hexdigest()
+            return hashlib.sha256((await self.store.read(path + METADATA))[0]).hexdigest()
         except BlobNotFound:
             return None
 
@@ -184,7 +173,7 @@ class Copier:
         """Fetch it, prove it, and put it in its place."""
         spooled = self._peeked.pop(item.path, None)
         fetched = spooled is not None
-        spooled = spooled or self._spool.new(item.algorithms)
+        spooled = spooled or self.spool.new(item.algorithms)
         try:
             if not fetched:
                 await self._fetch(item, spooled)
@@ -197,22 +186,22 @@ class Copier:
         return entry
 
     async def _fetch(self, item: MirrorFile, spooled: SpoolFile) -> None:
-        if not self._spool.has_room(item.size):
+        if not self.spool.has_room(item.size):
             raise StoreError(f"this machine's disk has no room for its {item.size} bytes")
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._spool.reserve(item.size):
-                    async with aclosing(self._origin(item)) as chunks:  # type: ignore[type-var]
+                with self.spool.reserve(item.size):
+                    async with aclosing(self.origin(item)) as chunks:  # type: ignore[type-var]
                         async for chunk in chunks:
                             await spooled.append(chunk)
-                            self._on_bytes(len(chunk))
+                            self.on_bytes(len(chunk))
                 break
             except UpstreamUnavailable:
-                self._on_bytes(-spooled.size)
+                self.on_bytes(-spooled.size)
                 if attempt == _ATTEMPTS:
                     raise
                 spooled.restart()
-                await asyncio.sleep(self._wait_s * attempt)
+                await asyncio.sleep(self.wait_s * attempt)
         problem = item.problem_with(spooled.digests())
         if problem is None and item.size is not None and spooled.size != item.size:
             problem = f"has {spooled.size} bytes, where {item.size} are listed"
@@ -229,17 +218,17 @@ class Copier:
         if metadata is not None:
             await self._put_metadata(item.path, metadata.body)
         with suppress(BlobNotFound):
-            await self._store.info(item.path)
-            await self._store.delete(item.path)  # it was looked at before: it is not what it should be
+            await self.store.info(item.path)
+            await self.store.delete(item.path)  # it was looked at before: it is not what it should be
             result.repaired.append(item.path)
-        info = await self._store.put_if_absent(item.path, spooled.path, facts)
+        info = await self.store.put_if_absent(item.path, spooled.path, facts)
         return self._build_entry(item, info, sha256, digest)
 
     async def _put_metadata(self, path: str, body: bytes) -> None:
         if await self._digest_metadata(path) == hashlib.sha256(body).hexdigest():
             return
-        await self._store.delete(path + METADATA)
-        await self._store.put_if_absent(path + METADATA, body, {})
+        await self.store.delete(path + METADATA)
+        await self.store.put_if_absent(path + METADATA, body, {})
 
     def _build_entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
         return ManifestEntry(
@@ -251,8 +240,8 @@ class Copier:
             upload_time=item.upload_time,
             requires_python=item.requires_python,
             yanked=item.yanked,
-            stored=self._clock.now(),
-            etag=info.etag if self._store.local_path(item.path) is None else None,
+            stored=self.clock.now(),
+            etag=info.etag if self.store.local_path(item.path) is None else None,
         )
 
 

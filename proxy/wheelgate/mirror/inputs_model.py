@@ -18,10 +18,10 @@ class InputRequirement(msgspec.Struct, frozen=True):
     hashes: frozenset[str]
     """``sha256:...`` of the files that will do; empty: any."""
     where: str
-    """File and line, for sentences."""
+    """File and line, for messages."""
 
     def holds_for(self, target: Target) -> bool:
-        """Whether its marker lets it apply there."""
+        """Say whether its marker applies there."""
         return target.meets(self.requirement.marker)
 
     @property
@@ -68,7 +68,7 @@ class MirrorInput(msgspec.Struct, frozen=True, kw_only=True):
     """One input as it was read; nothing of it has been looked up yet."""
 
     label: str
-    """What people call it: the file as it was named, or the specifiers."""
+    """Its name for people: the file as it was named, or the specifiers."""
     requirements: tuple[InputRequirement, ...] = ()
     constraints: tuple[InputRequirement, ...] = ()
     options: SelectionOptions = SelectionOptions()
@@ -76,11 +76,11 @@ class MirrorInput(msgspec.Struct, frozen=True, kw_only=True):
     python: str | None = None
     """The Python it says it is for."""
     notes: tuple[str, ...] = ()
-    """What was passed over, and why; a sentence each."""
+    """A sentence for each thing that is ignored, and why."""
 
     @property
     def is_locked(self) -> bool:
-        """Whether it says each version itself, so that there is nothing to resolve: a lock, or hashes on every line."""
+        """Says each version itself, so that there is nothing to resolve: a lock, or hashes on every line."""
         return self.lock is not None or (
             bool(self.requirements) and all(entry.hashes and entry.pinned for entry in self.requirements)
         )

@@ -113,7 +113,7 @@ class _UvPackage(msgspec.Struct, rename="kebab"):
 
     @property
     def is_project(self) -> bool:
-        """Whether this is what was locked, rather than something it depends on."""
+        """Is one of the projects that were locked, rather than something they depend on."""
         return bool(self.source.keys() & {"virtual", "editable", "directory"})
 
 

@@ -16,7 +16,7 @@ from wheelgate.core.protocols import BodyStore
 
 NAME = "wheelgate-mirror.json"
 METADATA = ".metadata"
-"""What the core metadata beside a wheel ends in (PEP 658)."""
+"""The ending of the core metadata beside a wheel (PEP 658)."""
 _VERSION = 1
 _ATTEMPTS = 8
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -13,8 +13,8 @@ from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Source
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
+from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions
-from wheelgate.mirror.mirror_files import MirrorFile
 from wheelgate.mirror.requirements import parse_requirement
 from wheelgate.mirror.selection import choose_files, is_sdist
 from wheelgate.mirror.targets import Target
@@ -55,39 +55,24 @@ class Plan(msgspec.Struct):
         )
 
 
-class Planner:
-    """A planner: it asks the index and uv, and changes nothing."""
+class Planner(msgspec.Struct, kw_only=True, eq=False):
+    """A planner of one plan: it asks the index and uv, and changes nothing."""
 
-    def __init__(
-        self,
-        *,
-        plan: Plan,
-        index: Source,
-        resolve: Callable[[MirrorInput, Target], Awaitable[list[NeededRelease]]],
-        peek: Callable[[MirrorFile], Awaitable[Path]],
-        all_files: bool,
-        on_step: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        """A planner of one plan.
-
-        Args:
-            plan: where it is written down as it grows; ``peek`` may look into it.
-            index: what lists files.
-            resolve: finds versions for open requirements; see :meth:`wheelgate.mirror.resolving.Resolver.resolve`.
-            peek: a verified sdist as a file, to be read.
-            all_files: of the versions needed every file, for whatever machine.
-            on_step: told what takes long, in words.
-        """
-        self._plan = plan
-        self._index = index
-        self._resolve = resolve
-        self._peek = peek
-        self._all_files = all_files
-        self._on_step = on_step
-        self._pages: dict[str, ProjectPage] = {}
-        self._sdists: dict[str, set[tuple[str, Target]]] = {}
-        """Sdists to be built, and for which input and target."""
-        self._planned_builds: set[tuple[str, str, Target]] = set()
+    plan: Plan
+    """Grows as it is worked out; ``peek`` may look into it."""
+    index: Source
+    resolve: Callable[[MirrorInput, Target], Awaitable[list[NeededRelease]]]
+    """Finds versions for open requirements; see :meth:`wheelgate.mirror.resolving.Resolver.resolve`."""
+    peek: Callable[[MirrorFile], Awaitable[Path]]
+    """Opens a verified sdist as a file, to be read."""
+    all_files: bool
+    """Of the versions needed every file, for whatever machine."""
+    on_step: Callable[[str], None] = lambda _: None
+    """Is told what takes long, in words."""
+    _pages: dict[str, ProjectPage] = {}
+    _sdists: dict[str, set[tuple[str, Target]]] = {}
+    """Sdists to be built, and for which input and target."""
+    _planned_builds: set[tuple[str, str, Target]] = set()
 
     async def add(self, asked: MirrorInput, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
         """Add everything that one input needs on these targets.
@@ -116,9 +101,9 @@ class Planner:
             return [NeededRelease(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
         if not lines:
             return []
-        self._on_step(f"resolving {asked.label} for {target}")
+        self.on_step(f"resolving {asked.label} for {target}")
         try:
-            return await self._resolve(asked, target)
+            return await self.resolve(asked, target)
         except Unresolvable as error:
             raise await self._explain(error) from None
 
@@ -126,7 +111,7 @@ class Planner:
         """Explain an error by the index: to uv a name that is withheld or unreachable looks like one that is nowhere."""
         for name in dict.fromkeys(_NOT_FOUND.findall(str(error))):
             try:
-                await self._index.project_page(name)
+                await self.index.project_page(name)
             except ProjectNotFound:
                 continue
             except WheelgateError as reason:
@@ -150,7 +135,7 @@ class Planner:
             self._add_file(file, need, label, target)
             if is_sdist(file.filename):
                 self._sdists.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
-        if self._all_files:
+        if self.all_files:
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
             version = NeededRelease(
                 need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where
@@ -164,7 +149,7 @@ class Planner:
         async def load(need: NeededRelease) -> None:
             async with turns:
                 try:
-                    self._pages[need.project] = await self._index.project_page(need.project)
+                    self._pages[need.project] = await self.index.project_page(need.project)
                 except ProjectNotFound:
                     raise Unresolvable(f"{need.where}: no source has a project {need.project}") from None
 
@@ -172,7 +157,7 @@ class Planner:
 
     def _add_file(self, file: File, need: NeededRelease, label: str, target: Target) -> None:
         path = f"{file.project}/{file.filename}"
-        plan = self._plan
+        plan = self.plan
         if path not in plan.files and file.yanked is not None:
             self._add_note(f"{file.filename} was yanked{f': {file.yanked}' if file.yanked else ''}; it is needed nevertheless")
         plan.files[path] = file
@@ -190,11 +175,11 @@ class Planner:
             fresh = sorted(user for user in users if (path, *user) not in self._planned_builds)
             self._planned_builds.update((path, *user) for user in fresh)
             if fresh:
-                await self._plan_build(self._plan.item(path), fresh)
+                await self._plan_build(self.plan.item(path), fresh)
 
     async def _plan_build(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
-        self._on_step(f"reading what builds {item.filename}")
-        stated = await asyncio.to_thread(_read_build_requirements, await self._peek(item), item.filename)
+        self.on_step(f"reading what builds {item.filename}")
+        stated = await asyncio.to_thread(_read_build_requirements, await self.peek(item), item.filename)
         if isinstance(stated, str):
             self._add_note(f"{item.filename} must be built, and {stated}: mirror what it needs by --project")
             return
@@ -210,8 +195,8 @@ class Planner:
                 self._add_note(f"{item.filename} cannot be built from this mirror: {error}")
 
     def _add_note(self, note: str) -> None:
-        if note not in self._plan.notes:
-            self._plan.notes.append(note)
+        if note not in self.plan.notes:
+            self.plan.notes.append(note)
 
 
 def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...] | str:

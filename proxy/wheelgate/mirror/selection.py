@@ -52,7 +52,7 @@ def _choose_best(files: Sequence[File], target: Target) -> File | None:
 
 
 def is_sdist(filename: str) -> bool:
-    """Whether installers would build it."""
+    """Say whether it is an sdist, which installers would build."""
     return without_sdist_ending(filename) is not None
 
 
@@ -72,7 +72,7 @@ def _find_locked_file(need: NeededRelease, page: ProjectPage) -> File:
 
 
 def _has_digest(file: File, need: NeededRelease) -> bool:
-    """Whether its listed digests are among those allowed. Where none can be compared, its bytes will be."""
+    """Compare its listed digests with those allowed. Where none can be compared, its bytes will be."""
     listed = format_hashes(file.hashes)
     comparable = {entry.partition(":")[0] for entry in need.hashes} & file.hashes.keys()
     return not need.hashes or not comparable or bool(listed & need.hashes)

@@ -62,7 +62,7 @@ class Target(msgspec.Struct, frozen=True, order=True):
         return _environment(self)
 
     def meets(self, marker: Marker | None) -> bool:
-        """Whether a requirement with this marker applies there, no extra being asked for."""
+        """Evaluate a requirement's marker there, no extra being asked for."""
         return marker is None or marker.evaluate(cast("dict[str, str]", {**self.environment, "extra": ""}))
 
     @property
@@ -72,7 +72,7 @@ class Target(msgspec.Struct, frozen=True, order=True):
 
     @property
     def uv_platform(self) -> str:
-        """What uv calls the platform."""
+        """The platform, as uv names it."""
         if self.platform in _OTHERS:
             return _OTHERS[self.platform][0]
         kind, _, minor, machine = _linux(self.platform)

@@ -57,7 +57,7 @@ class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_literal_credential(self) -> bool:
-        """Whether a credential stands in the file itself, rather than the name of a variable that holds one."""
+        """Has a credential in the file itself, rather than the name of a variable that holds one."""
         return self.credential is not None and not is_variable(self.credential)
 
 
@@ -66,7 +66,7 @@ class AmbiguousUrl(ValueError):
 
 
 def is_variable(credential: Secret) -> bool:
-    """Whether it is ``${NAME}`` or ``user:${NAME}``, which pip fills in from the environment."""
+    """Recognise ``${NAME}`` and ``user:${NAME}``, which pip fills in from the environment."""
     return bool(re.fullmatch(r"(?:[^:]*:)?\$\{[A-Z0-9_]+\}", credential.reveal()))
 
 
@@ -83,7 +83,7 @@ class UrlClassifier:
             sources = [(source.type, source.url) for source in config.source if source.type not in _NOT_SETTINGS]
             blobs = [config.store.url if config.store.is_azure else None, *(url for kind, url in sources if kind == "blob")]
             self._containers = [parse_scope(url) for url in blobs if url]
-            self._feeds = [_feed(parse_scope(url)) for kind, url in sources if url and kind != "blob"]
+            self._feeds = [_strip_simple(parse_scope(url)) for kind, url in sources if url and kind != "blob"]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
 
     def classify(self, text: str) -> UrlVerdict:
@@ -142,15 +142,15 @@ def _is_public(url: URL) -> bool:
     return url.host == parse(PUBLIC_INDEX).host and url.raw_path.rstrip("/").endswith("/simple")
 
 
-def _feed(where: UrlScope) -> UrlScope:
+def _strip_simple(where: UrlScope) -> UrlScope:
     """A feed or index without the ``/simple/`` at its end, which people forget."""
     segments = where.segments[:-1] if where.segments[-1:] == ("simple",) else where.segments
     return UrlScope(where.origin, segments)
 
 
 def _is_of(feed: UrlScope, where: UrlScope) -> bool:
-    """Whether it is the feed, or one of its files; a feed's own file links name it by identifiers, or not at all."""
-    if _feed(where) == feed:
+    """Say whether it is the feed, or one of its files; a feed's own file links name it by identifiers, or not at all."""
+    if _strip_simple(where) == feed:
         return True
     return feed.is_devops and (feed.holds(where) or where.is_feed_file_of(feed.organisation))
 

@@ -63,11 +63,11 @@ def plan_for_gate(lines: Sequence[str], ours: UrlClassifier, gate: str, *, by_na
     indexes: list[tuple[int, LineOption, UrlVerdict]] = []
     found = [parse_line(line) for line in lines]
     for at, line in enumerate(found):
-        places = _find_places(line, at, ours, plan)
-        indexes += [(at, option, verdict) for option, verdict in places.options]
-        if places.file is None:
+        file, options = _find_places(line, at, ours, plan)
+        indexes += [(at, option, verdict) for option, verdict in options]
+        if file is None:
             continue
-        url, verdict = places.file
+        url, verdict = file
         if by_name:
             plan.change(at, url.name_end, url.end, _format_pin(url, verdict))
             plan.first = index
@@ -85,9 +85,9 @@ def find_private_blobs(lines: Sequence[str], ours: UrlClassifier) -> dict[str, i
     """Find the blobs to be signed: those that the lines name, without query, each with the first line that does."""
     found: dict[str, int] = {}
     for at, line in enumerate(map(parse_line, lines)):
-        places = _find_places(line, at, ours, RewritePlan())
-        if places.file is not None and places.file[1].is_blob:
-            found.setdefault(places.file[1].shown, at)
+        file, _ = _find_places(line, at, ours, RewritePlan())
+        if file is not None and file[1].is_blob:
+            found.setdefault(file[1].shown, at)
     return found
 
 
@@ -95,28 +95,26 @@ def plan_for_storage(lines: Sequence[str], ours: UrlClassifier, signed: Mapping[
     """Plan blobs by the signed URLs given for them, and everything else as it is."""
     plan = RewritePlan()
     for at, line in enumerate(map(parse_line, lines)):
-        places = _find_places(line, at, ours, plan)
-        if places.file is not None and places.file[1].is_blob:
-            url, verdict = places.file
+        file, options = _find_places(line, at, ours, plan)
+        if file is not None and file[1].is_blob:
+            url, verdict = file
             plan.change(at, url.start, url.end, signed[verdict.shown] + verdict.fragment)
-        elif places.file is not None or any(verdict.owner in _OURS for _, verdict in places.options):
+        elif file is not None or any(verdict.owner in _OURS for _, verdict in options):
             plan.note(at, "kept: it needs an index, and only blobs can be signed")
     return plan
 
 
-class _LinePlaces(msgspec.Struct):
-    """Places that one line names: the file it requires, and the indexes and links among its options."""
-
-    file: tuple[LineUrl, UrlVerdict] | None = None
-    options: list[tuple[LineOption, UrlVerdict]] = msgspec.field(default_factory=list)
+_File = tuple[LineUrl, UrlVerdict]
+_Options = list[tuple[LineOption, UrlVerdict]]
 
 
-def _find_places(line: ParsedLine, at: int, ours: UrlClassifier, plan: RewritePlan) -> _LinePlaces:
+def _find_places(line: ParsedLine, at: int, ours: UrlClassifier, plan: RewritePlan) -> tuple[_File | None, _Options]:
     """Find what a line names that may have to change; anything else it names is refused or remarked on at once."""
-    places = _LinePlaces()
+    file: _File | None = None
+    options: _Options = []
     if line.url is not None and (verdict := _classify(line.url.text, at, ours, plan)) is not None:
         if verdict.owner is UrlOwner.FILE:
-            places.file = (line.url, verdict)
+            file = (line.url, verdict)
         elif verdict.owner is UrlOwner.NO_FILE:
             plan.refuse(at, f"{verdict.shown} is not named as a wheel or sdist, so no index can serve it: rename it")
         elif verdict.owner is UrlOwner.GATE and verdict.has_literal_credential:
@@ -124,12 +122,12 @@ def _find_places(line: ParsedLine, at: int, ours: UrlClassifier, plan: RewritePl
     for option in line.options:
         if "://" in option.value and (verdict := _classify(option.value, at, ours, plan)) is not None:
             if option.name in _PLACES:
-                places.options.append((option, verdict))
+                options.append((option, verdict))
             elif verdict.owner in _OURS and (verdict.credential or _SIGNED.search(verdict.plain)):
                 plan.note(at, f"kept, with the credential in it: {verdict.shown} is neither an index nor a requirement")
     if any(_is_secret(url) for url in _ANY_URL.findall(line.text, line.comment)):
         plan.note(at, "its comment holds a credential; comments are kept: remove it by hand")
-    return places
+    return file, options
 
 
 def _classify(text: str, at: int, ours: UrlClassifier, plan: RewritePlan) -> UrlVerdict | None:
@@ -160,13 +158,13 @@ def _check_repository(text: str, at: int, plan: RewritePlan, *, by_ssh: bool) ->
 
 
 def _is_secret(text: str) -> bool:
-    """Whether the text of a URL holds a credential or a signature, not just the name of a variable."""
+    """Say whether the text of a URL holds a credential or a signature, not just the name of a variable."""
     _, credential = without_user_info(text)
     return bool(_SIGNED.search(text)) or (credential is not None and not is_variable(credential))
 
 
 def _format_pin(url: LineUrl, verdict: UrlVerdict) -> str:
-    """What follows the name: extras are part of it already, or stand in the fragment of a bare URL."""
+    """Format what follows the name; extras are part of it already, or stand in the fragment of a bare URL."""
     if url.name:
         return f"=={verdict.version}"
     extras = _EXTRAS.search(verdict.fragment)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, entries_of, find_value
+from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, find_value, list_entries
 from wheelgate.core.errors import RewriteRefused
 from wheelgate.distfiles.requirements_file import split_lines
 from wheelgate.rewrite.decisions import Edit, RewritePlan
@@ -35,15 +35,9 @@ class RequirementsDocument:
     def __init__(self, text: str) -> None:
         self._text = text
         self._logical = split_lines(text)
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """The logical lines."""
-        return [line.text for line in self._logical]
-
-    def number(self, line: int) -> int:
-        """The line of the file, counted from 1, that a logical line begins on."""
-        return self._logical[line].number
+        self.lines = [line.text for line in self._logical]
+        self.numbers = [line.number for line in self._logical]
+        """The line of the file, counted from 1, that each logical line begins on."""
 
     def apply(self, plan: RewritePlan) -> str:
         """Return the text of the file with the plan's edits in it, and everything else byte for byte."""
@@ -80,7 +74,7 @@ class RequirementsDocument:
 
 
 def _widen_edits(text: str, edits: Sequence[Edit]) -> list[Edit]:
-    """The edits in order; what is removed takes the white space beside it along."""
+    """Sort edits; what is removed takes the white space beside it along."""
     widened: list[Edit] = []
     for edit in sorted(edits, key=lambda edit: edit.start):
         start, end = edit.start, edit.end
@@ -117,15 +111,8 @@ class CondaDocument:
         self._name = name
         self._text = text
         self._items = _find_pip_items(name, text)
-
-    @property
-    def lines(self) -> Sequence[str]:
-        """The items, each as a logical line."""
-        return [str(item.value) for item in self._items]
-
-    def number(self, line: int) -> int:
-        """The line of the file, counted from 1, that an item begins on."""
-        return int(self._items[line].start_mark.line) + 1
+        self.lines = [str(item.value) for item in self._items]
+        self.numbers = [int(item.start_mark.line) + 1 for item in self._items]
 
     def apply(self, plan: RewritePlan) -> str:
         """Return the text of the file with the plan's edits in it, and everything else byte for byte.
@@ -140,7 +127,7 @@ class CondaDocument:
             pieces.append(Edit(start, start, f"{indentation}{plan.first}{self._line_end()}"))
             wanted.append(plan.first)
         for number, item in enumerate(self._items):
-            value = _apply_edits(str(item.value), _widen_edits(str(item.value), plan.edits.get(number, ())))
+            value = _apply_edits(self.lines[number], _widen_edits(self.lines[number], plan.edits.get(number, ())))
             if value == item.value:
                 wanted.append(value)
             elif value.strip():
@@ -154,11 +141,11 @@ class CondaDocument:
         return text
 
     def _quote(self, number: int, value: str) -> str:
-        """The value as it was quoted before."""
+        """Quote the value as it was quoted before."""
         item = self._items[number]
         raw = self._text[item.start_mark.index : item.end_mark.index]
         if "\n" in raw:
-            raise RewriteRefused(f"{self._name} line {self.number(number)}: write the item in one line")
+            raise RewriteRefused(f"{self._name} line {self.numbers[number]}: write the item in one line")
         if raw.startswith("'"):
             return "'" + value.replace("'", "''") + "'"
         if raw.startswith('"'):
@@ -166,15 +153,15 @@ class CondaDocument:
         return value
 
     def _find_own_line(self, number: int) -> tuple[int, str]:
-        """Where the item's line begins, and what stands on it before the item, if that is its dash alone."""
+        """Find the start of the item's line, and the text on it before the item, which must be its dash alone."""
         begin = self._text.rfind("\n", 0, self._items[number].start_mark.index) + 1
         before = self._text[begin : self._items[number].start_mark.index]
         if not _DASH.fullmatch(before):
-            raise RewriteRefused(f"{self._name} line {self.number(number)}: write the items of pip one a line")
+            raise RewriteRefused(f"{self._name} line {self.numbers[number]}: write the items of pip one a line")
         return begin, before
 
     def _remove_line(self, number: int) -> Edit:
-        """The item's whole line gone, but for a comment on it."""
+        """Remove the item's whole line, but for a comment on it."""
         begin, before = self._find_own_line(number)
         at = self._items[number].end_mark.index
         end = self._text.find("\n", at) + 1 or len(self._text)
@@ -196,8 +183,8 @@ def _find_pip_items(name: str, text: str) -> list[yaml.Node]:
         raise RewriteRefused(f"{name}{line}: {error.problem}") from None
     inner = find_value(root, "conda_file")
     found: dict[int, yaml.Node] = {}
-    for entry in entries_of(find_value(inner if isinstance(inner, yaml.MappingNode) else root, "dependencies")):
-        for item in entries_of(find_value(entry, "pip")):
+    for entry in list_entries(find_value(inner if isinstance(inner, yaml.MappingNode) else root, "dependencies")):
+        for item in list_entries(find_value(entry, "pip")):
             if isinstance(item, yaml.ScalarNode):
                 found[id(item)] = item
     return list(found.values())

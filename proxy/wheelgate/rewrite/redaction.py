@@ -1,4 +1,4 @@
-"""What changed, for people and for logs: a diff in which no credential or signature can be read."""
+"""Redacted diffs, for people and for logs: no credential or signature can be read in them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _HIDDEN = "***"
 
 
 def redact(text: str) -> str:
-    """The text, its URLs without user information and query; of a URL that cannot be read plainly only the scheme is left."""
-    return _URL.sub(_shown, text)
+    """Redact a text: its URLs without user information and query; of an ambiguous URL only the scheme is left."""
+    return _URL.sub(_redact_url, text)
 
 
-def _shown(match: re.Match[str]) -> str:
+def _redact_url(match: re.Match[str]) -> str:
     scheme, rest = match.groups()
     authority, tail = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr] # it matches anything
     user, at, host = authority.rpartition("@")
@@ -28,7 +28,7 @@ def _shown(match: re.Match[str]) -> str:
     return f"{scheme}{_HIDDEN + '@' if at or user else ''}{host}{path}{'?' + _HIDDEN if query else ''}{fragment}"
 
 
-def diff(name: str, before: str, after: str) -> str:
-    """A unified diff of the changed lines alone: what stands beside them may be anybody's secret in any form."""
+def format_diff(name: str, before: str, after: str) -> str:
+    """Format a unified diff of the changed lines alone: what stands beside them may be anybody's secret in any form."""
     changes = difflib.unified_diff(before.splitlines(), after.splitlines(), name, name, n=0, lineterm="")
     return "\n".join(map(redact, changes))
