@@ -53,7 +53,7 @@ def container() -> WatchedStore:
     return WatchedStore()
 
 
-class Notebook:
+class Recorder:
     """Remembers what it is told to."""
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook() -> Notebook:
-    return Notebook()
+def recorder() -> Recorder:
+    return Recorder()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ async def files(
     second_index: FakeIndex,
     store: WatchedStore,
     container: WatchedStore,
-    notebook: Notebook,
+    recorder: Recorder,
     clock: FakeClock,
     tmp_path: Path,
 ) -> AsyncIterator[MetadataFiles]:
@@ -107,11 +107,11 @@ async def files(
             clients=clients,
             spool=spool,
             metrics=Metrics(),
-            notebooks={},
+            recorders={},
         )
         stack.push_async_callback(delivery.close)
         wheels = WheelReader(stores={"container": container}, clients=clients, delivery=delivery, spool=spool)
-        made = MetadataFiles(store=store, clients=clients, wheels=wheels, notebooks={"team": notebook}, clock=clock)
+        made = MetadataFiles(store=store, clients=clients, wheels=wheels, recorders={"team": recorder}, clock=clock)
         stack.push_async_callback(made.close)
         yield made
 
@@ -304,13 +304,13 @@ def spans(index: FakeIndex) -> list[str | None]:
 
 
 async def test_it_is_read_once_and_kept_as_what_this_source_says(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder
 ) -> None:
     for _ in range(3):
         assert await files.body(in_wheel()) == METADATA
     assert len(spans(index)) == 1
     assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "nobody compared it with the whole wheel"
-    size, made = notebook.learned[0]["size"], notebook.learned[0]["made"]
+    size, made = recorder.learned[0]["size"], recorder.learned[0]["made"]
     assert size == len(BODY)
     assert (made.of, made.metadata_sha256) == (sha256(BODY), sha256(METADATA))
 
@@ -323,13 +323,13 @@ async def test_however_many_ask_at_once_it_is_read_once(
 
 
 async def test_without_a_digest_of_the_wheel_it_is_kept_by_its_place(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder
 ) -> None:
     for _ in range(2):
         assert await files.body(in_wheel(digest=False)) == METADATA
     assert len(spans(index)) == 1
     assert store.written == [layout.located_metadata("team", f"{index.origin}{PATH}")]
-    assert notebook.learned[0]["made"].of == f"{index.origin}{PATH}"
+    assert recorder.learned[0]["made"].of == f"{index.origin}{PATH}"
     assert await files.body(in_wheel(digest=False, query="?other")) == METADATA
     assert len(spans(index)) == 2
 
@@ -456,12 +456,12 @@ async def test_what_lies_beside_a_wheel_and_is_not_its_metadata_is_not_taken(
 
 
 async def test_what_is_known_of_the_very_wheel_is_taken(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder
 ) -> None:
     await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA, {})
     assert await files.body(in_wheel()) == METADATA
     assert index.asked == []
-    assert notebook.learned[0]["made"].metadata_sha256 == sha256(METADATA)
+    assert recorder.learned[0]["made"].metadata_sha256 == sha256(METADATA)
 
 
 async def test_what_is_kept_and_is_not_of_this_wheel_is_not_taken(
@@ -486,23 +486,23 @@ async def test_where_there_are_no_ranges_the_wheel_is_fetched_once_and_kept(
     "body", [wheel_bytes(NAME, "1.0", without=["METADATA"]), wheel_bytes("other", "1.0"), b"no wheel at all"]
 )
 async def test_a_wheel_that_has_none_is_remembered(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, notebook: Notebook, body: bytes
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder, body: bytes
 ) -> None:
     index.publish(NAME, WHEEL, body)
     with pytest.raises(MetadataNotFound):
         await files.body(in_wheel())
-    assert notebook.learned[0]["made"].metadata_sha256 is None
+    assert recorder.learned[0]["made"].metadata_sha256 is None
     assert store.written == []
 
 
 @pytest.mark.parametrize(("status", "error"), [(500, UpstreamUnavailable), (429, UpstreamUnavailable), (404, UpstreamBadAnswer)])
 async def test_trouble_says_nothing_of_the_wheel(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook, status: int, error: type[Exception]
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, recorder: Recorder, status: int, error: type[Exception]
 ) -> None:
     index.handlers[PATH] = answering(b"trouble", status)  # type: ignore[assignment]
     with pytest.raises(error):
         await files.body(in_wheel())
-    assert notebook.learned == []
+    assert recorder.learned == []
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ async def test_trouble_says_nothing_of_the_wheel(
     ],
 )
 async def test_a_range_that_was_not_asked_for_says_nothing_of_the_wheel(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook, headers: dict[str, str]
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, recorder: Recorder, headers: dict[str, str]
 ) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         return web.Response(status=206, body=BODY[:5], headers=headers)
@@ -523,11 +523,11 @@ async def test_a_range_that_was_not_asked_for_says_nothing_of_the_wheel(
     index.handlers[PATH] = answer
     with pytest.raises(UpstreamError):
         await files.body(in_wheel())
-    assert notebook.learned == []
+    assert recorder.learned == []
 
 
 async def test_a_range_that_is_cut_short_says_nothing_of_the_wheel(
-    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, notebook: Notebook
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, recorder: Recorder
 ) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         start, stop, _ = request.http_range.indices(len(BODY))
@@ -537,7 +537,7 @@ async def test_a_range_that_is_cut_short_says_nothing_of_the_wheel(
     index.handlers[PATH] = answer
     with pytest.raises(UpstreamBadAnswer, match="another range"):
         await files.body(in_wheel())
-    assert notebook.learned == []
+    assert recorder.learned == []
 
 
 async def test_another_digest_than_listed_before_is_a_bad_answer(files: MetadataFiles, in_wheel: Callable[..., File]) -> None:

@@ -26,9 +26,9 @@ from wheelgate.runtime.background import BackgroundTasks
 
 _AT_ONCE = 2
 _WAIT_S = 1.0
-"""How long a page waits for the facts of a few small files, so that the first client has them already."""
+"""Time that a page waits for the facts of a few small files, so that the first client has them already."""
 _RETRY_S = 5.0
-"""How long files that could not be read are left alone, so that an outage costs no reading at every request."""
+"""Time that files that could not be read are left alone, so that an outage costs no reading at every request."""
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +36,7 @@ class BlobHistory(FileMemory):
     """The memory of one container. Close it to stop reading.
 
     Metadata that somebody asked for before its wheel was read here is learned too (:meth:`learn`, as
-    :class:`~wheelgate.files.delivery.FactRecorder`).
+    :class:`~wheelgate.enrich.records.FactRecorder`).
     """
 
     def __init__(self, records: ProjectRecords, *, reader: BlobReader, clock: Clock, retry_s: float = _RETRY_S) -> None:
@@ -100,7 +100,7 @@ class BlobHistory(FileMemory):
         size: int | None = None,  # noqa: ARG002
         made: ExtractedMetadata | None = None,
     ) -> None:
-        """See :class:`~wheelgate.files.delivery.FactRecorder`. Digest and size are read here."""
+        """See :class:`~wheelgate.enrich.records.FactRecorder`. Digest and size are read here."""
         state = self.state_at_hand(file.project)
         known = self.find_record(file, state)
         if made is not None and known is not None and not _is_read(file, state):
@@ -142,7 +142,7 @@ def _version_of(file: File) -> BlobVersion | None:
 
 
 def _is_read(file: File, state: ProjectState) -> bool:
-    """Whether a file needs no reading: it was read, or whoever stored it stated all of it.
+    """Tell whether a file needs no reading: it was read, or whoever stored it stated all of it.
 
     The metadata of a wheel is never theirs to state: what is advertised has to be in our store.
     """

@@ -139,7 +139,7 @@ def _offer(made: ExtractedMetadata) -> Mapping[str, str] | None:
 
 
 def _is_of(made: ExtractedMetadata, file: File, record: FileRecord) -> bool:
-    """Whether what was read was read out of this wheel."""
+    """Tell whether what was read was read out of this wheel."""
     if isinstance(file.location, RemoteFile):
         return made.of in (record.hashes.get("sha256"), file.location.url)
     return True  # the record is of this version of the blob

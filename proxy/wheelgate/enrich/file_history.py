@@ -22,7 +22,7 @@ from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.runtime.cooperative import Steps, in_slices
 
 _PATIENCE_S = 2.0
-"""How long a page waits for a store that is slower than its source."""
+"""Time that a page waits for a store that is slower than its source."""
 _RETRY_S = 5.0
 _DELAY_S = 0.5
 """News comes in bursts, and a build waits for nothing else than this process: it is written once the burst is over."""
@@ -37,7 +37,7 @@ class FileHistory(FileMemory):
     """The memory of one remote source. Close it to write what is left.
 
     It learns from pages (:meth:`learn_page`) and from bytes (:meth:`learn`, as
-    :class:`~wheelgate.files.delivery.FactRecorder`).
+    :class:`~wheelgate.enrich.records.FactRecorder`).
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class FileHistory(FileMemory):
     def learn(
         self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
     ) -> None:
-        """See :class:`~wheelgate.files.delivery.FactRecorder`."""
+        """See :class:`~wheelgate.enrich.records.FactRecorder`."""
         state = self.state_at_hand(file.project)
         known = state.files.get(file.filename) or _sight(file, self._clock.now())
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
@@ -173,7 +173,7 @@ def _sight(file: File, now: datetime) -> FileRecord:
 
 
 def _find_news(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime) -> Steps[Files]:
-    """What a page says that is not remembered yet: names, digests and sizes of known ones, earlier upload times."""
+    """Find what a page says that is not remembered yet: names, digests and sizes of known ones, earlier upload times."""
     news: Files = {}
     for number, file in enumerate(files):
         if not number % _SLICE:

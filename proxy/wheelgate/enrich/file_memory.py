@@ -42,7 +42,7 @@ class Projection(msgspec.Struct, frozen=True):
 
 
 class ProjectState:
-    """What this process knows of one project."""
+    """Knowledge of this process about one project."""
 
     def __init__(self) -> None:
         self.files: Files = {}
@@ -54,7 +54,7 @@ class ProjectState:
         self.kept: KeptPage | None = None
         """The last good one that the record holds, until this process has heard one."""
         self.absent_since: datetime | None = None
-        """When the source said "not there", unless it has had a page since."""
+        """Moment when the source said "not there", unless it has had a page since."""
         self.read_s: float | None = None
         """By the monotonic clock: when the record was last read; ``None``: not yet."""
         self.read_error: StoreError | None = None
@@ -97,17 +97,17 @@ class ProjectState:
             self.kept = page
 
     def is_over(self, page: KeptPage) -> bool:
-        """Whether the source has said "not there" since it had this page."""
+        """Tell whether the source has said "not there" since it had this page."""
         return self.absent_since is not None and page.as_of <= self.absent_since
 
     def lacks(self, kept: KeptPage | None) -> bool:
-        """Whether the record has another page, or has to be told that this one still stands."""
+        """Tell whether the record has another page, or has to be told that this one still stands."""
         if kept is None or self.written is None:
             return kept is not None or self.written is not None
         return kept.mark != self.written[0] or self.is_to_confirm(kept.as_of)
 
     def is_to_confirm(self, as_of: datetime) -> bool:
-        """Whether the record has not heard for long that a page of this moment stands."""
+        """Tell whether the record has not heard for long that a page of this moment stands."""
         return self.written is None or as_of - self.written[1] >= _KEEP_FRESH
 
     @property
@@ -177,7 +177,7 @@ class FileMemory(ABC):
     # --- states
 
     def state_at_hand(self, project: str) -> ProjectState:
-        """What is known of a project without asking the store."""
+        """Knowledge of a project, without asking the store."""
         state = self._states.get(project)
         if state is None:
             state = self._find_unwritten(project) or ProjectState()
@@ -208,7 +208,7 @@ class FileMemory(ABC):
         return self._reads.start(project, lambda: self._read_beside(project, state))
 
     async def state_of(self, project: str, *, since_s: float | None = None) -> ProjectState:
-        """What is known, with the record as of ``since_s`` (monotonic; ``None``: as it was ever read).
+        """Knowledge of a project, with the record as of ``since_s`` (monotonic; ``None``: as it was ever read).
 
         Where it cannot be read in time, what this process knows: ``read_s`` then says that it is no more.
         """
@@ -260,7 +260,7 @@ class FileMemory(ABC):
             raise
 
     async def _save_once(self, project: str, state: ProjectState, found: Files) -> bool:
-        """Whether the record holds everything now; else somebody else was faster, whose news has been merged."""
+        """Tell whether the record holds everything now; else somebody else was faster, whose news has been merged."""
         if state.read_s is None:
             await self._read(project, state)
         if state.is_newer:

@@ -18,10 +18,10 @@ class KeptPage(msgspec.Struct):
     """The last good page of a project, packed."""
 
     as_of: datetime
-    """When the source last confirmed it."""
+    """Moment when the source last confirmed it."""
     known_since: datetime | None
     body: bytes
-    """Everything else."""
+    """Content of the page, packed."""
 
     @property
     def mark(self) -> bytes:

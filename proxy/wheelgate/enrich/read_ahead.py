@@ -19,7 +19,7 @@ _BUDGET = 5
 _WAITING = 50
 """Of so many pages at a time."""
 _DELAY_S = 2.0
-"""How long after a page: what a build itself asks for goes first."""
+"""Delay after a page: what a build itself asks for goes first."""
 _log = logging.getLogger(__name__)
 
 Describe = Callable[[File], Awaitable[object]]
@@ -59,7 +59,7 @@ class ReadAhead:
 
 
 def _is_waiting(file: File) -> bool:
-    """Whether its metadata is still to be read out of it."""
+    """Tell whether its metadata is still to be read out of it."""
     return file.metadata_in_wheel and not file.core_metadata
 
 

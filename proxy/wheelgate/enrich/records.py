@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
+from wheelgate.core.model import File
 from wheelgate.enrich.kept_pages import KeptPage
 
 
@@ -38,7 +40,7 @@ class FileRecord(msgspec.Struct, frozen=True, gc=False):
     """Facts remembered of one file name."""
 
     at: datetime
-    """When we first saw these bytes under it, by our own clock."""
+    """Moment when we first saw these bytes under it, by our own clock."""
     hashes: Mapping[str, str]
     """First seen: these never change, but for a blob, which is read again in each of its versions."""
     uploaded: datetime
@@ -61,8 +63,21 @@ class ProjectRecord(msgspec.Struct):
     """The last good page of a remote source."""
 
 
+class FactRecorder(Protocol):
+    """Receiver of what the bytes of a source's files told: the memory that its listing is enriched from.
+
+    Implemented by :class:`~wheelgate.enrich.file_history.FileHistory` and :class:`~wheelgate.enrich.blob_history.BlobHistory`.
+    """
+
+    def learn(
+        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+    ) -> None:
+        """Remember facts of a listed file (``None``: nothing new); from now on the listing says so."""
+        ...
+
+
 def contradicts(seen: FileRecord, hashes: Mapping[str, str], size: int | None) -> bool:
-    """Whether bytes described so are surely not those first seen. Without a digest in common only the size can tell."""
+    """Tell whether bytes described so are surely not those first seen. Without a digest in common only the size can tell."""
     common = seen.hashes.keys() & hashes.keys()
     if common:
         return any(seen.hashes[algorithm] != hashes[algorithm] for algorithm in common)

@@ -1,4 +1,4 @@
-"""What a request for a file is answered with: a redirect, or bytes that travel through us, from wherever they are."""
+"""Response bodies of files: a redirect, or bytes that travel through us, from wherever they are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
-from wheelgate.core.model import File, RemoteFile
+from wheelgate.core.model import File, LocalFile, RemoteFile, file_etag
 from wheelgate.core.protocols import BlobStore
 from wheelgate.storage.spool import HOLD_BYTES, Fill
 from wheelgate.upstream.client import SourceClient
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Redirect(msgspec.Struct, frozen=True):
-    """Where the client finds the bytes: an opaque URL, perhaps signed, never to be logged or written down."""
+    """Redirect of the client to the bytes: an opaque URL, perhaps signed, never to be logged or written down."""
 
     url: str
     ours: bool = False
@@ -41,7 +41,7 @@ class Body(Protocol):
         """Bytes of the whole file; ``None`` if only its end will tell.
 
         Raises:
-            UpstreamError, StoreError: it cannot be had.
+            UpstreamError, StoreError: it is not available.
         """
         ...
 
@@ -134,7 +134,7 @@ class PassedBody:
         return self._size
 
     def _learn(self, total: int | None) -> None:
-        """What the upstream says of the size; never another than it said before."""
+        """Take the size that the upstream announces; never another than it announced before."""
         self._asked = True
         if total is not None and self._size is not None and total != self._size:
             raise self._wrong(f"announced {total} bytes, not {self._size}")
@@ -200,6 +200,22 @@ async def _cut(chunks: AsyncIterator[bytes], start: int, end: int | None) -> Asy
 
 class LocalBody:
     """A file of a directory source."""
+
+    @classmethod
+    def open(cls, file: File, location: LocalFile) -> LocalBody:
+        """The body of a listed file.
+
+        Raises:
+            StoreError: it is no longer the file that was listed.
+        """
+        path = Path(location.path)
+        try:
+            stat = path.stat()
+        except OSError:
+            raise StoreError(f"{file.filename} was removed from source {file.source}") from None
+        if file_etag(stat) != location.etag:
+            raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
+        return cls(path, stat.st_size)
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""How the bytes of a listed file travel: the only place that decides.
+"""Delivery: the one place that decides how the bytes of a listed file travel.
 
 ``redirect``: the client fetches them itself, by a short-lived signed URL. ``stream``: through us, kept nowhere. ``cache``:
 through the spool into the store, once, and from then on as stored.
@@ -11,8 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
-from pathlib import Path
-from typing import Protocol
 
 from cachetools import TTLCache
 
@@ -25,10 +23,11 @@ from wheelgate.core.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile, file_etag
+from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
-from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
@@ -38,7 +37,7 @@ from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
-_KNOWN, _KNOWN_S = 20_000, 60.0
+_HELD, _HELD_S = 20_000, 60.0
 """Of how many files we remember that we hold them, and for how long: whoever else cleans the store up says nothing."""
 _log = logging.getLogger(__name__)
 
@@ -49,16 +48,6 @@ class DeliveryMode(Enum):
     REDIRECT = "redirect"
     STREAM = "stream"
     CACHE = "cache"
-
-
-class FactRecorder(Protocol):
-    """Where a source's listing learns what the bytes of a file told."""
-
-    def learn(
-        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
-    ) -> None:
-        """Remember it; from now on the listing says so."""
-        ...
 
 
 class Delivery:
@@ -74,11 +63,26 @@ class Delivery:
         clients: Mapping[str, SourceClient],
         spool: Spool,
         metrics: Metrics,
-        notebooks: Mapping[str, FactRecorder] | None = None,
+        recorders: Mapping[str, FactRecorder] | None = None,
         cache_limit: CacheLimit | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
     ) -> None:
+        """Delivery for all sources of an index.
+
+        Args:
+            store: our own: holds the copies.
+            store_mode: how files leave that lie in it: redirect or stream.
+            other_stores: containers of sources, by name; ``None``: no source is one.
+            modes: how the files of each source leave.
+            clients: of the sources that are asked over HTTP.
+            spool: for what is on its way into the store.
+            metrics: counts fills.
+            recorders: of the sources whose listings leave something out; ``None``: nobody wants to learn of it.
+            cache_limit: evicts copies; ``None``: they stay.
+            concurrent_fills: upstream files fetched at a time.
+            turn_s: how long a fill may wait for its turn.
+        """
         self._store = store
         self._store_mode = store_mode
         self._stores = {**(other_stores or {}), store.name: store}
@@ -88,25 +92,22 @@ class Delivery:
         self._metrics = metrics
         self._cache_limit = cache_limit
         self._fills: dict[tuple[str, str, str], Fill] = {}
-        self._known: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_KNOWN, _KNOWN_S)
-        self._runs: dict[Fill, asyncio.Task[None]] = {}
-        self._notebooks = notebooks or {}
+        self._held: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_HELD, _HELD_S)
+        self._runs = BackgroundTasks()
+        self._recorders = recorders or {}
         self._turns = asyncio.Semaphore(concurrent_fills)
         self._turn_s = turn_s
 
     def forget(self) -> None:
         """The store changed: look again what it holds."""
-        self._known.clear()
+        self._held.clear()
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
-        tasks = list(self._runs.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._runs.close()
 
     async def open(self, file: File, *, plain: bool, head: bool = False) -> Redirect | Body:
-        """What to answer a request for a listed file with.
+        """Answer a request for a listed file.
 
         Args:
             file: an entry of the page the client sees.
@@ -116,16 +117,16 @@ class Delivery:
 
         Raises:
             FileWithheld: the bytes we hold under this name are not those now listed.
-            UpstreamError, StoreError: it cannot be had now.
+            UpstreamError, StoreError: it is not available now.
         """
         location = file.location
         if isinstance(location, LocalFile):
-            return await asyncio.to_thread(_local_body, file, location)
+            return await asyncio.to_thread(LocalBody.open, file, location)
         if isinstance(location, StoredFile):
             store = self._stores[location.store]
             mode = self._store_mode if store is self._store else self._modes[file.source]
             size = file.size if file.size is not None else (await store.info(location.path)).size
-            return await _stored(store, location.path, size, redirect=plain and mode is DeliveryMode.REDIRECT)
+            return await _open_stored(store, location.path, size, redirect=plain and mode is DeliveryMode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
         if mode is DeliveryMode.REDIRECT and plain:
@@ -134,20 +135,20 @@ class Delivery:
                 return Redirect(url)
         passed = PassedBody(client, file, location)
         if mode is DeliveryMode.CACHE:
-            held = await self._held(file)
+            held = await self._find_held(file)
             if held is not None:
                 if self._cache_limit is not None:
                     await self._cache_limit.note_use(held.path)
                 redirect = plain and self._store_mode is DeliveryMode.REDIRECT
-                return await _stored(self._store, held.path, held.size, redirect=redirect)
+                return await _open_stored(self._store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
-                fill = self._fill(file, location, client)
+                fill = self._start_fill(file, location, client)
                 if fill is not None:
                     return FillBody(fill, passed)
         return passed
 
     def keeps(self, source: str) -> bool:
-        """Whether what is fetched from a source is kept in the store."""
+        """Tell whether what is fetched from a source is kept in the store."""
         return self._modes[source] is DeliveryMode.CACHE
 
     async def find_copy(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
@@ -156,20 +157,20 @@ class Delivery:
         Raises:
             FileWithheld, StoreError: as :meth:`open`.
         """
-        info = await self._held(file) if self.keeps(file.source) else None
+        info = await self._find_held(file) if self.keeps(file.source) else None
         return None if info is None else (self._store, info)
 
     async def fetch_copy(self, file: File) -> tuple[BlobStore, BlobInfo]:
         """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
 
         Raises:
-            FileWithheld, UpstreamError, StoreError: it cannot be had now.
+            FileWithheld, UpstreamError, StoreError: it is not available now.
         """
         held = await self.find_copy(file)
         if held is None and isinstance(file.location, RemoteFile):
-            fill = self._fill(file, file.location, self._clients[file.location.source])
+            fill = self._start_fill(file, file.location, self._clients[file.location.source])
             if fill is not None:
-                await asyncio.wait([self._runs[fill]])
+                await self._runs.wait(fill)
                 if fill.error is not None:
                     raise fill.error.with_traceback(None)  # one object, many raisers
             held = await self.find_copy(file)
@@ -178,12 +179,12 @@ class Delivery:
         return held
 
     async def _joins(self, file: File, passed: PassedBody) -> bool:
-        """Whether a range of a file not held yet starts a fill, or joins the one under way."""
+        """Tell whether a range of a file not held yet starts a fill, or joins the one under way."""
         fill = self._fills.get(_key(file))
         size = fill.total if fill is not None and fill.total is not None else await passed.size()
         return (size or 0) <= JOIN_BYTES
 
-    async def _held(self, file: File) -> BlobInfo | None:
+    async def _find_held(self, file: File) -> BlobInfo | None:
         """Our copy, if we have one of the bytes now listed. That we have one is remembered for a minute.
 
         Raises:
@@ -191,12 +192,12 @@ class Delivery:
         """
         path = layout.cache_copy(file.source, file.project, file.filename)
         key = (path, file.hashes.get("sha256"))
-        info = self._known.get(key)
-        if info is None and (info := await self._found(file, path)) is not None:
-            self._known[key] = info
+        info = self._held.get(key)
+        if info is None and (info := await self._check_copy(file, path)) is not None:
+            self._held[key] = info
         return info
 
-    async def _found(self, file: File, path: str) -> BlobInfo | None:
+    async def _check_copy(self, file: File, path: str) -> BlobInfo | None:
         try:
             info = await self._store.info(path)
         except BlobNotFound:
@@ -220,15 +221,15 @@ class Delivery:
                 f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
                 "a file name never changes its content"
             )
-        self._learned(file, kept, info.size)
+        self._record_facts(file, kept, info.size)
         return info
 
-    def _learned(self, file: File, sha256: str | None, size: int) -> None:
+    def _record_facts(self, file: File, sha256: str | None, size: int) -> None:
         """Have the listing say what it left out."""
-        if ("sha256" not in file.hashes or file.size is None) and file.source in self._notebooks:
-            self._notebooks[file.source].learn(file, sha256=sha256, size=size)
+        if ("sha256" not in file.hashes or file.size is None) and file.source in self._recorders:
+            self._recorders[file.source].learn(file, sha256=sha256, size=size)
 
-    def _fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
+    def _start_fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
         """The fill under way for the file, or a new one; ``None`` if the spool has no room for it."""
         key = _key(file)
         fill = self._fills.get(key)
@@ -245,8 +246,7 @@ class Delivery:
             _log.error("%s is passed through and not kept: %s", file.filename, error)
             return None
         fill = self._fills[key] = Fill(file, spooled)
-        task = self._runs[fill] = asyncio.create_task(self._run(key, fill, location, client))
-        task.add_done_callback(lambda _: self._runs.pop(fill, None))
+        self._runs.start(fill, lambda: self._run(key, fill, location, client))
         return fill
 
     async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
@@ -301,7 +301,7 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_said_of(file)})
+            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_list_facts(file)})
         except BlobExists:
             kept = (await self._store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -311,14 +311,14 @@ class Delivery:
         except StoreError as error:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
-        self._learned(file, sha256, fill.spooled.size)
+        self._record_facts(file, sha256, fill.spooled.size)
         if self._cache_limit is not None:
             await self._cache_limit.note_added(path, fill.spooled.size)
         return "kept"
 
 
-def _said_of(file: File) -> dict[str, str]:
-    """What the listing says, kept beside the copy: should the source never be asked again, it is listed from there."""
+def _list_facts(file: File) -> dict[str, str]:
+    """Facts of the listing, kept beside the copy: should the source never be asked again, it is listed from there."""
     said = {
         "upload_time": file.upload_time.isoformat() if file.upload_time else None,
         "requires_python": file.requires_python,
@@ -331,7 +331,7 @@ def _key(file: File) -> tuple[str, str, str]:
     return (file.source, file.project, file.filename)
 
 
-async def _stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> Redirect | Body:
+async def _open_stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> Redirect | Body:
     if redirect:
         try:
             url = await store.signed_url(path)
@@ -342,14 +342,3 @@ async def _stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> 
         if url is not None:
             return Redirect(url, ours=True)
     return StoredBody(store, path, size)
-
-
-def _local_body(file: File, location: LocalFile) -> LocalBody:
-    path = Path(location.path)
-    try:
-        stat = path.stat()
-    except OSError:
-        raise StoreError(f"{file.filename} was removed from source {file.source}") from None
-    if file_etag(stat) != location.etag:
-        raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
-    return LocalBody(path, stat.st_size)

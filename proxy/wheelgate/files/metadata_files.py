@@ -1,4 +1,4 @@
-"""The ``.metadata`` file beside a distribution file (PEP 658, PEP 714): from the store, the upstream, or the wheel itself.
+"""Core metadata files, ``.metadata`` beside a wheel (PEP 658, PEP 714): from the store, the upstream, or the wheel itself.
 
 What is advertised is served: pip and uv abort an installation when an advertised file is missing or differs from its digest.
 """
@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,9 +19,9 @@ from wheelgate.core.errors import BlobExists, BlobNotFound, MetadataNotFound, St
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
-from wheelgate.enrich.records import ExtractedMetadata
-from wheelgate.files.delivery import FactRecorder
+from wheelgate.enrich.records import ExtractedMetadata, FactRecorder
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
@@ -40,28 +41,28 @@ class MetadataFiles:
         store: BlobStore,
         clients: Mapping[str, SourceClient],
         wheels: WheelReader,
-        notebooks: Mapping[str, FactRecorder],
+        recorders: Mapping[str, FactRecorder],
         clock: Clock,
     ) -> None:
         self._store = store
         self._clients = clients
         self._wheels = wheels
-        self._notebooks = notebooks
+        self._recorders = recorders
         self._clock = clock
         self._flights: SingleFlight[bytes] = SingleFlight()
         self._keeping: dict[str, bytes] = {}
         """By path: on its way into the store."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
         """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
         await self._flights.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_CLOSING_S)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSING_S):
+                for path in list(self._keeping):
+                    await self._tasks.wait(path)
+        await self._tasks.close()
 
     async def body(self, file: File) -> bytes:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
@@ -69,7 +70,7 @@ class MetadataFiles:
         Raises:
             MetadataNotFound: the listing offers none, or the wheel turned out to have none.
             FileWithheld: as :meth:`wheelgate.files.delivery.Delivery.open`.
-            UpstreamError, StoreError: it cannot be had now.
+            UpstreamError, StoreError: it is not available now.
         """
         if file.core_metadata is None:
             raise MetadataNotFound(f"{file.filename} has no core metadata to offer")
@@ -79,28 +80,28 @@ class MetadataFiles:
     async def _body(self, file: File) -> bytes:
         location = file.location
         if isinstance(location, LocalFile):
-            return await asyncio.to_thread(_from_wheel, file, location)
+            return await asyncio.to_thread(_read_local_wheel, file, location)
         if file.metadata_in_wheel:
-            return await self._out_of_wheel(file)
+            return await self._read_wheel(file)
         if isinstance(location, RemoteFile):
-            return await self._remote(file, location)
+            return await self._fetch_beside(file, location)
         try:
             body, _ = await self._store.read(layout.metadata(file.hashes["sha256"]))
         except (BlobNotFound, KeyError):
             raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
-        return _verified(file, body)
+        return _verify(file, body)
 
-    async def _out_of_wheel(self, file: File) -> bytes:
-        place = _unverified(file)
+    async def _read_wheel(self, file: File) -> bytes:
+        place = _unverified_path(file)
         sha256 = file.hashes.get("sha256")
         for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
-            kept = await self._kept(path)
-            if kept is not None and _is_listed(file, kept) and (fields := _fields(file, kept)) is not None:
+            kept = await self._find_kept(path)
+            if kept is not None and _is_listed(file, kept) and (fields := _try_fields(file, kept)) is not None:
                 if not file.core_metadata:  # another process made it
                     self._learn(file, fields)
                 return kept
         beside = await self._wheels.beside(file)
-        if beside is not None and _is_listed(file, beside) and (fields := _fields(file, beside)) is not None:
+        if beside is not None and _is_listed(file, beside) and (fields := _try_fields(file, beside)) is not None:
             await self._keep(place, beside)
             self._learn(file, fields)
             return beside
@@ -110,7 +111,7 @@ class MetadataFiles:
             _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
             self._learn(file, None)
             raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
-        body = _verified(file, reading.metadata.body)
+        body = _verify(file, reading.metadata.body)
         await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
@@ -123,23 +124,23 @@ class MetadataFiles:
             requires_python=None if metadata is None else metadata.requires_python,
         )
         size, sha256 = (reading.size, reading.sha256) if reading else (None, None)
-        if file.source in self._notebooks:
-            self._notebooks[file.source].learn(file, sha256=sha256, size=size, made=made)
+        if file.source in self._recorders:
+            self._recorders[file.source].learn(file, sha256=sha256, size=size, made=made)
 
-    async def _remote(self, file: File, location: RemoteFile) -> bytes:
+    async def _fetch_beside(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
         if wheel_sha256 is None:  # nothing to keep it by
-            return _verified(file, await self._fetched(file, location))
+            return _verify(file, await self._fetch(file, location))
         path = layout.upstream_metadata(file.source, wheel_sha256)
-        kept = await self._kept(path)
+        kept = await self._find_kept(path)
         if kept is not None and _is_listed(file, kept):
             return kept
-        body = _verified(file, await self._fetched(file, location))
+        body = _verify(file, await self._fetch(file, location))
         if kept is None:
             await self._keep(path, body)
         return body
 
-    async def _kept(self, path: str) -> bytes | None:
+    async def _find_kept(self, path: str) -> bytes | None:
         if path in self._keeping:
             return self._keeping[path]
         try:
@@ -150,7 +151,7 @@ class MetadataFiles:
             _log.warning("core metadata cannot be read from the store: %s", error)
             return None
 
-    async def _fetched(self, file: File, location: RemoteFile) -> bytes:
+    async def _fetch(self, file: File, location: RemoteFile) -> bytes:
         parts = urlsplit(location.url)
         url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
         body = b""
@@ -177,11 +178,9 @@ class MetadataFiles:
         if path in self._keeping:
             return
         self._keeping[path] = body
-        task = asyncio.create_task(self._put(path, body))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(path, lambda: self._put(path, body))
         if sum(map(len, self._keeping.values())) > _MAX_KEEPING_BYTES:
-            await asyncio.wait([task])
+            await self._tasks.wait(path)
 
     async def _put(self, path: str, body: bytes) -> None:
         try:
@@ -195,32 +194,32 @@ class MetadataFiles:
             del self._keeping[path]
 
 
-def _fields(file: File, body: bytes) -> CoreMetadata | None:
+def _try_fields(file: File, body: bytes) -> CoreMetadata | None:
     try:
         return read_fields(body, file.filename)
     except (BadWheel, InvalidWheelFilename):
         return None
 
 
-def _unverified(file: File) -> str:
-    """Where metadata is kept that was read out of parts of a wheel: nobody compared its digest with all of it."""
+def _unverified_path(file: File) -> str:
+    """Path of metadata that was read out of parts of a wheel: nobody compared its digest with all of it."""
     sha256 = file.hashes.get("sha256")
     return layout.located_metadata(file.source, _place(file)) if sha256 is None else layout.upstream_metadata(file.source, sha256)
 
 
 def _place(file: File) -> str:
-    """Where a wheel is, and which version of it, as far as its location says."""
+    """Place of a wheel, and its version, as far as its location says."""
     location = file.location
     return location.url if isinstance(location, RemoteFile) else f"{location.path}\n{location.etag}"
 
 
 def _is_listed(file: File, body: bytes) -> bool:
-    """Whether it has the digest that the listing advertises, if it advertises one."""
+    """Tell whether it has the digest that the listing advertises, if it advertises one."""
     advertised = (file.core_metadata or {}).get("sha256")
     return advertised is None or hashlib.sha256(body).hexdigest() == advertised
 
 
-def _verified(file: File, body: bytes) -> bytes:
+def _verify(file: File, body: bytes) -> bytes:
     if not _is_listed(file, body):
         message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
         _log.error(message)
@@ -228,10 +227,10 @@ def _verified(file: File, body: bytes) -> bytes:
     return body
 
 
-def _from_wheel(file: File, location: LocalFile) -> bytes:
+def _read_local_wheel(file: File, location: LocalFile) -> bytes:
     try:
         with Path(location.path).open("rb") as wheel:
-            return _verified(file, read_core_metadata(wheel, file.filename).body)
+            return _verify(file, read_core_metadata(wheel, file.filename).body)
     except BadWheel as error:
         if not file.core_metadata:  # nobody had read it yet
             raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None

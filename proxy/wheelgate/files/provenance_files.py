@@ -1,4 +1,4 @@
-"""The ``.provenance`` file beside a stored distribution file (PEP 740)."""
+"""Provenance files, ``.provenance`` beside a stored distribution file (PEP 740)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProvenanceFiles:
 
         Raises:
             ProvenanceNotFound: the listing offers none of ours.
-            StoreError: it cannot be had now.
+            StoreError: it is not available now.
         """
         location = file.location
         if file.provenance is None:

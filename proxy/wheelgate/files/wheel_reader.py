@@ -1,4 +1,4 @@
-"""Reads METADATA out of any wheel that is listed, wherever its bytes are, with as few of them as possible."""
+"""Wheel reader: METADATA out of any listed wheel, wherever its bytes are, with as few of them as possible."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from wheelgate.upstream.client import SourceClient
 
 _log = logging.getLogger(__name__)
 _LITTLE_BYTES = 1024 * 1024
-"""What all but odd wheels cost; of those that cost more only a few are read at a time."""
+"""Bytes that all but odd wheels cost; of those that cost more only a few are read at a time."""
 _LARGE_AT_ONCE = 2
 _PATIENCE_S = 10.0
 """Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
 
 
 class WheelReading(msgspec.Struct, frozen=True):
-    """What a wheel said."""
+    """METADATA read out of a wheel."""
 
     metadata: CoreMetadata
     size: int
@@ -40,7 +40,7 @@ class WheelReading(msgspec.Struct, frozen=True):
 
 
 class _Share:
-    """What one reading may hold in memory: a little at any time, more only in its turn."""
+    """Memory budget of one reading: a little at any time, more only in its turn."""
 
     def __init__(self, turns: asyncio.Semaphore) -> None:
         self._turns = turns
@@ -95,7 +95,7 @@ class WheelReader:
             ) from None
 
     async def beside(self, file: File) -> bytes | None:
-        """What lies beside a wheel in its container as its metadata, as a mirror puts it there: the same people's word."""
+        """The metadata file beside a wheel in its container, as a mirror puts it there: the same people's word."""
         location = file.location
         if not isinstance(location, StoredFile):
             return None
@@ -141,7 +141,7 @@ class WheelReader:
     async def _by_ranges(self, file: File, location: RemoteFile) -> WheelReading:
         size, head = file.size, b""
         found: str | None = None
-        """Where the file was, after the redirects, when a part of it was read: the others are asked for there."""
+        """URL of the file, after the redirects, when a part of it was read: the others are asked for there."""
 
         async def part(start: int, end: int) -> tuple[int, bytes]:
             nonlocal found
@@ -185,7 +185,7 @@ class WheelReader:
             return answer.total, bytes(body), answer.url
 
     async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
-        """Where the operator wants nothing of a source kept."""
+        """Read all of it, where the operator wants nothing of a source kept."""
         if not self._spool.has_room(file.size):
             raise StoreError(f"there is no room in the spool to read {file.filename}")
         passed = PassedBody(self._clients[location.source], file, location)

@@ -43,6 +43,11 @@ class BackgroundTasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background work on %s failed", key, exc_info=error)
 
+    async def wait(self, key: Hashable) -> None:
+        """Wait until the task under way for ``key``, if there is one, has ended. Who waits may leave: the task goes on."""
+        if key in self._tasks:
+            await asyncio.wait([self._tasks[key]])
+
     async def close(self) -> None:
         """Cancel every task and wait until all have ended."""
         tasks = list(self._tasks.values())

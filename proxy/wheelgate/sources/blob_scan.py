@@ -24,7 +24,7 @@ from wheelgate.sources.page_builder import page_of, stored_file
 
 _RETRY_S = 5.0
 _PATIENCE_S = 5.0
-"""How long a request waits for the first scan to end, before it is told to come back."""
+"""Time that a request waits for the first scan to end, before it is told to come back."""
 _SLICE = 250
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
 STALE_IF_ERROR_S = 24 * 3600.0
-"""How long a last good answer stands in for a source that fails (promise 6 in docs/architecture.md)."""
+"""Time that a last good answer stands in for a source that fails (promise 6 in docs/architecture.md)."""
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class _CachedAnswer(msgspec.Struct):
     """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
     heard_at: datetime
     known_since: datetime
-    """When the source first had a page of this project, as far as this process knows."""
+    """Moment when the source first had a page of this project, as far as this process knows."""
     fresh_until: float = -math.inf
     """By the same clock. Later than our own lifetimes say where the source itself knows better."""
     overtaken: bool = False
@@ -41,7 +41,7 @@ class _CachedAnswer(msgspec.Struct):
     retry_at_s: float = -math.inf
     """Monotonic: while the source fails, it is not asked again before."""
     outage_since: datetime | None = None
-    """When the source fell silent, if it has not answered about this project since, whatever it says of others."""
+    """Moment when the source fell silent, if it has not answered about this project since, whatever it says of others."""
     stale_page: ProjectPage | None = None
     """The page as it stands in."""
 

@@ -199,7 +199,7 @@ def _metadata(facts: _FileFacts | None, filename: str) -> dict[str, str] | None:
 
 
 def _scan_whole(root: Path) -> dict[str, dict[str, _FoundFile]]:
-    """Everything below, or an error: with a part unheard, a name would seem to be free.
+    """Scan everything below, or fail: with a part unheard, a name would seem to be free.
 
     Raises:
         OSError: it cannot be read.
@@ -236,7 +236,7 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _read_facts(found: _FoundFile) -> _FileFacts | None:
-    """What the file says; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
+    """Read the facts of a file; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
     with Path(found.path).open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if file_etag(os.fstat(file.fileno())) != found.etag:

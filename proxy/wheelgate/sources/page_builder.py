@@ -44,7 +44,7 @@ def stored_file(source: str, store: str, project: str, filename: str, info: Blob
 
 
 def _digest(facts: Mapping[str, str], name: str) -> str | None:
-    """What somebody else wrote beside a blob may be anything; paths of our store are made of digests."""
+    """Take a digest, if it is one: what others wrote beside a blob may be anything; paths of our store are made of digests."""
     stated = facts.get(name, "").lower()
     return stated if _SHA256.fullmatch(stated) else None
 

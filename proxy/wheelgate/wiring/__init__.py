@@ -120,7 +120,7 @@ def _build_delivery(base: Foundation, store: BlobStore, spool: Spool, sources: S
         clients=sources.clients,
         spool=spool,
         metrics=base.metrics,
-        notebooks=sources.notebooks,
+        recorders=sources.recorders,
         cache_limit=build_cache_limit(base, store),
     )
     base.stack.push_async_callback(delivery.close)
@@ -135,7 +135,7 @@ def _build_metadata_files(
         store=store,
         clients=sources.clients,
         wheels=WheelReader(stores=stores, clients=sources.clients, delivery=delivery, spool=spool),
-        notebooks=sources.notebooks,
+        recorders=sources.recorders,
         clock=base.clock,
     )
     base.stack.push_async_callback(metadata_files.close)

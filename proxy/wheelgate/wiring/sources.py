@@ -22,7 +22,7 @@ from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import FileMemory
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.files.delivery import FactRecorder
+from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.signal import Signal
@@ -66,7 +66,7 @@ class Sources:
         """Where uploads may go, in the operator's order."""
         self.telling: list[Signal] = []
         """What says by itself when its answers change."""
-        self.notebooks: dict[str, FactRecorder] = {}
+        self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
         self._memories: dict[str, FileHistory] = {}
         self.described_ahead: list[EnrichedSource] = []
@@ -133,7 +133,7 @@ class Sources:
         reader = BlobReader(source=settings.name, blobs=blobs, store=self._store, spool=self._spool, clock=clock)
         memory = BlobHistory(ProjectRecords(self._store, settings.name), reader=reader, clock=clock)
         self._base.stack.push_async_callback(memory.close)
-        self.notebooks[settings.name] = memory
+        self.recorders[settings.name] = memory
         self.telling.append(memory.changed)
         return self._enriched(cached, memory)
 
@@ -249,7 +249,7 @@ class Sources:
         if memory is None:
             memory = FileHistory(ProjectRecords(self._store, source), clock=self._base.clock)
             self._base.stack.push_async_callback(memory.close)
-            self.notebooks[source] = self._memories[source] = memory
+            self.recorders[source] = self._memories[source] = memory
             self.telling.append(memory.changed)
         return memory
 
