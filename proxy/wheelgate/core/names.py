@@ -44,12 +44,12 @@ def normalise_name(name: str) -> str | None:
 
 
 def is_safe_filename(filename: str) -> bool:
-    """Whether the name can stand in a URL, a page, a header and a folder without quoting tricks."""
+    """True if the name can stand in a URL, a page, a header and a folder without quoting tricks."""
     return _FILENAME.fullmatch(filename) is not None and ".." not in filename
 
 
 def is_distribution(filename: str) -> bool:
-    """Whether the name ends like a distribution file of any age, and not like a signature or a page beside it."""
+    """True if the name ends like a distribution file of any age, and not like a signature or a page beside it."""
     return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *_OTHER_ENDINGS))
 
 
@@ -65,7 +65,7 @@ class Membership:
         self._prefix = project + "-"
 
     def __contains__(self, filename: str) -> bool:
-        """Whether the file is this project's."""
+        """True if the file is this project's."""
         if filename.endswith(".whl"):
             return self.is_own(filename.partition("-")[0]) or self._is_odd_wheel(filename)
         stem = without_sdist_ending(filename)
@@ -78,7 +78,7 @@ class Membership:
         return self._starts(filename)
 
     def is_own(self, head: str) -> bool:
-        """Whether what stands before the version is this project's name, however it is spelled."""
+        """True if what stands before the version is this project's name, however it is spelled."""
         return normalise_name(head) == self._project
 
     def _is_odd_wheel(self, filename: str) -> bool:

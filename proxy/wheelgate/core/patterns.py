@@ -31,15 +31,15 @@ class NamePatterns:
 
     @staticmethod
     def is_valid(pattern: str) -> bool:
-        """Whether the text can stand for project names at all."""
+        """True if the text can stand for project names at all."""
         return bool(_ALPHABET.fullmatch(pattern))
 
     def __bool__(self) -> bool:
-        """Whether there is any pattern."""
+        """True if there is any pattern."""
         return bool(self._patterns)
 
     def __contains__(self, project: str) -> bool:
-        """Whether a normalised name matches one of them."""
+        """True if a normalised name matches one of them."""
         return self._match(project) is not None
 
     def first_for(self, project: str) -> str | None:
@@ -59,7 +59,7 @@ class Release(msgspec.Struct, frozen=True):
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may name several projects."""
+        """True if it may name several projects."""
         return self.name is not None and "*" in self.name
 
     @property

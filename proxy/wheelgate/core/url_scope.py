@@ -34,15 +34,15 @@ class UrlScope(msgspec.Struct, frozen=True):
 
     @property
     def is_devops(self) -> bool:
-        """Whether Azure DevOps keeps its feeds here."""
+        """True if Azure DevOps keeps its feeds here."""
         return self.origin == ("https", DEVOPS_HOST, 443)
 
     def holds(self, other: UrlScope) -> bool:
-        """Whether the other is this one or below it."""
+        """True if the other is this one or below it."""
         return self.origin == other.origin and self.segments == other.segments[: len(self.segments)]
 
     def is_feed_file_of(self, organisation: str | None) -> bool:
-        """Whether it is a file that some feed of the organisation links, in the form that names no feed."""
+        """True if it is a file that some feed of the organisation links, in the form that names no feed."""
         return (
             organisation is not None
             and self.organisation == organisation

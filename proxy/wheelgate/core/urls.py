@@ -110,7 +110,7 @@ def origin(url: URL) -> Origin:
 
 
 def is_loopback(url: URL) -> bool:
-    """Whether the URL leads to this very machine, so that nobody on the way can read what is sent."""
+    """True if the URL leads to this very machine, so that nobody on the way can read what is sent."""
     return is_loopback_host(url.host or "")
 
 
@@ -139,7 +139,7 @@ class HostRules:
         self._suffixes = tuple(host[1:].lower() for host in file_hosts if host.startswith("*."))
 
     def allows(self, url: URL) -> bool:
-        """Whether the source may ask this URL at all."""
+        """True if the source may ask this URL at all."""
         scheme, host, port = origin(url)
         if self.is_own(url):
             return True
@@ -152,12 +152,12 @@ class HostRules:
         return host in self._exact or host.endswith(self._suffixes or ("\0",))
 
     def is_own(self, url: URL) -> bool:
-        """Whether this is the source itself: its origin, or the same host better protected."""
+        """True if this is the source itself: its origin, or the same host better protected."""
         better = ("https", self._own[1], 443) if self._own[0] == "http" else self._own
         return origin(url) in (self._own, better)
 
     def names(self, url: URL) -> bool:
-        """Whether the operator wrote this very host: only then may it be an inner address."""
+        """True if the operator wrote this very host: only then may it be an inner address."""
         _, host, port = origin(url)
         return host == self._own[1] or host in self._exact or f"{host}:{port}" in self._exact
 
@@ -220,12 +220,12 @@ def _join(base: URL, href: str) -> URL:
 
 
 def is_emulator_host(host: str) -> bool:
-    """Whether storage at this host is an emulator: it has the account in the path, not in the host's name."""
+    """True if storage at this host is an emulator: it has the account in the path, not in the host's name."""
     return bool(_EMULATOR_HOST.fullmatch(host))
 
 
 def is_loopback_host(host: str) -> bool:
-    """Whether a host, as it is written, is this machine and no other."""
+    """True if a host, as it is written, is this machine and no other."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -108,7 +108,7 @@ def _decode_base64(text: str, what: str) -> bytes:
 
 
 def _same_name(stated: str, filename: str) -> bool:
-    """Whether two names are of one file, compared as parsed (PEP 740): tools differ in how they normalise ``Acme.Tool``."""
+    """True if two names are of one file, compared as parsed (PEP 740): tools differ in how they normalise ``Acme.Tool``."""
     if stated == filename:
         return True
     parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename

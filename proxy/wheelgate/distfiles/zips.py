@@ -78,5 +78,5 @@ def _check_names(archive: zipfile.ZipFile, bad: type[ValueError]) -> None:
 
 
 def is_bounded(entry: zipfile.ZipInfo) -> bool:
-    """Whether the entry can be inflated piece by piece: ``zipfile`` inflates other methods without any limit."""
+    """True if the entry can be inflated piece by piece: ``zipfile`` inflates other methods without any limit."""
     return entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

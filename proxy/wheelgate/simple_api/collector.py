@@ -65,7 +65,7 @@ class Collector:
         self._unusable = 0
 
     def __bool__(self) -> bool:
-        """Whether there is any file of the project."""
+        """True if there is any file of the project."""
         return bool(self._files)
 
     def add(self, entry: PageEntry) -> None:

@@ -38,7 +38,7 @@ def content_type(accept: str | None) -> str:
 
 @lru_cache(maxsize=256)
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip (RFC 9110, 12.5.3). Without the header: no."""
+    """True if the client takes gzip (RFC 9110, 12.5.3). Without the header: no."""
     weights = dict(_ranges(accept_encoding or ""))
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 

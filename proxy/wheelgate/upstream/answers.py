@@ -124,7 +124,7 @@ def _bad(source: str, what: str) -> UpstreamBadAnswer:
 
 
 def _is_whole(response: aiohttp.ClientResponse, gunzip: BoundedGunzip | None, body: bytearray) -> bool:
-    """Whether a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
+    """True if a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
     if gunzip is not None:
         return gunzip.is_whole
     if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
