@@ -49,11 +49,7 @@ class BoundedGunzip:
         return bool(self._inflater.unused_data)
 
     def feed(self, chunk: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-        """Inflate the next bytes, in pieces of at most ``piece_bytes``; no further than the caller goes.
-
-        Raises:
-            BadGzip: see there.
-        """
+        """Inflate the next bytes, in pieces of at most ``piece_bytes``, no further than the caller goes; or :class:`BadGzip`."""
         self._received += len(chunk)
         while chunk and not self.is_whole:  # zlib leaves what comes behind the end in its tail, too, again and again
             try:
@@ -67,10 +63,6 @@ class BoundedGunzip:
             yield piece
 
     def read(self, file: IO[bytes]) -> Iterator[bytes]:
-        """Inflate a file up to the end of its stream, or to its own where that comes first.
-
-        Raises:
-            BadGzip: see there.
-        """
+        """Inflate a file up to the end of its stream, or to its own where that comes first; or :class:`BadGzip`."""
         while not self.is_whole and (chunk := file.read(PIECE_BYTES)):
             yield from self.feed(chunk)

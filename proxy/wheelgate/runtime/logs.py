@@ -41,14 +41,13 @@ class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
         return f"{self.method} {self.route} {what} {self.status}"
 
 
-class AnsweredBatch:
+class AnsweredBatch(msgspec.Struct, frozen=True):
     """Answered requests logged together: the message of one record, which formatters here write as one line a request.
 
     A batch costs a tenth of as many records.
     """
 
-    def __init__(self, answers: Sequence[AnsweredRequest]) -> None:
-        self.answers = answers
+    answers: Sequence[AnsweredRequest]
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.answers))
@@ -94,7 +93,10 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             entry["trace"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(_encodable(entry)).decode()
+        for key, value in entry.items():
+            if isinstance(value, str):  # undecodable bytes of a header or file name are lone surrogates, which JSON may not hold
+                entry[key] = value.encode("utf-8", "backslashreplace").decode()
+        return msgspec.json.encode(entry).decode()
 
 
 def configure(style: Format, level: str = "INFO") -> None:
@@ -108,14 +110,6 @@ def configure(style: Format, level: str = "INFO") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # aiohttp logs a trace for each malformed request and each client that hangs up.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-
-
-def _encodable(entry: dict[str, object]) -> dict[str, object]:
-    """Escape lone surrogates, which undecodable bytes (of a header, of a file name) become and JSON may not hold."""
-    return {
-        key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-        for key, value in entry.items()
-    }
 
 
 @lru_cache(4)

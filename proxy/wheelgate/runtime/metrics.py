@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as Tallies
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -27,23 +29,17 @@ class RequestMetrics(Collector):
     def __init__(self) -> None:
         self._warm = 0
         self._statuses: Tallies[tuple[str, int]] = Tallies()
-        self._buckets: dict[str, list[int]] = {}
-        self._seconds: dict[str, float] = {}
+        self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(self._BUCKETS_S) + 1))
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def count(self, answer: AnsweredRequest, *, warm: bool) -> None:
         """Count one more request; ``warm``: the fast path answered it."""
-        route, took_s = answer.route, answer.seconds
         self._warm += warm
-        self._statuses[route, answer.status] += 1
-        buckets = self._buckets.get(route)
-        if buckets is None:
-            buckets = self._buckets[route] = [0] * (len(self._BUCKETS_S) + 1)
-            self._seconds[route] = 0.0
-        buckets[bisect_left(self._BUCKETS_S, took_s)] += 1
-        self._seconds[route] += took_s
+        self._statuses[answer.route, answer.status] += 1
+        self._buckets[answer.route][bisect_left(self._BUCKETS_S, answer.seconds)] += 1
+        self._seconds[answer.route] += answer.seconds
 
     def collect(self) -> Iterator[Metric]:
-        """See prometheus_client."""
         requests = CounterMetricFamily("wheelgate_requests", "Requests answered", labels=["route", "status"])
         for (route, status), count in self._statuses.items():
             requests.add_metric([route, str(status)], count)
@@ -65,42 +61,25 @@ class Metrics:
     """The metrics an operator can watch. Labels are routes, sources and outcomes: few values, never a name or a URL."""
 
     def __init__(self) -> None:
-        self._registry = registry = CollectorRegistry()
+        self._registry = CollectorRegistry()
         self.requests = RequestMetrics()
-        registry.register(self.requests)
-        self.upstream_requests = Counter(
-            "wheelgate_upstream_requests", "Requests to upstreams", ["source", "outcome"], registry=registry
+        self._registry.register(self.requests)
+        counter, gauge = partial(Counter, registry=self._registry), partial(Gauge, registry=self._registry)
+        self.upstream_requests = counter("wheelgate_upstream_requests", "Requests to upstreams", ["source", "outcome"])
+        self.upstream_up = gauge("wheelgate_upstream_up", "1: the source answered as an index when last asked", ["source"])
+        self.upstream_paused = gauge("wheelgate_upstream_paused_seconds", "How long the source asked us to wait", ["source"])
+        self.upstream_budget = gauge(
+            "wheelgate_upstream_requests_left", "How many more requests the upstream will answer for now", ["source"]
         )
-        self.upstream_up = Gauge(
-            "wheelgate_upstream_up", "1: the source answered as an index when last asked", ["source"], registry=registry
+        self.connection_refused = counter(
+            "wheelgate_connection_refused", "Answers that refused a connection's credential", ["connection", "host"]
         )
-        self.upstream_paused = Gauge(
-            "wheelgate_upstream_paused_seconds", "How long the source asked us to wait", ["source"], registry=registry
-        )
-        self.upstream_budget = Gauge(
-            "wheelgate_upstream_requests_left",
-            "How many more requests the upstream will answer for now",
-            ["source"],
-            registry=registry,
-        )
-        self.connection_refused = Counter(
-            "wheelgate_connection_refused",
-            "Answers that refused a connection's credential",
-            ["connection", "host"],
-            registry=registry,
-        )
-        self.stale_pages = Counter(
-            "wheelgate_stale_pages", "Last good pages served for a source that failed", ["source"], registry=registry
-        )
-        self.dropped_entries = Counter(
-            "wheelgate_dropped_entries", "Upstream page entries left out as unusable", ["source"], registry=registry
-        )
-        self.withheld_files = Counter(
-            "wheelgate_withheld_files", "Files left off a page, once per page made", ["source", "rule"], registry=registry
-        )
-        self.fills = Counter("wheelgate_fills", "Files fetched into the store", ["source", "outcome"], registry=registry)
-        self.uploads = Counter("wheelgate_uploads", "Uploads received", ["outcome"], registry=registry)
-        self.page_cache_bytes = Gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory", registry=registry)
+        self.stale_pages = counter("wheelgate_stale_pages", "Last good pages served for a source that failed", ["source"])
+        self.dropped_entries = counter("wheelgate_dropped_entries", "Upstream page entries left out as unusable", ["source"])
+        self.withheld_files = counter("wheelgate_withheld_files", "Files left off a page, once per page made", ["source", "rule"])
+        self.fills = counter("wheelgate_fills", "Files fetched into the store", ["source", "outcome"])
+        self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
+        self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
 
     def exposition(self) -> bytes:
         """Write all of them in the Prometheus text format."""

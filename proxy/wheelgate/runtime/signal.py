@@ -14,10 +14,8 @@ class Signal:
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` at every :meth:`emit` from now on."""
         self._listeners.append(listener)
 
     def emit(self) -> None:
-        """Tell every listener, in the order of their subscription."""
         for listener in self._listeners:
             listener()
