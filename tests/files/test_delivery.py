@@ -41,7 +41,7 @@ class NarrowSpool(Spool):
 
     def new(self, *arguments: Any) -> SpoolFile:
         if self.broken:
-            shutil.rmtree(self._folder)  # an operator with a broom; the real class finds out
+            shutil.rmtree(self.folder)  # an operator with a broom; the real class finds out
         return super().new(*arguments)
 
 

@@ -20,9 +20,12 @@ from urllib.parse import quote, unquote
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
+    ClientAuthenticationError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
 )
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
@@ -31,7 +34,6 @@ from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreEr
 from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.credentials.azure_transport import transport_arguments
 from wheelgate.credentials.entra import SharedAccessSignature
-from wheelgate.storage.azure_failures import code_of, store_error
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
@@ -46,6 +48,15 @@ _BLOCK_S = 60.0
 # A fact may be any text; a header may not. Everything printable but '%' travels as it is.
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
+_REFUSED = frozenset(
+    {
+        "AuthenticationFailed",
+        "AuthorizationFailure",
+        "AuthorizationPermissionMismatch",
+        "InsufficientAccountPermissions",
+        "KeyBasedAuthenticationNotPermitted",
+    }
+)
 
 
 @asynccontextmanager
@@ -89,37 +100,26 @@ class AzureStore:
     """A :class:`~wheelgate.core.protocols.BlobStore` in a container, or in a folder of one."""
 
     def __init__(self, service: BlobServiceClient, place: ContainerPlace, signatures: Signatures | None, name: str) -> None:
+        self.name = name
+        self.display_url = f"{place.account_url}/{place.container}/{place.prefix}".rstrip("/")
+        """For people."""
         self._container = service.get_container_client(place.container)
-        self._place = place
+        self._prefix = place.prefix
         self._signatures = signatures
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        """Stable identity of the store."""
-        return self._name
-
-    @property
-    def display_url(self) -> str:
-        """The container's URL, for people."""
-        return f"{self._place.account_url}/{self._place.container}/{self._place.prefix}".rstrip("/")
 
     def _blob(self, path: str) -> BlobClient:
-        return self._container.get_blob_client(self._place.prefix + path)
+        return self._container.get_blob_client(self._prefix + path)
 
     async def prepare(self) -> None:
-        """Prove that the container exists and may be written.
-
-        Raises:
-            StoreError: it is not, or may not.
-        """
+        """Prove that the container exists and may be written, or raise :class:`StoreError`."""
         probe = f"state/probe-{uuid.uuid4().hex}"
         await self.put_if_absent(probe, b"wheelgate", {})
         await self.delete(probe)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """See :class:`~wheelgate.core.protocols.BlobStore`. Five thousand blobs a round trip."""
-        pages = self._container.list_blobs(name_starts_with=self._place.prefix + prefix, include=["metadata"]).by_page()
+        # Five thousand blobs a round trip.
+        pages = self._container.list_blobs(name_starts_with=self._prefix + prefix, include=["metadata"]).by_page()
         while True:
             try:
                 async with asyncio.timeout(_BLOCK_S):
@@ -127,13 +127,13 @@ class AzureStore:
             except StopAsyncIteration:
                 return
             except (AzureError, TimeoutError) as error:
-                raise self._store_error(error) from None
+                raise _build_store_error(error, self.display_url) from None
             for info in page:
                 yield info
 
     def _info_of(self, found: BlobProperties) -> BlobInfo:
         return BlobInfo(
-            path=found.name.removeprefix(self._place.prefix),
+            path=found.name.removeprefix(self._prefix),
             size=found.size,
             etag=(found.etag or "").strip('"'),
             created=found.creation_time,
@@ -141,12 +141,9 @@ class AzureStore:
         )
 
     async def info(self, path: str) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        return self._info_of(await self._ask(path, lambda: self._blob(path).get_blob_properties()))
+        return self._info_of(await self._ask(path, self._blob(path).get_blob_properties))
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-
         async def download() -> tuple[bytes, BlobInfo]:
             stream = await self._blob(path).download_blob(max_concurrency=1)
             return await stream.readall(), self._info_of(stream.properties)
@@ -154,7 +151,6 @@ class AzureStore:
         return await self._ask(path, download)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         version: dict[str, Any] = {}  # of the first piece: a name that changes hands meanwhile must not mix two bodies
         while start < end:
             count = min(_BLOCK_BYTES, end - start)
@@ -172,7 +168,6 @@ class AzureStore:
             yield piece
 
     async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         settings = ContentSettings(content_type="application/octet-stream", cache_control="max-age=31536000, immutable")
         commit: dict[str, Any] = {"metadata": _metadata(facts), "content_settings": settings}
         blob = self._blob(path)
@@ -210,46 +205,35 @@ class AzureStore:
         raise BlobExists(f"the store has {path} already")
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        condition: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
-        if etag is not None:
-            condition = {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
-
-        async def upload() -> Mapping[str, Any]:
-            return await self._blob(path).upload_blob(body, overwrite=True, **condition)
-
+        condition = {"match_condition": MatchConditions.IfMissing} if etag is None else _if_unchanged(etag)
+        upload = partial(self._blob(path).upload_blob, body, overwrite=True, **condition)
         try:
             return str((await self._ask(path, upload))["etag"]).strip('"')
         except (BlobExists, BlobNotFound):
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
-        condition: dict[str, Any] = {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
         try:
-            await self._ask(path, lambda: self._blob(path).set_blob_metadata(_metadata(facts), **condition))
+            await self._ask(path, partial(self._blob(path).set_blob_metadata, _metadata(facts), **_if_unchanged(etag)))
         except BlobChanged:
             await self.info(path)  # the service says "changed" of what is gone, too
             raise
         return await self.info(path)
 
     async def delete(self, path: str) -> None:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         with suppress(BlobNotFound):
-            await self._ask(path, lambda: self._blob(path).delete_blob())
+            await self._ask(path, self._blob(path).delete_blob)
 
     async def signed_url(self, path: str) -> str | None:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         if self._signatures is None:
             return None
         try:
-            query = await self._signatures.query(self._place.prefix + path)
+            query = await self._signatures.query(self._prefix + path)
         except (AzureError, TimeoutError) as error:
-            raise self._store_error(error) from None
+            raise _build_store_error(error, self.display_url) from None
         return f"{self._blob(path).url}?{query}"
 
-    def local_path(self, path: str) -> Path | None:  # noqa: ARG002
-        """The body is not on this machine."""
+    def local_path(self, path: str) -> Path | None:  # noqa: ARG002 - no body is on this machine
         return None
 
     async def _ask(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:
@@ -258,21 +242,44 @@ class AzureStore:
             async with asyncio.timeout(within_s):
                 return await ask()
         except ResourceNotFoundError as error:
-            if code_of(error) == "ContainerNotFound":
-                raise self._store_error(error) from None
+            if _code_of(error) == "ContainerNotFound":
+                raise _build_store_error(error, self.display_url) from None
             raise BlobNotFound(f"the store has no {path}") from None
         except ResourceExistsError:
             raise BlobExists(f"the store has {path} already") from None
         except ResourceModifiedError:
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
         except (AzureError, TimeoutError) as error:
-            if code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
+            if _code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
                 raise BlobExists(f"the store has {path} already") from None
-            raise self._store_error(error) from None
-
-    def _store_error(self, error: AzureError | TimeoutError) -> StoreError:
-        return store_error(error, self.display_url)
+            raise _build_store_error(error, self.display_url) from None
 
 
 def _metadata(facts: Mapping[str, str]) -> dict[str, str]:
     return {key: quote(value or _EMPTY, safe=_PLAIN_FACT) for key, value in facts.items()}
+
+
+def _if_unchanged(etag: str) -> dict[str, Any]:
+    return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
+
+
+def _build_store_error(error: AzureError | TimeoutError, where: str) -> StoreError:
+    """Build the error for what the service answered at ``where`` (the container's URL), with the remedy."""
+    code = _code_of(error)
+    if code == "ContainerNotFound":
+        return StoreError(f"the container {where} does not exist: create it, or correct the URL")
+    if isinstance(error, TimeoutError | ServiceRequestError | ServiceResponseError):
+        return StoreError(f"the storage account of {where} cannot be reached, or does not answer in time")
+    if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
+        return StoreError(
+            f"the storage account refused us at {where} ({code or 'no valid credential'}): the identity needs the role "
+            "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key is wrong"
+        )
+    status = getattr(error, "status_code", None)
+    return StoreError(f"the storage account of {where} answered {status or 'with an error'} ({code or type(error).__name__})")
+
+
+def _code_of(error: Exception) -> str | None:
+    """The service's error code (x-ms-error-code), which tells more than the status."""
+    code = getattr(error, "error_code", None)
+    return None if code is None else str(getattr(code, "value", code))

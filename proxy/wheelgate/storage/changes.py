@@ -52,26 +52,19 @@ class StoreChanges:
     async def _announce_in_turn(self) -> None:
         async with self._turn:
             self._number += 1  # what changes from here on, this one says nothing of
-            await self._write_announcement()
-
-    async def _write_announcement(self) -> None:
-        for _ in range(_TRIES):
-            before = await self._etag()
-            try:
-                written = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), before)
-            except BlobChanged:  # somebody else announced in between; say it again, theirs may have been seen already
-                continue
-            if before == self._seen:
-                self._seen = written
-            return  # else somebody announced since we looked last, and the next look must tell of it
+            for _ in range(_TRIES):
+                before = await self._etag()
+                try:
+                    written = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), before)
+                except BlobChanged:  # somebody else announced in between; say it again, theirs may have been seen already
+                    continue
+                if before == self._seen:
+                    self._seen = written
+                return  # else somebody announced since we looked last, and the next look must tell of it
         raise StoreError("the store's changes could not be announced: too many writers at once, try again")
 
     async def look(self) -> None:
-        """Ask once whether somebody announced a change, and if so pass it on.
-
-        Raises:
-            StoreError: the store cannot be asked.
-        """
+        """Ask once whether somebody announced a change, and if so pass it on; or :class:`StoreError`."""
         etag = await self._etag()
         if etag != self._seen:
             self._seen = etag

@@ -51,19 +51,11 @@ class Claims:
         self._own.clear()
 
     async def names(self) -> frozenset[str]:
-        """Every claimed name.
-
-        Raises:
-            StoreError: the claims cannot be read; nothing may be concluded about any name.
-        """
+        """Every claimed name. After a :class:`StoreError` nothing may be concluded about any name."""
         return frozenset(await self._load() | self._unwritten)
 
     async def holds(self, project: str) -> bool:
-        """Whether the name is claimed.
-
-        Raises:
-            StoreError: the claims cannot be read; the name must then be treated as possibly private.
-        """
+        """Whether the name is claimed. After a :class:`StoreError` it must be treated as possibly private."""
         return project in self._unwritten or project in await self._load()
 
     async def _load(self) -> set[str]:
@@ -119,16 +111,10 @@ class Claims:
         return True
 
     async def get(self, project: str) -> Claim | None:
-        """The record, for people.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """The record, for people."""
         try:
-            body, _ = await self._store.read(layout.claim(project))
+            return msgspec.json.decode((await self._store.read(layout.claim(project)))[0], type=Claim)
         except BlobNotFound:
             return None
-        try:
-            return msgspec.json.decode(body, type=Claim)
         except (msgspec.MsgspecError, UnicodeDecodeError):
             raise StoreError(f"the claim of {project} is damaged; the name is private all the same") from None

@@ -10,7 +10,7 @@ import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -31,42 +31,37 @@ class DiskStore(ABC):
     disk: a crash at any moment leaves a name absent or whole.
     """
 
-    def __init__(self, root: Path, *, name: str, title: str) -> None:
-        """``title``: what sentences call the store."""
-        self._root = root
-        self._name = name
+    def __init__(self, root: Path, *, name: str, title: str, lock: Path, incoming: Path | None) -> None:
+        """Take the store's paths.
+
+        Args:
+            root: the folder of the bodies.
+            name: stable identity of the store.
+            title: what sentences call it.
+            lock: the file or folder whose lock serialises writers.
+            incoming: the folder, on the same disk, for bodies that are not committed yet; ``None``: nothing is written.
+        """
+        self.root = root
+        self.name = name
         self._title = title
+        self._lock_path = lock
+        self._incoming = incoming
         self._thread_lock = threading.Lock()
 
-    @property
-    def name(self) -> str:
-        """Stable identity of the store."""
-        return self._name
-
-    @property
-    def root(self) -> Path:
-        """The folder."""
-        return self._root
-
     def local_path(self, path: str) -> Path | None:
-        """The body's own file."""
-        return self._root / path
+        return self.root / path
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         for info in await self._run(self._walk, prefix):
             yield info
 
     async def info(self, path: str) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._info, path)
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._read, path)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         file = await self._run(self._open, path, start)
         try:
             while start < end:
@@ -79,53 +74,28 @@ class DiskStore(ABC):
             file.close()
 
     async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._put_if_absent, path, body, facts)
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._replace_if, path, body, etag)
 
     async def delete(self, path: str) -> None:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         await self._run(self._delete, path)
 
     def _walk(self, prefix: str) -> Sequence[BlobInfo]:
-        folder, _, start = prefix.rpartition("/")
         found = []
-        pending = [folder]
-        while pending:
-            here = pending.pop()
-            try:
-                entries = list(os.scandir(self._root / here))
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            for entry in entries:
-                path = f"{here}/{entry.name}" if here else entry.name
-                if entry.name.startswith(".") or (here == folder and not entry.name.startswith(start)):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path)
-                elif entry.is_file(follow_symlinks=False):
-                    try:
+        for here, folders, names in os.walk(self.root / prefix.rpartition("/")[0], onerror=_raise_unless_gone):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in names:
+                path = Path(here, name).relative_to(self.root).as_posix()
+                if path.startswith(prefix) and not name.startswith("."):
+                    with suppress(BlobNotFound):  # a link, or deleted since the folder was read
                         found.append(self._info(path))
-                    except BlobNotFound:  # deleted since the folder was read
-                        continue
         return found
 
     @abstractmethod
     def _info(self, path: str) -> BlobInfo:
         """Look at one blob; :class:`BlobNotFound` if there is none."""
-
-    @property
-    @abstractmethod
-    def _incoming(self) -> Path:
-        """The folder, on the same disk, for bodies that are not committed yet."""
-
-    @property
-    @abstractmethod
-    def _lock_path(self) -> Path:
-        """The file or folder whose lock serialises writers."""
 
     @abstractmethod
     def _write_facts(self, path: str, ready: Path, facts: Mapping[str, str]) -> None:
@@ -133,7 +103,7 @@ class DiskStore(ABC):
 
     def _stat(self, path: str) -> os.stat_result:
         try:
-            found = (self._root / path).lstat()
+            found = (self.root / path).lstat()
         except _NO_FILE:
             raise self._not_found_error(path) from None
         if not stat.S_ISREG(found.st_mode):
@@ -143,21 +113,21 @@ class DiskStore(ABC):
     def _read(self, path: str) -> tuple[bytes, BlobInfo]:
         info = self._info(path)
         try:
-            return (self._root / path).read_bytes(), info
+            return (self.root / path).read_bytes(), info
         except _NO_FILE:
             raise self._not_found_error(path) from None
 
     def _open(self, path: str, start: int) -> IO[bytes]:
         self._stat(path)
         try:
-            file = (self._root / path).open("rb", 0)
+            file = (self.root / path).open("rb", 0)
         except _NO_FILE:
             raise self._not_found_error(path) from None
         file.seek(start)
         return file
 
     def _put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
-        target = self._root / path
+        target = self.root / path
         self._refuse_taken(path)
         with self._bring_in(body) as ready:
             make_folder(target.parent)
@@ -172,11 +142,11 @@ class DiskStore(ABC):
                 return self._info(path)
 
     def _refuse_taken(self, path: str) -> None:
-        if (self._root / path).exists():
+        if (self.root / path).exists():
             raise self._exists_error(path)
 
     def _replace_if(self, path: str, body: bytes, etag: str | None) -> str:
-        target = self._root / path
+        target = self.root / path
         with self._bring_in(body) as ready:
             make_folder(target.parent)
             with self._lock():
@@ -193,11 +163,13 @@ class DiskStore(ABC):
                 return self._info(path).etag
 
     def _delete(self, path: str) -> None:
-        (self._root / path).unlink(missing_ok=True)
+        (self.root / path).unlink(missing_ok=True)
 
     @contextmanager
     def _bring_in(self, body: Path | bytes) -> Iterator[Path]:
         """The body on this file system, its bytes on disk, under a name nobody looks at."""
+        if self._incoming is None:
+            raise StoreError(f"{self.root} was opened to be read")
         ready = self._incoming / uuid.uuid4().hex
         place_body(body, ready)
         try:
@@ -219,8 +191,8 @@ class DiskStore(ABC):
 
     def _store_error(self, what: str, error: OSError) -> StoreError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StoreError(f"the disk is full: make room at {self._root}")
-        return StoreError(f"the store at {self._root} cannot be {what}: {(error.strerror or str(error)).lower()}")
+            return StoreError(f"the disk is full: make room at {self.root}")
+        return StoreError(f"the store at {self.root} cannot be {what}: {(error.strerror or str(error)).lower()}")
 
     def _not_found_error(self, path: str) -> BlobNotFound:
         return BlobNotFound(f"{self._title} has no {path}")
@@ -230,6 +202,11 @@ class DiskStore(ABC):
 
     def _changed_error(self, path: str) -> BlobChanged:
         return BlobChanged(f"{path} in {self._title} was changed by somebody else")
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def identify_body(body: os.stat_result) -> str:

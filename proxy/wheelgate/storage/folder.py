@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.storage.disk import DiskStore, identify_body
 
@@ -24,35 +23,25 @@ class FolderStore(DiskStore):
     """A :class:`~wheelgate.core.protocols.BodyStore` in a folder. Its only fact is the upload time: the file's own."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, name=str(root), title=f"the folder {root}")
-        self._scratch: Path | None = None
+        # The lock is the folder's own: a lock file would travel along.
+        super().__init__(root, name=str(root), title=f"the folder {root}", lock=root, incoming=None)
 
     def write_through(self, scratch: Path) -> None:
         """Keep what is not whole yet in this folder, on the same disk. Whoever made it takes it away, also after a death."""
-        self._scratch = scratch
+        self._incoming = scratch
 
     def tidy(self) -> None:
         """Take away what only writing needed."""
         with contextlib.suppress(OSError):  # another writer's files are in there
-            (self._root / INCOMING).rmdir()
+            (self.root / INCOMING).rmdir()
 
     def _walk(self, prefix: str) -> Sequence[BlobInfo]:
-        self._root.stat()  # a folder that is not there is no empty one
+        self.root.stat()  # a folder that is not there is no empty one
         return sorted(super()._walk(prefix), key=lambda info: info.path)
 
     def _info(self, path: str) -> BlobInfo:
         found = self._stat(path)
         return BlobInfo(path, found.st_size, identify_body(found), datetime.fromtimestamp(found.st_mtime, UTC), {})
-
-    @property
-    def _incoming(self) -> Path:
-        if self._scratch is None:
-            raise StoreError(f"{self._root} was opened to be read")
-        return self._scratch
-
-    @property
-    def _lock_path(self) -> Path:
-        return self._root  # a lock file would travel along
 
     def _write_facts(self, path: str, ready: Path, facts: Mapping[str, str]) -> None:  # noqa: ARG002
         with contextlib.suppress(KeyError, ValueError):

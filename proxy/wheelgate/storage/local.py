@@ -22,8 +22,6 @@ from wheelgate.runtime.durable import make_folder, sync_folder
 from wheelgate.storage.disk import DiskStore, identify_body
 
 _FACTS = ".facts"
-_INCOMING = ".incoming"
-_LOCK = ".lock"
 _LEFT_BEHIND_S = 7 * 24 * 3600.0
 
 
@@ -38,7 +36,7 @@ class LocalStore(DiskStore):
     """A :class:`~wheelgate.core.protocols.BlobStore` in a folder. Bodies under their own paths, facts in a parallel tree."""
 
     def __init__(self, root: Path, name: str = "store") -> None:
-        super().__init__(root, name=name, title="the store")
+        super().__init__(root, name=name, title="the store", lock=root / ".lock", incoming=root / ".incoming")
 
     def prepare(self, *, left_behind_s: float = _LEFT_BEHIND_S) -> None:
         """Make the folder, prove that it can be written, and sweep up after processes that died while they wrote.
@@ -50,22 +48,17 @@ class LocalStore(DiskStore):
             StoreError: it cannot.
         """
         try:
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of tokens, and private packages
-            self._incoming.mkdir(exist_ok=True)
-            probe = self._incoming / f"probe-{uuid.uuid4().hex}"
-            probe.write_bytes(b"wheelgate")
-            probe.unlink()
-            with self._lock():
-                self._sweep(left_behind_s)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of tokens, and private packages
+            incoming = self.root / ".incoming"
+            incoming.mkdir(exist_ok=True)
+            with self._bring_in(b"wheelgate"), self._lock():
+                latest = time.time() - left_behind_s
+                for left in incoming.iterdir():
+                    with suppress(FileNotFoundError):  # another process's, just done with
+                        if left.stat().st_ctime < latest:
+                            left.unlink()
         except OSError as error:
             raise self._store_error("written", error) from None
-
-    def _sweep(self, left_behind_s: float) -> None:
-        latest = time.time() - left_behind_s
-        for left in self._incoming.iterdir():
-            with suppress(FileNotFoundError):  # another process's, just done with
-                if left.stat().st_ctime < latest:
-                    left.unlink()
 
     def _info(self, path: str) -> BlobInfo:
         body = self._stat(path)
@@ -88,7 +81,6 @@ class LocalStore(DiskStore):
             raise StoreError(f"the store's facts about {path} are damaged: delete {facts_file}") from None
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
-        """See :class:`~wheelgate.core.protocols.BlobStore`."""
         return await self._run(self._set_facts, path, facts, etag)
 
     def _set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
@@ -108,16 +100,8 @@ class LocalStore(DiskStore):
         """A folder signs nothing."""
         return None
 
-    @property
-    def _incoming(self) -> Path:
-        return self._root / _INCOMING
-
-    @property
-    def _lock_path(self) -> Path:
-        return self._root / _LOCK
-
     def _facts_file(self, path: str) -> Path:
-        return self._root / _FACTS / path
+        return self.root / _FACTS / path
 
     def _write_facts(self, path: str, ready: Path, facts: Mapping[str, str]) -> None:  # noqa: ARG002
         self._replace_facts(path, _StoredFacts(datetime.now(UTC), dict(facts)))

@@ -41,32 +41,21 @@ class Spool:
         self._called = called or "the spool"
         self._called_first = called or f"the spool folder {folder}"
         self._parent = folder
-        self._folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        """This process's own; the next one takes it away should this one die."""
         self._held = contextlib.ExitStack()
         self._promised = 0
 
-    @property
-    def folder(self) -> Path:
-        """This process's own; the next one takes it away should this one die."""
-        return self._folder
-
     def prepare(self) -> None:
-        """Make the folder, and sweep up after processes that are gone.
-
-        Raises:
-            StoreError: the folder cannot be written.
-        """
+        """Make the folder, and sweep up after processes that are gone; :class:`StoreError` if it cannot be written."""
         with _writing(self._called_first):
             self._parent.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            self._folder.mkdir()
-            self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            self._held.enter_context(file_lock(self._folder / _LOCK))
-
-    def _sweep(self) -> None:
-        for folder in self._parent.iterdir():
-            with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
-                shutil.rmtree(folder)
+            for folder in self._parent.iterdir():
+                with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
+                    shutil.rmtree(folder)
+            self.folder.mkdir()
+            self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self._held.enter_context(file_lock(self.folder / _LOCK))
 
     def close(self) -> None:
         """Remove the folder and everything in it."""
@@ -79,7 +68,7 @@ class Spool:
             StoreError: the folder is not there any more.
         """
         try:
-            free = shutil.disk_usage(self._folder).free
+            free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
         return free - self._promised > (size or 0) + _MARGIN_BYTES
@@ -91,7 +80,7 @@ class Spool:
                 return f"{self._called} is full: make room at {self._parent}"
         except StoreError as error:
             return str(error)
-        return None if os.access(self._folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
     @contextlib.contextmanager
     def reserve(self, size: int | None) -> Iterator[None]:
@@ -105,7 +94,7 @@ class Spool:
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms."""
         with _writing(self._called):
-            return SpoolFile(self._folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
+            return SpoolFile(self.folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
 
     @contextlib.contextmanager
     def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
@@ -135,11 +124,7 @@ class SpoolFile:
         self._file = path.open("x+b", buffering=0)
 
     async def append(self, chunk: bytes) -> None:
-        """Write and digest some bytes.
-
-        Raises:
-            StoreError: the disk is full or broken.
-        """
+        """Write and digest some bytes; :class:`StoreError` if the disk is full or broken."""
         with _writing(self._called):
             await asyncio.to_thread(self._append, chunk)
         self.size += len(chunk)
@@ -152,11 +137,7 @@ class SpoolFile:
             digest.update(chunk)
 
     def restart(self) -> None:
-        """Forget everything written, for another attempt at the whole.
-
-        Raises:
-            StoreError: the disk is broken.
-        """
+        """Forget everything written, for another attempt at the whole; :class:`StoreError` if the disk is broken."""
         with _writing(self._called):
             self._file.seek(0)
             self._file.truncate()
@@ -193,7 +174,8 @@ class Fill:
         self.total = file.size
         """Bytes of the whole body; ``None`` until somebody says."""
         self.verified = False
-        self._error: Exception | None = None
+        self.error: Exception | None = None
+        """The error it failed with."""
         self._progress = asyncio.Event()
         self._readers = 0
         self._finished = False
@@ -206,9 +188,10 @@ class Fill:
             UpstreamBadAnswer: it is not the file that the listing promised.
             StoreError: the spool is full.
         """
-        if self.total is not None and announced is not None and announced != self.total:
+        if self.total is None:
+            self.total = announced
+        elif announced not in (None, self.total):
             raise self._bad_answer(f"announced {announced} bytes, not {self.total}")
-        self.total = self.total if self.total is not None else announced
         pace = _Pace()
         async for chunk in chunks:
             if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
@@ -237,13 +220,8 @@ class Fill:
 
     def fail(self, error: Exception) -> None:
         """Tell the readers that no more will come."""
-        self._error = error
+        self.error = error
         self._advance()
-
-    @property
-    def error(self) -> Exception | None:
-        """The error it failed with, or ``None``."""
-        return self._error
 
     def finish(self) -> None:
         """No new reader will come; the spool file goes with the last one."""
@@ -260,19 +238,11 @@ class Fill:
         self._progress.set()
         self._progress = asyncio.Event()
 
-    @property
-    def _visible(self) -> int:
-        return self.spooled.size if self.verified else self.spooled.size - HOLD_BYTES
-
     async def known_total(self) -> int:
-        """The size of the body, waiting until somebody says it.
-
-        Raises:
-            The error the fill failed with.
-        """
+        """The size of the body, waiting until somebody says it; or the error the fill failed with."""
         while self.total is None:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             await self._progress.wait()
         return self.total
 
@@ -286,15 +256,16 @@ class Fill:
         try:
             while end is None or start < end:
                 progress = self._progress
-                limit = self._visible if end is None else min(self._visible, end)
+                visible = self.spooled.size if self.verified else self.spooled.size - HOLD_BYTES
+                limit = visible if end is None else min(visible, end)
                 if start < limit:
                     chunk = await self.spooled.read(start, limit)
                     start += len(chunk)
                     yield chunk
                 elif self.verified:
                     return
-                elif self._error is not None:
-                    raise self._error.with_traceback(None)  # one object, many raisers
+                elif self.error is not None:
+                    raise self.error.with_traceback(None)  # one object, many raisers
                 else:
                     await progress.wait()
         finally:

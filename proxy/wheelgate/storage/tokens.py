@@ -24,7 +24,6 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.storage import layout
 
 _ALPHABET = string.digits + string.ascii_letters
-_ID_LENGTH, _SECRET_LENGTH, _CHECKSUM_LENGTH = 8, 43, 6
 _FORM = re.compile(r"wgt_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})_([0-9A-Za-z]{6})", re.ASCII)
 _SCOPE = re.compile(r"(read|upload)(?::(.+))?")
 MAX_LIFE = timedelta(days=366)
@@ -50,7 +49,7 @@ class Token(msgspec.Struct, frozen=True):
         return any(kind == action and (not pattern or project in NamePatterns([pattern])) for kind, _, pattern in scopes)
 
     def may_some(self, action: str) -> bool:
-        """Whether it may do this for any project at all."""
+        """Whether a scope covers the action for any project at all."""
         return any(scope.partition(":")[0] == action for scope in self.scopes)
 
 
@@ -94,25 +93,24 @@ class Tokens:
             problems.append(f"--expires: must be more than nothing and at most {MAX_LIFE.days}d")
         if problems:
             raise ConfigurationError(problems)
-        identifier, secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
-        now = self._clock.now()
-        token = Token(identifier, _digest(secret), scopes, now, now + life, note)
-        await self._store.put_if_absent(layout.token(identifier), msgspec.json.encode(token), {})
-        return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}", token
+        text, token = self._mint(scopes, life, note)
+        await self._store.put_if_absent(layout.token(token.id), msgspec.json.encode(token), {})
+        return text, token
 
     def guest(self) -> str:
         """The text of a token that may read for a day: of this process alone, stored nowhere, and gone with it."""
-        identifier, secret = _random(_ID_LENGTH), _random(_SECRET_LENGTH)
+        text, token = self._mint(("read",), timedelta(days=1))
+        self._guests[token.id] = token
+        return text
+
+    def _mint(self, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, Token]:
+        identifier, secret = ("".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in (8, 43))
         now = self._clock.now()
-        self._guests[identifier] = Token(identifier, _digest(secret), ("read",), now, now + timedelta(days=1))
-        return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}"
+        token = Token(identifier, _digest(secret), scopes, now, now + life, note)
+        return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}", token
 
     async def all(self) -> list[Token]:
-        """Every token that was not revoked, expired ones too, oldest first.
-
-        Raises:
-            StoreError: they cannot be read.
-        """
+        """Every token that was not revoked, expired ones too, oldest first."""
         found = []
         async for info in self._store.list(layout.TOKENS):
             try:
@@ -177,10 +175,6 @@ def _is_scope(scope: str) -> bool:
     return match is not None and (match[2] is None or NamePatterns.is_valid(match[2]))
 
 
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
@@ -188,7 +182,7 @@ def _digest(secret: str) -> str:
 def _checksum(identifier: str, secret: str) -> str:
     number = zlib.crc32(f"{identifier}_{secret}".encode())
     digits = ""
-    for _ in range(_CHECKSUM_LENGTH):
+    for _ in range(6):
         number, digit = divmod(number, len(_ALPHABET))
         digits = _ALPHABET[digit] + digits
     return digits
