@@ -17,14 +17,12 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.names import project_in
 from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, redact_url
-from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.error_text import cause_of
+from wheelgate.upstream.answers import Hop, cause_of
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.sessions import FILE_TIMES, Sessions
+from wheelgate.upstream.sessions import FILE_TIMES
 
 _CHUNK_BYTES = 256 * 1024
-_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _OTHER_DIGESTS = frozenset({"md5", "sha1", "sha224", "sha384", "sha512"})
 
@@ -93,14 +91,13 @@ async def download(
     if not rules.allows(target):
         raise UploadRefused(f"{redact_url(target)} would be readable by everybody on the way: use an https URL")
     sha256 = _read_digest(target)
-    sessions = Sessions(rules, user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
     failures = _DownloadFailures(redact_url(target), max_bytes)
     hops = Hops(
         rules=rules,
-        sessions=sessions,
         credentials=failures,
         failures=failures,
-        headers=_HEADERS,
+        headers={"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
+        ca_file=ca_file,
         outbound_proxy=outbound_proxy,
         is_final=lambda _: False,
     )
@@ -110,7 +107,7 @@ async def download(
             filename = _find_filename(target, hop.response)
             yield Download(filename=filename, place=redact_url(target), sha256=sha256, max_bytes=max_bytes, response=hop.response)
     finally:
-        await sessions.close()
+        await hops.close()
 
 
 class _HttpsRules(HostRules):
@@ -132,7 +129,6 @@ class _DownloadFailures(HopFailures):
         """No credential is sent to anybody."""
 
     async def check(self, hop: Hop) -> None:
-        """See :class:`~wheelgate.upstream.failures.HopFailures`."""
         status, length = hop.response.status, hop.response.content_length
         if status in (404, 410):
             raise UploadRefused(f"{self._subject}: there is no such file ({status})")

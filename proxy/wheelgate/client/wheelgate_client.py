@@ -27,7 +27,7 @@ from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.urls import UnsafeUrl, display_host, is_loopback, parse, redact_url
 from wheelgate.simple_api import JSON
-from wheelgate.upstream.error_text import cause_of
+from wheelgate.upstream.answers import cause_of
 
 _PIECE_BYTES = 256 * 1024
 _SENTENCE_BYTES = 4_000

@@ -1,9 +1,11 @@
-"""Answers of upstreams: hops as they begin; pages whole, inflated and bounded; files as open streams."""
+"""Answers of upstreams: hops as they begin; pages whole, inflated and bounded; files as open streams; why there was none."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import ssl
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -12,19 +14,10 @@ import msgspec
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
-from wheelgate.upstream.error_text import cause_of
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
-
-
-class Sender(msgspec.Struct, frozen=True):
-    """An upstream that redirected somewhere, having been asked with a credential."""
-
-    host: str
-    """For sentences, with its port."""
-    connection: str
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -34,8 +27,8 @@ class Hop(msgspec.Struct, frozen=True):
     """Without what the credential added."""
     response: aiohttp.ClientResponse
     credential: Credential | None
-    sender: Sender | None
-    """Whose redirect led here; without one, nobody was asked with a credential on the way."""
+    sender: Hop | None
+    """The last hop before it that was asked with a credential, and whose redirect led here."""
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
@@ -130,3 +123,30 @@ def _is_whole(response: aiohttp.ClientResponse, gunzip: BoundedGunzip | None, bo
     if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
         return True
     return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))
+
+
+def cause_of(error: BaseException) -> str:
+    """The reason behind an error of the HTTP client, for a sentence: no class names, no tuples, no URLs."""
+    if isinstance(error, TimeoutError):
+        return "it took too long"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name cannot be resolved"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return str(getattr(error.certificate_error, "verify_message", "") or "its certificate is not to be trusted")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return _system_reason(error.os_error)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the body was cut short"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the connection was closed"
+    if isinstance(error, OSError):
+        return _system_reason(error)
+    return "it answered with something that is not HTTP"
+
+
+def _system_reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "it does not speak TLS there" if error.reason == "WRONG_VERSION_NUMBER" else (error.reason or "TLS failed").lower()
+    if error.errno:
+        return os.strerror(error.errno).lower()  # asyncio's own text for it is a Python tuple
+    return "no connection"

@@ -93,9 +93,9 @@ async def find_reason(response: aiohttp.ClientResponse) -> str:
 
 
 def read_activity(response: aiohttp.ClientResponse) -> str:
-    """The service's own number of a request, which its support asks for; empty without one."""
+    """The service's own number of a request, which its support asks for, for the end of a sentence; empty without one."""
     found = response.headers.get("X-VSS-E2EID") or response.headers.get("ActivityId") or response.headers.get("x-ms-request-id")
-    return found if found and re.fullmatch(r"[0-9A-Fa-f-]{8,64}", found) else ""
+    return f" (activity {found})" if found and re.fullmatch(r"[0-9A-Fa-f-]{8,64}", found) else ""
 
 
 async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
@@ -107,10 +107,7 @@ async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
     body = b""
     try:
         async with asyncio.timeout(_LOOK_S):
-            while len(body) < _LOOK_BYTES:
-                piece = await response.content.read(_LOOK_BYTES - len(body))
-                if not piece:
-                    break
+            while len(body) < _LOOK_BYTES and (piece := await response.content.read(_LOOK_BYTES - len(body))):
                 body += piece
         if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
             body = next(BoundedGunzip("a sentence", free_bytes=_LOOK_BYTES).feed(body, _LOOK_BYTES), b"")

@@ -18,7 +18,7 @@ from wheelgate.upstream.auth_errors import SIGN_IN_REASON, is_sign_in_page, read
 from wheelgate.upstream.failures import Failures
 from wheelgate.upstream.health import Health
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.sessions import FILE_TIMES, PAGE_TIMES, Sessions
+from wheelgate.upstream.sessions import FILE_TIMES, PAGE_TIMES
 
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
@@ -50,19 +50,17 @@ class SourceClient:
         self._metrics = metrics
         self._health = Health(source, clock)
         self._failures = Failures(source, clock=clock, metrics=metrics, health=self._health)
-        self._sessions = Sessions(self.rules, user_agent=user_agent, ca_file=ca_file, outbound_proxy=outbound_proxy)
         self._hops = Hops(
             rules=self.rules,
-            sessions=self._sessions,
             credentials=credentials,
             failures=self._failures,
-            headers=headers or {},
+            headers={"User-Agent": user_agent, **(headers or {})},
+            ca_file=ca_file,
             outbound_proxy=outbound_proxy,
         )
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._sessions.close()
+        await self._hops.close()
 
     async def resolve_redirect_target(self, url: str, *, accept: str | None = None) -> str | None:
         """Find where a client of ours gets a file by itself: the first address, from this one on, that needs no credential.
@@ -73,9 +71,8 @@ class SourceClient:
             UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`.
         """
         self._health.check()
-        return await self._hops.resolve_redirect_target(
-            url, {"Accept": accept or "*/*", "Accept-Encoding": "identity"}, PAGE_TIMES
-        )
+        headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
+        return await self._hops.resolve_redirect_target(url, headers, PAGE_TIMES)
 
     async def page(self, url: str, *, accept: str, etag: str | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
@@ -186,7 +183,7 @@ class SourceClient:
                 if attempt == _ATTEMPTS or error.retry_after_s is not None:
                     self._health.record_failure(str(error))
                     raise
-                await asyncio.sleep(_back_off(attempt))
+                await asyncio.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 - spreads retries, protects nothing
             except AddressRefused:  # perhaps nobody was asked
                 raise
             except UpstreamBadAnswer:
@@ -196,7 +193,3 @@ class SourceClient:
                 self._health.record_success()
                 return answer
         raise AssertionError
-
-
-def _back_off(attempt: int) -> float:
-    return random.uniform(0.1, 0.3) * attempt  # noqa: S311 - spreads retries, protects nothing

@@ -7,12 +7,11 @@ from yarl import URL
 
 from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
-from wheelgate.core.urls import UnsafeUrl, display_host, parse, redact_url
+from wheelgate.core.urls import display_host, parse, redact_url
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
-from wheelgate.upstream.answers import Hop
+from wheelgate.upstream.answers import Hop, cause_of
 from wheelgate.upstream.auth_errors import find_reason, is_refusal, is_throttled, read_activity, read_wait_s
-from wheelgate.upstream.error_text import cause_of
 from wheelgate.upstream.health import Health
 
 
@@ -33,15 +32,13 @@ class HopFailures:
         """It answered, but not what was asked."""
         return UpstreamBadAnswer(f"{self._subject} {what}", source=self._source)
 
-    def malformed_url(self, error: UnsafeUrl) -> AddressRefused:
-        """It leads to what could be read in two ways."""
-        return AddressRefused(f"{self._subject}: a link cannot be followed: {error}", source=self._source)
-
     def forbidden(self, target: URL, why: str | None = None) -> AddressRefused:
         """It leads where nobody may be asked on its behalf."""
-        return AddressRefused(
-            f"{self._subject} points to {display_host(target)}, {why or self._not_allowed}", source=self._source
-        )
+        return self.refused_link(f" points to {display_host(target)}, {why or self._not_allowed}")
+
+    def refused_link(self, what: str) -> AddressRefused:
+        """It leads to what is not asked; ``what`` follows the subject at once."""
+        return AddressRefused(f"{self._subject}{what}", source=self._source)
 
     def unreachable(self, target: URL, error: Exception) -> UpstreamError:
         """There was no answer at all."""
@@ -87,20 +84,20 @@ class Failures(HopFailures):
             asked_s = read_wait_s(response, self._clock.now())
             paused = None if asked_s is None else self._health.pause(asked_s)
             self._metrics.upstream_paused.labels(self._source).set(paused or 0)
-            raise self.unavailable(f"answered {status}{_activity(response)}", retry_after_s=paused)
+            raise self.unavailable(f"answered {status}{read_activity(response)}", retry_after_s=paused)
 
     def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
-        url, status, activity = parse(hop.url), hop.response.status, _activity(hop.response)
+        url, status, activity = parse(hop.url), hop.response.status, read_activity(hop.response)
         host = display_host(url)
         if hop.credential is not None:
             self._metrics.connection_refused.labels(hop.credential.connection, url.host or "").inc()
             sentence = f"connection {hop.credential.connection} was refused by {host}: {reason}{activity}"
-        elif hop.sender is not None and status == 403 and "?" in hop.url:
+        elif hop.sender is not None and hop.sender.credential is not None and status == 403 and "?" in hop.url:
             sentence = (
-                f"source {self._source}: {host} refused the signed URL that {hop.sender.host} redirected to (403){activity}: the "
-                "URL has expired, or that host keeps this machine's network out; no connection is missing, and "
-                f"{hop.sender.connection} was accepted"
+                f"source {self._source}: {host} refused the signed URL that {display_host(parse(hop.sender.url))} redirected to "
+                f"(403){activity}: the URL has expired, or that host keeps this machine's network out; no connection is "
+                f"missing, and {hop.sender.credential.connection} was accepted"
             )
         else:
             how = f"{status} with a sign-in page" if status < 400 else str(status)
@@ -115,8 +112,3 @@ class Failures(HopFailures):
         remaining = response.headers.get("X-RateLimit-Remaining", "")
         if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
             self._metrics.upstream_budget.labels(self._source).set(int(remaining))
-
-
-def _activity(response: aiohttp.ClientResponse) -> str:
-    found = read_activity(response)
-    return f" (activity {found})" if found else ""

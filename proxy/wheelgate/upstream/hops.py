@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from wheelgate.core.protocols import Credential, Credentials
-from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
-from wheelgate.upstream.answers import Hop, Sender
+from wheelgate.core.urls import HostRules, UnsafeUrl, parse, read
+from wheelgate.upstream.answers import Hop
 from wheelgate.upstream.auth_errors import is_refusal
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.sessions import Sessions
@@ -33,21 +33,23 @@ class Hops:
         self,
         *,
         rules: HostRules,
-        sessions: Sessions,
         credentials: Credentials,
         failures: HopFailures,
         headers: Mapping[str, str],
+        ca_file: str | None,
         outbound_proxy: str | None,
         is_final: Callable[[aiohttp.ClientResponse], bool] = is_refusal,
     ) -> None:
         """``headers``: of every request here. ``is_final``: whether a redirect is an answer itself, and not followed."""
         self._rules = rules
-        self._sessions = sessions
         self._credentials = credentials
         self._failures = failures
-        self._headers = dict(headers)
         self._proxy = outbound_proxy
         self._is_final = is_final
+        self._sessions = Sessions(rules, headers, ca_file=ca_file, outbound_proxy=outbound_proxy)
+
+    async def close(self) -> None:
+        await self._sessions.close()
 
     @asynccontextmanager
     async def follow(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[Hop]:
@@ -65,7 +67,7 @@ class Hops:
                 if hop.response.status not in _REDIRECTS or self._is_final(hop.response):
                     yield hop
                     return
-                url, sender = self._next_url(hop), _find_sender(hop)
+                url, sender = self._next_url(hop), hop.sender if hop.credential is None else hop
             finally:
                 await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
@@ -90,7 +92,7 @@ class Hops:
                 await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
-    async def _ask(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Sender | None) -> Hop:
+    async def _ask(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Hop | None) -> Hop:
         """Ask one URL, with the credential of its URL; once more if that was refused and another is found in its place."""
         target = self._parse_allowed(url)
         credential = self._credentials.for_url(url)
@@ -109,13 +111,12 @@ class Hops:
     async def _send(
         self, target: URL, credential: Credential | None, headers: Mapping[str, str], times: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        own = {**self._headers, **headers}
         asked = target
         if credential is not None:
-            own |= await credential.headers()
+            headers = {**headers, **await credential.headers()}
             asked = URL(await credential.sign_url(str(target)), encoded=True)
         try:
-            return await self._sessions.get(asked, own, times, await proxy_headers(self._credentials, self._proxy))
+            return await self._sessions.get(asked, headers, times, await proxy_headers(self._credentials, self._proxy))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._failures.unreachable(target, error) from None
 
@@ -123,7 +124,7 @@ class Hops:
         try:
             target = parse(url)
         except UnsafeUrl as error:
-            raise self._failures.malformed_url(error) from None
+            raise self._failures.refused_link(f": a link cannot be followed: {error}") from None
         if not self._rules.allows(target):
             raise self._failures.forbidden(target)
         return target
@@ -146,12 +147,6 @@ async def proxy_headers(credentials: Credentials, proxy: str | None) -> dict[str
         return None
     said = await credential.headers()
     return {"Proxy-Authorization": said["Authorization"]} if "Authorization" in said else None
-
-
-def _find_sender(hop: Hop) -> Sender | None:
-    if hop.credential is None:
-        return hop.sender
-    return Sender(display_host(parse(hop.url)), hop.credential.connection)
 
 
 async def _release(response: aiohttp.ClientResponse) -> None:

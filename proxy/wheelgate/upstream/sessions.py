@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -23,7 +24,6 @@ class _Connector(aiohttp.TCPConnector):
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
-        """A connection, fresh or quiet."""
         while True:
             connection = await super().connect(req, traces, timeout)
             if connection.protocol is None or not connection.protocol.should_close:
@@ -38,20 +38,19 @@ class Sessions:
     every connection that a page could be asked by.
     """
 
-    def __init__(self, rules: HostRules, *, user_agent: str, ca_file: str | None, outbound_proxy: str | None) -> None:
+    def __init__(self, rules: HostRules, headers: Mapping[str, str], *, ca_file: str | None, outbound_proxy: str | None) -> None:
         self._rules = rules
-        self._user_agent = user_agent
+        self._headers = headers
         self._ca_file = ca_file
         self._proxy = URL(outbound_proxy) if outbound_proxy is not None else None
         self._sessions: dict[tuple[bool, aiohttp.ClientTimeout], aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
-        """Close every connection."""
         for session in self._sessions.values():
             await session.close()
 
     async def get(
-        self, target: URL, headers: dict[str, str], times: aiohttp.ClientTimeout, proxy_headers: dict[str, str] | None
+        self, target: URL, headers: Mapping[str, str], times: aiohttp.ClientTimeout, proxy_headers: dict[str, str] | None
     ) -> aiohttp.ClientResponse:
         """One answer, redirects not followed.
 
@@ -87,7 +86,7 @@ class Sessions:
                 ssl=build_tls_context(self._ca_file),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": self._user_agent},
+            headers=self._headers,
             auto_decompress=False,
             trust_env=False,  # a netrc or proxy variable of the machine must not choose credentials or routes
         )
