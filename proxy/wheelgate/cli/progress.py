@@ -76,6 +76,5 @@ def _open_progress() -> Progress:
         TransferSpeedColumn,
     )
 
-    what = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn())
-    amount = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*what, *amount, console=Console(stderr=True), transient=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)

@@ -98,7 +98,7 @@ class UrlClassifier:
         except UnsafeUrl as error:
             if self._seems_ours(plain):
                 raise AmbiguousUrl(str(error)) from None
-            return UrlVerdict(owner=UrlOwner.FOREIGN, shown=_host_as_written(plain), plain=plain, credential=credential)
+            return UrlVerdict(owner=UrlOwner.FOREIGN, shown=_find_host(plain), plain=plain, credential=credential)
         shown = str(url.with_query(None).with_fragment(None))
         owner, is_blob = self._find_owner(url)
         if owner is not UrlOwner.FILE:
@@ -155,7 +155,7 @@ def _is_of(feed: UrlScope, where: UrlScope) -> bool:
     return feed.is_devops and (feed.holds(where) or where.is_feed_file_of(feed.organisation))
 
 
-def _host_as_written(text: str) -> str:
+def _find_host(text: str) -> str:
     """The most that can be said of a URL that cannot be read."""
     match = re.match(r"[a-z+]+://([A-Za-z0-9.-]+)(?=[/:?#]|$)", text)
     return match[0] if match else "a URL"
