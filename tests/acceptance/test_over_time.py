@@ -165,7 +165,7 @@ def test_after_a_restart_with_the_upstream_down_what_was_seen_installs(
     assert answer.headers["X-Cache"] == "stale"
     assert answer.headers["X-Stale-Since"] < time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     assert metric(server, 'wheelgate_stale_pages_total{source="public"}') >= 1
-    assert f"source public: its page of {NAME} as of" in server.log
+    assert f"source public: serving the stale page of {NAME} as of" in server.log
     assert server.get("/simple/never-seen/").status == 503
     index.down = False
     index.publish(NAME, wheel_name(NAME, "1.1"), wheel_bytes(NAME, "1.1"))

@@ -83,7 +83,7 @@ class Sources:
     def again(self, settings: SourceSettings) -> Member:
         """An index by other settings, with the same client and digests, and without what it said before."""
         if self._base.config.is_offline(settings):
-            return self._member(self._held(settings), settings)
+            return self._member(self._build_offline(settings), settings)
         return self._member(self._index(settings, self.clients[settings.name]), settings)
 
     def _member(self, source: Source, settings: SourceSettings) -> Member:
@@ -100,7 +100,7 @@ class Sources:
             case "directory":
                 return self._directory(settings)
             case _ if self._base.config.is_offline(settings):
-                return self._held(settings)
+                return self._build_offline(settings)
             case "github":
                 return self._releases(settings, self._client(number, settings))
             case "index" | "devops":
@@ -118,7 +118,7 @@ class Sources:
         self.targets.append(Destination(settings.name, self._store, layout.PACKAGES, _only(settings)))
         self._changes.subscribe(packages.forget)
         # Fresh until somebody announces a change: a listing per page would be a round trip per page.
-        cached = self._cached(packages, fresh_s=math.inf, negative_ttl_s=math.inf)
+        cached = self._build_cached(packages, fresh_s=math.inf, negative_ttl_s=math.inf)
         self._changes.subscribe(cached.drop)
         return cached
 
@@ -146,7 +146,7 @@ class Sources:
             names_fresh_s=settings.fresh_s,
             public_url=self._public_url,
         )
-        cached = self._cached(packages, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
+        cached = self._build_cached(packages, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
         if settings.writable:
             self.targets.append(Destination(settings.name, blobs, only=_only(settings)))
             self._changes.subscribe(packages.forget)
@@ -157,16 +157,18 @@ class Sources:
         scan = BlobScan(name=settings.name, store=blobs, clock=self._base.clock, interval_s=settings.fresh_s)
         self._base.stack.push_async_callback(scan.close)
         self.telling.append(scan.changed)
-        return self._cached(scan, fresh_s=0.0, negative_ttl_s=0.0)  # the scan itself is what is remembered
+        return self._build_cached(scan, fresh_s=0.0, negative_ttl_s=0.0)  # the scan itself is what is remembered
 
     def _directory(self, settings: SourceSettings) -> Source:
         """A folder of this machine."""
         base = self._base
         directory = Directory(name=settings.name, root=base.config.get_source_folder(settings), clock=base.clock)
         base.stack.push_async_callback(directory.close)
-        return self._cached(directory, fresh_s=0.0, negative_ttl_s=0.0)  # it looks by itself; what stands in is remembered here
+        return self._build_cached(
+            directory, fresh_s=0.0, negative_ttl_s=0.0
+        )  # it looks by itself; what stands in is remembered here
 
-    def _held(self, settings: SourceSettings) -> Source:
+    def _build_offline(self, settings: SourceSettings) -> Source:
         """What the store holds of a source that is offline. There is no client for it at all."""
         copies = BlobPackages(
             name=settings.name,
@@ -175,7 +177,7 @@ class Sources:
             clock=self._base.clock,
             names_fresh_s=settings.fresh_s,
         )
-        cached = self._cached(copies, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
+        cached = self._build_cached(copies, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
         return OfflineSource(cached, alone=self._base.config.server.offline)
 
     def _client(self, number: int, settings: SourceSettings) -> SourceClient:
@@ -205,7 +207,7 @@ class Sources:
         base = self._base
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=base.clock, metrics=base.metrics)
-        return self._remembered(index, settings, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
+        return self._build_remote(index, settings, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
 
     def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(
@@ -218,14 +220,14 @@ class Sources:
             fresh_s=settings.fresh_s,
         )
         self._base.stack.push_async_callback(releases.close)
-        return self._remembered(releases, settings, fresh_s=0.0, negative_ttl_s=0.0)  # it remembers its listing by itself
+        return self._build_remote(releases, settings, fresh_s=0.0, negative_ttl_s=0.0)  # it remembers its listing by itself
 
-    def _remembered(self, source: Source, settings: SourceSettings, *, fresh_s: float, negative_ttl_s: float) -> Source:
+    def _build_remote(self, source: Source, settings: SourceSettings, *, fresh_s: float, negative_ttl_s: float) -> Source:
         """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
         memory = self._memory(source.name)
         # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
         stale_while_revalidate_s = min(fresh_s, _STALE_WHILE_REVALIDATE_S)
-        cached = self._cached(
+        cached = self._build_cached(
             source,
             fresh_s=fresh_s,
             negative_ttl_s=negative_ttl_s,
@@ -253,7 +255,7 @@ class Sources:
             self.telling.append(memory.changed)
         return memory
 
-    def _cached(
+    def _build_cached(
         self,
         source: Source,
         *,
