@@ -12,9 +12,9 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged, StoreError
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Source
-from wheelgate.enrich.file_memory import FileMemory, ProjectState
+from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords, encode
 from wheelgate.enrich.records import BlobVersion, FileRecord, Files, ProjectRecord
 from wheelgate.storage import layout
@@ -32,8 +32,8 @@ class Memory(FileMemory):
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
         return await source.project_page(project), await self.state_of(project)
 
-    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        return state.files.get(file.filename)
+    async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
+        return MatchedFiles(state, state.version, [state.files.get(file.filename) for file in page.files])
 
 
 class Process:

@@ -19,7 +19,7 @@ from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import NEVER_FRESH, File, ProjectPage, StoredFile
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.blob_reader import BlobReader, UnreadableBlob
-from wheelgate.enrich.file_memory import FileMemory, ProjectState
+from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord
 from wheelgate.runtime.background import BackgroundTasks
@@ -81,8 +81,11 @@ class BlobHistory(FileMemory):
             raise (state.read_error or StoreError(f"the record of {project} is not available")).with_traceback(None)
         return state
 
-    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
+    async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:  # noqa: ARG002
         """See :class:`FileMemory`. Nothing contradicts: other bytes are another version."""
+        return MatchedFiles(state, state.version, [self._find_record(file, state) for file in page.files])
+
+    def _find_record(self, file: File, state: ProjectState) -> FileRecord:
         version, known = _version_of(file), state.files.get(file.filename)
         if known is not None and known.blob == version:
             return known
@@ -102,9 +105,8 @@ class BlobHistory(FileMemory):
     ) -> None:
         """See :class:`~wheelgate.enrich.records.FactRecorder`. Digest and size are read here."""
         state = self.state_at_hand(file.project)
-        known = self.find_record(file, state)
-        if made is not None and known is not None and not _is_read(file, state):
-            learned = msgspec.structs.replace(known, at=self._moment_after(file, state), made=made)
+        if made is not None and not _is_read(file, state):
+            learned = msgspec.structs.replace(self._find_record(file, state), at=self._moment_after(file, state), made=made)
             state.learn({file.filename: learned})
             self.weigh(file.project, state)
 

@@ -17,7 +17,7 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.core.source_wrapper import SourceWrapper
-from wheelgate.enrich.file_memory import FileMemory, Projection, ProjectState
+from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.read_ahead import Describe, ReadAhead
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -63,29 +63,25 @@ class EnrichedSource(SourceWrapper):
         return result
 
     async def _enrich_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> Projection:
-        state = await self._memory.learn_page(page, state, asked_s)
-        version = state.version  # what is learned from here on is shown next time
-        files, withheld = await in_slices(self._enrich_files(page, state))
-        if files is not None:
-            projection = Projection(page.revision, version, page.with_files(FileList(files, [page.files]), tuple(withheld)))
-        else:
-            projection = Projection(page.revision, version, page)
-        self._memory.record_projection(page, state, projection)
+        matched = await self._memory.match_files(page, state, asked_s)
+        files, withheld = await in_slices(self._enrich_files(page, matched))
+        enriched = page if files is None else page.with_files(FileList(files, [page.files]), tuple(withheld))
+        projection = Projection(page.revision, matched.version, enriched)
+        self._memory.record_projection(page, matched.state, projection)
         if self._ahead is not None and not page.stale:
-            self._ahead.start(projection.page)
+            self._ahead.start(enriched)
         return projection
 
-    def _enrich_files(self, page: ProjectPage, state: ProjectState) -> Steps[tuple[list[File] | None, list[Withheld]]]:
+    def _enrich_files(self, page: ProjectPage, matched: MatchedFiles) -> Steps[tuple[list[File] | None, list[Withheld]]]:
         """The files to show (``None``: the page's own, none of them changed), and those withheld."""
         files: list[File] = []
         withheld = list(page.withheld)
         changed = False
-        for number, file in enumerate(page.files):
+        for number, (file, record) in enumerate(zip(page.files, matched.records, strict=True)):
             if not number % _SLICE:
                 yield
-            record = self._memory.find_record(file, state)
             if record is None:
-                withheld.append(self._withhold(file, state.files[file.filename]))
+                withheld.append(self._withhold(file, matched.state.files[file.filename]))
                 changed = True
             else:
                 enriched = enrich_file(file, record)
@@ -121,9 +117,10 @@ def enrich_file(file: File, record: FileRecord) -> File:
         known["size"] = record.size
     if "sha256" not in file.hashes and "sha256" in record.hashes:
         known["hashes"] = {**file.hashes, "sha256": record.hashes["sha256"]}
-    is_wheel, is_blob = file.filename.endswith(".whl"), isinstance(file.location, StoredFile)
+    is_blob = type(file.location) is StoredFile
     # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
-    if is_blob or (is_wheel and file.core_metadata is None):
+    if is_blob or file.core_metadata is None:
+        is_wheel = file.filename.endswith(".whl")
         made = record.made if record.made is not None and _is_of(record.made, file, record) else None
         offered = None if not is_wheel else {} if made is None else _offer(made)
         if offered is not None or file.core_metadata is not None:

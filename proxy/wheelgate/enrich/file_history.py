@@ -15,7 +15,7 @@ from wheelgate.core.errors import ProjectNotFound
 from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock, Source
-from wheelgate.enrich.file_memory import FileMemory, Projection, ProjectState
+from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, contradicts
 from wheelgate.enrich.write_behind import WriteBehind
@@ -36,7 +36,7 @@ _SLICE = 500
 class FileHistory(FileMemory):
     """The memory of one remote source. Close it to write what is left.
 
-    It learns from pages (:meth:`learn_page`) and from bytes (:meth:`learn`, as
+    It learns from pages (:meth:`match_files`) and from bytes (:meth:`learn`, as
     :class:`~wheelgate.enrich.records.FactRecorder`).
     """
 
@@ -79,24 +79,19 @@ class FileHistory(FileMemory):
             raise
         return page, await self.state_of(project)
 
-    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:
+    async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
         """See :class:`FileMemory`."""
-        news = await in_slices(_find_news(page.files, state.files, self._clock.now()))
+        version = state.version
+        records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
         if news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
-            version, known = state.version, state
+            known = state
             state = await self.state_of(page.project, since_s=asked_s)
             if state is not known or state.version != version:
-                news = await in_slices(_find_news(page.files, state.files, self._clock.now()))
-            self._learn(page.project, state, news)
-        return state
-
-    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        """See :class:`FileMemory`."""
-        seen = state.files[file.filename]
-        if (seen.hashes is file.hashes or seen.hashes == file.hashes) and seen.size == file.size:
-            return seen
-        return None if contradicts(seen, file.hashes, file.size) else seen
+                version = state.version
+                records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
+            version += self._learn(page.project, state, news)
+        return MatchedFiles(state, version, records)
 
     def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
         """See :class:`FileMemory`. A page that does not stand in itself is the last good one."""
@@ -133,7 +128,10 @@ class FileHistory(FileMemory):
     ) -> None:
         """See :class:`~wheelgate.enrich.records.FactRecorder`."""
         state = self.state_at_hand(file.project)
-        known = state.files.get(file.filename) or _sight(file, self._clock.now())
+        now = self._clock.now()
+        known = state.files.get(file.filename) or FileRecord(
+            now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size
+        )
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
             return  # bytes that are withheld say nothing of those first seen
         hashes = known.hashes if sha256 is None or "sha256" in known.hashes else {**known.hashes, "sha256": sha256}
@@ -168,30 +166,31 @@ class FileHistory(FileMemory):
             del self._states[project]  # it would take everybody else's place, and can be read again
 
 
-def _sight(file: File, now: datetime) -> FileRecord:
-    return FileRecord(now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size)
+def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime) -> Steps[tuple[list[FileRecord | None], Files]]:
+    """Match listed files with what is known of them (``None``: they contradict it), and find what is not known yet.
 
-
-def _find_news(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime) -> Steps[Files]:
-    """Find what a page says that is not remembered yet: names, digests and sizes of known ones, earlier upload times."""
+    That is: names, digests and sizes of known ones, earlier upload times.
+    """
+    records: list[FileRecord | None] = []
     news: Files = {}
+    at = now.replace(microsecond=0)
     for number, file in enumerate(files):
         if not number % _SLICE:
             yield
         seen = known.get(file.filename)
         if seen is None:
-            news[file.filename] = _sight(file, now)
-            continue
-        more = seen
-        if (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
+            news[file.filename] = seen = FileRecord(at, file.hashes, file.upload_time or now, file.size)
+        elif (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
             if contradicts(seen, file.hashes, file.size):
+                records.append(None)
                 continue
             more = _add_stated(seen, file)
+            if more is not seen:
+                news[file.filename] = seen = more
         if file.upload_time is not None and file.upload_time < seen.uploaded:
-            more = msgspec.structs.replace(more, uploaded=file.upload_time)
-        if more is not seen:
-            news[file.filename] = more
-    return news
+            news[file.filename] = seen = msgspec.structs.replace(seen, uploaded=file.upload_time)
+        records.append(seen)
+    return records, news
 
 
 def _add_stated(seen: FileRecord, file: File) -> FileRecord:

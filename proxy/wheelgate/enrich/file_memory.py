@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.core.memory_cost import page_bytes
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.kept_pages import KeptPage
 from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
@@ -39,6 +39,16 @@ class Projection(msgspec.Struct, frozen=True):
     version: int
     """Of the state it was made with."""
     page: ProjectPage
+
+
+class MatchedFiles(msgspec.Struct, frozen=True):
+    """The files of a page with what is remembered of them."""
+
+    state: ProjectState
+    version: int
+    """Of the state, when they were matched: what is learned later is shown next time."""
+    records: list[FileRecord | None]
+    """One for each file of the page; ``None``: it has other bytes than those first seen."""
 
 
 class ProjectState:
@@ -123,8 +133,8 @@ class ProjectState:
 class FileMemory(ABC):
     """The records of one source in memory: bounded, each read once at a time, and saved by compare-and-swap.
 
-    What differs between remote sources and containers is in four methods, in the order of their use: a page is fetched, learned
-    from, projected with the facts of each file, and recorded.
+    What differs between remote sources and containers is in three methods, in the order of their use: a page is fetched, its
+    files are matched with what is remembered of them, and the enriched page is recorded.
     """
 
     def __init__(
@@ -161,13 +171,15 @@ class FileMemory(ABC):
             What :meth:`~wheelgate.core.protocols.Source.project_page` does.
         """
 
-    async def learn_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> ProjectState:  # noqa: ARG002
-        """Learn what the page says for the first time, by a record read since ``asked_s`` (monotonic). The state to project."""
-        return state
-
     @abstractmethod
-    def find_record(self, file: File, state: ProjectState) -> FileRecord | None:
-        """The facts to show of a listed file; ``None``: it has other bytes than those first seen."""
+    async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
+        """Find what is remembered of each listed file; remember what the page says for the first time.
+
+        Args:
+            page: as :meth:`fetch_page` gave it.
+            state: likewise.
+            asked_s: when the page was asked for (monotonic): new names are compared with a record no older than that.
+        """
 
     def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
         """Remember how a page is shown."""

@@ -146,7 +146,7 @@ class PassedBody:
         if start == 0 and (end is None or end == self._size):
             async with self._client.file(url, accept=accept) as answer:
                 self._learn(answer.total)
-                async for chunk in self._checked(answer.chunks()):
+                async for chunk in self._check_chunks(answer.chunks()):
                     yield chunk
             return
         async with self._client.file(url, accept=accept, start=start, end=end) as answer:
@@ -155,7 +155,7 @@ class PassedBody:
             async for chunk in chunks:
                 yield chunk
 
-    async def _checked(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _check_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The whole body, its last bytes held back until they are known to complete the file the listing promised."""
         digests = {name: hashlib.new(name, usedforsecurity=False) for name in self._file.hashes}
         held = b""
