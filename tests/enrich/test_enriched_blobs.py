@@ -497,7 +497,7 @@ async def test_closing_ends_the_reading_and_leaves_no_file_behind(world: World) 
     await world.source.close()
     files = await question
     assert all(not file.hashes for file in files.values())
-    assert [path.name for path in world.spool._folder.iterdir()] == [".lock"]
+    assert [path.name for path in world.spool.folder.iterdir()] == [".lock"]
     assert world.store.written == []
 
 
@@ -505,7 +505,7 @@ async def test_no_file_stays_in_the_spool(world: World) -> None:
     world.put_wheels("1.0", "2.0")
     world.put("acme_lib-0.1-py3-none-any.whl", b"broken")
     await world.files()
-    assert [path.name for path in world.spool._folder.iterdir()] == [".lock"]
+    assert [path.name for path in world.spool.folder.iterdir()] == [".lock"]
 
 
 # --- trouble with stores
