@@ -296,7 +296,8 @@ async def test_one_project_and_none_of_it(index: FakeIndex) -> None:
 
 
 async def test_names_that_could_write_to_a_terminal_are_left_out(index: FakeIndex) -> None:
-    body = page({"filename": "a\x1b[2J-1.0.tar.gz"}, {"filename": "acme_lib-1.0.tar.gz"})
+    names = ("acme_lib-1.0\x1b[2J.tar.gz", "acme_lib-1.0.tar.gz")
+    body = page(*({"filename": name, "url": "/files/acme-lib/x", "hashes": {}} for name in names))
     index.handlers["/simple/acme-lib/"] = json_answer(body)
     assert [file.filename for file in await WheelgateClient(index.url, None).files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
 

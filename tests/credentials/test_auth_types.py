@@ -189,13 +189,6 @@ async def test_a_missing_secret_names_the_connection(secrets: Secrets) -> None:
         await BasicCredential(pat("env:NOT_SET"), secrets).headers()
 
 
-class Nobody:
-    """An identity that is never asked."""
-
-    async def bearer(self, scope: str) -> str:
-        raise AssertionError(scope)
-
-
 @pytest.mark.parametrize(
     ("kind", "fields", "header"),
     [
@@ -211,8 +204,8 @@ async def test_each_kind_says_what_it_should_and_shows_nothing(
     value = _in_file(tmp_path, CANARY)
     connection = Connection(name="acme", target="https://index.example/simple", value=value, **fields)  # type: ignore[arg-type]
 
-    async def nobody(_: Connection) -> Nobody:
-        return Nobody()
+    async def nobody(asked: Connection) -> str:
+        raise AssertionError(asked)
 
     credential = credential_for(connection, secrets, nobody)
     assert isinstance(credential, kind)
@@ -232,13 +225,9 @@ async def test_each_kind_says_what_it_should_and_shows_nothing(
 
 
 async def test_an_identitys_credential_shows_nothing() -> None:
-    class Somebody:
-        async def bearer(self, scope: str) -> str:
-            assert scope == "499b84ac-1321-427f-aa17-267ca6975798/.default"
-            return CANARY
-
-    async def somebody() -> Somebody:
-        return Somebody()
+    async def somebody(asked: Connection) -> str:
+        assert asked.entra_scope == "499b84ac-1321-427f-aa17-267ca6975798/.default"
+        return CANARY
 
     connection = Connection(name="acme", target="https://pkgs.dev.azure.com/acme", auth_type="ManagedIdentity")
     credential = EntraCredential(connection, somebody)

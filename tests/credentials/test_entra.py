@@ -130,6 +130,5 @@ async def test_a_claims_challenge_that_fails_is_not_answered_with_the_refused_to
 
 
 async def test_it_closes_the_credential(identity: EntraIdentity, platform: Platform) -> None:
-    async with identity as same:
-        assert same is identity
+    await identity.close()
     assert platform.closed == 1

@@ -21,6 +21,7 @@ from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import ServicePrincipal, machine_identity
 from wheelgate.credentials.key_vault import KeyVault
 from wheelgate.credentials.secrets import Secrets
+from wheelgate.storage.azure import azure_store
 from wheelgate.wiring import SystemClock
 
 SCOPE = "499b84ac-1321-427f-aa17-267ca6975798/.default"
@@ -77,6 +78,17 @@ async def test_a_client_secret_that_was_rotated_is_found_where_it_was(entra: Aut
             await asked.bearer(SCOPE)
         (tmp_path / "client-secret").write_text(entra.client_secret)
         assert claims_of(await asked.bearer(SCOPE))["aud"] == SCOPE.removesuffix("/.default")
+
+
+async def test_an_application_signs_in_to_storage_too(entra: Authority, tmp_path: Path) -> None:
+    (tmp_path / "client-secret").write_text(entra.client_secret)
+    url = "https://acme.blob.core.windows.net/wheels"
+    async with (
+        principal(tmp_path, tmp_path / "ca.pem") as asked,
+        azure_store(url, name="wheels", credential=asked, clock=SystemClock(), sas_window_s=60, sas_life_s=120) as store,
+    ):
+        assert store.display_url == url
+        assert (await asked.get_token(SCOPE)).token in entra.tokens
 
 
 async def test_an_application_that_nobody_knows_is_said_so(entra: Authority, tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
 import aiohttp
 import msgspec
@@ -23,10 +22,13 @@ from wheelgate.core.errors import (
     UpstreamBadAnswer,
     UpstreamUnavailable,
 )
-from wheelgate.core.model import File, RemoteFile
-from wheelgate.core.names import is_safe_filename, normalise_name
-from wheelgate.core.urls import UnsafeUrl, display_host, is_loopback, parse, redact_url
+from wheelgate.core.model import File
+from wheelgate.core.names import normalise_name
+from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback, parse, redact_url
+from wheelgate.runtime.cooperative import in_slices
 from wheelgate.simple_api import JSON
+from wheelgate.simple_api.collector import NotAnIndexPage
+from wheelgate.simple_api.parse import parse_json
 from wheelgate.upstream.answers import cause_of
 
 _PIECE_BYTES = 256 * 1024
@@ -37,42 +39,12 @@ _PAGES_AT_ONCE = 8
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 
 
-T = TypeVar("T")
-
-
 class _Project(msgspec.Struct):
     name: str
 
 
 class _Projects(msgspec.Struct):
     projects: list[_Project]
-
-
-class _ListedFile(msgspec.Struct):
-    """A file on a page (PEP 691, 700), as Wheelgate writes it."""
-
-    filename: str
-    hashes: dict[str, str] = {}
-    size: int | None = None
-    upload_time: datetime | None = msgspec.field(name="upload-time", default=None)
-    yanked: bool | str = False
-
-    def file(self, project: str, server: str) -> File:
-        yanked = self.yanked if isinstance(self.yanked, str) else ("" if self.yanked else None)
-        return File(
-            filename=self.filename,
-            project=project,
-            source=server,
-            location=RemoteFile(server, server),
-            hashes=self.hashes,
-            size=self.size,
-            upload_time=self.upload_time,
-            yanked=yanked,
-        )
-
-
-class _ListedPage(msgspec.Struct):
-    files: list[_ListedFile]
 
 
 class WheelgateClient:
@@ -105,7 +77,8 @@ class WheelgateClient:
         """
         filename = filename or path.name
         with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
-            form = _build_form({":action": "file_upload", "protocol_version": "1", **_drop_none(attestations=attestations)})
+            fields = {":action": "file_upload", "protocol_version": "1"}
+            form = _build_form(fields if attestations is None else {**fields, "attestations": attestations})
             part = form.append(_read_with_progress(file, progress), {"Content-Type": "application/octet-stream"})
             part.set_content_disposition("form-data", name="content", filename=filename)
             return "already" not in await self._post(form, filename)
@@ -127,7 +100,11 @@ class WheelgateClient:
         async with self._session() as session:
             if project is not None:
                 return await self._fetch_files(session, project)
-            listed = await self._fetch_json(session, self._base.joinpath("simple", ""), _Projects)
+            body = await self._fetch_body(session, self._base.joinpath("simple", ""))
+            try:
+                listed = msgspec.json.decode(body, type=_Projects)
+            except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                raise self._not_wheelgate_error() from None
             names = sorted({entry.name for entry in listed.projects if normalise_name(entry.name) == entry.name})
             if len(names) > _MAX_PROJECTS:
                 raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
@@ -139,14 +116,18 @@ class WheelgateClient:
         return [file for page in pages for file in page]
 
     async def _fetch_files(self, session: aiohttp.ClientSession, project: str) -> list[File]:
+        url = self._base.joinpath("simple", project, "")
+        links = PageLinks(url, HostRules(self._base))
         try:
-            page = await self._fetch_json(session, self._base.joinpath("simple", project, ""), _ListedPage)
+            body = await self._fetch_body(session, url)
+            page = await in_slices(parse_json(body, project, redact_url(self._base), links))
         except FileNotListed:
             return []
-        files = [entry.file(project, redact_url(self._base)) for entry in page.files if is_safe_filename(entry.filename)]
-        return sorted(files, key=lambda file: file.filename)
+        except NotAnIndexPage:
+            raise self._not_wheelgate_error() from None
+        return sorted(page.files, key=lambda file: file.filename)
 
-    async def _fetch_json(self, session: aiohttp.ClientSession, url: URL, kind: type[T]) -> T:
+    async def _fetch_body(self, session: aiohttp.ClientSession, url: URL) -> bytearray:
         """A page of the Simple API, whole (PEP 691)."""
         async with self._request(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
             if response.status != 200:
@@ -156,10 +137,10 @@ class WheelgateClient:
                 body += chunk
                 if len(body) > _MAX_PAGE_BYTES:
                     raise UpstreamBadAnswer(f"{redact_url(url)} is larger than any index page is")
-        try:
-            return await asyncio.to_thread(msgspec.json.decode, body, type=kind)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?") from None
+        return body
+
+    def _not_wheelgate_error(self) -> UpstreamBadAnswer:
+        return UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?")
 
     async def _post(self, form: aiohttp.MultipartWriter, filename: str) -> str:
         """Post a form, and return what the server says it did with the file. An answer of anything else there is no success."""
@@ -168,7 +149,7 @@ class WheelgateClient:
             sentence = await self._read_sentence(response)
             self._check(response.status, sentence)
             if not sentence.startswith(f"{filename} "):
-                raise UpstreamBadAnswer(f"{redact_url(self._base)} did not answer as Wheelgate does: is it the right URL?")
+                raise self._not_wheelgate_error()
             return sentence.removeprefix(filename)
 
     def _session(self) -> aiohttp.ClientSession:
@@ -217,10 +198,6 @@ class WheelgateClient:
         if status in (400, 413):
             raise UploadRefused(sentence)
         raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
-
-
-def _drop_none(**fields: str | None) -> dict[str, str]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _build_form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:

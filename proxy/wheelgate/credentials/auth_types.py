@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
 
 from wheelgate.config import Connection
 from wheelgate.core.errors import CredentialRefused, UpstreamError
@@ -16,17 +15,8 @@ _DEVOPS_USER = "wheelgate"
 """Azure DevOps takes any user name beside a PAT."""
 
 
-class TokenIdentity(Protocol):
-    """An identity that Microsoft Entra knows."""
-
-    async def bearer(self, scope: str) -> str:
-        """A token with some minutes left to live.
-
-        Raises:
-            CredentialRefused: Entra refused the request.
-            UpstreamUnavailable: it cannot be reached.
-        """
-        ...
+BearerOf = Callable[[Connection], Awaitable[str]]
+"""A token of the identity that a connection names, with some minutes left to live. Raises as ``EntraIdentity.bearer``."""
 
 
 class ConnectionCredential:
@@ -40,19 +30,15 @@ class ConnectionCredential:
 
     @property
     def connection(self) -> str:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         return self._connection.name
 
     async def headers(self) -> Mapping[str, str]:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         return {}
 
     async def sign_url(self, url: str) -> str:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         return url
 
     async def renew(self) -> bool:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         return False
 
 
@@ -65,13 +51,7 @@ class StoredCredential(ConnectionCredential):
         self._used: Secret | None = None
 
     async def renew(self) -> bool:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
-        if self._used is None:
-            return False
-        try:
-            return await self._secrets.has_changed(self._connection.value or "", self._used)
-        except UpstreamError:
-            return False  # it was refused, and there is no other
+        return self._used is not None and await self._secrets.has_changed(self._connection.value or "", self._used)
 
     async def _read_secret(self) -> str:
         try:
@@ -85,7 +65,6 @@ class BasicCredential(StoredCredential):
     """User name and password (RFC 7617). With a PAT the user name does not matter."""
 
     async def headers(self) -> Mapping[str, str]:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         pair = f"{self._connection.username or _DEVOPS_USER}:{await self._read_secret()}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
@@ -94,7 +73,6 @@ class BearerCredential(StoredCredential):
     """A token that was given to us (RFC 6750)."""
 
     async def headers(self) -> Mapping[str, str]:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         token = await self._read_secret()
         if not token.isascii():
             raise CredentialRefused(f"connection {self.connection} has no secret: a bearer token is ASCII")
@@ -105,7 +83,6 @@ class SasCredential(StoredCredential):
     """A shared access signature: the query of a URL of Azure Storage."""
 
     async def sign_url(self, url: str) -> str:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         query = (await self._read_secret()).removeprefix("?")
         return f"{url}{'&' if '?' in url else '?'}{query}"
 
@@ -116,23 +93,19 @@ class EntraCredential(ConnectionCredential):
     It is renewed long before its end, so one that is refused is not the token's fault.
     """
 
-    def __init__(self, connection: Connection, identity: Callable[[], Awaitable[TokenIdentity]]) -> None:
+    def __init__(self, connection: Connection, bearer_of: BearerOf) -> None:
         super().__init__(connection)
-        self._identity = identity
+        self._bearer_of = bearer_of
 
     async def headers(self) -> Mapping[str, str]:
-        """See :class:`~wheelgate.core.protocols.Credential`."""
         try:
-            token = await (await self._identity()).bearer(self._connection.entra_scope or "")
+            return {"Authorization": f"Bearer {await self._bearer_of(self._connection)}"}
         except UpstreamError as error:
             raise type(error)(f"connection {self.connection} has no token: {error}") from None
-        return {"Authorization": f"Bearer {token}"}
 
 
-def credential_for(
-    connection: Connection, secrets: Secrets, identity: Callable[[Connection], Awaitable[TokenIdentity]]
-) -> Credential | None:
-    """The credential of a connection; ``None`` for one that says so. ``identity`` makes the identity of one that names it."""
+def credential_for(connection: Connection, secrets: Secrets, bearer_of: BearerOf) -> Credential | None:
+    """The credential of a connection; ``None`` for one that says so."""
     match connection.auth_type:
         case "None":
             return None
@@ -145,4 +118,4 @@ def credential_for(
         case "SAS":
             return SasCredential(connection, secrets)
         case "ManagedIdentity" | "ServicePrincipal":
-            return EntraCredential(connection, lambda: identity(connection))
+            return EntraCredential(connection, bearer_of)

@@ -76,14 +76,12 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it
         self._directly = AioHttpTransport(session=way.session(direct=True), **settings)
 
     async def send(self, request: Any, **options: Any) -> Any:
-        """See :class:`~azure.core.pipeline.transport.AioHttpTransport`."""
         options.pop("proxies", None)
         if self._way.goes_directly(URL(request.url).host or ""):
             return await self._directly.send(request, **options)
         return await super().send(request, **options, **await self._way.proxy_arguments())
 
     async def close(self) -> None:
-        """Close every connection."""
         await super().close()
         await self._directly.close()
 

@@ -58,6 +58,14 @@ class SourceCredentials:
 
     def for_url(self, url: str) -> Credential | None:
         """The credential for a URL, or ``None``: there is no connection for it, or one that says ``None``."""
+        found = self._find(url)
+        return found[1] if found else None
+
+    def is_covered(self, url: str) -> bool:
+        """Whether some connection belongs to the URL, even one that says ``None``."""
+        return self._find(url) is not None
+
+    def _find(self, url: str) -> tuple[UrlScope, Credential | None] | None:
         try:
             place = parse_scope(url)
         except UnsafeUrl:
@@ -66,15 +74,5 @@ class SourceCredentials:
         if place.is_feed_file_of(self._page.organisation):
             page = self._connections.find(self._page)
             if page is not None and (found is None or len(page[0].segments) > len(found[0].segments)):
-                found = page
-        return found[1] if found else None
-
-    def is_covered(self, url: str) -> bool:
-        """Whether some connection belongs to the URL, even one that says ``None``."""
-        try:
-            place = parse_scope(url)
-        except UnsafeUrl:
-            return False
-        return self._connections.find(place) is not None or (
-            place.is_feed_file_of(self._page.organisation) and self._connections.find(self._page) is not None
-        )
+                return page
+        return found

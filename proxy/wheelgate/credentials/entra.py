@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
 from wheelgate.config import Connection
-from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.secret import Secret
 from wheelgate.credentials.azure_transport import AzureTransport
@@ -96,15 +95,9 @@ class EntraIdentity:
         return token
 
     async def close(self) -> None:
-        """Close its connections."""
         await self._flights.close()
-        await self._credential.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
+        if self._credential is not None:
+            await self._credential.close()
 
 
 class SharedAccessSignature(AzureSasCredential):
@@ -114,73 +107,49 @@ class SharedAccessSignature(AzureSasCredential):
         return "SharedAccessSignature(***)"
 
 
-def machine_identity(clock: Clock, way: AzureTransport) -> EntraIdentity:
-    """The identity of this machine, workload or developer, as azure-identity finds it."""
-    return EntraIdentity(clock, DefaultAzureCredential(disable_instance_discovery=True, **way.client()), way.display_name)
+def machine_identity(clock: Clock, way: AzureTransport, client_id: str | None = None) -> EntraIdentity:
+    """The identity of this machine, workload or developer; of one ``client_id`` a managed or workload identity, and no other."""
+    settings: dict[str, Any] = {"disable_instance_discovery": True, **way.client()}
+    if client_id is not None:
+        settings |= {"managed_identity_client_id": client_id, "workload_identity_client_id": client_id}
+        for other in ("environment", "developer_cli", "cli", "powershell", "shared_token_cache"):
+            settings[f"exclude_{other}_credential"] = True
+    return EntraIdentity(clock, DefaultAzureCredential(**settings), way.display_name)
 
 
-def assigned_identity(clock: Clock, client_id: str, way: AzureTransport) -> EntraIdentity:
-    """A managed identity or workload identity of this machine, by its client id, and nobody else."""
-    credential = DefaultAzureCredential(
-        managed_identity_client_id=client_id,
-        workload_identity_client_id=client_id,
-        exclude_environment_credential=True,
-        exclude_developer_cli_credential=True,
-        exclude_cli_credential=True,
-        exclude_powershell_credential=True,
-        exclude_shared_token_cache_credential=True,
-        disable_instance_discovery=True,
-        **way.client(),
-    )
-    return EntraIdentity(clock, credential, way.display_name)
-
-
-class ServicePrincipal:
+class ServicePrincipal(EntraIdentity):
     """An application of Microsoft Entra with a client secret that may be rotated in its place."""
 
     def __init__(self, connection: Connection, secrets: Secrets, clock: Clock, way: AzureTransport) -> None:
+        super().__init__(clock, None, way.display_name)
         self._connection = connection
         self._secrets = secrets
-        self._clock = clock
         self._way = way
         self._secret: Secret | None = None
-        self._identity: EntraIdentity | None = None
 
-    async def bearer(self, scope: str) -> str:
-        """See :meth:`EntraIdentity.bearer`; also :class:`CredentialRefused` if the client secret is not available."""
-        secret = await self._secrets.read(self._connection.value or "")
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """See :meth:`EntraIdentity.get_token`; also :class:`CredentialRefused` if the client secret is not available."""
+        reference = self._connection.value or ""
+        await self._sign_in_with(secret := await self._secrets.read(reference))
         try:
-            return await (await self._sign_in_with(secret)).bearer(scope)
-        except CredentialRefused:
-            if not await self._has_changed(secret):
+            return await super().get_token(*scopes, **options)
+        except ClientAuthenticationError:
+            if not await self._secrets.has_changed(reference, secret):
                 raise
-        return await (await self._sign_in_with(await self._secrets.read(self._connection.value or ""))).bearer(scope)
+        await self._sign_in_with(await self._secrets.read(reference))
+        return await super().get_token(*scopes, **options)
 
-    async def _has_changed(self, secret: Secret) -> bool:
-        try:
-            return await self._secrets.has_changed(self._connection.value or "", secret)
-        except UpstreamError:
-            return False
-
-    async def _sign_in_with(self, secret: Secret) -> EntraIdentity:
-        if self._identity is None or self._secret is None or self._secret.reveal() != secret.reveal():
-            former, self._secret = self._identity, secret
-            self._identity = EntraIdentity(
-                self._clock,
-                ClientSecretCredential(
-                    self._connection.tenant_id or "",
-                    self._connection.client_id or "",
-                    secret.reveal(),
-                    disable_instance_discovery=True,
-                    **self._way.client(),
-                ),
-                self._way.display_name,
-            )
-            if former is not None:
-                await former.close()
-        return self._identity
-
-    async def close(self) -> None:
-        """Close its connections."""
-        if self._identity is not None:
-            await self._identity.close()
+    async def _sign_in_with(self, secret: Secret) -> None:
+        if self._secret is not None and self._secret.reveal() == secret.reveal():
+            return
+        former, self._secret = self._credential, secret
+        self._tokens.clear()
+        self._credential = ClientSecretCredential(
+            self._connection.tenant_id or "",
+            self._connection.client_id or "",
+            secret.reveal(),
+            disable_instance_discovery=True,
+            **self._way.client(),
+        )
+        if former is not None:
+            await former.close()

@@ -57,11 +57,7 @@ class KeyVault:
         return Secret(found.value or "")
 
     async def write(self, name: str, secret: Secret) -> None:
-        """Store a new version of a secret.
-
-        Raises:
-            CredentialRefused, UpstreamUnavailable: as for :meth:`read`.
-        """
+        """Store a new version of a secret. Raises as :meth:`read`."""
         await self._ask(self._client.set_secret(name, secret.reveal()), name, "Key Vault Secrets Officer")
 
     async def _ask(self, question: Any, name: str, role: str) -> Any:
@@ -82,5 +78,4 @@ class KeyVault:
             raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.display_name}") from None
 
     async def close(self) -> None:
-        """Close its connections."""
         await self._client.close()

@@ -19,7 +19,7 @@ from wheelgate.upstream.hops import proxy_headers
 
 if TYPE_CHECKING:
     from wheelgate.credentials.azure_transport import AzureTransport
-    from wheelgate.credentials.entra import EntraIdentity, ServicePrincipal
+    from wheelgate.credentials.entra import EntraIdentity
     from wheelgate.credentials.key_vault import KeyVault
 
 _LOOK_S = 2.0
@@ -34,30 +34,19 @@ class Keyring:
         self._clock = clock
         self._ca_file = ca_file
         self._vaults: dict[str, KeyVault] = {}
-        self._our_identity: EntraIdentity | None = None
-        self._identities: dict[Connection | str | None, EntraIdentity | ServicePrincipal] = {}
+        self._identities: dict[Connection | str | None, EntraIdentity] = {}
         self._opened = AsyncExitStack()
         self.secrets = Secrets(config.references, clock=clock, vault=self.vault)
         self._connections = Connections(self._credential)
         self._connections.replace(config.connections)
 
     async def close(self) -> None:
-        """Close every connection."""
         await self.secrets.close()
         await self._opened.aclose()
 
     def of_page(self, url: str) -> SourceCredentials:
         """The credentials of a source whose pages are below this URL."""
         return self._connections.of_page(url)
-
-    async def our_identity(self) -> EntraIdentity:
-        """The identity of this machine: one for the whole process, so that its tokens are fetched once."""
-        if self._our_identity is None:
-            from wheelgate.credentials.entra import machine_identity  # a tenth of a second and 20 MB that a folder does not need
-
-            self._our_identity = machine_identity(self._clock, self._transport())
-            self._opened.push_async_callback(self._our_identity.close)
-        return self._our_identity
 
     async def for_container(self, url: str) -> Any:
         """The credential for a container: its connection's identity or signature, or this machine's identity.
@@ -67,7 +56,7 @@ class Keyring:
         """
         connection = self._connections.settings_for(url)
         if connection is None or connection.auth_type == "None":
-            return await self.our_identity()
+            return self._find_identity(None)
         if connection.auth_type == "SAS":
             from wheelgate.credentials.entra import SharedAccessSignature
 
@@ -77,7 +66,7 @@ class Keyring:
                 f"connection {connection.name} has auth_type {connection.auth_type}, which storage does not accept: use "
                 "ManagedIdentity, ServicePrincipal or SAS"
             )
-        return await self._find_identity(connection)
+        return self._find_identity(connection)
 
     async def vault(self, url: str | None) -> KeyVault:
         """A key vault, by its URL; ``None``: the configured one.
@@ -91,7 +80,7 @@ class Keyring:
         if not url:
             raise CredentialRefused("server.key_vault is not set: set it, or name the vault in the reference")
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, await self.our_identity(), self._transport())
+            self._vaults[url] = KeyVault(url, self._find_identity(None), self._transport())
             self._opened.push_async_callback(self._vaults[url].close)
         return self._vaults[url]
 
@@ -120,22 +109,23 @@ class Keyring:
         return await proxy_headers(self.of_page(proxy), proxy)
 
     def _credential(self, connection: Connection) -> Credential | None:
-        return credential_for(connection, self.secrets, self._find_identity)
+        return credential_for(connection, self.secrets, self._fetch_token)
 
-    async def _find_identity(self, connection: Connection) -> EntraIdentity | ServicePrincipal:
-        """The identity that a connection names, made once, so that its tokens are fetched once."""
-        if connection.auth_type == "ManagedIdentity" and connection.client_id is None:
-            return await self.our_identity()
-        from wheelgate.credentials.entra import ServicePrincipal, assigned_identity
+    async def _fetch_token(self, connection: Connection) -> str:
+        return await self._find_identity(connection).bearer(connection.entra_scope or "")
 
-        is_principal = connection.auth_type == "ServicePrincipal"
-        key = connection if is_principal else connection.client_id
-        if (identity := self._identities.get(key)) is None:
-            if is_principal:
-                identity = ServicePrincipal(connection, self.secrets, self._clock, self._transport())
+    def _find_identity(self, connection: Connection | None) -> EntraIdentity:
+        """The identity that a connection names (``None``: this machine's own), made once, so that its tokens are fetched once."""
+        from wheelgate.credentials.entra import ServicePrincipal, machine_identity  # heavy: 20 MB that a folder does not need
+
+        client_id = None if connection is None else connection.client_id
+        principal = connection if connection is not None and connection.auth_type == "ServicePrincipal" else None
+        if (identity := self._identities.get(principal or client_id)) is None:
+            if principal is not None:
+                identity = ServicePrincipal(principal, self.secrets, self._clock, self._transport())
             else:
-                identity = assigned_identity(self._clock, connection.client_id or "", self._transport())
-            self._identities[key] = identity
+                identity = machine_identity(self._clock, self._transport(), client_id)
+            self._identities[principal or client_id] = identity
             self._opened.push_async_callback(identity.close)
         return identity
 

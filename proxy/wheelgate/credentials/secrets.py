@@ -25,15 +25,9 @@ _VAULT_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
 
 class SecretVault(Protocol):
-    """A key vault, as far as it is needed here."""
+    """A :class:`~wheelgate.credentials.key_vault.KeyVault`, as far as it is needed here."""
 
-    async def read(self, name: str, version: str | None = None) -> Secret:
-        """A secret.
-
-        Raises:
-            CredentialRefused, UpstreamUnavailable: it is not available.
-        """
-        ...
+    async def read(self, name: str, version: str | None = None) -> Secret: ...
 
 
 class _ReadSecret(msgspec.Struct):
@@ -46,13 +40,7 @@ class _ReadSecret(msgspec.Struct):
 class Secrets:
     """Reads references; each is read once, however many ask."""
 
-    def __init__(
-        self,
-        references: References,
-        *,
-        clock: Clock,
-        vault: Callable[[str | None], Awaitable[SecretVault]],
-    ) -> None:
+    def __init__(self, references: References, *, clock: Clock, vault: Callable[[str | None], Awaitable[SecretVault]]) -> None:
         """``vault``: the vault of a URL; of ``None``, the configured one (:class:`CredentialRefused`: there is none)."""
         self._references = references
         self._clock = clock
@@ -63,7 +51,6 @@ class Secrets:
         self._flights: SingleFlight[_ReadSecret] = SingleFlight()
 
     async def close(self) -> None:
-        """Cancel what is under way."""
         await self._flights.close()
 
     async def read(self, reference: str) -> Secret:
@@ -81,14 +68,16 @@ class Secrets:
     async def has_changed(self, reference: str, refused: Secret) -> bool:
         """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal.
 
-        Raises:
-            CredentialRefused, UpstreamUnavailable: as for :meth:`read`.
+        One that is not available now is no other.
         """
         known = self._known.get(reference)
         if known is not None and known.secret.reveal() == refused.reveal():
             if self._clock.monotonic() - known.read_s < _AGAIN_S and not self._is_file(reference):
                 return False
-            known = await self._flights.run(reference, lambda: self._read(reference, None))
+            try:
+                known = await self._flights.run(reference, lambda: self._read(reference, None))
+            except UpstreamError:
+                return False
         return known is not None and known.secret.reveal() != refused.reveal()
 
     @staticmethod
