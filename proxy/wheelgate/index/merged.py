@@ -12,34 +12,36 @@ the next clean-up. So:
 3. A private source that cannot be reached, and said "not there" before, lets a public page through only if we knew that page
    before the outage, and without the files uploaded since the source was last heard.
 4. Two sources share a project only where a merge rule says so.
-
-The rules themselves are in :mod:`wheelgate.index.precedence`; here sources are asked, claims recorded and pages made.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
-from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, WheelgateError, advise_mirroring
 from wheelgate.core.memory_cost import RECENT_BYTES
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcome
 from wheelgate.index.merge_cache import MergeCache
-from wheelgate.index.merge_pages import merge_pages
-from wheelgate.index.outage_window import OutageWindow, withhold_uncertain
-from wheelgate.index.precedence import AskSources, Inquiry, LookUpClaim, MakePage, RecordClaim, conclude, fail, next_step
+from wheelgate.index.merge_pages import merge_pages, wholly_withheld
+from wheelgate.index.outage_window import OUTAGE_RULE, OutageWindow, find_outage_window, withhold_uncertain
 from wheelgate.index.rules import limit_versions
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.storage.claims import Claims
 
 _log = logging.getLogger(__name__)
+
+
+class _SourceReplaced(Exception):
+    """A source changed sides while a name was being decided: it might be asked neither as a private nor as a public one."""
 
 
 class Merged:
@@ -121,42 +123,118 @@ class Merged:
         return (await self.decide(project)).require_page()
 
     async def decide(self, project: str, *, learn: bool = True) -> Decision:
-        """Take the steps that precedence asks for, to the decision. Never raises for what a source did: the decision carries it.
+        """Decide by the rules above. Never raises for what a source did: the decision carries it.
 
         ``learn=False``: for people who only look. A name that a private source lists is not claimed by that.
         """
-        order = self._order
-        progress: Inquiry | Decision = Inquiry(
-            project, order, self._reserved.first_for(project), self._merge_rule(project), self._offline
-        )
-        while isinstance(progress, Inquiry):
-            progress = await self._take_step(progress, learn=learn)
-            if self._order is not order:  # a source changed sides on the way, and might be heard on neither
-                return await self.decide(project, learn=learn)
-        return progress
+        while True:
+            order = self._order
+            with contextlib.suppress(_SourceReplaced):
+                decision = await self._decide(project, order, learn=learn)
+                if self._order is order:
+                    return decision
 
-    async def _take_step(self, inquiry: Inquiry, *, learn: bool) -> Inquiry | Decision:
-        project = inquiry.project
-        match next_step(inquiry):
-            case AskSources(members):
-                return msgspec.structs.replace(inquiry, answers=(*inquiry.answers, *await self._ask(members, project)))
-            case RecordClaim(source):
-                recorded = not learn or await self._record_claim(project, source)
-                return msgspec.structs.replace(inquiry, claimed=True, unrecorded=not recorded)
-            case LookUpClaim():
-                try:
-                    return msgspec.structs.replace(inquiry, claimed=await self._claims.holds(project))
-                except StoreError as error:
-                    return fail(inquiry, error)
-            case MakePage() as step:
-                return conclude(step, await self._make_page(step))
-            case Decision() as decision:
-                return decision
+    async def _decide(self, project: str, order: Sequence[Member], *, learn: bool) -> Decision:
+        """Apply rules 1 and 2. ``known``, here and below: what is known so far, as a decision that has no reason yet."""
+        known = Decision(project, (), "", reserved_by=self._reserved.first_for(project), merge=self._find_merge_rule(project))
+        private, public = ([member for member in order if member.private is side] for side in (True, False))
+        known = await self._ask(known, order, private)
+        # Before anything is decided: whoever owns the name, and whether or not there will be a page, it is private.
+        listers = (answer.source for answer in known.answers if answer.page and (answer.page.files or answer.page.withheld))
+        if (lister := next(listers, None)) is not None:
+            unrecorded = learn and not await self._record_claim(project, lister)
+            known = msgspec.structs.replace(known, claimed=True, unrecorded=unrecorded)
+        if (first := _find_first(known.answers)) is not None:
+            return await self._let_answer(known, order, first, f"the first private source that has it is {first.source}")
+        if known.reserved_by is None:
+            try:
+                known = msgspec.structs.replace(known, claimed=await self._claims.holds(project))
+            except StoreError as error:
+                return _fail(known, error)
+        shared = known.merge.sources if known.merge else ()
+        askable = [member for member in public if member.source.name in shared] if known.claimed else public
+        if known.reserved_by is not None:
+            known = _spare(known, public, "reserved names are never asked of a public source")
+        elif known.claimed and not askable:
+            known = _spare(known, public, "a claimed name is never asked of a public source")
+        else:
+            known = await self._ask(known, order, askable)
+        if (first := _find_first(known.answers)) is not None:
+            reason = f"no private source has it, and the first public one that does is {first.source}"
+            return await self._let_answer(known, order, first, reason)
+        return await self._let_nobody_answer(known)
 
-    async def _ask(self, members: Sequence[Member], project: str) -> list[Answer]:
-        if len(members) == 1:  # as nearly always; a task of its own would only cost time
-            return [await self._ask_source(members[0], project)]
-        return list(await asyncio.gather(*(self._ask_source(member, project) for member in members)))
+    async def _let_nobody_answer(self, known: Decision) -> Decision:
+        """Rule 2: no source that may answer has the name. That is certain only if each of them was heard just now."""
+        project, pattern = known.project, known.reserved_by
+        silence = next((answer.failure for answer in known.answers if answer.failure is not None), None)
+        if pattern is not None:
+            error = silence or ProjectNotFound(f"no private source has {project}, and {pattern} is reserved for them")
+            return _fail(known, error, f"the name is reserved by {pattern}, and no private source has it")
+        if silence is not None:
+            return _fail(known, silence)
+        if known.claimed:  # an empty page, no absence: a client with further indexes of its own must stop here too
+            reason = "the name was claimed by a private source, and none lists a file of it now"
+            empty = ProjectPage(project=project, files=(), as_of=self._clock.now())
+            page = await self._merge_cache.page(project, None, (), lambda: empty)
+            return msgspec.structs.replace(known, reason=reason, page=page)
+        reason = "every source was asked, and none has it"
+        if self._offline:  # nobody could be asked, and that says nothing about what there is elsewhere
+            held = f"this server is offline and holds nothing of {project}: {advise_mirroring(project)}"
+            return _fail(known, NotHeld(held), reason)
+        return _fail(known, ProjectNotFound(f"no source has a project {project}"), reason)
+
+    async def _let_answer(self, known: Decision, order: Sequence[Member], first: Answer, reason: str) -> Decision:
+        """Let the first source answer, alone or by rule 4 with others; if it failed, the request does."""
+        if first.failure is not None:
+            return _fail(known, first.failure)
+        known, rule = msgspec.structs.replace(known, owner=first.source), known.merge
+        if rule is None or first.source not in rule.sources:
+            known = _spare(known, (member for member in order if not member.private), f"{first.source} owns the name")
+            return await self._serve(known, (first,), None, reason)
+        if known.reserved_by is None:  # a public source is never asked for a reserved name
+            members = {member.source.name: member for member in order}
+            known = await self._ask(known, order, (members[name] for name in rule.sources if name in members))
+        answers = {answer.source: answer for answer in known.answers}
+        shared = [answers[name] for name in rule.sources if name in answers]
+        for answer in shared:
+            # Were it left out, its files would silently be missing, or another's take their place.
+            if answer.failure is not None:
+                return _fail(known, answer.failure, reason)
+        parts = [answer for answer in shared if answer.page is not None]
+        reason += f", and a merge rule joins {', '.join(part.source for part in parts)}"
+        return await self._serve(known, parts, rule, reason)
+
+    async def _serve(self, known: Decision, parts: Sequence[Answer], rule: MergeRule | None, reason: str) -> Decision:
+        """Decide for the page made of these parts, which is refused if everything on it is withheld.
+
+        Rule 3: in an outage of a source before the owner, only if we knew every part before, and less what may be newer.
+        """
+        pages = [part.page for part in parts if part.page is not None]
+        outage = find_outage_window(known.answers, known.owner)
+        if outage is not None and not all(map(outage.is_predated_by, pages)):
+            return _fail(known, outage.error, reason)
+        page = pages[0]
+        if rule is not None and (len(pages) > 1 or rule.public_versions is not None):
+            page = await self._merge_cache.page(known.project, rule, pages, lambda: self._merge(rule, parts))
+        if outage is not None:
+            page = await self._withhold_uncertain(page, outage, {part.source for part in parts if not part.private})
+        if page.files or not page.withheld:
+            return msgspec.structs.replace(known, reason=reason, page=page)
+        if outage is not None and any(entry.rule == OUTAGE_RULE for entry in page.withheld):
+            return _fail(known, outage.error, reason)
+        error = wholly_withheld(page)
+        return msgspec.structs.replace(known, reason=f"{reason}, but {error}", page=page, error=error)
+
+    async def _ask(self, known: Decision, order: Sequence[Member], members: Iterable[Member]) -> Decision:
+        """Ask those of them that have not answered yet, all at once."""
+        if self._order is not order:
+            raise _SourceReplaced
+        unasked = _find_unasked(known, members)
+        questions = (self._ask_source(member, known.project) for member in unasked)
+        # For one alone, as nearly always, a task of its own would only cost time.
+        answers = [await question for question in questions] if len(unasked) < 2 else await asyncio.gather(*questions)
+        return msgspec.structs.replace(known, answers=(*known.answers, *answers))
 
     async def _ask_source(self, member: Member, project: str) -> Answer:
         name = member.source.name
@@ -182,21 +260,6 @@ class Merged:
             return False
         return True
 
-    async def _make_page(self, step: MakePage) -> ProjectPage:
-        project, rule, outage = step.decision.project, step.rule, step.outage
-        pages = [part.page for part in step.parts if part.page is not None]
-        if not pages:
-            empty = ProjectPage(project=project, files=(), as_of=self._clock.now())
-            return await self._merge_cache.page(project, None, (), lambda: empty)
-        page = pages[0]
-        if rule is not None and (len(pages) > 1 or rule.public_versions is not None):
-            page = await self._merge_cache.page(project, rule, pages, lambda: self._merge(rule, step.parts))
-        if outage is None:
-            return page
-        key = f"{project} outage {outage.last_heard.timestamp()}"
-        public = {part.source for part in step.parts if not part.private}
-        return await self._merge_cache.page(key, None, [page], lambda: self._withhold_uncertain(page, outage, public))
-
     def _merge(self, rule: MergeRule, parts: Sequence[Answer]) -> ProjectPage:
         limit = rule.public_versions
         page = merge_pages(
@@ -212,11 +275,14 @@ class Merged:
                 self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return page
 
-    def _withhold_uncertain(self, page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
-        certain = withhold_uncertain(page, outage, public)
-        for entry in certain.withheld[len(page.withheld) :]:
-            self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
-        return certain
+    async def _withhold_uncertain(self, page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
+        def make() -> ProjectPage:
+            certain = withhold_uncertain(page, outage, public)
+            for entry in certain.withheld[len(page.withheld) :]:
+                self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
+            return certain
+
+        return await self._merge_cache.page(f"{page.project} outage {outage.last_heard.timestamp()}", None, [page], make)
 
     def comes_before(self, one: str, other: str) -> bool:
         """Tell whether the first source is trusted more than the second."""
@@ -225,11 +291,32 @@ class Merged:
 
     def merge_sources(self, project: str) -> tuple[str, ...]:
         """The sources that a merge rule joins for this project; empty: it belongs to one alone."""
-        rule = self._merge_rule(project)
+        rule = self._find_merge_rule(project)
         return rule.sources if rule else ()
 
-    def _merge_rule(self, project: str) -> MergeRule | None:
+    def _find_merge_rule(self, project: str) -> MergeRule | None:
         return next((rule for rule in self._merges if project in rule.names), None)
+
+
+def _find_unasked(known: Decision, members: Iterable[Member]) -> list[Member]:
+    answered = {answer.source for answer in known.answers}
+    return [member for member in members if member.source.name not in answered]
+
+
+def _find_first(answers: Iterable[Answer]) -> Answer | None:
+    """Find the first source, in the order of asking, that has the project, or that failed and so may be the owner."""
+    return next((answer for answer in answers if answer.outcome in (Outcome.LISTED, Outcome.FAILED)), None)
+
+
+def _spare(known: Decision, members: Iterable[Member], reason: str) -> Decision:
+    """Note that those who have not been asked will not be."""
+    spared = (Answer(m.source.name, m.private, Outcome.NOT_ASKED, reason) for m in _find_unasked(known, members))
+    return msgspec.structs.replace(known, answers=(*known.answers, *spared))
+
+
+def _fail(known: Decision, error: WheelgateError, reason: str = "") -> Decision:
+    """Decide that the request fails; without a ``reason``, the error is the reason."""
+    return msgspec.structs.replace(known, reason=reason or str(error), error=error)
 
 
 def _summarise(page: ProjectPage) -> str:

@@ -3,72 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import takewhile
 
 import msgspec
 
-from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import ProjectNotFound, WheelgateError
 from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.index.decision import Answer, Outcome
 from wheelgate.index.rules import withhold
 
 OUTAGE_RULE = "outage"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""For a time that a source does not say: then nothing was known before."""
 
 
 class OutageWindow(msgspec.Struct, frozen=True):
     """The outages of all sources that come before the owner, taken together."""
 
-    source: str
-    sentence: str
+    error: WheelgateError
+    """The failure of a request that nothing known before the outage can answer."""
     outage_since: datetime
     """The moment the first of them became unreachable."""
     last_heard: datetime
     """The earliest moment at which one of them was last heard."""
-
-    @property
-    def error(self) -> UpstreamUnavailable:
-        """The failure of a request that nothing known before the outage can answer."""
-        return UpstreamUnavailable(self.sentence, source=self.source)
 
     def is_predated_by(self, page: ProjectPage) -> bool:
         """Tell whether we knew this page before the outage."""
         return page.known_since is not None and page.known_since < self.outage_since
 
 
-def find_outage_window(answers: Iterable[Answer], owner: Answer) -> OutageWindow | None:
+def find_outage_window(answers: Iterable[Answer], owner: str | None) -> OutageWindow | None:
     """Find the outage window of an owner's page; ``None``: every source before the owner was heard.
 
     ``answers`` are in the order of trust.
     """
-    before = []
-    for answer in answers:
-        if answer is owner:
-            break
-        if answer.outcome is Outcome.ABSENT_BEFORE_OUTAGE and isinstance(answer.error, ProjectNotFound):
-            before.append((answer, answer.error))
-    if not before:
+    before = takewhile(lambda answer: answer.source != owner, answers)
+    silent = [answer for answer in before if answer.outcome is Outcome.ABSENT_BEFORE_OUTAGE]
+    errors = [answer.error for answer in silent if isinstance(answer.error, ProjectNotFound)]
+    if not silent or silent[0].failure is None:
         return None
     return OutageWindow(
-        source=before[0][0].source,
-        sentence=before[0][0].detail,
-        outage_since=min(_require(error.outage_since) for _, error in before),
-        last_heard=min(_require(error.last_heard) for _, error in before),
+        silent[0].failure,
+        min(error.outage_since or _LONG_AGO for error in errors),
+        min(error.last_heard or _LONG_AGO for error in errors),
     )
 
 
 def withhold_uncertain(page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
     """Withhold the files of ``public`` sources that may have been uploaded since. The same object if there is none."""
     files = tuple(page.files)
-    reason = f"it may have been uploaded since: {outage.sentence}"
+    reason = f"it may have been uploaded since: {outage.error}"
     withheld = [
         Withheld(file.filename, file.source, OUTAGE_RULE, reason)
         for file in files
         if file.source in public and (file.upload_time is None or file.upload_time >= outage.last_heard)
     ]
     return withhold(page, files, withheld)
-
-
-def _require(moment: datetime | None) -> datetime:
-    if moment is None:
-        raise AssertionError("an outage without its times")
-    return moment

@@ -1,4 +1,4 @@
-"""The pure rules of precedence, as a table: what the sources answer and the settings say, and what is decided."""
+"""The rules of precedence as a table: what the sources answer and the settings say, who is asked, and what is decided."""
 
 from __future__ import annotations
 
@@ -8,79 +8,118 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.clock import FakeClock
-from tests.support.sources import FakeSource, listed
+from tests.support.sources import listed
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamBadAnswer
 from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcome
-from wheelgate.index.precedence import AskSources, Inquiry, LookUpClaim, MakePage, RecordClaim, conclude, fail, next_step
+from wheelgate.index.decision import Decision, Member, MergeRule, Outcome
+from wheelgate.index.merged import Merged
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.claims import Claims
 
 NAME = "acme-lib"
 BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 OUTAGE = BEFORE + timedelta(hours=2)
 PRIVATE = ("uploads", "team")
-MEMBERS = tuple(Member(FakeSource(name, FakeClock()), name in PRIVATE) for name in ("pypi", "uploads", "team", "mirror"))
+SOURCES = ("pypi", "uploads", "team", "mirror")
 """Public ones in between, where they may stand: pypi comes before mirror, and both after the private ones."""
 
 
-def page(source: str, *, known_since: datetime | None = BEFORE, rule: str = "", files: bool = True) -> ProjectPage:
+def page(
+    source: str, *, known_since: datetime | None = BEFORE, denied: bool = False, files: bool = True, young: bool = False
+) -> ProjectPage:
     """One file, listed or withheld by a rule, or none."""
-    file = listed(NAME, "1.0", source=source)
-    withheld = (Withheld(file.filename, source, rule, "a rule"),) if rule else ()
+    file = listed(NAME, "1.0", source=source, hashes={}, **({"upload_time": OUTAGE} if young else {}))  # type: ignore[arg-type]
+    withheld = (Withheld(file.filename, source, "deny", "a rule"),) if denied else ()
     return ProjectPage(
-        project=NAME, files=(file,) if files and not rule else (), withheld=withheld, as_of=OUTAGE, known_since=known_since
+        project=NAME, files=(file,) if files and not denied else (), withheld=withheld, as_of=OUTAGE, known_since=known_since
     )
 
 
-def answer(name: str, word: str) -> Answer:
-    """An answer by its word in the table."""
-    pages = {
-        "has": page(name),
-        "empty": page(name, files=False),
-        "new": page(name, known_since=OUTAGE),
-        "ageless": page(name, known_since=None),
-        "denied": page(name, rule="deny"),
-        "young": page(name, rule="outage"),  # as the page is once what may be newer than the outage is withheld
-    }
-    if word in pages:
-        return Answer(name, name in PRIVATE, Outcome.LISTED, page=pages[word])
-    outcome, error = {
-        "-": (Outcome.ABSENT, ProjectNotFound("no")),
-        "silent": (Outcome.ABSENT_BEFORE_OUTAGE, ProjectNotFound("silent", outage_since=OUTAGE, last_heard=BEFORE)),
-        "failed": (Outcome.FAILED, UpstreamBadAnswer("a portal", source=name)),
-        "only": (Outcome.NOT_ASKED, None),
-    }[word]
-    return Answer(name, name in PRIVATE, outcome, word, error=error)
+class TableSource:
+    """A source that answers by its word in the table, and notes that it was asked."""
+
+    def __init__(self, name: str, word: str, steps: list[str]) -> None:
+        self.name = name
+        self._word = word
+        self._steps = steps
+
+    async def project_page(self, project: str) -> ProjectPage:
+        if self._steps and self._steps[-1].startswith("ask"):
+            self._steps[-1] += f" {self.name}"
+        else:
+            self._steps.append(f"ask {self.name}")
+        match self._word:
+            case "-":
+                raise ProjectNotFound("no")
+            case "silent":
+                raise ProjectNotFound("silent", outage_since=OUTAGE, last_heard=BEFORE)
+            case "failed":
+                raise UpstreamBadAnswer("a portal", source=self.name)
+        pages = {
+            "has": page(self.name),
+            "empty": page(self.name, files=False),
+            "new": page(self.name, known_since=OUTAGE),
+            "ageless": page(self.name, known_since=None),
+            "denied": page(self.name, denied=True),
+            "young": page(self.name, young=True),  # the page is older than the outage, and the file may be newer
+        }
+        return pages[self._word]
+
+    async def project_names(self) -> frozenset[str]:
+        return frozenset()
 
 
-def walk(
-    words: dict[str, str], *, reserved: bool = False, claimed: bool = False, merge: str = "", offline: bool = False
+class TableClaims(Claims):
+    """Claims that note each question, and fail if told to."""
+
+    def __init__(self, steps: list[str], claimed: bool, broken: bool) -> None:
+        super().__init__(WatchedStore(), FakeClock())
+        self._steps = steps
+        self._claimed = claimed
+        self._broken = broken
+
+    async def holds(self, project: str) -> bool:
+        self._steps.append("look up")
+        if self._broken:
+            raise StoreError("the store is down")
+        return self._claimed
+
+    async def claim(self, project: str, source: str) -> None:
+        self._steps.append(f"claim for {source}")
+        if self._broken:
+            raise StoreError("the store is down")
+
+
+async def decide(
+    words: dict[str, str],
+    *,
+    reserved: bool = False,
+    claimed: bool = False,
+    merge: str = "",
+    offline: bool = False,
+    broken: bool = False,
 ) -> tuple[str, Decision]:
-    """Every step to the decision, as they were taken, and the decision."""
-    rule = MergeRule(NamePatterns([NAME]), tuple(merge.split())) if merge else None
-    inquiry = Inquiry(NAME, MEMBERS, "acme-*" if reserved else None, rule, offline)
-    steps = []
-    while True:
-        match next_step(inquiry):
-            case AskSources(members):
-                names = [member.source.name for member in members]
-                steps.append(f"ask {' '.join(names)}")
-                given = (*inquiry.answers, *(answer(name, words.get(name, "-")) for name in names))
-                inquiry = Inquiry(NAME, MEMBERS, inquiry.reserved_by, rule, offline, given, inquiry.claimed)
-            case RecordClaim(source):
-                steps.append(f"claim for {source}")
-                inquiry = Inquiry(NAME, MEMBERS, inquiry.reserved_by, rule, offline, inquiry.answers, True)
-            case LookUpClaim():
-                steps.append("look up")
-                inquiry = Inquiry(NAME, MEMBERS, inquiry.reserved_by, rule, offline, inquiry.answers, claimed)
-            case MakePage(decision, parts, joined_by, outage) as step:
-                steps.append(f"make of {' '.join(part.source for part in parts) or 'nothing'}")
-                assert (decision.page, decision.error) == (None, None)
-                assert (joined_by is not None) == ("a merge rule joins" in decision.reason)
-                assert (outage is not None) == ("silent" in words.values())
-                return ", ".join(steps), conclude(step, parts[0].page or page("") if parts else page("", files=False))
-            case Decision() as decision:
-                return ", ".join(steps), decision
+    """The questions in their order, and the decision."""
+    steps: list[str] = []
+    nothing = NamePatterns([])
+    index = Merged(
+        [
+            Member(
+                TableSource(name, words.get(name, "-"), steps), name in PRIVATE, nothing if words.get(name) == "only" else None
+            )
+            for name in SOURCES
+        ],
+        claims=TableClaims(steps, claimed, broken),
+        clock=FakeClock(),
+        metrics=Metrics(),
+        reserved=NamePatterns(["acme-*"] if reserved else []),
+        merges=[MergeRule(NamePatterns([NAME]), tuple(merge.split()))] if merge else [],
+        offline=offline,
+    )
+    decision = await index.decide(NAME)
+    return ", ".join(steps), decision
 
 
 class Row(NamedTuple):
@@ -117,7 +156,7 @@ TABLE = [
     Row(
         "uploads only, team has",
         {},
-        f"{ALL_PRIVATE}, claim for team, make of team",
+        "ask team, claim for team, make of team",
         "team",
         "1",
         f"{FIRST} team",
@@ -250,10 +289,14 @@ TABLE = [
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.answers} {row.settings}")
-def test_the_decision_follows_from_answers_and_settings(row: Row) -> None:
+async def test_the_decision_follows_from_answers_and_settings(row: Row) -> None:
     words = dict(pair.split() for pair in row.answers.split(", ")) if row.answers else {}
-    steps, decision = walk(words, **row.settings)  # type: ignore[arg-type]
-    assert steps == row.steps
+    steps, decision = await decide(words, **row.settings)  # type: ignore[arg-type]
+    questions, _, made_of = row.steps.partition(", make of ")
+    assert steps == questions
+    if decision.page is not None:
+        sources = {entry.source for entry in (*decision.page.files, *decision.page.withheld)}
+        assert sources == ({"empty": set(), "nothing": set()}.get(words.get(made_of, made_of), set(made_of.split())))
     if decision.error is None:
         assert decision.page is not None
         assert str(len(decision.page.files)) == row.outcome
@@ -262,6 +305,7 @@ def test_the_decision_follows_from_answers_and_settings(row: Row) -> None:
         assert (decision.page is not None) == (row.outcome == "ProjectWithheld"), "people may see what is withheld"
     assert (decision.owner, decision.reason) == (row.owner, row.reason)
     assert decision.claimed == ("claim for" in steps or ("look up" in steps and bool(row.settings.get("claimed"))))
+    assert not decision.unrecorded
     spared = [a for a in decision.answers if not a.private and a.outcome is Outcome.NOT_ASKED]
     if row.spared:
         assert f"{' '.join(a.source for a in spared)}: {spared[0].detail}" == row.spared
@@ -269,12 +313,9 @@ def test_the_decision_follows_from_answers_and_settings(row: Row) -> None:
         assert not spared
 
 
-def test_a_claim_that_was_not_written_and_one_that_cannot_be_read() -> None:
-    inquiry = Inquiry(NAME, MEMBERS, answers=tuple(answer(name, "-") for name in PRIVATE))
-    assert next_step(inquiry) == LookUpClaim()
-    decision = fail(inquiry, StoreError("the store is down"))
+async def test_a_claim_that_was_not_written_and_one_that_cannot_be_read() -> None:
+    steps, decision = await decide({}, broken=True)
+    assert steps == "ask uploads team, look up"
     assert (decision.reason, decision.claimed, len(decision.answers)) == ("the store is down", False, 2)
-    given = (answer("uploads", "has"), answer("team", "-"))
-    step = next_step(Inquiry(NAME, MEMBERS, answers=given, claimed=True, unrecorded=True))
-    assert isinstance(step, MakePage)
-    assert step.decision.unrecorded
+    steps, decision = await decide({"uploads": "has"}, broken=True)
+    assert (decision.owner, decision.claimed, decision.unrecorded) == ("uploads", True, True)
