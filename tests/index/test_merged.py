@@ -701,7 +701,7 @@ async def test_the_memory_for_made_pages_is_bounded_by_bytes(world: World) -> No
             for version in range(30):
                 source.publish(f"name-{number}", f"{version}.0")
         await world.page(f"name-{number}")
-    merged = index._merge_cache._pages
+    merged = index._made._pages
     assert merged.currsize <= merged.maxsize < 40 * page_bytes(merged["name-39"][1])
 
 

@@ -304,7 +304,7 @@ class Precedence(RuleBasedStateMachine):
         self.world.rule(reserved, merges, said)
         for replica in self.replicas:
             replica.index.replace_rules(self.world.reserved, self.world.merges)
-            replica.book.replace(self.world.rules())
+            replica.book.rules = self.world.rules()
 
     @rule(source=a_source, project=a_project)
     def publish_of_unknown_age(self, source: str, project: str) -> None:

@@ -142,10 +142,9 @@ async def test_new_rules_hold_for_pages_that_were_looked_at_before(clock: FakeCl
     world.inner.publish(NAME, "1.0")
     assert (await world.page()).files
     stricter = rules(deny=["demo"])
-    world.book.replace(stricter)
-    assert world.book.rules is stricter
+    world.book.rules = stricter
     assert not (await world.page()).files
-    world.book.replace(rules())
+    world.book.rules = rules()
     assert (await world.page()).files
 
 
@@ -187,7 +186,7 @@ async def test_a_page_too_large_to_remember_is_right_all_the_same(clock: FakeClo
         world.inner.publish(NAME, version)
     for _ in range(2):
         assert len((await world.page()).files) == 2
-    assert world.source._verdicts.currsize <= 2_000
+    assert world.source._pages._pages.currsize <= 2_000
 
 
 async def test_a_rule_for_public_sources_leaves_private_ones_alone(clock: FakeClock) -> None:
@@ -221,8 +220,8 @@ async def test_nothing_is_kept_of_a_page_that_no_rule_is_about_and_no_page_of_on
     world = World(clock, rules(deny=["other"]))
     world.inner.publish(NAME, "1.0", upload_time=clock.now() - 9 * DAY)
     assert await world.page() is world.inner._answer(NAME)
-    assert not world.source._verdicts
-    world.book.replace(rules(cooldown=3 * DAY))
+    assert not world.source._pages._pages
+    world.book.rules = rules(cooldown=3 * DAY)
     for _ in range(2):
         assert await world.page() is world.inner._answer(NAME)
-        assert world.source._verdicts[NAME].screened is None
+        assert world.source._pages._pages[NAME][1] is None

@@ -58,11 +58,6 @@ class Release(msgspec.Struct, frozen=True):
     """The versions meant (PEP 440, pre-releases included); ``None``: all."""
 
     @property
-    def is_pattern(self) -> bool:
-        """True if it may name several projects."""
-        return self.name is not None and "*" in self.name
-
-    @property
     def key(self) -> tuple[str, str]:
         """A key that is equal for two spellings of the same entry."""
         return (self.text, "") if self.name is None else (self.name, str(self.specifier or ""))

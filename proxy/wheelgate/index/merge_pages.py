@@ -1,14 +1,62 @@
-"""Merging the pages of several sources into one: who keeps a file name, and the error when nothing is left."""
+"""Merging the pages of several sources into one: who keeps a file name, and a cache of what was made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import msgspec
+from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectWithheld
 from wheelgate.core.file_list import FileList
+from wheelgate.core.memory_cost import page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage, Withheld
+
+_INLINE_FILES = 2_000
+"""Going through more, packed as they may be, would block every other request: that takes a thread."""
+
+
+class MadePages:
+    """An LRU cache of pages made of others, bounded by bytes.
+
+    A page holds while that by which it was made and the content of its parts do, until the moment at which it changes by itself.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._pages: LRUCache[str, tuple[object, ProjectPage | None]] = LRUCache(max_bytes, getsizeof=_weigh)
+
+    async def page(
+        self, key: str, by: object, parts: Sequence[ProjectPage], now: datetime, make: Callable[[], ProjectPage]
+    ) -> ProjectPage:
+        """Find the page under ``key``, or ``make`` it if it was made of other parts or by something else.
+
+        The same object again while content and state are the same. ``make`` runs in a thread where there are many files.
+        """
+        made_of = (by, *((part.revision, part.freshness.valid_until) for part in parts))
+        known_of, known = self._pages.get(key, (None, None))
+        until = known.freshness.valid_until if known is not None else None
+        if known_of == made_of and (until is None or now < until):
+            page = parts[0] if known is None else _with_merged_state(known, parts, until)
+        elif sum(len(part.files) for part in parts) > _INLINE_FILES:
+            page = await asyncio.to_thread(make)
+        else:
+            page = make()
+        kept = made_of, None if any(page is part for part in parts) else page
+        self._pages.pop(key, None)  # also somebody else's, of the meantime
+        if _weigh(kept) <= self._pages.maxsize:
+            self._pages[key] = kept
+        return page
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._pages.clear()
+
+
+def _weigh(kept: tuple[object, ProjectPage | None]) -> int:
+    """Estimate the memory of a page; one that is just as its only part is not kept twice."""
+    return 500 if kept[1] is None else page_bytes(kept[1])
 
 
 def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
@@ -42,10 +90,10 @@ def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
         dropped=sum(page.dropped for page in pages),
         as_of=pages[0].as_of,
     )
-    return with_merged_state(content, pages)
+    return _with_merged_state(content, pages, Freshness.earliest(page.freshness for page in pages).valid_until)
 
 
-def with_merged_state(content: ProjectPage, pages: Sequence[ProjectPage]) -> ProjectPage:
+def _with_merged_state(content: ProjectPage, pages: Sequence[ProjectPage], valid_until: datetime | None) -> ProjectPage:
     """Content made of some pages, as old as the oldest of them, as stale and as fresh as the weakest.
 
     The same object if it is so already, or was made of none.
@@ -53,12 +101,13 @@ def with_merged_state(content: ProjectPage, pages: Sequence[ProjectPage]) -> Pro
     if not pages:
         return content
     since = [page.known_since for page in pages if page.known_since is not None]
+    earliest = Freshness.earliest(page.freshness for page in pages)
     weakest = msgspec.structs.replace(
         pages[0],
         as_of=min(page.as_of for page in pages),
         known_since=max(since) if len(since) == len(pages) else None,
         stale=any(page.stale for page in pages),
-        freshness=Freshness.earliest(page.freshness for page in pages),
+        freshness=msgspec.structs.replace(earliest, valid_until=valid_until),
     )
     return content.with_state_of(weakest)
 

@@ -29,8 +29,7 @@ from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcome
-from wheelgate.index.merge_cache import MergeCache
-from wheelgate.index.merge_pages import merge_pages, wholly_withheld
+from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, OutageWindow, find_outage_window, withhold_uncertain
 from wheelgate.index.rules import limit_versions
 from wheelgate.runtime.metrics import Metrics
@@ -78,7 +77,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
-        self._merge_cache = MergeCache(max_bytes)
+        self._made = MadePages(max_bytes)
         self._invalidated = Signal()
 
     @property
@@ -94,14 +93,14 @@ class Merged:
     def replace_member(self, newer: Member) -> None:
         """Ask this source in the place of the one of its name from now on, and drop what was decided with the old one."""
         self._order = tuple(newer if member.source.name == newer.source.name else member for member in self._order)
-        self._merge_cache.clear()
+        self._made.clear()
         self.invalidate()
 
     def replace_rules(self, reserved: NamePatterns, merges: Sequence[MergeRule]) -> None:
         """Apply these from the next decision on, and drop what was made by the old ones."""
         self._reserved = reserved
         self._merges = tuple(merges)
-        self._merge_cache.clear()
+        self._made.clear()
         self.invalidate()
 
     def subscribe(self, listener: Listener) -> None:
@@ -176,7 +175,7 @@ class Merged:
         if known.claimed:  # an empty page, no absence: a client with further indexes of its own must stop here too
             reason = "the name was claimed by a private source, and none lists a file of it now"
             empty = ProjectPage(project=project, files=(), as_of=self._clock.now())
-            page = await self._merge_cache.page(project, None, (), lambda: empty)
+            page = await self._made.page(project, None, (), self._clock.now(), lambda: empty)
             return msgspec.structs.replace(known, reason=reason, page=page)
         reason = "every source was asked, and none has it"
         if self._offline:  # nobody could be asked, and that says nothing about what there is elsewhere
@@ -216,7 +215,7 @@ class Merged:
             return _fail(known, outage.error, reason)
         page = pages[0]
         if rule is not None and (len(pages) > 1 or rule.public_versions is not None):
-            page = await self._merge_cache.page(known.project, rule, pages, lambda: self._merge(rule, parts))
+            page = await self._made.page(known.project, rule, pages, self._clock.now(), lambda: self._merge(rule, parts))
         if outage is not None:
             page = await self._withhold_uncertain(page, outage, {part.source for part in parts if not part.private})
         if page.files or not page.withheld:
@@ -282,7 +281,8 @@ class Merged:
                 self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
             return certain
 
-        return await self._merge_cache.page(f"{page.project} outage {outage.last_heard.timestamp()}", None, [page], make)
+        key = f"{page.project} outage {outage.last_heard.timestamp()}"
+        return await self._made.page(key, None, [page], self._clock.now(), make)
 
     def comes_before(self, one: str, other: str) -> bool:
         """Tell whether the first source is trusted more than the second."""

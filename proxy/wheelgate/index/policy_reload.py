@@ -58,7 +58,7 @@ class PolicyReload:
         if in_force:
             self._config = config
             self._index.replace_rules(reserved_of(config), merges_of(config))
-            self._book.replace(rules_of(config))
+            self._book.rules = rules_of(config)
         return ReloadResult(in_force, after_restart)
 
     def admit(self, connections: Sequence[Connection]) -> None:

@@ -15,19 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 
 import msgspec
 from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, Withheld
+from wheelgate.core.names import version_of
 from wheelgate.core.patterns import NamePatterns, Release
-from wheelgate.core.versions import PageVersions
 
 Cooldown = timedelta | datetime
 """The age a file must have; or the moment (aware, UTC) at which the index is frozen, before which it must have been uploaded."""
-_QUARANTINED = "quarantined"
 _MAX_QUOTED = 200
 _ADVICE = "choose an older one, or ask for a policy.waiver"
 
@@ -92,65 +92,51 @@ class Rules:
 
         The same object if no rule applies; the same ``files`` if none is withheld. What was withheld already stays so.
         """
-        if _is_quarantined(page):
-            return _withhold_quarantined(page, source)
-        rulings = self._find_rulings(page, source, private, now)
-        return _apply(page, source, rulings, self.waivers_for(page.project, now)) if rulings else page
+        versions = PageVersions(page)
+        withheld: dict[str, Withheld] = {}
+        for rule, find_objections in self._find_rulings(page, source, private, now):
+            for file, reason, until in find_objections(versions):
+                withheld.setdefault(file.filename, Withheld(file.filename, source, rule, reason, until))
+        if not withheld:
+            return page
+        ends = {page.freshness.valid_until, *(entry.until for entry in withheld.values())}
+        for waiver in self.waivers_for(page.project, now) if not _is_quarantined(page) else ():
+            waived = [file.filename for file in versions.files_in(waiver.specifier) if file.filename in withheld]
+            if waived:
+                ends.add(waiver.until)
+            for filename in waived:
+                del withheld[filename]
+        valid_until = min((end for end in ends if end is not None), default=None)
+        freshness = msgspec.structs.replace(page.freshness, valid_until=valid_until)
+        return withhold(msgspec.structs.replace(page, freshness=freshness), versions.files, withheld.values())
 
     def may_withhold(self, page: ProjectPage, source: str, private: bool, now: datetime) -> bool:
         """Tell whether a rule is about this page at all, without going through its files."""
-        return _is_quarantined(page) or bool(self._find_rulings(page, source, private, now))
+        return bool(self._find_rulings(page, source, private, now))
 
     def _find_rulings(self, page: ProjectPage, source: str, private: bool, now: datetime) -> list[_Ruling]:
         """Find the rules that may object to the project's files, in their order."""
+        if not page.files:
+            return []
+        if _is_quarantined(page):
+            return [("quarantine", partial(_find_quarantined, page, source))]
         project = page.project
         rulings: list[_Ruling] = []
-        if not page.files:
-            return rulings
-        if (denied := self._deny.find_mentions(project)) is not None:
-            rulings.append(("deny", partial(_find_denied, denied)))
+        denied = self._deny.find_entries(project)
+        if denied or self._deny.filenames:
+            rulings.append(("deny", partial(_find_denied, denied, self._deny.filenames)))
         if self._allow is not None and not private:
-            allowed = self._allow.find_mentions(project)
-            if allowed is None or allowed.whole is None:
-                rulings.append(("allow", partial(_find_not_allowed, project, allowed)))
+            allowed = self._allow.find_entries(project)
+            if all(entry.specifier is not None for entry in allowed):
+                rulings.append(("allow", partial(_find_not_allowed, project, allowed, self._allow.filenames)))
         cooldown = self.cooldown_of(source, private)
         if cooldown is not None and project not in self._exempt:
-            find = partial(_find_late, cooldown) if isinstance(cooldown, datetime) else partial(_find_young, cooldown, now)
-            rulings.append(("cooldown", find))
+            rulings.append(("cooldown", partial(_find_too_new, cooldown, now)))
         return rulings
 
 
 def _is_quarantined(page: ProjectPage) -> bool:
-    return page.status is not None and page.status.status == _QUARANTINED
-
-
-def _withhold_quarantined(page: ProjectPage, source: str) -> ProjectPage:
-    said = f" ({_quote(page.status.reason)})" if page.status and page.status.reason else ""
-    reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
-    files = tuple(page.files)
-    return withhold(page, files, [Withheld(file.filename, source, "quarantine", reason) for file in files])
-
-
-def _apply(page: ProjectPage, source: str, rulings: Sequence[_Ruling], waivers: Sequence[Waiver]) -> ProjectPage:
-    versions = PageVersions(page)
-    withheld: dict[str, Withheld] = {}
-    for rule, find_objections in rulings:
-        for file, reason, until in find_objections(versions):
-            if file.filename not in withheld:
-                withheld[file.filename] = Withheld(file.filename, source, rule, reason, until)
-    if not withheld:
-        return page
-    ends = {entry.until for entry in withheld.values() if entry.until is not None}
-    for waiver in waivers:
-        waived = [file.filename for file in versions.files_in(waiver.specifier) if file.filename in withheld]
-        if waived:
-            ends.add(waiver.until)
-        for filename in waived:
-            del withheld[filename]
-    if page.freshness.valid_until is not None:
-        ends.add(page.freshness.valid_until)
-    freshness = msgspec.structs.replace(page.freshness, valid_until=min(ends, default=None))
-    return withhold(msgspec.structs.replace(page, freshness=freshness), versions.files, withheld.values())
+    return page.status is not None and page.status.status == "quarantined"
 
 
 def withhold(page: ProjectPage, files: Iterable[File], withheld: Collection[Withheld]) -> ProjectPage:
@@ -171,51 +157,63 @@ def limit_versions(page: ProjectPage, source: str, wanted: SpecifierSet) -> Proj
     return withhold(page, versions.files, withheld)
 
 
-class _Mentions(msgspec.Struct):
-    """The entries of a list that name one project, or may name one of its files."""
-
-    whole: Release | None
-    """One that names all of its versions."""
-    some: list[tuple[Release, SpecifierSet]]
-    files: frozenset[str]
-
-    def find_versions(self, versions: PageVersions, *, unreadable: bool) -> dict[str | None, Release]:
-        """Find the version texts that are named, each with the entry that does."""
-        found: dict[str | None, Release] = {}
-        for entry, specifier in self.some:
-            for text in versions.texts_in(specifier, unreadable=unreadable):
-                found.setdefault(text, entry)
-        return found
-
-    def find_filenames(self, versions: PageVersions) -> frozenset[str]:
-        """Find the file names that are listed one by one."""
-        return frozenset() if self.files.isdisjoint(versions.filenames) else self.files
-
-
 class _Releases:
     """A block or allow list, indexed by project: ten thousand entries cost a page nothing."""
 
-    def __init__(self, entries: Iterable[Release]) -> None:
+    def __init__(self, entries: Sequence[Release]) -> None:
         self._names: dict[str, list[Release]] = {}
         self._patterns: list[tuple[NamePatterns, Release]] = []
-        files = set()
+        self.filenames = frozenset(entry.text for entry in entries if entry.name is None)
+        """Those listed one by one."""
         for entry in entries:
-            if entry.name is None:
-                files.add(entry.text)
-            elif entry.is_pattern:
+            if entry.name is not None and "*" in entry.name:
                 self._patterns.append((NamePatterns([entry.name]), entry))
-            else:
+            elif entry.name is not None:
                 self._names.setdefault(entry.name, []).append(entry)
-        self._files = frozenset(files)
 
-    def find_mentions(self, project: str) -> _Mentions | None:
-        """Find the entries that may be about a project's files; ``None``: there are none."""
+    def find_entries(self, project: str) -> list[Release]:
+        """Find the entries that name a project: first those for all of its versions."""
         entries = [*self._names.get(project, ()), *(entry for names, entry in self._patterns if project in names)]
-        if not entries and not self._files:
-            return None
-        whole = next((entry for entry in entries if entry.specifier is None), None)
-        some = [(entry, entry.specifier) for entry in entries if entry.specifier is not None]
-        return _Mentions(whole, some, self._files)
+        return sorted(entries, key=lambda entry: entry.specifier is not None)
+
+
+class PageVersions:
+    """A page's files grouped by version, so that each distinct one is parsed and compared once; read when a rule first asks."""
+
+    def __init__(self, page: ProjectPage) -> None:
+        self.files = tuple(page.files)
+        self._project = page.project
+
+    @cached_property
+    def by_text(self) -> dict[str | None, list[File]]:
+        """The files of each version, by its text (:func:`version_of`); ``None``: their names have no place for one."""
+        found: dict[str | None, list[File]] = {}
+        for file in self.files:
+            found.setdefault(version_of(file.filename, self._project), []).append(file)
+        return found
+
+    @cached_property
+    def _parsed(self) -> dict[str | None, Version | None]:
+        """The distinct versions; ``None``: PEP 440 cannot read it."""
+        return {text: _parse_version(text) for text in self.by_text}
+
+    def files_in(self, specifier: SpecifierSet | None, *, unreadable: bool = False) -> Sequence[File]:
+        """Find the files whose version matches, pre-releases included. ``unreadable``: whether one that nobody can read does."""
+        if specifier is None:
+            return self.files
+        return [
+            file
+            for text, version in self._parsed.items()
+            if (unreadable if version is None else specifier.contains(version, prereleases=True))
+            for file in self.by_text[text]
+        ]
+
+
+def _parse_version(text: str | None) -> Version | None:
+    try:
+        return None if text is None else Version(text)
+    except InvalidVersion:
+        return None
 
 
 _Objection = tuple[File, str, datetime | None]
@@ -224,56 +222,50 @@ _Ruling = tuple[str, Callable[[PageVersions], Iterable[_Objection]]]
 """One rule as it applies to one project at one moment: its word for metrics, and its objections to a page."""
 
 
-def _find_denied(denied: _Mentions, versions: PageVersions) -> Iterable[_Objection]:
-    if denied.whole is not None:
-        reason = _deny(denied.whole.text)
-        return [(file, reason, None) for file in versions.files]
-    entries = denied.find_versions(versions, unreadable=True)
-    reasons = {text: _deny(entry.text) for text, entry in entries.items()}
-    objections: list[_Objection] = [(file, reasons[text], None) for text in entries for file in versions.of(text)]
-    if names := denied.find_filenames(versions):
-        objections += [(file, _deny(file.filename), None) for file in versions.files if file.filename in names]
-    return objections
+def _find_quarantined(page: ProjectPage, source: str, versions: PageVersions) -> Iterable[_Objection]:
+    said = f" ({_quote(page.status.reason)})" if page.status and page.status.reason else ""
+    reason = f"source {source} has put project {page.project} into quarantine{said}: choose another until it is cleared"
+    return [(file, reason, None) for file in versions.files]
 
 
-def _deny(entry: str) -> str:
-    return f"policy.deny has {_quote(entry)}: choose another, or ask for a policy.waiver"
-
-
-def _find_not_allowed(project: str, allowed: _Mentions | None, versions: PageVersions) -> Iterable[_Objection]:
-    reason = f"policy.allow does not name it: choose another, or ask for {project} to be added there"
-    if allowed is None:
-        return [(file, reason, None) for file in versions.files]
-    texts, names = allowed.find_versions(versions, unreadable=False), allowed.find_filenames(versions)
-    files = (file for text in versions.texts if text not in texts for file in versions.of(text))
-    return [(file, reason, None) for file in files if file.filename not in names]
-
-
-def _find_late(moment: datetime, versions: PageVersions) -> Iterable[_Objection]:
-    why = f"and the index is frozen as of {in_words(moment)}: {_ADVICE}"
-    late, ageless = f"it was uploaded later, {why}", f"its upload time is not known, {why}"
-    return [
-        (file, ageless if file.upload_time is None else late, None)
-        for file in versions.files
-        if file.upload_time is None or file.upload_time >= moment
+def _find_denied(entries: Sequence[Release], filenames: Collection[str], versions: PageVersions) -> Iterable[_Objection]:
+    named = [
+        *((file, entry.text) for entry in entries for file in versions.files_in(entry.specifier, unreadable=True)),
+        *((file, file.filename) for file in versions.files if file.filename in filenames),
     ]
+    return [(file, f"policy.deny has {_quote(text)}: choose another, or ask for a policy.waiver", None) for file, text in named]
 
 
-def _find_young(period: timedelta, now: datetime, versions: PageVersions) -> Iterable[_Objection]:
-    newest = now - period
-    why = f"a cool-down of {in_words(period)} holds it"
-    young = [file for file in versions.files if file.upload_time is None or file.upload_time > newest]
-    return [(file, *_hold(file.upload_time, period, why)) for file in young]
+def _find_not_allowed(
+    project: str, entries: Sequence[Release], filenames: Collection[str], versions: PageVersions
+) -> Iterable[_Objection]:
+    reason = f"policy.allow does not name it: choose another, or ask for {project} to be added there"
+    allowed = {file.filename for entry in entries for file in versions.files_in(entry.specifier)}.union(filenames)
+    return [(file, reason, None) for file in versions.files if file.filename not in allowed]
 
 
-def _hold(uploaded: datetime | None, period: timedelta, why: str) -> tuple[str, datetime | None]:
-    if uploaded is None:
-        return f"its upload time is not known, and {why}: {_ADVICE}", None
-    try:
-        until = uploaded + period
-    except OverflowError:  # somebody else wrote that time
-        return f"its upload time is {in_words(uploaded)}, and {why}: {_ADVICE}", None
-    return f"it was uploaded at {in_words(uploaded)}, and {why} until {in_words(until)}: {_ADVICE}", until
+def _find_too_new(cooldown: Cooldown, now: datetime, versions: PageVersions) -> Iterable[_Objection]:
+    if isinstance(cooldown, datetime):
+        why, hold = f"the index is frozen as of {in_words(cooldown)}", None
+        newest = cooldown - datetime.resolution
+    else:
+        why, hold = f"a cool-down of {in_words(cooldown)} holds it", cooldown
+        newest = now - cooldown
+    for file in versions.files:
+        uploaded, until = file.upload_time, None
+        if uploaded is not None and uploaded <= newest:
+            continue
+        if uploaded is None:
+            reason = f"its upload time is not known, and {why}"
+        elif hold is None:
+            reason = f"it was uploaded later, and {why}"
+        else:
+            try:
+                until = uploaded + hold
+                reason = f"it was uploaded at {in_words(uploaded)}, and {why} until {in_words(until)}"
+            except OverflowError:  # somebody else wrote that time
+                reason = f"its upload time is {in_words(uploaded)}, and {why}"
+        yield file, f"{reason}: {_ADVICE}", until
 
 
 def in_words(cooldown: Cooldown) -> str:

@@ -14,7 +14,7 @@ from tests.support.sources import LONG_AGO, listed
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.names import version_of
 from wheelgate.core.patterns import parse_specifier
-from wheelgate.core.versions import PageVersions
+from wheelgate.index.rules import PageVersions
 
 numbers = st.integers(0, 12).map(str)
 plain = st.lists(numbers, min_size=1, max_size=4).map(".".join)
@@ -30,7 +30,7 @@ FORMS = ("demo-{}-py3-none-any.whl", "demo-{}-cp314-abi3-win32.whl", "demo-{}.ta
 
 
 def texts(*filenames: str, project: str = "demo") -> list[str | None]:
-    return list(PageVersions(page(filenames, project)).texts)
+    return list(PageVersions(page(filenames, project)).by_text)
 
 
 def page(filenames: Sequence[str], project: str = "demo") -> ProjectPage:
@@ -55,9 +55,8 @@ def test_a_version_is_meant_exactly_if_pep_440_says_so(text: str, wanted: list[s
         expected = None
     name = f"demo-{text}-py3-none-any.whl" if "-" not in text else f"demo-{text.replace('-', '_')}-py3-none-any.whl"
     versions = PageVersions(page([name]))
-    assert bool(versions.texts_in(meant)) is bool(expected)
-    assert bool(versions.texts_in(meant, unreadable=True)) is (True if expected is None else expected)
     assert bool(versions.files_in(meant)) is bool(expected)
+    assert bool(versions.files_in(meant, unreadable=True)) is (True if expected is None else expected)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +99,7 @@ def test_every_file_is_in_the_group_of_its_version() -> None:
         wheel("2.0", "a"),
     ]
     versions = PageVersions(page(names))
-    assert {text: [file.filename for file in versions.of(text)] for text in versions.texts} == {
+    assert {text: [file.filename for file in files] for text, files in versions.by_text.items()} == {
         "1.0": [names[0], names[1], names[3]],
         "1.0.post1": [names[2]],
         "1.0.1": [names[4]],

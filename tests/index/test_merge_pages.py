@@ -10,7 +10,7 @@ import msgspec
 from tests.support.sources import content, listed
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage
-from wheelgate.index.merge_cache import MergeCache
+from wheelgate.index.merge_pages import MadePages
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -20,18 +20,18 @@ def page(count: int) -> ProjectPage:
 
 
 async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> None:
-    cache, inputs = MergeCache(1_000_000), (page(2), page(3))
-    made = await cache.page("demo", None, inputs, lambda: page(5))
-    assert await cache.page("demo", None, inputs, lambda: page(5)) is made
-    assert await cache.page("demo", None, inputs[:1], lambda: page(5)) is not made
-    assert await cache.page("demo", None, (inputs[0], page(3)), lambda: page(5)) is not made
+    cache, inputs = MadePages(1_000_000), (page(2), page(3))
+    made = await cache.page("demo", None, inputs, NOW, lambda: page(5))
+    assert await cache.page("demo", None, inputs, NOW, lambda: page(5)) is made
+    assert await cache.page("demo", None, inputs[:1], NOW, lambda: page(5)) is not made
+    assert await cache.page("demo", None, (inputs[0], page(3)), NOW, lambda: page(5)) is not made
     cache.clear()
-    assert await cache.page("demo", None, inputs, lambda: page(5)) is not made
+    assert await cache.page("demo", None, inputs, NOW, lambda: page(5)) is not made
 
 
 async def test_what_is_too_large_to_remember_is_made_each_time() -> None:
-    cache, inputs = MergeCache(1_000), (page(10),)
-    assert content(await cache.page("demo", None, inputs, lambda: page(9))) == content(page(9))
+    cache, inputs = MadePages(1_000), (page(10),)
+    assert content(await cache.page("demo", None, inputs, NOW, lambda: page(9))) == content(page(9))
     assert not cache._pages
 
 
@@ -42,17 +42,17 @@ async def test_pages_of_thousands_of_files_are_looked_through_in_a_thread() -> N
         ran.append(threading.current_thread())
         return page(1)
 
-    cache = MergeCache(10_000_000)
+    cache = MadePages(10_000_000)
     for count in (10, 3_000):
-        await cache.page("demo", None, (page(count),), make)
+        await cache.page("demo", None, (page(count),), NOW, make)
     assert [thread is threading.main_thread() for thread in ran] == [True, False]
 
 
 async def test_a_page_whose_parts_are_confirmed_anew_keeps_its_content() -> None:
-    cache, parts = MergeCache(1_000_000), (page(2), page(3))
-    made = await cache.page("demo", None, parts, lambda: page(5))
+    cache, parts = MadePages(1_000_000), (page(2), page(3))
+    made = await cache.page("demo", None, parts, NOW, lambda: page(5))
     later = NOW + timedelta(minutes=1)
     confirmed = tuple(msgspec.structs.replace(part, as_of=later, stale=True) for part in parts)
-    again = await cache.page("demo", None, confirmed, lambda: page(5))
+    again = await cache.page("demo", None, confirmed, NOW, lambda: page(5))
     assert (again.revision, again.as_of, again.stale) == (made.revision, later, True)
-    assert await cache.page("demo", None, confirmed, lambda: page(5)) is again
+    assert await cache.page("demo", None, confirmed, NOW, lambda: page(5)) is again
