@@ -20,8 +20,7 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
-from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 
 

@@ -16,7 +16,7 @@ from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage.claims import Claims
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination
 
 
 @pytest.fixture

@@ -34,8 +34,7 @@ from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.local import LocalStore
-from wheelgate.uploads.accept import AcceptedUpload, Uploads
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import AcceptedUpload, Destination, Uploads
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")

@@ -15,7 +15,7 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination
 from wheelgate.uploads.manage import UploadManager
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"

@@ -28,8 +28,7 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
-from wheelgate.uploads.accept import MAX_FILE_BYTES, Uploads
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import MAX_FILE_BYTES, Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import build_error_response
@@ -135,7 +134,7 @@ class Server:
 
     @property
     def spooled(self) -> list[str]:
-        return [path.name for path in self.spool._folder.iterdir() if path.name != ".lock"]
+        return [path.name for path in self.spool.folder.iterdir() if path.name != ".lock"]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination
 
 _PROBE = "pip"
 """A project that any index may be asked for without revealing a private name; it need not exist."""

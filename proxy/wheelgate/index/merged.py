@@ -135,7 +135,8 @@ class Merged:
 
     async def _decide(self, project: str, order: Sequence[Member], *, learn: bool) -> Decision:
         """Apply rules 1 and 2. ``known``, here and below: what is known so far, as a decision that has no reason yet."""
-        known = Decision(project, (), "", reserved_by=self._reserved.first_for(project), merge=self._find_merge_rule(project))
+        merge = next((rule for rule in self._merges if project in rule.names), None)
+        known = Decision(project, (), "", reserved_by=self._reserved.first_for(project), merge=merge)
         private, public = ([member for member in order if member.private is side] for side in (True, False))
         known = await self._ask(known, order, private)
         # Before anything is decided: whoever owns the name, and whether or not there will be a page, it is private.
@@ -283,19 +284,6 @@ class Merged:
 
         key = f"{page.project} outage {outage.last_heard.timestamp()}"
         return await self._made.page(key, None, [page], self._clock.now(), make)
-
-    def comes_before(self, one: str, other: str) -> bool:
-        """Tell whether the first source is trusted more than the second."""
-        order = [member.source.name for member in self.members]
-        return order.index(one) < order.index(other)
-
-    def merge_sources(self, project: str) -> tuple[str, ...]:
-        """The sources that a merge rule joins for this project; empty: it belongs to one alone."""
-        rule = self._find_merge_rule(project)
-        return rule.sources if rule else ()
-
-    def _find_merge_rule(self, project: str) -> MergeRule | None:
-        return next((rule for rule in self._merges if project in rule.names), None)
 
 
 def _find_unasked(known: Decision, members: Iterable[Member]) -> list[Member]:

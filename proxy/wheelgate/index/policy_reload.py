@@ -57,7 +57,7 @@ class PolicyReload:
         after_restart = [key for key in find_changed_keys(config, newer) if not key.startswith("found_connections")]
         if in_force:
             self._config = config
-            self._index.replace_rules(reserved_of(config), merges_of(config))
+            self._index.replace_rules(NamePatterns(config.policy.reserved), merges_of(config))
             self._book.rules = rules_of(config)
         return ReloadResult(in_force, after_restart)
 
@@ -96,11 +96,6 @@ def rules_of(config: Config) -> Rules:
             for waiver in policy.waiver
         ],
     )
-
-
-def reserved_of(config: Config) -> NamePatterns:
-    """Build the patterns of names that no public source is asked for."""
-    return NamePatterns(config.policy.reserved)
 
 
 def merges_of(config: Config) -> list[MergeRule]:

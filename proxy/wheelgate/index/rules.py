@@ -101,11 +101,9 @@ class Rules:
             return page
         ends = {page.freshness.valid_until, *(entry.until for entry in withheld.values())}
         for waiver in self.waivers_for(page.project, now) if not _is_quarantined(page) else ():
-            waived = [file.filename for file in versions.files_in(waiver.specifier) if file.filename in withheld]
-            if waived:
+            if waived := withheld.keys() & {file.filename for file in versions.files_in(waiver.specifier)}:
                 ends.add(waiver.until)
-            for filename in waived:
-                del withheld[filename]
+                withheld = {filename: entry for filename, entry in withheld.items() if filename not in waived}
         valid_until = min((end for end in ends if end is not None), default=None)
         freshness = msgspec.structs.replace(page.freshness, valid_until=valid_until)
         return withhold(msgspec.structs.replace(page, freshness=freshness), versions.files, withheld.values())

@@ -14,8 +14,8 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
-from typing import NoReturn
 
 import msgspec
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
@@ -31,6 +31,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.distfiles.attestations import BadAttestation, build_provenance
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
@@ -40,12 +41,26 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.uploads.destinations import Destination, find_target
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of one file, however it comes."""
 _LONGEST_ATTESTED = 200
 _log = logging.getLogger(__name__)
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """Source that can be written, with files at ``<prefix><project>/<filename>``: the store's own packages, or a container."""
+
+    source: str
+    store: BlobStore
+    prefix: str = ""
+    """Ends with a slash, or is empty."""
+    only: NamePatterns | None = None
+    """Names it may hold; ``None``: every name."""
+
+    def build_path(self, project: str, filename: str) -> str:
+        """Build the path of a file in :attr:`store`."""
+        return f"{self.prefix}{project}/{filename}"
 
 
 class AcceptedUpload(msgspec.Struct, frozen=True):
@@ -59,6 +74,7 @@ class AcceptedUpload(msgspec.Struct, frozen=True):
 
 
 class _CheckedFile(msgspec.Struct, frozen=True):
+    filename: str
     project: str
     sha256: str
     metadata: CoreMetadata | None
@@ -121,122 +137,115 @@ class Uploads:
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
             )
         checked = await asyncio.to_thread(_check_file, spooled, filename, attestations, self._clock.now())
-        target = find_target(checked.project, self._targets)
+        project = checked.project
+        target = next((target for target in self._targets if target.only is None or project in target.only), None)
         if target is None:
             names = ", ".join(target.source for target in self._targets)
-            raise UploadRefused(f"{checked.project} cannot be uploaded: `only` of {names} does not include the name")
-        path = target.build_path(checked.project, filename)
-        if await self._is_stored(target, path, filename, checked.sha256):
-            return await self._finish(target, path, filename, checked, new=False)
-        await self._check_elsewhere(target, filename, checked)
-        await self._check_tombstone(checked, filename)
-        await self._check_owner(checked.project, target.source, take_over=take_over)
-        await self._claims.claim(checked.project, target.source)
-        facts = {"sha256": checked.sha256, "upload_time": self._clock.now().isoformat()}
+            raise UploadRefused(f"{project} cannot be uploaded: `only` of {names} does not include the name")
+        if await _is_stored(target, checked):
+            return await self._finish(target, checked, new=False)
+        for other in self._targets:
+            if other is not target:
+                await _is_stored(other, checked)
+        await self._check_tombstone(checked)
+        await self._check_owner(project, target.source, take_over=take_over)
+        await self._claims.claim(project, target.source)
         if checked.metadata is not None:
-            facts["metadata_sha256"] = hashlib.sha256(checked.metadata.body).hexdigest()
-            if checked.metadata.requires_python is not None:
-                facts["requires_python"] = checked.metadata.requires_python
             with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
                 await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
+        path = target.build_path(project, filename)
         try:
-            await self._put(target, path, spooled, facts, checked, filename)
+            await target.store.put_if_absent(path, spooled, _build_facts(checked, self._clock.now()))
         except BlobExists:
             # Somebody else was faster; or the answer to our own first try was lost.
-            if not await self._is_stored(target, path, filename, checked.sha256):
+            if not await _is_stored(target, checked):
                 raise StoreError(f"{filename} was deleted during the upload: try again") from None
-            return await self._finish(target, path, filename, checked, new=False)
-        return await self._finish(target, path, filename, checked, new=True)
+            return await self._finish(target, checked, new=False)
+        try:
+            await self._check_tombstone(checked)
+        except FileExists:  # taken and freed again by a deletion, all since we looked; its tombstone was written first
+            await target.store.delete(path)
+            raise
+        return await self._finish(target, checked, new=True)
 
-    async def _finish(self, target: Destination, path: str, filename: str, checked: _CheckedFile, *, new: bool) -> AcceptedUpload:
+    async def _finish(self, target: Destination, checked: _CheckedFile, *, new: bool) -> AcceptedUpload:
         """Finish an upload whose file is in place.
 
         Also if it was there before: an earlier attempt may have ended too soon, and a retry must make the file appear.
         """
+        project, filename = checked.project, checked.filename
         if checked.provenance is not None:
             with contextlib.suppress(BlobExists):  # what first came with these bytes stays
-                await target.store.put_if_absent(layout.provenance(path), checked.provenance, {})
+                await target.store.put_if_absent(layout.provenance(target.build_path(project, filename)), checked.provenance, {})
         await self._changes.announce()
         if new:
-            _log.info("stored %s of project %s in %s, sha256 %s", filename, checked.project, target.source, checked.sha256)
-        return AcceptedUpload(checked.project, filename, checked.sha256, new)
+            _log.info("stored %s of project %s in %s, sha256 %s", filename, project, target.source, checked.sha256)
+        return AcceptedUpload(project, filename, checked.sha256, new)
 
-    async def _put(
-        self, target: Destination, path: str, spooled: Path, facts: dict[str, str], checked: _CheckedFile, filename: str
-    ) -> None:
-        """Take the name, unless it turns out to have belonged to other bytes.
-
-        Raises:
-            BlobExists: the name is taken.
-            FileExists: it was taken, and freed again by a deletion, all since we looked. The tombstone was written first.
-        """
-        await target.store.put_if_absent(path, spooled, facts)
+    async def _check_tombstone(self, checked: _CheckedFile) -> None:
         try:
-            await self._check_tombstone(checked, filename)
-        except FileExists:
-            await target.store.delete(path)
-            raise
-
-    async def _is_stored(self, target: Destination, path: str, filename: str, sha256: str) -> bool:
-        try:
-            info = await target.store.info(path)
-            kept = info.facts.get("sha256") or await compute_sha256(target.store, info)
-        except BlobNotFound:
-            return False
-        if kept != sha256:
-            raise FileExists(
-                f"File already exists ({filename!r}, with sha256 hash {kept!r}); this one has {sha256!r}: choose a new version"
-            )
-        return True
-
-    async def _check_elsewhere(self, target: Destination, filename: str, checked: _CheckedFile) -> None:
-        """Refuse other bytes for a name that another target holds.
-
-        Raises:
-            FileExists: another target has other bytes under it.
-        """
-        for other in self._targets:
-            if other is not target:
-                await self._is_stored(other, other.build_path(checked.project, filename), filename, checked.sha256)
-
-    async def _check_tombstone(self, checked: _CheckedFile, filename: str) -> None:
-        try:
-            body, _ = await self._store.read(layout.tombstone(checked.project, filename))
+            body, _ = await self._store.read(layout.tombstone(checked.project, checked.filename))
         except BlobNotFound:
             return
         if body.decode().strip() != checked.sha256:
             raise FileExists(
-                f"File already exists ({filename!r} was deleted, and only the same bytes may return under its name); "
+                f"File already exists ({checked.filename!r} was deleted, and only the same bytes may return under its name); "
                 "choose a new version"
             )
 
     async def _check_owner(self, project: str, own: str, *, take_over: bool) -> None:
         """Refuse a name that another source owns, so that it does not change hands by accident."""
         decision = await self._index.decide(project)
-        if decision.owner == own or (decision.error is None and decision.owner is None):
+        owner = decision.owner
+        if owner == own or (decision.error is None and owner is None):
             return  # ours, or claimed and empty
-        if decision.owner is not None:
-            if {own, decision.owner} <= set(self._index.merge_sources(project)):
+        if owner is None:
+            if isinstance(decision.error, ProjectNotFound) or take_over:
                 return
-            private = any(answer.source == decision.owner and answer.private for answer in decision.answers)
-            if private and not self._index.comes_before(own, decision.owner):
-                raise NameTaken(
-                    f"source {decision.owner} owns {project} and comes before {own}, so the file would never be served: "
-                    "upload it there, change the order of the sources, or add a policy.merge rule"
-                )
-            if not take_over:
-                _refuse_takeover(project, decision.owner)
-        elif not isinstance(decision.error, ProjectNotFound) and not take_over:
             raise UpstreamUnavailable(
                 f"cannot determine if another source answers for {project} ({decision.error}): try again, or pass --take-over"
             )
+        if decision.merge is not None and {own, owner} <= set(decision.merge.sources):
+            return
+        earlier = takewhile(lambda member: member.source.name != own, self._index.members)
+        if owner in [member.source.name for member in earlier if member.private]:
+            raise NameTaken(
+                f"source {owner} owns {project} and comes before {own}, so the file would never be served: "
+                "upload it there, change the order of the sources, or add a policy.merge rule"
+            )
+        if not take_over:
+            raise NameTaken(
+                f"source {owner} answers for {project}: its files would all be hidden by yours. Choose another name, pass "
+                "--take-over if intended, or add a policy.merge rule"
+            )
 
 
-def _refuse_takeover(project: str, owner: str) -> NoReturn:
-    raise NameTaken(
-        f"source {owner} answers for {project}: its files would all be hidden by yours. Choose another name, pass --take-over "
-        "if intended, or add a policy.merge rule"
-    )
+def _build_facts(checked: _CheckedFile, now: datetime) -> dict[str, str]:
+    facts = {"sha256": checked.sha256, "upload_time": now.isoformat()}
+    if checked.metadata is not None:
+        facts["metadata_sha256"] = hashlib.sha256(checked.metadata.body).hexdigest()
+        if checked.metadata.requires_python is not None:
+            facts["requires_python"] = checked.metadata.requires_python
+    return facts
+
+
+async def _is_stored(target: Destination, checked: _CheckedFile) -> bool:
+    """Tell whether a target has these very bytes.
+
+    Raises:
+        FileExists: it has other bytes under the name.
+    """
+    try:
+        info = await target.store.info(target.build_path(checked.project, checked.filename))
+        kept = info.facts.get("sha256") or await compute_sha256(target.store, info)
+    except BlobNotFound:
+        return False
+    if kept != checked.sha256:
+        raise FileExists(
+            f"File already exists ({checked.filename!r}, with sha256 hash {kept!r}); this one has {checked.sha256!r}: "
+            "choose a new version"
+        )
+    return True
 
 
 async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:
@@ -262,18 +271,15 @@ def _check_file(spooled: Path, filename: str, attestations: str | None, now: dat
         raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
     except OSError as error:
         raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
-    return _CheckedFile(project, sha256, metadata, _build_provenance(filename, sha256, attestations, now))
-
-
-def _build_provenance(filename: str, sha256: str, attestations: str | None, now: datetime) -> bytes | None:
-    if attestations is None:
-        return None
-    if len(filename) > _LONGEST_ATTESTED:
-        raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to store them beside it")
-    try:
-        return build_provenance(attestations, filename, sha256, now)
-    except BadAttestation as error:
-        raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
+    provenance = None
+    if attestations is not None:
+        if len(filename) > _LONGEST_ATTESTED:
+            raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to store them beside it")
+        try:
+            provenance = build_provenance(attestations, filename, sha256, now)
+        except BadAttestation as error:
+            raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
+    return _CheckedFile(filename, project, sha256, metadata, provenance)
 
 
 def parse_filename_project(filename: str) -> str:

@@ -13,8 +13,7 @@ from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
-from wheelgate.uploads.accept import compute_sha256
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination, compute_sha256
 
 _MAX_REASON = 500
 _ATTEMPTS = 5

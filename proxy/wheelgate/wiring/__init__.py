@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from wheelgate.config import Config
+from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery, DeliveryMode
@@ -23,7 +24,7 @@ from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.provenance_files import ProvenanceFiles
 from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.index.merged import Merged
-from wheelgate.index.policy_reload import PolicyReload, merges_of, reserved_of, rules_of
+from wheelgate.index.policy_reload import PolicyReload, merges_of, rules_of
 from wheelgate.index.screened import RuleBook
 from wheelgate.services import Services
 from wheelgate.storage.changes import StoreChanges
@@ -66,7 +67,7 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
             claims=claims,
             clock=base.clock,
             metrics=base.metrics,
-            reserved=reserved_of(config),
+            reserved=NamePatterns(config.policy.reserved),
             merges=merges_of(config),
             offline=config.server.offline,
         )

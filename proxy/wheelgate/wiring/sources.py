@@ -37,7 +37,7 @@ from wheelgate.sources.simple_index import SimpleIndex
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.spool import Spool
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation
 from wheelgate.wiring.stores import enter_container
