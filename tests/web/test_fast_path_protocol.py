@@ -30,6 +30,7 @@ from wheelgate.web.dispatcher import Dispatcher
 from wheelgate.web.fast_path import FastPathProtocol, build_server
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.page_cache import PageCache
+from wheelgate.web.paths import Route
 from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 
@@ -92,12 +93,12 @@ class Site:
             metrics=metrics,
             reserved=NamePatterns([]),
         )
-        self.pages = PageCache(index, clock=clock, prefix="", metrics=metrics)
+        self.pages = PageCache(index, clock=clock, prefix="", metrics=metrics, shared=True)
         nobody = cast("Any", None)
         authentication = Authentication(nobody, anonymous_read=True)
-        simple = SimpleHandlers(index.project_names, self.pages, clock, "", shared=True)
+        simple = SimpleHandlers(self.pages, clock)
         log = RequestLog(metrics)
-        self.heads = self._heads(self.pages, simple, nobody, authentication, log, clock)
+        self.heads = self._heads({Route.PROJECT: simple.build_finder}, log, clock)
         self.metrics = metrics
         dispatcher = Dispatcher(
             simple=simple,

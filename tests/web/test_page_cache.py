@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from datetime import timedelta
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,9 +15,9 @@ from tests.support.sources import FakeSource, filenames, listed
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
-from wheelgate.core.model import LocalFile, ProjectPage
+from wheelgate.core.model import File, LocalFile, ProjectPage
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.index.decision import Member
+from wheelgate.index.decision import Decision, Member
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON
@@ -87,6 +88,9 @@ class Index:
 
     async def listed(self, project: str = "acme-lib") -> list[str]:
         return filenames((await self.pages.entry(project)).page)
+
+    async def file(self, filename: str, project: str = "acme-lib") -> File | None:
+        return self.pages.find_file(await self.pages.entry(project), filename)
 
     def find_servable(self, project: str = "acme-lib") -> CachedPage | None:
         return self.pages.find_servable(project)
@@ -276,9 +280,23 @@ async def test_a_page_whose_name_could_not_be_claimed_is_decided_each_time(index
 
 async def test_a_file_is_found_on_the_page_that_is_served(index: Index) -> None:
     file = index.public.publish("acme-lib", "1.0")
-    assert (await index.pages.file("acme-lib", file.filename))[0] == file
-    assert (await index.pages.file("acme-lib", "acme_lib-2.0-py3-none-any.whl"))[0] is None
+    assert await index.file(file.filename) == file
+    assert await index.file("acme_lib-2.0-py3-none-any.whl") is None
     assert index.public.asked == ["acme-lib"]
+
+
+async def test_a_file_asked_for_is_at_hand_afterwards(index: Index) -> None:
+    file = index.public.publish("acme-lib", "1.0")
+    _, entry = await index.pages.render("acme-lib", JSON)
+    await until_packed(entry.files)
+    found = await index.file(file.filename)
+    assert found == file
+    assert await index.file(file.filename) is found
+    changed = msgspec.structs.replace(file, yanked="broken")
+    index.public.files["acme-lib"][file.filename] = changed
+    index.public._pages.clear()
+    index.clock.move(10 * FRESH_S)
+    assert await index.file(file.filename) == changed
 
 
 async def test_many_who_ask_find_servable_cost_one_decision_and_one_rendering(index: Index) -> None:
@@ -287,11 +305,11 @@ async def test_many_who_ask_find_servable_cost_one_decision_and_one_rendering(in
     decide = index.merged.decide
 
     class Counting:
-        async def decide(self, project: str):
+        async def decide(self, project: str) -> Decision:
             decided.append(project)
             return await decide(project)
 
-    pages = PageCache(Counting(), clock=index.clock, prefix="", metrics=index.metrics)
+    pages = PageCache(cast("Any", Counting()), clock=index.clock, prefix="", metrics=index.metrics)
     answers = await asyncio.gather(*(pages.render("acme-lib", JSON) for _ in range(50)))
     assert decided == ["acme-lib"]
     assert all(finished is answers[0][0] for finished, _ in answers)
@@ -300,13 +318,21 @@ async def test_many_who_ask_find_servable_cost_one_decision_and_one_rendering(in
 async def test_a_page_is_plain_only_for_those_who_want_it_so(index: Index) -> None:
     for version in range(10):
         index.public.publish("acme-lib", f"{version}.0")
-    finished, _ = await index.pages.render("acme-lib", JSON)
-    assert finished.plain is None
+    gzipped, entry = await index.pages.render("acme-lib", JSON)
+    assert list(entry.responses) == [(JSON, True)]
     weight = index.pages._entries.currsize
-    again, _ = await index.pages.render("acme-lib", JSON, gzip=False)
-    assert again is finished
-    assert again.plain == gzip.decompress(finished.gzipped)
-    assert index.pages._entries.currsize == weight + len(again.plain)
+    plain, _ = await index.pages.render("acme-lib", JSON, gzip=False)
+    assert plain.body == gzip.decompress(gzipped.body)
+    assert index.pages._entries.currsize == weight + len(plain.body)
+    assert set(plain.etags) == set(gzipped.etags)
+    assert (plain.headers[200]["ETag"], gzipped.headers[200]["ETag"]) == (f'"{plain.etags[0]}"', f'"{plain.etags[0]}-gzip"')
+
+
+async def test_many_who_want_both_forms_cost_one_rendering(index: Index) -> None:
+    index.public.publish("acme-lib", "1.0")
+    answers = await asyncio.gather(*(index.pages.render("acme-lib", JSON, gzip=number % 2 == 0) for number in range(50)))
+    assert len({id(response) for response, _ in answers}) == 2
+    assert gzip.decompress(answers[0][0].body) == answers[1][0].body
 
 
 async def test_the_files_of_a_page_are_packed_behind_its_first_answer(index: Index) -> None:
@@ -314,15 +340,14 @@ async def test_the_files_of_a_page_are_packed_behind_its_first_answer(index: Ind
     _, entry = await index.pages.render("acme-lib", JSON)
     assert entry.files.list_unpacked(), "whoever waits for the page comes first"
     await until_packed(entry.files)
-    assert await index.pages.file("acme-lib", file.filename) == (file, entry.page)
-    assert index.pages.find_file("acme-lib", file.filename) == file
+    assert await index.file(file.filename) == file
     rendered, _ = await index.pages.render("acme-lib", HTML, gzip=False)
-    assert file.filename.encode() in rendered.plain
+    assert file.filename.encode() in rendered.body
 
 
 async def test_a_page_that_was_only_asked_for_a_file_is_packed_too(index: Index) -> None:
     file = index.public.publish("acme-lib", "1.0")
-    await index.pages.file("acme-lib", file.filename)
+    await index.file(file.filename)
     await until_packed((await index.pages.entry("acme-lib")).files)
 
 
@@ -378,5 +403,5 @@ async def test_a_page_too_large_to_keep_is_served_all_the_same(index: Index) -> 
         index.public.publish("acme-lib", f"{version}.0")
     finished, entry = await pages.render("acme-lib", JSON)
     assert len(entry.page.files) == 10
-    assert finished.gzipped
+    assert finished.body
     assert pages.find_servable("acme-lib") is None

@@ -213,15 +213,14 @@ class Warm(RuleBasedStateMachine):
 
     async def _warm(self, project: str, kind: str) -> bytes:
         try:
-            finished, entry = await self.warm.pages.render(project, kind, gzip=False)
+            plain, entry = await self.warm.pages.render(project, kind, gzip=False)
         except WheelgateError as error:
             return f"{type(error).__name__}".encode()
-        assert gzip.decompress(finished.gzipped) == finished.plain
         for file in entry.page.files:
-            found, _ = await self.warm.pages.file(project, file.filename)
-            assert found is not None, "everything listed can be had"
+            assert self.warm.pages.find_file(entry, file.filename) == file, "everything listed can be had"
             break
-        return finished.plain
+        assert gzip.decompress(entry.responses[kind, True].body) == plain.body
+        return plain.body
 
     @staticmethod
     def _rendered(decision: Decision, kind: str) -> bytes:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
+from functools import partial
 
-import msgspec
 from aiohttp import web
 
 from wheelgate.core.errors import Forbidden, Unauthenticated
 from wheelgate.storage.tokens import Token, Tokens
 
-_NO_TOKEN = "a token is required: send it as the password, with any user name"  # noqa: S105 - a sentence
+Permission = Callable[[], bool]
+"""Tells whether a request that was let through would be so now, with the very same bytes. ``False`` only means that it has to be
+asked: tokens were made or revoked since, or this one expired."""
 
 
-class Permission(msgspec.Struct, frozen=True):
-    """The ground on which a request may read: a token, or that everybody may."""
-
-    token: Token | None
-    generation: int = 0
-
-
-EVERYBODY = Permission(None)
+def permit_everybody() -> bool:
+    """The permission of a server on which everybody may read."""
+    return True
 
 
 class Authentication:
@@ -31,26 +29,19 @@ class Authentication:
         self._anonymous_read = anonymous_read
 
     async def check_read(self, request: web.BaseRequest, project: str) -> Permission:
-        """Return if the caller may read the project's pages and files (``*``: every project's), and why.
+        """Return if the caller may read the project's pages and files (``*``: every project's).
 
         Raises:
             Unauthenticated: no token, or none that is valid.
             Forbidden: a valid one without the right.
         """
         if self._anonymous_read:
-            return EVERYBODY
+            return permit_everybody
         generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
         token = await self._authenticate(request)
         if not token.may("read", project):
             raise Forbidden(f"token {token.id} may not read {'the list of projects' if project == '*' else project}")
-        return Permission(token, generation)
-
-    def still_holds(self, permission: Permission) -> bool:
-        """Whether a request with the very same bytes would be let through again, for the same project.
-
-        ``False`` only means that it has to be asked: tokens were made or revoked since, or this one expired.
-        """
-        return permission.token is None or self._tokens.still_known(permission.token, permission.generation)
+        return partial(self._tokens.still_known, token, generation)
 
     async def authenticate_uploader(self, request: web.BaseRequest) -> Token:
         """Return the caller's token, which may upload something; the project is still to be checked. Never anonymous.
@@ -66,7 +57,7 @@ class Authentication:
     async def _authenticate(self, request: web.BaseRequest) -> Token:
         text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
-            raise Unauthenticated(_NO_TOKEN)
+            raise Unauthenticated("a token is required: send it as the password, with any user name")
         return await self._tokens.authenticate(text)
 
 

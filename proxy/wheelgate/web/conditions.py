@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import msgspec
 from aiohttp import web
@@ -17,10 +18,9 @@ def parse_if_none_match(request: web.BaseRequest) -> frozenset[str]:
     return frozenset(etag.value for etag in request.if_none_match or ()) - {"*"}
 
 
-def is_not_modified(request: web.BaseRequest, *etags: str) -> bool:
-    """Whether the client has one of these already."""
-    held = parse_if_none_match(request)
-    return "*" in held or not held.isdisjoint(etags)
+def is_held(held: frozenset[str], etags: Collection[str]) -> bool:
+    """True if one of these ETags is among those that a client has."""
+    return bool(held) and ("*" in held or not held.isdisjoint(etags))
 
 
 class Range(msgspec.Struct, frozen=True):

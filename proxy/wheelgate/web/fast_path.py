@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import socket
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -28,16 +27,15 @@ from aiohttp import __version__ as aiohttp_version
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
 
-from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.web.auth import EVERYBODY
+from wheelgate.simple_api import JSON
+from wheelgate.web.auth import permit_everybody
 from wheelgate.web.known_heads import HEAD, KnownHeads
-from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import ParsedPath, Route
+from wheelgate.web.prepared_response import build_headers, prepare_response
 from wheelgate.web.request_log import RequestLog
-from wheelgate.web.simple import SimpleHandlers
 
 _MAX_HEAD_BYTES = 2_048
 _END = b"\r\n\r\n"
@@ -45,7 +43,7 @@ _NOT_PLAIN = (b"content-length", b"transfer-encoding", b"\nupgrade:")
 """In a head in lower case: a body may follow, or another protocol."""
 _NEVER_S = 366 * 86_400.0
 _SELF_TEST_S = 5.0
-_VARYING = (b"date", b"x-request-id", b"age", b"server")
+_VARYING = (b"date:", b"x-request-id:", b"server:")
 """Headers in which both ways may differ."""
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -77,7 +75,6 @@ class FastPathProtocol(asyncio.Protocol):
         """The bytes of the request that is handled next, if it came alone and as one whole head."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
@@ -86,26 +83,21 @@ class FastPathProtocol(asyncio.Protocol):
         self._behind.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio."""
         self._timer.cancel()
         self._behind.connection_lost(exc)
 
     def eof_received(self) -> bool | None:
-        """See asyncio."""
         return self._behind.eof_received()
 
     def pause_writing(self) -> None:
-        """See asyncio."""
         self._writing_paused = True
         self._behind.pause_writing()
 
     def resume_writing(self) -> None:
-        """See asyncio."""
         self._writing_paused = False
         self._behind.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """See asyncio."""
         if self._whole_heads:
             # Whoever asks and does not take the answers waits in aiohttp's queue, which ends.
             alone = not self._open and not self._writing_paused and not self._transport.is_closing()
@@ -147,7 +139,6 @@ class _AnswerEnd(AbstractAccessLogger):
     """Called by aiohttp once an answer has been written: tells the connection."""
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's
-        """See aiohttp."""
         if (connection := _find_connection(request)) is not None:
             connection.end(keep_alive=bool(response.keep_alive))
 
@@ -167,7 +158,6 @@ class _FastPathServer(web.Server):
         self._keepalive_s = keepalive_s
 
     def __call__(self) -> asyncio.Protocol:  # type: ignore[override] # a factory of protocols, whichever they are
-        """Make the protocol of one connection."""
         return FastPathProtocol(super().__call__(), self._known_heads, self._keepalive_s)
 
 
@@ -179,7 +169,7 @@ async def build_server(
     ``settings``: aiohttp's.
     """
     if fast_path:
-        problem = await _find_disagreement(known_heads, clock, settings)
+        problem = await _find_disagreement(type(known_heads), clock, settings)
         if problem is None:
             return _FastPathServer(handler, known_heads, keepalive_s, settings)
         _log.warning(
@@ -209,53 +199,31 @@ def _is_plain_head(data: bytes) -> bool:
     )
 
 
-async def _find_disagreement(known_heads: KnownHeads, clock: Clock, settings: dict[str, object]) -> str | None:
+async def _find_disagreement(heads: type[KnownHeads], clock: Clock, settings: dict[str, object]) -> str | None:
     """Self-test: ask for one page from aiohttp and from memory, over a socket pair; what went wrong, if anything did."""
-    index, log = _OnePage(clock), _WarmCount()
-    pages = PageCache(index, clock=clock, prefix="", metrics=Metrics())
-    simple = SimpleHandlers(index.project_names, pages, clock, "", shared=True)
-    tested = known_heads.for_pages(pages, simple, log)
+    etag = "self-test"
+    page = prepare_response(b"{}", build_headers(JSON, "no-cache", (etag,)), (etag,))
+    log = _WarmCount(Metrics())
+    tested = heads({Route.PROJECT: lambda _, __: lambda: (page, None)}, log, clock)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        response = await simple.project(request, "self-test")
-        tested.learn(request, ParsedPath(Route.PROJECT, "self-test"), EVERYBODY)
-        return response
+        tested.learn(request, ParsedPath(Route.PROJECT, etag), permit_everybody)
+        return page.respond(request)
 
     try:
         async with asyncio.timeout(_SELF_TEST_S):
             first, *others = await _ask_three_times(_FastPathServer(handle, tested, 60.0, settings))
     except Exception as error:  # whatever it is: a server without the fast path is right all the same
         return repr(error)
-    finally:
-        await pages.close()
     if any(other != first for other in others):
         return f"{first!r} became {others!r}"
     return None if log.warm == 1 else f"{log.warm} answers came from memory instead of 1"
 
 
-class _OnePage:
-    """An index of one empty page, always fresh: what the self-test asks for."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.freshness = Freshness(math.inf, math.inf)
-        self._page = ProjectPage(project="self-test", files=(), as_of=clock.now(), freshness=self.freshness)
-
-    async def project_names(self) -> frozenset[str]:
-        return frozenset({self._page.project})
-
-    async def decide(self, project: str) -> _OnePage:  # noqa: ARG002 - whichever is asked for
-        return self
-
-    def require_page(self) -> ProjectPage:
-        return self._page
-
-
 class _WarmCount(RequestLog):
     """A log of the self-test's answers, which only counts those from memory."""
 
-    def __init__(self) -> None:
-        super().__init__(Metrics())
-        self.warm = 0
+    warm = 0
 
     def record(self, answer: AnsweredRequest, *, warm: bool = False) -> None:  # noqa: ARG002 - not written down
         self.warm += warm
@@ -269,12 +237,10 @@ async def _ask_three_times(server: web.Server) -> list[tuple[bytes, list[bytes],
     try:
         answers = []
         for more in (b"", b"", b"X-Other: 1\r\n"):
-            writer.write(b"GET /simple/self-test/ HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n%b\r\n" % more)
-            status, *lines = (await reader.readuntil(_END)).split(b"\r\n")[:-2]
-            headers = {line.partition(b": ")[0].lower(): line.partition(b": ")[2] for line in lines}
-            body = await reader.readexactly(int(headers[b"content-length"]))
-            kept = sorted(b"%b: %b" % header for header in headers.items() if header[0] not in _VARYING)
-            answers.append((status, kept, body))
+            writer.write(b"GET /simple/self-test/ HTTP/1.1\r\nHost: localhost\r\n%b\r\n" % more)
+            status, *headers = (await reader.readuntil(_END)).split(b"\r\n")[:-2]
+            kept = sorted(header for header in headers if not header.lower().startswith(_VARYING))
+            answers.append((status, kept, await reader.readexactly(2)))
         return answers
     finally:
         writer.close()

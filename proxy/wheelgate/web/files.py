@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import aclosing
+from typing import Literal
 
 from aiohttp import web
+from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
-from wheelgate.core.model import File
+from wheelgate.core.model import File, Location
+from wheelgate.core.protocols import Clock
 from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
 from wheelgate.services import Services
 from wheelgate.web.bodies import send
-from wheelgate.web.conditions import Range, is_not_modified, parse_range
+from wheelgate.web.conditions import Range, is_held, parse_if_none_match, parse_range
+from wheelgate.web.known_heads import Finder, Found
 from wheelgate.web.page_cache import PageCache
-from wheelgate.web.prepared_response import PreparedResponse
-from wheelgate.web.small_file_cache import SMALL_BYTES, SmallFileCache
+from wheelgate.web.paths import ParsedPath, Route
+from wheelgate.web.prepared_response import PreparedResponse, build_headers, prepare_response
 
+SMALL_BYTES = 256 * 1024
+_MAX_BYTES = 32 * 1024 * 1024
+_REDIRECT_S = 20.0
+"""How long others get the redirect that somebody got: the signed URL itself lives for many minutes more."""
 _TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
 _PROVENANCE_TYPE = "application/vnd.pypi.integrity.v1+json"
 _IMMUTABLE = "max-age=31536000, immutable"
+
+What = Literal["file", "metadata", "redirect"]
+
+
+class SmallFileCache:
+    """LRU cache of small files, core metadata and redirects, each as its page lists it. Bounded by bytes."""
+
+    def __init__(self, clock: Clock, max_bytes: int = _MAX_BYTES) -> None:
+        self._clock = clock
+        self._kept: LRUCache[tuple[Location, tuple[str, ...], What], PreparedResponse] = LRUCache(max_bytes, getsizeof=_weigh)
+
+    def get(self, file: File, what: What = "file") -> PreparedResponse | None:
+        """Return what is kept of a file as its page lists it now."""
+        kept = self._kept.get((file.location, _get_etags(file, what), what))
+        return kept if kept is not None and self._clock.monotonic() < kept.until_s else None
+
+    def keep(self, file: File, response: PreparedResponse, what: What = "file") -> None:
+        """Keep a response if it is small, and has the body that the page lists."""
+        etags, body = _get_etags(file, what), response.body
+        if not etags or len(body) > SMALL_BYTES:
+            return
+        if what == "redirect" or hashlib.sha256(body).hexdigest() == etags[0]:
+            self._kept[file.location, etags, what] = response
 
 
 class FileHandlers:
@@ -28,9 +59,7 @@ class FileHandlers:
     def __init__(self, services: Services, pages: PageCache, *, shared: bool) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         self._pages = pages
-        self._delivery = services.delivery
-        self._metadata_files = services.metadata_files
-        self._provenance_files = services.provenance_files
+        self._services = services
         self._small = SmallFileCache(services.clock)
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
@@ -38,49 +67,57 @@ class FileHandlers:
     async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
         """Answer with the file: redirected, whole, or a range of it."""
         file = await self._find_listed(project, filename)
-        etag = file.hashes.get("sha256")
-        headers = _build_headers(file, etag, self._keep)
-        if etag is not None and is_not_modified(request, etag):
-            return web.Response(status=304, headers=headers)
         if (kept := self._small.get(file)) is not None and "Range" not in request.headers:
-            return web.Response(body=kept.body, headers=headers)
+            return kept.respond(request)
+        etags = _get_etags(file, "file")
+        media_type = _TYPES.get(file.filename[file.filename.rfind(".") :].lower(), "application/octet-stream")
+        headers = {**build_headers(media_type, self._keep, etags), "Accept-Ranges": "bytes"}  # a name never changes its content
+        if is_held(parse_if_none_match(request), etags):
+            return web.Response(status=304, headers=headers)
         try:
-            return await self._deliver(request, file, headers, etag)
+            return await self._deliver(request, file, headers)
         except BlobNotFound:  # our copy was cleaned away; perhaps we only remember that we have one
-            self._delivery.forget()
-            return await self._deliver(request, file, headers, etag)
+            self._services.delivery.forget()
+            return await self._deliver(request, file, headers)
 
-    async def _deliver(
-        self, request: web.BaseRequest, file: File, headers: dict[str, str], etag: str | None
-    ) -> web.StreamResponse:
-        asked = parse_range(request, etag)
+    def build_finder(self, request: web.BaseRequest, target: ParsedPath) -> Finder:
+        """Build what finds the same file, core metadata or redirect in memory."""
+        kinds: list[What] = ["metadata"] if target.route is Route.METADATA else ["file"]
+        if target.route is Route.FILE and request.method == "GET":
+            kinds.append("redirect")
+
+        def find() -> Found | None:
+            entry = self._pages.find_servable(target.project)
+            file = None if entry is None else self._pages.find_file(entry, target.filename)
+            if file is not None:
+                for kind in kinds:
+                    if (kept := self._small.get(file, kind)) is not None:
+                        return kept, None
+            return None
+
+        return find
+
+    async def _deliver(self, request: web.BaseRequest, file: File, headers: dict[str, str]) -> web.StreamResponse:
+        asked = parse_range(request, file.hashes.get("sha256"))
         head = request.method == "HEAD"
-        answer = await self._delivery.open(file, plain=asked is None and not head, head=head)
+        answer = await self._services.delivery.open(file, plain=asked is None and not head, head=head)
         if isinstance(answer, Redirect):
             # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
+            location = {"Location": answer.url, "Cache-Control": "no-store"}
+            until_s = self._services.clock.monotonic() + _REDIRECT_S
+            redirect = prepare_response(b"", location, _get_etags(file, "file"), status=302, held=headers, until_s=until_s)
             if answer.ours:
-                self._small.keep_redirect(file, answer.url, headers)
-            return web.Response(status=302, headers={"Location": answer.url, "Cache-Control": "no-store"})
-        if asked is None:
-            return await self._send_whole(request, file, answer, headers)
-        return await self._send_part(request, answer, asked, headers)
-
-    async def _send_whole(self, request: web.BaseRequest, file: File, body: Body, headers: dict[str, str]) -> web.StreamResponse:
-        """Send the whole file; a small one that is at hand is remembered for whoever asks next."""
-        if isinstance(body, StoredBody | LocalBody) and request.method == "GET" and await body.size() <= SMALL_BYTES:
-            async with aclosing(body.chunks(0, None)) as chunks:  # type: ignore[type-var]
+                self._small.keep(file, redirect, "redirect")
+            return redirect.respond(request)
+        if asked is not None:
+            return await self._send_part(request, answer, asked, headers)
+        if isinstance(answer, StoredBody | LocalBody) and request.method == "GET" and await answer.size() <= SMALL_BYTES:
+            async with aclosing(answer.chunks(0, None)) as chunks:  # type: ignore[type-var]
                 content = b"".join([chunk async for chunk in chunks])
-            self._small.keep(file, content, headers)
-            return web.Response(body=content, headers=headers)
-        return await send(request, body, headers, start=0, end=None)
-
-    def find_prepared(self, project: str, filename: str, *, metadata: bool, head: bool) -> PreparedResponse | None:
-        """Find the prepared response of a small file, its core metadata or its redirect, if that and its page are in memory."""
-        file = self._pages.find_file(project, filename)
-        if file is None:
-            return None
-        kept = self._small.get(file, metadata=metadata)
-        return kept if kept is not None or metadata or head else self._small.get_redirect(file)
+            whole = prepare_response(content, headers, _get_etags(file, "file"))
+            self._small.keep(file, whole)
+            return whole.respond(request)
+        return await send(request, answer, headers, start=0, end=None)
 
     async def _send_part(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())
@@ -95,59 +132,41 @@ class FileHandlers:
     async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """Answer with the file's core metadata."""
         file = await self._find_listed(project, filename)
-        kept = self._small.get(file, metadata=True)
-        body = await self._metadata_files.body(file) if kept is None else kept.body
-        headers = {
-            "Cache-Control": self._keep,
-            "Content-Type": "text/plain; charset=utf-8",
-            "X-Content-Type-Options": "nosniff",
-        }
-        etag = (file.core_metadata or {}).get("sha256")
-        if etag is not None:
-            headers["ETag"] = f'"{etag}"'
-            if is_not_modified(request, etag):
-                return web.Response(status=304, headers=headers)
-        if kept is None:
-            self._small.keep(file, body, headers, metadata=True)
-        return web.Response(body=body, headers=headers)
+        response = self._small.get(file, "metadata")
+        if response is None:
+            body = await self._services.metadata_files.body(file)
+            etags = _get_etags(file, "metadata")
+            response = prepare_response(body, build_headers("text/plain; charset=utf-8", self._keep, etags), etags)
+            self._small.keep(file, response, "metadata")
+        return response.respond(request)
 
     async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """Answer with the file's provenance (PEP 740). It may come after the file, so nobody keeps it without asking again."""
-        body = await self._provenance_files.body(await self._find_listed(project, filename))
-        etag = hashlib.sha256(body).hexdigest()[:32]
-        headers = {
-            "Cache-Control": self._ask_again,
-            "Content-Type": _PROVENANCE_TYPE,
-            "ETag": f'"{etag}"',
-            "X-Content-Type-Options": "nosniff",
-        }
-        if is_not_modified(request, etag):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=body, headers=headers)
+        body = await self._services.provenance_files.body(await self._find_listed(project, filename))
+        etags = (hashlib.sha256(body).hexdigest()[:32],)
+        return prepare_response(body, build_headers(_PROVENANCE_TYPE, self._ask_again, etags), etags).respond(request)
 
     async def _find_listed(self, project: str, filename: str) -> File:
         try:
-            file, page = await self._pages.file(project, filename)
+            entry = await self._pages.entry(project)
         except ProjectWithheld as error:
             if filename in error.withheld:
                 raise FileWithheld(error.withheld[filename]) from None
             raise FileNotListed(f"project {project} has no file {filename}") from None
+        file = self._pages.find_file(entry, filename)
         if file is not None:
             return file
-        for withheld in page.withheld:
+        for withheld in entry.page.withheld:
             if withheld.filename == filename:
                 raise FileWithheld(f"{filename} is withheld: {withheld.reason}")
         raise FileNotListed(f"project {project} has no file {filename}")
 
 
-def _build_headers(file: File, etag: str | None, keep: str) -> dict[str, str]:
-    ending = file.filename[file.filename.rfind(".") :].lower()
-    headers = {
-        "Content-Type": _TYPES.get(ending, "application/octet-stream"),
-        "Cache-Control": keep,  # a file name never changes its content
-        "Accept-Ranges": "bytes",
-        "X-Content-Type-Options": "nosniff",
-    }
-    if etag is not None:
-        headers["ETag"] = f'"{etag}"'
-    return headers
+def _get_etags(file: File, what: What) -> tuple[str, ...]:
+    """Return the digest that the page lists, if it does."""
+    digest = (file.core_metadata or {}).get("sha256") if what == "metadata" else file.hashes.get("sha256")
+    return () if digest is None else (digest,)
+
+
+def _weigh(response: PreparedResponse) -> int:
+    return 1_000 + len(response.body) + 4 * sum(map(len, response.heads.values()))

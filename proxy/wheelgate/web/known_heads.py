@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from email.utils import format_datetime
 
 import msgspec
@@ -10,14 +11,11 @@ from aiohttp import HttpVersion11, web
 
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.logs import AnsweredRequest
-from wheelgate.simple_api import negotiate
-from wheelgate.web.auth import Authentication, Permission
+from wheelgate.web.auth import Permission
 from wheelgate.web.conditions import parse_if_none_match
-from wheelgate.web.files import FileHandlers
-from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import ParsedPath, Route
+from wheelgate.web.prepared_response import PreparedResponse
 from wheelgate.web.request_log import RequestLog
-from wheelgate.web.simple import SimpleHandlers, negotiate_type
 
 HEAD = web.RequestKey("wheelgate.head", bytes)
 """The key under which a request holds its own bytes, if it came alone and as one whole head without a body."""
@@ -25,21 +23,23 @@ _MAX_HEADS = 4_096
 _ONE_WRITE_BYTES = 64 * 1024  # copying that much costs less than a second system call
 _NEVER_LEARNED = ("Content-Length", "Transfer-Encoding", "X-Request-ID", "Upgrade", "Expect", "Range")
 """Headers that announce a body, make an answer another one each time, or need more than a page."""
-_ROUTES = {route: route.name.lower() for route in (Route.PROJECT, Route.FILE, Route.METADATA)}
-"""What may be answered from memory, and its name in log lines and metrics."""
+
+Found = tuple[PreparedResponse, float | None]
+"""An answer, and when its page was confirmed, by the monotonic clock, if that is to be said (``Age``)."""
+Finder = Callable[[], Found | None]
+"""Finds what a request is answered with, if that and its page are in memory and may be served now."""
 
 
 class KnownHead(msgspec.Struct, frozen=True):
     """The meaning of a request head."""
 
     method: str
+    route: str
     target: ParsedPath
-    kind: str
-    """The content type, of a page."""
-    gzip: bool
+    find: Finder
     etags: frozenset[str]
     """Of what the client has (``*``: anything)."""
-    permission: Permission
+    is_permitted: Permission
     agent: str
 
 
@@ -47,32 +47,20 @@ class KnownHeads:
     """Remembers what heads mean, and answers them with what the caches hold now."""
 
     def __init__(
-        self,
-        pages: PageCache,
-        simple: SimpleHandlers,
-        files: FileHandlers,
-        authentication: Authentication,
-        log: RequestLog,
-        clock: Clock,
+        self, finders: Mapping[Route, Callable[[web.BaseRequest, ParsedPath], Finder]], log: RequestLog, clock: Clock
     ) -> None:
-        self._pages = pages
-        self._simple = simple
-        self._files = files
-        self._authentication = authentication
+        """``finders``: by each route that may be answered from memory, what builds the finder for a request."""
+        self._finders = finders
         self._request_log = log
         self._clock = clock
         self._known: dict[bytes, KnownHead] = {}
         self._second = -1
         self._date = b""
 
-    def for_pages(self, pages: PageCache, simple: SimpleHandlers, log: RequestLog) -> KnownHeads:
-        """Begin anew for other pages: of the self-test."""
-        return type(self)(pages, simple, self._files, self._authentication, log, self._clock)
-
     def learn(self, request: web.BaseRequest, target: ParsedPath, permission: Permission) -> None:
         """Remember what a head meant that a handler has just answered."""
         head = request.get(HEAD)
-        if head is None or head in self._known or target.route not in _ROUTES:
+        if head is None or head in self._known or target.route not in self._finders:
             return
         if not request.keep_alive or request.version != HttpVersion11 or any(name in request.headers for name in _NEVER_LEARNED):
             return
@@ -80,9 +68,9 @@ class KnownHeads:
             del self._known[next(iter(self._known))]
         self._known[head] = KnownHead(
             request.method,
+            target.route.name.lower(),
             target,
-            negotiate_type(request),
-            negotiate.accepts_gzip(request.headers.get("Accept-Encoding")),
+            self._finders[target.route](request, target),
             parse_if_none_match(request),
             permission,
             request.headers.get("User-Agent", "")[:200],
@@ -92,29 +80,18 @@ class KnownHeads:
         """Build what to write for a request of exactly these bytes; ``None``: aiohttp has to answer it."""
         began = time.perf_counter()
         known = self._known.get(head)
-        if known is None or not self._authentication.still_holds(known.permission):
+        if known is None or not known.is_permitted() or (found := known.find()) is None:
             return None
-        target, confirmed_s = known.target, None
-        if target.route is Route.PROJECT:
-            entry = self._pages.find_servable(target.project)
-            if entry is None:
-                return None
-            prepared, confirmed_s = self._simple.find_prepared(entry, known.kind, gzip=known.gzip), entry.confirmed_s
-        else:
-            metadata, is_head = target.route is Route.METADATA, known.method == "HEAD"
-            prepared = self._files.find_prepared(target.project, target.filename, metadata=metadata, head=is_head)
-        if prepared is None:
-            return None
-        not_modified = known.etags and ("*" in known.etags or not known.etags.isdisjoint(prepared.etags))
-        status = 304 if not_modified else prepared.status
-        body = b"" if not_modified or known.method == "HEAD" else prepared.body
+        prepared, confirmed_s = found
+        status = prepared.choose_status(known.etags)
+        body = b"" if status == 304 or known.method == "HEAD" else prepared.body
         request_id = self._request_log.new_id()
         start = b"%b%bX-Request-ID: %b\r\n\r\n" % (prepared.heads[status], self._build_varying(confirmed_s), request_id.encode())
         answered = AnsweredRequest(
             known.method,
-            _ROUTES[target.route],
-            target.project,
-            target.filename,
+            known.route,
+            known.target.project,
+            known.target.filename,
             status,
             time.perf_counter() - began,
             client,

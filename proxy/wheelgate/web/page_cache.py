@@ -21,7 +21,6 @@ import hashlib
 import logging
 import math
 from collections.abc import Iterable
-from typing import Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -32,50 +31,22 @@ from wheelgate.core.file_list import FileList
 from wheelgate.core.memory_cost import page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
+from wheelgate.index.merged import Merged
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
-from wheelgate.simple_api.render import render_page
-from wheelgate.web.prepared_response import PreparedResponse
+from wheelgate.simple_api import JSON
+from wheelgate.simple_api.render import render_names, render_page
+from wheelgate.web.prepared_response import PreparedResponse, build_headers, prepare_response
 
 _MAX_BYTES = 20 * 1024 * 1024
 """About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
 _INLINE_GZIPPED_BYTES = 128 * 1024
+_MAX_RECENT_FILES = 1_000  # finding one on a page that is packed takes 70 microseconds
+# A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
+_PAGE_POLICY = "default-src 'none'; style-src 'self'"
 _log = logging.getLogger(__name__)
-
-
-class Decided(Protocol):
-    """A decision: :class:`~wheelgate.index.decision.Decision`."""
-
-    @property
-    def freshness(self) -> Freshness:
-        """How long it holds."""
-        ...
-
-    def require_page(self) -> ProjectPage:
-        """The page, or the error raised."""
-        ...
-
-
-class Index(Protocol):
-    """The source of pages: :class:`~wheelgate.index.merged.Merged`."""
-
-    async def decide(self, project: str) -> Decided:
-        """Decide who answers for a project, and with what."""
-        ...
-
-
-class RenderedPage(msgspec.Struct):
-    """A serialisation of a page."""
-
-    gzipped: bytes
-    etag: str
-    """Of the plain body, without quotes; the gzipped one's ends in ``-gzip``."""
-    plain: bytes | None = None
-    """Once somebody has wanted it so: hardly anybody does, and it is five times as large."""
-    prepared: dict[bool, PreparedResponse] = {}
-    """By whether it is gzipped: as it goes over the wire."""
 
 
 class CachedPage(msgspec.Struct):
@@ -88,8 +59,9 @@ class CachedPage(msgspec.Struct):
     freshness: Freshness
     confirmed_s: float | None
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
-    rendered: dict[str, RenderedPage]
-    """By content type."""
+    responses: dict[tuple[str, bool], PreparedResponse]
+    """By content type, and whether gzipped. Uncompressed only once somebody has wanted it so: hardly anybody does, and it is five
+    times as large."""
     is_packed: bool = False
     """Whether its files are packed, or about to be."""
 
@@ -97,14 +69,21 @@ class CachedPage(msgspec.Struct):
 class PageCache:
     """LRU cache of rendered pages, with stale-while-revalidate. Bounded by bytes."""
 
-    def __init__(self, index: Index, *, clock: Clock, prefix: str, metrics: Metrics, max_bytes: int = _MAX_BYTES) -> None:
+    def __init__(
+        self, index: Merged, *, clock: Clock, prefix: str, metrics: Metrics, shared: bool = False, max_bytes: int = _MAX_BYTES
+    ) -> None:
+        """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
+        # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
+        self._cache_control = "no-cache" if shared else "private, no-cache"
         self._index = index
         self._clock = clock
         self._prefix = prefix
         self._metrics = metrics
         self._entries: LRUCache[str, CachedPage] = LRUCache(max_bytes, getsizeof=_weigh)
+        self._recent_files: dict[tuple[int, str], File] = {}
+        """By their page's revision and their name."""
         self._decisions: SingleFlight[CachedPage] = SingleFlight()
-        self._renderings: SingleFlight[RenderedPage] = SingleFlight()
+        self._renderings: SingleFlight[PreparedResponse] = SingleFlight()
         self._refreshing = BackgroundTasks()
         self._packing = BackgroundTasks()
         self._one_at_a_time = asyncio.Lock()
@@ -149,39 +128,37 @@ class PageCache:
         """
         return self.find_servable(project) or await self._decide(project)
 
-    async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[RenderedPage, CachedPage]:
+    async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[PreparedResponse, CachedPage]:
         """Render a project's page in one content type, and return it with the page as it stands now.
 
-        Without ``gzip``, ``plain`` is there too.
-
         Raises:
             ProjectNotFound, UpstreamError, StoreError: as the index does.
         """
         entry = await self.entry(project)
-        rendered = entry.rendered.get(content_type)
-        if rendered is None:
-            rendered = await self._renderings.run((content_type, id(entry.rendered)), lambda: self._render(entry, content_type))
-        if not gzip and rendered.plain is None:
-            rendered.plain = await _inflate(rendered.gzipped)
-            self._weigh_again(entry)
+        response = await self._render_entry(entry, content_type, gzip=gzip)
         self._pack_soon(entry)
-        return rendered, entry
+        return response, entry
 
-    def find_file(self, project: str, filename: str) -> File | None:
-        """Find a listed file that was asked for lately, if that is known without waiting."""
-        entry = self.find_servable(project)
-        return None if entry is None else entry.files.find_recent(filename)
-
-    async def file(self, project: str, filename: str) -> tuple[File | None, ProjectPage]:
-        """Return the entry of a file on the page that a client would see: only what is listed can be downloaded.
+    async def render_names(self, content_type: str, *, gzip: bool) -> PreparedResponse:
+        """Render the list of projects, of which nothing is kept.
 
         Raises:
-            ProjectNotFound, UpstreamError, StoreError: as the index does.
+            UpstreamError, StoreError: as the index does.
         """
-        entry = await self.entry(project)
-        file = entry.files.find(filename)
+        body = render_names(await self._index.project_names(), content_type, self._prefix)
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        return self._prepare(isal_zlib.compress(body, level=1, wbits=31) if gzip else body, content_type, etag, gzip=gzip)
+
+    def find_file(self, entry: CachedPage, filename: str) -> File | None:
+        """Return the entry of a file on a page that a client would see: only what is listed can be downloaded."""
+        key = (entry.page.revision, filename)
+        file = self._recent_files.get(key)
+        if file is None and (file := entry.files.find(filename)) is not None:
+            if len(self._recent_files) >= _MAX_RECENT_FILES:
+                self._recent_files.clear()
+            self._recent_files[key] = file
         self._pack_soon(entry)
-        return file, entry.page
+        return file
 
     async def _decide(self, project: str) -> CachedPage:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
@@ -201,7 +178,7 @@ class PageCache:
         entry = CachedPage(page, FileList.of(page.files), generation, freshness, confirmed_s, {})
         earlier = self._entries.get(project)
         if earlier is not None and earlier.page.revision == page.revision:
-            entry.rendered = earlier.rendered
+            entry.responses = earlier.responses
         if generation == self._generation:  # else it is for those who waited, and for nobody later
             self._keep(entry)
         return entry
@@ -229,17 +206,32 @@ class PageCache:
                 except Exception:  # a path that is no text, say: it stays as it is
                     _log.debug("the files of %s cannot be packed", entry.page.project, exc_info=True)
 
-    async def _render(self, entry: CachedPage, content_type: str) -> RenderedPage:
-        rendered = await in_slices(_compress(render_page(entry.page, content_type, self._prefix)))
-        entry.rendered[content_type] = rendered
-        self._weigh_again(entry)
-        return rendered
+    async def _render_entry(self, entry: CachedPage, content_type: str, *, gzip: bool) -> PreparedResponse:
+        response = entry.responses.get((content_type, gzip))
+        if response is not None:
+            return response
 
-    def _weigh_again(self, entry: CachedPage) -> None:
-        """Count what was added to a kept entry."""
-        kept = self._entries.get(entry.page.project)
-        if kept is not None and kept.rendered is entry.rendered:
-            self._keep(kept)
+        async def render() -> PreparedResponse:
+            if gzip:
+                body, etag = await in_slices(_compress(render_page(entry.page, content_type, self._prefix)))
+            else:
+                gzipped = await self._render_entry(entry, content_type, gzip=True)
+                body, etag = await _inflate(gzipped.body), gzipped.etags[1]
+            prepared = entry.responses[content_type, gzip] = self._prepare(body, content_type, etag, gzip=gzip)
+            kept = self._entries.get(entry.page.project)
+            if kept is not None and kept.responses is entry.responses:
+                self._keep(kept)  # it weighs more now
+            return prepared
+
+        return await self._renderings.run((entry.page.revision, content_type, gzip), render)
+
+    def _prepare(self, body: bytes, content_type: str, etag: str, *, gzip: bool) -> PreparedResponse:
+        """Prepare the answer with a page. ``etag``: of the plain body; the gzipped one's ends in ``-gzip``."""
+        etags = (f"{etag}-gzip", etag) if gzip else (etag, f"{etag}-gzip")
+        full_type = content_type if content_type == JSON else f"{content_type}; charset=utf-8"
+        headers = build_headers(full_type, self._cache_control, etags)
+        headers |= {"Vary": "Accept, Accept-Encoding", "Content-Security-Policy": _PAGE_POLICY}
+        return prepare_response(body, {**headers, "Content-Encoding": "gzip"} if gzip else headers, etags)
 
     def _keep(self, entry: CachedPage) -> None:
         self._entries.pop(entry.page.project, None)
@@ -248,7 +240,7 @@ class PageCache:
         self._metrics.page_cache_bytes.set(self._entries.currsize)
 
 
-def _compress(parts: Iterable[bytes]) -> Steps[RenderedPage]:
+def _compress(parts: Iterable[bytes]) -> Steps[tuple[bytes, str]]:
     """Compress and tag a page part by part, so that the whole is never held: first touching that much memory takes as long."""
     compressor, digest = isal_zlib.compressobj(level=1, wbits=31), hashlib.sha256()  # level 2 is slower, and gives no byte less
     gzipped = []
@@ -256,7 +248,7 @@ def _compress(parts: Iterable[bytes]) -> Steps[RenderedPage]:
         digest.update(part)
         gzipped.append(compressor.compress(part))
         yield
-    return RenderedPage(b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32])
+    return b"".join((*gzipped, compressor.flush())), digest.hexdigest()[:32]
 
 
 async def _inflate(gzipped: bytes) -> bytes:
@@ -266,5 +258,4 @@ async def _inflate(gzipped: bytes) -> bytes:
 
 
 def _weigh(entry: CachedPage) -> int:
-    rendered = sum(len(rendered.gzipped) + len(rendered.plain or b"") for rendered in entry.rendered.values())
-    return 1_000 + page_bytes(entry.page) + rendered
+    return 1_000 + page_bytes(entry.page) + sum(len(response.body) for response in entry.responses.values())

@@ -1,37 +1,65 @@
-"""Prepared responses: bytes as they go over the wire, but for the few header lines that differ from one time to the next."""
+"""Prepared responses: whole answers, built once and given by aiohttp or by the fast path for as long as they are right."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
+from aiohttp import web
+
+from wheelgate.web.conditions import is_held, parse_if_none_match
+
+_OF_A_BODY = ("Content-Type", "Content-Encoding")
 
 
 class PreparedResponse(msgspec.Struct, frozen=True):
-    """A body, and the heads it is sent under."""
+    """An answer to whoever does not have its body yet, and one (304) to whoever has."""
 
+    status: int
     body: bytes
-    etags: frozenset[str]
+    etags: tuple[str, ...]
     """Any of them in a client's hands means that it has the body."""
+    headers: Mapping[int, Mapping[str, str]]
+    """By status."""
     heads: Mapping[int, bytes]
-    """By status (200 or 302, and 304): status line and headers, without the empty line at the end."""
-    status: int = 200
-    """Of the answer to somebody who does not have the body."""
+    """By status: the same as it goes over the wire, without the empty line at the end."""
+    until_s: float
+    """When it is no longer to be given, by the monotonic clock."""
+
+    def choose_status(self, held: frozenset[str]) -> int:
+        """Choose the status for a client that has bodies with the ETags ``held``."""
+        return 304 if is_held(held, self.etags) else self.status
+
+    def respond(self, request: web.BaseRequest) -> web.Response:
+        """Answer a request by aiohttp."""
+        status = self.choose_status(parse_if_none_match(request))
+        return web.Response(status=status, headers=self.headers[status], body=None if status == 304 else self.body)
 
 
-def prepare_response(body: bytes, etags: frozenset[str], headers: Mapping[str, str], held: Mapping[str, str]) -> PreparedResponse:
-    """Prepare a body. ``headers`` go with it (200), ``held`` with a 304."""
-    full = {**headers, "Content-Length": str(len(body))}
-    return PreparedResponse(body, etags, {200: _head(200, full), 304: _head(304, held)})
+def prepare_response(
+    body: bytes,
+    headers: Mapping[str, str],
+    etags: tuple[str, ...] = (),
+    *,
+    status: int = 200,
+    held: Mapping[str, str] | None = None,
+    until_s: float = math.inf,
+) -> PreparedResponse:
+    """Prepare an answer. ``held``: the headers of a 304 instead, but for those about a body; ``None``: the same ones."""
+    unmodified = {name: value for name, value in (held or headers).items() if name not in _OF_A_BODY}
+    by_status = {status: {**headers, "Content-Length": str(len(body))}, 304: unmodified}
+    heads = {status: _write_head(status, headers) for status, headers in by_status.items()}
+    return PreparedResponse(status, body, etags, by_status, heads, until_s)
 
 
-def prepare_redirect(url: str, etags: frozenset[str], held: Mapping[str, str]) -> PreparedResponse:
-    """Prepare a 302 that is never stored: pip stores a 301 or 308 for good, and fails once the signature has expired."""
-    headers = {"Location": url, "Cache-Control": "no-store", "Content-Length": "0"}
-    return PreparedResponse(b"", etags, {302: _head(302, headers), 304: _head(304, held)}, 302)
+def build_headers(content_type: str, cache_control: str, etags: tuple[str, ...]) -> dict[str, str]:
+    """Build the headers that every body has. The first of ``etags`` is its own."""
+    headers = {"Content-Type": content_type, "Cache-Control": cache_control, "X-Content-Type-Options": "nosniff"}
+    return {**headers, "ETag": f'"{etags[0]}"'} if etags else headers
 
 
-def _head(status: int, headers: Mapping[str, str]) -> bytes:
+def _write_head(status: int, headers: Mapping[str, str]) -> bytes:
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "".join(f"{line}\r\n" for line in lines).encode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from wheelgate.core.errors import ConfigurationError
+from wheelgate.runtime.background import cancel_all
 from wheelgate.services import Services
 from wheelgate.web.auth import Authentication
 from wheelgate.web.dispatcher import Dispatcher
@@ -22,6 +24,7 @@ from wheelgate.web.files import FileHandlers
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.page_cache import PageCache
+from wheelgate.web.paths import Route
 from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 from wheelgate.web.upload import UploadHandlers
@@ -40,21 +43,17 @@ def open_listener(host: str, port: int) -> socket.socket:
         ConfigurationError: the address is not available.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, kind, protocol)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise ConfigurationError([f"server.host: {host} is not an address of this machine ({error.strerror})"]) from None
+    is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
+        return socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
-        listener.close()
-        why = (error.strerror or str(error)).lower()
+        why = os.strerror(error.errno).lower() if error.errno else str(error)
         raise ConfigurationError(
             [f"server.port: cannot listen on {host} port {port}: {why}; choose another with --port"]
         ) from None
-    return listener
 
 
 def build_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
@@ -109,11 +108,9 @@ class RunningServer:
         self._hurry.set()
 
     async def _wait_unless_in_a_hurry(self, wait: Coroutine[None, None, object], at_most_s: float) -> None:
-        tasks = {asyncio.ensure_future(wait), asyncio.create_task(self._hurry.wait())}
+        tasks = {asyncio.create_task(wait), asyncio.create_task(self._hurry.wait())}
         await asyncio.wait(tasks, timeout=at_most_s, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
 
 
 @asynccontextmanager
@@ -128,14 +125,15 @@ async def open_server(
 ) -> AsyncIterator[RunningServer]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     clock, index = services.clock, services.index
-    pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics)
+    pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics, shared=anonymous_read)
     index.subscribe(pages.drop)
     ops = OpsHandlers(services, pages)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
-    simple = SimpleHandlers(index.project_names, pages, clock, prefix, shared=anonymous_read)
+    simple = SimpleHandlers(pages, clock)
     files = FileHandlers(services, pages, shared=anonymous_read)
     log = RequestLog(services.metrics)
-    known_heads = KnownHeads(pages, simple, files, authentication, log, clock)
+    finders = {Route.PROJECT: simple.build_finder, Route.FILE: files.build_finder, Route.METADATA: files.build_finder}
+    known_heads = KnownHeads(finders, log, clock)
     dispatcher = Dispatcher(
         authentication=authentication,
         upload=UploadHandlers(services.uploads, services.packages, services.spool, authentication),
