@@ -120,18 +120,6 @@ def test_a_packed_list_lets_go_of_its_values_and_of_what_it_was_made_of() -> Non
     assert (held_now, lists_now) == (held - 2, lists - 1)
 
 
-def test_a_file_asked_for_is_at_hand_afterwards() -> None:
-    made = packed(many(100))
-    name = made[42].filename
-    assert made.find_recent(name) is None
-    found = made.find(name)
-    assert found is made.find_recent(name) is made.find(name)
-    for file in many(30):
-        made.find(file.filename)
-    assert made.find_recent(name) is None, "only a few are kept"
-    assert made.find(name) == found
-
-
 def test_packed_files_take_a_tenth_of_the_memory() -> None:
     files = [
         as_in_public(number, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)) for number in range(10 * TOGETHER)
