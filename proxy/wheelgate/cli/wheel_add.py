@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import glob
+import hashlib
 import re
 import sys
 import tempfile
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wheelgate.storage.spool import Spool, SpoolFile
 
 _ATTESTATION = ".attestation"
+_PIECE_BYTES = 256 * 1024
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -108,7 +110,6 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
 
 async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *, exist_ok: bool) -> bool:
     from wheelgate.client.wheelgate_client import WheelgateClient
-    from wheelgate.distfiles.digests import sha256_of
     from wheelgate.storage.spool import Spool
     from wheelgate.uploads.accept import parse_filename_project
 
@@ -122,7 +123,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
         place = remote.file_url(parse_filename_project(file.filename), file.filename)
         if file.path is not None:
             new = await send(file, file.path)
-            return new, f"{place}#sha256={await asyncio.to_thread(sha256_of, file.path)}"
+            return new, f"{place}#sha256={await asyncio.to_thread(_compute_sha256, file.path)}"
         spool = Spool(folder)
         spool.prepare()
         with spool.holding() as spooled:
@@ -168,12 +169,21 @@ async def _open_incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]
         async with opener(what) as coming:
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
         return
-    from wheelgate.distfiles.digests import read_pieces
-
     path = Path(what)
     size = await asyncio.to_thread(_get_size, what, path)
     attestations = await asyncio.to_thread(_read_attestations, path)
-    yield _Incoming(path.name, size, lambda: read_pieces(path), lambda _: None, path, attestations)
+    yield _Incoming(path.name, size, lambda: _read_pieces(path), lambda _: None, path, attestations)
+
+
+def _compute_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def _read_pieces(path: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(path.open, "rb") as file:
+        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+            yield piece
 
 
 def _read_attestations(path: Path) -> str | None:

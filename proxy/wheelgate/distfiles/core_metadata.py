@@ -44,29 +44,19 @@ def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = Fals
         BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
     """
     with zips.open_zip(wheel, BadWheel) as archive:
-        name = _find_metadata(archive)
-        if complete:
-            _check_complete(archive, name)
+        found = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
+        if len(found) != 1:
+            raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
+        name = found[0]
+        for required in ("WHEEL", "RECORD") if complete else ():
+            if f"{name.rpartition('/')[0]}/{required}" not in archive.namelist():
+                raise BadWheel(f"has no {required}, without which no installer takes it")
         fields = read_fields(_read(archive, name), filename)
     project = parse_wheel_filename(filename)[0]
     folder = canonicalize_name(name.partition(".dist-info/")[0].rpartition("-")[0])
     if folder != project:
         raise BadWheel(f"is named for {project}, but its METADATA lies in {name[:200]!r}")
     return fields
-
-
-def _find_metadata(archive: zipfile.ZipFile) -> str:
-    found = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
-    if len(found) != 1:
-        raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
-    return found[0]
-
-
-def _check_complete(archive: zipfile.ZipFile, metadata: str) -> None:
-    folder = metadata.rpartition("/")[0]
-    for required in ("WHEEL", "RECORD"):
-        if f"{folder}/{required}" not in archive.namelist():
-            raise BadWheel(f"has no {required}, without which no installer takes it")
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -76,9 +66,9 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
         raise BadWheel("has a METADATA larger than 10 MiB")
     with archive.open(name) as entry:
         body = entry.read(MAX_METADATA_BYTES + 1)
-        if len(body) > MAX_METADATA_BYTES:
-            raise BadWheel("has a METADATA larger than 10 MiB")
-        return body
+    if len(body) > MAX_METADATA_BYTES:
+        raise BadWheel("has a METADATA larger than 10 MiB")
+    return body
 
 
 def read_fields(body: bytes, filename: str) -> CoreMetadata:
@@ -95,15 +85,12 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
     project, stated, _, _ = parse_wheel_filename(filename)
     if canonicalize_name(name) != project:
         raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
-    if not _same_version(version, str(stated)):
+    try:
+        is_same = Version(version) == stated
+    except InvalidVersion:
+        is_same = False
+    if not is_same:
         raise BadWheel(f"is named for version {stated}, but its METADATA says {version[:200]!r}")
     requires = str(headers.get("Requires-Python", "")).strip()
     usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
     return CoreMetadata(body, name, version, requires if usable else None)
-
-
-def _same_version(one: str, other: str) -> bool:
-    try:
-        return Version(one) == Version(other)
-    except InvalidVersion:
-        return False

@@ -71,7 +71,6 @@ class _PartialFile(io.RawIOBase):
         """By where they start; they do not overlap."""
 
     def add(self, start: int, part: bytes) -> None:
-        """Add a part that was not known."""
         if part:
             self._parts[start] = part
 
@@ -80,15 +79,12 @@ class _PartialFile(io.RawIOBase):
         return min([end, self._size, *(known for known in self._parts if known > start)])
 
     def seekable(self) -> bool:
-        """Always true: ``zipfile`` seeks."""
         return True
 
     def tell(self) -> int:
-        """The offset at which the next read begins."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move the offset; returns it."""
         origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if origin + offset < 0:
             raise OSError("before the beginning")

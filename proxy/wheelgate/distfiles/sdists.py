@@ -1,13 +1,16 @@
-"""Check of an sdist: that it is whole and its own, without unpacking it.
+"""Sdists, read without unpacking them: the check that one is whole and its own, and its build requirements (PEP 518).
 
-``tarfile`` is kept away from it: a crafted header makes unpatched Pythons loop for ever (CVE-2025-8194).
+``tarfile`` is kept away from them: a crafted header makes unpatched Pythons loop for ever (CVE-2025-8194). The few lines of the
+format that are needed stand here.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 from typing import IO
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_sdist_filename
 
 from wheelgate.distfiles import zips
@@ -15,6 +18,12 @@ from wheelgate.runtime.bounded_gzip import MAX_RATIO, BadGzip, BoundedGunzip
 
 _FREE_BYTES = 64 * 1024 * 1024
 _BLOCK = 512
+LEGACY = ("setuptools>=40.8.0",)
+"""The requirements that installers assume for a project that states none (PEP 517)."""
+_PYPROJECT = re.compile(r"(\./)?[^/]+/pyproject\.toml")
+_CHUNK_BYTES = 256 * 1024
+_MAX_INFLATED_BYTES = 2 * 1024**3
+_MAX_PYPROJECT_BYTES = 1024 * 1024
 _TOP = re.compile(r"([^/]+)(/|$)")
 
 
@@ -77,3 +86,93 @@ def _check_zip(file: IO[bytes], filename: str) -> None:
     if not entries:
         raise BadSdist("is empty")
     _check_named_for(entries[0].filename, filename)
+
+
+class UnknownBuildRequirements(ValueError):
+    """An sdist whose build requirements cannot be read; the message completes "it ..."."""
+
+
+def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
+    """Read the requirements that an sdist states for building it.
+
+    Raises:
+        UnknownBuildRequirements: it cannot be read, or states nothing that can be used.
+    """
+    text = _from_zip(sdist) if filename.lower().endswith(".zip") else _from_tar(sdist, filename)
+    if text is None:
+        return LEGACY
+    try:
+        table = tomllib.loads(text.decode("utf-8")).get("build-system", {})
+        stated = table.get("requires") if "requires" in table else list(LEGACY)
+        return tuple(str(Requirement(entry)) for entry in stated)
+    except (ValueError, TypeError, AttributeError, RecursionError, InvalidRequirement):
+        raise UnknownBuildRequirements("has a pyproject.toml whose build-system cannot be read") from None
+
+
+def _from_zip(sdist: IO[bytes]) -> bytes | None:
+    with zips.open_zip(sdist, UnknownBuildRequirements) as archive:
+        for entry in archive.infolist():
+            if _PYPROJECT.fullmatch(entry.filename):
+                if entry.file_size > _MAX_PYPROJECT_BYTES or not zips.is_bounded(entry):
+                    raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
+                return archive.read(entry)
+    return None
+
+
+def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
+    """Read the first ``<top>/pyproject.toml``; ``None``: there is none."""
+    if not filename.lower().endswith((".tar.gz", ".tgz")):
+        raise UnknownBuildRequirements("is not a .tar.gz or .zip file")
+    inflated = _Inflated(sdist)
+    while True:
+        header = inflated.take(_BLOCK)
+        if len(header) < _BLOCK or not header.strip(b"\0"):
+            return None
+        size = _size(header[124:136])
+        if header[156:157] in b"0\0" and _PYPROJECT.fullmatch(_name(header)):
+            if size > _MAX_PYPROJECT_BYTES:
+                raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
+            return inflated.take(size)
+        inflated.skip(-(-size // _BLOCK) * _BLOCK)
+
+
+def _name(header: bytes) -> str:
+    name, prefix = (part.split(b"\0", 1)[0].decode("utf-8", "replace") for part in (header[:100], header[345:500]))
+    return f"{prefix}/{name}" if prefix and header[257:262] == b"ustar" and header[257:265] != b"ustar  \0" else name
+
+
+def _size(field: bytes) -> int:
+    if field[0] & 0x80:  # GNU's form for more than 8 GiB
+        raise UnknownBuildRequirements("has an entry larger than any sdist's")
+    try:
+        size = int(field.strip(b" \0") or b"0", 8)
+    except ValueError:
+        size = -1
+    if size < 0:
+        raise UnknownBuildRequirements("is not a whole tar archive")
+    return size
+
+
+class _Inflated:
+    """A gzip stream read in order, in bounded memory and to a bounded length."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._pieces = BoundedGunzip("an sdist", free_bytes=_MAX_INFLATED_BYTES, max_bytes=_MAX_INFLATED_BYTES).read(file)
+        self._ready = b""
+
+    def take(self, size: int) -> bytes:
+        """The next bytes; fewer only at the end."""
+        try:
+            while len(self._ready) < size and (piece := next(self._pieces, None)) is not None:
+                self._ready += piece
+        except BadGzip as error:
+            raise UnknownBuildRequirements(str(error)) from None
+        taken, self._ready = self._ready[:size], self._ready[size:]
+        return taken
+
+    def skip(self, size: int) -> None:
+        while size > 0:
+            taken = len(self.take(min(size, _CHUNK_BYTES)))
+            if not taken:
+                raise UnknownBuildRequirements("is cut short")
+            size -= taken

@@ -12,7 +12,7 @@ import msgspec
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Source
-from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
+from wheelgate.distfiles.sdists import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions
 from wheelgate.mirror.requirements import parse_requirement
