@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from wheelgate.core.errors import (
@@ -27,20 +28,19 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _OTHER_DIGESTS = frozenset({"md5", "sha1", "sha224", "sha384", "sha512"})
 
 
-class Download:
+class Download(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is on its way: its name is known, its body is still to be read."""
 
-    def __init__(
-        self, *, filename: str, place: str, sha256: str | None, max_bytes: int, response: aiohttp.ClientResponse
-    ) -> None:
-        self.filename = filename
-        """Of a wheel or sdist."""
-        self.size = response.content_length
-        """Bytes, if the server says."""
-        self._place = place
-        self._sha256 = sha256
-        self._max_bytes = max_bytes
-        self._response = response
+    filename: str
+    """Of a wheel or sdist."""
+    size: int | None
+    """Bytes, if the server says."""
+    place: str
+    """The URL, for sentences."""
+    sha256: str | None
+    """As the URL states it."""
+    max_bytes: int
+    response: aiohttp.ClientResponse
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, in pieces of at most 256 KiB.
@@ -51,22 +51,18 @@ class Download:
         """
         received = 0
         try:
-            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
+            async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)
-                if received > self._max_bytes:
-                    raise TooLarge(f"{self._place} is larger than the {self._max_bytes} bytes that one file may have")
+                if received > self.max_bytes:
+                    raise TooLarge(f"{self.place} is larger than the {self.max_bytes} bytes that one file may have")
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UpstreamUnavailable(f"{self._place} broke off in the middle: {cause_of(error)}") from None
+            raise UpstreamUnavailable(f"{self.place} broke off in the middle: {cause_of(error)}") from None
 
     def verify(self, sha256: str) -> None:
-        """Compare the digest of the whole body with the one that the URL states, if it states one.
-
-        Raises:
-            UploadRefused: they differ.
-        """
-        if self._sha256 is not None and self._sha256 != sha256:
-            raise UploadRefused(f"{self._place} has sha256 {sha256}, not the {self._sha256} that its URL states")
+        """Compare the digest of the whole body with the one that the URL states, if any; or :class:`UploadRefused`."""
+        if self.sha256 is not None and self.sha256 != sha256:
+            raise UploadRefused(f"{self.place} has sha256 {sha256}, not the {self.sha256} that its URL states")
 
 
 @asynccontextmanager
@@ -104,8 +100,14 @@ async def download(
     try:
         async with hops.follow(str(target.with_fragment(None)), {}, FILE_TIMES) as hop:
             await failures.check(hop)
-            filename = _find_filename(target, hop.response)
-            yield Download(filename=filename, place=redact_url(target), sha256=sha256, max_bytes=max_bytes, response=hop.response)
+            yield Download(
+                filename=_find_filename(target, hop.response),
+                size=hop.response.content_length,
+                place=redact_url(target),
+                sha256=sha256,
+                max_bytes=max_bytes,
+                response=hop.response,
+            )
     finally:
         await hops.close()
 

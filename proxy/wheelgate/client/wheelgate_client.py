@@ -36,6 +36,7 @@ _SENTENCE_BYTES = 4_000
 _MAX_PAGE_BYTES = 64 * 1024 * 1024
 _MAX_PROJECTS = 10_000
 _PAGES_AT_ONCE = 8
+_REFUSALS = {400: UploadRefused, 403: Forbidden, 404: FileNotListed, 413: UploadRefused}
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
 
 
@@ -84,18 +85,13 @@ class WheelgateClient:
             return "already" not in await self._post(form, filename)
 
     async def act(self, action: str, filename: str, reason: str = "") -> None:
-        """Yank, unyank or delete a file.
-
-        Raises:
-            As :meth:`add`; FileNotListed if the server has no such file.
-        """
+        """Yank, unyank or delete a file. Raises as :meth:`add`, and FileNotListed if the server has no such file."""
         await self._post(_build_form({":action": action, "filename": filename, "reason": reason}), filename)
 
     async def files(self, project: str | None = None) -> list[File]:
         """The files on the server's pages: of every name that its project list has, or of one project (empty: it has none).
 
-        Raises:
-            As :meth:`add`; UploadRefused if the list is longer than anybody would read.
+        Raises as :meth:`add`, and UploadRefused if the list is longer than anybody would read.
         """
         async with self._session() as session:
             if project is not None:
@@ -128,7 +124,6 @@ class WheelgateClient:
         return sorted(page.files, key=lambda file: file.filename)
 
     async def _fetch_body(self, session: aiohttp.ClientSession, url: URL) -> bytearray:
-        """A page of the Simple API, whole (PEP 691)."""
         async with self._request(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
             if response.status != 200:
                 self._check(response.status, await self._read_sentence(response))
@@ -187,17 +182,12 @@ class WheelgateClient:
         return "".join(character for character in words if character.isprintable())
 
     def _check(self, status: int, sentence: str) -> None:
-        if status == 200:
-            return
         if status == 401:
             raise Unauthenticated(f"{sentence} (WHEELGATE_TOKEN)")
-        if status == 403:
-            raise Forbidden(sentence)
-        if status == 404:
-            raise FileNotListed(sentence)
-        if status in (400, 413):
-            raise UploadRefused(sentence)
-        raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
+        if status in _REFUSALS:
+            raise _REFUSALS[status](sentence)
+        if status != 200:
+            raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
 
 
 def _build_form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:

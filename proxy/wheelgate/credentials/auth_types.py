@@ -23,14 +23,11 @@ class ConnectionCredential:
     """Base of the credentials of connections: one that puts nothing into a request."""
 
     def __init__(self, connection: Connection) -> None:
+        self.connection = connection.name
         self._connection = connection
 
     def __repr__(self) -> str:
         return f"<connection {self.connection}>"
-
-    @property
-    def connection(self) -> str:
-        return self._connection.name
 
     async def headers(self) -> Mapping[str, str]:
         return {}

@@ -18,86 +18,66 @@ from wheelgate.upstream.sessions import build_tls_context
 SignIn = Callable[[], Awaitable[Mapping[str, str] | None]]
 
 
-async def _sign_in_to_nobody() -> None:
-    """Headers for a proxy that wants none."""
-
-
 class AzureTransport:
-    """Certificates and proxy for the clients of azure-core: of identities, and of vaults.
+    """Certificates and proxy for the clients of azure-core: of identities, of vaults, and of storage.
 
     What gives a machine its identity is asked directly, whatever the settings or the platform say: it answers this machine alone,
     and a proxy would be given the token (or, asked on a network of its own, give us that of another machine).
     """
 
-    def __init__(
-        self, ca_file: str | None = None, outbound_proxy: str | None = None, sign_in: SignIn = _sign_in_to_nobody
-    ) -> None:
+    def __init__(self, ca_file: str | None = None, outbound_proxy: str | None = None, sign_in: SignIn | None = None) -> None:
         """``outbound_proxy``: its URL; ``"none"``: there is none; ``None``: the one that the platform's ``HTTPS_PROXY`` says.
 
         ``sign_in``: the headers for the proxy alone. Hosts that the platform's ``NO_PROXY`` names are asked without the proxy.
         """
-        self._ca_file = ca_file
-        self._proxy = outbound_proxy
-        self._sign_in = sign_in
+        self.ca_file = ca_file
+        self.proxy = outbound_proxy
+        self.sign_in = sign_in
 
     @property
     def display_name(self) -> str:
         """The proxy, for the end of a sentence about what cannot be reached."""
-        return "" if self._proxy in (None, NO_PROXY) else f" through {self._proxy} (server.outbound_proxy)"
+        return "" if self.proxy in (None, NO_PROXY) else f" through {self.proxy} (server.outbound_proxy)"
 
     def client(self, **settings: Any) -> dict[str, Any]:
         """Arguments for a client of azure-core that make it use this transport. ``settings``: of its transport."""
         return {"transport": _Transport(self, settings)}
 
-    def session(self, *, direct: bool) -> aiohttp.ClientSession:
-        """A session for requests that use no proxy, or for those that may."""
-        return _open_session(self._ca_file, trust_env=self._proxy is None and not direct)
-
     def goes_directly(self, host: str) -> bool:
         """Whether a host is never asked through a proxy."""
-        if self._proxy == NO_PROXY or is_loopback_host(host):
+        if self.proxy == NO_PROXY or is_loopback_host(host):
             return True
         try:
             return refuse_reason(host, inner=False) is not None
         except ValueError:  # a name
-            return self._proxy is not None and bool(proxy_bypass(host))
-
-    async def proxy_arguments(self) -> dict[str, Any]:
-        """Arguments of a request through the proxy."""
-        if self._proxy is None:
-            return {}
-        return {"proxy": self._proxy, "proxy_headers": await self._sign_in()}
+            return self.proxy is not None and bool(proxy_bypass(host))
 
 
 class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it out untyped
     def __init__(self, way: AzureTransport, settings: dict[str, Any]) -> None:
-        super().__init__(session=way.session(direct=False), **settings)
+        # As azure-core's own sessions: without a setting, HTTPS_PROXY leads to Azure.
+        super().__init__(session=_open_session(way.ca_file, trust_env=way.proxy is None), **settings)
         self._way = way
-        self._directly = AioHttpTransport(session=way.session(direct=True), **settings)
+        self._directly = AioHttpTransport(session=_open_session(way.ca_file, trust_env=False), **settings)
 
     async def send(self, request: Any, **options: Any) -> Any:
         options.pop("proxies", None)
         if self._way.goes_directly(URL(request.url).host or ""):
             return await self._directly.send(request, **options)
-        return await super().send(request, **options, **await self._way.proxy_arguments())
+        if self._way.proxy is not None:
+            options |= {"proxy": self._way.proxy, "proxy_headers": self._way.sign_in and await self._way.sign_in()}
+        return await super().send(request, **options)
 
     async def close(self) -> None:
         await super().close()
         await self._directly.close()
 
 
-def transport_arguments(ca_file: str | None, **settings: Any) -> dict[str, Any]:
-    """Arguments for a client of azure-core that make it trust the operator's certificates beside the machine's.
-
-    Its own option for them trusts nobody else: an authority for one private index would lock us out of Azure.
-    """
-    if ca_file is None:
-        return settings
-    # As azure-core's own sessions: HTTPS_PROXY leads to Azure.
-    return {"transport": AioHttpTransport(session=_open_session(ca_file, trust_env=True), **settings)}
-
-
 def _open_session(ca_file: str | None, *, trust_env: bool) -> aiohttp.ClientSession:
+    """A session that trusts the operator's certificates beside the machine's.
+
+    The option of azure-core for them trusts nobody else: an authority for one private index would lock us out of Azure.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=build_tls_context(ca_file)),
         cookie_jar=aiohttp.DummyCookieJar(),

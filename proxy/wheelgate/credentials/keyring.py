@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wheelgate.config import Config, Connection, find_conflicts, fingerprint_folder, read_connections_folder
 from wheelgate.core.errors import ConfigurationError, CredentialRefused
-from wheelgate.core.protocols import Clock, Credential
+from wheelgate.core.protocols import Clock
 from wheelgate.credentials.auth_types import credential_for
 from wheelgate.credentials.connections import Connections, SourceCredentials
 from wheelgate.credentials.secrets import Secrets
@@ -37,7 +37,7 @@ class Keyring:
         self._identities: dict[Connection | str | None, EntraIdentity] = {}
         self._opened = AsyncExitStack()
         self.secrets = Secrets(config.references, clock=clock, vault=self.vault)
-        self._connections = Connections(self._credential)
+        self._connections = Connections(lambda connection: credential_for(connection, self.secrets, self._fetch_token))
         self._connections.replace(config.connections)
 
     async def close(self) -> None:
@@ -107,9 +107,6 @@ class Keyring:
         ):
             return None
         return await proxy_headers(self.of_page(proxy), proxy)
-
-    def _credential(self, connection: Connection) -> Credential | None:
-        return credential_for(connection, self.secrets, self._fetch_token)
 
     async def _fetch_token(self, connection: Connection) -> str:
         return await self._find_identity(connection).bearer(connection.entra_scope or "")

@@ -61,7 +61,8 @@ class Secrets:
             UpstreamUnavailable: the vault cannot be reached, and it was not read before.
         """
         known = self._known.get(reference)
-        if known is not None and self._clock.monotonic() - known.read_s < self._ttl_s(reference):
+        ttl_s = _LOOK_S if self._is_file(reference) else _VAULT_S
+        if known is not None and self._clock.monotonic() - known.read_s < ttl_s:
             return known.secret
         return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
@@ -83,9 +84,6 @@ class Secrets:
     @staticmethod
     def _is_file(reference: str) -> bool:
         return reference.startswith(("file:", "secret:"))
-
-    def _ttl_s(self, reference: str) -> float:
-        return _LOOK_S if self._is_file(reference) else _VAULT_S
 
     async def _read(self, reference: str, known: _ReadSecret | None) -> _ReadSecret:
         kind, where = reference_parts(reference) or ("", "")

@@ -7,8 +7,6 @@ about. Who signed them, and whether the signature holds, is for whoever installs
 from __future__ import annotations
 
 import base64
-import binascii
-from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -74,10 +72,8 @@ def build_provenance(attestations: str, filename: str, sha256: str, uploaded: da
             _check(msgspec.json.decode(entry, type=_Attestation), filename, sha256)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise BadAttestation("are not a JSON list of attestations as PEP 740 defines them") from None
-    publisher: Mapping[str, str] = {"kind": _PUBLISHER, "uploaded": uploaded.isoformat(timespec="seconds")}
-    return msgspec.json.encode(
-        {"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": entries}]},
-    )
+    publisher = {"kind": _PUBLISHER, "uploaded": uploaded.isoformat(timespec="seconds")}
+    return msgspec.json.encode({"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": entries}]})
 
 
 def _check(attestation: _Attestation, filename: str, sha256: str) -> None:
@@ -100,7 +96,7 @@ def _check(attestation: _Attestation, filename: str, sha256: str) -> None:
 def _decode_base64(text: str, what: str) -> bytes:
     try:
         decoded = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         decoded = b""
     if not decoded:
         raise BadAttestation(f"contain a {what} that is not base64")

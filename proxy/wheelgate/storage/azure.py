@@ -32,7 +32,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobInfo, Clock
-from wheelgate.credentials.azure_transport import transport_arguments
+from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
@@ -83,7 +83,7 @@ async def azure_store(
                 max_block_size=_BLOCK_BYTES,
                 max_single_get_size=_BLOCK_BYTES,
                 max_chunk_get_size=_BLOCK_BYTES,
-                **transport_arguments(ca_file, connection_timeout=2, read_timeout=20),
+                **AzureTransport(ca_file).client(connection_timeout=2, read_timeout=20),
             )
         )
         key = credential if isinstance(credential, str) else None
@@ -117,7 +117,6 @@ class AzureStore:
         await self.delete(probe)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """See :class:`~wheelgate.core.protocols.BlobStore`. Five thousand blobs a round trip."""
         # Five thousand blobs a round trip.
         pages = self._container.list_blobs(name_starts_with=self._prefix + prefix, include=["metadata"]).by_page()
         while True:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import uuid
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore
-from wheelgate.runtime.signal import Listener, Signal
+from wheelgate.runtime.signal import Signal
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 
 WATCH_INTERVAL_S = 2.0
 _TRIES = 20
-_log = logging.getLogger(__name__)
 
 
-class StoreChanges:
+class StoreChanges(Signal):
     """Announces changes of packages, claims and tokens, and tells this process's caches when anybody announced one.
 
     Watching costs one look at one ETag every two seconds, however many projects there are: hence "within 5 s on every
@@ -26,17 +24,13 @@ class StoreChanges:
     """
 
     def __init__(self, store: BlobStore) -> None:
+        super().__init__()
         self._store = store
         self._seen: str | None = None
-        self._changed = Signal()
         self._turn = asyncio.Lock()
         self._flights: SingleFlight[None] = SingleFlight()
         self._number = 0
         """Of the announcement that is not being written yet."""
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` after every change, made here or elsewhere."""
-        self._changed.subscribe(listener)
 
     async def announce(self, *, here: bool = True) -> None:
         """Tell everyone; in this process at once (``here=False``: only the others, this one knows).
@@ -45,7 +39,7 @@ class StoreChanges:
             StoreError: other processes could not be told.
         """
         if here:
-            self._emit()
+            self.emit()
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
         await self._flights.run(self._number, self._announce_in_turn)
 
@@ -68,7 +62,7 @@ class StoreChanges:
         etag = await self._etag()
         if etag != self._seen:
             self._seen = etag
-            self._emit()
+            self.emit()
 
     async def watch(self) -> None:
         """Poll for ever; a store that cannot be asked is asked again."""
@@ -82,7 +76,3 @@ class StoreChanges:
             return (await self._store.info(layout.CHANGED)).etag
         except BlobNotFound:
             return None
-
-    def _emit(self) -> None:
-        _log.debug("the store changed")
-        self._changed.emit()

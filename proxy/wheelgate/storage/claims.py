@@ -111,7 +111,6 @@ class Claims:
         return True
 
     async def get(self, project: str) -> Claim | None:
-        """The record, for people."""
         try:
             return msgspec.json.decode((await self._store.read(layout.claim(project)))[0], type=Claim)
         except BlobNotFound:

@@ -32,14 +32,9 @@ class DiskStore(ABC):
     """
 
     def __init__(self, root: Path, *, name: str, title: str, lock: Path, incoming: Path | None) -> None:
-        """Take the store's paths.
+        """Keep bodies below ``root``. ``title`` is what sentences call the store; whoever holds ``lock`` alone writes.
 
-        Args:
-            root: the folder of the bodies.
-            name: stable identity of the store.
-            title: what sentences call it.
-            lock: the file or folder whose lock serialises writers.
-            incoming: the folder, on the same disk, for bodies that are not committed yet; ``None``: nothing is written.
+        ``incoming``: the folder, on the same disk, for bodies that are not committed yet; ``None``: nothing is written.
         """
         self.root = root
         self.name = name
@@ -112,10 +107,8 @@ class DiskStore(ABC):
 
     def _read(self, path: str) -> tuple[bytes, BlobInfo]:
         info = self._info(path)
-        try:
-            return (self.root / path).read_bytes(), info
-        except _NO_FILE:
-            raise self._not_found_error(path) from None
+        with self._open(path, 0) as file:
+            return file.read(), info
 
     def _open(self, path: str, start: int) -> IO[bytes]:
         self._stat(path)

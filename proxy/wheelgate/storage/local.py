@@ -96,8 +96,7 @@ class LocalStore(DiskStore):
             super()._delete(path)
             self._facts_file(path).unlink(missing_ok=True)
 
-    async def signed_url(self, path: str) -> str | None:  # noqa: ARG002
-        """A folder signs nothing."""
+    async def signed_url(self, path: str) -> str | None:  # noqa: ARG002 - a folder signs nothing
         return None
 
     def _facts_file(self, path: str) -> Path:

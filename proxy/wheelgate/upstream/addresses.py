@@ -41,17 +41,18 @@ def _is_global(ip: IPv4Address | IPv6Address) -> bool:
     return ip.is_global and ip not in _PROTOCOL_V4
 
 
+def check_address(address: str, *, inner: bool) -> None:
+    """Raise :class:`ForbiddenAddress` for an address that :func:`refuse_reason` refuses, ``ValueError`` for what is none."""
+    if reason := refuse_reason(address, inner=inner):
+        raise ForbiddenAddress(f"{address} is {reason}")
+
+
 def socket_for(info: AddrInfo, *, inner: bool) -> socket.socket:
-    """A socket for a resolved address (aiohttp's ``socket_factory``).
+    """A socket for a resolved address (aiohttp's ``socket_factory``), once it is checked.
 
     This is the last point before a connection, so neither a literal in a URL nor a name that resolves differently the second
     time slips past.
-
-    Raises:
-        ForbiddenAddress: see :func:`refuse_reason`.
     """
     family, kind, protocol, _, address = info
-    reason = refuse_reason(str(address[0]), inner=inner)
-    if reason:
-        raise ForbiddenAddress(f"{address[0]} is {reason}")
+    check_address(str(address[0]), inner=inner)
     return socket.socket(family, kind, protocol)

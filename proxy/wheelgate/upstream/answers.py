@@ -46,18 +46,17 @@ class PageAnswer(msgspec.Struct, frozen=True):
     """Of the inflated body: equal ones are of equal pages, however they were compressed."""
 
 
-class FileAnswer:
+class FileAnswer(msgspec.Struct, frozen=True):
     """A file's answer, open: its body is still to be read."""
 
-    def __init__(self, status: int, url: str, total: int | None, response: aiohttp.ClientResponse, source: str) -> None:
-        self.status = status
-        """200, or 206 where a range was asked and given."""
-        self.url = url
-        """Where it came from after redirects, without what a credential added to it. If signed, it is a secret for a while."""
-        self.total = total
-        """Bytes of the whole file, if the upstream says."""
-        self._response = response
-        self._source = source
+    status: int
+    """200, or 206 where a range was asked and given."""
+    url: str
+    """Where it came from after redirects, without what a credential added to it. If signed, it is a secret for a while."""
+    total: int | None
+    """Bytes of the whole file, if the upstream says."""
+    response: aiohttp.ClientResponse
+    source: str
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, in pieces of at most 256 KiB.
@@ -66,11 +65,11 @@ class FileAnswer:
             UpstreamUnavailable: the connection broke or stalled before the announced end.
         """
         try:
-            async for chunk in self._response.content.iter_chunked(_CHUNK_BYTES):
+            async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):
                 yield chunk
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamUnavailable(
-                f"source {self._source} broke off in the middle of a file ({cause_of(error)})", source=self._source
+                f"source {self.source} broke off in the middle of a file ({cause_of(error)})", source=self.source
             ) from None
 
 

@@ -14,8 +14,7 @@ from wheelgate.core.protocols import Clock, Credentials
 from wheelgate.core.urls import HostRules, parse
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
-from wheelgate.upstream.auth_errors import SIGN_IN_REASON, is_sign_in_page, read_beginning
-from wheelgate.upstream.failures import Failures
+from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import Health
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.sessions import FILE_TIMES, PAGE_TIMES

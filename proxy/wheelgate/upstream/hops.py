@@ -15,8 +15,7 @@ from yarl import URL
 from wheelgate.core.protocols import Credential, Credentials
 from wheelgate.core.urls import HostRules, UnsafeUrl, parse, read
 from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.auth_errors import is_refusal
-from wheelgate.upstream.failures import HopFailures
+from wheelgate.upstream.failures import HopFailures, is_refusal
 from wheelgate.upstream.sessions import Sessions
 
 _MAX_HOPS = 5

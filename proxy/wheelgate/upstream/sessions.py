@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any
 
@@ -61,7 +62,8 @@ class Sessions:
         inner = self._rules.names(target)
         if self._proxy is not None:
             # Names are resolved beyond the proxy, where we cannot look; an address that stands in the URL itself, we can judge.
-            _refuse_literal(target, inner=inner)
+            with suppress(ValueError):
+                addresses.check_address(target.host or "", inner=inner)
             inner = True  # the proxy is, and the configuration names it
             if target.scheme == "http":  # no tunnel: the proxy reads the request itself, and takes out what is for it
                 headers = {**headers, **(proxy_headers or {})}
@@ -90,15 +92,6 @@ class Sessions:
             auto_decompress=False,
             trust_env=False,  # a netrc or proxy variable of the machine must not choose credentials or routes
         )
-
-
-def _refuse_literal(target: URL, *, inner: bool) -> None:
-    try:
-        reason = addresses.refuse_reason(target.host or "", inner=inner)
-    except ValueError:
-        return  # a name
-    if reason:
-        raise addresses.ForbiddenAddress(f"{target.host} is {reason}")
 
 
 @lru_cache(maxsize=8)
