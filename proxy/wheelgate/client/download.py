@@ -43,12 +43,7 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     response: aiohttp.ClientResponse
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, in pieces of at most 256 KiB.
-
-        Raises:
-            TooLarge: it goes on beyond the limit.
-            UpstreamUnavailable: it broke off or stalled.
-        """
+        """The body, in pieces of at most 256 KiB; or :class:`TooLarge`, or :class:`UpstreamUnavailable` if it breaks off."""
         received = 0
         try:
             async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):

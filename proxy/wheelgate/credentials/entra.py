@@ -50,8 +50,7 @@ class EntraIdentity:
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is available.
 
-        Raises:
-            ClientAuthenticationError: there is no identity here, or it was refused.
+        Raises ``ClientAuthenticationError`` if there is no identity here, or it was refused.
         """
         key, claims = (*scopes, options.get("tenant_id")), options.get("claims")
         known = self._tokens.get(key)

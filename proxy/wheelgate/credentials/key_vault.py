@@ -25,11 +25,7 @@ class KeyVault:
     """A client of one key vault."""
 
     def __init__(self, url: str, identity: Any, way: AzureTransport) -> None:
-        """``identity``: an asynchronous credential of azure-core.
-
-        Raises:
-            CredentialRefused: the library for it is not installed.
-        """
+        """Take an asynchronous credential of azure-core; :class:`CredentialRefused` if the library for it is not installed."""
         try:
             from azure.keyvault.secrets.aio import SecretClient
         except ImportError:
@@ -47,11 +43,9 @@ class KeyVault:
         )
 
     async def read(self, name: str, version: str | None = None) -> Secret:
-        """The secret's current version, or the one given.
+        """The secret's current version, or the one given; :class:`UpstreamUnavailable` if the vault cannot be reached.
 
-        Raises:
-            CredentialRefused: there is none, or our identity may not read it.
-            UpstreamUnavailable: the vault cannot be reached.
+        Raises :class:`CredentialRefused` if there is none, or our identity may not read it.
         """
         found = await self._ask(self._client.get_secret(name, version), name, "Key Vault Secrets User")
         return Secret(found.value or "")

@@ -69,11 +69,7 @@ class Keyring:
         return self._find_identity(connection)
 
     async def vault(self, url: str | None) -> KeyVault:
-        """A key vault, by its URL; ``None``: the configured one.
-
-        Raises:
-            CredentialRefused: none is configured.
-        """
+        """A key vault, by its URL; ``None``: the configured one, or :class:`CredentialRefused` if there is none."""
         from wheelgate.credentials.key_vault import KeyVault
 
         url = (url or self._config.server.key_vault or "").rstrip("/")

@@ -53,14 +53,7 @@ class _Statement(msgspec.Struct):
 def build_provenance(attestations: str, filename: str, sha256: str, uploaded: datetime) -> bytes:
     """Build the provenance object of a file: the attestations as they were sent, in one bundle with what we know of their origin.
 
-    Args:
-        attestations: the form's field, a JSON list.
-        filename: of the file they came with.
-        sha256: of its bytes.
-        uploaded: when they came.
-
-    Raises:
-        BadAttestation: they are no attestations, or those of another file.
+    ``attestations`` is the form's field, a JSON list. Raises :class:`BadAttestation` if it has none, or those of another file.
     """
     if len(attestations) > MAX_BYTES:
         raise BadAttestation(f"have more than {MAX_BYTES} bytes")

@@ -72,11 +72,7 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def read_fields(body: bytes, filename: str) -> CoreMetadata:
-    """Read the fields of what is said to be the METADATA of a wheel, checked against the wheel's name.
-
-    Raises:
-        BadWheel: it is of another name or version than the file name says, or too large.
-    """
+    """Read the fields of a METADATA, checked against its wheel's name; :class:`BadWheel` if it is another's, or too large."""
     fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
     if len(fields) > _MAX_FIELDS_BYTES:
         raise BadWheel("has more than 1 MiB of fields in its METADATA")

@@ -92,11 +92,7 @@ class _PartialFile(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read bytes from the offset on.
-
-        Raises:
-            _Missing: one of them is not known.
-        """
+        """Read bytes from the offset on; :class:`_Missing` if one of them is not known."""
         end = self._size if size < 0 else min(self._at + size, self._size)
         found = bytearray()
         at = self._at

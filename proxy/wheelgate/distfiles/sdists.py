@@ -93,11 +93,7 @@ class UnknownBuildRequirements(ValueError):
 
 
 def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
-    """Read the requirements that an sdist states for building it.
-
-    Raises:
-        UnknownBuildRequirements: it cannot be read, or states nothing that can be used.
-    """
+    """Read the requirements that an sdist states for building it, or raise :class:`UnknownBuildRequirements`."""
     text = _from_zip(sdist) if filename.lower().endswith(".zip") else _from_tar(sdist, filename)
     if text is None:
         return LEGACY

@@ -33,11 +33,7 @@ def replace_file(path: Path, text: str) -> None:
 
 
 def place_body(body: Path | bytes, ready: Path) -> None:
-    """Write a body under a new name of the caller's, its bytes on disk; by a link where possible. A failure leaves nothing.
-
-    Raises:
-        OSError: it cannot be read, or not be written there.
-    """
+    """Write a body under a new name of the caller's, its bytes on disk; by a link where possible. A failure leaves nothing."""
     try:
         if isinstance(body, bytes):
             ready.write_bytes(body)
@@ -54,11 +50,7 @@ def place_body(body: Path | bytes, ready: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder and those above it, each name on disk: a body is no more durable than the folders it lies in.
-
-    Raises:
-        OSError: it cannot be made.
-    """
+    """Make the folder and those above it, each name on disk: a body is no more durable than the folders it lies in."""
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)

@@ -33,10 +33,9 @@ class SingleFlight(Generic[T]):
         self._flights: dict[Hashable, _Flight[T]] = {}
 
     async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of ``work()``, from the flight under way for ``key`` or a new one.
+        """The result of ``work()``, from the flight under way for ``key`` or a new one; or whatever the work raised.
 
-        Raises:
-            Whatever the work raised. Cancelling one caller cancels neither the work nor the other callers.
+        Cancelling one caller cancels neither the work nor the other callers.
         """
         flight = self._flights.get(key)
         if flight is None:

@@ -178,7 +178,10 @@ class AzureStore:
                 condition = MatchConditions.IfMissing
                 await self._ask(path, lambda: blob.commit_block_list(blocks, match_condition=condition, **commit))
         except (BlobExists, BlobChanged):
-            return await self._reconcile(path, facts)
+            kept = await self.info(path)
+            if dict(kept.facts) == dict(facts):  # we ourselves: the answer to our commit was lost and asked for again
+                return kept
+            raise BlobExists(f"the store has {path} already") from None
         except OSError as error:
             raise StoreError(f"{path} cannot be read for the upload: {(error.strerror or '').lower()}") from None
         return await self.info(path)
@@ -195,13 +198,6 @@ class AzureStore:
                 blocks.append(block)
                 del piece, stage  # else it is held while the next one is read
         return blocks
-
-    async def _reconcile(self, path: str, facts: Mapping[str, str]) -> BlobInfo:
-        """Tell who has the name: we ourselves, if the answer to our commit was lost and asked for again; else somebody else."""
-        kept = await self.info(path)
-        if dict(kept.facts) == dict(facts):
-            return kept
-        raise BlobExists(f"the store has {path} already")
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         condition = {"match_condition": MatchConditions.IfMissing} if etag is None else _if_unchanged(etag)

@@ -33,11 +33,7 @@ class StoreChanges(Signal):
         """Of the announcement that is not being written yet."""
 
     async def announce(self, *, here: bool = True) -> None:
-        """Tell everyone; in this process at once (``here=False``: only the others, this one knows).
-
-        Raises:
-            StoreError: other processes could not be told.
-        """
+        """Tell everyone; in this process at once (``here=False``: only the others). A StoreError: others could not be told."""
         if here:
             self.emit()
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.

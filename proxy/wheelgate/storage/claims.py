@@ -92,11 +92,7 @@ class Claims:
         self._unwritten.discard(project)
 
     async def release(self, project: str, reason: str) -> bool:
-        """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept.
-
-        Raises:
-            StoreError: it could not be ended, or others not be told.
-        """
+        """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept."""
         claim = await self.get(project)
         if claim is None:
             return False

@@ -18,11 +18,7 @@ class ContainerPlace(msgspec.Struct, frozen=True):
 
 
 def container_place(url: str) -> ContainerPlace:
-    """``https://ACCOUNT.blob.core.windows.net/CONTAINER[/FOLDER]``, or ``http://127.0.0.1:10000/ACCOUNT/CONTAINER`` (emulator).
-
-    Raises:
-        ValueError: the URL names no account or container.
-    """
+    """``https://ACCOUNT.blob.core.windows.net/CONTAINER[/FOLDER]``, or ``http://HOST:PORT/ACCOUNT/CONTAINER`` (emulator)."""
     parsed = parse(url)
     segments = [segment for segment in parsed.raw_path.split("/") if segment]
     host = parsed.host or ""

@@ -41,11 +41,7 @@ class LocalStore(DiskStore):
     def prepare(self, *, left_behind_s: float = _LEFT_BEHIND_S) -> None:
         """Make the folder, prove that it can be written, and sweep up after processes that died while they wrote.
 
-        Args:
-            left_behind_s: what nobody touched for so long is half-written for good.
-
-        Raises:
-            StoreError: it cannot.
+        ``left_behind_s``: what nobody touched for so long is half-written for good.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of tokens, and private packages

@@ -32,17 +32,14 @@ async def open_container(
 
     Args:
         url: of the container, or of a folder in it.
-        config: settings: the CA file, and how long signed URLs live.
+        config: settings: the CA file, and how long signed URLs live where ``sas_window_s`` and ``sas_life_s`` are not given.
         keyring: signs in.
         clock: the time for signed URLs.
-        key: the setting or option that the message for a missing credential begins with.
+        key: the setting or option that the ConfigurationError for a missing credential begins with.
         name: of the store, in locations and messages; ``None``: its URL.
         account_key: a reference to an account key, which is then used instead of an identity.
         sas_window_s: other than ``store.sas_window``.
         sas_life_s: other than ``store.sas_life``.
-
-    Raises:
-        ConfigurationError: its credential is not available.
     """
     from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
 

@@ -69,11 +69,7 @@ class Signatures:
         await self._flights.close()
 
     async def query(self, blob: str) -> str:
-        """The query string that lets anybody read this blob, and nothing else, for a while.
-
-        Raises:
-            AzureError, TimeoutError: a delegation key is needed and not available.
-        """
+        """The query string that lets anybody read this blob, and nothing else, for a while; or the error of the key it needs."""
         now = self._clock.now().timestamp()
         window = now - now % self._window_s
         known = self._signed.get((blob, window))

@@ -31,6 +31,8 @@ HOLD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _MARGIN_BYTES = 32 * 1024 * 1024
 _LOCK = ".lock"
+_PACE_S, _PACE_BYTES = 30.0, 30 * 1024
+"""An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
 
 
 class Spool:
@@ -62,11 +64,7 @@ class Spool:
         self._held.close()
 
     def has_room(self, size: int | None) -> bool:
-        """Whether a body of that many bytes (unknown: any) can be expected to fit beside those on their way.
-
-        Raises:
-            StoreError: the folder is not there any more.
-        """
+        """True if a body of that many bytes (unknown: any) can be expected to fit; :class:`StoreError` if the folder is gone."""
         try:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
@@ -192,21 +190,19 @@ class Fill:
             self.total = announced
         elif announced not in (None, self.total):
             raise self._bad_answer(f"announced {announced} bytes, not {self.total}")
-        pace = _Pace()
+        since, received = time.monotonic(), 0  # in real time, not by the injected clock: what is measured is a real transfer
         async for chunk in chunks:
             if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
                 raise self._bad_answer(f"sent more than {self.total} bytes")
             await self.spooled.append(chunk)
-            if pace.is_too_slow(len(chunk)):
-                raise UpstreamUnavailable(
-                    f"source {self.file.source} sends {self.file.filename} too slowly", source=self.file.source
-                )
+            received += len(chunk)
+            if (now := time.monotonic()) - since >= _PACE_S:
+                if received < _PACE_BYTES:
+                    raise self._broken(f"sends {self.file.filename} too slowly")
+                since, received = now, 0
             self._advance()
         if self.total is not None and self.spooled.size != self.total:
-            raise UpstreamUnavailable(
-                f"source {self.file.source} broke off {self.file.filename} after {self.spooled.size} of {self.total} bytes",
-                source=self.file.source,
-            )
+            raise self._broken(f"broke off {self.file.filename} after {self.spooled.size} of {self.total} bytes")
         computed = self.spooled.digests()
         for algorithm, digest in self.file.hashes.items():
             if computed[algorithm] != digest:
@@ -214,6 +210,9 @@ class Fill:
         self.total = self.spooled.size
         self.verified = True
         self._advance()
+
+    def _broken(self, what: str) -> UpstreamUnavailable:
+        return UpstreamUnavailable(f"source {self.file.source} {what}", source=self.file.source)
 
     def _bad_answer(self, what: str) -> UpstreamBadAnswer:
         return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
@@ -271,29 +270,6 @@ class Fill:
         finally:
             self._readers -= 1
             self._release()
-
-
-class _Pace:
-    """Notices an upstream that drips: each half minute must bring at least 1 KiB a second.
-
-    In real time, not by the injected clock: what is measured is a real transfer.
-    """
-
-    _WINDOW_S = 30.0
-    _LEAST_BYTES = 30 * 1024
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._received = 0
-
-    def is_too_slow(self, received: int) -> bool:
-        self._received += received
-        now = time.monotonic()
-        if now - self._since < self._WINDOW_S:
-            return False
-        slow = self._received < self._LEAST_BYTES
-        self._since, self._received = now, 0
-        return slow
 
 
 @contextlib.contextmanager

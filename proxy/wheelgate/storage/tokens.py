@@ -82,9 +82,7 @@ class Tokens:
     async def new(self, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, Token]:
         """A token's text, which nobody can show again, and what is stored of it.
 
-        Raises:
-            ConfigurationError: a scope or the life is not possible.
-            StoreError: it could not be stored.
+        Raises :class:`ConfigurationError` if a scope or the life is not possible.
         """
         problems = [
             f"--scope: {scope!r} must be read, upload, read:PATTERN or upload:PATTERN" for scope in scopes if not _is_scope(scope)

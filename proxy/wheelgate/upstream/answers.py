@@ -59,11 +59,7 @@ class FileAnswer(msgspec.Struct, frozen=True):
     source: str
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body, in pieces of at most 256 KiB.
-
-        Raises:
-            UpstreamUnavailable: the connection broke or stalled before the announced end.
-        """
+        """The body, in pieces of at most 256 KiB; :class:`UpstreamUnavailable` if it breaks off or stalls before its end."""
         try:
             async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):
                 yield chunk

@@ -64,10 +64,7 @@ class SourceClient:
     async def resolve_redirect_target(self, url: str, *, accept: str | None = None) -> str | None:
         """Find where a client of ours gets a file by itself: the first address, from this one on, that needs no credential.
 
-        ``None``: there is none, since the upstream sends the bytes itself, for our credential alone.
-
-        Raises:
-            UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`.
+        ``None``: there is none, since the upstream sends the bytes itself, for our credential alone. Raises as :meth:`page`.
         """
         self._health.check()
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
@@ -119,9 +116,7 @@ class SourceClient:
     ) -> AsyncIterator[FileAnswer]:
         """A file's body, or bytes ``start`` (included) to ``end`` (excluded) of it, as an open stream.
 
-        Raises:
-            UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: as for :meth:`page`; a listed file that answers 404 is
-                a bad answer, and so is another range than the one asked for.
+        Raises as :meth:`page`; a listed file that answers 404 is a bad answer, and so is another range than the one asked for.
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
         if start is not None:
@@ -160,11 +155,7 @@ class SourceClient:
         return FileAnswer(response.status, hop.url, total, response, self._source)
 
     async def _ask_in_time(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask up to three times within the budget; ``what`` the source should do, for the sentence.
-
-        Raises:
-            UpstreamUnavailable: it did not, or is not to be asked now.
-        """
+        """Ask up to three times within the budget; ``what`` the source should do, for the sentence."""
         self._health.check()
         try:
             async with asyncio.timeout(PAGE_BUDGET_S):

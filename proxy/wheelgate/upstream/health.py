@@ -28,11 +28,7 @@ class Health:
         self._paused_until = 0.0
 
     def check(self) -> None:
-        """Let a request through, or not.
-
-        Raises:
-            UpstreamUnavailable: not now; the sentence repeats what went wrong last.
-        """
+        """Let a request through, or raise :class:`UpstreamUnavailable`: not now, and what went wrong last."""
         now = self._clock.monotonic()
         if now < self._paused_until:
             raise UpstreamUnavailable(

@@ -54,10 +54,7 @@ class Hops:
     async def follow(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[Hop]:
         """Yield the answer that the redirects lead to, whatever it says; a redirect to a sign-in page is such an answer itself.
 
-        Raises:
-            UpstreamUnavailable: nobody answered.
-            AddressRefused: a hop leads where nobody may be asked.
-            UpstreamBadAnswer: the redirects lead nowhere.
+        An :class:`UpstreamError` if nobody answered, a hop leads where nobody may be asked, or the redirects lead nowhere.
         """
         sender = None
         for _ in range(_MAX_HOPS + 1):
@@ -72,11 +69,7 @@ class Hops:
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
     async def resolve_redirect_target(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> str | None:
-        """Find the first URL on the way that needs no credential, not asked yet; ``None``: the way ends before.
-
-        Raises:
-            UpstreamUnavailable, CredentialRefused, UpstreamBadAnswer: a hop before it failed.
-        """
+        """Find the first URL on the way that needs no credential, not asked yet; ``None``: the way ends before."""
         for _ in range(_MAX_HOPS + 1):
             self._parse_allowed(url)
             if self._credentials.for_url(url) is None:

@@ -53,12 +53,7 @@ class Sessions:
     async def get(
         self, target: URL, headers: Mapping[str, str], times: aiohttp.ClientTimeout, proxy_headers: dict[str, str] | None
     ) -> aiohttp.ClientResponse:
-        """One answer, redirects not followed.
-
-        Raises:
-            aiohttp.ClientError, TimeoutError, OSError: there is none.
-            ForbiddenAddress: the target may not be reached from here.
-        """
+        """One answer, redirects not followed; or an error of aiohttp or the system, :class:`ForbiddenAddress` among them."""
         inner = self._rules.names(target)
         if self._proxy is not None:
             # Names are resolved beyond the proxy, where we cannot look; an address that stands in the URL itself, we can judge.
