@@ -108,7 +108,7 @@ def test_set_stores_it_in_the_vault_and_a_running_server_signs_in_with_it(world:
     [name] = world.vault.secrets
     assert world.vault.secrets[name] == [SECRET]
     assert name.startswith("wheelgate-team-")
-    assert f"(its secret is keyvault:{name})" in done.stdout
+    assert f"(secret: keyvault:{name})" in done.stdout
     assert not (server.data / "secrets.toml").exists()
     until(lambda: server.get("/simple/acme-a/").status == 200)
     for project in ("a", "b", "c"):
