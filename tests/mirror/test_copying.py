@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,10 +12,10 @@ from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import File, RemoteFile
 from wheelgate.mirror.copying import Copier, CopyResult
 from wheelgate.mirror.file_origins import MirrorFile
-from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, read_manifest
-from wheelgate.mirror.verifying import find_damage
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
 from wheelgate.storage.spool import Spool
 
 NAME = wheel_name("demo", "1.0")
@@ -23,9 +23,10 @@ PATH = f"demo/{NAME}"
 BODY = wheel_bytes("demo", "1.0", requires_python=">=3.9", padding=100_000)
 
 
-def item(**more: object) -> MirrorFile:
-    said = {"project": "demo", "filename": NAME, "source": "s", "listed": {"sha256": sha256(BODY)}, "size": len(BODY), **more}
-    return MirrorFile(**said)  # type: ignore[arg-type]
+def item(accepted: frozenset[str] = frozenset(), needed_by: dict[str, set[str]] | None = None, **more: object) -> MirrorFile:
+    said = {"project": "demo", "filename": NAME, "hashes": {"sha256": sha256(BODY)}, "size": len(BODY), **more}
+    file = File(source="s", location=RemoteFile("https://x/", "s"), **said)  # type: ignore[arg-type]
+    return MirrorFile(file, accepted, needed_by or {})
 
 
 class Upstream:
@@ -36,7 +37,7 @@ class Upstream:
         self.failures: list[Exception] = []
         self.asked = self.now = self.most = 0
 
-    async def body(self, item: MirrorFile) -> AsyncIterator[bytes]:
+    async def body(self, item: MirrorFile) -> AsyncGenerator[bytes, None]:
         self.asked += 1
         self.now += 1
         self.most = max(self.most, self.now)
@@ -114,7 +115,7 @@ async def test_a_broken_connection_is_tried_again(world: World) -> None:
 @pytest.mark.parametrize("failures", [[UpstreamUnavailable("broke off")] * 3, [UpstreamBadAnswer("sent nonsense")]])
 async def test_one_that_cannot_be_had_keeps_no_other_back(world: World, failures: list[Exception]) -> None:
     world.upstream.failures = list(failures)
-    other = item(filename=wheel_name("demo", "2.0"), project="demo", listed={})
+    other = item(filename=wheel_name("demo", "2.0"), project="demo", hashes={})
     copier = world.copier()
     copier.jobs = 1
     outcome = await copier.copy([item(), other])
@@ -127,8 +128,8 @@ async def test_one_that_cannot_be_had_keeps_no_other_back(world: World, failures
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"listed": {"sha256": "0" * 64}}, "where 000"),
-        ({"listed": {"md5": "0" * 32}}, "has the md5"),
+        ({"hashes": {"sha256": "0" * 64}}, "where 000"),
+        ({"hashes": {"md5": "0" * 32}}, "has the md5"),
         ({"accepted": frozenset({f"sha256:{'0' * 64}"})}, "none of those that the input allows"),
         ({"size": len(BODY) + 1}, f"has {len(BODY)} bytes, where {len(BODY) + 1} are listed"),
     ],
@@ -141,14 +142,14 @@ async def test_other_bytes_are_refused_by_whatever_is_known(world: World, change
 
 
 async def test_only_so_many_are_on_their_way_at_once(world: World) -> None:
-    outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), listed={}) for n in range(40)))
+    outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), hashes={}) for n in range(40)))
     assert outcome.fetched == 40
     assert 2 <= world.upstream.most <= 8
 
 
 async def test_a_shelf_that_fails_stops_everything(world: World) -> None:
     world.store.fails = lambda method, path: method == "put_if_absent"
-    items = [item(filename=wheel_name("demo", f"{n}.0"), listed={}) for n in range(50)]
+    items = [item(filename=wheel_name("demo", f"{n}.0"), hashes={}) for n in range(50)]
     outcome = await world.copy(*items)
     assert 1 <= len(outcome.problems) <= 8
     assert world.upstream.asked <= 8
@@ -210,7 +211,7 @@ def without_time(entry: ManifestEntry) -> ManifestEntry:
 
 
 async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> None:
-    entry = (await world.copy(item(needed_by={"a.txt": ("t1",)}))).entries[0]
+    entry = (await world.copy(item(needed_by={"a.txt": {"t1"}}))).entries[0]
     now = FakeClock().now()
     await add_to_manifest(world.store, "here", [entry], {"a.txt": ManifestInput(["t1"], now)})
     other = msgspec.structs.replace(entry, path="other/other-1.0.tar.gz", needed_by={"b.txt": ["t1"]})

@@ -70,9 +70,9 @@ class World:
         )
 
     async def peek(self, item: MirrorFile) -> Path:
-        path = self.folder / item.filename
+        path = self.folder / item.file.filename
         if not path.exists():
-            path.write_bytes(sdist_bytes(item.project, "1.0"))
+            path.write_bytes(sdist_bytes(item.file.project, "1.0"))
         return path
 
 
@@ -85,8 +85,8 @@ async def test_inputs_and_targets_share_files(tmp_path: Path) -> None:
     first, second = read_input(tmp_path / "a.txt", {}), read_projects(["demo; sys_platform == 'win32'"], {})
     await world.planner.add(first, [LINUX, WINDOWS])
     await world.planner.add(second, [LINUX, WINDOWS])
-    (item,) = world.plan.items()
-    assert item.needed_by == {"a.txt": (str(LINUX), str(WINDOWS)), "the projects named": (str(WINDOWS),)}
+    (item,) = world.plan.files.values()
+    assert item.needed_by == {"a.txt": {str(LINUX), str(WINDOWS)}, "the projects named": {str(WINDOWS)}}
     assert [where for _, where in world.resolver.asked] == [LINUX, WINDOWS, WINDOWS]  # nothing to resolve on Linux
 
 
@@ -124,7 +124,7 @@ async def test_hashes_of_several_inputs_must_agree(tmp_path: Path) -> None:
     one, two, three = "a" * 64, "b" * 64, "c" * 64
     await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{one} --hash=sha256:{two}"], {}), [LINUX])
     await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{two} --hash=sha256:{three}"], {}), [LINUX])
-    assert world.plan.items()[0].accepted == {f"sha256:{two}"}
+    assert next(iter(world.plan.files.values())).accepted == {f"sha256:{two}"}
     assert world.resolver.asked == []  # locked
     with pytest.raises(Unresolvable, match="allows other bytes of demo-1.0-py3-none-any.whl than another input"):
         await world.planner.add(read_projects([f"demo==1.0 --hash=sha256:{three}"], {}), [LINUX])

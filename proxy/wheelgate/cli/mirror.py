@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from wheelgate.cli.destinations import parse_location
-from wheelgate.cli.mirror_copy import copy_mirror, mirror_inputs
-from wheelgate.cli.mirror_job import MirrorJob
+from wheelgate.cli.mirror_job import MirrorJob, copy_mirror, mirror_inputs
 from wheelgate.cli.mirror_verify import verify_inputs
 from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config import copy_environment
@@ -23,9 +23,7 @@ from wheelgate.mirror.targets import PLATFORMS
 @config_options
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--project", "projects", multiple=True, metavar="SPEC", help="A project, as in 'pandas>=2'; may be repeated.")
-@click.option(
-    "--to", "to", required=True, metavar="STORE", help="file:./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER"
-)
+@click.option("--to", required=True, metavar="STORE", help="file:./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER")
 @click.option("--from", "origin", metavar="STORE", help="Copy from another mirror instead of inputs; no index is asked.")
 @click.option("--python", "pythons", multiple=True, metavar="3.11", help="For this Python; may be repeated.")
 @click.option("--platform", "platforms", multiple=True, metavar="NAME", help=f"For this platform: {', '.join(PLATFORMS)}.")
@@ -69,5 +67,7 @@ def mirror(
     result = asyncio.run(action)
     for problem in result.problems:
         print(f"wheelgate: {problem}", file=sys.stderr)
-    print(json.dumps(result.as_json(), indent=2) if as_json else result.sentence)
+    answer = msgspec.structs.asdict(result)
+    sentence = answer.pop("sentence")
+    print(json.dumps(answer, indent=2) if as_json else sentence)
     sys.exit(1 if result.problems else 0)

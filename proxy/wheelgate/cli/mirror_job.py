@@ -1,30 +1,30 @@
-"""The job that `mirror` was given, the result it prints, and the steps that copying and verifying share."""
+"""Jobs of `mirror`: plan with a server of our own, bring the files, and write the manifest; and the result for people."""
 
 from __future__ import annotations
 
 import re
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import msgspec
 
-from wheelgate.cli.destinations import MirrorLocation
-from wheelgate.cli.progress import CopyProgress
+from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
+from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import Config
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier
-from wheelgate.mirror.file_origins import FileOrigin
+from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
-from wheelgate.mirror.manifest import Manifest
+from wheelgate.mirror.manifest import Manifest, ManifestInput, add_to_manifest, read_manifest
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, parse_target, this_python
 from wheelgate.storage.spool import Spool
-from wheelgate.wiring import Services, SystemClock
+from wheelgate.wiring import Services, SystemClock, open_keyring, open_services
 
 _DEFAULT_PLATFORM = "linux-x86_64"
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT")
@@ -57,9 +57,88 @@ class MirrorResult(msgspec.Struct, kw_only=True):
     problems: list[str] = []
     notes: list[str] = []
 
-    def as_json(self) -> dict[str, object]:
-        """Return it without the sentence, for scripts."""
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name != "sentence"}
+
+async def mirror_inputs(job: MirrorJob) -> MirrorResult:
+    """Bring to the mirror what the inputs need."""
+    inputs = read_inputs(job)
+    targets = find_targets(job, inputs)
+    plan = Plan()
+    async with (
+        open_services(_without_cache(job.config)) as services,
+        open_mirror_store(job.to, job.config, services.keyring) as store,
+        open_spool(store, job.config, dry_run=job.dry_run) as spool,
+    ):
+        with show_copying() as progress:
+            origin = read_from_index(services.delivery)
+            with closing(await build_copier(job, store, spool, origin, progress)) as copier:
+                async with open_planner(job, services, plan, copier, progress.step) as planner:
+                    for asked in inputs:
+                        await planner.add(asked, targets[asked.label])
+                for note in plan.notes:
+                    _print_note(note)
+                now = SystemClock().now()
+                mirrored = {label: ManifestInput([str(one) for one in which], now) for label, which in targets.items()}
+                return await _copy(job, copier, [plan.files[path] for path in sorted(plan.files)], progress, mirrored, plan.notes)
+
+
+async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
+    """Bring to the mirror what another one holds."""
+    require_folder(origin, "--from")
+    async with (
+        open_keyring(job.config) as keyring,
+        open_mirror_store(origin, job.config, keyring) as other,
+        open_mirror_store(job.to, job.config, keyring) as store,
+    ):
+        items, brought = await list_mirror_files(other, origin.name)
+        async with open_spool(store, job.config, dry_run=job.dry_run) as spool:
+            with show_copying() as progress:
+                copier = await build_copier(job, store, spool, read_from_mirror(other), progress)
+                with closing(copier):
+                    return await _copy(job, copier, items, progress, brought.inputs, [])
+
+
+async def _copy(
+    job: MirrorJob,
+    copier: Copier,
+    items: Sequence[MirrorFile],
+    progress: CopyProgress,
+    inputs: Mapping[str, ManifestInput],
+    notes: list[str],
+) -> MirrorResult:
+    size = sum(item.file.size or 0 for item in items)
+    if job.dry_run:
+        missing = [item.file.size for item in items if await copier.find_present(item, look_only=True) is None]
+        more = f", and {format_count(missing.count(None), 'file')} of unknown size" if None in missing else ""
+        new = format_size(sum(size or 0 for size in missing))
+        needed = f"{format_count(len(items), 'file')} ({format_size(size)}) needed"
+        sentence = f"{needed}; {len(missing)} to be copied ({new}{more}) to {job.to.name}"
+        return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing), notes=notes)
+    progress.begin(len(items), size)
+    result = await copier.copy(items)
+    if not result.problems:  # else it would say that inputs are served which are not
+        await add_to_manifest(copier.store, job.to.name, result.entries, inputs)
+    there, size = len(result.entries), sum(entry.size for entry in result.entries)
+    sentence = (
+        f"{format_count(there, 'file')} ({format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
+        f"({format_size(result.fetched_bytes)} copied), {len(result.repaired)} repaired, {there - result.fetched} already there"
+    )
+    if result.problems:
+        sentence = f"{there} of {format_count(len(items), 'file')} are in {job.to.name}; run the command again to complete it"
+    return MirrorResult(
+        sentence=sentence,
+        files=there,
+        bytes=size,
+        new=result.fetched,
+        repaired=result.repaired,
+        problems=result.problems,
+        notes=notes,
+    )
+
+
+def _without_cache(config: Config) -> Config:
+    """The same sources; what passes through to the mirror is not kept here as well."""
+    sources = [source.model_copy(update={"delivery": "stream"}) if source.is_remote else source for source in config.source]
+    return config.model_copy(update={"source": sources})
 
 
 def read_inputs(job: MirrorJob) -> list[MirrorInput]:
@@ -91,7 +170,7 @@ def find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manife
     for label, targets in found.items():
         labels.setdefault(", ".join(map(str, targets)), []).append(label)
     for names, alike in labels.items():
-        print_note(f"{', '.join(alike)}: for {names}{hint}")
+        _print_note(f"{', '.join(alike)}: for {names}{hint}")
     return found
 
 
@@ -111,12 +190,10 @@ async def open_planner(
             )
 
 
-@contextmanager
-def open_copier(
-    job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, manifest: Manifest, progress: CopyProgress
-) -> Iterator[Copier]:
-    """Open what brings files to a mirror, where they may be already as the manifest says."""
-    copier = Copier(
+async def build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, progress: CopyProgress) -> Copier:
+    """Build what brings files to a mirror, where they may be already as the manifest says."""
+    manifest, _ = await read_manifest(store, job.to.name)
+    return Copier(
         store=store,
         spool=spool,
         origin=origin,
@@ -126,11 +203,9 @@ def open_copier(
         on_bytes=progress.bytes,
         on_done=progress.done,
     )
-    with closing(copier):
-        yield copier
 
 
-def print_note(sentence: str) -> None:
+def _print_note(sentence: str) -> None:
     """Print a sentence for people, beside the result."""
     print(f"wheelgate: {sentence}", file=sys.stderr)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from wheelgate.cli.destinations import open_mirror_store, require_folder
 from wheelgate.cli.mirror_job import (
     MirrorJob,
     MirrorResult,
+    build_copier,
     find_targets,
     format_count,
     format_size,
-    open_copier,
     open_planner,
     read_inputs,
 )
@@ -22,10 +23,9 @@ from wheelgate.config import PolicySettings, StoreSettings
 from wheelgate.core.errors import Unresolvable
 from wheelgate.mirror.file_origins import read_from_index
 from wheelgate.mirror.inputs_model import MirrorInput
-from wheelgate.mirror.manifest import Manifest, ManifestEntry, read_manifest
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, find_damage, read_manifest
 from wheelgate.mirror.planning import Plan
 from wheelgate.mirror.targets import Target
-from wheelgate.mirror.verifying import find_damage
 from wheelgate.wiring import open_keyring, open_services
 
 
@@ -46,7 +46,12 @@ async def verify_inputs(job: MirrorJob) -> MirrorResult:
                 known = manifest.by_path()
                 rest = [entry for path, entry in known.items() if path in plan.files and entry not in entries]
                 problems += await find_damage(store, rest, jobs=job.jobs)
-                problems += _find_disallowed(plan, known)
+                # Files that are as they were when they were mirrored, and not those that the input allows now.
+                allowed = {
+                    path: plan.files[path].problem_with({"sha256": known[path].sha256})
+                    for path in plan.files.keys() & known.keys()
+                }
+                problems += [f"{path} {problem}" for path, problem in sorted(allowed.items()) if problem is not None]
                 problems += [f"{path} is not in the manifest" for path in sorted(plan.files.keys() - known.keys())]
                 entries += rest
     size = sum(entry.size for entry in entries)
@@ -58,12 +63,6 @@ async def verify_inputs(job: MirrorJob) -> MirrorResult:
         else f"{job.to.name} satisfies {', '.join(targets)}: {many} ({format_size(size)}) read and verified"
     )
     return MirrorResult(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
-
-
-def _find_disallowed(plan: Plan, known: Mapping[str, ManifestEntry]) -> list[str]:
-    """Find files that are as they were when they were mirrored, and not those that the input allows now."""
-    found = {path: plan.item(path).problem_with({"sha256": known[path].sha256}) for path in plan.files if path in known}
-    return [f"{path} {problem}" for path, problem in sorted(found.items()) if problem is not None]
 
 
 async def _resolve_from_mirror(
@@ -85,9 +84,8 @@ async def _resolve_from_mirror(
             }
         )
         async with open_services(alone) as services, open_mirror_store(job.to, job.config, services.keyring) as store:
-            manifest, _ = await read_manifest(store, job.to.name)
-            origin = read_from_index(services.delivery, plan.files)
-            with open_copier(job, store, services.spool, origin, manifest, CopyProgress()) as copier:
+            origin = read_from_index(services.delivery)
+            with closing(await build_copier(job, store, services.spool, origin, CopyProgress())) as copier:
                 async with open_planner(job, services, plan, copier, step) as planner:
                     for asked in inputs:
                         for one in targets[asked.label]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC
 from pathlib import Path
@@ -21,10 +21,9 @@ from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, Upstre
 from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
-from wheelgate.mirror.manifest import METADATA, ManifestEntry
+from wheelgate.mirror.manifest import METADATA, ManifestEntry, compute_digests, read_stored
 from wheelgate.storage.spool import Spool, SpoolFile
 
-JOBS = 8
 _ATTEMPTS = 3
 
 
@@ -50,12 +49,13 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     clock: Clock
     known: Mapping[str, ManifestEntry]
     """By path, what the manifest says is there."""
-    jobs: int = JOBS
+    jobs: int = 8
     on_bytes: Callable[[int], None] = lambda _: None
     on_done: Callable[[MirrorFile], None] = lambda _: None
     wait_s: float = 1.0
     """Between two attempts; longer before each."""
-    _peeked: dict[str, SpoolFile] = msgspec.field(default_factory=dict)
+    _spooled: dict[str, SpoolFile] = msgspec.field(default_factory=dict)
+    """By path, what is on its way, or was only looked at."""
 
     async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
         """Copy all of them. A file that is not available does not stop the others; a store that fails does."""
@@ -74,8 +74,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                     entry = await self._store_file(item, result)
                 else:
                     self.on_bytes(entry.size)
-                needed_by = {label: sorted(targets) for label, targets in item.needed_by.items()}
-                result.entries.append(msgspec.structs.replace(entry, needed_by=needed_by))
+                result.entries.append(entry)
                 self.on_done(item)
             except (UpstreamError, FileWithheld) as error:
                 result.problems.append(str(error))
@@ -89,23 +88,22 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         Raises:
             UpstreamError, FileWithheld, StoreError: it is not available.
         """
-        if item.path in self._peeked:
-            return self._peeked[item.path].path
-        kept = await self.find_present(item, look_only=True)
-        local = self.store.local_path(item.path)
-        if kept is not None and local is not None:
-            return local
-        spooled = self._peeked[item.path] = self.spool.new(item.algorithms)
-        if kept is None:
-            await self._fetch(item, spooled)
-        else:
-            await self._read_back(item, kept.size, spooled)
-        return spooled.path
+        if item.path not in self._spooled:
+            kept = await self.find_present(item, look_only=True)
+            local = self.store.local_path(item.path)
+            if kept is None:
+                await self._fetch(item)
+            elif local is not None:
+                return local
+            else:
+                spooled = self._spooled[item.path] = self.spool.new()
+                await self._read_back(item, kept.size, spooled)
+        return self._spooled[item.path].path
 
     def close(self) -> None:
         """Give back what was only looked at."""
-        while self._peeked:
-            self._peeked.popitem()[1].close()
+        while self._spooled:
+            self._spooled.popitem()[1].close()
 
     async def find_present(self, item: MirrorFile, *, look_only: bool = False) -> ManifestEntry | None:
         """Find the entry of a file that is there already, whole and right; ``None`` if it is to be brought.
@@ -120,7 +118,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             info = await self.store.info(item.path)
         except BlobNotFound:
             return None
-        if item.size is not None and info.size != item.size:
+        if item.file.size not in (None, info.size):
             return None
         # We wrote the body of a blob with its digest in one step, and whoever writes it again changes the ETag. A folder has no
         # ETags that would tell: there nothing but the bytes does.
@@ -130,7 +128,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         if digests is None or not item.algorithms <= digests.keys():
             digests = await compute_digests(self.store, item.path, info.size, item.algorithms)
         if item.problem_with(digests) is not None or (
-            known is not None and not item.listed and known.sha256 != digests["sha256"]
+            known is not None and not item.file.hashes and known.sha256 != digests["sha256"]
         ):
             return None
         return await self._complete_metadata(item, info, digests["sha256"], known, look_only=look_only)
@@ -144,7 +142,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         entry = self._build_entry(item, info, sha256, stated)
         if known is not None and known.sha256 == sha256:
             entry = msgspec.structs.replace(entry, stored=known.stored)
-        if not item.filename.endswith(".whl") or (stated is not None and lies == stated):
+        if not item.path.endswith(".whl") or (stated is not None and lies == stated):
             return entry
         if look_only:
             return None
@@ -152,14 +150,11 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
-            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.filename)
-        if metadata is None:
-            return msgspec.structs.replace(entry, metadata_sha256=None)
-        await self._put_metadata(item.path, metadata.body)
-        return msgspec.structs.replace(entry, metadata_sha256=hashlib.sha256(metadata.body).hexdigest())
+            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.file.filename)
+        return msgspec.structs.replace(entry, metadata_sha256=await self._put_metadata(item.path, metadata))
 
     async def _read_back(self, item: MirrorFile, size: int, spooled: SpoolFile) -> None:
-        async with aclosing(_chunks(self.store, item.path, size)) as chunks:
+        async with aclosing(read_stored(self.store, item.path, size)) as chunks:
             async for chunk in chunks:
                 await spooled.append(chunk)
 
@@ -171,27 +166,25 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
 
     async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, and put it in its place."""
-        spooled = self._peeked.pop(item.path, None)
-        fetched = spooled is not None
-        spooled = spooled or self.spool.new(item.algorithms)
         try:
-            if not fetched:
-                await self._fetch(item, spooled)
-            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.filename)
-            entry = await self._put(item, spooled, metadata, result)
+            spooled = self._spooled.get(item.path) or await self._fetch(item)
+            entry = await self._put(item, spooled, result)
         finally:
-            spooled.close()
+            if (done := self._spooled.pop(item.path, None)) is not None:
+                done.close()
         result.fetched += 1
         result.fetched_bytes += spooled.size
         return entry
 
-    async def _fetch(self, item: MirrorFile, spooled: SpoolFile) -> None:
-        if not self.spool.has_room(item.size):
-            raise StoreError(f"this machine's disk has no room for its {item.size} bytes")
+    async def _fetch(self, item: MirrorFile) -> SpoolFile:
+        file = item.file
+        if not self.spool.has_room(file.size):
+            raise StoreError(f"this machine's disk has no room for its {file.size} bytes")
+        spooled = self._spooled[item.path] = self.spool.new(item.algorithms)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self.spool.reserve(item.size):
-                    async with aclosing(self.origin(item)) as chunks:  # type: ignore[type-var]
+                with self.spool.reserve(file.size):
+                    async with aclosing(self.origin(item)) as chunks:
                         async for chunk in chunks:
                             await spooled.append(chunk)
                             self.on_bytes(len(chunk))
@@ -203,65 +196,57 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                 spooled.restart()
                 await asyncio.sleep(self.wait_s * attempt)
         problem = item.problem_with(spooled.digests())
-        if problem is None and item.size is not None and spooled.size != item.size:
-            problem = f"has {spooled.size} bytes, where {item.size} are listed"
+        if problem is None and file.size not in (None, spooled.size):
+            problem = f"has {spooled.size} bytes, where {file.size} are listed"
         if problem is not None:
-            raise UpstreamBadAnswer(f"{item.filename} of source {item.source} {problem}", source=item.source)
+            raise UpstreamBadAnswer(f"{file.filename} of source {file.source} {problem}", source=file.source)
+        return spooled
 
-    async def _put(
-        self, item: MirrorFile, spooled: SpoolFile, metadata: CoreMetadata | None, result: CopyResult
-    ) -> ManifestEntry:
+    async def _put(self, item: MirrorFile, spooled: SpoolFile, result: CopyResult) -> ManifestEntry:
         """Put the metadata first: whoever sees the wheel finds it."""
-        sha256 = spooled.digests()["sha256"]
-        digest = None if metadata is None else hashlib.sha256(metadata.body).hexdigest()
-        facts = _build_facts(item, sha256, digest, metadata)
-        if metadata is not None:
-            await self._put_metadata(item.path, metadata.body)
+        file, sha256 = item.file, spooled.digests()["sha256"]
+        metadata = await asyncio.to_thread(_read_metadata, spooled.path, file.filename)
+        metadata_sha256 = await self._put_metadata(item.path, metadata)
         with suppress(BlobNotFound):
             await self.store.info(item.path)
             await self.store.delete(item.path)  # it was looked at before: it is not what it should be
             result.repaired.append(item.path)
-        info = await self.store.put_if_absent(item.path, spooled.path, facts)
-        return self._build_entry(item, info, sha256, digest)
+        # As uploads have them, so that a container lists complete pages without reading a file.
+        facts = {
+            "sha256": sha256,
+            "upload_time": file.upload_time.astimezone(UTC).isoformat() if file.upload_time else None,
+            "metadata_sha256": metadata_sha256,
+            "requires_python": metadata.requires_python if metadata else None,
+            "yanked": file.yanked,
+        }
+        stated = {name: value for name, value in facts.items() if value is not None}
+        info = await self.store.put_if_absent(item.path, spooled.path, stated)
+        return self._build_entry(item, info, sha256, metadata_sha256)
 
-    async def _put_metadata(self, path: str, body: bytes) -> None:
-        if await self._digest_metadata(path) == hashlib.sha256(body).hexdigest():
-            return
-        await self.store.delete(path + METADATA)
-        await self.store.put_if_absent(path + METADATA, body, {})
+    async def _put_metadata(self, path: str, metadata: CoreMetadata | None) -> str | None:
+        """Put metadata beside its wheel, if there is any, and return its digest."""
+        if metadata is None:
+            return None
+        digest = hashlib.sha256(metadata.body).hexdigest()
+        if await self._digest_metadata(path) != digest:
+            await self.store.delete(path + METADATA)
+            await self.store.put_if_absent(path + METADATA, metadata.body, {})
+        return digest
 
     def _build_entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
         return ManifestEntry(
             path=item.path,
             sha256=sha256,
             size=info.size,
-            source=item.source,
+            source=item.file.source,
             metadata_sha256=metadata_sha256,
-            upload_time=item.upload_time,
-            requires_python=item.requires_python,
-            yanked=item.yanked,
+            upload_time=item.file.upload_time,
+            requires_python=item.file.requires_python,
+            yanked=item.file.yanked,
+            needed_by={label: sorted(targets) for label, targets in item.needed_by.items()},
             stored=self.clock.now(),
             etag=info.etag if self.store.local_path(item.path) is None else None,
         )
-
-
-async def compute_digests(store: BodyStore, path: str, size: int, algorithms: frozenset[str]) -> dict[str, str]:
-    """Compute the digests of a file in a store from its bytes.
-
-    Raises:
-        BlobNotFound, StoreError: it is gone, or cannot be read.
-    """
-    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
-    async with aclosing(_chunks(store, path, size)) as chunks:
-        async for chunk in chunks:
-            for digest in hashes.values():
-                await asyncio.to_thread(digest.update, chunk)
-    return {name: digest.hexdigest() for name, digest in hashes.items()}
-
-
-async def _chunks(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
-    async for chunk in store.stream(path, 0, size):
-        yield chunk
 
 
 def _read_metadata(path: Path, filename: str) -> CoreMetadata | None:
@@ -273,15 +258,3 @@ def _read_metadata(path: Path, filename: str) -> CoreMetadata | None:
             return read_core_metadata(wheel, filename)
     except (BadWheel, InvalidWheelFilename):
         return None
-
-
-def _build_facts(item: MirrorFile, sha256: str, metadata_sha256: str | None, metadata: CoreMetadata | None) -> dict[str, str]:
-    """Build facts as uploads have them, so that a container lists complete pages without reading a file."""
-    said = {
-        "sha256": sha256,
-        "upload_time": item.upload_time.astimezone(UTC).isoformat() if item.upload_time else None,
-        "metadata_sha256": metadata_sha256,
-        "requires_python": metadata.requires_python if metadata else None,
-        "yanked": item.yanked,
-    }
-    return {name: value for name, value in said.items() if value is not None}

@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from datetime import datetime
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
-from wheelgate.core.errors import BadInput, StoreError
-from wheelgate.core.model import File
+from wheelgate.core.errors import BadInput
+from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery
-from wheelgate.mirror.manifest import NAME, Manifest, ManifestEntry, read_manifest
+from wheelgate.mirror.manifest import NAME, Manifest, read_manifest, read_stored
 
 
-class MirrorFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One distribution file that a mirror should hold."""
+class MirrorFile(msgspec.Struct):
+    """One distribution file that a mirror should hold, as it is listed, and for whom."""
 
-    project: str
-    filename: str
-    source: str
-    listed: Mapping[str, str] = {}
-    """Digests by algorithm, all of which it must have: what the index says."""
+    file: File
+    """Its digests are what the index says: it must have all of them."""
     accepted: frozenset[str] = frozenset()
     """``sha256:...``; it must have one of these: what the input says. Empty: it says nothing."""
-    size: int | None = None
-    upload_time: datetime | None = None
-    requires_python: str | None = None
-    yanked: str | None = None
-    needed_by: Mapping[str, tuple[str, ...]] = {}
+    needed_by: dict[str, set[str]] = {}
     """Input label to targets."""
 
     @property
     def path(self) -> str:
         """Its path in a mirror."""
-        return f"{self.project}/{self.filename}"
+        return f"{self.file.project}/{self.file.filename}"
 
     @property
     def algorithms(self) -> frozenset[str]:
         """The algorithms that its digests are needed of."""
         accepted = {entry.partition(":")[0] for entry in self.accepted} & hashlib.algorithms_guaranteed
-        return frozenset({"sha256", *self.listed, *accepted})
+        return frozenset({"sha256", *self.file.hashes, *accepted})
 
     def problem_with(self, digests: Mapping[str, str]) -> str | None:
         """Find what is wrong with bytes of these digests, or ``None``; completes "it ..."."""
-        for algorithm, digest in self.listed.items():
+        for algorithm, digest in self.file.hashes.items():
             if algorithm in digests and digests[algorithm] != digest:
                 return f"has the {algorithm} {digests[algorithm]}, where {digest} is listed"
         if self.accepted and not any(f"{name}:{digest}" in self.accepted for name, digest in digests.items()):
@@ -54,7 +46,7 @@ class MirrorFile(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-FileOrigin = Callable[[MirrorFile], AsyncIterator[bytes]]
+FileOrigin = Callable[[MirrorFile], AsyncGenerator[bytes, None]]
 """Reads the bytes of a file, from the first.
 
 Raises:
@@ -62,11 +54,11 @@ Raises:
 """
 
 
-def read_from_index(delivery: Delivery, files: Mapping[str, File]) -> FileOrigin:
-    """Build the origin of listed files, by path, as a client of ours would get them."""
+def read_from_index(delivery: Delivery) -> FileOrigin:
+    """Build the origin of listed files, as a client of ours would get them."""
 
-    async def read(file: MirrorFile) -> AsyncIterator[bytes]:
-        body = await delivery.open(files[file.path], plain=False)
+    async def read(item: MirrorFile) -> AsyncGenerator[bytes, None]:
+        body = await delivery.open(item.file, plain=False)
         if isinstance(body, Redirect):
             raise AssertionError("only plain requests are redirected")
         async for chunk in body.chunks(0, None):
@@ -77,14 +69,7 @@ def read_from_index(delivery: Delivery, files: Mapping[str, File]) -> FileOrigin
 
 def read_from_mirror(store: BodyStore) -> FileOrigin:
     """Build the origin of what another mirror holds."""
-
-    async def read(file: MirrorFile) -> AsyncIterator[bytes]:
-        if file.size is None:
-            raise StoreError(f"the size of {file.path} is not known")
-        async for chunk in store.stream(file.path, 0, file.size):
-            yield chunk
-
-    return read
+    return lambda item: read_stored(store, item.path, item.file.size or 0)
 
 
 async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFile], Manifest]:
@@ -97,18 +82,19 @@ async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFi
     manifest, etag = await read_manifest(store, place)
     if etag is None:
         raise BadInput(f"{place} is not a mirror that can be copied: it has no {NAME}")
-    return [_build_file(entry) for entry in manifest.files], manifest
-
-
-def _build_file(entry: ManifestEntry) -> MirrorFile:
-    return MirrorFile(
-        project=entry.project,
-        filename=entry.filename,
-        source=entry.source,
-        listed={"sha256": entry.sha256},
-        size=entry.size,
-        upload_time=entry.upload_time,
-        requires_python=entry.requires_python,
-        yanked=entry.yanked,
-        needed_by={label: tuple(targets) for label, targets in entry.needed_by.items()},
-    )
+    items = []
+    for entry in manifest.files:
+        project, _, filename = entry.path.partition("/")
+        file = File(
+            filename=filename,
+            project=project,
+            source=entry.source,
+            location=StoredFile(place, entry.path, entry.etag or ""),
+            hashes={"sha256": entry.sha256},
+            size=entry.size,
+            upload_time=entry.upload_time,
+            requires_python=entry.requires_python,
+            yanked=entry.yanked,
+        )
+        items.append(MirrorFile(file, needed_by={label: set(targets) for label, targets in entry.needed_by.items()}))
+    return items, manifest

@@ -21,7 +21,6 @@ class InputRequirement(msgspec.Struct, frozen=True):
     """File and line, for messages."""
 
     def holds_for(self, target: Target) -> bool:
-        """Say whether its marker applies there."""
         return target.meets(self.requirement.marker)
 
     @property
@@ -32,16 +31,13 @@ class InputRequirement(msgspec.Struct, frozen=True):
         return specifiers[0].version if exact else None
 
 
-class SelectionOptions(msgspec.Struct, frozen=True):
+class SelectionOptions(msgspec.Struct):
     """Options of a requirements file that change which files an installer selects."""
 
     no_binary: frozenset[str] = frozenset()
     """Projects of which sdists are wanted; ``:all:``."""
     only_binary: frozenset[str] = frozenset()
     pre: bool = False
-
-    def __or__(self, other: SelectionOptions) -> SelectionOptions:
-        return SelectionOptions(self.no_binary | other.no_binary, self.only_binary | other.only_binary, self.pre or other.pre)
 
 
 class NeededRelease(msgspec.Struct, frozen=True):
@@ -64,26 +60,25 @@ Raises:
 """
 
 
-class MirrorInput(msgspec.Struct, frozen=True, kw_only=True):
+class MirrorInput(msgspec.Struct, kw_only=True):
     """One input as it was read; nothing of it has been looked up yet."""
 
     label: str
     """Its name for people: the file as it was named, or the specifiers."""
-    requirements: tuple[InputRequirement, ...] = ()
-    constraints: tuple[InputRequirement, ...] = ()
-    options: SelectionOptions = SelectionOptions()
+    requirements: list[InputRequirement] = []
+    constraints: list[InputRequirement] = []
+    options: SelectionOptions = msgspec.field(default_factory=SelectionOptions)
     lock: LockFile | None = None
     python: str | None = None
     """The Python it says it is for."""
-    notes: tuple[str, ...] = ()
+    notes: list[str] = []
     """A sentence for each thing that is ignored, and why."""
 
     @property
     def is_locked(self) -> bool:
         """Says each version itself, so that there is nothing to resolve: a lock, or hashes on every line."""
-        return self.lock is not None or (
-            bool(self.requirements) and all(entry.hashes and entry.pinned for entry in self.requirements)
-        )
+        lines = self.requirements
+        return self.lock is not None or (bool(lines) and all(line.hashes and line.pinned for line in lines))
 
 
 def format_hashes(hashes: Mapping[str, str]) -> frozenset[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -117,44 +117,37 @@ class _UvPackage(msgspec.Struct, rename="kebab"):
         return bool(self.source.keys() & {"virtual", "editable", "directory"})
 
 
-class _UvLock:
-    def __init__(self, path: Path, packages: list[_UvPackage]) -> None:
-        self._path = path
-        self._packages = packages
+class _UvLock(msgspec.Struct):
+    path: Path
+    packages: list[_UvPackage]
 
     def select(self, target: Target) -> list[NeededRelease]:
         found = []
         for package in self._walk(target):
             if "registry" not in package.source:
-                raise _not_listed(self._path, package.name)
-            file = self._choose(package, target)
+                raise _not_listed(self.path, package.name)
+            best = find_best_wheel((file.name for file in package.wheels), target)
+            file = next((file for file in package.wheels if file.name == best), package.sdist)
+            if file is None:
+                raise BadInput(f"{self.path}: has no file of {package.name} {package.version} for {target}")
             project, hashes = normalise_name(package.name) or package.name, frozenset({file.hash or ""} - {""})
-            found.append(NeededRelease(project, package.version or "", file.name, hashes, str(self._path)))
+            found.append(NeededRelease(project, package.version or "", file.name, hashes, str(self.path)))
         return found
-
-    def _choose(self, package: _UvPackage, target: Target) -> _UvFile:
-        best = find_best_wheel((file.name for file in package.wheels), target)
-        chosen = next((file for file in package.wheels if file.name == best), package.sdist)
-        if chosen is None:
-            raise BadInput(f"{self._path}: has no file of {package.name} {package.version} for {target}")
-        return chosen
 
     def _walk(self, target: Target) -> Iterator[_UvPackage]:
         """Walk through what the projects need there, directly or not."""
-        projects = [package for package in self._packages if package.is_project]
+        projects = [package for package in self.packages if package.is_project]
         if not projects:
-            yield from (package for package in self._packages if self._any_holds(package.resolution_markers, target))
+            yield from (package for package in self.packages if self._any_holds(package.resolution_markers, target))
             return
         seen: set[tuple[str, str | None, str]] = set()
-        given: set[tuple[str, str | None]] = set()
         waiting = deque((package, extra) for package in projects for extra in ("", *package.optional_dependencies))
         while waiting:
             package, extra = waiting.popleft()
             if (package.name, package.version, extra) in seen:
                 continue
             seen.add((package.name, package.version, extra))
-            if not package.is_project and (package.name, package.version) not in given:
-                given.add((package.name, package.version))
+            if not extra and not package.is_project:
                 yield package
             wanted = package.optional_dependencies.get(extra, []) if extra else package.dependencies
             groups = package.dev_dependencies.values() if package.is_project and not extra else ()
@@ -167,17 +160,16 @@ class _UvLock:
     def _find_packages(self, dependency: _UvDependency, target: Target) -> list[_UvPackage]:
         found = [
             package
-            for package in self._packages
+            for package in self.packages
             if package.name == dependency.name
             and dependency.version in (None, package.version)
             and (dependency.version is not None or self._any_holds(package.resolution_markers, target))
         ]
         if not found:
-            raise BadInput(f"{self._path}: is incomplete: {dependency.name} is needed, and not locked")
+            raise BadInput(f"{self.path}: is incomplete: {dependency.name} is needed, and not locked")
         return found
 
-    def _any_holds(self, markers: Iterable[str], target: Target) -> bool:
-        markers = list(markers)
+    def _any_holds(self, markers: list[str], target: Target) -> bool:
         return not markers or any(self._holds(marker, target) for marker in markers)
 
     def _holds(self, marker: str | None, target: Target) -> bool:
@@ -186,7 +178,7 @@ class _UvLock:
         try:
             return target.meets(Marker(marker))
         except InvalidMarker:
-            raise BadInput(f"{self._path}: {marker[:200]!r} is not a marker") from None
+            raise BadInput(f"{self.path}: {marker[:200]!r} is not a marker") from None
 
 
 def _read_toml(path: Path) -> Mapping[str, Any]:

@@ -1,11 +1,16 @@
 """The manifest of a mirror, ``wheelgate-mirror.json``: what it holds, from where, with which digest, for whom, since when.
 
-It is for people, for proofs and for the way onward. Nothing is served by it: sources read the files themselves.
+It is for people, for proofs (that the files are still what it says) and for the way onward. Nothing is served by it: sources
+read the files themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated
 
@@ -44,16 +49,6 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     etag: str | None = None
     """Of a container: as long as it stays, nobody wrote the file again."""
 
-    @property
-    def project(self) -> str:
-        """Its normalised project."""
-        return self.path.partition("/")[0]
-
-    @property
-    def filename(self) -> str:
-        """Its own name."""
-        return self.path.partition("/")[2]
-
 
 class ManifestInput(msgspec.Struct, frozen=True):
     """One input, and for which targets it was mirrored last."""
@@ -70,22 +65,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: list[ManifestEntry] = []
 
     def by_path(self) -> dict[str, ManifestEntry]:
-        """Its files by path."""
         return {entry.path: entry for entry in self.files}
 
     def merge(self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]) -> Manifest:
         """Merge more into it: who needs a file is joined; the inputs named now need what is said now, and nothing else."""
-        files = {entry.path: _drop_inputs(entry, inputs.keys()) for entry in self.files}
+        files = {}
+        for entry in self.files:
+            others = {label: targets for label, targets in entry.needed_by.items() if label not in inputs}
+            files[entry.path] = msgspec.structs.replace(entry, needed_by=others)
         for entry in entries:
             known = files.get(entry.path)
             needed_by = {**(known.needed_by if known else {}), **entry.needed_by}
             files[entry.path] = msgspec.structs.replace(entry, needed_by=dict(sorted(needed_by.items())))
         return Manifest(inputs=dict(sorted({**self.inputs, **inputs}.items())), files=[files[path] for path in sorted(files)])
-
-
-def _drop_inputs(entry: ManifestEntry, labels: Iterable[str]) -> ManifestEntry:
-    gone = set(labels)
-    return msgspec.structs.replace(entry, needed_by={label: t for label, t in entry.needed_by.items() if label not in gone})
 
 
 async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | None]:
@@ -115,14 +107,13 @@ class _Version(msgspec.Struct):
 
 
 async def add_to_manifest(
-    store: BodyStore, place: str, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]
+    store: BodyStore, place: str, entries: Collection[ManifestEntry], inputs: Mapping[str, ManifestInput]
 ) -> None:
     """Add what is there now, beside what another mirroring into the same place may have written meanwhile.
 
     Raises:
         BadInput, StoreError: the manifest cannot be read or written.
     """
-    entries = list(entries)
     for attempt in range(1, _ATTEMPTS + 1):
         manifest, etag = await read_manifest(store, place)
         body = msgspec.json.format(msgspec.json.encode(manifest.merge(entries, inputs)), indent=1) + b"\n"
@@ -133,3 +124,62 @@ async def add_to_manifest(
                 raise
         else:
             return
+
+
+async def read_stored(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
+    """Read a whole file in a store.
+
+    Raises:
+        BlobNotFound, StoreError: it is gone, or cannot be read.
+    """
+    async for chunk in store.stream(path, 0, size):
+        yield chunk
+
+
+async def compute_digests(store: BodyStore, path: str, size: int, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
+    """Compute the digests of a file in a store from its bytes.
+
+    Raises:
+        BlobNotFound, StoreError: it is gone, or cannot be read.
+    """
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+    async with aclosing(read_stored(store, path, size)) as chunks:
+        async for chunk in chunks:
+            for digest in hashes.values():
+                await asyncio.to_thread(digest.update, chunk)
+    return {name: digest.hexdigest() for name, digest in hashes.items()}
+
+
+async def find_damage(
+    store: BodyStore, entries: Iterable[ManifestEntry], *, jobs: int = 8, on_bytes: Callable[[int], None] = lambda _: None
+) -> list[str]:
+    """Find damage: read every file again and compare it; a sentence for each that is missing or damaged, by path.
+
+    Raises:
+        StoreError: the mirror cannot be read.
+    """
+    waiting = deque(entries)
+    found: list[tuple[str, str]] = []
+
+    async def work() -> None:
+        while waiting:
+            entry = waiting.popleft()
+            problems = [await _find_damage(store, entry.path, entry.sha256, entry.size)]
+            if entry.metadata_sha256 is not None:
+                problems.append(await _find_damage(store, entry.path + METADATA, entry.metadata_sha256))
+            found.extend((entry.path, problem) for problem in problems if problem is not None)
+            on_bytes(entry.size)
+
+    await asyncio.gather(*(work() for _ in range(jobs)))
+    return [problem for _, problem in sorted(found)]
+
+
+async def _find_damage(store: BodyStore, path: str, sha256: str, size: int | None = None) -> str | None:
+    try:
+        found = (await store.info(path)).size
+        if size not in (None, found):
+            return f"{path} is damaged: it has {found} bytes, not {size}"
+        digest = (await compute_digests(store, path, found))["sha256"]
+    except BlobNotFound:
+        return f"{path} is missing"
+    return None if digest == sha256 else f"{path} is damaged: its sha256 is {digest}, not {sha256}"

@@ -24,35 +24,10 @@ _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
 
 
 class Plan(msgspec.Struct):
-    """A plan: the files that are to be there, and notes for people."""
+    """A plan: the files that are to be there, by path, and notes for people."""
 
-    files: dict[str, File] = {}
-    """Path in the mirror to the listed file."""
-    needed_by: dict[str, dict[str, set[str]]] = {}
-    """Path to input to targets."""
-    accepted: dict[str, frozenset[str]] = {}
-    """Path to the digests that the input allows, if it names any."""
+    files: dict[str, MirrorFile] = {}
     notes: list[str] = []
-
-    def items(self) -> list[MirrorFile]:
-        """The files, sorted by path."""
-        return [self.item(path) for path in sorted(self.files)]
-
-    def item(self, path: str) -> MirrorFile:
-        """One of them."""
-        file = self.files[path]
-        return MirrorFile(
-            project=file.project,
-            filename=file.filename,
-            source=file.source,
-            listed=file.hashes,
-            accepted=self.accepted.get(path, frozenset()),
-            size=file.size,
-            upload_time=file.upload_time,
-            requires_python=file.requires_python,
-            yanked=file.yanked,
-            needed_by={label: tuple(sorted(targets)) for label, targets in self.needed_by.get(path, {}).items()},
-        )
 
 
 class Planner(msgspec.Struct, kw_only=True, eq=False):
@@ -71,8 +46,9 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
     """Is told what takes long, in words."""
     _pages: dict[str, ProjectPage] = {}
     _sdists: dict[str, set[tuple[str, Target]]] = {}
-    """Sdists to be built, and for which input and target."""
+    """Paths of sdists to be built, and for which input and target."""
     _planned_builds: set[tuple[str, str, Target]] = set()
+    """Everything that was ever in it: what builds an sdist may need it itself."""
 
     async def add(self, asked: MirrorInput, targets: Sequence[Target], *, may_be_empty: bool = False) -> None:
         """Add everything that one input needs on these targets.
@@ -91,7 +67,9 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             names = "; ".join(map(str, targets))
             raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so nothing is left to mirror")
         while self._sdists:
-            await self._plan_builds()
+            waiting, self._sdists = self._sdists, {}
+            for path, users in sorted(waiting.items()):
+                await self._plan_build(self.plan.files[path], sorted(users))
 
     async def _find_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
@@ -132,14 +110,14 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
     def _choose(self, need: NeededRelease, label: str, options: SelectionOptions, target: Target) -> None:
         page = self._pages[need.project]
         for file in choose_files(need, page, target, options, all_files=False):
-            self._add_file(file, need, label, target)
-            if is_sdist(file.filename):
-                self._sdists.setdefault(f"{file.project}/{file.filename}", set()).add((label, target))
+            path = self._add_file(file, need, label, target)
+            if is_sdist(file.filename) and (path, label, target) not in self._planned_builds:
+                self._planned_builds.add((path, label, target))
+                self._sdists.setdefault(path, set()).add((label, target))
         if self.all_files:
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
-            version = NeededRelease(
-                need.project, need.version, hashes=frozenset() if need.filename else need.hashes, where=need.where
-            )
+            hashes = frozenset[str]() if need.filename else need.hashes
+            version = msgspec.structs.replace(need, filename=None, hashes=hashes)
             for file in choose_files(version, page, target, SelectionOptions(), all_files=True):
                 self._add_file(file, version, label, target)
 
@@ -155,54 +133,42 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
 
         await asyncio.gather(*(load(need) for need in needs if need.project not in self._pages))
 
-    def _add_file(self, file: File, need: NeededRelease, label: str, target: Target) -> None:
-        path = f"{file.project}/{file.filename}"
-        plan = self.plan
-        if path not in plan.files and file.yanked is not None:
+    def _add_file(self, file: File, need: NeededRelease, label: str, target: Target) -> str:
+        item = MirrorFile(file)
+        if item.path not in self.plan.files and file.yanked is not None:
             self._add_note(f"{file.filename} was yanked{f': {file.yanked}' if file.yanked else ''}; it is needed nevertheless")
-        plan.files[path] = file
-        plan.needed_by.setdefault(path, {}).setdefault(label, set()).add(str(target))
+        item = self.plan.files.setdefault(item.path, item)
+        item.needed_by.setdefault(label, set()).add(str(target))
         if need.hashes:
-            both = need.hashes & plan.accepted.get(path, need.hashes)
+            both = need.hashes & (item.accepted or need.hashes)
             if not both:
                 raise Unresolvable(f"{need.where}: allows other bytes of {file.filename} than another input does")
-            plan.accepted[path] = both
-
-    async def _plan_builds(self) -> None:
-        """Add what building the sdists takes; where that is not known, note it."""
-        waiting, self._sdists = self._sdists, {}
-        for path, users in sorted(waiting.items()):
-            fresh = sorted(user for user in users if (path, *user) not in self._planned_builds)
-            self._planned_builds.update((path, *user) for user in fresh)
-            if fresh:
-                await self._plan_build(self.plan.item(path), fresh)
+            item.accepted = both
+        return item.path
 
     async def _plan_build(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
-        self.on_step(f"reading what builds {item.filename}")
-        stated = await asyncio.to_thread(_read_build_requirements, await self.peek(item), item.filename)
-        if isinstance(stated, str):
-            self._add_note(f"{item.filename} must be built, and {stated}: mirror what it needs by --project")
+        """Add what building an sdist takes; where that is not known, note it."""
+        filename = item.file.filename
+        where = f"what builds {filename}"
+        self.on_step(f"reading {where}")
+        try:
+            stated = await asyncio.to_thread(_read_build_requirements, await self.peek(item), filename)
+        except UnknownBuildRequirements as error:
+            self._add_note(f"{filename} must be built, and it {error}: mirror what it needs by --project")
             return
-        self._add_note(f"{item.filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
-        if not stated:
-            return
-        where = f"what builds {item.filename}"
-        asked = MirrorInput(label=where, requirements=tuple(parse_requirement(requirement, where) for requirement in stated))
+        self._add_note(f"{filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
+        asked = MirrorInput(label=where, requirements=[parse_requirement(requirement, where) for requirement in stated])
         for label, target in users:
             try:
                 await self._take(await self._find_needs(asked, target), label, SelectionOptions(), target)
             except Unresolvable as error:
-                self._add_note(f"{item.filename} cannot be built from this mirror: {error}")
+                self._add_note(f"{filename} cannot be built from this mirror: {error}")
 
     def _add_note(self, note: str) -> None:
         if note not in self.plan.notes:
             self.plan.notes.append(note)
 
 
-def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...] | str:
-    """Read the build requirements of an sdist, or the reason why they are not known."""
-    try:
-        with path.open("rb") as sdist:
-            return build_requirements(sdist, filename)
-    except UnknownBuildRequirements as error:
-        return f"it {error}"
+def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...]:
+    with path.open("rb") as sdist:
+        return build_requirements(sdist, filename)

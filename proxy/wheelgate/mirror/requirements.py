@@ -13,7 +13,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name, project_in
 from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, split_lines
-from wheelgate.mirror.inputs_model import InputRequirement, SelectionOptions
+from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput
 
 _ADDRESS = re.compile(r"([a-z]+\+)?[a-z][a-z0-9.-]*://", re.IGNORECASE)
 _FILE_URL = re.compile(r"/files/[^/]+/([^/]+)$")
@@ -26,12 +26,9 @@ _FOR_PIP_ALONE = ("--index-url", "--extra-index-url", "--find-links", "--trusted
 class RequirementsReader:
     """A reader of one input: it gathers requirements, constraints, options and notes from requirements files."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, asked: MirrorInput, environment: Mapping[str, str]) -> None:
+        self.input = asked
         self._environment = environment
-        self.requirements: list[InputRequirement] = []
-        self.constraints: list[InputRequirement] = []
-        self.options = SelectionOptions()
-        self.notes: list[str] = []
         self.files: set[Path] = set()
         """Every file read so far, resolved."""
         self._open: list[Path] = []
@@ -65,7 +62,7 @@ class RequirementsReader:
             case LineKind.REQUIREMENT | LineKind.URL:
                 hashes = frozenset(value.lower() for value in line.values_of("--hash"))
                 requirement = parse_requirement(line.requirement, where, hashes)
-                (self.constraints if constraints else self.requirements).append(requirement)
+                (self.input.constraints if constraints else self.input.requirements).append(requirement)
             case LineKind.EDITABLE:
                 raise BadInput(
                     f"{where}: an editable project is not a file of an index: build a wheel and add it with `wheelgate wheel add`"
@@ -82,16 +79,17 @@ class RequirementsReader:
                 self._read_options(line, where)
 
     def _read_options(self, line: ParsedLine, where: str) -> None:
+        options = self.input.options
         for option in line.options:
             match option.name:
                 case "--no-binary":
-                    self.options |= SelectionOptions(no_binary=_parse_names(option.value))
+                    options.no_binary |= _parse_names(option.value)
                 case "--only-binary":
-                    self.options |= SelectionOptions(only_binary=_parse_names(option.value))
+                    options.only_binary |= _parse_names(option.value)
                 case "--pre":
-                    self.options |= SelectionOptions(pre=True)
+                    options.pre = True
                 case name if name in _FOR_PIP_ALONE:
-                    self.notes.append(f"{where}: {name} is ignored: files come from the configured sources")
+                    self.input.notes.append(f"{where}: {name} is ignored: files come from the configured sources")
                 case name if name not in _IGNORED:
                     raise BadInput(f"{where}: the option {name} is not supported")
 

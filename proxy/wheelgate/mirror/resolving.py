@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+import msgspec
 
 from wheelgate.core.errors import ConfigurationError, Unresolvable
 from wheelgate.core.names import normalise_name
-from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease
+from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions
 from wheelgate.mirror.targets import Target
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
@@ -22,22 +24,17 @@ _LONGEST = 1_200
 _TIMEOUT_S = 1_800.0
 
 
-class Resolver:
+class Resolver(msgspec.Struct, frozen=True):
     """A resolver that asks uv. It shows uv the index and nothing of this machine: no settings, caches or credentials."""
 
-    def __init__(self, index_url: str, folder: Path, environment: Mapping[str, str], *, python: str) -> None:
-        """All that uv needs.
-
-        Args:
-            index_url: of our index, with a token for it.
-            folder: an empty one, for uv's cache and home.
-            environment: what uv's process gets beside that: the path to programs.
-            python: an interpreter, to build the sdists whose dependencies nobody else can tell.
-        """
-        self._index_url = index_url
-        self._folder = folder
-        self._environment = environment
-        self._python = python
+    index_url: str
+    """Of our index, with a token for it."""
+    folder: Path
+    """An empty one, for uv's cache and home."""
+    environment: Mapping[str, str]
+    """Beside that, what uv's process gets: the path to programs."""
+    python: str
+    """An interpreter, to build the sdists whose dependencies nobody else can tell."""
 
     async def resolve(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         """Resolve the versions of everything that the input's requirements need there.
@@ -47,20 +44,17 @@ class Resolver:
             ConfigurationError: uv is not installed.
         """
         answer = await self._compile(asked, target)
-        hashes: dict[str, tuple[frozenset[str], str]] = {}
-        for line in asked.requirements:
-            if line.hashes and line.holds_for(target):
-                hashes[line.project] = (line.hashes, line.where)
-        pins = [match.groups() for match in map(_PIN.match, answer.splitlines()) if match]
+        lines = {line.project: line for line in asked.requirements if line.hashes and line.holds_for(target)}
         found = []
-        for name, version in pins:
-            project = normalise_name(name) or name
-            accepted, where = hashes.get(project, (frozenset(), asked.label))
-            found.append(NeededRelease(project, version, hashes=accepted, where=where))
+        for match in filter(None, map(_PIN.match, answer.splitlines())):
+            project = normalise_name(match[1]) or match[1]
+            line = lines.get(project)
+            hashes, where = (line.hashes, line.where) if line else (frozenset[str](), asked.label)
+            found.append(NeededRelease(project, match[2], hashes=hashes, where=where))
         return found
 
     async def _compile(self, asked: MirrorInput, target: Target) -> str:
-        with tempfile.TemporaryDirectory(dir=self._folder) as scratch:
+        with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             folder = Path(scratch)
             await asyncio.to_thread((folder / "requirements.in").write_text, _format_requirements(asked.requirements), "utf-8")
             await asyncio.to_thread((folder / "constraints.txt").write_text, _format_requirements(asked.constraints), "utf-8")
@@ -68,8 +62,8 @@ class Resolver:
                 _find_uv(),
                 *("pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--quiet"),
                 *("--format", "requirements.txt", "--no-header", "--no-annotate", "--no-config", "--no-progress"),
-                *("--python", self._python, "--python-version", target.python, "--python-platform", target.uv_platform),
-                *_build_options(asked),
+                *("--python", self.python, "--python-version", target.python, "--python-platform", target.uv_platform),
+                *_build_options(asked.options),
                 cwd=folder,
                 env=self._build_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -92,10 +86,10 @@ class Resolver:
 
     def _build_environment(self) -> dict[str, str]:
         return {
-            **self._environment,
-            "HOME": str(self._folder),
-            "UV_DEFAULT_INDEX": self._index_url,  # not an argument: those are everybody's to read
-            "UV_CACHE_DIR": str(self._folder / "cache"),
+            **self.environment,
+            "HOME": str(self.folder),
+            "UV_DEFAULT_INDEX": self.index_url,  # not an argument: those are everybody's to read
+            "UV_CACHE_DIR": str(self.folder / "cache"),
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_KEYRING_PROVIDER": "disabled",
             "UV_HTTP_RETRIES": "1",  # we have tried again ourselves
@@ -108,12 +102,8 @@ def _find_uv() -> str:
     try:
         from uv import find_uv_bin
     except ImportError:
-        raise ConfigurationError(
-            [
-                "mirror: what is not pinned is resolved by uv, which is not installed: "
-                "install wheelgate[mirror], or give a lock file"
-            ]
-        ) from None
+        why = "what is not pinned is resolved by uv, which is not installed: install wheelgate[mirror], or give a lock file"
+        raise ConfigurationError([f"mirror: {why}"]) from None
     return str(find_uv_bin())
 
 
@@ -121,8 +111,7 @@ def _format_requirements(lines: Iterable[InputRequirement]) -> str:
     return "".join(f"{line.requirement}\n" for line in lines)
 
 
-def _build_options(asked: MirrorInput) -> Sequence[str]:
-    options = asked.options
+def _build_options(options: SelectionOptions) -> list[str]:
     binary = [word for name in sorted(options.no_binary) for word in ("--no-binary", name)]
     binary += [word for name in sorted(options.only_binary) for word in ("--only-binary", name)]
     return [*binary, *(("--prerelease", "allow") if options.pre else ())]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cached_property
 from typing import cast
 
 import msgspec
@@ -41,7 +41,7 @@ _OTHERS = {
 PLATFORMS = (*_LINUX_NAMES, *_OTHERS)
 
 
-class Target(msgspec.Struct, frozen=True, order=True):
+class Target(msgspec.Struct, frozen=True, order=True, dict=True):
     """A CPython of one version on one platform. Built by :func:`parse_target`, so that both are known to be possible."""
 
     python: str
@@ -56,26 +56,47 @@ class Target(msgspec.Struct, frozen=True, order=True):
         """The full version that markers and ``Requires-Python`` are compared with; the first of its line if none was said."""
         return Version(self.python if self.python.count(".") == 2 else f"{self.python}.0")
 
-    @property
+    @cached_property
     def environment(self) -> Environment:
         """The values of PEP 508's markers there."""
-        return _environment(self)
+        if self.platform.startswith("windows"):
+            os_name, sys_platform, system, machine = "nt", "win32", "Windows", _OTHERS[self.platform][1]
+        elif self.platform.startswith("macos"):
+            os_name, sys_platform, system, machine = "posix", "darwin", "Darwin", _OTHERS[self.platform][1]
+        else:
+            os_name, sys_platform, system, machine = "posix", "linux", "Linux", _parse_linux(self.platform)[3]
+        full = str(self.version)
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": full,
+            "os_name": os_name,
+            "platform_machine": machine,
+            "platform_release": "",
+            "platform_system": system,
+            "platform_version": "",
+            "python_full_version": full,
+            "platform_python_implementation": "CPython",
+            "python_version": ".".join(full.split(".")[:2]),
+            "sys_platform": sys_platform,
+        }
 
     def meets(self, marker: Marker | None) -> bool:
         """Evaluate a requirement's marker there, no extra being asked for."""
         return marker is None or marker.evaluate(cast("dict[str, str]", {**self.environment, "extra": ""}))
 
-    @property
+    @cached_property
     def tags(self) -> tuple[Tag, ...]:
         """The tags of wheels that run there, the best first."""
-        return _tags(self)
+        version, platforms = self.version.release[:2], list(_list_platforms(self.platform))
+        own = cpython_tags(version, platforms=platforms)
+        return (*own, *compatible_tags(version, interpreter=f"cp{version[0]}{version[1]}", platforms=platforms))
 
     @property
     def uv_platform(self) -> str:
         """The platform, as uv names it."""
         if self.platform in _OTHERS:
             return _OTHERS[self.platform][0]
-        kind, _, minor, machine = _linux(self.platform)
+        kind, _, minor, machine = _parse_linux(self.platform)
         if kind == "musllinux":
             return f"{machine}-unknown-linux-musl"
         # It knows some floors only. The one below is safe: what runs there runs here.
@@ -119,54 +140,21 @@ def this_python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _linux(platform: str) -> tuple[str, int, int, str]:
+def _parse_linux(platform: str) -> tuple[str, int, int, str]:
     match = _LINUX.fullmatch(_LINUX_NAMES.get(platform, platform))
     if match is None:
         raise AssertionError(platform)
     return match[1], int(match[2]), int(match[3]), match[4]
 
 
-@lru_cache(maxsize=64)
-def _environment(target: Target) -> Environment:
-    if target.platform.startswith("windows"):
-        os_name, sys_platform, system, machine = "nt", "win32", "Windows", _OTHERS[target.platform][1]
-    elif target.platform.startswith("macos"):
-        os_name, sys_platform, system, machine = "posix", "darwin", "Darwin", _OTHERS[target.platform][1]
-    else:
-        os_name, sys_platform, system, machine = "posix", "linux", "Linux", _linux(target.platform)[3]
-    full = str(target.version)
-    return {
-        "implementation_name": "cpython",
-        "implementation_version": full,
-        "os_name": os_name,
-        "platform_machine": machine,
-        "platform_release": "",
-        "platform_system": system,
-        "platform_version": "",
-        "python_full_version": full,
-        "platform_python_implementation": "CPython",
-        "python_version": ".".join(full.split(".")[:2]),
-        "sys_platform": sys_platform,
-    }
-
-
-@lru_cache(maxsize=64)
-def _tags(target: Target) -> tuple[Tag, ...]:
-    version = target.version.release[:2]
-    platforms = list(_platforms(target.platform))
-    own = cpython_tags(version, platforms=platforms)
-    shared = compatible_tags(version, interpreter=f"cp{version[0]}{version[1]}", platforms=platforms)
-    return (*own, *shared)
-
-
-def _platforms(platform: str) -> Iterator[str]:
-    """The platform tags of wheels that run on a platform, the best first."""
+def _list_platforms(platform: str) -> Iterator[str]:
+    """List the platform tags of wheels that run on a platform, the best first."""
     if platform.startswith("windows"):
         yield "win_amd64" if platform == "windows-x86_64" else "win_arm64"
     elif platform.startswith("macos"):
         yield from mac_platforms(_MAC_FLOOR, _OTHERS[platform][1])
     else:
-        kind, major, newest, machine = _linux(platform)
+        kind, major, newest, machine = _parse_linux(platform)
         oldest = 0 if kind == "musllinux" else 5 if machine == "x86_64" else 17  # the first glibc of either architecture's tags
         yield f"linux_{machine}"
         for minor in range(newest, oldest - 1, -1):
