@@ -13,8 +13,7 @@ from wheelgate.config import PUBLIC_INDEX, Config, load
 from wheelgate.core.errors import RewriteRefused
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import RewritePlan, find_private_blobs, plan_for_gate, plan_for_storage
-from wheelgate.rewrite.documents import open_document
-from wheelgate.rewrite.redaction import format_diff, redact
+from wheelgate.rewrite.documents import format_diff, open_document, redact
 
 GATE = "https://wheelgate.internal/python"
 INDEX = f"--index-url {GATE}/simple/"

@@ -19,8 +19,7 @@ from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
-from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, open_document
-from wheelgate.rewrite.redaction import format_diff
+from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, format_diff, open_document
 
 Documents = Mapping[Path, RequirementsDocument | CondaDocument]
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
@@ -153,16 +152,16 @@ async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | 
     Raises:
         WheelgateError: a blob is not there, or cannot be signed; the sentence names file and line.
     """
-    from wheelgate.rewrite.signing import BlobSigner
+    from wheelgate.rewrite.signing import open_signer
     from wheelgate.wiring import SystemClock, open_keyring
 
     config = config or Config()
     signed: dict[str, str] = {}
-    async with open_keyring(config) as keyring, BlobSigner(config, keyring, SystemClock(), life_s) as signer:
+    async with open_keyring(config) as keyring, open_signer(config, keyring, SystemClock(), life_s) as sign:
         for path, found in documents.items():
             for url, line in find_private_blobs(found.lines, ours).items():
                 try:
-                    signed[url] = signed.get(url) or await signer.sign(url)
+                    signed[url] = signed.get(url) or await sign(url)
                 except BlobNotFound:
                     raise RewriteRefused(f"{path} line {found.numbers[line]}: there is no {url}") from None
                 except WheelgateError as error:

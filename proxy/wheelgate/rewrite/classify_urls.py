@@ -52,7 +52,6 @@ class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def version(self) -> str | None:
-        """The version in the file's name."""
         return version_of(self.filename, self.project)
 
     @property

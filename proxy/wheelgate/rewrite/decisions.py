@@ -41,7 +41,6 @@ class RewritePlan(msgspec.Struct):
     notes: list[tuple[int, str]] = msgspec.field(default_factory=list)
 
     def change(self, line: int, start: int, end: int, text: str) -> None:
-        """Add an edit."""
         self.edits.setdefault(line, []).append(Edit(start, end, text))
 
     def refuse(self, line: int, sentence: str) -> None:
@@ -49,7 +48,6 @@ class RewritePlan(msgspec.Struct):
         self.refusals.append((line, sentence))
 
     def note(self, line: int, sentence: str) -> None:
-        """Add a remark on a line."""
         self.notes.append((line, sentence))
 
 
@@ -178,17 +176,17 @@ def _remove_token(at: int, start: int, end: int, plain: str, plan: RewritePlan) 
 
 def _keep_one_index(indexes: list[tuple[int, LineOption, UrlVerdict]], index: str, plan: RewritePlan) -> bool:
     """Keep one index, Wheelgate, in the place of the first option that names what it answers for; say whether one is needed."""
-    standing = next(
-        ((at, option, verdict) for at, option, verdict in indexes if verdict.owner is UrlOwner.GATE and option.name == _INDEX),
-        None,
-    )
+    standing = next((entry for entry in indexes if entry[2].owner is UrlOwner.GATE and entry[1].name == _INDEX), None)
     wanted = plan.first is not None or any(verdict.owner in _OURS for _, _, verdict in indexes)
     if wanted:
         plan.first = None if standing else index
         for entry in indexes:
             at, option, verdict = entry
-            if verdict.owner is UrlOwner.FOREIGN:
-                _report_other_index(at, option, verdict, plan)
+            shown = verdict.shown
+            if verdict.owner is UrlOwner.FOREIGN and option.name == _INDEX:
+                plan.refuse(at, f"{shown} is an index too, and pip takes one: make it a source of Wheelgate, and remove the line")
+            elif verdict.owner is UrlOwner.FOREIGN:
+                plan.note(at, f"kept: pip may take any project from {shown}; make it a source of Wheelgate instead")
             elif entry != standing:
                 plan.change(at, option.start, option.end, plan.first or "")
                 plan.first = None
@@ -197,12 +195,3 @@ def _keep_one_index(indexes: list[tuple[int, LineOption, UrlVerdict]], index: st
         if verdict.owner is UrlOwner.GATE and verdict.has_literal_credential and (entry == standing or not wanted):
             _remove_token(at, option.value_start, option.value_end, verdict.plain, plan)
     return wanted
-
-
-def _report_other_index(at: int, option: LineOption, verdict: UrlVerdict, plan: RewritePlan) -> None:
-    if option.name == _INDEX:
-        sentence = f"{verdict.shown} is an index too, and pip takes one: make it a source of Wheelgate, and remove the line"
-        plan.refuse(at, sentence)
-    else:
-        sentence = f"kept: pip may take any project from {verdict.shown}; make it a source of Wheelgate instead"
-        plan.note(at, sentence)

@@ -1,7 +1,11 @@
-"""Requirements files and conda environments as texts to edit: their logical lines, and edits of those put back byte for byte."""
+"""Requirements files and conda environments as texts to edit: their logical lines, and edits of those put back byte for byte.
+
+And the diff of such an edit, redacted: for people and for logs, no credential or signature can be read in it.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -14,13 +18,16 @@ from wheelgate.rewrite.decisions import Edit, RewritePlan
 
 _DASH = re.compile(r"[ \t]*-[ \t]+")
 _COMMENT_LINE = re.compile(r"\s*#")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s\"'`<>]*)")
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]*(?::[0-9]{0,5})?")
+_HIDDEN = "***"
 
 
 def open_document(name: str, text: str) -> RequirementsDocument | CondaDocument:
     """Read a file by its name: requirements (``.txt``, ``.in``) or a conda environment (``.yml``, ``.yaml``).
 
     Raises:
-        RewriteRefused: it is neither.
+        RewriteRefused: it is neither, or not YAML.
     """
     if name.lower().endswith((".txt", ".in")):
         return RequirementsDocument(text)
@@ -55,7 +62,7 @@ class RequirementsDocument:
         text = _apply_edits(self._text, pieces)
         if plan.first is not None:
             at = self._top()
-            text = f"{text[:at]}{plan.first}{self._line_end()}{text[at:]}"
+            text = f"{text[:at]}{plan.first}{_find_line_end(self._text)}{text[at:]}"
         return text
 
     def _top(self) -> int:
@@ -68,9 +75,9 @@ class RequirementsDocument:
                 return top
         return start
 
-    def _line_end(self) -> str:
-        first = self._text.splitlines(keepends=True)[:1]
-        return "\r\n" if first and first[0].endswith("\r\n") else "\n"
+
+def _find_line_end(text: str) -> str:
+    return "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
 
 
 def _widen_edits(text: str, edits: Sequence[Edit]) -> list[Edit]:
@@ -103,11 +110,6 @@ class CondaDocument:
     """
 
     def __init__(self, name: str, text: str) -> None:
-        """Read a file called ``name``.
-
-        Raises:
-            RewriteRefused: it is not YAML.
-        """
         self._name = name
         self._text = text
         self._items = _find_pip_items(name, text)
@@ -115,7 +117,7 @@ class CondaDocument:
         self.numbers = [int(item.start_mark.line) + 1 for item in self._items]
 
     def apply(self, plan: RewritePlan) -> str:
-        """Return the text of the file with the plan's edits in it, and everything else byte for byte.
+        """As for requirements.
 
         Raises:
             RewriteRefused: the file is written so that an edit cannot be put into it.
@@ -124,7 +126,7 @@ class CondaDocument:
         pieces: list[Edit] = []
         if plan.first is not None:
             start, indentation = self._find_own_line(0)
-            pieces.append(Edit(start, start, f"{indentation}{plan.first}{self._line_end()}"))
+            pieces.append(Edit(start, start, f"{indentation}{plan.first}{_find_line_end(self._text)}"))
             wanted.append(plan.first)
         for number, item in enumerate(self._items):
             value = _apply_edits(self.lines[number], _widen_edits(self.lines[number], plan.edits.get(number, ())))
@@ -170,9 +172,6 @@ class CondaDocument:
             return Edit(begin, at + len(rest) - len(rest.lstrip()), before.replace("-", " ", 1))
         return Edit(begin, end, "")
 
-    def _line_end(self) -> str:
-        return "\r\n" if "\r\n" in self._text else "\n"
-
 
 def _find_pip_items(name: str, text: str) -> list[yaml.Node]:
     """The items of the pip sections, each once: an anchor lets one stand in several places."""
@@ -188,3 +187,27 @@ def _find_pip_items(name: str, text: str) -> list[yaml.Node]:
             if isinstance(item, yaml.ScalarNode):
                 found[id(item)] = item
     return list(found.values())
+
+
+def redact(text: str) -> str:
+    """Redact a text: its URLs without user information and query; of an ambiguous URL only the scheme is left."""
+    return _URL.sub(_redact_url, text)
+
+
+def _redact_url(match: re.Match[str]) -> str:
+    scheme, rest = match.groups()
+    authority, tail = re.match(r"([^/?#]*)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr] # it matches anything
+    user, at, host = authority.rpartition("@")
+    if not _PLAIN_HOST.fullmatch(host):
+        return f"{scheme}{_HIDDEN}"
+    path, query, after = tail.partition("?")
+    fragment = after[after.index("#") :] if "#" in after else ""
+    if "#" in path:  # the question mark belongs to the fragment
+        path, query, fragment = tail, "", ""
+    return f"{scheme}{_HIDDEN + '@' if at or user else ''}{host}{path}{'?' + _HIDDEN if query else ''}{fragment}"
+
+
+def format_diff(name: str, before: str, after: str) -> str:
+    """Format a unified diff of the changed lines alone: what stands beside them may be anybody's secret in any form."""
+    changes = difflib.unified_diff(before.splitlines(), after.splitlines(), name, name, n=0, lineterm="")
+    return "\n".join(map(redact, changes))
