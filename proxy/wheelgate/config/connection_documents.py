@@ -7,6 +7,7 @@ Error messages repeat nothing that might be a secret in the wrong place.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from wheelgate.config.connections import AuthType, Category, Connection
 from wheelgate.config.plain_yaml import NotPlainYaml, parse_plain_yaml
-from wheelgate.config.validation_errors import format_errors
+from wheelgate.config.section import format_errors
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
 
@@ -54,7 +55,7 @@ class ConnectionDocument(msgspec.Struct, frozen=True):
         """
         try:
             return ConnectionDocument(_normalise_enumerations(fields), secret)
-        except _BadDocument as error:
+        except ValueError as error:
             raise ConfigurationError([str(error)]) from None
 
     def build_connection(self, **more: str) -> Connection:
@@ -82,7 +83,7 @@ def read_document(path: Path) -> ConnectionDocument:
         problem = "there is no such file"
     except OSError as error:
         problem = f"cannot be read: {(error.strerror or 'unknown reason').lower()}"
-    except (NotPlainYaml, _BadDocument) as error:
+    except ValueError as error:
         problem = str(error)
     raise ConfigurationError([f"{path}: {problem}"])
 
@@ -94,27 +95,23 @@ def parse_document(body: bytes) -> ConnectionDocument:
         ValueError: it is not one; the message says why, and repeats no secret.
     """
     if len(body) > _MAX_BYTES:
-        raise _BadDocument("is too large for a connection document")
+        raise ValueError("is too large for a connection document")
     try:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _BadDocument("is not UTF-8 text") from None
+        raise ValueError("is not UTF-8 text") from None
     fields, secret = _flatten(parse_plain_yaml(text))
     likely = "None" if secret is None else "UsernamePassword" if "username" in fields else "PAT"
     fields = _normalise_enumerations({"auth_type": likely, **fields})
     if secret is None:
         return ConnectionDocument(fields, None)
     if fields["auth_type"] in ("None", "ManagedIdentity"):
-        raise _BadDocument(f"it has a secret, but authType {fields['auth_type']} does not use one")
+        raise ValueError(f"it has a secret, but authType {fields['auth_type']} does not use one")
     if reference_parts(secret) is not None:
         return ConnectionDocument({**fields, "value": secret}, None)
     if not secret.isprintable() or not secret.strip():
-        raise _BadDocument("its secret is empty or contains unprintable characters")
+        raise ValueError("its secret is empty or contains unprintable characters")
     return ConnectionDocument(fields, Secret(secret.strip()))
-
-
-class _BadDocument(ValueError):
-    """A connection document that cannot be used; the message says why."""
 
 
 def _normalise_enumerations(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,41 +132,46 @@ def _flatten(content: object) -> tuple[dict[str, Any], str | None]:
         elif key in _FIELDS:
             fields = _merge(fields, {_FIELDS[key]: _require_text(key, entry)})
         elif key not in _IGNORED:
-            raise _BadDocument(f"it has an unknown field{_quote_word(key)}")
+            raise ValueError(f"it has an unknown field{_quote_word(key)}")
     secrets = [secret for secret in secrets if secret]
     if len(secrets) > 1:
-        raise _BadDocument("it has more than one secret")
+        raise ValueError("it has more than one secret")
     return fields, secrets[0] if secrets else None
 
 
 def _collect_fields(content: object) -> dict[str, Any]:
     """Put all fields side by side, wherever the form keeps them, without those that are null."""
-    if not isinstance(content, dict):
-        raise _BadDocument("is not a connection document: it has no name, target and authType")
-    top = _normalise_keys(content)
+    top = _read_mapping(content, "is not a connection document: it has no name, target and authType")
     if (properties := top.pop("properties", None)) is not None:  # an ARM resource, or what the REST interface is sent
         if "/" in str(top.get("type", "")):
             del top["type"]
         if "/" in str(top.get("name", "")):  # in a template: workspace/connection
             top["name"] = str(top["name"]).rpartition("/")[2]
-        top = _merge(top, _require_mapping("properties", properties))
-    if isinstance(value := _parse_json_value(top.get("value")), dict):
+        top = _merge(top, _read_mapping(properties, "its properties must be a mapping, such as {type: pat, pat: ...}"))
+    value = top.get("value")
+    if isinstance(value, str) and value.lstrip().startswith("{"):  # the first SDK takes a bare token or a JSON object
+        with contextlib.suppress(NotPlainYaml):
+            value = parse_plain_yaml(value)
+    if isinstance(value, dict):
         del top["value"]
-        top = _merge(top, _normalise_keys(value))
+        top = _merge(top, _read_mapping(value))
     if (credentials := top.pop("credentials", None)) is not None:
-        nested = _require_mapping("credentials", credentials)
+        nested = _read_mapping(credentials, "its credentials must be a mapping, such as {type: pat, pat: ...}")
         if "type" in nested:
             nested["authtype"] = nested.pop("type")
         top = _merge(top, nested)
     return top
 
 
-def _normalise_keys(fields: Mapping[Any, Any]) -> dict[str, Any]:
-    normalised: dict[str, Any] = {}
-    for key, value in fields.items():
-        if value is not None:
-            normalised = _merge(normalised, {_normalise_word(key): value})
-    return normalised
+def _read_mapping(value: object, problem: str = "") -> dict[str, Any]:
+    """Read the fields of a mapping by normalised names, without those that are null."""
+    if not isinstance(value, dict):
+        raise ValueError(problem)
+    fields: dict[str, Any] = {}
+    for key, entry in value.items():
+        if entry is not None:
+            fields = _merge(fields, {_normalise_word(key): entry})
+    return fields
 
 
 def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,24 +179,8 @@ def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     for key in one.keys() & other.keys():
         same = _normalise_word(one[key]) == _normalise_word(other[key]) if key in _ENUMERATIONS else one[key] == other[key]
         if not same and key not in _IGNORED:
-            raise _BadDocument(f"it has two different values for{_quote_word(key) or ' a field'}")
+            raise ValueError(f"it has two different values for{_quote_word(key) or ' a field'}")
     return {**one, **other}
-
-
-def _require_mapping(field: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _BadDocument(f"its {field} must be a mapping, such as {{type: pat, pat: ...}}")
-    return _normalise_keys(value)
-
-
-def _parse_json_value(value: object) -> object:
-    """Parse what the first SDK takes as value: a bare token or a JSON object."""
-    if not isinstance(value, str) or not value.lstrip().startswith("{"):
-        return value
-    try:
-        return parse_plain_yaml(value)
-    except NotPlainYaml:
-        return value
 
 
 def _normalise_word(word: object) -> str:
@@ -205,14 +191,14 @@ def _normalise_word(word: object) -> str:
 
 def _require_text(key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise _BadDocument(f"its field {key!r} must be text: put it in quotes")
+        raise ValueError(f"its field {key!r} must be text: put it in quotes")
     return value
 
 
 def _look_up(value: object, names: Mapping[str, str], field: str) -> str:
     name = names.get(_normalise_word(value))
     if name is None:
-        raise _BadDocument(f"{field}{_quote_word(value)} is not supported; use one of {', '.join(names.values())}")
+        raise ValueError(f"{field}{_quote_word(value)} is not supported; use one of {', '.join(names.values())}")
     return name
 
 

@@ -80,7 +80,6 @@ class Connection(Section):
         return self.scope or _SCOPES.get(known)
 
     def find_contradictions(self) -> list[str]:
-        """See :class:`Section`."""
         problems = []
         if not _NAME.fullmatch(self.name):
             problems.append("name: must consist of letters, digits, dots, dashes and underscores, 63 at most")

@@ -11,17 +11,14 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from wheelgate.config.connections import Connection, covers, find_conflicts
 from wheelgate.config.connections_folder import read_connections_folder
-from wheelgate.config.policy import MergeSettings, PolicySettings, WaiverSettings
-from wheelgate.config.section import Section
-from wheelgate.config.settings import Config, ServerSettings, StoreSettings
-from wheelgate.config.source import SourceSettings
-from wheelgate.config.validation_errors import format_errors
+from wheelgate.config.section import format_errors
+from wheelgate.config.settings import Config
 from wheelgate.core.errors import ConfigurationError
 
 _ENVIRONMENT = "WHEELGATE_"
@@ -144,17 +141,11 @@ def _overlay(settings: dict[str, Any], values: Mapping[str, object], problems: l
 
 
 def _suggest_setting(location: tuple[int | str, ...]) -> str:
-    sections: dict[str, type[Section]] = {
-        "": Config,
-        "server": ServerSettings,
-        "store": StoreSettings,
-        "source": SourceSettings,
-        "connection": Connection,
-        "policy": PolicySettings,
-        "policy.merge": MergeSettings,
-        "policy.waiver": WaiverSettings,
-    }
-    section = sections[".".join(part for part in location[:-1] if isinstance(part, str))]
+    section: Any = Config
+    for part in location[:-1]:
+        if isinstance(part, str):
+            annotation = section.model_fields[part].annotation
+            section = next(iter(get_args(annotation)), annotation)  # of a list the section that it is made of
     known = section.model_fields.keys() - {"folder", "found_connections"}
     close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

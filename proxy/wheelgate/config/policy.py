@@ -46,7 +46,6 @@ class PolicySettings(Section):
     waiver: list[WaiverSettings] = []
 
     def find_contradictions(self) -> list[str]:
-        """See :class:`Section`."""
         allowed = {parse_release(text).key: index for index, text in enumerate(self.allow or ())}
         problems = [
             f"deny[{index}]: {text} is also in policy.allow[{allowed[key]}]: remove it from one of them"

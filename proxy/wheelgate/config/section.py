@@ -1,11 +1,14 @@
-"""Base class of every section of the settings, and the comparison of two of them."""
+"""Base class of every section of the settings, the comparison of two of them, and the messages for invalid ones."""
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
+
+_TABLES = ("source", "connection", "policy.merge", "policy.waiver")
 
 
 class Section(BaseModel):
@@ -47,3 +50,31 @@ def find_changed_keys(one: Section, other: Section) -> list[str]:
 
 def _are_sections(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, Section) for item in value)
+
+
+def format_errors(error: ValidationError, suggest: Callable[[tuple[int | str, ...]], str] = lambda _: "") -> list[str]:
+    """Format a message for each problem. ``suggest``: what to add about an unknown setting at this location."""
+    return [message for detail in error.errors() for message in _format(detail, suggest)]
+
+
+def _format(detail: Any, suggest: Callable[[tuple[int | str, ...]], str]) -> list[str]:
+    path = ""
+    for part in detail["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "contradictions":
+            return [f"{path}.{problem}" if path else problem for problem in context["problems"]]
+        case "extra_forbidden":
+            return [f"{path}: unknown setting{suggest(detail['loc'])}"]
+        case "missing":
+            return [f"{path}: is missing"]
+        case "literal_error":
+            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
+        case "model_type":
+            return [f"{path}: must be a section with settings of its own"]
+        case "list_type":
+            example = f"[[{path}]]" if path in _TABLES else f'{detail["loc"][-1]} = ["..."]'
+            return [f"{path}: must be a list: write {example}"]
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
+    return [f"{path}: {message[0].lower()}{message[1:]}"]

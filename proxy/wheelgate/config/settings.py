@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from datetime import datetime
 from pathlib import Path
@@ -26,13 +25,10 @@ from wheelgate.config.value_types import (
     check_vault_url,
 )
 from wheelgate.core.errors import ConfigurationError
+from wheelgate.core.urls import is_loopback_host
 
 _LONGEST_SAS_S = 86_400.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
-
-
-def _find_data_folder() -> Path:
-    return Path(platformdirs.user_data_dir("wheelgate", appauthor=False))
 
 
 class ServerSettings(Section):
@@ -54,15 +50,9 @@ class ServerSettings(Section):
     @property
     def is_loopback(self) -> bool:
         """``True`` if only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback_host(self.host)
 
     def find_contradictions(self) -> list[str]:
-        """See :class:`Section`."""
         problems = []
         if (self.tls_cert is None) != (self.tls_key is None):
             problems.append("tls_cert: set both tls_cert and tls_key, or neither")
@@ -100,7 +90,6 @@ class StoreSettings(Section):
         return self.url is not None and not self.url.startswith("file:")
 
     def find_contradictions(self) -> list[str]:
-        """See :class:`Section`."""
         problems = []
         if self.is_azure and (problem := check_container_url(self.url or "")):
             problems.append(f"url: {problem}")
@@ -129,7 +118,7 @@ class Config(Section):
     found_connections: list[Connection] = []
     """Connections of the connections folder."""
     policy: PolicySettings = PolicySettings()
-    data: Path = Field(default_factory=_find_data_folder)
+    data: Path = Field(default_factory=lambda: platformdirs.user_data_path("wheelgate", appauthor=False))
     """Folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
     folder: Path = Path()
     """Folder that relative paths in the file start from."""

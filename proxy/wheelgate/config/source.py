@@ -94,7 +94,6 @@ class SourceSettings(Section):
         return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
 
     def find_contradictions(self) -> list[str]:
-        """See :class:`Section`."""
         problems = []
         if not _SOURCE_NAME.fullmatch(self.name):
             problems.append("name: must consist of lower-case letters, digits and dashes")
