@@ -23,7 +23,7 @@ from wheelgate.core.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
-from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
+from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import Freshness, ProjectPage, Withheld
 from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.protocols import Source

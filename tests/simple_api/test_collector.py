@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
 from wheelgate.core.urls import HostRules, PageLinks, parse
-from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage
-from wheelgate.simple_api.fields import digests, metadata_digests
+from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage, digests, metadata_digests
 
 often = settings(deadline=None, max_examples=400)
 names = filenames | st.sampled_from(

@@ -13,7 +13,7 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.sources import FakeSource, counted, filenames
 from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.file_list import page_bytes
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 

@@ -15,7 +15,7 @@ from wheelgate.config import Config
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, BodyStore, Credential
-from wheelgate.core.url_scope import UrlScope, parse_scope
+from wheelgate.core.urls import UrlScope, parse_scope
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged

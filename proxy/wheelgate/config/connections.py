@@ -10,8 +10,7 @@ from pydantic import BeforeValidator
 
 from wheelgate.config.section import Section
 from wheelgate.config.value_types import Reference
-from wheelgate.core.url_scope import UrlScope, parse_scope
-from wheelgate.core.urls import UnsafeUrl, is_loopback_host, parse, without_user
+from wheelgate.core.urls import UnsafeUrl, UrlScope, is_loopback_host, parse, parse_scope, without_user
 
 AuthType = Literal["None", "PAT", "UsernamePassword", "Bearer", "ManagedIdentity", "ServicePrincipal", "SAS"]
 Category = Literal["PythonFeed", "Git", "AzureBlob", "HttpProxy"]

@@ -67,26 +67,20 @@ class Membership:
     def __contains__(self, filename: str) -> bool:
         """True if the file is this project's."""
         if filename.endswith(".whl"):
-            return self.is_own(filename.partition("-")[0]) or self._is_odd_wheel(filename)
+            return self.is_own(filename.partition("-")[0]) or (parse_head(filename) is None and self._starts(filename))
         stem = without_sdist_ending(filename)
         if stem is not None and "-" in stem:
             head, _, tail = stem.rpartition("-")
             if self.is_own(head):
                 return True
             if tail[:1].isdigit() and not self._is_post_release(head, tail):
-                return self._starts(filename) and not _is_parsable_sdist(stem)
+                # The older endings follow the same rule.
+                return self._starts(filename) and parse_head(f"{stem}.tar.gz") is None
         return self._starts(filename)
 
     def is_own(self, head: str) -> bool:
         """True if what stands before the version is this project's name, however it is spelled."""
         return normalise_name(head) == self._project
-
-    def _is_odd_wheel(self, filename: str) -> bool:
-        try:
-            parse_wheel_filename(filename)
-        except InvalidWheelFilename:
-            return self._starts(filename)
-        return False  # parses, and as another project's
 
     def _is_post_release(self, head: str, tail: str) -> bool:
         """``demo-1.0-1.tar.gz``: PEP 440 reads ``1.0-1`` as a post release, so the name is ``demo``, not ``demo-1.0``."""
@@ -103,23 +97,18 @@ class Membership:
         return _SEPARATORS.sub("-", filename).lower().startswith(self._prefix)
 
 
-def _is_parsable_sdist(stem: str) -> bool:
+def parse_head(filename: str) -> str | None:
+    """The name that a wheel (PEP 427) or sdist (PEP 625) has before its version, in any spelling; ``None``: it is neither."""
     try:
-        parse_sdist_filename(f"{stem}.tar.gz")  # the older endings follow the same rule
-    except InvalidSdistFilename:
-        return False
-    return True
+        return (parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename))[0]
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
 
 
 def project_in(filename: str) -> str | None:
-    """The project that a wheel (PEP 427) or sdist (PEP 625) says it belongs to; ``None`` for any other or unsafe name."""
-    if not is_safe_filename(filename):
-        return None
-    try:
-        parsed = parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
-        return None
-    return normalise_name(parsed[0])  # packaging reads more than PEP 508 allows
+    """The project that a wheel or sdist says it belongs to; ``None`` for any other or unsafe name."""
+    head = parse_head(filename) if is_safe_filename(filename) else None
+    return None if head is None else normalise_name(head)  # packaging reads more than PEP 508 allows
 
 
 def without_sdist_ending(filename: str) -> str | None:

@@ -54,6 +54,26 @@ class Source(Protocol):
         ...
 
 
+class SourceWrapper:
+    """The base of every wrapper around a source: it hands everything on, and a wrapper overrides what it changes."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @property
+    def name(self) -> str:
+        """The name of the source inside."""
+        return self._source.name
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`Source`."""
+        return await self._source.project_page(project)
+
+    async def project_names(self) -> frozenset[str]:
+        """See :class:`Source`."""
+        return await self._source.project_names()
+
+
 class BlobInfo(msgspec.Struct, frozen=True):
     """Facts that a store knows of one blob without reading it."""
 

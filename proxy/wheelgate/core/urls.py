@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote
 
+import msgspec
 from yarl import URL
 
 from wheelgate.core.secret import Secret
@@ -34,6 +35,12 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
 _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
+
+DEVOPS_HOST = "pkgs.dev.azure.com"
+_DEVOPS_TWIN = re.compile(r"([a-z0-9][a-z0-9-]*)\.pkgs\.visualstudio\.com")
+_GUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+# What a feed's page links: identifiers instead of the names that the page was asked by, with those of a view behind an @.
+_FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:(?:@|%40){_GUID})?/pypi/download/.+")
 
 
 class UnsafeUrl(ValueError):
@@ -230,3 +237,54 @@ def is_loopback_host(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+class UrlScope(msgspec.Struct, frozen=True):
+    """The scope of a credential: a URL and everything below it, as an origin and whole path segments.
+
+    Two spellings of one scope that are not known to be the same are two scopes: the wrong answer then is a missing credential,
+    never one that went elsewhere. The two hosts of Azure DevOps are one origin, organisations without case.
+    """
+
+    origin: Origin
+    segments: tuple[str, ...]
+    """Of the path, as they are written."""
+
+    @property
+    def organisation(self) -> str | None:
+        """The Azure DevOps organisation it lies in, in lower case; ``None``: in none."""
+        return self.segments[0] if self.segments and self.is_devops else None
+
+    @property
+    def is_devops(self) -> bool:
+        """True if Azure DevOps keeps its feeds here."""
+        return self.origin == ("https", DEVOPS_HOST, 443)
+
+    def holds(self, other: UrlScope) -> bool:
+        """True if the other is this one or below it."""
+        return self.origin == other.origin and self.segments == other.segments[: len(self.segments)]
+
+    def is_feed_file_of(self, organisation: str | None) -> bool:
+        """True if it is a file that some feed of the organisation links, in the form that names no feed."""
+        return (
+            organisation is not None
+            and self.organisation == organisation
+            and bool(_FEED_FILE.fullmatch("/".join(self.segments[1:])))
+        )
+
+
+def parse_scope(url: str | URL) -> UrlScope:
+    """Parse the scope of a URL; its query says nothing about it.
+
+    Raises:
+        UnsafeUrl: see :func:`parse`.
+    """
+    url = parse(url) if isinstance(url, str) else url
+    where = origin(url)
+    segments = tuple(segment for segment in url.raw_path.split("/") if segment)
+    twin = _DEVOPS_TWIN.fullmatch(where[1])
+    if twin is not None and where[0] == "https" and where[2] == 443:
+        return UrlScope(("https", DEVOPS_HOST, 443), (twin[1], *segments))
+    if where == ("https", DEVOPS_HOST, 443) and segments:
+        return UrlScope(where, (segments[0].lower(), *segments[1:]))
+    return UrlScope(where, segments)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from wheelgate.config import Connection
 from wheelgate.core.protocols import Credential
-from wheelgate.core.url_scope import UrlScope, parse_scope
-from wheelgate.core.urls import UnsafeUrl
+from wheelgate.core.urls import UnsafeUrl, UrlScope, parse_scope
 
 
 class Connections:

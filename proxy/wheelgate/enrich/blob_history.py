@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
-from wheelgate.core.memory_cost import RECENT_BYTES
+from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import NEVER_FRESH, File, ProjectPage, StoredFile
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.blob_reader import BlobReader, UnreadableBlob

@@ -15,8 +15,7 @@ import msgspec
 
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
-from wheelgate.core.protocols import Clock, Source
-from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.read_ahead import Describe, ReadAhead
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord

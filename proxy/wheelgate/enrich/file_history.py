@@ -12,7 +12,7 @@ from datetime import datetime
 import msgspec
 
 from wheelgate.core.errors import ProjectNotFound
-from wheelgate.core.memory_cost import RECENT_BYTES
+from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState

@@ -15,7 +15,7 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobChanged, StoreError
-from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.file_list import page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.kept_pages import KeptPage

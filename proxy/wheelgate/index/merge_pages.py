@@ -10,8 +10,7 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectWithheld
-from wheelgate.core.file_list import FileList
-from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.file_list import FileList, page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage, Withheld
 
 _INLINE_FILES = 2_000

@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Sequence
 import msgspec
 
 from wheelgate.core.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, WheelgateError, advise_mirroring
-from wheelgate.core.memory_cost import RECENT_BYTES
+from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock

@@ -6,10 +6,9 @@ from datetime import datetime
 
 import msgspec
 
-from wheelgate.core.memory_cost import RECENT_BYTES
+from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.protocols import Clock, Source
-from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.index.merge_pages import MadePages
 from wheelgate.index.rules import Rules
 from wheelgate.runtime.metrics import Metrics

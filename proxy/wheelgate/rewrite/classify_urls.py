@@ -12,8 +12,7 @@ from yarl import URL
 from wheelgate.config import PUBLIC_INDEX, Config
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.url_scope import DEVOPS_HOST, UrlScope, parse_scope
-from wheelgate.core.urls import UnsafeUrl, parse, without_user_info
+from wheelgate.core.urls import DEVOPS_HOST, UnsafeUrl, UrlScope, parse, parse_scope, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
 _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")

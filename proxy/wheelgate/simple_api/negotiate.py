@@ -16,24 +16,21 @@ _ALIASES = {
 _NAMED = (JSON, HTML, LEGACY_HTML)
 _UNNAMED = (LEGACY_HTML, JSON, HTML)
 _QVALUE = re.compile(r"\d+(\.\d*)?|\.\d+", re.ASCII)
-_EXACT, _SUBTYPES, _ANYTHING = 2, 1, 0
 
 
 @lru_cache(maxsize=256)
 def content_type(accept: str | None) -> str:
     """Negotiate the content type. Nothing acceptable is never an error: uv stops at a 406, so HTML it is."""
-    ranges = _ranges(accept or "*/*")
-    best: tuple[float, int, int] | None = None
-    chosen = LEGACY_HTML
+    weights = dict(reversed(_ranges(accept or "*/*")))
+    ranked = []
     for offer in _NAMED:
-        quality, precision = _weight(offer, ranges)
-        if quality <= 0:
-            continue
-        order = _UNNAMED if precision == _ANYTHING else _NAMED
-        rank = (quality, precision, -order.index(offer))
-        if best is None or rank > best:
-            best, chosen = rank, offer
-    return chosen
+        # The quality of an offer is that of the most precise range that covers it (RFC 9110, 12.5.1).
+        covering = (offer, offer.partition("/")[0] + "/*", "*/*")
+        wanted = next((wanted for wanted in covering if wanted in weights), None)
+        if wanted is not None and weights[wanted] > 0:
+            order = _UNNAMED if wanted == "*/*" else _NAMED
+            ranked.append((weights[wanted], -covering.index(wanted), -order.index(offer), offer))
+    return max(ranked)[-1] if ranked else LEGACY_HTML
 
 
 @lru_cache(maxsize=256)
@@ -41,24 +38,6 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
     """True if the client takes gzip (RFC 9110, 12.5.3). Without the header: no."""
     weights = dict(_ranges(accept_encoding or ""))
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
-
-
-def _weight(offer: str, ranges: tuple[tuple[str, float], ...]) -> tuple[float, int]:
-    """The quality of an offer is that of the most precise range that covers it (RFC 9110, 12.5.1)."""
-    best_precision, quality = -1, 0.0
-    family = offer.partition("/")[0] + "/*"
-    for wanted, weight in ranges:
-        if wanted == offer:
-            precision = _EXACT
-        elif wanted == family:
-            precision = _SUBTYPES
-        elif wanted == "*/*":
-            precision = _ANYTHING
-        else:
-            continue
-        if precision > best_precision:
-            best_precision, quality = precision, weight
-    return quality, best_precision
 
 
 def _ranges(header: str) -> tuple[tuple[str, float], ...]:

@@ -16,8 +16,7 @@ from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, PageEntry, ParsedPage
-from wheelgate.simple_api.fields import clean, text
+from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, PageEntry, ParsedPage, clean, text
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _SLICE_FILES = 250

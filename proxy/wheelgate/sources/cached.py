@@ -11,10 +11,9 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
+from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
-from wheelgate.core.protocols import Clock, Source
-from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 

@@ -6,11 +6,9 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import NotHeld, ProjectNotFound, advise_mirroring
-from wheelgate.core.file_list import FileList
-from wheelgate.core.memory_cost import RECENT_BYTES, files_bytes
+from wheelgate.core.file_list import RECENT_BYTES, FileList, files_bytes
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.protocols import Source
-from wheelgate.core.source_wrapper import SourceWrapper
+from wheelgate.core.protocols import Source, SourceWrapper
 
 
 class HeldNowhere(ProjectNotFound):

@@ -8,8 +8,7 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer
-from wheelgate.core.file_list import FileList
-from wheelgate.core.memory_cost import RECENT_BYTES, page_bytes
+from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import PageLinks, parse

@@ -18,7 +18,6 @@ from itertools import takewhile
 from pathlib import Path
 
 import msgspec
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
 
 from wheelgate.core.errors import (
     BlobExists,
@@ -30,7 +29,7 @@ from wheelgate.core.errors import (
     UploadRefused,
     UpstreamUnavailable,
 )
-from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.names import is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.distfiles.attestations import BadAttestation, build_provenance
@@ -290,15 +289,14 @@ def parse_filename_project(filename: str) -> str:
     """
     if not is_safe_filename(filename):
         raise UploadRefused(f"{filename[:200]!r} is not an acceptable file name: use only letters, digits and . _ + ! ~ -")
-    is_wheel = filename.endswith(".whl")
-    try:
-        parsed = parse_wheel_filename(filename) if is_wheel else parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
-        expected = "NAME-VERSION-py3-none-any.whl (PEP 427)" if is_wheel else "NAME-VERSION.tar.gz or .zip (PEP 625)"
+    head = parse_head(filename)
+    if head is None:
+        wheel, sdist = "NAME-VERSION-py3-none-any.whl (PEP 427)", "NAME-VERSION.tar.gz or .zip (PEP 625)"
         raise UploadRefused(
-            f"{filename} is not the name of a wheel or sdist: expected {expected}; build it again rather than rename it"
-        ) from None
-    project = normalise_name(parsed[0])
+            f"{filename} is not the name of a wheel or sdist: expected {wheel if filename.endswith('.whl') else sdist}; build it "
+            "again rather than rename it"
+        )
+    project = normalise_name(head)
     if project is None:
-        raise UploadRefused(f"{filename} begins with {parsed[0]!r}, which is not a project name (PEP 508)")
+        raise UploadRefused(f"{filename} begins with {head!r}, which is not a project name (PEP 508)")
     return project

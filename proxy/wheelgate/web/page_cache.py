@@ -27,8 +27,7 @@ from cachetools import LRUCache
 from isal import isal_zlib
 
 from wheelgate.core.errors import WheelgateError
-from wheelgate.core.file_list import FileList
-from wheelgate.core.memory_cost import page_bytes
+from wheelgate.core.file_list import FileList, page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.index.merged import Merged
