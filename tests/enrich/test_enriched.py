@@ -15,7 +15,7 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
-from wheelgate.core.errors import MetadataNotFound, ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
@@ -708,7 +708,7 @@ async def test_the_newest_wheels_are_described_ahead(process: Process, fake: Fak
     async def describe(file: File) -> None:
         described.append(file.filename)
         if file.filename == wheel_name(NAME, "29.0"):
-            raise MetadataNotFound("it has none")
+            raise CompanionNotFound("it has none")
         process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], "ab" * 32))
 
     process.source.read_ahead(describe, delay_s=0)

@@ -18,7 +18,7 @@ from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
 from tests.support.sources import listed
 from tests.support.stores import WatchedStore
-from wheelgate.core.errors import MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import Credential
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
@@ -181,7 +181,7 @@ async def test_the_query_of_a_link_stays_behind_the_name(
 
 async def test_what_is_not_advertised_is_not_there(files: MetadataFiles, remote: Callable[..., File], index: FakeIndex) -> None:
     file = msgspec.structs.replace(remote(), core_metadata=None)
-    with pytest.raises(MetadataNotFound):
+    with pytest.raises(CompanionNotFound):
         await files.body(file)
     assert index.asked == []
 
@@ -422,7 +422,7 @@ async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
         for number, path in enumerate(paths)
     ]
     outcomes = await asyncio.gather(*(files.body(file) for file in listed), return_exceptions=True)
-    assert all(isinstance(outcome, MetadataNotFound) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, CompanionNotFound) for outcome in outcomes), outcomes
     assert 1 <= most <= 2
 
 
@@ -489,7 +489,7 @@ async def test_a_wheel_that_has_none_is_remembered(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder, body: bytes
 ) -> None:
     index.publish(NAME, WHEEL, body)
-    with pytest.raises(MetadataNotFound):
+    with pytest.raises(CompanionNotFound):
         await files.body(in_wheel())
     assert recorder.learned[0]["made"].metadata_sha256 is None
     assert store.written == []

@@ -10,7 +10,7 @@ from packaging.markers import Marker, default_environment
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
-from wheelgate.core.errors import InvalidTarget
+from wheelgate.core.errors import BadInput
 from wheelgate.mirror.targets import PLATFORMS, Target, parse_target, this_python
 
 
@@ -83,5 +83,5 @@ def test_a_patch_version_is_kept() -> None:
     ("python", "where"), [("4.0", "linux-x86_64"), ("3", "linux-x86_64"), ("3.11", "solaris"), ("3.11", "manylinux_3_1_x86_64")]
 )
 def test_what_there_is_not_is_said(python: str, where: str) -> None:
-    with pytest.raises(InvalidTarget, match=r"solaris|manylinux_3|'4.0'|'3'"):
+    with pytest.raises(BadInput, match=r"solaris|manylinux_3|'4.0'|'3'"):
         parse_target(python, where)

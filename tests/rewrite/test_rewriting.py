@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wheelgate.config import PUBLIC_INDEX, Config, load
-from wheelgate.core.errors import RewriteRefused
+from wheelgate.core.errors import BadInput
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import RewritePlan, find_private_blobs, plan_for_gate, plan_for_storage
 from wheelgate.rewrite.documents import format_diff, open_document, redact
@@ -307,14 +307,14 @@ def test_other_yaml_stays(text: str) -> None:
     ],
 )
 def test_yaml_that_cannot_be_changed_safely(text: str, sentence: str) -> None:
-    with pytest.raises(RewriteRefused) as caught:
+    with pytest.raises(BadInput) as caught:
         rewritten(text, name="e.yml")
     assert sentence in str(caught.value)
     assert "S3CRET" not in str(caught.value)
 
 
 def test_an_unknown_kind_of_file() -> None:
-    with pytest.raises(RewriteRefused, match=r"pyproject\.toml: only requirements files"):
+    with pytest.raises(BadInput, match=r"pyproject\.toml: only requirements files"):
         open_document("pyproject.toml", "")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import click
 
 from wheelgate.config import Config, load, parse_duration_s, read_client_settings
-from wheelgate.core.errors import BlobNotFound, RewriteRefused, WheelgateError
+from wheelgate.core.errors import BadInput, BlobNotFound, WheelgateError
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
@@ -112,16 +112,16 @@ def _read_text(path: Path) -> str:
     """Read a file as it is, its line ends included.
 
     Raises:
-        RewriteRefused: it cannot be read as text.
+        BadInput: it cannot be read as text.
     """
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
-        raise RewriteRefused(f"{path}: there is no such file") from None
+        raise BadInput(f"{path}: there is no such file") from None
     except UnicodeDecodeError:
-        raise RewriteRefused(f"{path}: is not UTF-8 text") from None
+        raise BadInput(f"{path}: is not UTF-8 text") from None
     except OSError as error:
-        raise RewriteRefused(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
+        raise BadInput(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
 
 
 def _rewrite_all(
@@ -130,7 +130,7 @@ def _rewrite_all(
     """Rewrite all documents.
 
     Raises:
-        RewriteRefused: any line of any file is refused; all of them are named.
+        BadInput: any line of any file is refused; all of them are named.
     """
     texts, refusals = {}, []
     for path, found in documents.items():
@@ -142,7 +142,7 @@ def _rewrite_all(
         if not plan.refusals:
             texts[path] = found.apply(plan)
     if refusals:
-        raise RewriteRefused("\nwheelgate: ".join([*refusals, "nothing was written"]))
+        raise BadInput("\nwheelgate: ".join([*refusals, "nothing was written"]))
     return texts
 
 
@@ -163,9 +163,9 @@ async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | 
                 try:
                     signed[url] = signed.get(url) or await sign(url)
                 except BlobNotFound:
-                    raise RewriteRefused(f"{path} line {found.numbers[line]}: there is no {url}") from None
+                    raise BadInput(f"{path} line {found.numbers[line]}: there is no {url}") from None
                 except WheelgateError as error:
-                    raise RewriteRefused(f"{path} line {found.numbers[line]}: {error}") from None
+                    raise BadInput(f"{path} line {found.numbers[line]}: {error}") from None
     return signed
 
 
@@ -178,7 +178,7 @@ def _write(texts: Mapping[Path, str]) -> None:
     """Write the new texts in place of the old, with their permissions: all of them are on disk before the first is moved.
 
     Raises:
-        RewriteRefused: a file or its folder cannot be written.
+        BadInput: a file or its folder cannot be written.
     """
     staged: list[tuple[Path, Path]] = []
     path = Path()
@@ -195,7 +195,7 @@ def _write(texts: Mapping[Path, str]) -> None:
             path = target
             temporary.replace(target)
     except OSError as error:
-        raise RewriteRefused(f"{path}: cannot be written: {(error.strerror or 'unknown').lower()}") from None
+        raise BadInput(f"{path}: cannot be written: {(error.strerror or 'unknown').lower()}") from None
     finally:
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)

@@ -3,8 +3,7 @@
 * WheelgateError
   * ProjectNotFound
   * FileNotListed
-  * MetadataNotFound
-  * ProvenanceNotFound
+  * CompanionNotFound
   * FileWithheld
     * ProjectWithheld
   * UpstreamError
@@ -23,9 +22,7 @@
   * TooLarge
   * Unauthenticated
   * Forbidden
-  * RewriteRefused
   * ConfigurationError
-  * InvalidTarget
   * BadInput
   * Unresolvable
 
@@ -101,14 +98,8 @@ class FileNotListed(WheelgateError):
     kind = ErrorKind.NOT_FOUND
 
 
-class MetadataNotFound(WheelgateError):
-    """A listed file without core metadata to give."""
-
-    kind = ErrorKind.NOT_FOUND
-
-
-class ProvenanceNotFound(WheelgateError):
-    """A listed file without a provenance object here."""
+class CompanionNotFound(WheelgateError):
+    """A listed file without the core metadata, or the provenance object, that was asked for."""
 
     kind = ErrorKind.NOT_FOUND
 
@@ -237,12 +228,6 @@ class Forbidden(WheelgateError):
     kind = ErrorKind.FORBIDDEN
 
 
-class RewriteRefused(WheelgateError):
-    """A file that cannot be rewritten as it is; nothing was written."""
-
-    kind = ErrorKind.INVALID
-
-
 class ConfigurationError(WheelgateError):
     """One or more settings are wrong; ``problems`` holds a sentence each, beginning with the key path."""
 
@@ -253,14 +238,8 @@ class ConfigurationError(WheelgateError):
         self.problems = problems
 
 
-class InvalidTarget(WheelgateError):
-    """A Python version or platform that does not exist."""
-
-    kind = ErrorKind.INVALID
-
-
 class BadInput(WheelgateError):
-    """An input of `mirror` that cannot be used; the sentence names the file and, where there is one, the line."""
+    """An input of `mirror` or `rewrite` that cannot be used; the sentence names the file and, where there is one, the line."""
 
     kind = ErrorKind.INVALID
 

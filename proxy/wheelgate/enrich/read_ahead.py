@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from packaging.version import InvalidVersion, Version
 
-from wheelgate.core.errors import MetadataNotFound, WheelgateError
+from wheelgate.core.errors import CompanionNotFound, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import version_of
 from wheelgate.runtime.background import BackgroundTasks
@@ -51,7 +51,7 @@ class ReadAhead:
             for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
                 try:
                     await self._describe(file)
-                except MetadataNotFound:
+                except CompanionNotFound:
                     continue
                 except WheelgateError as error:
                     _log.info("source %s: %s is not described ahead: %s", self._source, file.filename, error)

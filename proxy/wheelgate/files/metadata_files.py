@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from packaging.utils import InvalidWheelFilename
 
-from wheelgate.core.errors import BlobExists, BlobNotFound, MetadataNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import BlobExists, BlobNotFound, CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
@@ -68,12 +68,12 @@ class MetadataFiles:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
 
         Raises:
-            MetadataNotFound: the listing offers none, or the wheel turned out to have none.
+            CompanionNotFound: the listing offers none, or the wheel turned out to have none.
             FileWithheld: as :meth:`wheelgate.files.delivery.Delivery.open`.
             UpstreamError, StoreError: it is not available now.
         """
         if file.core_metadata is None:
-            raise MetadataNotFound(f"{file.filename} has no core metadata to offer")
+            raise CompanionNotFound(f"{file.filename} has no core metadata to offer")
         listed = (file.source, file.project, file.filename, file.hashes.get("sha256"), file.core_metadata.get("sha256"))
         return await self._flights.run(listed, lambda: self._body(file))
 
@@ -110,7 +110,7 @@ class MetadataFiles:
         except BadWheel as error:
             _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
             self._learn(file, None)
-            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+            raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
         body = _verify(file, reading.metadata.body)
         await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
@@ -233,7 +233,7 @@ def _read_local_wheel(file: File, location: LocalFile) -> bytes:
             return _verify(file, read_core_metadata(wheel, file.filename).body)
     except BadWheel as error:
         if not file.core_metadata:  # nobody had read it yet
-            raise MetadataNotFound(f"{file.filename} of source {file.source} {error}") from None
+            raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
         raise StoreError(f"{file.filename} of source {file.source} can no longer be read: it {error}") from None
     except OSError as error:
         why = (error.strerror or "").lower()

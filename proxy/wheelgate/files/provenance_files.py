@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wheelgate.core.errors import BlobNotFound, ProvenanceNotFound
+from wheelgate.core.errors import BlobNotFound, CompanionNotFound
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BlobStore
 from wheelgate.storage import layout
@@ -20,15 +20,15 @@ class ProvenanceFiles:
         """The provenance object of a listed file.
 
         Raises:
-            ProvenanceNotFound: the listing offers none of ours.
+            CompanionNotFound: the listing offers none of ours.
             StoreError: it is not available now.
         """
         location = file.location
         if file.provenance is None:
-            raise ProvenanceNotFound(f"{file.filename} has no provenance to offer")
+            raise CompanionNotFound(f"{file.filename} has no provenance to offer")
         if not isinstance(location, StoredFile):
-            raise ProvenanceNotFound(f"the provenance of {file.filename} is at {file.provenance}, not here")
+            raise CompanionNotFound(f"the provenance of {file.filename} is at {file.provenance}, not here")
         try:
             return (await self._stores[location.store].read(layout.provenance(location.path)))[0]
         except BlobNotFound:
-            raise ProvenanceNotFound(f"the provenance of {file.filename} was deleted") from None
+            raise CompanionNotFound(f"the provenance of {file.filename} was deleted") from None

@@ -18,7 +18,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
-from wheelgate.core.errors import InvalidTarget
+from wheelgate.core.errors import BadInput
 
 _PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,2})?", re.ASCII)
 _LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)", re.ASCII)
@@ -107,13 +107,13 @@ def parse_target(python: str, platform: str) -> Target:
     """Parse a target.
 
     Raises:
-        InvalidTarget: there is no such Python or platform.
+        BadInput: there is no such Python or platform.
     """
     if not _PYTHON.fullmatch(python):
-        raise InvalidTarget(f"{python!r} is not a Python version to mirror for: use 3.11 or 3.11.4, for example")
+        raise BadInput(f"{python!r} is not a Python version to mirror for: use 3.11 or 3.11.4, for example")
     match = _LINUX.fullmatch(platform)
     if platform not in PLATFORMS and (match is None or (match[1] == "manylinux" and match[2] != "2")):
-        raise InvalidTarget(
+        raise BadInput(
             f"{platform!r} is not a platform to mirror for: use one of {', '.join(PLATFORMS)}, "
             "or a floor such as manylinux_2_17_x86_64"
         )

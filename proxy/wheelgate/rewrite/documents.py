@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import yaml
 
 from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, find_value, list_entries
-from wheelgate.core.errors import RewriteRefused
+from wheelgate.core.errors import BadInput
 from wheelgate.distfiles.requirements_file import split_lines
 from wheelgate.rewrite.decisions import Edit, RewritePlan
 
@@ -27,13 +27,13 @@ def open_document(name: str, text: str) -> RequirementsDocument | CondaDocument:
     """Read a file by its name: requirements (``.txt``, ``.in``) or a conda environment (``.yml``, ``.yaml``).
 
     Raises:
-        RewriteRefused: it is neither, or not YAML.
+        BadInput: it is neither, or not YAML.
     """
     if name.lower().endswith((".txt", ".in")):
         return RequirementsDocument(text)
     if name.lower().endswith((".yml", ".yaml")):
         return CondaDocument(name, text)
-    raise RewriteRefused(f"{name}: only requirements files (.txt, .in) and conda environments (.yml, .yaml) can be rewritten")
+    raise BadInput(f"{name}: only requirements files (.txt, .in) and conda environments (.yml, .yaml) can be rewritten")
 
 
 class RequirementsDocument:
@@ -120,7 +120,7 @@ class CondaDocument:
         """As for requirements.
 
         Raises:
-            RewriteRefused: the file is written so that an edit cannot be put into it.
+            BadInput: the file is written so that an edit cannot be put into it.
         """
         wanted: list[str] = []
         pieces: list[Edit] = []
@@ -139,7 +139,7 @@ class CondaDocument:
                 pieces.append(self._remove_line(number))
         text = _apply_edits(self._text, pieces)
         if [str(item.value) for item in _find_pip_items(self._name, text)] != wanted:
-            raise RewriteRefused(f"{self._name}: is written in a way that cannot be changed safely: write one item a line")
+            raise BadInput(f"{self._name}: is written in a way that cannot be changed safely: write one item a line")
         return text
 
     def _quote(self, number: int, value: str) -> str:
@@ -147,7 +147,7 @@ class CondaDocument:
         item = self._items[number]
         raw = self._text[item.start_mark.index : item.end_mark.index]
         if "\n" in raw:
-            raise RewriteRefused(f"{self._name} line {self.numbers[number]}: write the item in one line")
+            raise BadInput(f"{self._name} line {self.numbers[number]}: write the item in one line")
         if raw.startswith("'"):
             return "'" + value.replace("'", "''") + "'"
         if raw.startswith('"'):
@@ -159,7 +159,7 @@ class CondaDocument:
         begin = self._text.rfind("\n", 0, self._items[number].start_mark.index) + 1
         before = self._text[begin : self._items[number].start_mark.index]
         if not _DASH.fullmatch(before):
-            raise RewriteRefused(f"{self._name} line {self.numbers[number]}: write the items of pip one a line")
+            raise BadInput(f"{self._name} line {self.numbers[number]}: write the items of pip one a line")
         return begin, before
 
     def _remove_line(self, number: int) -> Edit:
@@ -179,7 +179,7 @@ def _find_pip_items(name: str, text: str) -> list[yaml.Node]:
         root = compose_yaml(text, anchors=True)
     except NotPlainYaml as error:
         line = "" if error.line is None else f" line {error.line}"
-        raise RewriteRefused(f"{name}{line}: {error.problem}") from None
+        raise BadInput(f"{name}{line}: {error.problem}") from None
     inner = find_value(root, "conda_file")
     found: dict[int, yaml.Node] = {}
     for entry in list_entries(find_value(inner if isinstance(inner, yaml.MappingNode) else root, "dependencies")):
