@@ -17,7 +17,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.names import project_in
-from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback, parse, redact_url
+from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback_host, parse, redact_url
 from wheelgate.upstream.answers import Hop, cause_of
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.hops import Hops
@@ -112,7 +112,7 @@ class _HttpsRules(HostRules):
 
     def allows(self, url: URL) -> bool:
         """Whether nobody on the way reads along."""
-        return url.scheme == "https" or (url.scheme in self._schemes and is_loopback(url))
+        return url.scheme == "https" or (url.scheme in self._schemes and is_loopback_host(url.host or ""))
 
 
 class _DownloadFailures(HopFailures):

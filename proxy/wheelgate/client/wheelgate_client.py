@@ -24,7 +24,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File
 from wheelgate.core.names import normalise_name
-from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback, parse, redact_url
+from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.simple_api import JSON
 from wheelgate.simple_api.collector import NotAnIndexPage
@@ -56,7 +56,7 @@ class WheelgateClient:
             self._base = parse(url.removesuffix("/").removesuffix("/simple"))
         except UnsafeUrl as error:
             raise ConfigurationError([f"the server's URL cannot be used: {error}"]) from None
-        if token is not None and self._base.scheme == "http" and not is_loopback(self._base):
+        if token is not None and self._base.scheme == "http" and not is_loopback_host(self._base.host or ""):
             raise ConfigurationError([f"the token would be sent unencrypted to {display_host(self._base)}: use an https URL"])
         self._token = token
 

@@ -17,11 +17,9 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The wall clock, aware and UTC: for what people see, rules about dates, and records that outlive the process."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds that only grow: for freshness, deadlines and back-off, whatever the wall clock does."""
-        ...
 
 
 class Source(Protocol):
@@ -33,7 +31,6 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """The operator's name for it, as it stands in the configuration and in errors."""
-        ...
 
     async def project_page(self, project: str) -> ProjectPage:
         """The page of a project given by its normalised name.
@@ -43,7 +40,6 @@ class Source(Protocol):
             UpstreamError: the source could not be heard; whether it has the project is unknown.
             StoreError: the same, for a source that lives in a store.
         """
-        ...
 
     async def project_names(self) -> frozenset[str]:
         """Normalised names of the projects it holds; empty for an index too large to list.
@@ -51,7 +47,6 @@ class Source(Protocol):
         Raises:
             UpstreamError, StoreError: as above.
         """
-        ...
 
 
 class SourceWrapper:
@@ -93,36 +88,20 @@ class BodyStore(Protocol):
 
     Paths are built from validated parts (``storage/layout.py``), use ``/``, and never begin with it. Every method raises
     :class:`~wheelgate.core.errors.StoreError` when the store cannot be reached or refuses us, and only that: "the container is
-    missing" is never "the blob is missing".
+    missing" is never "the blob is missing". Those that read raise ``BlobNotFound`` where there is no blob of that path.
     """
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Every blob whose path begins with ``prefix``, in no particular order."""
-        ...
 
     async def info(self, path: str) -> BlobInfo:
-        """The facts of one blob.
-
-        Raises:
-            BlobNotFound: no blob of that path.
-        """
-        ...
+        """The facts of one blob."""
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
-        """A small blob, whole.
-
-        Raises:
-            BlobNotFound: no blob of that path.
-        """
-        ...
+        """A small blob, whole."""
 
     def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Bytes ``start`` (included) to ``end`` (excluded) of a large one, in bounded memory.
-
-        Raises:
-            BlobNotFound: no blob of that path.
-        """
-        ...
+        """Bytes ``start`` (included) to ``end`` (excluded) of a large one, in bounded memory."""
 
     async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
         """Create a blob: body, facts and visibility in one atomic step, durable when this returns.
@@ -132,7 +111,6 @@ class BodyStore(Protocol):
         Raises:
             BlobExists: there is one already; it is untouched.
         """
-        ...
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         """Write a small record if its ETag is still ``etag`` (``None``: if it does not exist); the new ETag.
@@ -140,15 +118,12 @@ class BodyStore(Protocol):
         Raises:
             BlobChanged: somebody else wrote it first.
         """
-        ...
 
     async def delete(self, path: str) -> None:
         """Remove a blob; a missing one is fine."""
-        ...
 
     def local_path(self, path: str) -> Path | None:
         """The file that holds the body, where there is one: lets the kernel send it."""
-        ...
 
 
 class BlobStore(BodyStore, Protocol):
@@ -157,7 +132,6 @@ class BlobStore(BodyStore, Protocol):
     @property
     def name(self) -> str:
         """Stable identity of the store, for locations and errors."""
-        ...
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         """Replace the facts of a blob, its body untouched.
@@ -165,11 +139,9 @@ class BlobStore(BodyStore, Protocol):
         Raises:
             BlobNotFound, BlobChanged: gone, or changed since ``etag``.
         """
-        ...
 
     async def signed_url(self, path: str) -> str | None:
         """A short-lived URL that reads this one blob, opaque and complete; ``None`` if this store cannot make one."""
-        ...
 
 
 class Credential(Protocol):
@@ -178,7 +150,6 @@ class Credential(Protocol):
     @property
     def connection(self) -> str:
         """The operator's name for it, as it stands in errors."""
-        ...
 
     async def headers(self) -> Mapping[str, str]:
         """Headers for one request to a URL that the credential was stored for.
@@ -187,7 +158,6 @@ class Credential(Protocol):
             CredentialRefused: the secret is not available (missing, or the vault or token endpoint refused).
             UpstreamUnavailable: the vault or token endpoint cannot be reached.
         """
-        ...
 
     async def sign_url(self, url: str) -> str:
         """The URL as it is to be asked, never to be shown: most kinds leave it as it is.
@@ -195,11 +165,9 @@ class Credential(Protocol):
         Raises:
             CredentialRefused, UpstreamUnavailable: as for :meth:`headers`.
         """
-        ...
 
     async def renew(self) -> bool:
         """An upstream refused it: look for another secret in its place. Whether there is one to ask again with."""
-        ...
 
 
 class Credentials(Protocol):
@@ -207,4 +175,3 @@ class Credentials(Protocol):
 
     def for_url(self, url: str) -> Credential | None:
         """The credential stored for the longest prefix of ``url``, or ``None``."""
-        ...

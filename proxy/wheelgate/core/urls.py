@@ -116,11 +116,6 @@ def origin(url: URL) -> Origin:
     return (url.scheme, (url.host or "").lower(), url.port or 0)
 
 
-def is_loopback(url: URL) -> bool:
-    """True if the URL leads to this very machine, so that nobody on the way can read what is sent."""
-    return is_loopback_host(url.host or "")
-
-
 def redact_url(url: URL | str) -> str:
     """A URL for logs and sentences: no user information, no query, no fragment."""
     url = read(url) if isinstance(url, str) else url
@@ -232,7 +227,7 @@ def is_emulator_host(host: str) -> bool:
 
 
 def is_loopback_host(host: str) -> bool:
-    """True if a host, as it is written, is this machine and no other."""
+    """True if a host, as it is written, is this machine and no other: nobody on the way can read what is sent."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

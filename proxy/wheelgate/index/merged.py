@@ -46,6 +46,8 @@ class _SourceReplaced(Exception):
 class Merged:
     """Many sources as one :class:`~wheelgate.core.protocols.Source`, by the rules above."""
 
+    name = "index"
+
     def __init__(
         self,
         members: Sequence[Member],
@@ -79,11 +81,6 @@ class Merged:
         self._offline = offline
         self._made = MadePages(max_bytes)
         self._invalidated = Signal()
-
-    @property
-    def name(self) -> str:
-        """The name of the whole."""
-        return "index"
 
     @property
     def members(self) -> Sequence[Member]:

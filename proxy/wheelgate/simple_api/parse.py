@@ -52,7 +52,10 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLi
         raise NotAnIndexPage("more JSON than any project page is")
     if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
-    page = _decode_page(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
+    try:
+        page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
     yield
     if len(page.files) > MAX_FILES:
         raise NotAnIndexPage(f"more than {MAX_FILES} files")
@@ -71,13 +74,6 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLi
                 collector.add(entry)
         yield
     return collector.page(status_of(_decode_loosely(page.project_status)))
-
-
-def _decode_page(body: bytes | bytearray | memoryview) -> _JsonPage:
-    try:
-        return _page_decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
 
 
 def _decode_entries(raws: Sequence[msgspec.Raw]) -> Iterable[PageEntry | None]:

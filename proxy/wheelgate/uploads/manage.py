@@ -21,7 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class UploadManager:
-    """Manager of the files of all targets: the store's ``packages/``, and writable containers."""
+    """Manager of the files of all targets: the store's ``packages/``, and writable containers.
+
+    Every method raises ``StoreError`` if the store cannot be used, and those about one file ``FileNotListed`` if there is none.
+    """
 
     def __init__(self, targets: Sequence[Destination], *, store: BlobStore, changes: StoreChanges) -> None:
         """``store``: keeps the tombstones, whichever target a file was in."""
@@ -30,11 +33,7 @@ class UploadManager:
         self._changes = changes
 
     async def files(self, project: str | None = None) -> list[File]:
-        """List every file, or those of one project, by name.
-
-        Raises:
-            StoreError: a target cannot be listed.
-        """
+        """List every file, or those of one project, by name."""
         found = []
         for target in self._targets:
             async for info in target.store.list(target.prefix if project is None else target.build_path(project, "")):
@@ -47,28 +46,18 @@ class UploadManager:
         """Yank a file (PEP 592): it installs only where its exact version is requested.
 
         Raises:
-            FileNotListed: the store has no such file.
             UploadRefused: the reason is too long or not printable.
-            StoreError: the store cannot be used.
         """
         if len(reason) > _MAX_REASON or (reason and not reason.isprintable()):
             raise UploadRefused(f"a reason must be one line of at most {_MAX_REASON} printable characters")
         await self._change(filename, {"yanked": reason})
 
     async def unyank(self, filename: str) -> None:
-        """Undo a yank.
-
-        Raises:
-            FileNotListed, StoreError: as above.
-        """
+        """Undo a yank."""
         await self._change(filename, {})
 
     async def delete(self, filename: str) -> None:
-        """Remove a file for good. Its name stays taken: the same bytes may return, other bytes never; the project stays ours.
-
-        Raises:
-            FileNotListed, StoreError: as above.
-        """
+        """Remove a file for good. Its name stays taken: the same bytes may return, other bytes never; the project stays ours."""
         target, project, info = await self._find(filename)
         # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
         # of a file that was deleted before and came back with the same bytes.
