@@ -11,6 +11,7 @@ from tests.support.sources import content, listed
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage
 from wheelgate.index.merge_pages import MadePages
+from wheelgate.runtime.metrics import Metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -20,7 +21,7 @@ def page(count: int) -> ProjectPage:
 
 
 async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> None:
-    cache, inputs = MadePages(1_000_000), (page(2), page(3))
+    cache, inputs = MadePages(1_000_000, Metrics()), (page(2), page(3))
     made = await cache.page("demo", None, inputs, NOW, lambda: page(5))
     assert await cache.page("demo", None, inputs, NOW, lambda: page(5)) is made
     assert await cache.page("demo", None, inputs[:1], NOW, lambda: page(5)) is not made
@@ -30,7 +31,7 @@ async def test_a_page_is_made_once_of_the_same_pages_and_anew_of_others() -> Non
 
 
 async def test_what_is_too_large_to_remember_is_made_each_time() -> None:
-    cache, inputs = MadePages(1_000), (page(10),)
+    cache, inputs = MadePages(1_000, Metrics()), (page(10),)
     assert content(await cache.page("demo", None, inputs, NOW, lambda: page(9))) == content(page(9))
     assert not cache._pages
 
@@ -42,14 +43,14 @@ async def test_pages_of_thousands_of_files_are_looked_through_in_a_thread() -> N
         ran.append(threading.current_thread())
         return page(1)
 
-    cache = MadePages(10_000_000)
+    cache = MadePages(10_000_000, Metrics())
     for count in (10, 3_000):
         await cache.page("demo", None, (page(count),), NOW, make)
     assert [thread is threading.main_thread() for thread in ran] == [True, False]
 
 
 async def test_a_page_whose_parts_are_confirmed_anew_keeps_its_content() -> None:
-    cache, parts = MadePages(1_000_000), (page(2), page(3))
+    cache, parts = MadePages(1_000_000, Metrics()), (page(2), page(3))
     made = await cache.page("demo", None, parts, NOW, lambda: page(5))
     later = NOW + timedelta(minutes=1)
     confirmed = tuple(msgspec.structs.replace(part, as_of=later, stale=True) for part in parts)

@@ -38,10 +38,12 @@ def explain_decision(
         for entry in (page.withheld if page else ())
         if version is None or _is_of_version(entry.filename, decision.project, version)
     ]
+    # A private source owns the name since it was claimed, a public one since we first saw its page.
+    since = claim.since if claim else page.known_since if page and decision.owner is not None else None
     explanation = {
         "project": decision.project,
         "owner": decision.owner,
-        "owner_since": _stamp(_find_owner_since(decision, claim)),
+        "owner_since": _stamp(since),
         "reason": decision.reason,
         "error": None if decision.error is None else str(decision.error),
         "files": len(page.files) if page else 0,
@@ -84,13 +86,6 @@ def _list_files(page: ProjectPage, project: str, version: str) -> list[dict[str,
 def _is_of_version(filename: str, project: str, version: str) -> bool:
     stated = version_of(filename, project)
     return stated is not None and same_version_key(stated) == same_version_key(version)
-
-
-def _find_owner_since(decision: Decision, claim: Claim | None) -> datetime | None:
-    """Find since when the name has its owner: a private one since it was claimed, a public one since we first saw its page."""
-    if claim is not None:
-        return claim.since
-    return decision.page.known_since if decision.page is not None and decision.owner is not None else None
 
 
 def _stamp(moment: datetime | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from cachetools import LRUCache
 from wheelgate.core.errors import ProjectWithheld
 from wheelgate.core.file_list import FileList, page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage, Withheld
+from wheelgate.runtime.metrics import Metrics
 
 _INLINE_FILES = 2_000
 """Going through more, packed as they may be, would block every other request: that takes a thread."""
@@ -23,7 +25,9 @@ class MadePages:
     A page holds while that by which it was made and the content of its parts do, until the moment at which it changes by itself.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, metrics: Metrics) -> None:
+        """``metrics``: count the files that are withheld in the making."""
+        self._metrics = metrics
         self._pages: LRUCache[str, tuple[object, ProjectPage | None]] = LRUCache(max_bytes, getsizeof=_weigh)
 
     async def page(
@@ -38,10 +42,13 @@ class MadePages:
         until = known.freshness.valid_until if known is not None else None
         if known_of == made_of and (until is None or now < until):
             page = parts[0] if known is None else _with_merged_state(known, parts, until)
-        elif sum(len(part.files) for part in parts) > _INLINE_FILES:
-            page = await asyncio.to_thread(make)
         else:
-            page = make()
+            large = sum(len(part.files) for part in parts) > _INLINE_FILES
+            page = await asyncio.to_thread(make) if large else make()
+            before = {id(entry) for part in parts for entry in part.withheld}
+            withheld = Counter((entry.source, entry.rule) for entry in page.withheld if id(entry) not in before)
+            for (source, rule), number in withheld.items():
+                self._metrics.withheld_files.labels(source, rule).inc(number)
         kept = made_of, None if any(page is part for part in parts) else page
         self._pages.pop(key, None)  # also somebody else's, of the meantime
         if _weigh(kept) <= self._pages.maxsize:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -30,7 +31,7 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcome
 from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
-from wheelgate.index.outage_window import OUTAGE_RULE, OutageWindow, find_outage_window, withhold_uncertain
+from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.rules import limit_versions
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
@@ -75,11 +76,10 @@ class Merged:
         self._order = tuple(members)
         self._claims = claims
         self._clock = clock
-        self._metrics = metrics
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
-        self._made = MadePages(max_bytes)
+        self._made = MadePages(max_bytes, metrics)
         self._invalidated = Signal()
 
     @property
@@ -215,7 +215,10 @@ class Merged:
         if rule is not None and (len(pages) > 1 or rule.public_versions is not None):
             page = await self._made.page(known.project, rule, pages, self._clock.now(), lambda: self._merge(rule, parts))
         if outage is not None:
-            page = await self._withhold_uncertain(page, outage, {part.source for part in parts if not part.private})
+            public = {part.source for part in parts if not part.private}
+            make = partial(withhold_uncertain, page, outage, public)
+            key = f"{known.project} outage {outage.last_heard.timestamp()}"
+            page = await self._made.page(key, None, [page], self._clock.now(), make)
         if page.files or not page.withheld:
             return msgspec.structs.replace(known, reason=reason, page=page)
         if outage is not None and any(entry.rule == OUTAGE_RULE for entry in page.withheld):
@@ -269,18 +272,7 @@ class Merged:
         for entry in page.withheld:
             if entry.rule == "merge":
                 _log.warning("project %s: %s of %s is withheld: %s", page.project, entry.filename, entry.source, entry.reason)
-                self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
         return page
-
-    async def _withhold_uncertain(self, page: ProjectPage, outage: OutageWindow, public: Collection[str]) -> ProjectPage:
-        def make() -> ProjectPage:
-            certain = withhold_uncertain(page, outage, public)
-            for entry in certain.withheld[len(page.withheld) :]:
-                self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
-            return certain
-
-        key = f"{page.project} outage {outage.last_heard.timestamp()}"
-        return await self._made.page(key, None, [page], self._clock.now(), make)
 
 
 def _find_unasked(known: Decision, members: Iterable[Member]) -> list[Member]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import msgspec
 
 from wheelgate.core.file_list import RECENT_BYTES
@@ -44,8 +42,7 @@ class Screened(SourceWrapper):
         self._private = private
         self._book = book
         self._clock = clock
-        self._metrics = metrics
-        self._pages = MadePages(max_bytes)
+        self._pages = MadePages(max_bytes, metrics)
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same object again while nothing changed."""
@@ -53,10 +50,4 @@ class Screened(SourceWrapper):
         rules, now = self._book.rules, self._clock.now()
         if not rules.may_withhold(page, self.name, self._private, now):
             return page
-        return await self._pages.page(project, rules, [page], now, lambda: self._screen(page, rules, now))
-
-    def _screen(self, page: ProjectPage, rules: Rules, now: datetime) -> ProjectPage:
-        screened = rules.screen(page, self.name, self._private, now)
-        for entry in screened.withheld[len(page.withheld) :]:
-            self._metrics.withheld_files.labels(entry.source, entry.rule).inc()
-        return screened
+        return await self._pages.page(project, rules, [page], now, lambda: rules.screen(page, self.name, self._private, now))
