@@ -164,7 +164,7 @@ def test_a_vault_that_gives_none_is_one_sentence_and_stops_nobody_else(
 ) -> None:
     world.vault.refuses = refuses
     index.publish("acme-b", wheel_name("acme-b", "1.0"), wheel_bytes("acme-b", "1.0"))
-    # Each source is asked for names of its own: another private one that cannot be heard must not decide.
+    # Each source is asked for names of its own: another private one that is unreachable must not decide.
     config = world.config("keyvault:team").replace('name = "team"\n', 'name = "team"\nonly = ["acme-a"]\n', 1)
     server = start(started, world.gate(config + index_source(index)))
     answer = server.get("/simple/acme-a/")

@@ -57,11 +57,11 @@ def log_answers(capsys: pytest.CaptureFixture[str], style: logs.Format, *answers
 
 
 def test_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    line = written(capsys, "text", "source %s cannot be heard", "feed")
+    line = written(capsys, "text", "source %s is unreachable", "feed")
     moment, level, *rest = line.split()
     assert len(moment.split(":")) == 3
     assert level == "WARNING"
-    assert " ".join(rest) == "source feed cannot be heard"
+    assert " ".join(rest) == "source feed is unreachable"
     assert line.count("\n") == 1
 
 
@@ -98,11 +98,11 @@ def test_request_lines_pass_any_handler_of_logging(caplog: pytest.LogCaptureFixt
 
 
 def test_a_line_for_a_collector(capsys: pytest.CaptureFixture[str]) -> None:
-    entry = json.loads(written(capsys, "json", "source %s cannot be heard", "feed"))
+    entry = json.loads(written(capsys, "json", "source %s is unreachable", "feed"))
     moment = entry.pop("time")
     assert moment[10] == "T"
     assert moment.endswith("Z")
-    assert entry == {"level": "WARNING", "logger": "wheelgate.test", "message": "source feed cannot be heard"}
+    assert entry == {"level": "WARNING", "logger": "wheelgate.test", "message": "source feed is unreachable"}
 
 
 def test_no_message_forges_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Time: when a source is asked again, and what stands in for it while it cannot be heard."""
+"""Time: when a source is asked again, and what stands in for it while it is unreachable."""
 
 from __future__ import annotations
 
