@@ -18,7 +18,7 @@ from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
-from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import UpstreamUnavailable
 from wheelgate.core.model import LocalFile, ProjectPage
 from wheelgate.sources.directory import RESCAN_S, Directory
 
@@ -312,19 +312,3 @@ async def test_a_file_still_being_written_is_not_listed_with_the_digest_of_its_h
     world.rescan()
     (file,) = (await world.page()).files
     assert file.hashes == {"sha256": sha256(body)}
-
-
-async def test_it_knows_since_when_it_has_a_project(world: Folder, clock: FakeClock) -> None:
-    make_wheel(world.root, "acme-lib", "1.0")
-    began = clock.now()
-    assert (await world.page()).known_since == began
-    world.rescan()
-    make_wheel(world.root, "acme-lib", "2.0")
-    make_wheel(world.root, "other", "1.0")
-    assert (await world.page()).known_since == began
-    assert (await world.page("other")).known_since == clock.now()
-    await world.remove("acme-lib")
-    with pytest.raises(ProjectNotFound):
-        await world.page()
-    await publish_wheel(world, "acme-lib", "3.0")
-    assert (await world.page()).known_since == clock.now()
