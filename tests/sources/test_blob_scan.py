@@ -325,6 +325,7 @@ async def test_closing_ends_the_scanning(busy: Container) -> None:
     await until(lambda: busy.store.count("list") > 2)
     await busy.source.close()
     scans = busy.store.count("list")
+    assert await busy.listed() == [WHEEL], "what the last scan found"
     await asyncio.sleep(0.05)
     assert busy.store.count("list") == scans
     await busy.source.close()
@@ -332,3 +333,7 @@ async def test_closing_ends_the_scanning(busy: Container) -> None:
 
 async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> None:
     await world.source.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(StoreError, match="is still being scanned"):
+            await world.listed()
+    assert world.store.calls == [], "nothing is scanned after the end"

@@ -46,7 +46,7 @@ class BlobScan:
         patience_s: float = _PATIENCE_S,
     ) -> None:
         """``interval_s``: between two scans; ``retry_s``: after one that failed."""
-        self._name = name
+        self.name = name
         self._store = store
         self._clock = clock
         self._interval_s = interval_s
@@ -60,15 +60,13 @@ class BlobScan:
         self._pages: dict[str, ProjectPage] = {}
         self._error: StoreError | None = None
         self._first = asyncio.Event()
+        self._is_closed = False
         self._tasks = BackgroundTasks()
 
-    @property
-    def name(self) -> str:
-        """The operator's name for it."""
-        return self._name
-
     async def close(self) -> None:
-        """Stop scanning."""
+        """Stop scanning, for good: whoever still asks is told what the last scan found."""
+        self._is_closed = True
+        self._first.set()
         await self._tasks.close()
 
     async def _keep_scanning(self) -> None:
@@ -77,21 +75,18 @@ class BlobScan:
             try:
                 await self.scan()
             except StoreError as error:
-                await self._retry_later(error)
+                self._fail(error)
             except Exception:  # the task must not end: what it found would be served for ever
-                _log.exception("source %s: the scan failed", self._name)
-                await self._retry_later(StoreError(f"source {self._name} cannot be scanned; see the log"))
-            else:
-                await asyncio.sleep(self._interval_s)
+                _log.exception("source %s: the scan failed", self.name)
+                self._fail(StoreError(f"source {self.name} cannot be scanned; see the log"))
+            await asyncio.sleep(self._interval_s if self._error is None else self._retry_s)
 
-    async def _retry_later(self, error: StoreError) -> None:
-        if self._error is None:
-            _log.warning("source %s cannot be scanned: %s", self._name, error)
-            self._error = error
-            self.changed.emit()
-        self._error = error
+    def _fail(self, error: StoreError) -> None:
+        is_news, self._error = self._error is None, error
         self._first.set()
-        await asyncio.sleep(self._retry_s)
+        if is_news:
+            _log.warning("source %s cannot be scanned: %s", self.name, error)
+            self.changed.emit()
 
     async def scan(self) -> None:
         """List everything once.
@@ -125,29 +120,26 @@ class BlobScan:
             self.changed.emit()
 
     async def project_names(self) -> frozenset[str]:
-        """Every project with a file."""
         return frozenset(await self._find_projects())
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         blobs = (await self._find_projects()).get(project)
         if blobs is None:
-            raise ProjectNotFound(f"source {self._name} has no project {project}", fresh_until=self._fresh_until)
+            raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
-            files = (stored_file(self._name, self._store.name, project, filename, info) for filename, info in blobs.items())
+            files = (stored_file(self.name, self._store.name, project, filename, info) for filename, info in blobs.items())
             page = self._pages[project] = page_of(project, files, as_of=self._clock.now())
         # The last scan confirmed it, and the next one will.
         return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
 
     async def _find_projects(self) -> Mapping[str, Mapping[str, BlobInfo]]:
-        self._tasks.start("scan", self._keep_scanning)
+        if not self._is_closed:
+            self._tasks.start("scan", self._keep_scanning)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 await self._first.wait()
-        if self._projects is None:
-            unknown = StoreError(f"source {self._name} is still being scanned for the first time: try again")
-            raise (self._error or unknown).with_traceback(None)
-        if self._error is not None:
-            raise self._error.with_traceback(None)  # one object, many raisers
+        if self._projects is None or self._error is not None:
+            unknown = StoreError(f"source {self.name} is still being scanned for the first time: try again")
+            raise (self._error or unknown).with_traceback(None)  # one object, many raisers
         return self._projects
