@@ -1,8 +1,9 @@
-"""Simple API index: pages in JSON or HTML, asked for conditionally."""
+"""Simple API index: pages in JSON or HTML, asked for conditionally; and Azure Artifacts, an index with habits of its own."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 import msgspec
 from cachetools import LRUCache
@@ -20,6 +21,10 @@ from wheelgate.simple_api.parse import parse_json
 from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
 
+# Azure DevOps then says 401 instead of redirecting to its sign-in page, which a client would take for an empty index.
+DEVOPS_HEADERS = {"X-TFS-FedAuthRedirect": "Suppress"}
+# What it says of a feed, view or project of Azure DevOps that is missing, or hidden from us.
+_NO_FEED = re.compile(rb"FeedIdNotFound|FeedNotFound|FeedViewNotFound|feed with ID|ProjectDoesNotExist|TF200016|VS800075")
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 
 
@@ -39,35 +44,29 @@ class SimpleIndex:
     """
 
     def __init__(self, *, name: str, url: str, client: SourceClient, clock: Clock, metrics: Metrics) -> None:
-        self._name = name
+        self.name = name
         self._url = url if url.endswith("/") else url + "/"
         self._client = client
         self._clock = clock
         self._metrics = metrics
         self._known: LRUCache[str, _IndexAnswer] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
 
-    @property
-    def name(self) -> str:
-        """The operator's name for it."""
-        return self._name
-
     async def project_names(self) -> frozenset[str]:
         """No names: a remote index may hold a million."""
         return frozenset()
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         known = self._known.get(project)
         url = f"{self._url}{project}/"
         answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
         if answer.status == 404:
             if not self._client.rules.is_own(parse(answer.url)):
                 raise UpstreamBadAnswer(
-                    f"source {self._name} redirected elsewhere, where a 404 says nothing about {project}", source=self._name
+                    f"source {self.name} redirected elsewhere, where a 404 says nothing about {project}", source=self.name
                 )
             self._check_absence(project, answer)
             self._known.pop(project, None)
-            raise ProjectNotFound(f"source {self._name} has no project {project}")
+            raise ProjectNotFound(f"source {self.name} has no project {project}")
         if known and answer.status == 304:
             return self._confirm(project, known)
         digest = _digest(answer)
@@ -93,18 +92,16 @@ class SimpleIndex:
         try:
             parsed = await self._parse(project, answer, links)
         except NotAnIndexPage as error:
-            raise UpstreamBadAnswer(
-                f"source {self._name}, asked for {project}, answered with {error}", source=self._name
-            ) from None
+            raise UpstreamBadAnswer(f"source {self.name}, asked for {project}, answered with {error}", source=self.name) from None
         if links.refused_hosts and not parsed.files:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
-                f"source {self._name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
+                f"source {self.name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
                 "its file_hosts: add it there if intended",
-                source=self._name,
+                source=self.name,
             )
         if parsed.dropped:
-            self._metrics.dropped_entries.labels(self._name).inc(parsed.dropped)
+            self._metrics.dropped_entries.labels(self.name).inc(parsed.dropped)
         return ProjectPage(
             project=project,
             files=FileList(parsed.files),
@@ -119,12 +116,29 @@ class SimpleIndex:
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
             from wheelgate.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need
 
-            return await in_slices(parse_html(answer.body, answer.charset, project, self._name, links))
+            return await in_slices(parse_html(answer.body, answer.charset, project, self.name, links))
         if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
-            return await in_slices(parse_json(answer.body, project, self._name, links))
+            return await in_slices(parse_json(answer.body, project, self.name, links))
         raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
 
 
 def _digest(answer: PageAnswer) -> bytes:
     """Of everything that parsing looks at: the same bytes from another address link elsewhere."""
     return hashlib.sha256(f"{answer.url}\n{answer.content_type}\n{answer.charset}\n".encode() + answer.digest).digest()
+
+
+class DevopsFeed(SimpleIndex):
+    """A :class:`~wheelgate.core.protocols.Source` on a feed.
+
+    Its links are taken as they are: they name the feed by identifiers and drop zeros of versions, so that nobody could build
+    them. It is never asked with HEAD, offers no core metadata, and says ``no-store`` of pages that hardly change.
+    """
+
+    def _check_absence(self, project: str, answer: PageAnswer) -> None:
+        """A 404 of the feed itself says nothing about what is in it."""
+        if _NO_FEED.search(answer.body):
+            raise UpstreamBadAnswer(
+                f"source {self.name}, asked for {project}, answered that there is no such feed: are organisation, project, feed "
+                "and view in its url right, and may the identity see them?",
+                source=self.name,
+            )

@@ -29,11 +29,10 @@ from wheelgate.runtime.signal import Signal
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.blob_scan import BlobScan
 from wheelgate.sources.cached import Cached
-from wheelgate.sources.devops_feed import DEVOPS_HEADERS, DevopsFeed
 from wheelgate.sources.directory import Directory
 from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from wheelgate.sources.offline import OfflineSource
-from wheelgate.sources.simple_index import SimpleIndex
+from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.spool import Spool
