@@ -30,7 +30,7 @@ class BlobPackages:
         public_url: str | None = None,
     ) -> None:
         """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740)."""
-        self._name = name
+        self.name = name
         self._store = store
         self._prefix = prefix
         self._clock = clock
@@ -39,11 +39,6 @@ class BlobPackages:
         self._names: frozenset[str] | None = None
         self._named_s = 0.0
         self._generation = 0
-
-    @property
-    def name(self) -> str:
-        """The operator's name for it."""
-        return self._name
 
     def forget(self) -> None:
         """The store changed: list the names again at the next question."""
@@ -63,7 +58,6 @@ class BlobPackages:
         return names
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         prefix = f"{self._prefix}{project}/"
         # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
         listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
@@ -72,7 +66,7 @@ class BlobPackages:
         members = Membership(project)
         files = [
             stored_file(
-                self._name,
+                self.name,
                 self._store.name,
                 project,
                 filename,
@@ -83,7 +77,7 @@ class BlobPackages:
             if is_safe_filename(filename) and is_distribution(filename) and filename in members
         ]
         if not files:
-            raise ProjectNotFound(f"source {self._name} has no project {project}")
+            raise ProjectNotFound(f"source {self.name} has no project {project}")
         strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)
         return page_of(project, files, as_of=self._clock.now(), dropped=strange)
 

@@ -105,7 +105,6 @@ class Cached(SourceWrapper):
         await self._flights.close()
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         answer = self._answers.get(project)
         if answer is not None and self._is_fresh(answer):
             return self._page_or_absence(project, answer.page, answer.fresh_until)

@@ -7,9 +7,10 @@ downloaded through the asset API, whose redirect to signed storage is followed w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, NoReturn
+from itertools import chain, zip_longest
+from typing import Annotated
 
 import msgspec
 
@@ -20,12 +21,12 @@ from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
-from wheelgate.sources.page_builder import page_of
+from wheelgate.sources.page_builder import SHA256, page_of
+from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
 
 GITHUB_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 _ACCEPT = "application/vnd.github+json"
-_BYTES = "application/octet-stream"
 _PER_PAGE = 100
 _MAX_PAGES = 50
 
@@ -45,14 +46,13 @@ class _Release(msgspec.Struct):
 
 
 class _ReleasePage(msgspec.Struct, frozen=True):
-    """One page of the release list, as it last was."""
+    """One page of a repository's release list, as it last was."""
 
     etag: str | None
     releases: list[_Release]
 
 
-_Listing = Mapping[str, Sequence[File]]
-_decoder = msgspec.json.Decoder(list[_Release])
+_decode = msgspec.json.Decoder(list[_Release]).decode
 
 
 class GithubReleases:
@@ -62,31 +62,27 @@ class GithubReleases:
         self, *, name: str, url: str, repos: Sequence[str], client: SourceClient, clock: Clock, metrics: Metrics, fresh_s: float
     ) -> None:
         """``url``: of the API. ``repos``: as ``owner/repository``."""
-        self._name = name
+        self.name = name
         self._url = url.removesuffix("/")
         self._repos = repos
         self._client = client
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
-        self._seen: dict[str, _ReleasePage] = {}
-        self._listing: _Listing = {}
+        self._seen: dict[str, list[_ReleasePage]] = {}
+        self._releases: dict[str, list[_Release]] = {}
+        """By repository, the newest first."""
+        self._listing: Mapping[str, Sequence[File]] = {}
         self._pages: dict[str, ProjectPage] = {}
-        self._listed_s: float | None = None
+        self._fresh_until = -math.inf
         self._listed_at = clock.now()
         self._flights: SingleFlight[None] = SingleFlight()
-
-    @property
-    def name(self) -> str:
-        """The operator's name for it."""
-        return self._name
 
     async def close(self) -> None:
         """Cancel what is under way."""
         await self._flights.close()
 
     async def project_names(self) -> frozenset[str]:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         await self._refresh()
         return frozenset(self._listing)
 
@@ -95,79 +91,61 @@ class GithubReleases:
         await self._refresh()
         files = self._listing.get(project)
         if files is None:
-            raise ProjectNotFound(f"source {self._name} has no release with a file of {project}", fresh_until=self._fresh_until)
+            raise ProjectNotFound(f"source {self.name} has no release with a file of {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project) or page_of(project, files, as_of=self._listed_at)
-        if page.freshness.fresh_until != self._fresh_until:
-            page = msgspec.structs.replace(page, as_of=self._listed_at, freshness=Freshness(self._fresh_until))
+        page = msgspec.structs.replace(page, as_of=self._listed_at, freshness=Freshness(self._fresh_until))
         self._pages[project] = page
         return page
 
-    @property
-    def _fresh_until(self) -> float:
-        return -math.inf if self._listed_s is None else self._listed_s + self._fresh_s
-
     async def _refresh(self) -> None:
         """List the releases again if that is due. Whoever asks meanwhile waits for the same listing."""
-        now = self._clock.monotonic()
-        if self._listed_s is None or now - self._listed_s >= self._fresh_s:
+        if self._clock.monotonic() >= self._fresh_until:
             await self._flights.run("releases", self._list)
 
     async def _list(self) -> None:
         began = self._clock.monotonic()
-        unchanged = True
-        found: dict[str, _ReleasePage] = {}
-        for repo in self._repos:
-            for number in range(1, _MAX_PAGES + 1):
-                url = f"{self._url}/repos/{repo}/releases?per_page={_PER_PAGE}&page={number}"
-                found[url], same = await self._fetch_releases(repo, url)
-                unchanged = unchanged and same
-                if len(found[url].releases) < _PER_PAGE:
-                    break
-        if not unchanged or found.keys() != self._seen.keys():
-            self._listing, self._pages = self._build_listing(found), {}
-            self._seen = found
-        self._listed_s, self._listed_at = began, self._clock.now()
+        seen = {repo: await self._fetch_releases(repo) for repo in self._repos}
+        releases = {repo: [release for page in pages for release in page.releases] for repo, pages in seen.items()}
+        if releases != self._releases:
+            self._releases, self._pages, self._listing = releases, {}, self._build_listing(releases)
+        self._seen = seen
+        self._fresh_until, self._listed_at = began + self._fresh_s, self._clock.now()
 
-    async def _fetch_releases(self, repo: str, url: str) -> tuple[_ReleasePage, bool]:
-        """One page of a repository's releases, and whether it is the same as before."""
-        seen = self._seen.get(url)
-        answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
-        if answer.status == 304 and seen is not None:
-            return seen, True
-        if answer.status != 200:
-            self._refuse(repo, "has no such repository, or the token may not see it (it needs Contents: read)")
-        try:
-            releases = _decoder.decode(answer.body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            self._refuse(repo, "answered with something that is not a list of releases")
-        return _ReleasePage(answer.etag, releases), seen is not None and seen.releases == releases
+    async def _fetch_releases(self, repo: str) -> list[_ReleasePage]:
+        pages: list[_ReleasePage] = []
+        for number, seen in zip_longest(range(1, _MAX_PAGES + 1), self._seen.get(repo, ())):
+            url = f"{self._url}/repos/{repo}/releases?per_page={_PER_PAGE}&page={number}"
+            answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
+            pages.append(seen if seen and answer.status == 304 else self._parse(repo, answer))
+            if len(pages[-1].releases) < _PER_PAGE:
+                break
+        return pages
 
-    def _refuse(self, repo: str, what: str) -> NoReturn:
-        raise UpstreamBadAnswer(f"source {self._name}, asked for the releases of {repo}, {what}", source=self._name)
+    def _parse(self, repo: str, answer: PageAnswer) -> _ReleasePage:
+        problem = "has no such repository, or the token may not see it (it needs Contents: read)"
+        if answer.status == 200:
+            try:
+                return _ReleasePage(answer.etag, _decode(answer.body))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                problem = "answered with something that is not a list of releases"
+        raise UpstreamBadAnswer(f"source {self.name}, asked for the releases of {repo}, {problem}", source=self.name)
 
-    def _build_listing(self, found: Mapping[str, _ReleasePage]) -> _Listing:
+    def _build_listing(self, releases: Mapping[str, Sequence[_Release]]) -> Mapping[str, Sequence[File]]:
+        """Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it."""
         projects: dict[str, dict[str, File]] = {}
         dropped = 0
-        for asset in self._assets(found):
+        published = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
+        for asset in chain.from_iterable(release.assets for release in published):
             project = project_in(asset.name)
             if project is None or asset.state != "uploaded":
                 continue
-            files = projects.setdefault(project, {})
-            if asset.name in files or not self._may_be_asked(asset.url):
+            if asset.name in projects.get(project, ()) or not self._may_be_asked(asset.url):
                 dropped += 1
                 continue
-            files[asset.name] = self._file(project, asset)
+            projects.setdefault(project, {})[asset.name] = self._file(project, asset)
         if dropped:
-            self._metrics.dropped_entries.labels(self._name).inc(dropped)
-        return {project: tuple(files.values()) for project, files in projects.items() if files}
-
-    def _assets(self, found: Mapping[str, _ReleasePage]) -> Iterator[_Asset]:
-        """Of the repositories in their order, and of each the oldest first: whoever had a file name first keeps it."""
-        for repo in self._repos:
-            pages = [seen for url, seen in found.items() if url.startswith(f"{self._url}/repos/{repo}/releases?")]
-            for seen in reversed(pages):
-                for release in reversed(seen.releases):  # the newest comes first there
-                    yield from () if release.draft else release.assets
+            self._metrics.dropped_entries.labels(self.name).inc(dropped)
+        return {project: tuple(files.values()) for project, files in projects.items()}
 
     def _may_be_asked(self, url: str) -> bool:
         """Assets are the API's own: a link that leads elsewhere was put there by somebody else."""
@@ -178,14 +156,13 @@ class GithubReleases:
 
     def _file(self, project: str, asset: _Asset) -> File:
         algorithm, _, digest = (asset.digest or "").lower().partition(":")
-        known = algorithm == "sha256" and len(digest) == 64 and set(digest) <= set("0123456789abcdef")
         aware = asset.created_at is not None and asset.created_at.tzinfo is not None
         return File(
             filename=asset.name,
             project=project,
-            source=self._name,
-            location=RemoteFile(asset.url, self._name, accept=_BYTES),
-            hashes={"sha256": digest} if known else {},
+            source=self.name,
+            location=RemoteFile(asset.url, self.name, accept="application/octet-stream"),
+            hashes={"sha256": digest} if algorithm == "sha256" and SHA256.fullmatch(digest) else {},
             size=asset.size,
             upload_time=asset.created_at if aware else None,
         )

@@ -31,7 +31,6 @@ class OfflineSource(SourceWrapper):
         """By project: the revision of the copies' page, and what became of it."""
 
     async def project_page(self, project: str) -> ProjectPage:
-        """See :class:`~wheelgate.core.protocols.Source`."""
         try:
             return self._offer_metadata(await self._source.project_page(project))
         except ProjectNotFound:

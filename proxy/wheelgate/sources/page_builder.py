@@ -11,7 +11,7 @@ from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import BlobInfo
 
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:
@@ -46,7 +46,7 @@ def stored_file(source: str, store: str, project: str, filename: str, info: Blob
 def _digest(facts: Mapping[str, str], name: str) -> str | None:
     """Take a digest, if it is one: what others wrote beside a blob may be anything; paths of our store are made of digests."""
     stated = facts.get(name, "").lower()
-    return stated if _SHA256.fullmatch(stated) else None
+    return stated if SHA256.fullmatch(stated) else None
 
 
 def _moment(text: str | None) -> datetime | None:
