@@ -38,7 +38,9 @@ class Process:
         settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
         self.metrics = Metrics()
         self.memory = FileHistory(ProjectRecords(store, "team"), clock=clock, **settings)  # type: ignore[arg-type]
-        self.cached = Cached(fake, clock=clock, metrics=self.metrics, fresh_s=60, negative_ttl_s=60, kept=self.memory)
+        self.cached = Cached(
+            fake, clock=clock, metrics=self.metrics, fresh_s=60, negative_ttl_s=60, find_kept=self.memory.find_last_good
+        )
         self.source = EnrichedSource(self.cached, memory=self.memory, clock=clock, metrics=self.metrics)
 
     async def page(self, project: str = NAME) -> ProjectPage:

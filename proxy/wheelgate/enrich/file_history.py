@@ -110,7 +110,7 @@ class FileHistory(FileMemory):
             if state.written is not None:
                 self._unwritten.put(project, state)
 
-    async def last_good(self, project: str) -> ProjectPage | None:
+    async def find_last_good(self, project: str) -> ProjectPage | None:
         """The last good page that this process or another one heard; ``None`` if nothing is known of one."""
         state = await self.state_of(project)
         if state.page is None and state.kept is not None:

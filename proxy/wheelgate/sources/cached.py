@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import NoReturn, Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -45,24 +45,16 @@ class _CachedAnswer(msgspec.Struct):
     """The page as it stands in."""
 
 
-class LastGood(Protocol):
-    """A memory of pages that outlives the process."""
-
-    async def last_good(self, project: str) -> ProjectPage | None:
-        """The last good page of a project, whenever it was heard."""
-        ...
-
-
 class Cached(SourceWrapper):
     """A :class:`~wheelgate.core.protocols.Source` that remembers another one's answers.
 
     * Fresh: within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
     * Single flight: however many ask at once, it is asked once.
     * Stale-while-revalidate: a page says until when it need not be asked for again, and until when it may be used while it is.
-    * Stale-if-error: if the source fails, its last good page stands in for 24 h, marked stale. What it answered before this
-      process began, if ``kept`` knows it (``None``: nobody does), stands in likewise. A remembered "not there" is repeated too,
-      but marked with the outage, because it may have been overtaken: what may follow from it is for
-      :class:`~wheelgate.index.merged.Merged` to decide. ``strict`` makes it a failure instead.
+    * Stale-if-error: if the source fails, its last good page stands in for 24 h, marked stale; also one of before this process
+      began, if ``find_kept`` finds it. A remembered "not there" is repeated too, but marked with the outage, because it may have
+      been overtaken: what may follow from it is for :class:`~wheelgate.index.merged.Merged` to decide. ``strict`` makes it a
+      failure instead.
     * Memory is bounded by bytes; the least recently used goes first.
     """
 
@@ -76,7 +68,7 @@ class Cached(SourceWrapper):
         negative_ttl_s: float,
         stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
-        kept: LastGood | None = None,
+        find_kept: Callable[[str], Awaitable[ProjectPage | None]] | None = None,
         max_bytes: int = RECENT_BYTES,
     ) -> None:
         super().__init__(source)
@@ -86,7 +78,7 @@ class Cached(SourceWrapper):
         self._negative_ttl_s = negative_ttl_s
         self._stale_while_revalidate_s = stale_while_revalidate_s
         self._strict = strict
-        self._kept = kept
+        self._find_kept = find_kept
         self._answers: LRUCache[str, _CachedAnswer] = LRUCache(max_bytes, getsizeof=_answer_bytes)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._failing_since: datetime | None = None
@@ -109,7 +101,7 @@ class Cached(SourceWrapper):
         if answer is not None and self._is_fresh(answer):
             return self._page_or_absence(project, answer.page, answer.fresh_until)
         if answer is not None and self._clock.monotonic() < answer.retry_at_s and self._may_stand_in(answer):
-            return self._stand_in(project, answer, "it failed a moment ago")
+            return self._stand_in(project, answer)
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
         page = await self._flights.run((project, self._generation), lambda: self._fetch(project, self._generation))
         heard = self._answers.get(project)
@@ -164,11 +156,11 @@ class Cached(SourceWrapper):
             raise error
         answer.outage_since = answer.outage_since or self._failing_since
         answer.retry_at_s = self._clock.monotonic() + _RETRY_S
-        return self._stand_in(project, answer, str(error), error)
+        return self._stand_in(project, answer, error)
 
     async def _revive(self, project: str) -> _CachedAnswer | None:
         """The answer of before this process began, if it was kept: good to stand in, never fresh."""
-        page = await self._kept.last_good(project) if self._kept is not None else None
+        page = await self._find_kept(project) if self._find_kept is not None else None
         if page is None:
             return None
         age_s = max(0.0, (self._clock.now() - page.as_of).total_seconds())
@@ -180,28 +172,22 @@ class Cached(SourceWrapper):
             self._answers[project] = answer
         return answer
 
-    def _stand_in(
-        self, project: str, answer: _CachedAnswer, why: str, error: UpstreamError | StoreError | None = None
-    ) -> ProjectPage:
+    def _stand_in(self, project: str, answer: _CachedAnswer, error: UpstreamError | StoreError | None = None) -> ProjectPage:
+        """The stale answer. ``error``: the source's, just now; ``None``: it was not asked, because it failed a moment ago."""
         if answer.page is None:
-            self._repeat_absence(project, answer, why, error)
+            why = error or "it failed a moment ago"
+            if self._strict:
+                silent = f"source {self.name} is unreachable, asked for {project}: {why}"
+                raise error or UpstreamUnavailable(silent, source=self.name)
+            raise ProjectNotFound(
+                f"source {self.name} is unreachable ({why}); before that it had no project {project}",
+                outage_since=answer.outage_since,
+                last_heard=answer.heard_at,
+            )
         if answer.stale_page is None:
             answer.stale_page = msgspec.structs.replace(answer.page, stale=True, freshness=NEVER_FRESH)
         self._metrics.stale_pages.labels(self.name).inc()
         return answer.stale_page
-
-    def _repeat_absence(
-        self, project: str, answer: _CachedAnswer, why: str, error: UpstreamError | StoreError | None
-    ) -> NoReturn:
-        if self._strict and error is not None:
-            raise error
-        if self._strict:
-            raise UpstreamUnavailable(f"source {self.name} is unreachable, asked for {project}: {why}", source=self.name)
-        raise ProjectNotFound(
-            f"source {self.name} is unreachable ({why}); before that it had no project {project}",
-            outage_since=answer.outage_since,
-            last_heard=answer.heard_at,
-        )
 
 
 def _answer_bytes(answer: _CachedAnswer) -> int:

@@ -11,9 +11,11 @@ the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient;
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 from wheelgate.config import NO_PROXY, SourceSettings
+from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.blob_history import BlobHistory
@@ -232,7 +234,7 @@ class Sources:
             negative_ttl_s=negative_ttl_s,
             stale_while_revalidate_s=stale_while_revalidate_s,
             strict=settings.strict,
-            kept=memory,
+            find_kept=memory.find_last_good,
         )
         enriched = self._enriched(cached, memory)
         if settings.is_private:
@@ -262,7 +264,7 @@ class Sources:
         negative_ttl_s: float,
         stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
-        kept: FileHistory | None = None,
+        find_kept: Callable[[str], Awaitable[ProjectPage | None]] | None = None,
     ) -> Cached:
         cached = Cached(
             source,
@@ -272,7 +274,7 @@ class Sources:
             negative_ttl_s=negative_ttl_s,
             stale_while_revalidate_s=stale_while_revalidate_s,
             strict=strict,
-            kept=kept,
+            find_kept=find_kept,
         )
         self._base.stack.push_async_callback(cached.close)
         return cached
