@@ -8,7 +8,7 @@ from email.parser import HeaderParser
 from typing import IO
 
 import msgspec
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from wheelgate.distfiles import zips
@@ -37,7 +37,7 @@ def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = Fals
 
     Args:
         wheel: the whole file, seekable.
-        filename: its name; must parse as a wheel's.
+        filename: its name.
         complete: the other files that every installer needs must be there as well.
 
     Raises:
@@ -78,7 +78,10 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
         raise BadWheel("has more than 1 MiB of fields in its METADATA")
     headers = HeaderParser().parsestr(fields.decode("utf-8", "replace"))
     name, version = str(headers.get("Name", "")).strip(), str(headers.get("Version", "")).strip()
-    project, stated, _, _ = parse_wheel_filename(filename)
+    try:
+        project, stated, _, _ = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        raise BadWheel("has a name that no installer reads") from None
     if canonicalize_name(name) != project:
         raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
     try:

@@ -11,8 +11,6 @@ import logging
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from packaging.utils import InvalidWheelFilename
-
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BlobStore, Clock
@@ -52,38 +50,37 @@ class BlobReader:
             raise UnreadableBlob("it is not a blob")
         sha256 = file.hashes.get("sha256")
         if sha256 is None:
-            sha256, metadata_sha256, requires_python = await self._read_whole(file, location, file.size)
+            sha256, made = await self._read_whole(file, location, file.size)
         else:
-            metadata_sha256, requires_python = await self._find_metadata(file, location, file.size, sha256)
-        now = self._clock.now()
+            made = await self._read_metadata(file, location, file.size, sha256)
         return FileRecord(
-            at=now,
+            at=self._clock.now(),
             hashes={"sha256": sha256},
             uploaded=file.upload_time,
             size=file.size,
-            made=ExtractedMetadata(now, sha256, metadata_sha256, requires_python) if file.filename.endswith(".whl") else None,
+            made=made,
             blob=BlobVersion(location.path, location.etag),
         )
 
-    async def _find_metadata(self, file: File, location: StoredFile, size: int, sha256: str) -> tuple[str | None, str | None]:
-        """Digest and requires-python of a wheel's metadata.
+    async def _read_metadata(self, file: File, location: StoredFile, size: int, sha256: str) -> ExtractedMetadata:
+        """The metadata of a wheel whose digest is stated.
 
-        Nobody compared the stated digest with the bytes, so what is read of them lies with what this source says.
+        Nobody compared that digest with the bytes, so what is read of them lies with what this source says.
         """
         if file.core_metadata is not None:
             with suppress(BlobNotFound):
                 body, _ = await self._store.read(layout.metadata(sha256))
-                return hashlib.sha256(body).hexdigest(), file.requires_python
+                return ExtractedMetadata(self._clock.now(), sha256, hashlib.sha256(body).hexdigest(), file.requires_python)
 
         async def fetch(start: int, end: int) -> bytes:
             return b"".join([chunk async for chunk in self._blobs.stream(location.path, start, end)])
 
-        metadata = await _read_metadata(read_by_ranges(fetch, size, file.filename), file.filename)
+        metadata = await _accept(read_by_ranges(fetch, size, file.filename), file)
         await self._check_unchanged(location)
-        return await self._keep(metadata, layout.upstream_metadata(self._source, sha256))
+        return await self._keep(metadata, sha256, layout.upstream_metadata(self._source, sha256))
 
-    async def _read_whole(self, file: File, location: StoredFile, size: int) -> tuple[str, str | None, str | None]:
-        """Its sha256, and the digest and requires-python of its metadata."""
+    async def _read_whole(self, file: File, location: StoredFile, size: int) -> tuple[str, ExtractedMetadata | None]:
+        """Its sha256, and the metadata of a wheel."""
         if not self._spool.has_room(size):
             raise UnreadableBlob("the spool has no room for it")
         with self._spool.reserve(size), self._spool.holding() as spooled:
@@ -91,34 +88,33 @@ class BlobReader:
                 await spooled.append(chunk)
             await self._check_unchanged(location)
             sha256 = spooled.digests()["sha256"]
-            metadata = None
-            if file.filename.endswith(".whl"):
-                metadata = await _read_metadata(asyncio.to_thread(_read_spooled, spooled, file.filename), file.filename)
-        return sha256, *(await self._keep(metadata, layout.metadata(sha256)))
+            if not file.filename.endswith(".whl"):
+                return sha256, None
+            metadata = await _accept(asyncio.to_thread(read_spooled_wheel, spooled, file.filename), file)
+        return sha256, await self._keep(metadata, sha256, layout.metadata(sha256))
 
     async def _check_unchanged(self, location: StoredFile) -> None:
         if (await self._blobs.info(location.path)).etag != location.etag:
             raise BlobChanged("it was changed since it was listed")
 
-    async def _keep(self, metadata: CoreMetadata | None, path: str) -> tuple[str | None, str | None]:
+    async def _keep(self, metadata: CoreMetadata | None, of: str, path: str) -> ExtractedMetadata:
         if metadata is None:
-            return None, None
+            return ExtractedMetadata(self._clock.now(), of, None)
         with suppress(BlobExists):
             await self._store.put_if_absent(path, metadata.body, {})
-        return hashlib.sha256(metadata.body).hexdigest(), metadata.requires_python
+        return ExtractedMetadata(self._clock.now(), of, hashlib.sha256(metadata.body).hexdigest(), metadata.requires_python)
 
 
-async def _read_metadata(reading: Awaitable[CoreMetadata], filename: str) -> CoreMetadata | None:
+async def _accept(reading: Awaitable[CoreMetadata], file: File) -> CoreMetadata | None:
     try:
         return await reading
     except BadWheel as error:
-        _log.warning("%s offers no core metadata: it %s", filename, error)
-    except InvalidWheelFilename:
-        pass
-    return None
+        _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
+        return None
 
 
-def _read_spooled(spooled: SpoolFile, filename: str) -> CoreMetadata:
+def read_spooled_wheel(spooled: SpoolFile, filename: str) -> CoreMetadata:
+    """Read the checked METADATA of a wheel in the spool (:func:`~wheelgate.distfiles.core_metadata.read_core_metadata`)."""
     try:
         with spooled.path.open("rb") as wheel:
             return read_core_metadata(wheel, filename)

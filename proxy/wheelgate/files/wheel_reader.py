@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AsyncExitStack
 
 import msgspec
-from packaging.utils import InvalidWheelFilename
 
 from wheelgate.core.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobStore
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
-from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, read_by_ranges
+from wheelgate.distfiles.core_metadata import CoreMetadata
+from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, Fetch, read_by_ranges
+from wheelgate.enrich.blob_reader import read_spooled_wheel
 from wheelgate.files.bodies import PassedBody
 from wheelgate.files.delivery import Delivery
 from wheelgate.storage import layout
-from wheelgate.storage.spool import Spool, SpoolFile
+from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
 
 _log = logging.getLogger(__name__)
@@ -37,27 +37,6 @@ class WheelReading(msgspec.Struct, frozen=True):
     """Of the wheel, in bytes."""
     sha256: str | None = None
     """Of the wheel, if we have all of its bytes and know it ourselves."""
-
-
-class _Share:
-    """Memory budget of one reading: a little at any time, more only in its turn."""
-
-    def __init__(self, turns: asyncio.Semaphore) -> None:
-        self._turns = turns
-        self._bytes = 0
-        self._has_turn = False
-
-    async def grow(self, more: int) -> None:
-        """Wait until that many more bytes may be read."""
-        self._bytes += more
-        if self._bytes > _LITTLE_BYTES and not self._has_turn:
-            await self._turns.acquire()
-            self._has_turn = True
-
-    def close(self) -> None:
-        """Let the next one have its turn."""
-        if self._has_turn:
-            self._turns.release()
 
 
 class _NoRanges(Exception):
@@ -87,8 +66,6 @@ class WheelReader:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return await self._read(file)
-        except InvalidWheelFilename:
-            raise BadWheel("has a name that no installer reads") from None
         except TimeoutError:
             raise UpstreamUnavailable(
                 f"source {file.source} takes long to send {file.filename}: try again in a moment", source=file.source
@@ -132,11 +109,23 @@ class WheelReader:
             raise StoreError(f"{file.filename} of source {file.source} is being replaced: try again")
 
         async def fetch(start: int, end: int) -> bytes:
-            await share.grow(end - start)
             return b"".join([chunk async for chunk in store.stream(path, start, end)])
 
-        with closing(_Share(self._large)) as share:
-            return WheelReading(await read_by_ranges(fetch, info.size, file.filename), info.size)
+        return await self._read_parts(fetch, info.size, file.filename)
+
+    async def _read_parts(self, fetch: Fetch, size: int, filename: str, *, head: bytes = b"") -> WheelReading:
+        """Read by ranges: a few bytes at any time, more only in turn, so that memory stays bounded."""
+        taken = 0
+        async with AsyncExitStack() as turn:
+
+            async def fetch_in_turn(start: int, end: int) -> bytes:
+                nonlocal taken
+                before, taken = taken, taken + end - start
+                if before <= _LITTLE_BYTES < taken:
+                    await turn.enter_async_context(self._large)
+                return await fetch(start, end)
+
+            return WheelReading(await read_by_ranges(fetch_in_turn, size, filename, head=head), size)
 
     async def _by_ranges(self, file: File, location: RemoteFile) -> WheelReading:
         size, head = file.size, b""
@@ -154,13 +143,11 @@ class WheelReader:
             return total, body
 
         async def fetch(start: int, end: int) -> bytes:
-            await share.grow(end - start)
             return (await part(start, end))[1]
 
         if size is None:  # its beginning tells; and a small wheel is all there then
             size, head = await part(0, TAIL_BYTES)
-        with closing(_Share(self._large)) as share:
-            return WheelReading(await read_by_ranges(fetch, size, file.filename, head=head), size)
+        return await self._read_parts(fetch, size, file.filename, head=head)
 
     async def _range(
         self, file: File, location: RemoteFile, url: str, start: int, end: int, size: int | None
@@ -192,10 +179,5 @@ class WheelReader:
         with self._spool.reserve(file.size), self._spool.holding() as spooled:
             async for chunk in passed.chunks(0, None):
                 await spooled.append(chunk)
-            metadata = await asyncio.to_thread(_metadata, spooled, file.filename)
+            metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
             return WheelReading(metadata, spooled.size, spooled.digests()["sha256"])
-
-
-def _metadata(spooled: SpoolFile, filename: str) -> CoreMetadata:
-    with spooled.path.open("rb") as wheel:
-        return read_core_metadata(wheel, filename)
