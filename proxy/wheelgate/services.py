@@ -11,7 +11,6 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery
 from wheelgate.files.metadata_files import MetadataFiles
-from wheelgate.files.provenance_files import ProvenanceFiles
 from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload
 from wheelgate.index.screened import RuleBook
@@ -45,7 +44,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """All sources as one index."""
     delivery: Delivery
     metadata_files: MetadataFiles
-    provenance_files: ProvenanceFiles
     targets: Sequence[Destination]
     """Where uploads may go, in the order of the sources."""
     uploads: Uploads

@@ -126,7 +126,7 @@ class Replica:
         pages = PageCache(self.index, clock=self.clock, prefix="", metrics=metrics)
         changes.subscribe(self.index.invalidate)
         self.index.subscribe(pages.drop)
-        services: Any = SimpleNamespace(clock=self.clock, delivery=None, metadata_files=None, provenance_files=None)
+        services: Any = SimpleNamespace(clock=self.clock, delivery=None, metadata_files=None)
         self.files = FileHandlers(services, pages, shared=True)
 
     def _screened(self, source: FakeSource, metrics: Metrics) -> Source:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from enum import Enum
 
 from cachetools import TTLCache
@@ -17,6 +17,7 @@ from cachetools import TTLCache
 from wheelgate.core.errors import (
     BlobExists,
     BlobNotFound,
+    CompanionNotFound,
     FileWithheld,
     StoreError,
     UpstreamBadAnswer,
@@ -32,7 +33,6 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.spool import Fill, Spool
-from wheelgate.upstream.answers import FileAnswer
 from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
@@ -121,7 +121,7 @@ class Delivery:
         """
         location = file.location
         if isinstance(location, LocalFile):
-            return await asyncio.to_thread(LocalBody.open, file, location)
+            return await asyncio.to_thread(LocalBody, file, location)
         if isinstance(location, StoredFile):
             store = self._stores[location.store]
             mode = self._store_mode if store is self._store else self._modes[file.source]
@@ -146,6 +146,23 @@ class Delivery:
                 if fill is not None:
                     return FillBody(fill, passed)
         return passed
+
+    async def read_provenance(self, file: File) -> bytes:
+        """The provenance object of a listed file, as it lies beside it in its store (PEP 740).
+
+        Raises:
+            CompanionNotFound: the listing offers none of ours.
+            StoreError: it is not available now.
+        """
+        location = file.location
+        if file.provenance is None:
+            raise CompanionNotFound(f"{file.filename} has no provenance to offer")
+        if not isinstance(location, StoredFile):
+            raise CompanionNotFound(f"the provenance of {file.filename} is at {file.provenance}, not here")
+        try:
+            return (await self._stores[location.store].read(layout.provenance(location.path)))[0]
+        except BlobNotFound:
+            raise CompanionNotFound(f"the provenance of {file.filename} was deleted") from None
 
     def keeps(self, source: str) -> bool:
         """Tell whether what is fetched from a source is kept in the store."""
@@ -230,13 +247,11 @@ class Delivery:
             self._recorders[file.source].learn(file, sha256=sha256, size=size)
 
     def _start_fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
-        """The fill under way for the file, or a new one; ``None`` if the spool has no room for it."""
+        """The fill under way, or a new one; ``None``: the spool has no room for it, or other bytes of that name come in."""
         key = _key(file)
         fill = self._fills.get(key)
-        if fill is not None and fill.file.hashes == file.hashes:
-            return fill
         if fill is not None:
-            return None
+            return fill if fill.file.hashes == file.hashes else None
         try:
             if not self._spool.has_room(file.size):
                 _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
@@ -252,11 +267,14 @@ class Delivery:
     async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
         outcome = "failed"
         try:
-            async with (
-                self._turn(fill.file),
-                client.file(location.url, accept=location.accept) as answer,
-            ):
-                await self._receive(fill, answer)
+            async with AsyncExitStack() as stack:
+                await self._enter_turn(stack, fill.file)
+                answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
+                size = fill.file.size if fill.file.size is not None else answer.total
+                if fill.file.size is None and not self._spool.has_room(size):
+                    raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
+                stack.enter_context(self._spool.reserve(size))
+                await fill.receive(answer.chunks(), answer.total)
             outcome = await self._keep(fill)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
@@ -273,27 +291,15 @@ class Delivery:
             self._fills.pop(key, None)
             fill.finish()
 
-    @asynccontextmanager
-    async def _turn(self, file: File) -> AsyncIterator[None]:
-        """One of so many fills at a time. Installers give up on silence: who cannot have a turn soon is told to come back."""
+    async def _enter_turn(self, stack: AsyncExitStack, file: File) -> None:
+        """Take one of so many turns. Installers give up on silence: who cannot have one soon is told to come back."""
         try:
             async with asyncio.timeout(self._turn_s):
-                await self._turns.acquire()
+                await stack.enter_async_context(self._turns)
         except TimeoutError:
             raise UpstreamUnavailable(
                 f"too many files are being fetched to fetch {file.filename} now", source=file.source
             ) from None
-        try:
-            yield
-        finally:
-            self._turns.release()
-
-    async def _receive(self, fill: Fill, answer: FileAnswer) -> None:
-        size = fill.file.size if fill.file.size is not None else answer.total
-        if fill.file.size is None and not self._spool.has_room(size):
-            raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
-        with self._spool.reserve(size):
-            await fill.receive(answer.chunks(), answer.total)
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""

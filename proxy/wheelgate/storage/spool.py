@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -104,7 +104,8 @@ class Spool:
             spooled.close()
 
 
-def _new_hash(algorithm: str) -> _Hash:
+def new_hash(algorithm: str) -> _Hash:
+    """Begin a digest that is compared with a listed one."""
     if algorithm == "blake2_256":  # upload tools' name for it; hashlib's "blake2b" is 512 bits long
         return hashlib.blake2b(digest_size=32)
     return hashlib.new(algorithm, usedforsecurity=False)
@@ -118,7 +119,7 @@ class SpoolFile:
         self.path = path
         self.size = 0
         """Bytes written."""
-        self._hashes = {name: _new_hash(name) for name in algorithms}
+        self._hashes = {name: new_hash(name) for name in algorithms}
         self._file = path.open("x+b", buffering=0)
 
     async def append(self, chunk: bytes) -> None:
@@ -139,7 +140,7 @@ class SpoolFile:
         with _writing(self._called):
             self._file.seek(0)
             self._file.truncate()
-        self._hashes = {name: _new_hash(name) for name in self._hashes}
+        self._hashes = {name: new_hash(name) for name in self._hashes}
         self.size = 0
 
     async def read(self, start: int, end: int) -> bytes:
@@ -160,17 +161,55 @@ class SpoolFile:
         self._file.close()
 
 
-class Fill:
+class PromisedBody:
+    """A file from upstream, compared with everything that the listing and the upstream say of it."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.total = file.size
+        """Bytes of the whole body; ``None`` until somebody says."""
+
+    def announce(self, total: int | None) -> None:
+        """Take the size that the upstream announces: never another than the listing's, or than it announced before."""
+        if self.total is None:
+            self.total = total
+        elif total not in (None, self.total):
+            raise self._bad_answer(f"announced {total} bytes, not {self.total}")
+
+    def check_part(self, size: int) -> None:
+        """Check that so many bytes can be part of it, before they move what readers may see."""
+        if self.total is not None and size > self.total:
+            raise self._bad_answer(f"sent more than {self.total} bytes")
+
+    def check_whole(self, size: int, digests: Mapping[str, str]) -> None:
+        """Check that so many bytes, of these digests, are all of it.
+
+        Raises:
+            UpstreamUnavailable: it broke off.
+            UpstreamBadAnswer: it is not the file that the listing promised.
+        """
+        if self.total is not None and size != self.total:
+            raise self._broken(f"broke off {self.file.filename} after {size} of {self.total} bytes")
+        for algorithm, digest in self.file.hashes.items():
+            if digests[algorithm] != digest:
+                raise self._bad_answer(f"sent bytes whose {algorithm} is {digests[algorithm]}, not {digest}")
+
+    def _broken(self, what: str) -> UpstreamUnavailable:
+        return UpstreamUnavailable(f"source {self.file.source} {what}", source=self.file.source)
+
+    def _bad_answer(self, what: str) -> UpstreamBadAnswer:
+        return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
+
+
+class Fill(PromisedBody):
     """One upstream file on its way into the spool, and any number of readers who follow it.
 
     It belongs to the server, not to the client that asked first: clients may come, lag behind and leave.
     """
 
     def __init__(self, file: File, spooled: SpoolFile) -> None:
-        self.file = file
+        super().__init__(file)
         self.spooled = spooled
-        self.total = file.size
-        """Bytes of the whole body; ``None`` until somebody says."""
         self.verified = False
         self.error: Exception | None = None
         """The error it failed with."""
@@ -179,21 +218,17 @@ class Fill:
         self._finished = False
 
     async def receive(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
-        """Write the body, and check it against everything the listing and the upstream say of it.
+        """Write the body, and check it.
 
         Raises:
             UpstreamUnavailable: it broke off, or came too slowly.
             UpstreamBadAnswer: it is not the file that the listing promised.
             StoreError: the spool is full.
         """
-        if self.total is None:
-            self.total = announced
-        elif announced not in (None, self.total):
-            raise self._bad_answer(f"announced {announced} bytes, not {self.total}")
+        self.announce(announced)
         since, received = time.monotonic(), 0  # in real time, not by the injected clock: what is measured is a real transfer
         async for chunk in chunks:
-            if self.total is not None and self.spooled.size + len(chunk) > self.total:  # before it moves what readers may see
-                raise self._bad_answer(f"sent more than {self.total} bytes")
+            self.check_part(self.spooled.size + len(chunk))
             await self.spooled.append(chunk)
             received += len(chunk)
             if (now := time.monotonic()) - since >= _PACE_S:
@@ -201,21 +236,10 @@ class Fill:
                     raise self._broken(f"sends {self.file.filename} too slowly")
                 since, received = now, 0
             self._advance()
-        if self.total is not None and self.spooled.size != self.total:
-            raise self._broken(f"broke off {self.file.filename} after {self.spooled.size} of {self.total} bytes")
-        computed = self.spooled.digests()
-        for algorithm, digest in self.file.hashes.items():
-            if computed[algorithm] != digest:
-                raise self._bad_answer(f"sent bytes whose {algorithm} is {computed[algorithm]}, not {digest}")
+        self.check_whole(self.spooled.size, self.spooled.digests())
         self.total = self.spooled.size
         self.verified = True
         self._advance()
-
-    def _broken(self, what: str) -> UpstreamUnavailable:
-        return UpstreamUnavailable(f"source {self.file.source} {what}", source=self.file.source)
-
-    def _bad_answer(self, what: str) -> UpstreamBadAnswer:
-        return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
 
     def fail(self, error: Exception) -> None:
         """Tell the readers that no more will come."""

@@ -142,7 +142,7 @@ class FileHandlers:
 
     async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
         """Answer with the file's provenance (PEP 740). It may come after the file, so nobody keeps it without asking again."""
-        body = await self._services.provenance_files.body(await self._find_listed(project, filename))
+        body = await self._services.delivery.read_provenance(await self._find_listed(project, filename))
         etags = (hashlib.sha256(body).hexdigest()[:32],)
         return prepare_response(body, build_headers(_PROVENANCE_TYPE, self._ask_again, etags), etags).respond(request)
 

@@ -21,7 +21,6 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
-from wheelgate.files.provenance_files import ProvenanceFiles
 from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, merges_of, rules_of
@@ -90,7 +89,6 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
             index=index,
             delivery=delivery,
             metadata_files=metadata_files,
-            provenance_files=ProvenanceFiles({**sources.stores, store.name: store}),
             targets=sources.targets,
             uploads=Uploads(
                 store=store,
