@@ -13,22 +13,20 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from packaging.utils import InvalidWheelFilename
-
 from wheelgate.core.errors import BlobExists, BlobNotFound, CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
 from wheelgate.enrich.records import ExtractedMetadata, FactRecorder
+from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
-from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
 
-_AT_ONCE = 2
-_MAX_KEEPING_BYTES = 16 * 1024 * 1024
-_CLOSING_S = 5.0
+_DELAY_S = 0.5
+_MUCH_BYTES = 4 * 1024 * 1024
+_MAX_BYTES = 16 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -50,19 +48,15 @@ class MetadataFiles:
         self._recorders = recorders
         self._clock = clock
         self._flights: SingleFlight[bytes] = SingleFlight()
-        self._keeping: dict[str, bytes] = {}
-        """By path: on its way into the store."""
-        self._tasks = BackgroundTasks()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._unwritten = WriteBehind[bytes](
+            self._put, size_of=len, subject="core metadata", delay_s=_DELAY_S, much_bytes=_MUCH_BYTES, max_bytes=_MAX_BYTES
+        )
+        """By path in the store."""
 
     async def close(self) -> None:
         """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
         await self._flights.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSING_S):
-                for path in list(self._keeping):
-                    await self._tasks.wait(path)
-        await self._tasks.close()
+        await self._unwritten.close()
 
     async def body(self, file: File) -> bytes:
         """The metadata of a listed file, with the digest that the listing advertises, if it advertises one.
@@ -95,16 +89,14 @@ class MetadataFiles:
         place = _unverified_path(file)
         sha256 = file.hashes.get("sha256")
         for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
-            kept = await self._find_kept(path)
-            if kept is not None and _is_listed(file, kept) and (fields := _try_fields(file, kept)) is not None:
+            if (kept := _match(file, await self._find_kept(path))) is not None:
                 if not file.core_metadata:  # another process made it
-                    self._learn(file, fields)
-                return kept
-        beside = await self._wheels.beside(file)
-        if beside is not None and _is_listed(file, beside) and (fields := _try_fields(file, beside)) is not None:
-            await self._keep(place, beside)
-            self._learn(file, fields)
-            return beside
+                    self._learn(file, kept)
+                return kept.body
+        if (beside := _match(file, await self._wheels.beside(file))) is not None:
+            self._unwritten.put(place, beside.body)
+            self._learn(file, beside)
+            return beside.body
         try:
             reading = await self._wheels.read(file)
         except BadWheel as error:
@@ -112,7 +104,7 @@ class MetadataFiles:
             self._learn(file, None)
             raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
         body = _verify(file, reading.metadata.body)
-        await self._keep(layout.metadata(reading.sha256) if reading.sha256 else place, body)
+        self._unwritten.put(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
 
@@ -137,12 +129,12 @@ class MetadataFiles:
             return kept
         body = _verify(file, await self._fetch(file, location))
         if kept is None:
-            await self._keep(path, body)
+            self._unwritten.put(path, body)
         return body
 
     async def _find_kept(self, path: str) -> bytes | None:
-        if path in self._keeping:
-            return self._keeping[path]
+        if (unwritten := self._unwritten.find(path)) is not None:
+            return unwritten
         try:
             return (await self._store.read(path))[0]
         except BlobNotFound:
@@ -173,31 +165,18 @@ class MetadataFiles:
             )
         return body
 
-    async def _keep(self, path: str, body: bytes) -> None:
-        """Into the store, behind the answer; if much is on its way already, before it."""
-        if path in self._keeping:
-            return
-        self._keeping[path] = body
-        self._tasks.start(path, lambda: self._put(path, body))
-        if sum(map(len, self._keeping.values())) > _MAX_KEEPING_BYTES:
-            await self._tasks.wait(path)
-
     async def _put(self, path: str, body: bytes) -> None:
-        try:
-            async with self._turns:
-                await self._store.put_if_absent(path, body, {})
-        except BlobExists:
-            pass
-        except StoreError as error:
-            _log.warning("core metadata could not be kept: %s", error)
-        finally:
-            del self._keeping[path]
+        with suppress(BlobExists):
+            await self._store.put_if_absent(path, body, {})
 
 
-def _try_fields(file: File, body: bytes) -> CoreMetadata | None:
+def _match(file: File, body: bytes | None) -> CoreMetadata | None:
+    """Read what may be a wheel's metadata; ``None`` if it is not this wheel's, or has another digest than is advertised."""
+    if body is None or not _is_listed(file, body):
+        return None
     try:
         return read_fields(body, file.filename)
-    except (BadWheel, InvalidWheelFilename):
+    except BadWheel:
         return None
 
 
