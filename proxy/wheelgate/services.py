@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from wheelgate.config import Config
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery
@@ -26,7 +25,6 @@ from wheelgate.uploads.manage import UploadManager
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a server or a command works with, open until the block of ``wiring.open_services`` ends."""
 
-    config: Config
     clock: Clock
     metrics: Metrics
     keyring: Keyring

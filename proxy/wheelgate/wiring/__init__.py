@@ -7,7 +7,7 @@ The order in which a request meets what is built here::
     each source     Screened, EnrichedSource, Cached, the source itself       (sources.py, in this order)
     delivery        a file of the resulting page: from the store, or by the same client as the page
 
-Below them stand the store and the spool (``stores.py``), and what all of them share (``foundation.py``).
+Below them stands what all of them share, the store and the spool included (``foundation.py``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from contextlib import asynccontextmanager
 
 from wheelgate.config import Config
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
@@ -26,15 +24,14 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, merges_of, rules_of
 from wheelgate.index.screened import RuleBook
 from wheelgate.services import Services
-from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.storage.spool import Spool
+from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
 from wheelgate.uploads.manage import UploadManager
-from wheelgate.wiring.foundation import Foundation, SystemClock, open_foundation
+from wheelgate.wiring.foundation import Foundation, SystemClock, open_foundation, open_keyring
 from wheelgate.wiring.sources import Sources
-from wheelgate.wiring.stores import build_cache_limit, open_spool, open_store
 
 __all__ = ["Services", "SystemClock", "open_keyring", "open_services"]
 
@@ -43,26 +40,24 @@ _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 
 
 @asynccontextmanager
-async def open_services(config: Config, *, clock: Clock | None = None, to_read: bool = False) -> AsyncIterator[Services]:
+async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterator[Services]:
     """Build the services of one process, and close them in reverse order. ``to_read``: for a command that only looks.
 
     Raises:
         StoreError: the store or the spool cannot be used.
         ConfigurationError: a secret that the settings refer to is not available.
     """
-    async with open_foundation(config, clock) as base:
-        store = await open_store(base, to_read=to_read)
-        spool = await open_spool(base, to_read=to_read)
-        changes = StoreChanges(store)
+    async with open_foundation(config, to_read=to_read) as base:
+        store, changes = base.store, base.changes
         claims = Claims(store, base.clock, changes)
         changes.subscribe(claims.forget)
         tokens = Tokens(store, base.clock)
         changes.subscribe(tokens.forget)
 
         book = RuleBook(rules_of(config))
-        sources = Sources(base, store=store, spool=spool, changes=changes, book=book)
+        sources = Sources(base, book)
         index = Merged(
-            [await sources.member(number, settings) for number, settings in enumerate(config.source)],
+            [await sources.build_member(number, settings) for number, settings in enumerate(config.source)],
             claims=claims,
             clock=base.clock,
             metrics=base.metrics,
@@ -71,24 +66,21 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
             offline=config.server.offline,
         )
         changes.subscribe(index.invalidate)
-        for telling in sources.telling:
-            telling.subscribe(index.invalidate)
+        sources.changed.subscribe(index.invalidate)
 
-        delivery = _build_delivery(base, store, spool, sources)
+        delivery = _build_delivery(base, sources)
         changes.subscribe(delivery.forget)
-        metadata_files = _build_metadata_files(base, store, spool, sources, delivery)
         yield Services(
-            config=config,
             clock=base.clock,
             metrics=base.metrics,
             store=store,
             changes=changes,
             claims=claims,
             rules=book,
-            enforcement=PolicyReload(config, book, index, sources.again),
+            enforcement=PolicyReload(config, book, index, sources.rebuild_member),
             index=index,
             delivery=delivery,
-            metadata_files=metadata_files,
+            metadata_files=_build_metadata_files(base, sources, delivery),
             targets=sources.targets,
             uploads=Uploads(
                 store=store,
@@ -101,51 +93,44 @@ async def open_services(config: Config, *, clock: Clock | None = None, to_read: 
             ),
             packages=UploadManager(sources.targets, store=store, changes=changes),
             tokens=tokens,
-            spool=spool,
+            spool=base.spool,
             containers=sources.stores,
             keyring=base.keyring,
         )
 
 
-def _build_delivery(base: Foundation, store: BlobStore, spool: Spool, sources: Sources) -> Delivery:
-    config = base.config
+def _build_delivery(base: Foundation, sources: Sources) -> Delivery:
+    settings, store = base.config.store, base.store
+    cache_limit = None
+    if settings.cache_size is not None and isinstance(store, LocalStore):
+        cache_limit = CacheLimit(store, limit_bytes=settings.cache_size, clock=base.clock)
     delivery = Delivery(
         store=store,
-        store_mode=DeliveryMode(config.store.delivery),
+        store_mode=DeliveryMode(settings.delivery),
         other_stores=sources.stores,
         modes={
-            settings.name: DeliveryMode(settings.delivery or _DELIVERY.get(settings.type, "cache")) for settings in config.source
+            source.name: DeliveryMode(source.delivery or _DELIVERY.get(source.type, "cache")) for source in base.config.source
         },
         clients=sources.clients,
-        spool=spool,
+        spool=base.spool,
         metrics=base.metrics,
         recorders=sources.recorders,
-        cache_limit=build_cache_limit(base, store),
+        cache_limit=cache_limit,
     )
-    base.stack.push_async_callback(delivery.close)
-    return delivery
+    return base.closing(delivery)
 
 
-def _build_metadata_files(
-    base: Foundation, store: BlobStore, spool: Spool, sources: Sources, delivery: Delivery
-) -> MetadataFiles:
-    stores = {**sources.stores, store.name: store}
+def _build_metadata_files(base: Foundation, sources: Sources, delivery: Delivery) -> MetadataFiles:
+    stores = {**sources.stores, base.store.name: base.store}
     metadata_files = MetadataFiles(
-        store=store,
+        store=base.store,
         clients=sources.clients,
-        wheels=WheelReader(stores=stores, clients=sources.clients, delivery=delivery, spool=spool),
+        wheels=WheelReader(stores=stores, clients=sources.clients, delivery=delivery, spool=base.spool),
         recorders=sources.recorders,
         clock=base.clock,
     )
-    base.stack.push_async_callback(metadata_files.close)
-    for described in sources.described_ahead:
-        described.read_ahead(metadata_files.body)
-        base.stack.push_async_callback(described.close)  # before what it asks
+    base.closing(metadata_files)
+    for enriched in sources.read_ahead:
+        enriched.read_ahead(metadata_files.body)
+        base.closing(enriched)  # before what it asks
     return metadata_files
-
-
-@asynccontextmanager
-async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
-    """Build what signs in, without the rest: for commands that only store a secret."""
-    async with open_foundation(config) as base:
-        yield base.keyring

@@ -1,33 +1,49 @@
-"""Foundation of the object graph: settings, clock, metrics, keyring, and the order things are closed in."""
+"""Foundation of the object graph: clock, metrics, keyring, our store with its spool, and the order things are closed in."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from wheelgate.config import Config
-from wheelgate.core.errors import ConfigurationError
-from wheelgate.core.protocols import Clock
+from wheelgate.core.errors import ConfigurationError, StoreError
+from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.local import LocalStore
+from wheelgate.storage.open_container import open_container
+from wheelgate.storage.spool import Spool
+
+_STORE = "the store"
+"""Its name in locations; no source can be called that."""
 
 
 class SystemClock:
     """The machine's time."""
 
     def now(self) -> datetime:
-        """See :class:`~wheelgate.core.protocols.Clock`."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """See :class:`~wheelgate.core.protocols.Clock`."""
         return time.monotonic()
+
+
+class _Part(Protocol):
+    async def close(self) -> None: ...
+
+
+_AnyPart = TypeVar("_AnyPart", bound=_Part)
 
 
 class Foundation(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,35 +55,105 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     keyring: Keyring
     ca_file: str | None
     """The private authority that upstreams are trusted by, unless a source has its own."""
+    store: BlobStore
+    spool: Spool
+    changes: StoreChanges
     stack: AsyncExitStack
-    """Whoever opens something leaves its end here; what was opened last ends first."""
 
-    def check_certificates(self, file: Path | None, key: str) -> str | None:
-        """Return the path of a file of certificates (in the setting ``key``), proven to hold some.
-
-        Raises:
-            ConfigurationError: it is missing or holds none.
-        """
-        return _check_certificates(self.config, file, key)
+    def closing(self, part: _AnyPart) -> _AnyPart:
+        """Have a part closed at the end, before everything that was opened earlier; return it."""
+        self.stack.push_async_callback(part.close)
+        return part
 
 
 @asynccontextmanager
-async def open_foundation(config: Config, clock: Clock | None = None) -> AsyncIterator[Foundation]:
-    """Open the ground; everything that was built upon it is closed at the end.
+async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Foundation]:
+    """Open the ground; everything that was built upon it is closed at the end. ``to_read``: for a command that only looks.
+
+    Raises:
+        StoreError: the store or the spool cannot be used.
+        ConfigurationError: ``server.ca_file`` cannot be used, or the store's key is not available.
+    """
+    clock, ca_file = SystemClock(), check_certificates(config, config.server.ca_file, "server.ca_file")
+    async with AsyncExitStack() as stack:
+        keyring = Keyring(config, clock, ca_file)
+        stack.push_async_callback(keyring.close)
+        if config.store.url is not None and config.store.is_azure:
+            container = open_container(
+                config.store.url,
+                config=config,
+                keyring=keyring,
+                clock=clock,
+                key="store.account_key",
+                name=_STORE,
+                account_key=config.store.account_key,
+            )
+            blobs = await stack.enter_async_context(container)
+            await blobs.prepare()
+            store: BlobStore = blobs
+        else:
+            store = await _open_folder(config, to_read=to_read)
+        yield Foundation(
+            config=config,
+            clock=clock,
+            metrics=Metrics(),
+            keyring=keyring,
+            ca_file=ca_file,
+            store=store,
+            spool=await _open_spool(config, stack, to_read=to_read),
+            changes=StoreChanges(store),
+            stack=stack,
+        )
+
+
+@asynccontextmanager
+async def open_keyring(config: Config) -> AsyncIterator[Keyring]:
+    """Build what signs in, without the rest: enough for commands that only store a secret.
 
     Raises:
         ConfigurationError: ``server.ca_file`` cannot be used.
     """
-    clock = clock or SystemClock()
-    ca_file = _check_certificates(config, config.server.ca_file, "server.ca_file")
-    async with AsyncExitStack() as stack:
-        keyring = Keyring(config, clock, ca_file)
-        stack.push_async_callback(keyring.close)
-        yield Foundation(config=config, clock=clock, metrics=Metrics(), keyring=keyring, ca_file=ca_file, stack=stack)
+    keyring = Keyring(config, SystemClock(), check_certificates(config, config.server.ca_file, "server.ca_file"))
+    try:
+        yield keyring
+    finally:
+        await keyring.close()
 
 
-def _check_certificates(config: Config, file: Path | None, key: str) -> str | None:
-    """Look into a file of certificates at once: every upstream would seem unreachable for want of it."""
+async def _open_folder(config: Config, *, to_read: bool) -> LocalStore:
+    """Open a store in a folder, proven to be there and writable; ``to_read``: one that can only be read will do."""
+    local = LocalStore(config.store_folder, _STORE)
+    try:
+        await asyncio.to_thread(local.prepare)
+    except StoreError:
+        if not (to_read and os.access(local.root, os.R_OK | os.X_OK)):
+            raise
+    return local
+
+
+async def _open_spool(config: Config, stack: AsyncExitStack, *, to_read: bool) -> Spool:
+    """Open the spool, for what is on its way into the store; ``to_read``: nothing is, so any other place will do."""
+    # Beside a local store, so that a finished body moves into it without being copied.
+    spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
+    try:
+        await asyncio.to_thread(spool.prepare)
+    except StoreError:
+        if not to_read:
+            raise
+        spool = Spool(Path(stack.enter_context(TemporaryDirectory(prefix="wheelgate-"))))
+        await asyncio.to_thread(spool.prepare)
+    stack.callback(spool.close)
+    return spool
+
+
+def check_certificates(config: Config, file: Path | None, key: str) -> str | None:
+    """Return the path of a file of certificates (in the setting ``key``), proven to hold some.
+
+    At once, since every upstream would seem unreachable for want of it.
+
+    Raises:
+        ConfigurationError: it is missing or holds none.
+    """
     if file is None:
         return None
     path = str(config.folder / file)

@@ -11,11 +11,9 @@ the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient;
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 from wheelgate.config import NO_PROXY, SourceSettings
-from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.blob_history import BlobHistory
@@ -36,12 +34,10 @@ from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
-from wheelgate.storage.changes import StoreChanges
-from wheelgate.storage.spool import Spool
+from wheelgate.storage.open_container import open_container
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
-from wheelgate.wiring.foundation import Foundation
-from wheelgate.wiring.stores import enter_container
+from wheelgate.wiring.foundation import Foundation, check_certificates
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
@@ -52,11 +48,8 @@ _STALE_WHILE_REVALIDATE_S = 600.0
 class Sources:
     """Builds the sources one after the other, and knows of each what others need: its client, its store, its targets."""
 
-    def __init__(self, base: Foundation, *, store: BlobStore, spool: Spool, changes: StoreChanges, book: RuleBook) -> None:
+    def __init__(self, base: Foundation, book: RuleBook) -> None:
         self._base = base
-        self._store = store
-        self._spool = spool
-        self._changes = changes
         self._book = book
         self._public_url = None if base.config.server.public_url is None else base.config.base_url
         self.clients: dict[str, SourceClient] = {}
@@ -65,128 +58,109 @@ class Sources:
         """Of the sources that are containers."""
         self.targets: list[Destination] = []
         """Where uploads may go, in the operator's order."""
-        self.telling: list[Signal] = []
-        """What says by itself when its answers change."""
+        self.changed = Signal()
+        """Of sources that say by themselves when their answers change."""
         self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
-        self._memories: dict[str, FileHistory] = {}
-        self.described_ahead: list[EnrichedSource] = []
+        self._histories: dict[str, FileHistory] = {}
+        self.read_ahead: list[EnrichedSource] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
-    async def member(self, number: int, settings: SourceSettings) -> Member:
-        """``source[number]``, whole: what the index asks.
+    async def build_member(self, number: int, settings: SourceSettings) -> Member:
+        """Build ``source[number]``, whole: what the index asks.
 
         Raises:
             ConfigurationError: its key or its certificates are not available.
         """
-        return self._member(await self._source(number, settings), settings)
+        return self._screen(await self._build_source(number, settings), settings)
 
-    def again(self, settings: SourceSettings) -> Member:
-        """An index by other settings, with the same client and digests, and without what it said before."""
+    def rebuild_member(self, settings: SourceSettings) -> Member:
+        """Build an index by other settings, with the same client and digests, and without what it said before."""
         if self._base.config.is_offline(settings):
-            return self._member(self._build_offline(settings), settings)
-        return self._member(self._index(settings, self.clients[settings.name]), settings)
+            return self._screen(self._build_offline(settings), settings)
+        return self._screen(self._build_index(settings, self.clients[settings.name]), settings)
 
-    def _member(self, source: Source, settings: SourceSettings) -> Member:
+    def _screen(self, source: Source, settings: SourceSettings) -> Member:
         base = self._base
         screened = Screened(source, private=settings.is_private, book=self._book, clock=base.clock, metrics=base.metrics)
-        return Member(screened, settings.is_private, _only(settings))
+        return Member(screened, settings.is_private, _parse_only(settings))
 
-    async def _source(self, number: int, settings: SourceSettings) -> Source:
+    async def _build_source(self, number: int, settings: SourceSettings) -> Source:
         match settings.type:
             case "store":
-                return self._uploads(settings)
+                # Fresh until somebody announces a change: a listing per page would be a round trip per page.
+                return self._build_writable(settings, self._base.store, layout.PACKAGES, math.inf, math.inf)
             case "blob":
-                return await self._container(number, settings)
+                return await self._build_container(number, settings)
             case "directory":
-                return self._directory(settings)
+                root = self._base.config.get_source_folder(settings)
+                directory = self._base.closing(Directory(name=settings.name, root=root, clock=self._base.clock))
+                return self._cache(directory, 0.0, 0.0)  # it looks by itself; what stands in is remembered here
             case _ if self._base.config.is_offline(settings):
                 return self._build_offline(settings)
             case "github":
-                return self._releases(settings, self._client(number, settings))
+                return self._build_releases(settings, self._build_client(number, settings))
             case "index" | "devops":
-                return self._index(settings, self._client(number, settings))
+                return self._build_index(settings, self._build_client(number, settings))
 
-    def _uploads(self, settings: SourceSettings) -> Source:
-        """What was uploaded to the store."""
+    def _build_writable(
+        self, settings: SourceSettings, store: BlobStore, prefix: str, fresh_s: float, negative_ttl_s: float
+    ) -> Source:
+        """Build the source of a tree of packages by project, to which uploads may go."""
         packages = BlobPackages(
             name=settings.name,
-            store=self._store,
-            prefix=layout.PACKAGES,
+            store=store,
+            prefix=prefix,
             clock=self._base.clock,
+            names_fresh_s=fresh_s,
             public_url=self._public_url,
         )
-        self.targets.append(Destination(settings.name, self._store, layout.PACKAGES, _only(settings)))
-        self._changes.subscribe(packages.forget)
-        # Fresh until somebody announces a change: a listing per page would be a round trip per page.
-        cached = self._build_cached(packages, fresh_s=math.inf, negative_ttl_s=math.inf)
-        self._changes.subscribe(cached.drop)
+        cached = self._cache(packages, fresh_s, negative_ttl_s)
+        if settings.type == "store" or settings.writable:
+            self.targets.append(Destination(settings.name, store, prefix, _parse_only(settings)))
+            self._base.changes.subscribe(packages.forget)
+            self._base.changes.subscribe(cached.drop)
         return cached
 
-    async def _container(self, number: int, settings: SourceSettings) -> Source:
-        """A container that others fill, or uploads. Nothing is asked of it yet: one that is down must not stop the others."""
-        key = f"source[{number}].account_key"
-        blobs = await enter_container(self._base, settings.name, settings.url or "", settings.account_key, key)
-        self.stores[settings.name] = blobs
-        by_project = settings.layout == "project"
-        cached = self._blobs_by_project(settings, blobs) if by_project else self._blobs_anywhere(settings, blobs)
-        clock = self._base.clock
-        reader = BlobReader(source=settings.name, blobs=blobs, store=self._store, spool=self._spool, clock=clock)
-        memory = BlobHistory(ProjectRecords(self._store, settings.name), reader=reader, clock=clock)
-        self._base.stack.push_async_callback(memory.close)
-        self.recorders[settings.name] = memory
-        self.telling.append(memory.changed)
-        return self._enriched(cached, memory)
-
-    def _blobs_by_project(self, settings: SourceSettings, blobs: BlobStore) -> Cached:
-        packages = BlobPackages(
+    async def _build_container(self, number: int, settings: SourceSettings) -> Source:
+        """Build a container that others or uploads fill. Nothing is asked of it yet: one that is down must stop no other."""
+        base, clock = self._base, self._base.clock
+        container = open_container(
+            settings.url or "",
+            config=base.config,
+            keyring=base.keyring,
+            clock=clock,
+            key=f"source[{number}].account_key",
             name=settings.name,
-            store=blobs,
-            prefix="",
-            clock=self._base.clock,
-            names_fresh_s=settings.fresh_s,
-            public_url=self._public_url,
+            account_key=settings.account_key,
         )
-        cached = self._build_cached(packages, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
-        if settings.writable:
-            self.targets.append(Destination(settings.name, blobs, only=_only(settings)))
-            self._changes.subscribe(packages.forget)
-            self._changes.subscribe(cached.drop)
-        return cached
-
-    def _blobs_anywhere(self, settings: SourceSettings, blobs: BlobStore) -> Cached:
-        scan = BlobScan(name=settings.name, store=blobs, clock=self._base.clock, interval_s=settings.fresh_s)
-        self._base.stack.push_async_callback(scan.close)
-        self.telling.append(scan.changed)
-        return self._build_cached(scan, fresh_s=0.0, negative_ttl_s=0.0)  # the scan itself is what is remembered
-
-    def _directory(self, settings: SourceSettings) -> Source:
-        """A folder of this machine."""
-        base = self._base
-        directory = Directory(name=settings.name, root=base.config.get_source_folder(settings), clock=base.clock)
-        base.stack.push_async_callback(directory.close)
-        return self._build_cached(
-            directory, fresh_s=0.0, negative_ttl_s=0.0
-        )  # it looks by itself; what stands in is remembered here
+        blobs = self.stores[settings.name] = await base.stack.enter_async_context(container)
+        if settings.layout == "project":
+            cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent)
+        else:
+            scan = base.closing(BlobScan(name=settings.name, store=blobs, clock=clock, interval_s=settings.fresh_s))
+            scan.changed.subscribe(self.changed.emit)
+            cached = self._cache(scan, 0.0, 0.0)  # the scan itself is what is remembered
+        reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
+        history = base.closing(BlobHistory(ProjectRecords(base.store, settings.name), reader=reader, clock=clock))
+        self.recorders[settings.name] = history
+        history.changed.subscribe(self.changed.emit)
+        return self._enrich(cached, history)
 
     def _build_offline(self, settings: SourceSettings) -> Source:
-        """What the store holds of a source that is offline. There is no client for it at all."""
+        """Build what the store holds of a source that is offline. There is no client for it at all."""
         copies = BlobPackages(
             name=settings.name,
-            store=self._store,
+            store=self._base.store,
             prefix=layout.cache_of(settings.name),
             clock=self._base.clock,
             names_fresh_s=settings.fresh_s,
         )
-        cached = self._build_cached(copies, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
-        return OfflineSource(cached, alone=self._base.config.server.offline)
+        return OfflineSource(self._cache(copies, settings.fresh_s, settings.absent), alone=self._base.config.server.offline)
 
-    def _client(self, number: int, settings: SourceSettings) -> SourceClient:
-        """The way out to a source that is asked over HTTP."""
+    def _build_client(self, number: int, settings: SourceSettings) -> SourceClient:
+        """Build the way out to a source that is asked over HTTP."""
         base = self._base
-        ca_file = base.ca_file
-        if settings.ca_file is not None:
-            ca_file = base.check_certificates(settings.ca_file, f"source[{number}].ca_file")
         proxy = settings.outbound_proxy or base.config.server.outbound_proxy
         client = self.clients[settings.name] = SourceClient(
             source=settings.name,
@@ -196,21 +170,20 @@ class Sources:
             clock=base.clock,
             metrics=base.metrics,
             user_agent=f"wheelgate/{_VERSION}",
-            ca_file=ca_file,
+            ca_file=check_certificates(base.config, settings.ca_file, f"source[{number}].ca_file") or base.ca_file,
             outbound_proxy=None if proxy == NO_PROXY else proxy,
             headers=_HEADERS.get(settings.type),
         )
-        base.stack.push_async_callback(client.close)
-        return client
+        return base.closing(client)
 
-    def _index(self, settings: SourceSettings, client: SourceClient) -> Source:
-        """An index of the Simple API, or a feed, which is one with ways of its own."""
+    def _build_index(self, settings: SourceSettings, client: SourceClient) -> Source:
+        """Build an index of the Simple API, or a feed, which is one with ways of its own."""
         base = self._base
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
         index = kind(name=settings.name, url=settings.index_url, client=client, clock=base.clock, metrics=base.metrics)
-        return self._build_remote(index, settings, fresh_s=settings.fresh_s, negative_ttl_s=settings.absent)
+        return self._remember(index, settings, settings.fresh_s, settings.absent)
 
-    def _releases(self, settings: SourceSettings, client: SourceClient) -> Source:
+    def _build_releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(
             name=settings.name,
             url=settings.index_url,
@@ -220,66 +193,42 @@ class Sources:
             metrics=self._base.metrics,
             fresh_s=settings.fresh_s,
         )
-        self._base.stack.push_async_callback(releases.close)
-        return self._build_remote(releases, settings, fresh_s=0.0, negative_ttl_s=0.0)  # it remembers its listing by itself
+        return self._remember(self._base.closing(releases), settings, 0.0, 0.0)  # it remembers its listing by itself
 
-    def _build_remote(self, source: Source, settings: SourceSettings, *, fresh_s: float, negative_ttl_s: float) -> Source:
-        """A remote source with a memory: of its last good pages, of what it left out, of the bytes each name has."""
-        memory = self._memory(source.name)
-        # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
-        stale_while_revalidate_s = min(fresh_s, _STALE_WHILE_REVALIDATE_S)
-        cached = self._build_cached(
-            source,
-            fresh_s=fresh_s,
-            negative_ttl_s=negative_ttl_s,
-            stale_while_revalidate_s=stale_while_revalidate_s,
-            strict=settings.strict,
-            find_kept=memory.find_last_good,
-        )
-        enriched = self._enriched(cached, memory)
-        if settings.is_private:
-            self.described_ahead.append(enriched)
-        return enriched
-
-    def _enriched(self, source: Source, memory: FileMemory) -> EnrichedSource:
-        enriched = EnrichedSource(source, memory=memory, clock=self._base.clock, metrics=self._base.metrics)
-        self._base.stack.push_async_callback(enriched.close)
-        return enriched
-
-    def _memory(self, source: str) -> FileHistory:
-        """One for each source, however often it is built."""
-        memory = self._memories.get(source)
-        if memory is None:
-            memory = FileHistory(ProjectRecords(self._store, source), clock=self._base.clock)
-            self._base.stack.push_async_callback(memory.close)
-            self.recorders[source] = self._memories[source] = memory
-            self.telling.append(memory.changed)
-        return memory
-
-    def _build_cached(
-        self,
-        source: Source,
-        *,
-        fresh_s: float,
-        negative_ttl_s: float,
-        stale_while_revalidate_s: float = 0.0,
-        strict: bool = False,
-        find_kept: Callable[[str], Awaitable[ProjectPage | None]] | None = None,
-    ) -> Cached:
+    def _remember(self, source: Source, settings: SourceSettings, fresh_s: float, negative_ttl_s: float) -> Source:
+        """Give a remote source a memory: of its last good pages, of what it left out, of the bytes each name has."""
+        base = self._base
+        history = self._histories.get(source.name)  # one for each source, however often it is built
+        if history is None:
+            history = base.closing(FileHistory(ProjectRecords(base.store, source.name), clock=base.clock))
+            self.recorders[source.name] = self._histories[source.name] = history
+            history.changed.subscribe(self.changed.emit)
         cached = Cached(
             source,
-            clock=self._base.clock,
-            metrics=self._base.metrics,
+            clock=base.clock,
+            metrics=base.metrics,
             fresh_s=fresh_s,
             negative_ttl_s=negative_ttl_s,
-            stale_while_revalidate_s=stale_while_revalidate_s,
-            strict=strict,
-            find_kept=find_kept,
+            # However fresh a source's pages are to be, they are never served at more than twice that age for the sake of speed.
+            stale_while_revalidate_s=min(fresh_s, _STALE_WHILE_REVALIDATE_S),
+            strict=settings.strict,
+            find_kept=history.find_last_good,
         )
-        self._base.stack.push_async_callback(cached.close)
-        return cached
+        enriched = self._enrich(base.closing(cached), history)
+        if settings.is_private:
+            self.read_ahead.append(enriched)
+        return enriched
+
+    def _enrich(self, source: Source, memory: FileMemory) -> EnrichedSource:
+        base = self._base
+        return base.closing(EnrichedSource(source, memory=memory, clock=base.clock, metrics=base.metrics))
+
+    def _cache(self, source: Source, fresh_s: float, negative_ttl_s: float) -> Cached:
+        base = self._base
+        cached = Cached(source, clock=base.clock, metrics=base.metrics, fresh_s=fresh_s, negative_ttl_s=negative_ttl_s)
+        return base.closing(cached)
 
 
-def _only(settings: SourceSettings) -> NamePatterns | None:
-    """The names that a source is for; ``None``: all of them."""
+def _parse_only(settings: SourceSettings) -> NamePatterns | None:
+    """Read the names that a source is for; ``None``: all of them."""
     return None if settings.only is None else NamePatterns(settings.only)
