@@ -140,11 +140,9 @@ PARTICIPLE = re.compile(
     "|said|seen|sent|shown|sold|sought|spent|spoken|taken|thrown|told|written"
 )
 OPENERS = ("What", "Where", "Which", "How", "Who", "When", "Whether")
-# Each may only go down. Still to come: no function over 60 lines, no first line that asks.
 MOST_PARTICIPLES_PERCENT = 2.0
-MOST_DOCSTRINGS_THAT_ASK = 69
-MOST_LINES_OF_A_FUNCTION = 63
-MOST_LINES_OF_A_MODULE = 355
+MOST_LINES_OF_A_FUNCTION = 60
+MOST_LINES_OF_A_MODULE = 350
 
 TREES = {path: ast.parse(path.read_text()) for path in [*MODULES, ROOT / "__init__.py"]}
 FUNCTIONS = [
@@ -188,4 +186,4 @@ def test_docstrings_say_what_a_thing_is() -> None:
     ]
     firsts = [(ast.get_docstring(node) or "").partition("\n")[0] for node in nodes]
     asking = [first for first in firsts if first.split(" ")[0] in OPENERS]
-    assert len(asking) <= MOST_DOCSTRINGS_THAT_ASK, asking
+    assert not asking

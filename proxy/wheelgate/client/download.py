@@ -111,7 +111,7 @@ class _HttpsRules(HostRules):
     """Any host by https, whatever redirects to it; by http this machine alone, and only if the given URL is http itself."""
 
     def allows(self, url: URL) -> bool:
-        """Whether nobody on the way reads along."""
+        """True if nobody on the way reads along."""
         return url.scheme == "https" or (url.scheme in self._schemes and is_loopback_host(url.host or ""))
 
 

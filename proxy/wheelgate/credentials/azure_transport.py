@@ -44,7 +44,7 @@ class AzureTransport:
         return {"transport": _Transport(self, settings)}
 
     def goes_directly(self, host: str) -> bool:
-        """Whether a host is never asked through a proxy."""
+        """True if a host is never asked through a proxy."""
         if self.proxy == NO_PROXY or is_loopback_host(host):
             return True
         try:

@@ -61,7 +61,7 @@ class SourceCredentials:
         return found[1] if found else None
 
     def is_covered(self, url: str) -> bool:
-        """Whether some connection belongs to the URL, even one that says ``None``."""
+        """True if some connection belongs to the URL, even one that says ``None``."""
         return self._find(url) is not None
 
     def _find(self, url: str) -> tuple[UrlScope, Credential | None] | None:

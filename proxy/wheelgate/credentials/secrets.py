@@ -67,7 +67,7 @@ class Secrets:
         return (await self._flights.run(reference, lambda: self._read(reference, known))).secret
 
     async def has_changed(self, reference: str, refused: Secret) -> bool:
-        """Whether the secret is another now than the one an upstream refused. It is read again, but not at every refusal.
+        """True if the secret is another now than the one an upstream refused. It is read again, but not at every refusal.
 
         One that is not available now is no other.
         """

@@ -40,12 +40,12 @@ class BoundedGunzip:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the stream has come to its own end, checksum and all."""
+        """True if the stream has come to its own end, checksum and all."""
         return bool(self._inflater.eof)
 
     @property
     def has_more(self) -> bool:
-        """Whether something came behind that end: another archive, which some readers would add to the first."""
+        """True if something came behind that end: another archive, which some readers would add to the first."""
         return bool(self._inflater.unused_data)
 
     def feed(self, chunk: bytes, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:

@@ -55,7 +55,7 @@ class Claims:
         return frozenset(await self._load() | self._unwritten)
 
     async def holds(self, project: str) -> bool:
-        """Whether the name is claimed. After a :class:`StoreError` it must be treated as possibly private."""
+        """True if the name is claimed. After a :class:`StoreError` it must be treated as possibly private."""
         return project in self._unwritten or project in await self._load()
 
     async def _load(self) -> set[str]:

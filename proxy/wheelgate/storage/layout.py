@@ -43,7 +43,7 @@ def provenance(file: str) -> str:
 
 
 def is_provenance(path: str) -> bool:
-    """Whether a blob is the provenance object of another."""
+    """True if a blob is the provenance object of another."""
     return path.endswith(_PROVENANCE)
 
 

@@ -44,12 +44,12 @@ class Token(msgspec.Struct, frozen=True):
     note: str = ""
 
     def may(self, action: str, project: str) -> bool:
-        """Whether a scope covers the action for one project; ``*``: for all of them."""
+        """True if a scope covers the action for one project; ``*``: for all of them."""
         scopes = (scope.partition(":") for scope in self.scopes)
         return any(kind == action and (not pattern or project in NamePatterns([pattern])) for kind, _, pattern in scopes)
 
     def may_some(self, action: str) -> bool:
-        """Whether a scope covers the action for any project at all."""
+        """True if a scope covers the action for any project at all."""
         return any(scope.partition(":")[0] == action for scope in self.scopes)
 
 
@@ -73,7 +73,7 @@ class Tokens:
         self.generation += 1
 
     def still_known(self, token: Token, generation: int) -> bool:
-        """Whether a token that was authenticated in a generation would be so now, without asking anybody.
+        """True if a token that was authenticated in a generation would be so now, without asking anybody.
 
         ``False`` only means: ask :meth:`authenticated` again.
         """
@@ -119,7 +119,7 @@ class Tokens:
         return sorted(found, key=lambda token: token.created)
 
     def has_expired(self, token: Token) -> bool:
-        """Whether it lets nobody in any more, though it was not revoked."""
+        """True if it lets nobody in any more, though it was not revoked."""
         return token.expires <= self._clock.now()
 
     async def revoke(self, identifier: str) -> bool:

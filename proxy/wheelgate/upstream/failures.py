@@ -140,7 +140,7 @@ class Failures(HopFailures):
 
 
 def is_refusal(response: aiohttp.ClientResponse) -> bool:
-    """Whether an answer says that a credential is missing, wrong or not enough.
+    """True if an answer says that a credential is missing, wrong or not enough.
 
     Azure DevOps answers an expired PAT with 203 and a sign-in page, or with a redirect to one.
     """
@@ -154,7 +154,7 @@ def is_refusal(response: aiohttp.ClientResponse) -> bool:
 
 
 def is_throttled(response: aiohttp.ClientResponse) -> bool:
-    """Whether it asks us to come back later. GitHub says so with 403, too."""
+    """True if it asks us to come back later. GitHub says so with 403, too."""
     if response.status == 403:
         return response.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in response.headers
     return response.status in (408, 425, 429)
@@ -179,7 +179,7 @@ def read_wait_s(response: aiohttp.ClientResponse, now: datetime) -> float | None
 
 
 def is_sign_in_page(body: bytes | bytearray) -> bool:
-    """Whether the body of a 200 is a sign-in page, which has no file on it and would pass for an empty index."""
+    """True if the body of a 200 is a sign-in page, which has no file on it and would pass for an empty index."""
     return _NOT_A_PAGE.search(body, 0, _LOOK_BYTES) is not None
 
 

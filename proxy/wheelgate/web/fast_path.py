@@ -188,7 +188,7 @@ def _find_connection(request: web.BaseRequest) -> FastPathProtocol | None:
 
 
 def _is_plain_head(data: bytes) -> bool:
-    """Whether these bytes are one whole request head without a body, however strictly or loosely they are read."""
+    """True if these bytes are one whole request head without a body, however strictly or loosely they are read."""
     if len(data) > _MAX_HEAD_BYTES or not data.startswith((b"GET ", b"HEAD ")) or not data.endswith(_END):
         return False
     lines, text = data.count(b"\r\n"), data.lower()

@@ -47,7 +47,7 @@ _AnyPart = TypeVar("_AnyPart", bound=_Part)
 
 
 class Foundation(msgspec.Struct, frozen=True, kw_only=True):
-    """What every part of the graph is built upon."""
+    """The ground that every part of the object graph stands on."""
 
     config: Config
     clock: Clock
