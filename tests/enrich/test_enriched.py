@@ -19,9 +19,8 @@ from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUn
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
-from wheelgate.enrich.kept_pages import KeptPage
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.enrich.records import ExtractedMetadata, KeptPage
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout

@@ -126,6 +126,26 @@ async def test_a_loser_knows_what_the_winner_wrote(store: WatchedStore, process:
     assert await stored(store) == merged
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_of_two_pages_the_one_confirmed_later_is_kept(store: WatchedStore, first: int) -> None:
+    pages = [
+        ProjectPage(project=NAME, files=(), versions=(version,), as_of=NOW + timedelta(hours=hour))
+        for hour, version in enumerate(("1.0", "2.0"))
+    ]
+    processes = Process(store), Process(store)
+    for process, page in zip(processes, pages, strict=True):
+        (await process.cache.state_of(NAME)).page = page  # heard before the other one wrote
+    for which in (first, 1 - first):
+        await processes[which].add({f"{which}.whl": known("x")})
+    records = ProjectRecords(store, "curated")
+    record = (await records.read(NAME)).record
+    assert record.page is not None
+    kept = await records.unpack_page(NAME, record.page)
+    assert kept is not None
+    assert (kept.versions, kept.as_of) == (("2.0",), pages[1].as_of)
+    assert set(record.files) == {"0.whl", "1.whl"}
+
+
 async def test_one_who_always_loses_says_so(store: WatchedStore, process: Process) -> None:
     def always(method: str, path: str) -> None:
         if method == "replace_if":

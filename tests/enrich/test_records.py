@@ -17,18 +17,17 @@ from tests.support.sources import content
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
-from wheelgate.enrich.kept_pages import KeptPage, pack
-from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode
+from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode, pack
 from wheelgate.enrich.records import (
     BlobVersion,
     ExtractedMetadata,
     FileRecord,
     Files,
+    KeptPage,
     ProjectRecord,
     contradicts,
     merge_file_records,
     merge_files,
-    merge_records,
 )
 from wheelgate.storage import layout
 
@@ -287,14 +286,6 @@ def test_version_1_of_blobs_is_still_read() -> None:
     }
     assert decode(encode(record)) == record
     assert decode(b"{}") == ProjectRecord({})
-
-
-def test_of_two_pages_the_one_confirmed_later_is_kept() -> None:
-    files = {"a.whl": row()}
-    old, new = pack(page(as_of=NOW)), pack(page(file("a.whl", row()), as_of=NOW + timedelta(hours=1)))
-    for one, other in ((old, new), (new, old)):
-        assert merge_records(ProjectRecord(files, one), ProjectRecord(files, other)).page == new
-        assert merge_records(ProjectRecord(files, one), ProjectRecord(files, None)).page == one
 
 
 def test_names_that_are_listed_once_and_never_again_do_not_fill_the_store() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
 
@@ -18,9 +19,8 @@ from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.core.file_list import page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock, Source
-from wheelgate.enrich.kept_pages import KeptPage
 from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
-from wheelgate.enrich.records import FileRecord, Files, ProjectRecord, merge_file_records, merge_files, merge_records
+from wheelgate.enrich.records import FileRecord, Files, KeptPage, ProjectRecord, merge_file_records, merge_files
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
 
@@ -79,21 +79,16 @@ class ProjectState:
         self.written: tuple[bytes, datetime] | None = None
         """Mark and confirmation of the page that the record holds."""
         self.projection: Projection | None = None
-        self.all_read_in: int | None = None
-        """The revision of the listing all of whose blobs have been read."""
 
     def learn(self, found: Files) -> bool:
         """Merge what was found out; whether any of it is new."""
-        if not self.files:
-            self.files, is_new = dict(found), bool(found)
-        else:
-            is_new = False
-            for name, record in found.items():
-                known = self.files.get(name)
-                merged = record if known is None else merge_file_records(known, record)
-                if merged != known:
-                    self.files[name] = merged
-                    is_new = True
+        is_new = False
+        for name, record in found.items():
+            known = self.files.get(name)
+            merged = record if known is None else merge_file_records(known, record)
+            if merged != known:
+                self.files[name] = merged
+                is_new = True
         self.version += is_new
         return is_new
 
@@ -103,12 +98,8 @@ class ProjectState:
         self.etag, self.is_newer = stored.etag, stored.is_newer
         self.learn(stored.record.files)
         self.written = None if page is None else (page.mark, page.as_of)
-        if page is not None and self.page is None and not self.is_over(page):
+        if page is not None and self.page is None and (self.absent_since is None or page.as_of > self.absent_since):
             self.kept = page
-
-    def is_over(self, page: KeptPage) -> bool:
-        """Tell whether the source has said "not there" since it had this page."""
-        return self.absent_since is not None and page.as_of <= self.absent_since
 
     def lacks(self, kept: KeptPage | None) -> bool:
         """Tell whether the record has another page, or has to be told that this one still stands."""
@@ -123,11 +114,10 @@ class ProjectState:
     @property
     def size_bytes(self) -> int:
         """An estimate of the memory behind it."""
-        page = 0 if self.page is None else page_bytes(self.page)
-        kept = 0 if self.kept is None else len(self.kept.body)
         shown = self.projection
-        enriched = 0 if shown is None or shown.page.revision == shown.of else page_bytes(shown.page)
-        return 500 + _ROW_BYTES * len(self.files) + page + kept + enriched
+        pages = [self.page, shown.page if shown is not None and shown.page.revision != shown.of else None]
+        kept = 0 if self.kept is None else len(self.kept.body)
+        return 500 + _ROW_BYTES * len(self.files) + kept + sum(page_bytes(page) for page in pages if page is not None)
 
 
 class FileMemory(ABC):
@@ -142,12 +132,8 @@ class FileMemory(ABC):
     ) -> None:
         """An empty cache.
 
-        Args:
-            records: of the source, in the store.
-            clock: monotonic, for patience; wall, for what is remembered.
-            max_bytes: the least recently used go beyond it.
-            patience_s: how long a reader waits for a slow store; ``None``: as long as the store itself does.
-            retry_s: how long a record that could not be read in time is left alone.
+        ``patience_s``: how long a reader waits for a slow store (``None``: as long as the store itself does). ``retry_s``: how
+        long a record that could not be read in time is left alone.
         """
         self._records = records
         self._clock = clock
@@ -207,30 +193,25 @@ class FileMemory(ABC):
 
     # --- reading
 
-    def start_reading(self, project: str) -> None:
-        """Begin to read the record, if it was not read yet."""
+    def start_reading(self, project: str, *, since_s: float = -math.inf) -> asyncio.Task[None] | None:
+        """Begin to read the record, unless it was read since that moment (monotonic), or cannot be read now."""
         state = self.state_at_hand(project)
-        if state.read_s is None and self._may_read(state):
-            self._start_reading(project, state)
-
-    def _may_read(self, state: ProjectState) -> bool:
-        return self._clock.monotonic() >= state.retry_at_s
-
-    def _start_reading(self, project: str, state: ProjectState) -> asyncio.Task[None]:
+        is_read = state.read_s is not None and state.read_s >= since_s
+        if is_read or self._clock.monotonic() < state.retry_at_s:
+            return None
         return self._reads.start(project, lambda: self._read_beside(project, state))
 
-    async def state_of(self, project: str, *, since_s: float | None = None) -> ProjectState:
-        """Knowledge of a project, with the record as of ``since_s`` (monotonic; ``None``: as it was ever read).
+    async def state_of(self, project: str, *, since_s: float = -math.inf) -> ProjectState:
+        """Knowledge of a project, with the record as of ``since_s`` (monotonic; by default as it was ever read).
 
         Where it cannot be read in time, what this process knows: ``read_s`` then says that it is no more.
         """
-        state = self.state_at_hand(project)
-        if (state.read_s is None or (since_s is not None and state.read_s < since_s)) and self._may_read(state):
-            _, slow = await asyncio.wait([self._start_reading(project, state)], timeout=self._patience_s)
+        reading = self.start_reading(project, since_s=since_s)
+        if reading is not None:
+            _, slow = await asyncio.wait([reading], timeout=self._patience_s)
             if slow:
-                state.retry_at_s = self._clock.monotonic() + self._retry_s
-            state = self.state_at_hand(project)
-        return state
+                self.state_at_hand(project).retry_at_s = self._clock.monotonic() + self._retry_s
+        return self.state_at_hand(project)
 
     async def _read_beside(self, project: str, state: ProjectState) -> None:
         await asyncio.sleep(0)  # the question to the source leaves first, since its answer takes longer
@@ -286,21 +267,19 @@ class FileMemory(ABC):
         try:
             state.etag = await self._records.write(project, ProjectRecord(files, kept), state.etag)
         except BlobChanged:
-            lacking = await self._read_again(project, state, kept)
-            state.has_news = state.has_news or lacking
+            await self._read_again(project, state)
             return False
         state.written = None if kept is None else (kept.mark, kept.as_of)
         return True
 
-    async def _read_again(self, project: str, state: ProjectState, kept: KeptPage | None) -> bool:
-        """After somebody else wrote: take what they know; whether they lack something that we know."""
+    async def _read_again(self, project: str, state: ProjectState) -> None:
+        """After somebody else wrote: take what they know, and tell by ``has_news`` whether they lack something that we know."""
         stored = await self._records.read(project)
         state.take(stored)
         self.weigh(project, state)
-        record = stored.record
-        later = record.page if kept is None else merge_records(record, ProjectRecord({}, kept)).page
-        if state.page is not None and later is record.page and later is not None and later.as_of > state.page.as_of:
-            # Theirs was confirmed later. Ours must not overwrite it, so it is what we know to be the last good one.
-            page = await self._records.unpack_page(project, later)
-            state.page = page or state.page
-        return any(record.files.get(name) != known for name, known in state.files.items())
+        theirs = stored.record.page
+        if state.page is not None and theirs is not None and theirs.as_of > state.page.as_of:
+            # It was confirmed later. Ours must not overwrite it, so it is what we know to be the last good one.
+            state.page = await self._records.unpack_page(project, theirs) or state.page
+        if any(stored.record.files.get(name) != known for name, known in state.files.items()):
+            state.has_news = True

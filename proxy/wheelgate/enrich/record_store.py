@@ -21,7 +21,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -29,13 +28,15 @@ from cachetools import LRUCache
 from isal import igzip_lib, isal_zlib
 
 from wheelgate.core.errors import BlobNotFound
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.file_list import FileList
+from wheelgate.core.model import ProjectPage, ProjectStatus
 from wheelgate.core.protocols import BlobStore
-from wheelgate.enrich.kept_pages import KeptPage, pack, unpack
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, ProjectRecord
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord
 from wheelgate.storage import layout
 
 VERSION = 3
+_PAGE_FORMAT = 1
+"""To be raised with every change to :class:`~wheelgate.core.model.File` that is not one more field at its end."""
 _HEADER = re.compile(rb"wheelgate record ([1-9][0-9]{0,8})\n")
 _NO_DIGEST = bytes(32)
 _MAX_FILES = 100_000
@@ -44,7 +45,6 @@ _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
 _log = logging.getLogger(__name__)
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -68,8 +68,8 @@ class _Rows(msgspec.Struct, array_like=True):
     names: list[str]
     sha256: bytes
     """32 bytes a name; zeros: not known."""
-    at: list[_Moment]
-    uploaded: list[_Moment]
+    at: list[Moment]
+    uploaded: list[Moment]
     sizes: list[int | None]
     rest: dict[int, _Rest]
 
@@ -78,13 +78,17 @@ class _RecordBody(msgspec.Struct, array_like=True):
     version: int
     rows: bytes
     """Compressed; what a page has of its own is already."""
-    page: _PageBody | None
+    page: KeptPage | None
 
 
-class _PageBody(msgspec.Struct, array_like=True):
-    as_of: _Moment
-    known_since: _Moment | None
-    body: bytes
+class _PackedPage(msgspec.Struct, array_like=True):
+    """Content of a kept page: its files packed as they are in memory, so that keeping it costs next to nothing."""
+
+    form: int
+    versions: tuple[str, ...]
+    status: ProjectStatus | None
+    dropped: int
+    files: list[bytes]
 
 
 class _Version1(msgspec.Struct):
@@ -92,7 +96,7 @@ class _Version1(msgspec.Struct):
 
     etag: str
     sha256: _Sha256
-    seen: _Moment
+    seen: Moment
     metadata_sha256: str | None = None
     requires_python: str | None = None
     path: str = ""
@@ -110,6 +114,7 @@ class _Version1(msgspec.Struct):
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_body = msgspec.msgpack.Decoder(_RecordBody).decode
+_decode_page = msgspec.msgpack.Decoder(_PackedPage).decode
 _decode_rows = msgspec.msgpack.Decoder(_Rows).decode
 _decode_version_1 = msgspec.json.Decoder(dict[str, _Version1]).decode
 
@@ -130,7 +135,7 @@ def encode(record: ProjectRecord) -> bytes:
     body = _RecordBody(
         version=VERSION,
         rows=isal_zlib.compress(_encoder.encode(rows), level=1),
-        page=_PageBody(page.as_of, page.known_since, page.body) if page else None,
+        page=page,
     )
     return b"wheelgate record %d\n%b" % (VERSION, _encoder.encode(body))
 
@@ -139,7 +144,7 @@ def _names_to_keep(files: Mapping[str, FileRecord], page: KeptPage | None) -> li
     """All names; of too many, those that the page lists, and of the others the last to come are forgotten."""
     if len(files) <= _MAX_FILES:
         return list(files)
-    listed = set() if page is None else files.keys() & page.filenames()
+    listed = set() if page is None else files.keys() & {file.filename for file in _unpack_files(page)[1]}
     others = sorted(files.keys() - listed, key=lambda name: (files[name].at, name))
     return [*listed, *others[: max(0, _MAX_FILES - len(listed))]]
 
@@ -188,8 +193,46 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
         if 0 <= number < count:
             row = seen[number]
             seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)
-    page = None if body.page is None else KeptPage(body.page.as_of, body.page.known_since, body.page.body)
-    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), page)
+    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
+
+
+def pack(page: ProjectPage) -> KeptPage:
+    """The page, to be kept. Its files are packed from then on."""
+    files = FileList.of(page.files)
+    body = _PackedPage(_PAGE_FORMAT, page.versions, page.status, page.dropped, list(files.pack()))
+    return KeptPage(page.as_of, page.known_since, _encoder.encode(body))
+
+
+def _unpack_files(kept: KeptPage) -> tuple[_PackedPage, FileList]:
+    """What a kept page says.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        body = _decode_page(kept.body)
+        return body, FileList.from_blocks(body.files)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError("damaged") from error
+
+
+def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
+    """The page of a source again; ``None`` if it is damaged, or was kept by another version of this program."""
+    try:
+        body, files = _unpack_files(kept)
+    except ValueError:
+        return None
+    if body.form != _PAGE_FORMAT or any(file.project != project or file.source != source for file in files):
+        return None
+    return ProjectPage(
+        project=project,
+        files=files,
+        versions=body.versions,
+        status=body.status,
+        as_of=kept.as_of,
+        known_since=kept.known_since,
+        dropped=body.dropped,
+    )
 
 
 class StoredRecord(msgspec.Struct):

@@ -7,14 +7,16 @@ cannot return with other bytes. Replicas see the same news at the same time, so 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from wheelgate.core.model import File
-from wheelgate.enrich.kept_pages import KeptPage
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class BlobVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -54,6 +56,20 @@ class FileRecord(msgspec.Struct, frozen=True, gc=False):
 Files = dict[str, FileRecord]
 
 
+class KeptPage(msgspec.Struct, array_like=True):
+    """The last good page of a project, packed."""
+
+    as_of: Moment
+    """When the source last confirmed it."""
+    known_since: Moment | None
+    body: bytes
+
+    @property
+    def mark(self) -> bytes:
+        """Equal for pages that say the same, whenever they were confirmed."""
+        return hashlib.blake2b(self.body, digest_size=16).digest()
+
+
 class ProjectRecord(msgspec.Struct):
     """Facts remembered of one project."""
 
@@ -64,10 +80,7 @@ class ProjectRecord(msgspec.Struct):
 
 
 class FactRecorder(Protocol):
-    """Receiver of what the bytes of a source's files told: the memory that its listing is enriched from.
-
-    Implemented by :class:`~wheelgate.enrich.file_history.FileHistory` and :class:`~wheelgate.enrich.blob_history.BlobHistory`.
-    """
+    """Receiver of what the bytes of a source's files told: the memory that its listing is enriched from."""
 
     def learn(
         self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
@@ -130,9 +143,3 @@ def merge_files(one: Files, other: Files) -> Files:
         known = merged.get(name)
         merged[name] = seen if known is None else merge_file_records(known, seen)
     return merged
-
-
-def merge_records(one: ProjectRecord, other: ProjectRecord) -> ProjectRecord:
-    """Merge two memories of a project, the same in either order: every name, and the page that was confirmed later."""
-    pages = [page for page in (one.page, other.page) if page is not None]
-    return ProjectRecord(merge_files(one.files, other.files), max(pages, key=lambda page: (page.as_of, page.mark), default=None))
