@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from cachetools import TTLCache
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
 from wheelgate.core.file_list import RECENT_BYTES
@@ -27,28 +28,23 @@ from wheelgate.runtime.background import BackgroundTasks
 _AT_ONCE = 2
 _WAIT_S = 1.0
 """Time that a page waits for the facts of a few small files, so that the first client has them already."""
-_RETRY_S = 5.0
-"""Time that files that could not be read are left alone, so that an outage costs no reading at every request."""
+_RETRY_S, _RESTING = 5.0, 10_000
+"""Time that files that could not be read are left alone, so that an outage costs no reading at every request; of how many."""
 _log = logging.getLogger(__name__)
 
 
 class BlobHistory(FileMemory):
-    """The memory of one container. Close it to stop reading.
-
-    Metadata that somebody asked for before its wheel was read here is learned too (:meth:`learn`, as
-    :class:`~wheelgate.enrich.records.FactRecorder`).
-    """
+    """The memory of one container. Close it to stop reading."""
 
     def __init__(self, records: ProjectRecords, *, reader: BlobReader, clock: Clock, retry_s: float = _RETRY_S) -> None:
         super().__init__(records, clock=clock, max_bytes=RECENT_BYTES, patience_s=None, retry_s=0.0)
         self._reader = reader
         self._tasks = BackgroundTasks()
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._rest_s = retry_s
-        self._resting: set[str] = set()
+        self._resting: TTLCache[str, bool] = TTLCache(_RESTING, retry_s)
+        """Projects that are left alone."""
 
     async def close(self) -> None:
-        """Stop reading."""
         await self._tasks.close()
         await super().close()
 
@@ -62,8 +58,6 @@ class BlobHistory(FileMemory):
         """
         page = await source.project_page(project)
         state = await self._state_of(project)
-        if state.all_read_in == page.revision:
-            return page, state
         unread = [file for file in page.files if not _is_read(file, state)]
         if unread and project not in self._resting:
             # Many who ask at once wait together; the work goes on when they leave.
@@ -72,7 +66,6 @@ class BlobHistory(FileMemory):
             unread = [file for file in unread if not _is_read(file, state)]
         if unread:  # to be tried again at the next request
             return msgspec.structs.replace(page, freshness=NEVER_FRESH), state
-        state.all_read_in = page.revision
         return page, state
 
     async def _state_of(self, project: str) -> ProjectState:
@@ -103,7 +96,7 @@ class BlobHistory(FileMemory):
         size: int | None = None,  # noqa: ARG002
         made: ExtractedMetadata | None = None,
     ) -> None:
-        """See :class:`~wheelgate.enrich.records.FactRecorder`. Digest and size are read here."""
+        """Learn of metadata that somebody asked for before its wheel was read here; digest and size are read here."""
         state = self.state_at_hand(file.project)
         if made is not None and not _is_read(file, state):
             learned = msgspec.structs.replace(self._find_record(file, state), at=self._moment_after(file, state), made=made)
@@ -121,21 +114,17 @@ class BlobHistory(FileMemory):
                 self.changed.emit()
             except StoreError as error:
                 _log.warning("source %s: %s cannot be described yet: %s", self._records.source, file.filename, error)
-                self._rest(project)
+                self._resting[project] = True
                 if not isinstance(error, BlobNotFound | BlobChanged | UnreadableBlob):
                     return  # the store is down: the others would fare the same
             except Exception:  # one odd file must not keep the others from being described
                 _log.exception("source %s: %s cannot be described", self._records.source, file.filename)
-                self._rest(project)
+                self._resting[project] = True
 
     def _moment_after(self, file: File, state: ProjectState) -> datetime:
         """Now, but later than another version of the file was read, whatever the clocks of others say: the newest one stands."""
         now, known = self._clock.now(), state.files.get(file.filename)
         return now if known is None or known.blob == _version_of(file) else max(now, known.at + timedelta(seconds=1))
-
-    def _rest(self, project: str) -> None:
-        self._resting.add(project)
-        asyncio.get_running_loop().call_later(self._rest_s, self._resting.discard, project)
 
 
 def _version_of(file: File) -> BlobVersion | None:

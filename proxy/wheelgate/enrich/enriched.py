@@ -7,24 +7,33 @@ first seen: an entry with other ones is withheld, however often it goes and come
 
 from __future__ import annotations
 
+import asyncio
+import heapq
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from packaging.version import InvalidVersion, Version
 
+from wheelgate.core.errors import CompanionNotFound, WheelgateError
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
+from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
-from wheelgate.enrich.read_ahead import Describe, ReadAhead
-from wheelgate.enrich.records import ExtractedMetadata, FileRecord
+from wheelgate.enrich.records import FileRecord
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
 _SLICE = 500
+_AHEAD, _AHEAD_PAGES, _AHEAD_DELAY_S = 5, 50, 2.0
+"""Wheels of one page that are read ahead, the newest first; of so many pages at a time; after what a build itself asks for."""
 _log = logging.getLogger(__name__)
+Describe = Callable[[File], Awaitable[object]]
+"""Makes the core metadata of a listed wheel, and lets the source's memory know."""
 
 
 class EnrichedSource(SourceWrapper):
@@ -116,12 +125,13 @@ def enrich_file(file: File, record: FileRecord) -> File:
         known["size"] = record.size
     if "sha256" not in file.hashes and "sha256" in record.hashes:
         known["hashes"] = {**file.hashes, "sha256": record.hashes["sha256"]}
-    is_blob = type(file.location) is StoredFile
+    is_blob, made, offered = type(file.location) is StoredFile, record.made, None
     # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
     if is_blob or file.core_metadata is None:
-        is_wheel = file.filename.endswith(".whl")
-        made = record.made if record.made is not None and _is_of(record.made, file, record) else None
-        offered = None if not is_wheel else {} if made is None else _offer(made)
+        if isinstance(file.location, RemoteFile) and made and made.of not in (record.hashes.get("sha256"), file.location.url):
+            made = None  # read out of another wheel; of a blob, the record is of this version
+        if file.filename.endswith(".whl") and (made is None or made.metadata_sha256 is not None):
+            offered = {"sha256": made.metadata_sha256} if made else {}
         if offered is not None or file.core_metadata is not None:
             known["core_metadata"] = offered
             known["metadata_in_wheel"] = offered is not None
@@ -130,12 +140,51 @@ def enrich_file(file: File, record: FileRecord) -> File:
     return msgspec.structs.replace(file, **known) if known else file
 
 
-def _offer(made: ExtractedMetadata) -> Mapping[str, str] | None:
-    return None if made.metadata_sha256 is None else {"sha256": made.metadata_sha256}
+class ReadAhead:
+    """Background reading for one source, one page at a time. Close it to stop."""
+
+    def __init__(self, source: str, describe: Describe, *, delay_s: float = _AHEAD_DELAY_S) -> None:
+        self._source = source
+        self._describe = describe
+        self._delay_s = delay_s
+        self._turn = asyncio.Lock()
+        self._tasks = BackgroundTasks()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._tasks.close()
+
+    def start(self, page: ProjectPage) -> None:
+        """Have the page's newest wheels described, if any is to be and not too many pages wait."""
+        if len(self._tasks) < _AHEAD_PAGES and any(map(_is_waiting, page.files)):
+            self._tasks.start(page.project, lambda: self._describe_newest(page.files))
+
+    async def _describe_newest(self, files: Sequence[File]) -> None:
+        await asyncio.sleep(self._delay_s)
+        async with self._turn:
+            for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
+                try:
+                    await self._describe(file)
+                except CompanionNotFound:
+                    continue
+                except WheelgateError as error:
+                    _log.info("source %s: %s is not described ahead: %s", self._source, file.filename, error)
+                    return  # the others would fare the same; whoever asks for one hears why
 
 
-def _is_of(made: ExtractedMetadata, file: File, record: FileRecord) -> bool:
-    """Tell whether what was read was read out of this wheel."""
-    if isinstance(file.location, RemoteFile):
-        return made.of in (record.hashes.get("sha256"), file.location.url)
-    return True  # the record is of this version of the blob
+def _is_waiting(file: File) -> bool:
+    """Tell whether its metadata is still to be read out of it."""
+    return file.metadata_in_wheel and not file.core_metadata
+
+
+def _newest(files: Sequence[File]) -> list[File]:
+    """Wheels of a page, of which many may wait here: they are looked through when their turn comes, and not held until then."""
+    return heapq.nlargest(_AHEAD, (file for file in files if file.filename.endswith(".whl")), key=_age)
+
+
+def _age(file: File) -> tuple[float, Version]:
+    try:
+        version = Version(version_of(file.filename, file.project) or "0")
+    except InvalidVersion:
+        version = Version("0")
+    return file.upload_time.timestamp() if file.upload_time else 0.0, version

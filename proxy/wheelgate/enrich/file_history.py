@@ -34,11 +34,7 @@ _SLICE = 500
 
 
 class FileHistory(FileMemory):
-    """The memory of one remote source. Close it to write what is left.
-
-    It learns from pages (:meth:`match_files`) and from bytes (:meth:`learn`, as
-    :class:`~wheelgate.enrich.records.FactRecorder`).
-    """
+    """The memory of one remote source. Close it to write what is left."""
 
     def __init__(
         self,
@@ -80,15 +76,14 @@ class FileHistory(FileMemory):
         return page, await self.state_of(project)
 
     async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
-        """See :class:`FileMemory`."""
         version = state.version
         records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
         if news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
-            known = state
+            known = (state, version)
             state = await self.state_of(page.project, since_s=asked_s)
-            if state is not known or state.version != version:
-                version = state.version
+            version = state.version
+            if (state, version) != known:
                 records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
             version += self._learn(page.project, state, news)
         return MatchedFiles(state, version, records)
@@ -126,7 +121,6 @@ class FileHistory(FileMemory):
     def learn(
         self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
     ) -> None:
-        """See :class:`~wheelgate.enrich.records.FactRecorder`."""
         state = self.state_at_hand(file.project)
         now = self._clock.now()
         known = state.files.get(file.filename) or FileRecord(
@@ -134,7 +128,7 @@ class FileHistory(FileMemory):
         )
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
             return  # bytes that are withheld say nothing of those first seen
-        hashes = known.hashes if sha256 is None or "sha256" in known.hashes else {**known.hashes, "sha256": sha256}
+        hashes = known.hashes if sha256 is None else {"sha256": sha256, **known.hashes}
         learned = msgspec.structs.replace(
             known, hashes=hashes, size=known.size if known.size is not None else size, made=made or known.made
         )
@@ -184,17 +178,10 @@ def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime
             if contradicts(seen, file.hashes, file.size):
                 records.append(None)
                 continue
-            more = _add_stated(seen, file)
-            if more is not seen:
-                news[file.filename] = seen = more
+            hashes, size = {**file.hashes, **seen.hashes}, file.size if seen.size is None else seen.size
+            if hashes != seen.hashes or size != seen.size:  # said only now
+                news[file.filename] = seen = msgspec.structs.replace(seen, hashes=hashes, size=size)
         if file.upload_time is not None and file.upload_time < seen.uploaded:
             news[file.filename] = seen = msgspec.structs.replace(seen, uploaded=file.upload_time)
         records.append(seen)
     return records, news
-
-
-def _add_stated(seen: FileRecord, file: File) -> FileRecord:
-    """With the digests and the size that the source says only now."""
-    hashes = seen.hashes if file.hashes.keys() <= seen.hashes.keys() else {**file.hashes, **seen.hashes}
-    size = file.size if seen.size is None else seen.size
-    return seen if hashes is seen.hashes and size == seen.size else msgspec.structs.replace(seen, hashes=hashes, size=size)
