@@ -51,10 +51,6 @@ _Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 class NewerRecord(Exception):
     """A record that a later release wrote: not to be judged, and not to be overwritten."""
 
-    def __init__(self, version: int) -> None:
-        self.version = version
-        super().__init__(f"format {version}, which a later release wrote; this one knows formats up to {VERSION}")
-
 
 class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     """Facts that few files of a remote source have."""
@@ -165,7 +161,7 @@ def decode(stored: bytes) -> ProjectRecord:
     """
     header = _HEADER.match(stored)
     if header is not None and int(header[1]) > VERSION:
-        raise NewerRecord(int(header[1]))
+        raise NewerRecord(f"format {int(header[1])}, which a later release wrote; this one knows formats up to {VERSION}")
     try:
         if stored.startswith(b"{"):
             found = _decode_version_1(stored)
@@ -255,11 +251,7 @@ class ProjectRecords:
         """Paths of which the log says already that a later release wrote them."""
 
     async def read(self, project: str) -> StoredRecord:
-        """The record of a project; an empty one if there is none, or if it is damaged.
-
-        Raises:
-            StoreError: it cannot be read.
-        """
+        """The record of a project; an empty one if there is none, or if it is damaged. Raises StoreError."""
         path = layout.record(self.source, project)
         try:
             body, info = await self._store.read(path)
@@ -289,11 +281,9 @@ class ProjectRecords:
         return await self._store.replace_if(layout.record(self.source, project), body, etag)
 
     async def pack_page(self, page: ProjectPage) -> KeptPage:
-        """Pack a page as it is kept beside the facts of its files."""
         return pack(page) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page)
 
     async def unpack_page(self, project: str, kept: KeptPage) -> ProjectPage | None:
-        """Unpack a kept page; ``None`` if it is damaged."""
         if len(kept.body) < _INLINE_BYTES:
             return unpack(kept, project, self.source)
         return await asyncio.to_thread(unpack, kept, project, self.source)

@@ -2,7 +2,7 @@
 
 What is put under one key before it is written counts once, in its last state. A burst of changes is written when it is over; when
 it has lasted long; or as soon as so much waits that it is better written than held (back-pressure). While the store fails, what
-waits is tried again after each delay, and its memory stays bounded: the least recently changed is lost.
+waits is tried again now and then, and its memory stays bounded: the least recently changed is lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wheelgate.core.errors import StoreError
 from wheelgate.runtime.background import BackgroundTasks
 
 _BURST = 10
-"""A burst is written once it has lasted so many delays."""
+"""A burst is written once it has lasted so many delays; a store that fails is tried again as seldom."""
 _AT_ONCE = 2
 _BREATH_S = 0.1
 """Much is written after this pause: the answer that brought the change leaves first."""
@@ -48,7 +48,7 @@ class WriteBehind(Generic[T]):
                 when the store does not take it now: the item is tried again. After another error it is dropped.
             size_of: an item's size in bytes.
             subject: the items in the log: "<subject> cannot be written: ...", once until the store takes them again.
-            delay_s: how long no item may have come before a burst is over.
+            delay_s: how long no item may have come before a burst is over; ten times that is long.
             much_bytes: from so much on, nothing waits for the end of a burst.
             max_bytes: the bound of the queue.
             closing_s: how long the end may take.
@@ -104,25 +104,24 @@ class WriteBehind(Generic[T]):
 
     async def _write_later(self) -> None:
         while self._waiting:
-            for _ in range(_BURST):
-                self._has_news = False
-                if await self._wait_for_much() or (not self._has_news and not self._is_failing):
-                    break
+            if self._is_failing:
+                await asyncio.sleep(self._delay_s * _BURST)
+            else:
+                await self._wait_out_burst()
             self._is_much.clear()
             await self._write_all()
 
-    async def _wait_for_much(self) -> bool:
-        """Wait for the delay, or until much waits and the store takes it; whether that came first."""
-        if self._is_failing:
-            await asyncio.sleep(self._delay_s)
-            return False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._delay_s):
-                await self._is_much.wait()
-        if not self._is_much.is_set():
-            return False
-        await asyncio.sleep(min(_BREATH_S, self._delay_s))
-        return True
+    async def _wait_out_burst(self) -> None:
+        for _ in range(_BURST):
+            self._has_news = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._delay_s):
+                    await self._is_much.wait()
+            if self._is_much.is_set():
+                await asyncio.sleep(min(_BREATH_S, self._delay_s))
+                return
+            if not self._has_news:
+                return
 
     async def _write_all(self) -> None:
         """Write everything that waits, a few at a time, until the store fails."""

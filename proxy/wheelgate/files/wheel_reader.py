@@ -129,17 +129,18 @@ class WheelReader:
 
     async def _by_ranges(self, file: File, location: RemoteFile) -> WheelReading:
         size, head = file.size, b""
-        found: str | None = None
-        """URL of the file, after the redirects, when a part of it was read: the others are asked for there."""
+        url = location.url
+        """After the redirects, once a part of it was read: the others are asked for there."""
 
         async def part(start: int, end: int) -> tuple[int, bytes]:
-            nonlocal found
-            if found is not None:
-                try:
-                    return (await self._range(file, location, found, start, end, size))[:2]
-                except (UpstreamError, _NoRanges):  # a signature does not hold for ever, and the next one may lead elsewhere
-                    found = None
-            total, body, found = await self._range(file, location, location.url, start, end, size)
+            nonlocal url
+            try:
+                total, body, url = await self._range(file, location, url, start, end, size)
+            except (UpstreamError, _NoRanges):
+                if url == location.url:
+                    raise
+                # A signature does not hold for ever, and the next one may lead elsewhere.
+                total, body, url = await self._range(file, location, location.url, start, end, size)
             return total, body
 
         async def fetch(start: int, end: int) -> bytes:
