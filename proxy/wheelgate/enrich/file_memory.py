@@ -146,7 +146,6 @@ class FileMemory(ABC):
         """Emitted whenever more is known of a file than pages said so far."""
 
     async def close(self) -> None:
-        """Stop reading."""
         await self._reads.close()
 
     @abstractmethod
@@ -161,10 +160,7 @@ class FileMemory(ABC):
     async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
         """Find what is remembered of each listed file; remember what the page says for the first time.
 
-        Args:
-            page: as :meth:`fetch_page` gave it.
-            state: likewise.
-            asked_s: when the page was asked for (monotonic): new names are compared with a record no older than that.
+        ``asked_s``: when the page was asked for (monotonic). New names are compared with a record no older than that.
         """
 
     def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
@@ -243,9 +239,8 @@ class FileMemory(ABC):
         try:
             for _ in range(_ATTEMPTS):
                 if await self._save_once(project, state, found or {}):
-                    if found:
-                        state.learn(found)
-                        self.weigh(project, state)
+                    state.learn(found or {})
+                    self.weigh(project, state)
                     return
             raise StoreError(f"the record of {project} is being written by somebody else all the time")
         except BaseException:

@@ -49,13 +49,11 @@ class Cached(SourceWrapper):
     """A :class:`~wheelgate.core.protocols.Source` that remembers another one's answers.
 
     * Fresh: within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
-    * Single flight: however many ask at once, it is asked once.
     * Stale-while-revalidate: a page says until when it need not be asked for again, and until when it may be used while it is.
     * Stale-if-error: if the source fails, its last good page stands in for 24 h, marked stale; also one of before this process
       began, if ``find_kept`` finds it. A remembered "not there" is repeated too, but marked with the outage, because it may have
       been overtaken: what may follow from it is for :class:`~wheelgate.index.merged.Merged` to decide. ``strict`` makes it a
       failure instead.
-    * Memory is bounded by bytes; the least recently used goes first.
     """
 
     def __init__(

@@ -51,8 +51,6 @@ class Directory:
         scan."""
         self._pages: dict[str, ProjectPage] = {}
         self._flights: SingleFlight[None] = SingleFlight()
-        self._reading: set[Location] = set()
-        """Large files on their way to a digest."""
         self._tasks = BackgroundTasks()
 
     async def close(self) -> None:
@@ -76,7 +74,7 @@ class Directory:
                 page = page_of(project, files, as_of=self._clock.now(), dropped=len(found) - len(files))
                 break
         # What is still being read changes the page when it has been.
-        complete = self._reading.isdisjoint(file.location for file in self._projects.get(project, {}).values())
+        complete = all(file.location in self._described for file in self._projects.get(project, {}).values())
         freshness = Freshness(self._fresh_until) if complete else NEVER_FRESH
         if page.freshness != freshness:
             page = msgspec.structs.replace(page, freshness=freshness)
@@ -106,26 +104,23 @@ class Directory:
 
     async def _read(self, project: str) -> None:
         """Learn what the listing needs of files not read yet: small ones now, the rest meanwhile."""
-        known = self._described.keys() | self._reading
-        unread = [file for file in self._projects.get(project, {}).values() if file.location not in known]
-        later: dict[Location, File] = {}
+        unread = [file for file in self._projects.get(project, {}).values() if file.location not in self._described]
+        later = []
         budget = self._inline_bytes
         for file in sorted(unread, key=lambda file: file.size or 0):
             budget -= file.size or 0
             if budget < 0:
-                later[file.location] = file
+                later.append(file)
             else:
                 await self._describe(file)
         if later:
-            self._reading |= later.keys()
-            self._tasks.start(tuple(later), lambda: self._read_later(project, later.values()))
+            self._tasks.start(project, lambda: self._read_later(project, later))
 
     async def _read_later(self, project: str, files: Iterable[File]) -> None:
         try:
             for file in files:
                 await self._describe(file)
         finally:
-            self._reading.difference_update(file.location for file in files)
             self._pages.pop(project, None)
 
     async def _describe(self, file: File) -> None:
