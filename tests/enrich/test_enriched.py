@@ -642,7 +642,7 @@ async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start
     for number in range(50):
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
-    assert 0 < process.memory._unwritten.size_bytes <= 20_000
+    assert 0 < process.memory._unwritten._waiting.currsize <= 20_000
 
 
 async def test_what_is_learned_while_a_record_is_being_written_is_written_too(

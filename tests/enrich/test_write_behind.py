@@ -63,7 +63,7 @@ async def test_items_are_written_later_once_a_key_and_as_they_are_then(store: St
         behind.put("two", ["x"])
     item.append("b")
     assert store.written == []
-    assert (len(behind), behind.size_bytes) == (2, 2)
+    assert (len(behind), behind._waiting.currsize) == (2, 2)
     assert behind.find("one") is item
     assert "one" in behind
     await until(lambda: not len(behind))
@@ -129,11 +129,11 @@ async def test_memory_is_bounded_and_the_least_recently_changed_is_lost(store: S
     for number in range(10):
         behind.put(str(number), ["a" * 10])
         await asyncio.sleep(0.002)
-    assert behind.size_bytes <= 30
+    assert behind._waiting.currsize <= 30
     assert behind.find("0") is None
     assert behind.find("9") is not None
     behind.put("huge", ["a" * 100])
-    assert behind.size_bytes <= 30
+    assert behind._waiting.currsize <= 30
     assert behind.find("huge") is not None
     await behind.close()
 

@@ -45,16 +45,18 @@ class EnrichedSource(SourceWrapper):
         self._clock = clock
         self._metrics = metrics
         self._flights: SingleFlight[Projection] = SingleFlight()
-        self._ahead: ReadAhead | None = None
+        self._describe: Describe | None = None
+        self._ahead_delay_s = _AHEAD_DELAY_S
+        self._ahead_turn = asyncio.Lock()
+        self._ahead = BackgroundTasks()
 
-    def read_ahead(self, describe: Describe, **options: float) -> None:
+    def read_ahead(self, describe: Describe, *, delay_s: float = _AHEAD_DELAY_S) -> None:
         """Have the newest wheels of a page described before anybody asks for their metadata."""
-        self._ahead = ReadAhead(self.name, describe, **options)
+        self._describe, self._ahead_delay_s = describe, delay_s
 
     async def close(self) -> None:
         """Stop reading ahead, and cancel what is under way."""
-        if self._ahead is not None:
-            await self._ahead.close()
+        await self._ahead.close()
         await self._flights.close()
 
     async def project_page(self, project: str) -> ProjectPage:
@@ -76,9 +78,22 @@ class EnrichedSource(SourceWrapper):
         enriched = page if files is None else page.with_files(FileList(files, [page.files]), tuple(withheld))
         projection = Projection(page.revision, matched.version, enriched)
         self._memory.record_projection(page, matched.state, projection)
-        if self._ahead is not None and not page.stale:
-            self._ahead.start(enriched)
+        describe = self._describe
+        if describe is not None and not page.stale and len(self._ahead) < _AHEAD_PAGES and any(map(_is_waiting, enriched.files)):
+            self._ahead.start(page.project, lambda: self._describe_newest(enriched.files, describe))
         return projection
+
+    async def _describe_newest(self, files: Sequence[File], describe: Describe) -> None:
+        await asyncio.sleep(self._ahead_delay_s)
+        async with self._ahead_turn:
+            for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
+                try:
+                    await describe(file)
+                except CompanionNotFound:
+                    continue
+                except WheelgateError as error:
+                    _log.info("source %s: %s is not described ahead: %s", self.name, file.filename, error)
+                    return  # the others would fare the same; whoever asks for one hears why
 
     def _enrich_files(self, page: ProjectPage, matched: MatchedFiles) -> Steps[tuple[list[File] | None, list[Withheld]]]:
         """The files to show (``None``: the page's own, none of them changed), and those withheld."""
@@ -138,38 +153,6 @@ def enrich_file(file: File, record: FileRecord) -> File:
         if made is not None and made.requires_python is not None and (is_blob or file.requires_python is None):
             known["requires_python"] = made.requires_python
     return msgspec.structs.replace(file, **known) if known else file
-
-
-class ReadAhead:
-    """Background reading for one source, one page at a time. Close it to stop."""
-
-    def __init__(self, source: str, describe: Describe, *, delay_s: float = _AHEAD_DELAY_S) -> None:
-        self._source = source
-        self._describe = describe
-        self._delay_s = delay_s
-        self._turn = asyncio.Lock()
-        self._tasks = BackgroundTasks()
-
-    async def close(self) -> None:
-        """Stop reading."""
-        await self._tasks.close()
-
-    def start(self, page: ProjectPage) -> None:
-        """Have the page's newest wheels described, if any is to be and not too many pages wait."""
-        if len(self._tasks) < _AHEAD_PAGES and any(map(_is_waiting, page.files)):
-            self._tasks.start(page.project, lambda: self._describe_newest(page.files))
-
-    async def _describe_newest(self, files: Sequence[File]) -> None:
-        await asyncio.sleep(self._delay_s)
-        async with self._turn:
-            for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
-                try:
-                    await self._describe(file)
-                except CompanionNotFound:
-                    continue
-                except WheelgateError as error:
-                    _log.info("source %s: %s is not described ahead: %s", self._source, file.filename, error)
-                    return  # the others would fare the same; whoever asks for one hears why
 
 
 def _is_waiting(file: File) -> bool:

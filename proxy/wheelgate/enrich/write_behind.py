@@ -71,11 +71,6 @@ class WriteBehind(Generic[T]):
     def __contains__(self, key: str) -> bool:
         return key in self._waiting
 
-    @property
-    def size_bytes(self) -> int:
-        """The size of everything that waits."""
-        return int(self._waiting.currsize)
-
     def find(self, key: str) -> T | None:
         """The item under a key that waits, or is being written."""
         item = self._waiting.get(key)

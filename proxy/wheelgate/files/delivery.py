@@ -83,7 +83,7 @@ class Delivery:
             concurrent_fills: upstream files fetched at a time.
             turn_s: how long a fill may wait for its turn.
         """
-        self._store = store
+        self.store = store
         self._store_mode = store_mode
         self._stores = {**(other_stores or {}), store.name: store}
         self._modes = modes
@@ -124,7 +124,7 @@ class Delivery:
             return await asyncio.to_thread(LocalBody, file, location)
         if isinstance(location, StoredFile):
             store = self._stores[location.store]
-            mode = self._store_mode if store is self._store else self._modes[file.source]
+            mode = self._store_mode if store is self.store else self._modes[file.source]
             size = file.size if file.size is not None else (await store.info(location.path)).size
             return await _open_stored(store, location.path, size, redirect=plain and mode is DeliveryMode.REDIRECT)
         client = self._clients[location.source]
@@ -135,12 +135,12 @@ class Delivery:
                 return Redirect(url)
         passed = PassedBody(client, file, location)
         if mode is DeliveryMode.CACHE:
-            held = await self._find_held(file)
+            held = await self.find_copy(file)
             if held is not None:
                 if self._cache_limit is not None:
                     await self._cache_limit.note_use(held.path)
                 redirect = plain and self._store_mode is DeliveryMode.REDIRECT
-                return await _open_stored(self._store, held.path, held.size, redirect=redirect)
+                return await _open_stored(self.store, held.path, held.size, redirect=redirect)
             if not head and (plain or await self._joins(file, passed)):
                 fill = self._start_fill(file, location, client)
                 if fill is not None:
@@ -168,16 +168,23 @@ class Delivery:
         """Tell whether what is fetched from a source is kept in the store."""
         return self._modes[source] is DeliveryMode.CACHE
 
-    async def find_copy(self, file: File) -> tuple[BlobStore, BlobInfo] | None:
-        """Our own copy of a remote file, verified when it was fetched; ``None`` if there is none.
+    async def find_copy(self, file: File) -> BlobInfo | None:
+        """Our copy of a remote file, if we have one of the bytes now listed. That we have one is remembered for a minute.
 
         Raises:
-            FileWithheld, StoreError: as :meth:`open`.
+            FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
+            StoreError: nobody can tell.
         """
-        info = await self._find_held(file) if self.keeps(file.source) else None
-        return None if info is None else (self._store, info)
+        if not self.keeps(file.source):
+            return None
+        path = layout.cache_copy(file.source, file.project, file.filename)
+        key = (path, file.hashes.get("sha256"))
+        info = self._held.get(key)
+        if info is None and (info := await self._check_copy(file, path)) is not None:
+            self._held[key] = info
+        return info
 
-    async def fetch_copy(self, file: File) -> tuple[BlobStore, BlobInfo]:
+    async def fetch_copy(self, file: File) -> BlobInfo:
         """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
 
         Raises:
@@ -201,22 +208,9 @@ class Delivery:
         size = fill.total if fill is not None and fill.total is not None else await passed.size()
         return (size or 0) <= JOIN_BYTES
 
-    async def _find_held(self, file: File) -> BlobInfo | None:
-        """Our copy, if we have one of the bytes now listed. That we have one is remembered for a minute.
-
-        Raises:
-            FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
-        """
-        path = layout.cache_copy(file.source, file.project, file.filename)
-        key = (path, file.hashes.get("sha256"))
-        info = self._held.get(key)
-        if info is None and (info := await self._check_copy(file, path)) is not None:
-            self._held[key] = info
-        return info
-
     async def _check_copy(self, file: File, path: str) -> BlobInfo | None:
         try:
-            info = await self._store.info(path)
+            info = await self.store.info(path)
         except BlobNotFound:
             return None
         listed, kept = file.hashes.get("sha256"), info.facts.get("sha256")
@@ -227,13 +221,8 @@ class Delivery:
                 "the store, and it is fetched anew"
             )
         if listed is not None and listed != kept:
-            _log.error(
-                "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched",
-                file.source,
-                file.filename,
-                listed,
-                kept,
-            )
+            alarm = "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched"
+            _log.error(alarm, file.source, file.filename, listed, kept)
             raise FileWithheld(
                 f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
                 "a file name never changes its content"
@@ -261,10 +250,10 @@ class Delivery:
             _log.error("%s is passed through and not kept: %s", file.filename, error)
             return None
         fill = self._fills[key] = Fill(file, spooled)
-        self._runs.start(fill, lambda: self._run(key, fill, location, client))
+        self._runs.start(fill, lambda: self._run(fill, location, client))
         return fill
 
-    async def _run(self, key: tuple[str, str, str], fill: Fill, location: RemoteFile, client: SourceClient) -> None:
+    async def _run(self, fill: Fill, location: RemoteFile, client: SourceClient) -> None:
         outcome = "failed"
         try:
             async with AsyncExitStack() as stack:
@@ -288,7 +277,7 @@ class Delivery:
             fill.fail(error)  # whoever follows it must not wait for ever
         finally:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
-            self._fills.pop(key, None)
+            del self._fills[_key(fill.file)]
             fill.finish()
 
     async def _enter_turn(self, stack: AsyncExitStack, file: File) -> None:
@@ -307,9 +296,9 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self._store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_list_facts(file)})
+            await self.store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_list_facts(file)})
         except BlobExists:
-            kept = (await self._store.info(path)).facts.get("sha256")
+            kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
                 other = f"with {kept}" if kept else "without any digest"
                 _log.error("ALARM: %s has sha256 %s; another process stored it %s", file.filename, sha256, other)

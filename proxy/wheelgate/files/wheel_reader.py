@@ -99,9 +99,9 @@ class WheelReader:
             except _NoRanges:
                 if not keeps:
                     return await self._whole(file, location)
-        store, info = held or await self._delivery.fetch_copy(file)
-        reading = await self._from_store(file, store, info.path, info.etag)
-        return msgspec.structs.replace(reading, sha256=info.facts.get("sha256"))
+        copy = held or await self._delivery.fetch_copy(file)
+        reading = await self._from_store(file, self._delivery.store, copy.path, copy.etag)
+        return msgspec.structs.replace(reading, sha256=copy.facts.get("sha256"))
 
     async def _from_store(self, file: File, store: BlobStore, path: str, etag: str) -> WheelReading:
         info = await store.info(path)
