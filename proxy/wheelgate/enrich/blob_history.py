@@ -1,8 +1,7 @@
 """File history of a container: what reading its blobs told, each read once in each of its versions.
 
-The files of a project are read when it is first asked for, newest first and a few at a time. Until then they are listed with what
-is known, and the page waits a moment for it. What was read is written through: a page shows it once the record has it, so that
-every replica shows the same from then on.
+The files of a project are read when it is first asked for, newest first and a few at a time; the page waits a moment for it. What
+was read is written through: a page shows it once the record has it, so that every replica shows the same from then on.
 """
 
 from __future__ import annotations
@@ -48,8 +47,6 @@ class BlobHistory(FileMemory):
         await self._tasks.close()
         await super().close()
 
-    # --- pages
-
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
         """See :class:`FileMemory`. Files that were not read yet are read now, for a moment.
 
@@ -85,8 +82,6 @@ class BlobHistory(FileMemory):
         uploaded = file.upload_time or self._clock.now()
         earlier = uploaded if known is None else known.uploaded  # of another version: its time stays
         return FileRecord(at=uploaded, hashes={}, uploaded=min(uploaded, earlier), blob=version)
-
-    # --- files
 
     def learn(
         self,

@@ -1,8 +1,7 @@
 """Enriched source: adds to a listing what it leaves out, and withholds what contradicts what was seen before.
 
 Every wheel is offered with core metadata (we read it out of the wheel where the source sends none), every file with an upload
-time (else the first sight), with size and digest once they are known. And what bytes a file name has was settled when it was
-first seen: an entry with other ones is withheld, however often it goes and comes back.
+time (else the first sight), with size and digest once they are known.
 """
 
 from __future__ import annotations

@@ -62,8 +62,6 @@ class FileHistory(FileMemory):
         await super().close()
         await self._unwritten.close()
 
-    # --- pages
-
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
         """See :class:`FileMemory`. The record is read while the source is asked."""
         self.start_reading(project)
@@ -116,8 +114,6 @@ class FileHistory(FileMemory):
                 self.weigh(project, state)
         return state.page
 
-    # --- files
-
     def learn(
         self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
     ) -> None:
@@ -142,8 +138,6 @@ class FileHistory(FileMemory):
             self.weigh(project, state)
             self._unwritten.put(project, state)
         return is_new
-
-    # --- the store
 
     def _find_unwritten(self, project: str) -> ProjectState | None:
         return self._unwritten.find(project)

@@ -150,11 +150,7 @@ class FileMemory(ABC):
 
     @abstractmethod
     async def fetch_page(self, source: Source, project: str) -> tuple[ProjectPage, ProjectState]:
-        """The source's own page, and what is known of the project.
-
-        Raises:
-            What :meth:`~wheelgate.core.protocols.Source.project_page` does.
-        """
+        """The source's own page, and what is known of the project. Raises what the source does."""
 
     @abstractmethod
     async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
@@ -231,11 +227,7 @@ class FileMemory(ABC):
     # --- writing
 
     async def save(self, project: str, state: ProjectState, found: Files | None = None) -> None:
-        """Write what the record lacks; nothing, if it lacks nothing. ``found`` becomes part of the state once it is written.
-
-        Raises:
-            StoreError: it cannot be written now.
-        """
+        """Write what the record lacks, if anything; ``found`` becomes part of the state once it is written. Raises StoreError."""
         try:
             for _ in range(_ATTEMPTS):
                 if await self._save_once(project, state, found or {}):

@@ -200,11 +200,7 @@ def pack(page: ProjectPage) -> KeptPage:
 
 
 def _unpack_files(kept: KeptPage) -> tuple[_PackedPage, FileList]:
-    """What a kept page says.
-
-    Raises:
-        ValueError: it is damaged.
-    """
+    """What a kept page says. Raises ValueError if it is damaged."""
     try:
         body = _decode_page(kept.body)
         return body, FileList.from_blocks(body.files)

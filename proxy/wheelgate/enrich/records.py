@@ -1,8 +1,7 @@
 """Project records: the facts that are remembered of a source's files, one record a project, and how two memories become one.
 
-Of a remote source: every file name ever seen, with the digests it had then, and the last good page. Of a container: what each
-blob said when it was read, and which version of it that was. Names that a page no longer lists stay remembered, so that a file
-cannot return with other bytes. Replicas see the same news at the same time, so merging gives the same whoever does it.
+Names that a page no longer lists stay remembered, so that a file cannot return with other bytes. Replicas see the same news at
+the same time, so merging gives the same whoever does it.
 """
 
 from __future__ import annotations

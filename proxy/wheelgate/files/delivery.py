@@ -296,7 +296,7 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self.store.put_if_absent(path, fill.spooled.path, {"sha256": sha256, **_list_facts(file)})
+            await self.store.put_if_absent(path, fill.spooled.path, _list_facts(file, sha256))
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -312,14 +312,11 @@ class Delivery:
         return "kept"
 
 
-def _list_facts(file: File) -> dict[str, str]:
-    """Facts of the listing, kept beside the copy: should the source never be asked again, it is listed from there."""
-    said = {
-        "upload_time": file.upload_time.isoformat() if file.upload_time else None,
-        "requires_python": file.requires_python,
-        "yanked": file.yanked,
-    }
-    return {name: value for name, value in said.items() if value is not None}
+def _list_facts(file: File, sha256: str) -> dict[str, str]:
+    """Facts of a copy, and of its listing: should the source never be asked again, it is listed from there."""
+    uploaded = file.upload_time.isoformat() if file.upload_time else None
+    known = {"sha256": sha256, "upload_time": uploaded, "requires_python": file.requires_python, "yanked": file.yanked}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _key(file: File) -> tuple[str, str, str]:

@@ -22,7 +22,6 @@ from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.page_builder import page_of, stored_file
 
-_RETRY_S = 5.0
 _PATIENCE_S = 5.0
 """Time that a request waits for the first scan to end, before it is told to come back."""
 _SLICE = 250
@@ -42,7 +41,7 @@ class BlobScan:
         store: BlobStore,
         clock: Clock,
         interval_s: float,
-        retry_s: float = _RETRY_S,
+        retry_s: float = 5.0,
         patience_s: float = _PATIENCE_S,
     ) -> None:
         """``interval_s``: between two scans; ``retry_s``: after one that failed."""
@@ -89,11 +88,7 @@ class BlobScan:
             self.changed.emit()
 
     async def scan(self) -> None:
-        """List everything once.
-
-        Raises:
-            StoreError: it could not be listed.
-        """
+        """List everything once. Raises StoreError."""
         found: dict[str, dict[str, BlobInfo]] = {}
         count = 0
         async for info in self._store.list(""):
