@@ -9,7 +9,8 @@ import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
@@ -88,7 +89,8 @@ class Server:
         )
         packages = UploadManager(targets, store=self.store, changes=changes)
         authentication = Authentication(self.tokens, anonymous_read=True)
-        self.handlers = UploadHandlers(uploads, packages, self.spool, authentication, stall_s=stall_s)
+        services: Any = SimpleNamespace(uploads=uploads, packages=packages, spool=self.spool)
+        self.handlers = UploadHandlers(services, authentication, stall_s=stall_s)
         self.unforeseen: list[Exception] = []
         self.token = ""
         self.port = 0

@@ -136,7 +136,7 @@ async def open_server(
     known_heads = KnownHeads(finders, log, clock)
     dispatcher = Dispatcher(
         authentication=authentication,
-        upload=UploadHandlers(services.uploads, services.packages, services.spool, authentication),
+        upload=UploadHandlers(services, authentication),
         simple=simple,
         files=files,
         ops=ops,
