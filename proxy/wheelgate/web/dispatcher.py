@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wheelgate.core.errors import WheelgateError
+from wheelgate.core.errors import ErrorKind, WheelgateError
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Authentication
 from wheelgate.web.errors import build_error_response, build_problem
@@ -24,7 +24,7 @@ from wheelgate.web.upload import UploadHandlers
 _log = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
 _METHODS = {Route.UPLOAD: ("POST",)}
-_OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD, Route.NOTHING})
+_OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD})
 """Routes that reveal nothing of anybody's packages, or ask for a token by themselves."""
 
 Handler = Callable[[web.BaseRequest, ParsedPath], Awaitable[web.StreamResponse]]
@@ -101,38 +101,33 @@ class Dispatcher:
         return response
 
     async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:
-        accept = request.headers.get("Accept", "")
         methods = _METHODS.get(target.route, _READ)
         if request.method not in methods:
-            refused = build_problem(405, f"method not allowed (use {' or '.join(methods)})", accept=accept, request_id=request_id)
+            refused = build_problem(405, f"method not allowed (use {' or '.join(methods)})", request, request_id)
             refused.headers["Allow"] = ", ".join(methods)
             return refused
         if target.canonical is not None:
             query = request.rel_url.raw_query_string
             location = target.canonical + (f"?{query}" if query else "")
             return web.Response(status=301, headers={"Location": location, "Cache-Control": "no-cache"})
+        if target.route is Route.NOTHING:
+            return build_problem(404, "not found", request, request_id)
         try:
             response = await self._dispatch(request, target)
         except WheelgateError as error:
-            if error.kind.name in ("INTERNAL", "CONFIGURATION"):
+            if error.kind in (ErrorKind.INTERNAL, ErrorKind.CONFIGURATION):
                 _log.error("request %s: %s", request_id, error)
             return build_error_response(error, request, request_id)
         except (ConnectionError, TimeoutError):
             raise
         except Exception:
             _log.exception("request %s failed", request_id)
-            return build_problem(
-                500, "internal error, see the server log for this request ID", accept=accept, request_id=request_id
-            )
-        if response is None:
-            return build_problem(404, "not found", accept=accept, request_id=request_id)
+            return build_problem(500, "internal error, see the server log for this request ID", request, request_id)
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response
 
-    async def _dispatch(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse | None:
-        if target.route not in self._routes:
-            return None
+    async def _dispatch(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse:
         if target.route in _OPEN:
             return await self._routes[target.route](request, target)
         permission = await self._authentication.check_read(request, target.project or "*")

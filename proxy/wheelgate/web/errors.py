@@ -34,35 +34,30 @@ _MAX_REASON = 400
 
 
 def build_error_response(error: WheelgateError, request: web.BaseRequest, request_id: str) -> web.Response:
-    """Build the answer for an error: JSON where JSON is accepted, else text; never HTML, never an echo of the request's path."""
-    return build_problem(
-        _STATUS[error.kind],
-        str(error),
-        accept=request.headers.get("Accept", ""),
-        request_id=request_id,
-        retry_after_s=error.retry_after_s if isinstance(error, UpstreamError) else None,
-    )
+    """Build the answer for an error."""
+    retry_after_s = error.retry_after_s if isinstance(error, UpstreamError) else None
+    return build_problem(_STATUS[error.kind], str(error), request, request_id, retry_after_s)
 
 
-def build_problem(status: int, reason: str, *, accept: str, request_id: str, retry_after_s: float | None = None) -> web.Response:
-    """Build an answer that says what is wrong, in every place where some client looks."""
+def build_problem(
+    status: int, reason: str, request: web.BaseRequest, request_id: str, retry_after_s: float | None = None
+) -> web.Response:
+    """Build an answer that says what is wrong, in every place where some client looks.
+
+    JSON where JSON is accepted, else text; never HTML, never an echo of the request's path.
+    """
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Request-ID": request_id}
     if status == 503:
-        wait = min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S)
-        headers["Retry-After"] = str(wait)
+        headers["Retry-After"] = str(min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="wheelgate"'
-    if "json" in accept:
-        body = msgspec.json.encode({"error": status, "reason": reason, "request_id": request_id})
-        content_type = "application/json"
-    else:
-        body = f"{reason}\n".encode()
-        content_type = "text/plain"
+    as_json = "json" in request.headers.get("Accept", "")
+    fields = {"error": status, "reason": reason, "request_id": request_id}
     return web.Response(
         status=status,
         reason=_UNPRINTABLE.sub(" ", reason)[:_MAX_REASON],
-        body=body,
-        content_type=content_type,
+        body=msgspec.json.encode(fields) if as_json else f"{reason}\n".encode(),
+        content_type="application/json" if as_json else "text/plain",
         charset="utf-8",
         headers=headers,
     )
