@@ -13,8 +13,6 @@ import msgspec
 
 from wheelgate.core.names import is_safe_filename, normalise_name
 
-_METADATA = ".metadata"
-_PROVENANCE = ".provenance"
 _MAX_PATH = 2_000
 
 
@@ -47,21 +45,13 @@ class ParsedPath(msgspec.Struct, frozen=True):
 
 
 _NOTHING = ParsedPath(Route.NOTHING)
-_SINGLE = {
-    "legacy": ParsedPath(Route.UPLOAD),
-    "livez": ParsedPath(Route.LIVEZ),
-    "readyz": ParsedPath(Route.READYZ),
-    "metrics": ParsedPath(Route.METRICS),
-}
-
-
-_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+_PROBES = {f"/{route.name.lower()}": ParsedPath(route) for route in (Route.LIVEZ, Route.READYZ, Route.METRICS)}
 
 
 def parse_path(raw_path: str, prefix: str) -> ParsedPath:
     """Parse a raw request path (no query) below ``prefix``. What cannot exist means nothing."""
     if raw_path in _PROBES:
-        return _SINGLE[raw_path[1:]]  # whoever probes a process need not know where its index is
+        return _PROBES[raw_path]  # whoever probes a process need not know where its index is
     if len(raw_path) > _MAX_PATH or not raw_path.startswith(prefix):
         return _NOTHING
     inner = raw_path[len(prefix) :]
@@ -95,16 +85,19 @@ def _match(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
             return _NOTHING if project is None else ParsedPath(route, project)
         case ["files", name, filename] if not slash:  # a file is no folder
             return _match_file(normalise_name(name), filename)
-        case [single]:
-            return _SINGLE.get(single, _NOTHING)
+        case ["legacy"]:
+            return ParsedPath(Route.UPLOAD)
+        case [probe]:
+            return _PROBES.get(f"/{probe}", _NOTHING)
     return _NOTHING
 
 
 def _match_file(project: str | None, filename: str) -> ParsedPath:
     route = Route.FILE
-    for ending, beside in ((_METADATA, Route.METADATA), (_PROVENANCE, Route.PROVENANCE)):
-        if filename.endswith(ending):
-            route, filename = beside, filename.removesuffix(ending)
+    for beside in (Route.METADATA, Route.PROVENANCE):
+        name = filename.removesuffix(f".{beside.name.lower()}")
+        if name != filename:
+            route, filename = beside, name
             break
     if project is None or not is_safe_filename(filename):
         return _NOTHING
