@@ -68,7 +68,13 @@ class FileList(Sequence[File]):
     @overload
     def __getitem__(self, at: slice) -> tuple[File, ...]: ...
     def __getitem__(self, at: int | slice) -> File | tuple[File, ...]:
-        return self._content[at]
+        content = self._content
+        if isinstance(content, tuple):
+            return content[at]
+        if isinstance(at, slice):
+            return content[at]
+        at = range(len(content))[at]
+        return content[at : at + 1][0]
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -142,14 +148,7 @@ class _Packed:
     def __iter__(self) -> Iterator[File]:
         return chain.from_iterable(map(_unpack, self.blocks))
 
-    @overload
-    def __getitem__(self, at: int) -> File: ...
-    @overload
-    def __getitem__(self, at: slice) -> tuple[File, ...]: ...
-    def __getitem__(self, at: int | slice) -> File | tuple[File, ...]:
-        if isinstance(at, int):
-            number = range(len(self))[at]
-            return _unpack(self.blocks[number // TOGETHER])[number % TOGETHER]
+    def __getitem__(self, at: slice) -> tuple[File, ...]:
         start, end, step = at.indices(len(self))
         if step != 1:
             return tuple(self)[at]
@@ -163,7 +162,7 @@ class _Packed:
         with suppress(ValueError):
             while True:
                 at = self._hashes.index(key, at + 1)
-                yield self[at]
+                yield from self[at : at + 1]
 
 
 def _unpack(block: bytes) -> list[File]:

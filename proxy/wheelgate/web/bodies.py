@@ -42,7 +42,7 @@ async def send(
     if body.path is not None and end is not None:
         return await _send_file(request, response, body.path, start, end)
     async with aclosing(body.chunks(start, end)) as chunks:  # type: ignore[type-var]
-        first = await anext(chunks, b"")  # an upstream that refuses does so here, while a status can still say it
+        first = await anext(chunks, None)  # an upstream that refuses does so here, while a status can still say it
         if response.content_length is None and (total := await body.size()) is not None:
             response.content_length = total
         await response.prepare(request)
@@ -51,16 +51,17 @@ async def send(
 
 
 async def _send_chunks(
-    request: web.BaseRequest, response: web.StreamResponse, first: bytes, chunks: AsyncIterator[bytes]
+    request: web.BaseRequest, response: web.StreamResponse, chunk: bytes | None, chunks: AsyncIterator[bytes]
 ) -> None:
     announced, sent = response.content_length, 0
     try:
-        async for chunk in _prepend(first, chunks):
+        while chunk is not None:
             sent += len(chunk)
             if announced is not None and sent > announced:  # the server would cut it off in silence
                 raise StoreError(f"there were more than the {announced} bytes announced")
             async with asyncio.timeout(_WRITE_S):
                 await response.write(chunk)
+            chunk = await anext(chunks, None)
         if announced is not None and sent < announced:  # the client would take the next answer for the rest of this one
             raise StoreError(f"there were {sent} bytes of the {announced} announced")
         await response.write_eof()
@@ -72,12 +73,6 @@ async def _send_chunks(
     except Exception:
         _log.exception("response aborted")  # another answer must not follow in the middle of this one
         _break_off(request)
-
-
-async def _prepend(first: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for chunk in chunks:
-        yield chunk
 
 
 async def _send_file(
