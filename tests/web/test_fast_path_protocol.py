@@ -115,9 +115,7 @@ class Site:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return await self.handle(request)
 
-        self.server = await build_server(
-            handle, self.heads, clock, fast_path=fast_path, keepalive_s=keepalive_s, lingering_time=2.0
-        )
+        self.server = await build_server(handle, self.heads, clock, fast_path=fast_path, keepalive_s=keepalive_s)
         return self
 
     @property

@@ -134,13 +134,12 @@ async def _reload_rules(hangup: asyncio.Event, reload: Callable[[], Config], enf
         except ConfigurationError as error:
             for problem in error.problems:
                 _log.error("keeping the previous rules: %s", problem)
-            continue
         except Exception:  # whatever it was, the rules in force stay in force, and the next signal is heard
             _log.exception("keeping the previous rules: the settings cannot be read")
-            continue
-        _log.info("rules reloaded; changed: %s", ", ".join(replaced.in_force) or "nothing")
-        if replaced.after_restart:
-            _log.warning("changed settings that take effect after a restart: %s", ", ".join(replaced.after_restart))
+        else:
+            _log.info("rules reloaded; changed: %s", ", ".join(replaced.in_force) or "nothing")
+            if replaced.after_restart:
+                _log.warning("changed settings that take effect after a restart: %s", ", ".join(replaced.after_restart))
 
 
 def _tune_garbage_collector() -> None:

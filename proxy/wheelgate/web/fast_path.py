@@ -21,7 +21,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import __version__ as aiohttp_version
 from aiohttp import web
@@ -45,6 +45,7 @@ _NEVER_S = 366 * 86_400.0
 _SELF_TEST_S = 5.0
 _VARYING = (b"date:", b"x-request-id:", b"server:")
 """Headers in which both ways may differ."""
+_SETTINGS: dict[str, Any] = {"lingering_time": 2.0, "auto_decompress": False}  # an upload's gzip could inflate to anything
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -146,14 +147,13 @@ class _AnswerEnd(AbstractAccessLogger):
 class _FastPathServer(web.Server):
     """aiohttp's server, with a protocol of ours in front of each of its own."""
 
-    def __init__(self, handler: Handler, known_heads: KnownHeads, keepalive_s: float, settings: dict[str, object]) -> None:
+    def __init__(self, handler: Handler, known_heads: KnownHeads, keepalive_s: float) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if (connection := _find_connection(request)) is not None:
                 connection.begin(request)
             return await handler(request)
 
-        own = {"access_log": _log, "access_log_class": _AnswerEnd, "keepalive_timeout": _NEVER_S}
-        super().__init__(handle, **settings, **own)  # type: ignore[arg-type] # of settings
+        super().__init__(handle, access_log=_log, access_log_class=_AnswerEnd, keepalive_timeout=_NEVER_S, **_SETTINGS)
         self._known_heads = known_heads
         self._keepalive_s = keepalive_s
 
@@ -162,23 +162,20 @@ class _FastPathServer(web.Server):
 
 
 async def build_server(
-    handler: Handler, known_heads: KnownHeads, clock: Clock, *, fast_path: bool, keepalive_s: float, **settings: object
+    handler: Handler, known_heads: KnownHeads, clock: Clock, *, fast_path: bool, keepalive_s: float = 75.0
 ) -> web.Server:
-    """Build a server with the fast path; without where that is not wanted or fails its self-test: slower, and right.
-
-    ``settings``: aiohttp's.
-    """
+    """Build a server with the fast path; without where that is not wanted or fails its self-test: slower, and right."""
     if fast_path:
-        problem = await _find_disagreement(type(known_heads), clock, settings)
+        problem = await _find_disagreement(type(known_heads), clock)
         if problem is None:
-            return _FastPathServer(handler, known_heads, keepalive_s, settings)
+            return _FastPathServer(handler, known_heads, keepalive_s)
         _log.warning(
             "the fast path is off, and warm pages are served several times slower: its self-test failed with aiohttp %s (%s); "
             "install the version of aiohttp that Wheelgate was released with",
             aiohttp_version,
             problem,
         )
-    return web.Server(handler, access_log=None, keepalive_timeout=keepalive_s, **settings)  # type: ignore[arg-type] # of settings
+    return web.Server(handler, access_log=None, keepalive_timeout=keepalive_s, **_SETTINGS)
 
 
 def _find_connection(request: web.BaseRequest) -> FastPathProtocol | None:
@@ -199,7 +196,7 @@ def _is_plain_head(data: bytes) -> bool:
     )
 
 
-async def _find_disagreement(heads: type[KnownHeads], clock: Clock, settings: dict[str, object]) -> str | None:
+async def _find_disagreement(heads: type[KnownHeads], clock: Clock) -> str | None:
     """Self-test: ask for one page from aiohttp and from memory, over a socket pair; what went wrong, if anything did."""
     etag = "self-test"
     page = prepare_response(b"{}", build_headers(JSON, "no-cache", (etag,)), (etag,))
@@ -212,7 +209,7 @@ async def _find_disagreement(heads: type[KnownHeads], clock: Clock, settings: di
 
     try:
         async with asyncio.timeout(_SELF_TEST_S):
-            first, *others = await _ask_three_times(_FastPathServer(handle, tested, 60.0, settings))
+            first, *others = await _ask_three_times(_FastPathServer(handle, tested, 60.0))
     except Exception as error:  # whatever it is: a server without the fast path is right all the same
         return repr(error)
     if any(other != first for other in others):

@@ -144,15 +144,7 @@ async def open_server(
         log=log,
         prefix=prefix,
     )
-    server = await build_server(
-        dispatcher.handle,
-        known_heads,
-        clock,
-        fast_path=fast_path,
-        keepalive_s=75.0,
-        lingering_time=2.0,
-        auto_decompress=False,  # an upload's gzip could inflate to anything
-    )
+    server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path)
     runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
     await runner.setup()
     try:
