@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from wheelgate.web.conditions import Range, is_held, parse_if_none_match, parse_range
+from wheelgate.web.bodies import Range, parse_range
+from wheelgate.web.prepared_response import is_held, parse_if_none_match
 
 ETAG = "a" * 64
 

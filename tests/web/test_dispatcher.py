@@ -17,16 +17,7 @@ from wheelgate.web.request_log import RequestLog
 async def test_nobody_waits_for_the_line_about_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "wheelgate.access")
     nobody = cast("Any", None)  # nothing is asked of what has nothing at this address
-    application = Dispatcher(
-        simple=nobody,
-        files=nobody,
-        upload=nobody,
-        ops=nobody,
-        authentication=nobody,
-        known_heads=nobody,
-        log=RequestLog(Metrics()),
-        prefix="",
-    )
+    application = Dispatcher({}, nobody, nobody, RequestLog(Metrics()), "")
     response = await application.handle(make_mocked_request("GET", "/nothing/here/at/all"))
     assert response.status == 404
     assert not caplog.records, "a log that is slow to take lines would hold the answer up"

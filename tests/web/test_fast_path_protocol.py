@@ -94,22 +94,12 @@ class Site:
             reserved=NamePatterns([]),
         )
         self.pages = PageCache(index, clock=clock, prefix="", metrics=metrics, shared=True)
-        nobody = cast("Any", None)
-        authentication = Authentication(nobody, anonymous_read=True)
+        authentication = Authentication(cast("Any", None), anonymous_read=True)
         simple = SimpleHandlers(self.pages, clock)
         log = RequestLog(metrics)
         self.heads = self._heads({Route.PROJECT: simple.build_finder}, log, clock)
         self.metrics = metrics
-        dispatcher = Dispatcher(
-            simple=simple,
-            files=nobody,
-            upload=nobody,
-            ops=nobody,
-            authentication=authentication,
-            known_heads=self.heads,
-            log=log,
-            prefix="",
-        )
+        dispatcher = Dispatcher({Route.PROJECT: simple.project}, authentication, self.heads, log, "")
         self.handle = dispatcher.handle
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:

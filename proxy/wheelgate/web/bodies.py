@@ -1,15 +1,19 @@
-"""Response bodies: never a header before the first byte is sure, never a clean end to a body that is not whole."""
+"""Response bodies, whole or a range of them (RFC 9110, section 14).
+
+Never a header before the first byte is sure, never a clean end to a body that is not whole.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import BinaryIO
 
+import msgspec
 from aiohttp import web
 
 from wheelgate.core.errors import BlobNotFound, StoreError, WheelgateError
@@ -19,7 +23,46 @@ _WRITE_S = 60.0
 """A client that takes nothing for that long is gone."""
 _SENDFILE_BYTES = 4 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
+_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII | re.IGNORECASE)
 _log = logging.getLogger(__name__)
+
+
+class Range(msgspec.Struct, frozen=True):
+    """One byte range as asked for: from ``first`` to ``last`` (both included), or the last ``suffix`` bytes."""
+
+    first: int = 0
+    last: int | None = None
+    suffix: int | None = None
+
+    def within(self, size: int) -> tuple[int, int] | None:
+        """``(start, end)``, end excluded, within a body of that size; ``None``: it cannot be satisfied (416)."""
+        if self.suffix is not None:
+            return (max(0, size - self.suffix), size) if self.suffix and size else None
+        if self.first >= size:
+            return None
+        return self.first, size if self.last is None else min(self.last + 1, size)
+
+
+def parse_range(request: web.BaseRequest, etag: str | None) -> Range | None:
+    """Read the range a GET asks for, if there is one to honour.
+
+    Several ranges, malformed ones, and an If-Range that does not match are ignored: 14.2 allows it, and the whole file is
+    always a right answer.
+    """
+    if request.method != "GET":
+        return None
+    match = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None or not (match[1] or match[2]):
+        return None
+    condition = request.headers.get("If-Range")
+    if condition is not None and (etag is None or condition.strip() != f'"{etag}"'):
+        return None
+    if not match[1]:
+        return Range(suffix=int(match[2]))
+    first = int(match[1])
+    if match[2] and int(match[2]) < first:
+        return None
+    return Range(first, int(match[2]) if match[2] else None)
 
 
 async def send(
@@ -78,7 +121,7 @@ async def _send_chunks(
 async def _send_file(
     request: web.BaseRequest, response: web.StreamResponse, path: Path, start: int, end: int
 ) -> web.StreamResponse:
-    """Let the kernel send a complete file."""
+    """Let the kernel send a complete file, where the event loop can have it do that."""
     try:
         file = await asyncio.to_thread(path.open, "rb")
     except FileNotFoundError:
@@ -92,7 +135,12 @@ async def _send_file(
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client is gone")
             async with asyncio.timeout(_WRITE_S * 5):
-                sent = await _send_some(loop, request.transport, response, file, start, end)
+                try:
+                    sent = await loop.sendfile(request.transport, file, start, min(_SENDFILE_BYTES, end - start))
+                except NotImplementedError:  # uvloop
+                    chunk = await asyncio.to_thread(os.pread, file.fileno(), min(_READ_BYTES, end - start), start)
+                    await response.write(chunk)
+                    sent = len(chunk)
             if not sent:
                 raise TimeoutError("the file became shorter")
             start += sent
@@ -103,23 +151,6 @@ async def _send_file(
     finally:
         file.close()
     return response
-
-
-async def _send_some(
-    loop: asyncio.AbstractEventLoop,
-    transport: asyncio.BaseTransport,
-    response: web.StreamResponse,
-    file: BinaryIO,
-    start: int,
-    end: int,
-) -> int:
-    """Send the next bytes, by the kernel where the event loop can have it do that (uvloop cannot); return how many."""
-    try:
-        return await loop.sendfile(transport, file, start, min(_SENDFILE_BYTES, end - start))  # type: ignore[arg-type]
-    except NotImplementedError:
-        chunk = await asyncio.to_thread(os.pread, file.fileno(), min(_READ_BYTES, end - start), start)
-        await response.write(chunk)
-        return len(chunk)
 
 
 def _break_off(request: web.BaseRequest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
@@ -13,13 +13,9 @@ from wheelgate.core.errors import ErrorKind, WheelgateError
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Authentication
 from wheelgate.web.errors import build_error_response, build_problem
-from wheelgate.web.files import FileHandlers
 from wheelgate.web.known_heads import KnownHeads
-from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.paths import ParsedPath, Route, parse_path
 from wheelgate.web.request_log import RequestLog
-from wheelgate.web.simple import SimpleHandlers
-from wheelgate.web.upload import UploadHandlers
 
 _log = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
@@ -35,11 +31,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        *,
-        simple: SimpleHandlers,
-        files: FileHandlers,
-        upload: UploadHandlers,
-        ops: OpsHandlers,
+        routes: Mapping[Route, Handler],
         authentication: Authentication,
         known_heads: KnownHeads,
         log: RequestLog,
@@ -50,23 +42,11 @@ class Dispatcher:
         self.idle = asyncio.Event()
         """Set while no request is being answered."""
         self.idle.set()
+        self._routes = routes
         self._authentication = authentication
         self._known_heads = known_heads
         self._request_log = log
         self._prefix = prefix
-        self._routes: dict[Route, Handler] = {
-            Route.PROJECT: lambda request, target: simple.project(request, target.project),
-            Route.FILE: lambda request, target: files.file(request, target.project, target.filename),
-            Route.METADATA: lambda request, target: files.metadata(request, target.project, target.filename),
-            Route.PROVENANCE: lambda request, target: files.provenance(request, target.project, target.filename),
-            Route.LIST: lambda request, _: simple.names(request),
-            Route.UPLOAD: lambda request, _: upload.act(request),
-            Route.EXPLAIN: lambda request, target: ops.explain(request, target.project),
-            Route.LIVEZ: lambda _, __: ops.livez(),
-            Route.READYZ: lambda _, __: ops.readyz(),
-            Route.METRICS: lambda _, __: ops.metrics(),
-            Route.HOME: self._home,
-        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it, and write one line about it."""
@@ -113,7 +93,12 @@ class Dispatcher:
         if target.route is Route.NOTHING:
             return build_problem(404, "not found", request, request_id)
         try:
-            response = await self._dispatch(request, target)
+            if target.route in _OPEN:
+                response = await self._routes[target.route](request, target)
+            else:
+                permission = await self._authentication.check_read(request, target.project or "*")
+                response = await self._routes[target.route](request, target)
+                self._known_heads.learn(request, target, permission)
         except WheelgateError as error:
             if error.kind in (ErrorKind.INTERNAL, ErrorKind.CONFIGURATION):
                 _log.error("request %s: %s", request_id, error)
@@ -126,14 +111,3 @@ class Dispatcher:
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response
-
-    async def _dispatch(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse:
-        if target.route in _OPEN:
-            return await self._routes[target.route](request, target)
-        permission = await self._authentication.check_read(request, target.project or "*")
-        response = await self._routes[target.route](request, target)
-        self._known_heads.learn(request, target, permission)
-        return response
-
-    async def _home(self, _request: web.BaseRequest, _target: ParsedPath) -> web.Response:
-        return web.Response(text=f"This is a Python package index. Its URL for installers: {self._prefix}/simple/\n")

@@ -6,10 +6,9 @@ the dispatcher, and remembered under the bytes themselves. When the same bytes a
 second HTTP parser that could ever read them otherwise than the first. What may have changed since, the page and the token, is
 looked at each time. A head that announces a body is never remembered, and everything that is not exactly this goes to aiohttp.
 
-It costs a sixth of the processor time that aiohttp takes for the same answer, and stands on what asyncio and aiohttp document: a
-protocol of ours owns the connection and hands what it does not answer to the protocol that :class:`aiohttp.web.Server` makes;
-aiohttp's access logger is called once an answer has been written, which is when the next one may follow. At start one page is
-asked for both ways, and where the answers differ the server does without.
+It stands on what asyncio and aiohttp document: a protocol of ours owns the connection and hands what it does not answer to the
+protocol that :class:`aiohttp.web.Server` makes; aiohttp's access logger is called once an answer has been written, which is when
+the next one may follow. At start one page is asked for both ways, and where the answers differ the server does without.
 
 Looking a token up by the bytes of its header tells nobody anything by its timing: Python's keyed hash decides, and bytes are only
 compared once the whole hash agrees.

@@ -14,12 +14,11 @@ from wheelgate.core.model import File, Location
 from wheelgate.core.protocols import Clock
 from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
 from wheelgate.services import Services
-from wheelgate.web.bodies import send
-from wheelgate.web.conditions import Range, is_held, parse_if_none_match, parse_range
+from wheelgate.web.bodies import Range, parse_range, send
 from wheelgate.web.known_heads import Finder, Found
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import ParsedPath, Route
-from wheelgate.web.prepared_response import PreparedResponse, build_headers, prepare_response
+from wheelgate.web.prepared_response import PreparedResponse, build_headers, is_held, parse_if_none_match, prepare_response
 
 SMALL_BYTES = 256 * 1024
 _MAX_BYTES = 32 * 1024 * 1024
@@ -64,9 +63,9 @@ class FileHandlers:
         self._keep = _IMMUTABLE if shared else f"private, {_IMMUTABLE}"
         self._ask_again = "no-cache" if shared else "private, no-cache"
 
-    async def file(self, request: web.BaseRequest, project: str, filename: str) -> web.StreamResponse:
+    async def file(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse:
         """Answer with the file: redirected, whole, or a range of it."""
-        file = await self._find_listed(project, filename)
+        file = await self._find_listed(target.project, target.filename)
         if (kept := self._small.get(file)) is not None and "Range" not in request.headers:
             return kept.respond(request)
         etags = _get_etags(file, "file")
@@ -129,9 +128,9 @@ class FileHandlers:
         headers["Content-Range"] = f"bytes {span[0]}-{span[1] - 1}/{size}"
         return await send(request, body, headers, start=span[0], end=span[1], status=206)
 
-    async def metadata(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
+    async def metadata(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
         """Answer with the file's core metadata."""
-        file = await self._find_listed(project, filename)
+        file = await self._find_listed(target.project, target.filename)
         response = self._small.get(file, "metadata")
         if response is None:
             body = await self._services.metadata_files.body(file)
@@ -140,9 +139,9 @@ class FileHandlers:
             self._small.keep(file, response, "metadata")
         return response.respond(request)
 
-    async def provenance(self, request: web.BaseRequest, project: str, filename: str) -> web.Response:
+    async def provenance(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
         """Answer with the file's provenance (PEP 740). It may come after the file, so nobody keeps it without asking again."""
-        body = await self._services.delivery.read_provenance(await self._find_listed(project, filename))
+        body = await self._services.delivery.read_provenance(await self._find_listed(target.project, target.filename))
         etags = (hashlib.sha256(body).hexdigest()[:32],)
         return prepare_response(body, build_headers(_PROVENANCE_TYPE, self._ask_again, etags), etags).respond(request)
 

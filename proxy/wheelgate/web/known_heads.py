@@ -12,9 +12,8 @@ from aiohttp import HttpVersion11, web
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Permission
-from wheelgate.web.conditions import parse_if_none_match
 from wheelgate.web.paths import ParsedPath, Route
-from wheelgate.web.prepared_response import PreparedResponse
+from wheelgate.web.prepared_response import PreparedResponse, parse_if_none_match
 from wheelgate.web.request_log import RequestLog
 
 HEAD = web.RequestKey("wheelgate.head", bytes)

@@ -12,6 +12,7 @@ from wheelgate.runtime.metrics import CONTENT_TYPE
 from wheelgate.services import Services
 from wheelgate.storage import layout
 from wheelgate.web.page_cache import PageCache
+from wheelgate.web.paths import ParsedPath
 
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -24,6 +25,10 @@ class OpsHandlers:
         self._pages = pages
         self.draining = False
         """Whether the server is stopping, so that new requests should go elsewhere."""
+
+    async def home(self, prefix: str) -> web.Response:
+        """Tell a person where the index is."""
+        return web.Response(text=f"This is a Python package index. Its URL for installers: {prefix}/simple/\n")
 
     async def livez(self) -> web.Response:
         """Answer that the event loop turns. Says nothing of upstreams: a restart would not fix them."""
@@ -50,8 +55,9 @@ class OpsHandlers:
         """Answer with Prometheus text."""
         return web.Response(body=self._services.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
-    async def explain(self, request: web.BaseRequest, project: str) -> web.Response:
+    async def explain(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
         """Explain who answers for a name, who was asked, what is withheld, and why; ``?version=``: of that version's files."""
+        project = target.project
         decision = await self._services.index.decide(project, learn=False)
         self._pages.forget(project)  # what is explained is what is served next
         claim = await self._services.claims.get(project)

@@ -1,17 +1,30 @@
-"""Prepared responses: whole answers, built once and given by aiohttp or by the fast path for as long as they are right."""
+"""Prepared responses: whole answers, built once and given by aiohttp or by the fast path for as long as they are right.
+
+And conditional requests (RFC 9110, section 13), which they answer.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
 
-from wheelgate.web.conditions import is_held, parse_if_none_match
-
 _OF_A_BODY = ("Content-Type", "Content-Encoding")
+
+
+def parse_if_none_match(request: web.BaseRequest) -> frozenset[str]:
+    """Read which ETags the client has already, without quotes, for the weak comparison of 13.1.2; ``*``: whatever there is."""
+    if request.headers.get("If-None-Match", "").strip() == "*":
+        return frozenset("*")
+    return frozenset(etag.value for etag in request.if_none_match or ()) - {"*"}
+
+
+def is_held(held: frozenset[str], etags: Collection[str]) -> bool:
+    """True if one of these ETags is among those that a client has."""
+    return bool(held) and ("*" in held or not held.isdisjoint(etags))
 
 
 class PreparedResponse(msgspec.Struct, frozen=True):

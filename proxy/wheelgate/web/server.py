@@ -18,7 +18,7 @@ from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime.background import cancel_all
 from wheelgate.services import Services
 from wheelgate.web.auth import Authentication
-from wheelgate.web.dispatcher import Dispatcher
+from wheelgate.web.dispatcher import Dispatcher, Handler
 from wheelgate.web.fast_path import build_server
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.known_heads import KnownHeads
@@ -127,23 +127,26 @@ async def open_server(
     clock, index = services.clock, services.index
     pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics, shared=anonymous_read)
     index.subscribe(pages.drop)
-    ops = OpsHandlers(services, pages)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
-    simple = SimpleHandlers(pages, clock)
-    files = FileHandlers(services, pages, shared=anonymous_read)
+    simple, ops = SimpleHandlers(pages, clock), OpsHandlers(services, pages)
+    files, upload = FileHandlers(services, pages, shared=anonymous_read), UploadHandlers(services, authentication)
     log = RequestLog(services.metrics)
     finders = {Route.PROJECT: simple.build_finder, Route.FILE: files.build_finder, Route.METADATA: files.build_finder}
     known_heads = KnownHeads(finders, log, clock)
-    dispatcher = Dispatcher(
-        authentication=authentication,
-        upload=UploadHandlers(services, authentication),
-        simple=simple,
-        files=files,
-        ops=ops,
-        known_heads=known_heads,
-        log=log,
-        prefix=prefix,
-    )
+    routes: dict[Route, Handler] = {
+        Route.PROJECT: simple.project,
+        Route.FILE: files.file,
+        Route.METADATA: files.metadata,
+        Route.PROVENANCE: files.provenance,
+        Route.EXPLAIN: ops.explain,
+        Route.LIST: lambda request, _: simple.names(request),
+        Route.UPLOAD: lambda request, _: upload.act(request),
+        Route.LIVEZ: lambda *_: ops.livez(),
+        Route.READYZ: lambda *_: ops.readyz(),
+        Route.METRICS: lambda *_: ops.metrics(),
+        Route.HOME: lambda *_: ops.home(prefix),
+    }
+    dispatcher = Dispatcher(routes, authentication, known_heads, log, prefix)
     server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path)
     runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
     await runner.setup()

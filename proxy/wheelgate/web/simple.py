@@ -18,10 +18,10 @@ class SimpleHandlers:
         self._pages = pages
         self._clock = clock
 
-    async def project(self, request: web.BaseRequest, project: str) -> web.Response:
+    async def project(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
         """Answer with a project's page; its headers say how old it is, or since when it is stale (stale-if-error)."""
         content_type, gzip = _negotiate(request)
-        prepared, entry = await self._pages.render(project, content_type, gzip=gzip)
+        prepared, entry = await self._pages.render(target.project, content_type, gzip=gzip)
         response = prepared.respond(request)
         if entry.page.stale:
             response.headers["X-Cache"] = "stale"

@@ -1,14 +1,4 @@
-"""The object graph: built here and nowhere else, for the server and for every command.
-
-The order in which a request meets what is built here::
-
-    web             what the client wants, and whether it may
-    index           Merged: who may answer for this project
-    each source     Screened, EnrichedSource, Cached, the source itself       (sources.py, in this order)
-    delivery        a file of the resulting page: from the store, or by the same client as the page
-
-Below them stands what all of them share, the store and the spool included (``foundation.py``).
-"""
+"""The object graph: built here and nowhere else, for the server and for every command."""
 
 from __future__ import annotations
 
