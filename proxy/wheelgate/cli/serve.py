@@ -22,8 +22,6 @@ from wheelgate.runtime.background import run_beside
 if TYPE_CHECKING:
     from wheelgate.index.policy_reload import PolicyReload
 
-_SWITCH_S = 0.001
-"""Switch interval: how long a thread that packs or encodes a large page may hold up the event loop at a time."""
 _log = logging.getLogger(__name__)
 
 
@@ -73,7 +71,7 @@ def serve(
     }
     loaded = load_settings(config, data, flags)
     logs.configure(log_format, log_level.upper())
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(0.001)  # seconds that a thread which packs or encodes a large page may hold up the event loop
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(_serve(loaded, lambda: load_settings(config, data, flags), fast_path=fast_path))
 

@@ -66,7 +66,10 @@ class CachedPage(msgspec.Struct):
 
 
 class PageCache:
-    """LRU cache of rendered pages, with stale-while-revalidate. Bounded by bytes."""
+    """LRU cache of rendered pages, with stale-while-revalidate. Bounded by bytes.
+
+    What waits for a decision raises as the index does: ProjectNotFound, UpstreamError, StoreError.
+    """
 
     def __init__(
         self, index: Merged, *, clock: Clock, prefix: str, metrics: Metrics, shared: bool = False, max_bytes: int = _MAX_BYTES
@@ -120,30 +123,18 @@ class PageCache:
         return None
 
     async def entry(self, project: str) -> CachedPage:
-        """Return the project's page as it stands now.
-
-        Raises:
-            ProjectNotFound, UpstreamError, StoreError: as the index does.
-        """
+        """Return the project's page as it stands now."""
         return self.find_servable(project) or await self._decide(project)
 
     async def render(self, project: str, content_type: str, *, gzip: bool = True) -> tuple[PreparedResponse, CachedPage]:
-        """Render a project's page in one content type, and return it with the page as it stands now.
-
-        Raises:
-            ProjectNotFound, UpstreamError, StoreError: as the index does.
-        """
+        """Render a project's page in one content type, and return it with the page as it stands now."""
         entry = await self.entry(project)
         response = await self._render_entry(entry, content_type, gzip=gzip)
         self._pack_soon(entry)
         return response, entry
 
     async def render_names(self, content_type: str, *, gzip: bool) -> PreparedResponse:
-        """Render the list of projects, of which nothing is kept.
-
-        Raises:
-            UpstreamError, StoreError: as the index does.
-        """
+        """Render the list of projects, of which nothing is kept."""
         body = render_names(await self._index.project_names(), content_type, self._prefix)
         etag = hashlib.sha256(body).hexdigest()[:32]
         return self._prepare(isal_zlib.compress(body, level=1, wbits=31) if gzip else body, content_type, etag, gzip=gzip)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import logging
 from collections.abc import Mapping
 
@@ -165,17 +164,9 @@ class _FormReader:
 
 
 def _check_digests(fields: Mapping[str, str], computed: Mapping[str, str]) -> None:
+    """Compare the digests of the form: hexadecimal, or in base64 with either alphabet, as PyPI's documentation also allows."""
     for field, algorithm in _DIGEST_FIELDS.items():
-        stated = fields.get(field, "").strip()
-        if stated and stated.lower() != computed[algorithm] and _decode_base64(stated) != computed[algorithm]:
-            raise UploadRefused(
-                f"the file arrived with {algorithm} {computed[algorithm]}, not the {stated[:80]} that was announced"
-            )
-
-
-def _decode_base64(stated: str) -> str | None:
-    """Decode an unpadded URL-safe base64 md5, which PyPI's documentation also allows."""
-    try:
-        return base64.urlsafe_b64decode(stated + "=" * (-len(stated) % 4)).hex()
-    except (binascii.Error, ValueError):
-        return None
+        stated, digest = fields.get(field, "").strip(), computed[algorithm]
+        encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
+        if stated and stated.lower() != digest and stated.rstrip("=").replace("+", "-").replace("/", "_") != encoded:
+            raise UploadRefused(f"the file arrived with {algorithm} {digest}, not the {stated[:80]} that was announced")
