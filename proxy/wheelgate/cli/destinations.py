@@ -38,11 +38,7 @@ class MirrorLocation(msgspec.Struct, frozen=True):
 
 
 def parse_location(text: str, option: str, account_key: str | None) -> MirrorLocation:
-    """Parse the location that an option names.
-
-    Raises:
-        ConfigurationError: it names none.
-    """
+    """Parse the location that an option names; :class:`ConfigurationError` if it names none."""
     if text.startswith("file:"):
         folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
         return MirrorLocation(text, folder=folder)
@@ -55,11 +51,7 @@ def parse_location(text: str, option: str, account_key: str | None) -> MirrorLoc
 
 @asynccontextmanager
 async def open_mirror_store(location: MirrorLocation, config: Config, keyring: Keyring) -> AsyncIterator[BodyStore]:
-    """Open what is kept there, to be read or written.
-
-    Raises:
-        ConfigurationError: a secret is not available.
-    """
+    """Open what is kept there, to be read or written; :class:`ConfigurationError` if a secret is not available."""
     if location.folder is not None:
         yield FolderStore(location.folder)
         return
@@ -96,10 +88,6 @@ async def open_spool(store: BodyStore, config: Config, *, dry_run: bool) -> Asyn
 
 
 def require_folder(location: MirrorLocation, option: str) -> None:
-    """Require that a folder to be read is there.
-
-    Raises:
-        StoreError: there is no such folder.
-    """
+    """Require that a folder to be read is there; :class:`StoreError` if there is no such folder."""
     if location.folder is not None and not location.folder.is_dir():
         raise StoreError(f"{option}: there is no folder {location.folder}")

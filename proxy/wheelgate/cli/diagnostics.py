@@ -205,11 +205,7 @@ async def _check_source(member: Member, target: Destination | None = None, probe
 
 
 async def _check_writable(target: Destination) -> None:
-    """Write and delete a blob, so that missing rights show before the first upload.
-
-    Raises:
-        StoreError: it may not be written.
-    """
+    """Write and delete a blob, so that missing rights show before the first upload; :class:`StoreError` if they do."""
     probe = f"state/probe-{uuid.uuid4().hex}"
     await target.store.put_if_absent(probe, b"wheelgate", {})
     await target.store.delete(probe)

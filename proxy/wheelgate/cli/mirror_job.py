@@ -142,11 +142,7 @@ def _without_cache(config: Config) -> Config:
 
 
 def read_inputs(job: MirrorJob) -> list[MirrorInput]:
-    """Read everything that was named.
-
-    Raises:
-        BadInput: one of them cannot be used.
-    """
+    """Read everything that was named; :class:`BadInput` if one of them cannot be used."""
     inputs = [read_input(path, job.environment) for path in job.inputs]
     return [*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])]
 

@@ -62,11 +62,7 @@ def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Re
 
 
 def load_tls(config: Config) -> SSLContext | None:
-    """Load the certificate of the server; ``None``: none is configured.
-
-    Raises:
-        ConfigurationError: it cannot be used.
-    """
+    """Load the certificate of the server; ``None``: none is configured; :class:`ConfigurationError` if it cannot be used."""
     server = config.server
     if server.tls_cert is None or server.tls_key is None:
         return None
@@ -76,11 +72,7 @@ def load_tls(config: Config) -> SSLContext | None:
 
 
 def parse_project(text: str) -> str:
-    """Normalise the project name of an argument.
-
-    Raises:
-        UsageError: it is not a project name.
-    """
+    """Normalise the project name of an argument; :class:`UsageError` if it is not a project name."""
     name = normalise_name(text)
     if name is None:
         raise click.UsageError(f"{text!r} is not a project name")

@@ -109,11 +109,7 @@ def _find_gate(url: str | None, config: Config | None) -> str:
 
 
 def _read_text(path: Path) -> str:
-    """Read a file as it is, its line ends included.
-
-    Raises:
-        BadInput: it cannot be read as text.
-    """
+    """Read a file as it is, its line ends included; :class:`BadInput` if it cannot be read as text."""
     try:
         return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -127,11 +123,7 @@ def _read_text(path: Path) -> str:
 def _rewrite_all(
     documents: Documents, ours: UrlClassifier, gate: str | None, signed: Mapping[str, str], *, by_name: bool
 ) -> dict[Path, str]:
-    """Rewrite all documents.
-
-    Raises:
-        BadInput: any line of any file is refused; all of them are named.
-    """
+    """Rewrite all documents; :class:`BadInput`, naming all refused lines, if there is any."""
     texts, refusals = {}, []
     for path, found in documents.items():
         lines = found.lines
@@ -147,11 +139,7 @@ def _rewrite_all(
 
 
 async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | None, life_s: float) -> dict[str, str]:
-    """Sign each private blob that the files name.
-
-    Raises:
-        WheelgateError: a blob is not there, or cannot be signed; the sentence names file and line.
-    """
+    """Sign each private blob that the files name; :class:`WheelgateError` naming file and line if one cannot be signed."""
     from wheelgate.rewrite.signing import open_signer
     from wheelgate.wiring import SystemClock, open_keyring
 

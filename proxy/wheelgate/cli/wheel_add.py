@@ -187,11 +187,7 @@ async def _read_pieces(path: Path) -> AsyncIterator[bytes]:
 
 
 def _read_attestations(path: Path) -> str | None:
-    """Read the attestations that signing tools put beside a file: ``FILE.publish.attestation`` and the like, one in each.
-
-    Raises:
-        UploadRefused: they are too large.
-    """
+    """Read the attestations (PEP 740) that signing tools put beside a file, one in each; :class:`UploadRefused` if too large."""
     found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
     if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
         raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes")
@@ -199,11 +195,7 @@ def _read_attestations(path: Path) -> str | None:
 
 
 def _get_size(what: str, path: Path) -> int:
-    """Return the size of a local file, in bytes.
-
-    Raises:
-        UploadRefused: it is not a file.
-    """
+    """Return the size of a local file, in bytes; :class:`UploadRefused` if it is not a file."""
     if not what.strip():
         raise UploadRefused("a file name is empty: pass the path of a wheel or sdist, or its https URL")
     if path.is_dir():

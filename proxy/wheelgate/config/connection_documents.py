@@ -59,11 +59,7 @@ class ConnectionDocument(msgspec.Struct, frozen=True):
             raise ConfigurationError([str(error)]) from None
 
     def build_connection(self, **more: str) -> Connection:
-        """Build the connection, with ``more`` fields than the document has.
-
-        Raises:
-            ConfigurationError: the fields do not make a connection.
-        """
+        """Build the connection, with ``more`` fields; :class:`ConfigurationError` if they do not make one."""
         try:
             return Connection.model_validate({**self.fields, **more})
         except ValidationError as error:
@@ -71,11 +67,7 @@ class ConnectionDocument(msgspec.Struct, frozen=True):
 
 
 def read_document(path: Path) -> ConnectionDocument:
-    """Read a connection document from a file.
-
-    Raises:
-        ConfigurationError: it cannot be read, or is not a connection document.
-    """
+    """Read a connection document from a file; :class:`ConfigurationError` if it cannot be read, or is none."""
     try:
         with path.open("rb") as file:
             return parse_document(file.read(_MAX_BYTES + 1))
@@ -89,11 +81,7 @@ def read_document(path: Path) -> ConnectionDocument:
 
 
 def parse_document(body: bytes) -> ConnectionDocument:
-    """Parse a connection document.
-
-    Raises:
-        ValueError: it is not one; the message says why, and repeats no secret.
-    """
+    """Parse a connection document; :class:`ValueError` if it is not one; the message says why, and repeats no secret."""
     if len(body) > _MAX_BYTES:
         raise ValueError("is too large for a connection document")
     try:

@@ -44,11 +44,7 @@ def read_connections_folder(folder: Path) -> tuple[list[Connection], list[str]]:
 
 
 def list_documents(folder: Path) -> list[Path]:
-    """List the documents of the folder by name.
-
-    Raises:
-        ConfigurationError: the folder cannot be read.
-    """
+    """List the documents of the folder by name; :class:`ConfigurationError` if the folder cannot be read."""
     try:
         paths = [path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] != "."]
         return sorted(path for path in paths if not path.is_fifo())  # reading one would never end
@@ -119,11 +115,7 @@ class ConnectionsFolder:
         return connection
 
     def remove(self, connection: Connection) -> None:
-        """Remove a connection, and its secret from secrets.toml unless another connection uses it.
-
-        Raises:
-            ConfigurationError: the folder or secrets.toml cannot be written.
-        """
+        """Remove a connection, and its secret from secrets.toml unless another one uses it; raises as :meth:`put`."""
         with self._lock():
             path = self._find(connection.name)
             if path is not None:

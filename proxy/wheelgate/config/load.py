@@ -93,11 +93,7 @@ def find_sources_made_private(config: Config, connections: Sequence[Connection])
 
 
 def make_sources_private(config: Config, connections: Sequence[Connection]) -> Config:
-    """Return the settings with every index private that these connections serve, unless configured otherwise.
-
-    Raises:
-        ConfigurationError: a merge rule does not allow such a source to be private.
-    """
+    """Make every index private that these connections serve; :class:`ConfigurationError` if a merge rule does not allow that."""
     becoming = find_sources_made_private(config, connections)
     sources = [source.model_copy(update={"private": True}) if source.name in becoming else source for source in config.source]
     whole = config.model_copy(update={"source": sources})

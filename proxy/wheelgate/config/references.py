@@ -31,11 +31,7 @@ class References:
         self.secrets = SecretsFile(secrets_file)
 
     def read(self, reference: str) -> Secret:
-        """Read a secret, now.
-
-        Raises:
-            SecretMissing: it does not exist, or cannot be read.
-        """
+        """Read a secret, now; :class:`SecretMissing` if it does not exist, or cannot be read."""
         kind, where = reference_parts(reference) or ("", "")
         match kind:
             case "env":
@@ -72,11 +68,7 @@ class SecretsFile:
         self.path = path
 
     def read(self, name: str) -> Secret:
-        """Read one secret.
-
-        Raises:
-            SecretMissing: there is none of that name, or others may have read the file.
-        """
+        """Read one secret; :class:`SecretMissing` if there is none of that name, or others may have read the file."""
         value = self._read_all().get(name)
         if not isinstance(value, str) or not value:
             raise SecretMissing(f"{self.path} has no secret {name}: store it with `wheelgate connection set`")
@@ -92,11 +84,7 @@ class SecretsFile:
         self._change(lambda secrets: {**secrets, name: secret.reveal()})
 
     def remove(self, name: str) -> None:
-        """Remove a secret; a missing one is fine.
-
-        Raises:
-            SecretMissing, OSError: as for :meth:`put`.
-        """
+        """Remove a secret, which may be missing; raises as :meth:`put`."""
         self._change(lambda secrets: {key: value for key, value in secrets.items() if key != name})
 
     def _change(self, change: Callable[[dict[str, object]], dict[str, object]]) -> None:

@@ -23,11 +23,7 @@ _LONGEST_COOLDOWN_S = 3650 * 86_400.0
 
 
 def parse_duration_s(text: str) -> float:
-    """Parse ``90``, ``90s``, ``15m``, ``24h`` or ``3d`` into seconds.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """Parse ``90``, ``90s``, ``15m``, ``24h`` or ``3d`` into seconds; :class:`ValueError` if it is none of these."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")

@@ -49,11 +49,7 @@ def read_input(path: Path, environment: Mapping[str, str]) -> MirrorInput:
 
 
 def read_projects(specifiers: Sequence[str], environment: Mapping[str, str]) -> MirrorInput:
-    """Read specifiers from the command line.
-
-    Raises:
-        BadInput: one of them is none.
-    """
+    """Read specifiers from the command line; :class:`BadInput` if one of them is none."""
     reader = RequirementsReader(MirrorInput(label=PROJECTS), environment)
     for specifier in specifiers:
         reader.read_line(specifier, f"--project {specifier!r}"[:200], Path())

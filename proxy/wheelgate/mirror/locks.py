@@ -30,11 +30,7 @@ _UV_LOCK_VERSION = 1
 
 
 def read_pylock(path: Path) -> LockFile:
-    """Read a ``pylock.toml`` (PEP 751), with every extra and dependency group.
-
-    Raises:
-        BadInput: it is none, or of a version that is not supported.
-    """
+    """Read a ``pylock.toml`` (PEP 751), with every extra and group; :class:`BadInput` if it is none, or of another version."""
     try:
         lock = Pylock.from_dict(_read_toml(path))
     except PylockUnsupportedVersionError as error:
@@ -61,11 +57,7 @@ def read_pylock(path: Path) -> LockFile:
 
 
 def read_uv_lock(path: Path) -> LockFile:
-    """Read a ``uv.lock``: what the workspace's projects need, with their extras and groups.
-
-    Raises:
-        BadInput: as above.
-    """
+    """Read a ``uv.lock``: what the workspace's projects need, with their extras and groups; :class:`BadInput` as above."""
     document = _read_toml(path)
     version = document.get("version")
     if version != _UV_LOCK_VERSION:

@@ -109,11 +109,7 @@ class _Version(msgspec.Struct):
 async def add_to_manifest(
     store: BodyStore, place: str, entries: Collection[ManifestEntry], inputs: Mapping[str, ManifestInput]
 ) -> None:
-    """Add what is there now, beside what another mirroring into the same place may have written meanwhile.
-
-    Raises:
-        BadInput, StoreError: the manifest cannot be read or written.
-    """
+    """Add what is there now, beside what another mirroring there may have written; raises as :func:`read_manifest`."""
     for attempt in range(1, _ATTEMPTS + 1):
         manifest, etag = await read_manifest(store, place)
         body = msgspec.json.format(msgspec.json.encode(manifest.merge(entries, inputs)), indent=1) + b"\n"
@@ -127,21 +123,13 @@ async def add_to_manifest(
 
 
 async def read_stored(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
-    """Read a whole file in a store.
-
-    Raises:
-        BlobNotFound, StoreError: it is gone, or cannot be read.
-    """
+    """Read a whole file in a store; :class:`BlobNotFound` or :class:`StoreError` if it is gone, or cannot be read."""
     async for chunk in store.stream(path, 0, size):
         yield chunk
 
 
 async def compute_digests(store: BodyStore, path: str, size: int, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
-    """Compute the digests of a file in a store from its bytes.
-
-    Raises:
-        BlobNotFound, StoreError: it is gone, or cannot be read.
-    """
+    """Compute the digests of a file in a store; :class:`BlobNotFound` or :class:`StoreError` as for :func:`read_stored`."""
     hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
     async with aclosing(read_stored(store, path, size)) as chunks:
         async for chunk in chunks:

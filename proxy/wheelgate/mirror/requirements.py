@@ -34,11 +34,7 @@ class RequirementsReader:
         self._open: list[Path] = []
 
     def read_file(self, path: Path, *, constraints: bool = False, included_by: str = "") -> None:
-        """Read a file, and the files it includes.
-
-        Raises:
-            BadInput: a file is missing or unreadable, or a line of it cannot be used.
-        """
+        """Read a file, and those it includes; :class:`BadInput` if one cannot be read, or a line of it cannot be used."""
         resolved = path.resolve()
         if resolved in self._open or len(self._open) > _MAX_DEPTH:
             raise BadInput(f"{included_by}: {path} includes itself")
@@ -95,11 +91,7 @@ class RequirementsReader:
 
 
 def parse_requirement(text: str, where: str, hashes: frozenset[str] = frozenset()) -> InputRequirement:
-    """Parse a requirement, without options or comment.
-
-    Raises:
-        BadInput: it is none, or names no file of an index.
-    """
+    """Parse a requirement, without options or comment; :class:`BadInput` if it is none, or names no file of an index."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -138,11 +130,7 @@ def _not_from_an_index(where: str) -> BadInput:
 
 
 def read_text(path: Path, included_by: str = "") -> str:
-    """Read a UTF-8 file, whether or not it begins with a byte-order mark.
-
-    Raises:
-        BadInput: there is none, or it cannot be read.
-    """
+    """Read a UTF-8 file, whether or not it has a byte-order mark; :class:`BadInput` if there is none, or it cannot be read."""
     before = f"{included_by}: " if included_by else ""
     try:
         return path.read_text(encoding="utf-8-sig")

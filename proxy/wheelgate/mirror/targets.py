@@ -104,11 +104,7 @@ class Target(msgspec.Struct, frozen=True, order=True, dict=True):
 
 
 def parse_target(python: str, platform: str) -> Target:
-    """Parse a target.
-
-    Raises:
-        BadInput: there is no such Python or platform.
-    """
+    """Parse a target; :class:`BadInput` if there is no such Python or platform."""
     if not _PYTHON.fullmatch(python):
         raise BadInput(f"{python!r} is not a Python version to mirror for: use 3.11 or 3.11.4, for example")
     match = _LINUX.fullmatch(platform)

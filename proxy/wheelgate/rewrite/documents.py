@@ -117,11 +117,7 @@ class CondaDocument:
         self.numbers = [int(item.start_mark.line) + 1 for item in self._items]
 
     def apply(self, plan: RewritePlan) -> str:
-        """As for requirements.
-
-        Raises:
-            BadInput: the file is written so that an edit cannot be put into it.
-        """
+        """As for requirements; :class:`BadInput` if the file is written so that an edit cannot be put into it."""
         wanted: list[str] = []
         pieces: list[Edit] = []
         if plan.first is not None:
