@@ -1,30 +1,47 @@
-"""Command line: one module for each command, imported when it is called."""
+"""Command line: one module for each command, imported when it is called, so that `wheelgate --version` costs nothing."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
-from wheelgate.cli.groups import LazyGroup
 from wheelgate.core.errors import ConfigurationError, WheelgateError
 
+_COMMANDS = {
+    "serve": "Run the server.",
+    "check": "Validate the settings, and test the store and every source.",
+    "connection": "Manage stored credentials.",
+    "wheel": "Add, list, yank and delete wheels and sdists.",
+    "mirror": "Copy what inputs need to where builds can reach it.",
+    "rewrite": "Replace private URLs in requirements and conda files.",
+    "token": "Manage tokens for people and builds.",
+    "explain": "Explain the answer for a project.",
+    "release": "Let public sources answer for a claimed name again.",
+}
+"""In the order a newcomer needs them."""
 
-@click.group(
-    cls=LazyGroup,
-    commands_in={
-        "serve": ("wheelgate.cli.serve:serve", "Run the server."),
-        "check": ("wheelgate.cli.check:check", "Validate the settings, and test the store and every source."),
-        "connection": ("wheelgate.cli.connection:connection", "Manage stored credentials."),
-        "wheel": ("wheelgate.cli.wheel:wheel", "Add, list, yank and delete wheels and sdists."),
-        "mirror": ("wheelgate.cli.mirror:mirror", "Copy what inputs need to where builds can reach it."),
-        "rewrite": ("wheelgate.cli.rewrite:rewrite", "Replace private URLs in requirements and conda files."),
-        "token": ("wheelgate.cli.token:token", "Manage tokens for people and builds."),
-        "explain": ("wheelgate.cli.explain:explain", "Explain the answer for a project."),
-        "release": ("wheelgate.cli.release:release", "Let public sources answer for a claimed name again."),
-    },
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+class LazyGroup(click.Group):
+    """Click group of commands that are imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"wheelgate.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands in the help without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wheelgate", message="wheelgate %(version)s")
 def cli() -> None:
     """One authenticating Python package index in front of public PyPI and your private packages.

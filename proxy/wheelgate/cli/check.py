@@ -1,17 +1,37 @@
-"""`wheelgate check`: a dry run of the settings, the store and every source."""
+"""`wheelgate check` and the diagnostics behind it and `connection test`: the store, every source, every rule."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import click
+import msgspec
 
-from wheelgate.cli import diagnostics
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls
 from wheelgate.config import Config
-from wheelgate.core.errors import StoreError
+from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.model import ProjectPage, RemoteFile
+from wheelgate.core.protocols import BlobStore, BodyStore, Credential
+from wheelgate.core.urls import UrlScope, parse_scope
+from wheelgate.credentials.keyring import Keyring
+from wheelgate.index.decision import Member
+from wheelgate.index.merged import Merged
+from wheelgate.index.rules import Cooldown, Rules, in_words
+from wheelgate.mirror.manifest import NAME as MANIFEST
+from wheelgate.sources.offline import HeldNowhere
+from wheelgate.storage.folder import FolderStore
+from wheelgate.uploads.accept import Destination
+
+_PROBE = "pip"
+"""A project that any index may be asked for without revealing a private name; it need not exist."""
 
 
 @click.command()
@@ -22,24 +42,234 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # the findings say what a log would say
     settings = load_settings(config, data)
     load_tls(settings)  # a missing certificate is found here, not at the next start
-    diagnostics.report(asyncio.run(_run_checks(settings)), as_json=as_json)
+    report(asyncio.run(_run_checks(settings)), as_json=as_json)
 
 
-async def _run_checks(config: Config) -> list[diagnostics.Finding]:
+async def _run_checks(config: Config) -> list[Finding]:
     from wheelgate.wiring import open_keyring, open_services
 
     async with open_keyring(config) as keyring:
-        usable, unusable = await diagnostics.drop_unreadable_containers(config, keyring)
+        usable, unusable = await drop_unreadable_containers(config, keyring)
     if usable is None:
         return unusable
     try:
         async with open_services(usable) as services:
-            probes = diagnostics.build_probes(usable, services.keyring)
-            checks = diagnostics.check_sources(usable.store_location, services.index, services.targets, probes)
+            probes = build_probes(usable, services.keyring)
+            checks = check_sources(usable.store_location, services.index, services.targets, probes)
             findings = [finding async for finding in checks]
-            findings += [finding async for finding in diagnostics.check_mirrors(usable, services.containers)]
+            findings += [finding async for finding in check_mirrors(usable, services.containers)]
             idle = [f"policy.{message}" for message in config.find_idle_policy(services.clock.now())]
-            findings += diagnostics.describe_rules(services.index, services.rules.rules, idle)
+            findings += describe_rules(services.index, services.rules.rules, idle)
     except StoreError as error:
-        findings = [diagnostics.Finding("store", False, str(error))]
+        findings = [Finding("store", False, str(error))]
     return [*findings, *unusable]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Result of one check."""
+
+    what: str
+    ok: bool
+    detail: str
+    doubtful: bool = False
+    """It works, but perhaps not as intended."""
+
+
+def report(findings: Sequence[Finding], *, as_json: bool) -> NoReturn:
+    """Print the findings and exit, with status 1 if something does not work."""
+    if as_json:
+        print(json.dumps([msgspec.structs.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{'warn' if finding.doubtful else 'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.detail}")
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+async def drop_unreadable_containers(config: Config, keyring: Keyring) -> tuple[Config | None, list[Finding]]:
+    """Remove the containers whose secret is not available, with a finding for each; ``None``: the store is one of them."""
+    findings, sources = [], []
+    for number, source in enumerate(config.source):
+        key = f"source[{number}].account_key"
+        problem = (
+            await _find_secret_problem(keyring, source.url or "", source.account_key, key) if source.type == "blob" else None
+        )
+        if problem is None:
+            sources.append(source)
+        else:
+            findings.append(Finding(_label(source.name, private=source.is_private), False, problem))
+    store = config.store
+    if store.is_azure:
+        problem = await _find_secret_problem(keyring, store.url or "", store.account_key, "store.account_key")
+        if problem is not None:
+            return None, [Finding("store", False, problem), *findings]
+    return config.model_copy(update={"source": sources}), findings
+
+
+async def _find_secret_problem(keyring: Keyring, url: str, account_key: str | None, key: str) -> str | None:
+    try:
+        if account_key is not None:
+            await keyring.secrets.read(account_key)
+        else:
+            await keyring.for_container(url)
+    except UpstreamError as error:
+        return f"{key}: {error}"
+    return None
+
+
+def describe_rules(index: Merged, rules: Rules, idle: Sequence[str]) -> Iterator[Finding]:
+    """Explain the cool-downs, and warn of ``idle`` settings: a message each, beginning with the key path."""
+    for member in index.members:
+        if (cooldown := rules.cooldown_of(member.source.name, member.private)) is not None:
+            yield Finding(f"cool-down of source {member.source.name}", True, _explain_cooldown(cooldown))
+    for message in idle:
+        key, _, detail = message.partition(": ")
+        yield Finding(key, True, detail, doubtful=True)
+
+
+def _explain_cooldown(cooldown: Cooldown) -> str:
+    unknown = "the age of a file without an upload time counts from when it was first seen here"
+    if isinstance(cooldown, datetime):
+        return f"files uploaded before {in_words(cooldown)} are served; {unknown}"
+    age = in_words(cooldown)
+    return (
+        f"files are served {age} after their upload; {unknown}, so a source that gives no times serves nothing for {age} after "
+        "this store first saw it"
+    )
+
+
+class RemoteProbe(msgspec.Struct, frozen=True):
+    """Settings of a remote source that its check needs."""
+
+    url: str
+    is_feed: bool
+    """``True`` for a feed of Azure DevOps."""
+    is_covered: Callable[[str], bool]
+    """Tells if a connection applies to a URL that this source asks for."""
+    project: str = _PROBE
+    """Project to ask for."""
+
+
+def build_probes(config: Config, keyring: Keyring) -> dict[str, RemoteProbe]:
+    """Build a probe for every source that is asked over HTTP, by name."""
+    return {
+        source.name: RemoteProbe(
+            source.index_url,
+            source.type == "devops",
+            keyring.of_page(source.index_url).is_covered,
+            # One of its own names, if the settings list one: its page shows where the files are.
+            next((name for name in source.only or () if "*" not in name), _PROBE),
+        )
+        for source in config.source
+        if source.is_remote
+    }
+
+
+async def check_connection(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
+    """Check a connection: its secret, then every source of an index that has only the sources it serves."""
+    if credential is not None:
+        try:
+            await credential.headers()
+            await credential.sign_url("https://example.com/")
+        except UpstreamError as error:
+            yield Finding("secret", False, str(error))
+            return
+        yield Finding("secret", True, "is available")
+    if not index.members:
+        yield Finding("sources", True, "no configured source is under this target; pass --url to test one")
+    for member in index.members:
+        yield await _check_source(member)
+
+
+async def check_sources(
+    store_location: str, index: Merged, targets: Sequence[Destination], probes: Mapping[str, RemoteProbe]
+) -> AsyncIterator[Finding]:
+    """Check every source, after the store, which was written when it was opened."""
+    yield Finding("store", True, f"{store_location} can be read and written")
+    writable = {target.source: target for target in targets}
+    for member in index.members:
+        yield await _check_source(member, writable.get(member.source.name), probes.get(member.source.name))
+
+
+async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
+    """Warn of mirrors whose settings do not say if their names are private; the manifest of `wheelgate mirror` shows them."""
+    for source in config.source:
+        if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
+            continue
+        is_blob = source.type == "blob"
+        store: BodyStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
+        try:
+            await store.info(MANIFEST)
+        except (StoreError, BlobNotFound):
+            continue  # not a mirror; or not readable, which its own finding says
+        detail = (
+            f"is a mirror of other sources ({MANIFEST}), so all its names are claimed as yours permanently: set private = false "
+            "if they are public, private = true if they are not"
+        )
+        yield Finding(_label(source.name, private=True), True, detail, doubtful=True)
+
+
+def _label(source: str, *, private: bool) -> str:
+    return f"source {source} ({'private' if private else 'public'})"
+
+
+async def _check_source(member: Member, target: Destination | None = None, probe: RemoteProbe | None = None) -> Finding:
+    what = _label(member.source.name, private=member.private)
+    project = probe.project if probe is not None else _PROBE
+    try:
+        if target is not None:
+            await _check_writable(target)
+        page = await member.source.project_page(project)
+    except (HeldNowhere, NotHeld):
+        return Finding(what, True, "is offline: only what the store holds of it is served, and it is never asked")
+    except ProjectNotFound:
+        # Nearly every public index has it; without it, the URL may not be that of the index.
+        doubt = "" if member.private else f", but has no project {project}: check that its URL is the one that installers use"
+        return Finding(what, True, f"answers{doubt}")
+    except (UpstreamError, StoreError) as error:
+        return Finding(what, False, str(error))
+    if probe is not None and (uncovered := _find_uncovered_file(page, probe)):
+        return Finding(what, False, uncovered)
+    dropped = f"; {page.dropped} entries of {project} are left out as unusable" if page.dropped else ""
+    withheld = f"; rules withhold {len(page.withheld)} files of {project}, and leave {len(page.files)}" if page.withheld else ""
+    public = ""
+    if probe is not None and probe.is_feed and member.private and project == _PROBE and page.files:
+        public = (
+            f"; it also answers for public names (it has {_PROBE}), which are then never asked of a public source: disable the "
+            "feed's upstream sources, or list its own names with `only`"
+        )
+    return Finding(what, True, f"answers{dropped}{withheld}{public}", doubtful=bool(public))
+
+
+async def _check_writable(target: Destination) -> None:
+    """Write and delete a blob, so that missing rights show before the first upload; :class:`StoreError` if they do."""
+    probe = f"state/probe-{uuid.uuid4().hex}"
+    await target.store.put_if_absent(probe, b"wheelgate", {})
+    await target.store.delete(probe)
+
+
+def _find_uncovered_file(page: ProjectPage, probe: RemoteProbe) -> str | None:
+    """Report a file on the host of a source with a connection that no connection applies to; ``None``: there is none."""
+    if not probe.is_covered(probe.url):
+        return None
+    here = parse_scope(probe.url)
+    for file in page.files:
+        if isinstance(file.location, RemoteFile) and not probe.is_covered(file.location.url):
+            there = parse_scope(file.location.url)
+            if there.origin == here.origin:
+                return (
+                    f"its pages can be read, but its files cannot be fetched: no connection covers {file.filename}; one with "
+                    f"target {_find_common_url(here, there)} would"
+                )
+    return None
+
+
+def _find_common_url(here: UrlScope, there: UrlScope) -> str:
+    """Find the longest URL that contains both."""
+    shared = []
+    for one, other in zip(here.segments, there.segments, strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    scheme, host, port = here.origin
+    at = "" if port == {"https": 443, "http": 80}[scheme] else f":{port}"
+    return "/".join([f"{scheme}://{host}{at}", *shared])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.diagnostics import Finding, check_connection, report
+from wheelgate.cli.check import Finding, check_connection, report
 from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
 from wheelgate.config import (
     Config,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings, run_with_services, url_option
+from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services, url_option
 from wheelgate.cli.wheel_add import add
-from wheelgate.cli.wheel_list import list_
 from wheelgate.config import read_client_settings
+from wheelgate.core.model import File
+from wheelgate.core.names import version_of
 
 if TYPE_CHECKING:
     from wheelgate.services import Services
@@ -25,7 +27,55 @@ def wheel() -> None:
 
 
 wheel.add_command(add)
-wheel.add_command(list_)
+
+
+@wheel.command(name="list")
+@config_options
+@click.argument("project", required=False)
+@url_option
+@json_option
+def list_(config: Path | None, data: Path | None, project: str | None, url: str | None, as_json: bool) -> None:
+    """List the uploaded files, all of them or those of one PROJECT.
+
+    With --url: the files on the pages of that server, for all names of its private sources.
+    """
+    name = None if project is None else parse_project(project)
+    default_url, token = read_client_settings()
+    if (url := url or default_url) is None:
+        files = run_with_services(load_settings(config, data), lambda services: services.packages.files(name), to_read=True)
+    else:
+        from wheelgate.client.wheelgate_client import WheelgateClient
+
+        files = asyncio.run(WheelgateClient(url, token).files(name))
+    if as_json:
+        print(json.dumps([_build_row(file) for file in files], indent=2))
+        return
+    if not files:
+        print(f"wheelgate: {'no files yet' if name is None else f'no files of {name}'}", file=sys.stderr)
+    for file in files:
+        print(_format_line(file))
+
+
+def _build_row(file: File) -> dict[str, object]:
+    return {
+        "project": file.project,
+        "file": file.filename,
+        "version": version_of(file.filename, file.project),
+        "size": file.size,
+        "uploaded": None if file.upload_time is None else f"{file.upload_time:%Y-%m-%dT%H:%M:%SZ}",
+        "sha256": file.hashes.get("sha256"),
+        "yanked": file.yanked,
+    }
+
+
+def _format_line(file: File) -> str:
+    row = _build_row(file)
+    size = "unknown size" if file.size is None else f"{file.size} bytes"
+    yanked = "" if file.yanked is None else f"  yanked{': ' if file.yanked else ''}{file.yanked}"
+    digest = f"sha256:{row['sha256']}" if row["sha256"] else "no sha256"
+    facts = (file.project, file.filename, row["version"] or "no version", size, row["uploaded"] or "unknown time", digest)
+    line = "  ".join(map(str, facts)) + yanked
+    return "".join(character for character in line if character.isprintable())  # a reason must not send terminal codes
 
 
 def file_options(command: Callable[..., object]) -> Callable[..., object]:
@@ -38,7 +88,7 @@ def file_options(command: Callable[..., object]) -> Callable[..., object]:
 @click.option("--reason", default="", help="Why; installers show it.")
 def yank(config: Path | None, data: Path | None, filename: str, url: str | None, reason: str) -> None:
     """Yank a file: from now on it installs only where its exact version is requested."""
-    _apply("yank", filename, url, config, data, reason)
+    _apply("yank", filename, url, config, data, lambda services: services.packages.yank(filename, reason), reason)
     print(f"yanked {filename}")
 
 
@@ -46,7 +96,7 @@ def yank(config: Path | None, data: Path | None, filename: str, url: str | None,
 @file_options
 def unyank(config: Path | None, data: Path | None, filename: str, url: str | None) -> None:
     """Undo a yank."""
-    _apply("unyank", filename, url, config, data)
+    _apply("unyank", filename, url, config, data, lambda services: services.packages.unyank(filename))
     print(f"{filename} is no longer yanked")
 
 
@@ -62,25 +112,24 @@ def delete(config: Path | None, data: Path | None, filename: str, url: str | Non
     if not yes and not click.confirm(question, err=True):
         print("wheelgate: nothing was deleted", file=sys.stderr)
         sys.exit(1)
-    _apply("delete", filename, url, config, data)
+    _apply("delete", filename, url, config, data, lambda services: services.packages.delete(filename))
     print(f"deleted {filename}")
 
 
-def _apply(action: str, filename: str, url: str | None, config: Path | None, data: Path | None, reason: str = "") -> None:
+def _apply(
+    action: str,
+    filename: str,
+    url: str | None,
+    config: Path | None,
+    data: Path | None,
+    in_store: Callable[[Services], Awaitable[None]],
+    reason: str = "",
+) -> None:
+    """Ask a running server for the action, or do what ``in_store`` does to the configured one."""
     default_url, token = read_client_settings()
-    if (url := url or default_url) is not None:
-        from wheelgate.client.wheelgate_client import WheelgateClient
-
-        asyncio.run(WheelgateClient(url, token).act(action, filename, reason))
+    if (url := url or default_url) is None:
+        run_with_services(load_settings(config, data), in_store)
         return
+    from wheelgate.client.wheelgate_client import WheelgateClient
 
-    async def apply(services: Services) -> None:
-        match action:
-            case "yank":
-                await services.packages.yank(filename, reason)
-            case "unyank":
-                await services.packages.unyank(filename)
-            case _:
-                await services.packages.delete(filename)
-
-    run_with_services(load_settings(config, data), apply)
+    asyncio.run(WheelgateClient(url, token).act(action, filename, reason))

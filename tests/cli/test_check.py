@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
-from wheelgate.cli.diagnostics import check_mirrors, check_sources
+from wheelgate.cli.check import check_mirrors, check_sources
 from wheelgate.config import load
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
