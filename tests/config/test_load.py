@@ -44,7 +44,7 @@ def problems_of(load_it: Callable[[], object]) -> list[str]:
 
 def test_without_any_settings_it_serves_uploads_and_public_pypi_on_this_machine_only() -> None:
     config = load(environment={})
-    assert (config.server.host, config.server.port, config.is_loopback) == ("127.0.0.1", 8080, True)
+    assert (config.server.host, config.server.port, config.server.is_loopback) == ("127.0.0.1", 8080, True)
     assert config.anonymous_read
     assert [(s.name, s.type, s.is_private) for s in config.source] == [("uploads", "store", True), ("pypi", "index", False)]
     assert config.source[1].index_url == PUBLIC_INDEX
@@ -109,7 +109,7 @@ def test_the_whole_of_it(given_toml: Load) -> None:
         """
     )
     uploads, shelf, feed = config.source
-    assert not config.is_loopback
+    assert not config.server.is_loopback
     assert config.base_url == "https://wheels.example.com/python"
     assert config.store_folder == config.folder / "kept"
     assert config.get_source_folder(shelf) == config.folder / "wheels"
@@ -364,7 +364,7 @@ def test_all_problems_are_told_at_once(given_toml: Load) -> None:
 def test_beyond_loopback_anonymous_must_be_said(given_toml: Load, host: str, loopback: bool) -> None:
     text = f'[server]\nhost = "{host}"\n'
     if loopback:
-        assert given_toml(text).is_loopback
+        assert given_toml(text).server.is_loopback
     else:
         assert [problem.partition(":")[0] for problem in problems_of(lambda: given_toml(text))] == ["server.anonymous"]
     assert given_toml(text + 'anonymous = "read"').anonymous_read

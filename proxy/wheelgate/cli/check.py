@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ import click
 import msgspec
 
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls
-from wheelgate.config import Config
+from wheelgate.config import Config, SourceSettings
 from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, BodyStore, Credential
@@ -54,8 +55,10 @@ async def _run_checks(config: Config) -> list[Finding]:
         return unusable
     try:
         async with open_services(usable) as services:
-            probes = build_probes(usable, services.keyring)
-            checks = check_sources(usable.store_location, services.index, services.targets, probes)
+            remote = {
+                one.name: (one, services.keyring.of_page(one.index_url).is_covered) for one in usable.source if one.is_remote
+            }
+            checks = check_sources(usable.store_location, services.index, services.targets, remote)
             findings = [finding async for finding in checks]
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             idle = [f"policy.{message}" for message in config.find_idle_policy(services.clock.now())]
@@ -137,31 +140,8 @@ def _explain_cooldown(cooldown: Cooldown) -> str:
     )
 
 
-class RemoteProbe(msgspec.Struct, frozen=True):
-    """Settings of a remote source that its check needs."""
-
-    url: str
-    is_feed: bool
-    """``True`` for a feed of Azure DevOps."""
-    is_covered: Callable[[str], bool]
-    """Tells if a connection applies to a URL that this source asks for."""
-    project: str = _PROBE
-    """Project to ask for."""
-
-
-def build_probes(config: Config, keyring: Keyring) -> dict[str, RemoteProbe]:
-    """Build a probe for every source that is asked over HTTP, by name."""
-    return {
-        source.name: RemoteProbe(
-            source.index_url,
-            source.type == "devops",
-            keyring.of_page(source.index_url).is_covered,
-            # One of its own names, if the settings list one: its page shows where the files are.
-            next((name for name in source.only or () if "*" not in name), _PROBE),
-        )
-        for source in config.source
-        if source.is_remote
-    }
+_Remote = tuple[SourceSettings, Callable[[str], bool]]
+"""Settings of a source that is asked over HTTP, and what tells if a connection applies to a URL that it asks for."""
 
 
 async def check_connection(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
@@ -181,13 +161,13 @@ async def check_connection(credential: Credential | None, index: Merged) -> Asyn
 
 
 async def check_sources(
-    store_location: str, index: Merged, targets: Sequence[Destination], probes: Mapping[str, RemoteProbe]
+    store_location: str, index: Merged, targets: Sequence[Destination], remote: Mapping[str, _Remote]
 ) -> AsyncIterator[Finding]:
     """Check every source, after the store, which was written when it was opened."""
     yield Finding("store", True, f"{store_location} can be read and written")
     writable = {target.source: target for target in targets}
     for member in index.members:
-        yield await _check_source(member, writable.get(member.source.name), probes.get(member.source.name))
+        yield await _check_source(member, writable.get(member.source.name), remote.get(member.source.name))
 
 
 async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
@@ -212,9 +192,11 @@ def _label(source: str, *, private: bool) -> str:
     return f"source {source} ({'private' if private else 'public'})"
 
 
-async def _check_source(member: Member, target: Destination | None = None, probe: RemoteProbe | None = None) -> Finding:
+async def _check_source(member: Member, target: Destination | None = None, remote: _Remote | None = None) -> Finding:
     what = _label(member.source.name, private=member.private)
-    project = probe.project if probe is not None else _PROBE
+    # One of its own names, if the settings list one: its page shows where the files are.
+    own = remote[0].only if remote is not None else None
+    project = next((name for name in own or () if "*" not in name), _PROBE)
     try:
         if target is not None:
             await _check_writable(target)
@@ -227,12 +209,12 @@ async def _check_source(member: Member, target: Destination | None = None, probe
         return Finding(what, True, f"answers{doubt}")
     except (UpstreamError, StoreError) as error:
         return Finding(what, False, str(error))
-    if probe is not None and (uncovered := _find_uncovered_file(page, probe)):
+    if remote is not None and (uncovered := _find_uncovered_file(page, *remote)):
         return Finding(what, False, uncovered)
     dropped = f"; {page.dropped} entries of {project} are left out as unusable" if page.dropped else ""
     withheld = f"; rules withhold {len(page.withheld)} files of {project}, and leave {len(page.files)}" if page.withheld else ""
     public = ""
-    if probe is not None and probe.is_feed and member.private and project == _PROBE and page.files:
+    if remote is not None and remote[0].type == "devops" and member.private and project == _PROBE and page.files:
         public = (
             f"; it also answers for public names (it has {_PROBE}), which are then never asked of a public source: disable the "
             "feed's upstream sources, or list its own names with `only`"
@@ -247,13 +229,13 @@ async def _check_writable(target: Destination) -> None:
     await target.store.delete(probe)
 
 
-def _find_uncovered_file(page: ProjectPage, probe: RemoteProbe) -> str | None:
+def _find_uncovered_file(page: ProjectPage, source: SourceSettings, is_covered: Callable[[str], bool]) -> str | None:
     """Report a file on the host of a source with a connection that no connection applies to; ``None``: there is none."""
-    if not probe.is_covered(probe.url):
+    if not is_covered(source.index_url):
         return None
-    here = parse_scope(probe.url)
+    here = parse_scope(source.index_url)
     for file in page.files:
-        if isinstance(file.location, RemoteFile) and not probe.is_covered(file.location.url):
+        if isinstance(file.location, RemoteFile) and not is_covered(file.location.url):
             there = parse_scope(file.location.url)
             if there.origin == here.origin:
                 return (
@@ -265,11 +247,8 @@ def _find_uncovered_file(page: ProjectPage, probe: RemoteProbe) -> str | None:
 
 def _find_common_url(here: UrlScope, there: UrlScope) -> str:
     """Find the longest URL that contains both."""
-    shared = []
-    for one, other in zip(here.segments, there.segments, strict=False):
-        if one != other:
-            break
-        shared.append(one)
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(here.segments, there.segments, strict=False))
+    shared = [segment for segment, _ in pairs]
     scheme, host, port = here.origin
     at = "" if port == {"https": 443, "http": 80}[scheme] else f":{port}"
     return "/".join([f"{scheme}://{host}{at}", *shared])

@@ -1,4 +1,4 @@
-"""Jobs of `mirror`: plan with a server of our own, bring the files, and write the manifest; and the result for people."""
+"""Jobs of `mirror`: plan with a server of our own, bring the files, and write the manifest; or verify what is there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import msgspec
 
 from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
 from wheelgate.cli.progress import CopyProgress, show_copying
-from wheelgate.config import Config
+from wheelgate.config import Config, PolicySettings, StoreSettings
+from wheelgate.core.errors import Unresolvable
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
-from wheelgate.mirror.manifest import Manifest, ManifestInput, add_to_manifest, read_manifest
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, parse_target, this_python
@@ -60,8 +61,8 @@ class MirrorResult(msgspec.Struct, kw_only=True):
 
 async def mirror_inputs(job: MirrorJob) -> MirrorResult:
     """Bring to the mirror what the inputs need."""
-    inputs = read_inputs(job)
-    targets = find_targets(job, inputs)
+    inputs = _read_inputs(job)
+    targets = _find_targets(job, inputs)
     plan = Plan()
     async with (
         open_services(_without_cache(job.config)) as services,
@@ -70,8 +71,8 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
     ):
         with show_copying() as progress:
             origin = read_from_index(services.delivery)
-            with closing(await build_copier(job, store, spool, origin, progress)) as copier:
-                async with open_planner(job, services, plan, copier, progress.step) as planner:
+            with closing(await _build_copier(job, store, spool, origin, progress)) as copier:
+                async with _open_planner(job, services, plan, copier, progress.step) as planner:
                     for asked in inputs:
                         await planner.add(asked, targets[asked.label])
                 for note in plan.notes:
@@ -92,7 +93,7 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
         items, brought = await list_mirror_files(other, origin.name)
         async with open_spool(store, job.config, dry_run=job.dry_run) as spool:
             with show_copying() as progress:
-                copier = await build_copier(job, store, spool, read_from_mirror(other), progress)
+                copier = await _build_copier(job, store, spool, read_from_mirror(other), progress)
                 with closing(copier):
                     return await _copy(job, copier, items, progress, brought.inputs, [])
 
@@ -108,9 +109,9 @@ async def _copy(
     size = sum(item.file.size or 0 for item in items)
     if job.dry_run:
         missing = [item.file.size for item in items if await copier.find_present(item, look_only=True) is None]
-        more = f", and {format_count(missing.count(None), 'file')} of unknown size" if None in missing else ""
-        new = format_size(sum(size or 0 for size in missing))
-        needed = f"{format_count(len(items), 'file')} ({format_size(size)}) needed"
+        more = f", and {_format_count(missing.count(None), 'file')} of unknown size" if None in missing else ""
+        new = _format_size(sum(size or 0 for size in missing))
+        needed = f"{_format_count(len(items), 'file')} ({_format_size(size)}) needed"
         sentence = f"{needed}; {len(missing)} to be copied ({new}{more}) to {job.to.name}"
         return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing), notes=notes)
     progress.begin(len(items), size)
@@ -119,11 +120,11 @@ async def _copy(
         await add_to_manifest(copier.store, job.to.name, result.entries, inputs)
     there, size = len(result.entries), sum(entry.size for entry in result.entries)
     sentence = (
-        f"{format_count(there, 'file')} ({format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
-        f"({format_size(result.fetched_bytes)} copied), {len(result.repaired)} repaired, {there - result.fetched} already there"
+        f"{_format_count(there, 'file')} ({_format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
+        f"({_format_size(result.fetched_bytes)} copied), {len(result.repaired)} repaired, {there - result.fetched} already there"
     )
     if result.problems:
-        sentence = f"{there} of {format_count(len(items), 'file')} are in {job.to.name}; run the command again to complete it"
+        sentence = f"{there} of {_format_count(len(items), 'file')} are in {job.to.name}; run the command again to complete it"
     return MirrorResult(
         sentence=sentence,
         files=there,
@@ -135,19 +136,97 @@ async def _copy(
     )
 
 
+async def verify_inputs(job: MirrorJob) -> MirrorResult:
+    """Prove that the mirror satisfies the inputs: its files are there and whole, and the inputs resolve from it."""
+    require_folder(job.to, "--to")
+    inputs = _read_inputs(job)
+    plan = Plan()
+    async with open_keyring(job.config) as keyring, open_mirror_store(job.to, job.config, keyring) as store:
+        manifest, _ = await read_manifest(store, job.to.name)
+        targets = _find_targets(job, inputs, manifest)
+        entries = _find_entries(manifest, targets)
+        with show_copying() as progress:
+            progress.begin(len(entries), sum(entry.size for entry in entries))
+            problems = await find_damage(store, entries, jobs=job.jobs, on_bytes=progress.bytes)
+            if not problems:
+                problems = await _resolve_from_mirror(job, plan, inputs, targets, progress.step)
+                known = manifest.by_path()
+                rest = [entry for path, entry in known.items() if path in plan.files and entry not in entries]
+                problems += await find_damage(store, rest, jobs=job.jobs)
+                # Files that are as they were when they were mirrored, and not those that the input allows now.
+                allowed = {
+                    path: plan.files[path].problem_with({"sha256": known[path].sha256})
+                    for path in plan.files.keys() & known.keys()
+                }
+                problems += [f"{path} {problem}" for path, problem in sorted(allowed.items()) if problem is not None]
+                problems += [f"{path} is not in the manifest" for path in sorted(plan.files.keys() - known.keys())]
+                entries += rest
+    size = sum(entry.size for entry in entries)
+    many = _format_count(len(entries), "file")
+    sentence = (
+        f"{job.to.name} lacks what was asked for: {_format_count(len(problems), 'problem')}; "
+        "mirror again without --verify to fix it"
+        if problems
+        else f"{job.to.name} satisfies {', '.join(targets)}: {many} ({_format_size(size)}) read and verified"
+    )
+    return MirrorResult(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
+
+
+async def _resolve_from_mirror(
+    job: MirrorJob,
+    plan: Plan,
+    inputs: Sequence[MirrorInput],
+    targets: Mapping[str, Sequence[Target]],
+    step: Callable[[str], None],
+) -> list[str]:
+    """Resolve with the mirror as the only source, each target by itself: what one lacks says nothing about the next."""
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="wheelgate-") as scratch:
+        alone = job.config.model_copy(
+            update={
+                "source": [job.to.as_source()],
+                "policy": PolicySettings(),
+                "store": StoreSettings(url=f"file:{scratch}/store"),
+                "data": Path(scratch),
+            }
+        )
+        async with open_services(alone) as services, open_mirror_store(job.to, job.config, services.keyring) as store:
+            origin = read_from_index(services.delivery)
+            with closing(await _build_copier(job, store, services.spool, origin, CopyProgress())) as copier:
+                async with _open_planner(job, services, plan, copier, step) as planner:
+                    for asked in inputs:
+                        for one in targets[asked.label]:
+                            try:
+                                await planner.add(asked, [one], may_be_empty=len(targets[asked.label]) > 1)
+                            except Unresolvable as error:
+                                problems += str(error).splitlines()
+    return problems
+
+
+def _find_entries(manifest: Manifest, targets: Mapping[str, Sequence[Target]]) -> list[ManifestEntry]:
+    """Find the files that the manifest says these inputs need on these targets; of an input that it does not know, all."""
+    if not targets.keys() <= manifest.inputs.keys():
+        return list(manifest.files)
+    names = {label: {str(one) for one in which} for label, which in targets.items()}
+    return [
+        entry
+        for entry in manifest.files
+        if any(names[label] & set(needed) for label, needed in entry.needed_by.items() if label in names)
+    ]
+
+
 def _without_cache(config: Config) -> Config:
     """The same sources; what passes through to the mirror is not kept here as well."""
     sources = [source.model_copy(update={"delivery": "stream"}) if source.is_remote else source for source in config.source]
     return config.model_copy(update={"source": sources})
 
 
-def read_inputs(job: MirrorJob) -> list[MirrorInput]:
-    """Read everything that was named; :class:`BadInput` if one of them cannot be used."""
+def _read_inputs(job: MirrorJob) -> list[MirrorInput]:
     inputs = [read_input(path, job.environment) for path in job.inputs]
     return [*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])]
 
 
-def find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manifest | None = None) -> dict[str, Sequence[Target]]:
+def _find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manifest | None = None) -> dict[str, Sequence[Target]]:
     """Find the targets of each input, by its label, and print them for whoever named none.
 
     They are those that were named; else those that the input was mirrored for; else the Python that it says it is for, on Azure's
@@ -171,7 +250,7 @@ def find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manife
 
 
 @asynccontextmanager
-async def open_planner(
+async def _open_planner(
     job: MirrorJob, services: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
 ) -> AsyncIterator[Planner]:
     """Open a planner with a server of our own for uv, and nothing of this machine's settings."""
@@ -186,7 +265,7 @@ async def open_planner(
             )
 
 
-async def build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, progress: CopyProgress) -> Copier:
+async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, progress: CopyProgress) -> Copier:
     """Build what brings files to a mirror, where they may be already as the manifest says."""
     manifest, _ = await read_manifest(store, job.to.name)
     return Copier(
@@ -202,17 +281,14 @@ async def build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: F
 
 
 def _print_note(sentence: str) -> None:
-    """Print a sentence for people, beside the result."""
     print(f"wheelgate: {sentence}", file=sys.stderr)
 
 
-def format_count(count: int, what: str) -> str:
-    """``1 file``, ``2 files``."""
+def _format_count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def format_size(size: int) -> str:
-    """Bytes, as people read them."""
+def _format_size(size: int) -> str:
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= factor:
             return f"{size / factor:.1f} {unit}"

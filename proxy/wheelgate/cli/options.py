@@ -40,11 +40,7 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def load_settings(
     config: Path | None, data: Path | None, flags: Mapping[str, object] | None = None, *, new_folder: bool = False
 ) -> Config:
-    """Load the settings that a command works with. ``new_folder``: the connections folder may be missing.
-
-    Raises:
-        ConfigurationError: with every problem found.
-    """
+    """Load a command's settings, or raise :class:`ConfigurationError`; ``new_folder``: that of connections may be missing."""
     folder = Path(os.path.abspath(data)) if data is not None else None  # noqa: PTH100 - may not exist yet
     return load(config, flags={"data": folder, **(flags or {})}, new_folder=new_folder)
 

@@ -94,7 +94,7 @@ def _find_gate(url: str | None, config: Config | None) -> str:
     """Find the URL of Wheelgate, without a slash at the end."""
     url = url or read_client_settings()[0]
     if url is None and config is not None:
-        if config.server.public_url is None and not config.is_loopback:
+        if config.server.public_url is None and not config.server.is_loopback:
             raise click.UsageError("specify where people reach Wheelgate: server.public_url in the settings, or --url")
         url = config.base_url
     if url is None:

@@ -119,11 +119,10 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
             _tune_garbage_collector()
             print(_format_welcome(config), file=sys.stderr, flush=True)
             # A local server stops at once; one that others reach first lets its load balancer notice.
-            await running.until_stopped(drain_s=0.0 if config.is_loopback else 5.0)
+            await running.until_stopped(drain_s=0.0 if server.is_loopback else 5.0)
 
 
 async def _reload_rules(hangup: asyncio.Event, reload: Callable[[], Config], enforcement: PolicyReload) -> None:
-    """Reload the rules at every SIGHUP."""
     while True:
         await hangup.wait()
         hangup.clear()

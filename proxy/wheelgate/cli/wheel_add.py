@@ -60,14 +60,7 @@ _Adder = Callable[[_Incoming], Awaitable[tuple[bool, str]]]
 @url_option
 @click.option("--exist-ok", is_flag=True, help="Succeed if the same bytes are there already; other bytes are refused.")
 @click.option("--take-over", is_flag=True, help="Take the name from the source that answers for it: its files are hidden.")
-def add(
-    config: Path | None,
-    data: Path | None,
-    files: tuple[str, ...],
-    url: str | None,
-    exist_ok: bool,
-    take_over: bool,
-) -> None:
+def add(config: Path | None, data: Path | None, files: tuple[str, ...], url: str | None, exist_ok: bool, take_over: bool) -> None:
     """Add wheels or sdists: to a running server with --url, otherwise directly to the configured store.
 
     Each is a path or an https URL, which is downloaded without credentials; a #sha256=... fragment is checked. Prints a permanent
@@ -164,14 +157,12 @@ async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, ex
 
 @asynccontextmanager
 async def _open_incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]:
-    """Open a file or URL of the command line."""
     if _URL.match(what):
         async with opener(what) as coming:
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
         return
     path = Path(what)
-    size = await asyncio.to_thread(_get_size, what, path)
-    attestations = await asyncio.to_thread(_read_attestations, path)
+    size, attestations = await asyncio.to_thread(_look_at_file, what, path)
     yield _Incoming(path.name, size, lambda: _read_pieces(path), lambda _: None, path, attestations)
 
 
@@ -186,32 +177,23 @@ async def _read_pieces(path: Path) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _read_attestations(path: Path) -> str | None:
-    """Read the attestations (PEP 740) that signing tools put beside a file, one in each; :class:`UploadRefused` if too large."""
-    found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
-    if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
-        raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes")
-    return f"[{','.join(beside.read_text('utf-8', 'replace') for beside in found)}]" if found else None
-
-
-def _get_size(what: str, path: Path) -> int:
-    """Return the size of a local file, in bytes; :class:`UploadRefused` if it is not a file."""
+def _look_at_file(what: str, path: Path) -> tuple[int, str | None]:
+    """Find the size of a local file, in bytes, and the attestations that signing tools put beside it, one in each file."""
     if not what.strip():
         raise UploadRefused("a file name is empty: pass the path of a wheel or sdist, or its https URL")
     if path.is_dir():
         raise UploadRefused(f"{path} is a folder: pass the files in it")
     if not path.is_file():
         raise UploadRefused(f"{path}: there is no such file")
-    return path.stat().st_size
+    found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
+    if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
+        raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes")
+    attestations = f"[{','.join(beside.read_text('utf-8', 'replace') for beside in found)}]" if found else None
+    return path.stat().st_size, attestations
 
 
 async def _receive(file: _Incoming, spool: Spool, spooled: SpoolFile) -> None:
-    """Copy the file into the spool.
-
-    Raises:
-        TooLarge: there is not enough disk space.
-        UploadRefused: its digest is not the promised one.
-    """
+    """Copy the file into the spool; :class:`UploadRefused` if its digest is not the promised one."""
     if not spool.has_room(file.size):
         raise TooLarge(f"not enough disk space on this machine for {file.filename}")
     with show_transfer(file.filename, file.size) as progress:

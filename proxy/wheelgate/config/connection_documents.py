@@ -48,11 +48,7 @@ class ConnectionDocument(msgspec.Struct, frozen=True):
 
     @staticmethod
     def from_fields(fields: Mapping[str, Any], secret: Secret | None = None) -> ConnectionDocument:
-        """Build a document from fields by our names, their values in any of the spellings.
-
-        Raises:
-            ConfigurationError: the category or authentication type is unknown.
-        """
+        """Build a document from fields by our names, in any spelling; :class:`ConfigurationError` if a type is unknown."""
         try:
             return ConnectionDocument(_normalise_enumerations(fields), secret)
         except ValueError as error:

@@ -24,11 +24,7 @@ _FIELD_NAMES = {"auth_type": "authType", "client_id": "clientId", "tenant_id": "
 
 
 def read_connections_folder(folder: Path) -> tuple[list[Connection], list[str]]:
-    """Read the connections of a folder, and the problems of the documents that cannot be used.
-
-    Raises:
-        ConfigurationError: the folder cannot be read.
-    """
+    """Read a folder's connections, and the problems of documents that cannot be used; raises as :func:`list_documents`."""
     connections, problems = [], []
     for path in list_documents(folder):
         try:
@@ -93,11 +89,7 @@ class ConnectionsFolder:
         self._secrets = config.references.secrets
 
     def put(self, connection: Connection, secret: Secret | None = None) -> Connection:
-        """Store a connection, or replace the one of the same name. ``secret`` goes to secrets.toml.
-
-        Raises:
-            ConfigurationError: the folder or secrets.toml cannot be written.
-        """
+        """Store or replace a connection, its ``secret`` in secrets.toml; :class:`ConfigurationError` if one cannot be written."""
         if secret is not None:
             connection = connection.model_copy(update={"value": f"secret:{derive_secret_name(connection)}"})
         with self._lock():

@@ -68,11 +68,6 @@ def load(
 
 
 def _add_connections_folder(config: Config, *, new_folder: bool) -> Config:
-    """Add the connections of the folder, and make every index private that a connection serves, unless configured otherwise.
-
-    Raises:
-        ConfigurationError: a document cannot be used, or has the same target as another.
-    """
     folder = config.connections_folder
     stored: list[Connection] = []
     if folder.exists() or (config.server.connections is not None and not new_folder):

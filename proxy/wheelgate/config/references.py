@@ -75,12 +75,7 @@ class SecretsFile:
         return Secret(value)
 
     def put(self, name: str, secret: Secret) -> None:
-        """Add or replace a secret durably: a crash leaves the old file or the new one.
-
-        Raises:
-            SecretMissing: the file that is there cannot be used.
-            OSError: it cannot be written.
-        """
+        """Add or replace a secret, durably; :class:`SecretMissing` or :class:`OSError` if the file cannot be used or written."""
         self._change(lambda secrets: {**secrets, name: secret.reveal()})
 
     def remove(self, name: str) -> None:

@@ -125,12 +125,10 @@ class Config(Section):
 
     @property
     def data_folder(self) -> Path:
-        """Folder of this machine's own data."""
         return self.folder / self.data
 
     @property
     def store_folder(self) -> Path:
-        """Folder of the local store."""
         if self.store.url is None:
             return self.data_folder / "store"
         return self.folder / self.store.url.removeprefix("file:")
@@ -145,7 +143,6 @@ class Config(Section):
         return source.is_remote and (self.server.offline or source.offline)
 
     def get_source_folder(self, source: SourceSettings) -> Path:
-        """Return the folder of a directory source."""
         return self.folder / (source.url or "").removeprefix("file:")
 
     def with_port(self, port: int) -> Config:
@@ -159,12 +156,10 @@ class Config(Section):
 
     @property
     def references(self) -> References:
-        """Reader of local secret references."""
         return References(self.folder, self.connections_folder.parent / "secrets.toml")
 
     @property
     def connections(self) -> list[Connection]:
-        """All of them, wherever they are stated."""
         return [*self.connection, *self.found_connections]
 
     def limit_to_connection(self, connection: Connection, url: str | None, scratch: Path) -> Config:
@@ -200,11 +195,6 @@ class Config(Section):
         host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}{server.path_prefix}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """``True`` if only this machine can reach the server."""
-        return self.server.is_loopback
 
     def find_idle_policy(self, now: datetime) -> list[str]:
         """See :meth:`PolicySettings.find_idle_rules`."""

@@ -51,7 +51,6 @@ def _parse_moment(value: object) -> datetime:
 
 
 def _parse_cooldown(value: object) -> object:
-    """Parse seconds, or a moment."""
     try:
         if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
             value = parse_duration_s(value)

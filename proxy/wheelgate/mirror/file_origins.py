@@ -27,7 +27,6 @@ class MirrorFile(msgspec.Struct):
 
     @property
     def path(self) -> str:
-        """Its path in a mirror."""
         return f"{self.file.project}/{self.file.filename}"
 
     @property

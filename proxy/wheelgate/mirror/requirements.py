@@ -8,10 +8,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalise_name, project_in
+from wheelgate.core.names import normalise_name, project_in, version_of
 from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, split_lines
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput
 
@@ -46,11 +45,7 @@ class RequirementsReader:
         self._open.pop()
 
     def read_line(self, text: str, where: str, folder: Path, *, constraints: bool = False) -> None:
-        """Read one logical line. ``where``: what messages call it; ``folder``: where the files that it includes are looked for.
-
-        Raises:
-            BadInput: as above.
-        """
+        """Read one logical line, ``where`` for messages; what it includes is looked for in ``folder``. Raises as above."""
         line = parse_line(text, self._environment)
         if line.problem is not None:
             raise BadInput(f"{where}: {line.problem}")
@@ -114,12 +109,10 @@ def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requireme
     project = project_in(match[1]) if match else None
     if match is None or project is None or project != normalise_name(requirement.name):
         raise _not_from_an_index(where)
-    parse = parse_wheel_filename if match[1].endswith(".whl") else parse_sdist_filename
-    version = parse(match[1])[1]
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     algorithm, _, digest = parts.fragment.partition("=")
     digests = frozenset({f"sha256:{digest.lower()}"} if algorithm == "sha256" else ())
-    return Requirement(f"{requirement.name}=={version}{marker}"), digests
+    return Requirement(f"{requirement.name}=={version_of(match[1], project)}{marker}"), digests
 
 
 def _not_from_an_index(where: str) -> BadInput:
