@@ -9,7 +9,7 @@ import pytest
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions
-from wheelgate.mirror.selection import choose_files
+from wheelgate.mirror.planning import choose_files
 from wheelgate.mirror.targets import parse_target
 
 HERE = parse_target("3.11", "linux-x86_64")

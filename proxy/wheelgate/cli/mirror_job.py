@@ -192,7 +192,10 @@ async def _resolve_from_mirror(
         )
         async with open_services(alone) as services, open_mirror_store(job.to, job.config, services.keyring) as store:
             origin = read_from_index(services.delivery)
-            with closing(await _build_copier(job, store, services.spool, origin, CopyProgress())) as copier:
+            with (
+                show_copying(quiet=True) as progress,
+                closing(await _build_copier(job, store, services.spool, origin, progress)) as copier,
+            ):
                 async with _open_planner(job, services, plan, copier, step) as planner:
                     for asked in inputs:
                         for one in targets[asked.label]:

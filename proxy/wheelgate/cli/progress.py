@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -27,26 +27,23 @@ def show_transfer(what: str, size: int | None) -> Iterator[Callable[[int], None]
 class CopyProgress:
     """The progress of copying many files: what is done, files, bytes, speed, time left; nothing where there is no terminal."""
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._task: Any = progress.add_task("reading", total=None) if progress is not None else None
+        self._task = progress.add_task("reading", total=None)
         self._files = self._done = 0
 
     def step(self, what: str) -> None:
         """Show what begins and takes long."""
-        if self._progress is not None:
-            self._progress.update(self._task, description=what)
+        self._progress.update(self._task, description=what)
 
     def begin(self, files: int, size: int) -> None:
         """Expect so many files and bytes."""
         self._files, self._done = files, 0
-        if self._progress is not None:
-            self._progress.reset(self._task, total=size or None, description=f"0 of {files} files")
+        self._progress.reset(self._task, total=size or None, description=f"0 of {files} files")
 
     def bytes(self, count: int) -> None:
         """Count so many bytes more; fewer, where a part must be fetched again."""
-        if self._progress is not None:
-            self._progress.advance(self._task, count)
+        self._progress.advance(self._task, count)
 
     def done(self, _: object) -> None:
         """Count a file more."""
@@ -55,16 +52,13 @@ class CopyProgress:
 
 
 @contextmanager
-def show_copying() -> Iterator[CopyProgress]:
+def show_copying(*, quiet: bool = False) -> Iterator[CopyProgress]:
     """Draw a bar that is gone when the block ends."""
-    if not sys.stderr.isatty():
-        yield CopyProgress()
-        return
-    with _open_progress() as progress:
+    with _open_progress(quiet=quiet) as progress:
         yield CopyProgress(progress)
 
 
-def _open_progress() -> Progress:
+def _open_progress(*, quiet: bool = False) -> Progress:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -77,4 +71,5 @@ def _open_progress() -> Progress:
     )
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    disable = quiet or not sys.stderr.isatty()
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=disable)

@@ -65,21 +65,21 @@ def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
 
     tokens = run_with_services(load_settings(config, data), read)
     if as_json:
-        print(json.dumps([_build_row(token, expired=expired) for token, expired in tokens], indent=2))
+        rows = [
+            {
+                "id": token.id,
+                "scopes": token.scopes,
+                "expires": token.expires.isoformat(),
+                "expired": expired,
+                "note": token.note,
+            }
+            for token, expired in tokens
+        ]
+        print(json.dumps(rows, indent=2))
         return
     for token, expired in tokens:
         life = f"{'expired' if expired else 'until'} {token.expires:%Y-%m-%d}"
         print(f"{token.id}  {life}  {', '.join(token.scopes)}  {token.note}".rstrip())
-
-
-def _build_row(token: Token, *, expired: bool) -> dict[str, object]:
-    return {
-        "id": token.id,
-        "scopes": token.scopes,
-        "expires": token.expires.isoformat(),
-        "expired": expired,
-        "note": token.note,
-    }
 
 
 @token.command()

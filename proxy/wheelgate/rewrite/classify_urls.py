@@ -12,7 +12,7 @@ from yarl import URL
 from wheelgate.config import PUBLIC_INDEX, Config
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.urls import DEVOPS_HOST, UnsafeUrl, UrlScope, parse, parse_scope, without_user_info
+from wheelgate.core.urls import DEVOPS_HOST, UnsafeUrl, UrlScope, parse, parse_scope, redact_url, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
 _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
@@ -97,15 +97,12 @@ class UrlClassifier:
             if self._seems_ours(plain):
                 raise AmbiguousUrl(str(error)) from None
             return UrlVerdict(owner=UrlOwner.FOREIGN, shown=_find_host(plain), plain=plain, credential=credential)
-        shown = str(url.with_query(None).with_fragment(None))
         owner, is_blob = self._find_owner(url)
-        if owner is not UrlOwner.FILE:
-            return UrlVerdict(owner=owner, shown=shown, plain=plain, credential=credential)
         filename = unquote(url.raw_path.rpartition("/")[2])
         project = project_in(filename)
         return UrlVerdict(
-            owner=UrlOwner.NO_FILE if project is None else UrlOwner.FILE,
-            shown=shown,
+            owner=UrlOwner.NO_FILE if owner is UrlOwner.FILE and project is None else owner,
+            shown=redact_url(url),
             plain=plain,
             credential=credential,
             is_blob=is_blob,
