@@ -11,8 +11,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wheelgate.config import Connection, ConnectionDocument, read_document
-from wheelgate.config.connection_documents import parse_document
+from wheelgate.config import Connection
+from wheelgate.config.connection_documents import ConnectionDocument, parse_document, read_document
 from wheelgate.core.errors import ConfigurationError
 
 SECRET = "7xq-Tz9+canary/s3cret=="

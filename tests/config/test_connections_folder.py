@@ -11,16 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from wheelgate.config import (
-    Config,
-    Connection,
-    ConnectionsFolder,
-    derive_secret_name,
-    find_sources_made_private,
-    fingerprint_folder,
-    load,
-    read_connections_folder,
-)
+from wheelgate.config import Config, Connection, load
+from wheelgate.config.connections_folder import ConnectionsFolder, derive_secret_name, fingerprint_folder, read_connections_folder
+from wheelgate.config.load import find_sources_made_private
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
 

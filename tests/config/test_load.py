@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wheelgate.config import PUBLIC_FILES, PUBLIC_INDEX, Config, SecretMissing, load, parse_duration_s, read_client_settings
+from wheelgate.config import PUBLIC_INDEX, Config, SecretMissing, load, parse_duration_s, read_client_settings
+from wheelgate.config.source import PUBLIC_FILES
 from wheelgate.core.errors import ConfigurationError
 
 Load = Callable[..., Config]

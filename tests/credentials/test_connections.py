@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from wheelgate.config import Connection, find_conflicts
+from wheelgate.config import Connection
+from wheelgate.config.connections import find_conflicts
 from wheelgate.credentials.connections import Connections
 
 DEVOPS = "pkgs.dev.azure.com"

@@ -14,18 +14,11 @@ import click
 
 from wheelgate.cli.check import Finding, check_connection, report
 from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
-from wheelgate.config import (
-    Config,
-    Connection,
-    ConnectionDocument,
-    ConnectionsFolder,
-    build_document_fields,
-    derive_secret_name,
-    find_conflicts,
-    find_sources_made_private,
-    make_sources_private,
-    read_document,
-)
+from wheelgate.config import Config, Connection
+from wheelgate.config.connection_documents import ConnectionDocument, read_document
+from wheelgate.config.connections import find_conflicts
+from wheelgate.config.connections_folder import ConnectionsFolder, build_document_fields, derive_secret_name
+from wheelgate.config.load import find_sources_made_private, make_sources_private
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
 

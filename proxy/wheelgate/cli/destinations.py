@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.config import Config, SourceSettings, check_container_url
+from wheelgate.config import Config, SourceSettings
+from wheelgate.config.value_types import check_container_url
 from wheelgate.core.errors import ConfigurationError, StoreError
 from wheelgate.core.protocols import BodyStore
 from wheelgate.core.secret import reference_parts

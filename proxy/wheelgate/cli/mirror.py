@@ -14,7 +14,7 @@ import msgspec
 from wheelgate.cli.destinations import parse_location
 from wheelgate.cli.mirror_job import MirrorJob, copy_mirror, mirror_inputs, verify_inputs
 from wheelgate.cli.options import config_options, load_settings
-from wheelgate.config import copy_environment
+from wheelgate.config.load import copy_environment
 from wheelgate.mirror.targets import PLATFORMS
 
 

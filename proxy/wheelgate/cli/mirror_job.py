@@ -13,7 +13,9 @@ import msgspec
 
 from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
 from wheelgate.cli.progress import CopyProgress, show_copying
-from wheelgate.config import Config, PolicySettings, StoreSettings
+from wheelgate.config import Config
+from wheelgate.config.policy import PolicySettings
+from wheelgate.config.settings import StoreSettings
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from wheelgate.config import Config, Connection, find_conflicts, fingerprint_folder, read_connections_folder
+from wheelgate.config import Config, Connection
+from wheelgate.config.connections import find_conflicts
+from wheelgate.config.connections_folder import fingerprint_folder, read_connections_folder
 from wheelgate.core.errors import ConfigurationError, CredentialRefused
 from wheelgate.core.protocols import Clock
 from wheelgate.credentials.auth_types import credential_for

@@ -9,7 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from wheelgate.config import References, SecretMissing, check_vault_url
+from wheelgate.config import References, SecretMissing
+from wheelgate.config.value_types import check_vault_url
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.secret import Secret, reference_parts

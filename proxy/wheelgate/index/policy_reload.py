@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from wheelgate.config import Config, Connection, SourceSettings, find_sources_made_private, make_sources_private
+from wheelgate.config import Config, Connection, SourceSettings
+from wheelgate.config.load import find_sources_made_private, make_sources_private
 from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
