@@ -81,7 +81,8 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
                     _print_note(note)
                 now = SystemClock().now()
                 mirrored = {label: ManifestInput([str(one) for one in which], now) for label, which in targets.items()}
-                return await _copy(job, copier, [plan.files[path] for path in sorted(plan.files)], progress, mirrored, plan.notes)
+                items = [plan.files[path] for path in sorted(plan.files)]
+                return msgspec.structs.replace(await _copy(job, copier, items, progress, mirrored), notes=plan.notes)
 
 
 async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
@@ -97,7 +98,7 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
             with show_copying() as progress:
                 copier = await _build_copier(job, store, spool, read_from_mirror(other), progress)
                 with closing(copier):
-                    return await _copy(job, copier, items, progress, brought.inputs, [])
+                    return await _copy(job, copier, items, progress, brought.inputs)
 
 
 async def _copy(
@@ -106,7 +107,6 @@ async def _copy(
     items: Sequence[MirrorFile],
     progress: CopyProgress,
     inputs: Mapping[str, ManifestInput],
-    notes: list[str],
 ) -> MirrorResult:
     size = sum(item.file.size or 0 for item in items)
     if job.dry_run:
@@ -115,7 +115,7 @@ async def _copy(
         new = _format_size(sum(size or 0 for size in missing))
         needed = f"{_format_count(len(items), 'file')} ({_format_size(size)}) needed"
         sentence = f"{needed}; {len(missing)} to be copied ({new}{more}) to {job.to.name}"
-        return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing), notes=notes)
+        return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing))
     progress.begin(len(items), size)
     result = await copier.copy(items)
     if not result.problems:  # else it would say that inputs are served which are not
@@ -134,7 +134,6 @@ async def _copy(
         new=result.fetched,
         repaired=result.repaired,
         problems=result.problems,
-        notes=notes,
     )
 
 

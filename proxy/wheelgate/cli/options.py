@@ -23,18 +23,16 @@ url_option = click.option("--url", help="A running server (or WHEELGATE_URL); it
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def config_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Build the option that names the file with the settings."""
+    return click.option("--config", "-c", type=click.Path(path_type=Path), envvar="WHEELGATE_CONFIG", help=text)
+
+
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--config`` and ``--data`` to a command."""
-    command = click.option(
-        "--data", type=click.Path(file_okay=False, path_type=Path), help="Folder for the store and the spool."
-    )(command)
-    return click.option(
-        "--config",
-        "-c",
-        type=click.Path(path_type=Path),
-        envvar="WHEELGATE_CONFIG",
-        help="TOML file with the settings. Without one: uploads and public PyPI, on this machine only.",
-    )(command)
+    folder = click.Path(file_okay=False, path_type=Path)
+    command = click.option("--data", type=folder, help="Folder for the store and the spool.")(command)
+    return config_option("TOML file with the settings. Without one: uploads and public PyPI, on this machine only.")(command)
 
 
 def load_settings(

@@ -59,17 +59,16 @@ def show_copying(*, quiet: bool = False) -> Iterator[CopyProgress]:
 
 
 def _open_progress(*, quiet: bool = False) -> Progress:
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
     disable = quiet or not sys.stderr.isatty()
-    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=disable)
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True, disable=disable)

@@ -14,9 +14,11 @@ from urllib.parse import parse_qs
 
 import click
 
+from wheelgate.cli.options import config_option
 from wheelgate.config import Config, load, parse_duration_s, read_client_settings
 from wheelgate.core.errors import BadInput, BlobNotFound, WheelgateError
 from wheelgate.core.urls import UnsafeUrl, parse
+from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
 from wheelgate.rewrite.documents import CondaDocument, RequirementsDocument, format_diff, open_document
@@ -38,13 +40,7 @@ def _parse_life(context: click.Context, parameter: click.Parameter, value: str) 
 
 
 @click.command()
-@click.option(
-    "--config",
-    "-c",
-    type=click.Path(path_type=Path),
-    envvar="WHEELGATE_CONFIG",
-    help="The server's settings: the sources in them are rewritten. Without them: all Azure blobs and feeds.",
-)
+@config_option("The server's settings: the sources in them are rewritten. Without them: all Azure blobs and feeds.")
 @click.option("--url", help="URL of Wheelgate (or WHEELGATE_URL, or the settings).")
 @click.option("--by-name", is_flag=True, help="Write name==version instead of the file's URL.")
 @click.option("--sas", is_flag=True, help="Sign private blob URLs for a while instead, where no Wheelgate may run.")
@@ -73,7 +69,7 @@ def rewrite(
     loaded = load(config) if config is not None else None
     gate = None if sas else _find_gate(url, loaded)
     ours = UrlClassifier(gate, loaded)
-    texts = {path: _read_text(path) for path in dict.fromkeys(files)}
+    texts = {path: read_text(path) for path in dict.fromkeys(files)}
     documents = {path: open_document(path.name, text) for path, text in texts.items()}
     signed = asyncio.run(_sign_all(documents, ours, loaded, life)) if sas else {}
     rewritten = _rewrite_all(documents, ours, gate, signed, by_name=by_name)
@@ -81,7 +77,8 @@ def rewrite(
     for path, text in changed.items():
         print(format_diff(str(path), texts[path], text))
     if signed:
-        print(f"wheelgate: the signed URLs expire at {_find_earliest_end(signed):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
+        ends = [datetime.fromisoformat(parse_qs(url.partition("?")[2])["se"][0]) for url in signed.values()]
+        print(f"wheelgate: the signed URLs expire at {min(ends).astimezone(UTC):%Y-%m-%d %H:%M} UTC", file=sys.stderr)
     if not (only_diff or check):
         _write(changed)
     verb = "would change" if only_diff or check else "rewrote"
@@ -106,18 +103,6 @@ def _find_gate(url: str | None, config: Config | None) -> str:
     if parsed.raw_query_string or parsed.raw_fragment:
         raise click.UsageError("the URL of Wheelgate must end with its path")
     return url.rstrip("/").removesuffix("/simple")
-
-
-def _read_text(path: Path) -> str:
-    """Read a file as it is, its line ends included; :class:`BadInput` if it cannot be read as text."""
-    try:
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{path}: is not UTF-8 text") from None
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
 
 
 def _rewrite_all(
@@ -155,11 +140,6 @@ async def _sign_all(documents: Documents, ours: UrlClassifier, config: Config | 
                 except WheelgateError as error:
                     raise BadInput(f"{path} line {found.numbers[line]}: {error}") from None
     return signed
-
-
-def _find_earliest_end(signed: Mapping[str, str]) -> datetime:
-    ends = [parse_qs(url.partition("?")[2])["se"][0] for url in signed.values()]
-    return min(datetime.fromisoformat(end) for end in ends).astimezone(UTC)
 
 
 def _write(texts: Mapping[Path, str]) -> None:

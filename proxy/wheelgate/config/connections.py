@@ -82,20 +82,14 @@ class Connection(Section):
         problems = []
         if not _NAME.fullmatch(self.name):
             problems.append("name: must consist of letters, digits, dots, dashes and underscores, 63 at most")
-        given = [field for field in ("value", "username", "client_id", "tenant_id", "scope") if getattr(self, field) is not None]
-        problems += [
-            f"{field}: is missing, but auth_type {self.auth_type} needs it"
-            for field in _NEEDS[self.auth_type]
-            if not getattr(self, field)
-        ]
-        problems += [
-            f"{field}: auth_type {self.auth_type} does not use it" for field in given if field not in _TAKES[self.auth_type]
-        ]
-        problems += [
-            f"{field}: must be an ID from Microsoft Entra"
-            for field in ("client_id", "tenant_id")
-            if getattr(self, field) and not _CLIENT.fullmatch(getattr(self, field))
-        ]
+        for field in ("value", "username", "client_id", "tenant_id", "scope"):
+            given = getattr(self, field)
+            if not given and field in _NEEDS[self.auth_type]:
+                problems.append(f"{field}: is missing, but auth_type {self.auth_type} needs it")
+            elif given is not None and field not in _TAKES[self.auth_type]:
+                problems.append(f"{field}: auth_type {self.auth_type} does not use it")
+            if given and field in ("client_id", "tenant_id") and not _CLIENT.fullmatch(given):
+                problems.append(f"{field}: must be an ID from Microsoft Entra")
         if self.username is not None and (":" in self.username or not self.username.isprintable()):
             problems.append("username: must be printable, without a colon (RFC 7617)")
         if self.scope is not None and not _SCOPE.fullmatch(self.scope):

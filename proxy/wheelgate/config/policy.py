@@ -64,24 +64,18 @@ class PolicySettings(Section):
 
     def find_misfits(self, sources: Collection[str], private: Collection[str]) -> list[str]:
         """Find rules that do not fit the configured sources; each message begins with the key path from here."""
-        problems = [
-            f"merge[{index}].sources: there is no source named {name}"
-            for index, merge in enumerate(self.merge)
-            for name in merge.sources
-            if name not in sources
-        ]
-        problems += [
-            f"merge[{index}].sources: {later} is private and must come before {earlier}: otherwise the public source would "
-            "take its file names"
-            for index, merge in enumerate(self.merge)
-            for earlier, later in pairwise(merge.sources)
-            if later in private and earlier in sources and earlier not in private
-        ]
-        return problems + [
-            f"merge[{index}].public_versions: none of its sources is public"
-            for index, merge in enumerate(self.merge)
-            if merge.public_versions is not None and all(name in private for name in merge.sources)
-        ]
+        problems = []
+        for index, merge in enumerate(self.merge):
+            key = f"merge[{index}].sources"
+            problems += [f"{key}: there is no source named {name}" for name in merge.sources if name not in sources]
+            problems += [
+                f"{key}: {later} is private and must come before {earlier}: otherwise the public source would take its file names"
+                for earlier, later in pairwise(merge.sources)
+                if later in private and earlier in sources and earlier not in private
+            ]
+            if merge.public_versions is not None and all(name in private for name in merge.sources):
+                problems.append(f"merge[{index}].public_versions: none of its sources is public")
+        return problems
 
     def find_idle_rules(self, now: datetime, cooldowns: Iterable[Cooldown], public: Collection[str]) -> list[str]:
         """Find rules that are valid but have no effect; each message begins with the key path from here.

@@ -197,7 +197,6 @@ class Config(Section):
         return f"{'https' if server.tls_cert else 'http'}://{host}:{server.port}{server.path_prefix}"
 
     def find_idle_policy(self, now: datetime) -> list[str]:
-        """See :meth:`PolicySettings.find_idle_rules`."""
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
         return self.policy.find_idle_rules(now, cooldowns, [source.name for source in self.source if not source.is_private])
 

@@ -1,6 +1,6 @@
 """Requirements files, read as pip reads them: logical lines, requirements, options, comments, and where each stands in the text.
 
-Pure: text in, values out; no file is opened. `rewrite` edits by the positions, `mirror` takes the values. The specification is
+Text in, values out: `rewrite` edits by the positions, `mirror` takes the values. The specification is
 pip's own reader (``pip._internal.req.req_file``); the tests hold this one against it. White space other than a blank also ends
 a requirement, as it does for uv: pip accepts no such line.
 """
@@ -13,8 +13,11 @@ import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
+from pathlib import Path
 
 import msgspec
+
+from wheelgate.core.errors import BadInput
 
 _BOM = "\ufeff"
 # A hash sign begins a comment only at the start or after white space, so that it may stand in a URL.
@@ -120,6 +123,19 @@ class ParsedLine(msgspec.Struct, frozen=True):
     def values_of(self, name: str) -> list[str]:
         """The values of an option, by its long name, in order."""
         return [option.value for option in self.options if option.name == name]
+
+
+def read_text(path: Path, included_by: str = "") -> str:
+    """Read a UTF-8 file as it is, line ends and byte-order mark included; :class:`BadInput` if it cannot be read."""
+    before = f"{included_by}: " if included_by else ""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except FileNotFoundError:
+        raise BadInput(f"{before}{path}: there is no such file") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{before}{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise BadInput(f"{before}{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
 
 
 def split_lines(text: str) -> list[LogicalLine]:

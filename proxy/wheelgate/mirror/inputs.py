@@ -11,10 +11,10 @@ from packaging.pylock import is_valid_pylock_path
 
 from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, find_text, find_value, list_entries
 from wheelgate.core.errors import BadInput
-from wheelgate.distfiles.requirements_file import split_lines
+from wheelgate.distfiles.requirements_file import read_text, split_lines
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.locks import read_pylock, read_uv_lock
-from wheelgate.mirror.requirements import RequirementsReader, read_text
+from wheelgate.mirror.requirements import RequirementsReader
 
 PROJECTS = "the projects named"
 _PYTHON = re.compile(r"python\s*=+\s*(3\.\d{1,2})", re.ASCII)

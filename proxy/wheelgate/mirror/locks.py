@@ -22,8 +22,8 @@ from packaging.pylock import (
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name
+from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.mirror.inputs_model import LockFile, NeededRelease, format_hashes
-from wheelgate.mirror.requirements import read_text
 from wheelgate.mirror.targets import Target, find_best_wheel
 
 _UV_LOCK_VERSION = 1
@@ -175,6 +175,6 @@ class _UvLock(msgspec.Struct):
 
 def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(read_text(path))
+        return tomllib.loads(read_text(path).removeprefix("\ufeff"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{path}: is not valid TOML: {error}") from None

@@ -11,12 +11,16 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name, project_in, version_of
-from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, split_lines
+from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, read_text, split_lines
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput
 
 _ADDRESS = re.compile(r"([a-z]+\+)?[a-z][a-z0-9.-]*://", re.IGNORECASE)
 _FILE_URL = re.compile(r"/files/[^/]+/([^/]+)$")
 _MAX_DEPTH = 20
+_NOT_FROM_AN_INDEX = (
+    "a URL or a path is not a file of an index: name the project and its version, and add the file to a source "
+    "(`wheelgate wheel add`)"
+)
 _IGNORED = ("--no-index", "--require-hashes", "--no-require-hashes", "--prefer-binary", "--hash", "--config-settings", "")
 """They say nothing about which files are wanted; pip passes over a word that belongs to no option."""
 _FOR_PIP_ALONE = ("--index-url", "--extra-index-url", "--find-links", "--trusted-host", "--use-feature")
@@ -91,7 +95,7 @@ def parse_requirement(text: str, where: str, hashes: frozenset[str] = frozenset(
         requirement = Requirement(text)
     except InvalidRequirement:
         if _ADDRESS.match(text) or text.startswith((".", "/")) or text.endswith((".whl", ".tar.gz", ".zip")):
-            raise _not_from_an_index(where) from None
+            raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}") from None
         raise BadInput(f"{where}: {text[:200]!r} is not a requirement such as demo==1.0") from None
     if requirement.url is not None:
         requirement, digests = _pin_wheelgate_file(requirement, where)
@@ -108,31 +112,11 @@ def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requireme
     match = _FILE_URL.search(unquote(parts.path))
     project = project_in(match[1]) if match else None
     if match is None or project is None or project != normalise_name(requirement.name):
-        raise _not_from_an_index(where)
+        raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}")
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     algorithm, _, digest = parts.fragment.partition("=")
     digests = frozenset({f"sha256:{digest.lower()}"} if algorithm == "sha256" else ())
     return Requirement(f"{requirement.name}=={version_of(match[1], project)}{marker}"), digests
-
-
-def _not_from_an_index(where: str) -> BadInput:
-    return BadInput(
-        f"{where}: a URL or a path is not a file of an index: name the project and its version, and add the file to a source "
-        "(`wheelgate wheel add`)"
-    )
-
-
-def read_text(path: Path, included_by: str = "") -> str:
-    """Read a UTF-8 file, whether or not it has a byte-order mark; :class:`BadInput` if there is none, or it cannot be read."""
-    before = f"{included_by}: " if included_by else ""
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{before}{path}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{before}{path}: is not UTF-8 text") from None
-    except OSError as error:
-        raise BadInput(f"{before}{path}: cannot be read: {(error.strerror or '').lower()}") from None
 
 
 def _parse_names(value: str) -> frozenset[str]:

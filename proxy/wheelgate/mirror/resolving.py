@@ -65,7 +65,17 @@ class Resolver(msgspec.Struct, frozen=True):
                 *("--python", self.python, "--python-version", target.python, "--python-platform", target.uv_platform),
                 *_build_options(asked.options),
                 cwd=folder,
-                env=self._build_environment(),
+                env={
+                    **self.environment,
+                    "HOME": str(self.folder),
+                    "UV_DEFAULT_INDEX": self.index_url,  # not an argument: those are everybody's to read
+                    "UV_CACHE_DIR": str(self.folder / "cache"),
+                    "UV_PYTHON_DOWNLOADS": "never",
+                    "UV_KEYRING_PROVIDER": "disabled",
+                    "UV_HTTP_RETRIES": "1",  # we have tried again ourselves
+                    "UV_NO_PROGRESS": "1",
+                    "NO_COLOR": "1",
+                },
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -83,19 +93,6 @@ class Resolver(msgspec.Struct, frozen=True):
             why = _summarise_error(err.decode("utf-8", "replace"))
             raise Unresolvable(f"{asked.label} cannot be resolved for {target}: {why}")
         return out.decode("utf-8", "replace")
-
-    def _build_environment(self) -> dict[str, str]:
-        return {
-            **self.environment,
-            "HOME": str(self.folder),
-            "UV_DEFAULT_INDEX": self.index_url,  # not an argument: those are everybody's to read
-            "UV_CACHE_DIR": str(self.folder / "cache"),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "UV_KEYRING_PROVIDER": "disabled",
-            "UV_HTTP_RETRIES": "1",  # we have tried again ourselves
-            "UV_NO_PROGRESS": "1",
-            "NO_COLOR": "1",
-        }
 
 
 def _find_uv() -> str:
