@@ -1,0 +1,158 @@
+"""The store that simulated replicas share, and each replica's own bad line to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from tests.support.stores import MemoryStore
+from wheelgate.core.errors import StoreError
+from wheelgate.core.protocols import BlobInfo
+
+T = TypeVar("T")
+_WRITES = frozenset({"put_if_absent", "replace_if", "set_facts", "delete"})
+
+
+class Crashed(BaseException):
+    """The process is gone: nothing it was doing goes on, and no error handling of its own sees why."""
+
+
+class Weather(msgspec.Struct, frozen=True):
+    """How bad the lines to the store are, as probabilities a call."""
+
+    slow_s: float = 0.05
+    """A call takes between nothing and twice this, each way; now and then ten times as long."""
+    refused: float = 0.0
+    """It is not carried out, and fails."""
+    lost: float = 0.0
+    """It is carried out, and fails: the answer is lost."""
+
+
+class SharedStore(MemoryStore):
+    """The truth. What becomes of each path is told to whoever watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watchers: list[Callable[[str, str], None]] = []
+        """Told ``(method, path)`` right after each write."""
+
+    def written(self, method: str, path: str) -> None:
+        for watcher in self.watchers:
+            watcher(method, path)
+
+
+class Line:
+    """One replica's :class:`~wheelgate.core.protocols.BlobStore`: the shared one, over a line that delays, cuts and loses."""
+
+    name = "memory"
+
+    def __init__(self, shared: SharedStore, chance: random.Random, weather: Weather, note: Callable[[str], None]) -> None:
+        self._shared = shared
+        self._chance = chance
+        self._weather = weather
+        self._note = note
+        self.is_cut = False
+        """A partition: every call fails after a while."""
+        self.has_crashed = False
+        self.crashes_at_write: int | None = None
+        """The process dies at this write, counted from here: before it arrives, or after it was carried out."""
+        self.on_crash: Callable[[], None] = lambda: None
+        self._under_way: set[asyncio.Task[object]] = set()
+
+    async def _travel(self) -> None:
+        delay_s = self._chance.uniform(0, 2 * self._weather.slow_s)
+        if self._chance.random() < 0.05:
+            delay_s *= 10
+        await asyncio.sleep(delay_s)
+        if self.has_crashed:
+            raise Crashed
+
+    def _may_die(self, method: str) -> bool:
+        """Whether the process dies at this write."""
+        if method not in _WRITES or self.crashes_at_write is None:
+            return False
+        self.crashes_at_write -= 1
+        return self.crashes_at_write < 0
+
+    def _die(self, method: str, path: str, when: str) -> None:
+        self._note(f"dies {when} {method} {path}")
+        self.has_crashed = True
+        self.on_crash()
+        raise Crashed
+
+    async def _call(self, method: str, path: str, work: Callable[[], T]) -> T:
+        if self.has_crashed:
+            raise Crashed
+        dies = self._may_die(method)
+        await self._travel()
+        if dies and self._chance.random() < 0.5:
+            self._die(method, path, "before")
+        if self.is_cut:
+            await self._travel()
+            raise StoreError("the store cannot be reached")
+        if self._chance.random() < self._weather.refused:
+            self._note(f"{method} {path}: refused")
+            raise StoreError("the store is busy")
+        result = work()
+        if method in _WRITES:
+            self._note(f"{method} {path}")
+            self._shared.written(method, path)
+        if dies:
+            self._die(method, path, "after")
+        await self._travel()
+        if self._chance.random() < self._weather.lost:
+            self._note(f"{method} {path}: answer lost")
+            raise StoreError("the answer was lost")
+        return result
+
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        def work() -> list[BlobInfo]:
+            return [info for path, (_, info) in sorted(self._shared.blobs.items()) if path.startswith(prefix)]
+
+        for info in await self._call("list", prefix, work):
+            yield info
+
+    async def info(self, path: str) -> BlobInfo:
+        return await self._call("info", path, lambda: self._shared._get(path)[1])
+
+    async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        return await self._call("read", path, lambda: self._shared._get(path))
+
+    async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
+        body, _ = await self.read(path)
+        if end > len(body):
+            raise StoreError(f"the store's {path} is shorter than it was")
+        yield body[start:end]
+
+    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        content = body if isinstance(body, bytes) else body.read_bytes()
+        return await self._call("put_if_absent", path, lambda: _now(self._shared.put_if_absent(path, content, facts)))
+
+    async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        return await self._call("replace_if", path, lambda: _now(self._shared.replace_if(path, body, etag)))
+
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+        return await self._call("set_facts", path, lambda: _now(self._shared.set_facts(path, facts, etag)))
+
+    async def delete(self, path: str) -> None:
+        await self._call("delete", path, lambda: _now(self._shared.delete(path)))
+
+    async def signed_url(self, path: str) -> str | None:
+        return None
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+
+def _now(work: object) -> object:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        work.send(None)  # type: ignore[attr-defined]
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("the shared store waits")

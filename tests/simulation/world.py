@@ -1,0 +1,471 @@
+"""Replicas over one store in a simulated world, what clients do to them, and what must never be seen.
+
+Everything that happens is drawn from one seed: who asks what and when, how long each call to the store takes, which are refused,
+which answers are lost, who is cut off, whose clock is wrong, and who dies at which write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from tests.simulation.loop import VirtualClock
+from tests.simulation.store import Crashed, Line, SharedStore, Weather
+from tests.support.packages import wheel_bytes, wheel_name
+from wheelgate.core.errors import (
+    FileExists,
+    ProjectNotFound,
+    Unauthenticated,
+    UpstreamUnavailable,
+    WheelgateError,
+)
+from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.core.patterns import NamePatterns
+from wheelgate.index.decision import Member
+from wheelgate.index.merged import Merged
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.sources.cached import Cached
+from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.claims import Claims
+from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.accept import Uploads
+from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.manage import UploadManager
+
+PROJECTS = ("acme-a", "acme-b")
+VERSIONS = ("1.0", "2.0")
+HEARD_WITHIN_S = 5.0
+"""How soon every replica that reaches the store must know of a change."""
+_GRACE_S = 1.0
+"""For a request that began before."""
+
+
+class Broken(AssertionError):
+    """A promise was broken; the message says which, when and how."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One thing that somebody does, at a moment in virtual seconds."""
+
+    at_s: float
+    replica: int
+    kind: str
+    project: str = PROJECTS[0]
+    version: str = VERSIONS[0]
+    content: int = 0
+    extra: float = 0.0
+
+
+class PublicIndex:
+    """The public index: a stranger registers names there, and it notes who asks for what."""
+
+    name = "pypi"
+
+    def __init__(self, world: World, replica: Replica) -> None:
+        self._world = world
+        self._replica = replica
+
+    async def project_names(self) -> frozenset[str]:
+        return frozenset()
+
+    async def project_page(self, project: str) -> ProjectPage:
+        self._world.check_asking(self._replica, project)
+        await asyncio.sleep(0.05)
+        if project not in self._world.registered:
+            raise ProjectNotFound(f"source pypi has no project {project}")
+        filename = wheel_name(project, "99.0")
+        file = File(
+            filename=filename,
+            project=project,
+            source="pypi",
+            location=RemoteFile(f"https://files.example.com/{filename}", "pypi"),
+            hashes={"sha256": "9" * 64},
+        )
+        return ProjectPage(project=project, files=(file,), versions=("99.0",), as_of=self._replica.clock.now())
+
+
+class Replica:
+    """One process over its own line to the store, wired as the server wires it."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.number = number
+        self.born_s = asyncio.get_running_loop().time()
+        self.clock = VirtualClock(world.skews_s[number])
+        self.line = Line(world.shared, world.chance, world.weather, lambda what: world.note(f"r{number} {what}"))
+        self.knows_private: set[str] = set()
+        """Names of which it has itself seen a private file or written a claim."""
+        changes = StoreChanges(self.line)
+        claims = Claims(self.line, self.clock, changes)
+        changes.subscribe(claims.forget)
+        self.tokens = Tokens(self.line, self.clock)
+        changes.subscribe(self.tokens.forget)
+        metrics = Metrics()
+        packages = BlobPackages(name="uploads", store=self.line, prefix=layout.PACKAGES, clock=self.clock)
+        changes.subscribe(packages.forget)
+        lasting = {"fresh_s": float("inf"), "negative_ttl_s": float("inf")}
+        uploads = Cached(packages, clock=self.clock, metrics=metrics, **lasting)
+        changes.subscribe(uploads.drop)
+        public = Cached(PublicIndex(world, self), clock=self.clock, metrics=metrics, fresh_s=600.0, negative_ttl_s=60.0)
+        self.index = Merged(
+            [Member(uploads, private=True), Member(public, private=False)],
+            claims=claims,
+            clock=self.clock,
+            metrics=metrics,
+            reserved=NamePatterns([]),
+        )
+        destinations = [Destination("uploads", self.line, layout.PACKAGES)]
+        self.uploads = Uploads(
+            store=self.line,
+            targets=destinations,
+            index=self.index,
+            claims=claims,
+            changes=changes,
+            clock=self.clock,
+            metrics=metrics,
+        )
+        self.manager = UploadManager(destinations, store=self.line, changes=changes)
+        self._watch = asyncio.create_task(changes.watch())
+        self.closing = [uploads.close, public.close]
+
+    async def end(self) -> None:
+        """Take the process away; nothing of it goes on."""
+        self.line.has_crashed = True
+        self._watch.cancel()
+        with contextlib.suppress(BaseException):
+            await self._watch
+        for close in self.closing:
+            with contextlib.suppress(BaseException):
+                await close()
+
+
+class World:
+    """Three replicas, their clients, and the judge of what these see."""
+
+    def __init__(self, seed: int, folder: Path) -> None:
+        self.chance = random.Random(seed)
+        self.shared = SharedStore()
+        self.folder = folder
+        self.trace: list[str] = []
+        self.weather = self.chance.choice(
+            [Weather(), Weather(0.2), Weather(0.05, refused=0.05), Weather(0.05, lost=0.05), Weather(0.3, 0.03, 0.03)]
+        )
+        self.skews_s = [self.chance.choice([0.0, 0.0, 0.0, 30.0, -30.0, 3600.0]) for _ in range(3)]
+        self.registered: set[str] = set()
+        self.claimed_s: dict[str, float] = {}
+        """When the claim of a name reached the store."""
+        self.released: set[str] = set()
+        self.acknowledged: dict[tuple[str, str], str] = {}
+        """Uploads that a client was told are kept, by project and file name, with their digest."""
+        self.deleting: set[tuple[str, str]] = set()
+        """Files of which somebody has begun a deletion."""
+        self.seen: dict[tuple[str, str], str] = {}
+        """The digest under which a file name was first seen by a client."""
+        self.yanked: dict[tuple[str, str], bool | None] = {}
+        """What the last acknowledged yank or its undoing said; ``None``: one is under way, or failed."""
+        self.revoked_s: dict[str, float] = {}
+        self.texts: list[str] = []
+        self.healthy_since_s: dict[int, float] = {}
+        self.shared.watchers.append(self._watch)
+        self.replicas = [Replica(self, number) for number in range(3)]
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    # --- what is noted
+
+    @property
+    def now_s(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def note(self, what: str) -> None:
+        self.trace.append(f"{self.now_s:8.3f} {what}")
+
+    def _watch(self, method: str, path: str) -> None:
+        if path.startswith(layout.CLAIMS):
+            project = path.removeprefix(layout.CLAIMS)
+            if method == "put_if_absent":
+                self.claimed_s.setdefault(project, self.now_s)
+            elif method == "delete":
+                self.claimed_s.pop(project, None)
+
+    def _has_heard(self, replica: Replica, since_s: float, began_s: float | None = None) -> bool:
+        """Whether the replica must know by now of something that happened in the store at ``since_s``."""
+        began_s = self.now_s if began_s is None else began_s
+        lived_s = max(since_s, replica.born_s, self.healthy_since_s.get(replica.number, 0.0))
+        return self.is_fair and not replica.line.is_cut and began_s - lived_s > HEARD_WITHIN_S + _GRACE_S
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether the lines are good enough for the promise of five seconds: a call that fails or crawls may come later."""
+        return self.weather.refused == 0.0 and self.weather.lost == 0.0 and self.weather.slow_s < 0.1
+
+    # --- the promises
+
+    def check_asking(self, replica: Replica, project: str) -> None:
+        """Promise 1: a private name is never asked of a public source."""
+        if project in replica.knows_private and project not in self.released:
+            raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, which it knows to be private")
+        claimed_s = self.claimed_s.get(project)
+        if claimed_s is not None and self._has_heard(replica, claimed_s):
+            raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, claimed at {claimed_s:.3f}")
+
+    def check_page(self, replica: Replica, page: ProjectPage, began_s: float) -> None:
+        project = page.project
+        for file in page.files:
+            key = (project, file.filename)
+            if file.source == "pypi":
+                claimed_s = self.claimed_s.get(project)
+                if claimed_s is not None and self._has_heard(replica, claimed_s, began_s):
+                    raise Broken(f"promise 1: r{replica.number} answered {project} from pypi; claimed at {claimed_s:.3f}")
+                continue
+            replica.knows_private.add(project)
+            digest = file.hashes.get("sha256", "")
+            if self.seen.setdefault(key, digest) != digest:
+                raise Broken(f"promise 4: {file.filename} was {self.seen[key][:8]}, and is {digest[:8]} now")
+
+    async def check_end(self) -> None:
+        """When all is quiet and well: nothing acknowledged is lost, everybody sees the same, and what is listed is there."""
+        for (project, filename), digest in self.acknowledged.items():
+            if (project, filename) in self.deleting:
+                continue
+            kept = self.shared.blobs.get(layout.package(project, filename))
+            if kept is None:
+                raise Broken(f"promise 5: the acknowledged upload of {filename} is gone")
+            if hashlib.sha256(kept[0]).hexdigest() != digest:
+                raise Broken(f"promise 5: {filename} has other bytes than were acknowledged")
+        for project in PROJECTS:
+            shown = []
+            for replica in self.replicas:
+                began_s = self.now_s
+                try:
+                    page = await replica.index.project_page(project)
+                except (ProjectNotFound, UpstreamUnavailable):
+                    shown.append(())
+                    continue
+                self.check_page(replica, page, began_s)
+                shown.append(tuple(sorted((file.filename, file.hashes["sha256"], file.yanked) for file in page.files)))
+                for file in page.files:
+                    if file.source == "uploads":
+                        self._check_listed(project, file)
+            if len(set(shown)) > 1:
+                raise Broken(f"replicas do not agree about {project}: {shown}")
+        for text in self.texts:
+            if text not in self.revoked_s:
+                continue
+            for replica in self.replicas:
+                with contextlib.suppress(Unauthenticated):
+                    await replica.tokens.authenticate(text)
+                    raise Broken(f"r{replica.number} still lets in a token revoked at {self.revoked_s[text]:.3f}")
+
+    def _check_listed(self, project: str, file: File) -> None:
+        kept = self.shared.blobs.get(layout.package(project, file.filename))
+        if kept is None:
+            raise Broken(f"promise 9: {file.filename} is listed, and not there")
+        if hashlib.sha256(kept[0]).hexdigest() != file.hashes["sha256"]:
+            raise Broken(f"promise 3: {file.filename} is listed under another digest than it has")
+        told = self.yanked.get((project, file.filename))
+        if told is not None and (file.yanked is not None) is not told:
+            raise Broken(f"the acknowledged {'yank' if told else 'unyank'} of {file.filename} is lost")
+
+    # --- what people do
+
+    async def run(self, steps: list[Step]) -> None:
+        """Do the steps at their moments, let everything settle, and judge."""
+        failures: list[BaseException] = []
+
+        async def act(step: Step) -> None:
+            try:
+                await self._act(step)
+            except (WheelgateError, Crashed, asyncio.CancelledError):  # refused, or gone with its replica
+                pass
+            except BaseException as error:
+                failures.append(error)
+
+        for step in steps:
+            await asyncio.sleep(max(0.0, step.at_s - self.now_s))
+            if failures:
+                break
+            task = asyncio.create_task(act(step))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+        self.weather = Weather()
+        for replica in self.replicas:
+            replica.line._weather = self.weather
+            replica.line.crashes_at_write = None
+            self._heal(replica)
+        for _ in range(3):
+            await asyncio.sleep(30.0)
+            for number, replica in enumerate(self.replicas):
+                replica.line.crashes_at_write = None
+                if replica.line.has_crashed:
+                    await self._restart(number)
+        await asyncio.sleep(70.0)
+        stuck = [task for task in self.tasks if not task.done()]
+        if stuck:
+            raise Broken(f"{len(stuck)} requests never ended")
+        if failures:
+            raise failures[0]
+        await self.check_end()
+
+    async def close(self) -> None:
+        for replica in self.replicas:
+            await replica.end()
+        for task in list(self.tasks):
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                await task
+
+    async def _act(self, step: Step) -> None:
+        replica = self.replicas[step.replica]
+        if replica.line.has_crashed:
+            await self._restart(step.replica)
+            replica = self.replicas[step.replica]
+        self.note(f"r{step.replica} {step.kind} {step.project} {step.version} {step.content}")
+        await _ACTIONS[step.kind](self, replica, step)
+
+    async def _restart(self, number: int) -> None:
+        old, self.replicas[number] = self.replicas[number], Replica(self, number)
+        self.note(f"r{number} starts again")
+        await old.end()
+
+    def _heal(self, replica: Replica) -> None:
+        if replica.line.is_cut:
+            replica.line.is_cut = False
+            self.healthy_since_s[replica.number] = self.now_s
+
+    async def upload(self, replica: Replica, step: Step) -> None:
+        path, digest = wheel_for(self.folder, step.project, step.version, step.content)
+        key = (step.project, wheel_name(step.project, step.version))
+        try:
+            await replica.uploads.accept(path, key[1], take_over=step.extra > 0.5)
+        except FileExists:
+            return
+        if key not in self.deleting:
+            self.acknowledged[key] = digest
+        if self.seen.setdefault(key, digest) != digest:
+            raise Broken(f"promise 4: {key[1]} was {self.seen[key][:8]}, and {digest[:8]} was accepted under its name")
+        replica.knows_private.add(step.project)
+        self.note(f"r{step.replica} acknowledged {key[1]} {digest[:8]}")
+
+    async def read(self, replica: Replica, step: Step) -> None:
+        began_s = self.now_s
+        page = await replica.index.project_page(step.project)
+        self.note(f"r{step.replica} shows {[(file.filename, file.source) for file in page.files]}")
+        self.check_page(replica, page, began_s)
+
+    async def delete(self, replica: Replica, step: Step) -> None:
+        key = (step.project, wheel_name(step.project, step.version))
+        self.deleting.add(key)
+        self.yanked[key] = None
+        await replica.manager.delete(key[1])
+
+    async def yank(self, replica: Replica, step: Step) -> None:
+        key = (step.project, wheel_name(step.project, step.version))
+        wanted = step.extra > 0.5
+        alone = self.yanked.get(key, False) is not None
+        self.yanked[key] = None
+        await (replica.manager.yank(key[1], "broken") if wanted else replica.manager.unyank(key[1]))
+        if alone and self.yanked[key] is None and key not in self.deleting:
+            self.yanked[key] = wanted
+
+    async def make_token(self, replica: Replica, step: Step) -> None:
+        text, _ = await replica.tokens.new(("read",), timedelta(days=30))
+        self.texts.append(text)
+
+    async def revoke(self, replica: Replica, step: Step) -> None:
+        if self.texts:
+            text = self.texts[step.content % len(self.texts)]
+            if await replica.tokens.revoke(text.split("_")[1]):
+                await replica.manager._changes.announce()
+                self.revoked_s.setdefault(text, self.now_s)
+
+    async def authenticate(self, replica: Replica, step: Step) -> None:
+        if not self.texts:
+            return
+        text, began_s = self.texts[step.content % len(self.texts)], self.now_s
+        with contextlib.suppress(Unauthenticated):
+            await replica.tokens.authenticate(text)
+            revoked_s = self.revoked_s.get(text)
+            if revoked_s is not None and self._has_heard(replica, revoked_s, began_s):
+                raise Broken(f"r{replica.number} lets in a token revoked at {revoked_s:.3f}")
+
+    async def register(self, replica: Replica, step: Step) -> None:
+        self.registered.add(step.project)
+
+    async def cut(self, replica: Replica, step: Step) -> None:
+        replica.line.is_cut = True
+        await asyncio.sleep(1.0 + 10.0 * step.extra)
+        self._heal(replica)
+
+    async def die(self, replica: Replica, step: Step) -> None:
+        replica.line.crashes_at_write = step.content
+
+
+_Action = Callable[[World, Replica, Step], Awaitable[None]]
+_ACTIONS: dict[str, _Action] = {
+    "upload": World.upload,
+    "read": World.read,
+    "delete": World.delete,
+    "yank": World.yank,
+    "make_token": World.make_token,
+    "revoke": World.revoke,
+    "authenticate": World.authenticate,
+    "register": World.register,
+    "cut": World.cut,
+    "die": World.die,
+}
+_WEIGHTS = {
+    "upload": 8,
+    "read": 10,
+    "delete": 3,
+    "yank": 2,
+    "make_token": 1,
+    "revoke": 1,
+    "authenticate": 3,
+    "register": 1,
+    "cut": 1,
+    "die": 2,
+}
+
+
+def steps_for(seed: int) -> list[Step]:
+    """What happens in the world of this seed, in the order of its moments."""
+    chance = random.Random(f"steps {seed}")
+    count, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
+    at_s, steps = 0.0, []
+    for kind in chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=count):
+        at_s += chance.expovariate(1.0) * hurry_s
+        steps.append(
+            Step(
+                round(at_s, 3),
+                chance.randrange(3),
+                kind,
+                chance.choice(PROJECTS),
+                chance.choice(VERSIONS),
+                chance.randrange(2) if kind != "die" else chance.randrange(6),
+                round(chance.random(), 2),
+            )
+        )
+    return steps
+
+
+@lru_cache(maxsize=64)
+def wheel_for(folder: Path, project: str, version: str, content: int) -> tuple[Path, str]:
+    """A wheel on disk, with its digest; ``content`` tells two of one name apart."""
+    body = wheel_bytes(project, version, extra={"content.txt": f"{content}".encode()})
+    path = folder / f"{project}-{version}-{content}"
+    path.write_bytes(body)
+    return path, hashlib.sha256(body).hexdigest()
+
+
+def new_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="simulation-"))
