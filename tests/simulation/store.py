@@ -54,7 +54,7 @@ class Line:
     def __init__(self, shared: SharedStore, chance: random.Random, weather: Weather, note: Callable[[str], None]) -> None:
         self._shared = shared
         self._chance = chance
-        self._weather = weather
+        self.weather = weather
         self._note = note
         self.is_cut = False
         """A partition: every call fails after a while."""
@@ -65,7 +65,7 @@ class Line:
         self._under_way: set[asyncio.Task[object]] = set()
 
     async def _travel(self) -> None:
-        delay_s = self._chance.uniform(0, 2 * self._weather.slow_s)
+        delay_s = self._chance.uniform(0, 2 * self.weather.slow_s)
         if self._chance.random() < 0.05:
             delay_s *= 10
         await asyncio.sleep(delay_s)
@@ -95,7 +95,7 @@ class Line:
         if self.is_cut:
             await self._travel()
             raise StoreError("the store cannot be reached")
-        if self._chance.random() < self._weather.refused:
+        if self._chance.random() < self.weather.refused:
             self._note(f"{method} {path}: refused")
             raise StoreError("the store is busy")
         result = work()
@@ -105,7 +105,7 @@ class Line:
         if dies:
             self._die(method, path, "after")
         await self._travel()
-        if self._chance.random() < self._weather.lost:
+        if self._chance.random() < self.weather.lost:
             self._note(f"{method} {path}: answer lost")
             raise StoreError("the answer was lost")
         return result

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -47,6 +48,8 @@ PROJECTS = ("acme-a", "acme-b")
 VERSIONS = ("1.0", "2.0")
 HEARD_WITHIN_S = 5.0
 """How soon every replica that reaches the store must know of a change."""
+SETTLED_AFTER_S = 70.0
+"""How long after the last change whatever was not announced must be known all the same."""
 _GRACE_S = 1.0
 """For a request that began before."""
 
@@ -171,14 +174,16 @@ class World:
         """Files of which somebody has begun a deletion."""
         self.seen: dict[tuple[str, str], str] = {}
         """The digest under which a file name was first seen by a client."""
-        self.yanked: dict[tuple[str, str], bool | None] = {}
-        """What the last acknowledged yank or its undoing said; ``None``: one is under way, or failed."""
+        self.yanked: dict[tuple[str, str], tuple[bool | None, int]] = {}
+        """What the last acknowledged yank or its undoing said (``None``: one is under way, or failed), and its number."""
+        self._turns = count(1)
         self.revoked_s: dict[str, float] = {}
         self.texts: list[str] = []
         self.healthy_since_s: dict[int, float] = {}
         self.shared.watchers.append(self._watch)
         self.replicas = [Replica(self, number) for number in range(3)]
         self.tasks: set[asyncio.Task[None]] = set()
+        self.failures: list[BaseException] = []
 
     # --- what is noted
 
@@ -235,36 +240,42 @@ class World:
     async def check_end(self) -> None:
         """When all is quiet and well: nothing acknowledged is lost, everybody sees the same, and what is listed is there."""
         for (project, filename), digest in self.acknowledged.items():
-            if (project, filename) in self.deleting:
-                continue
-            kept = self.shared.blobs.get(layout.package(project, filename))
-            if kept is None:
-                raise Broken(f"promise 5: the acknowledged upload of {filename} is gone")
-            if hashlib.sha256(kept[0]).hexdigest() != digest:
-                raise Broken(f"promise 5: {filename} has other bytes than were acknowledged")
+            if (project, filename) not in self.deleting:
+                self._check_kept(project, filename, digest)
         for project in PROJECTS:
-            shown = []
+            await self._check_agreement(project)
+        for text in self.revoked_s:
             for replica in self.replicas:
-                began_s = self.now_s
-                try:
-                    page = await replica.index.project_page(project)
-                except (ProjectNotFound, UpstreamUnavailable):
-                    shown.append(())
-                    continue
-                self.check_page(replica, page, began_s)
-                shown.append(tuple(sorted((file.filename, file.hashes["sha256"], file.yanked) for file in page.files)))
-                for file in page.files:
-                    if file.source == "uploads":
-                        self._check_listed(project, file)
-            if len(set(shown)) > 1:
-                raise Broken(f"replicas do not agree about {project}: {shown}")
-        for text in self.texts:
-            if text not in self.revoked_s:
+                await self._check_revoked(replica, text)
+
+    def _check_kept(self, project: str, filename: str, digest: str) -> None:
+        kept = self.shared.blobs.get(layout.package(project, filename))
+        if kept is None:
+            raise Broken(f"promise 5: the acknowledged upload of {filename} is gone")
+        if hashlib.sha256(kept[0]).hexdigest() != digest:
+            raise Broken(f"promise 5: {filename} has other bytes than were acknowledged")
+
+    async def _check_agreement(self, project: str) -> None:
+        shown = []
+        for replica in self.replicas:
+            began_s = self.now_s
+            try:
+                page = await replica.index.project_page(project)
+            except (ProjectNotFound, UpstreamUnavailable):
+                shown.append([])
                 continue
-            for replica in self.replicas:
-                with contextlib.suppress(Unauthenticated):
-                    await replica.tokens.authenticate(text)
-                    raise Broken(f"r{replica.number} still lets in a token revoked at {self.revoked_s[text]:.3f}")
+            self.check_page(replica, page, began_s)
+            shown.append(sorted((file.filename, file.hashes["sha256"][:8], file.yanked) for file in page.files))
+            for file in page.files:
+                if file.source == "uploads":
+                    self._check_listed(project, file)
+        if any(one != shown[0] for one in shown):
+            raise Broken(f"replicas do not agree about {project}: {shown}")
+
+    async def _check_revoked(self, replica: Replica, text: str) -> None:
+        with contextlib.suppress(Unauthenticated):
+            await replica.tokens.authenticate(text)
+            raise Broken(f"r{replica.number} still lets in a token revoked at {self.revoked_s[text]:.3f}")
 
     def _check_listed(self, project: str, file: File) -> None:
         kept = self.shared.blobs.get(layout.package(project, file.filename))
@@ -272,7 +283,7 @@ class World:
             raise Broken(f"promise 9: {file.filename} is listed, and not there")
         if hashlib.sha256(kept[0]).hexdigest() != file.hashes["sha256"]:
             raise Broken(f"promise 3: {file.filename} is listed under another digest than it has")
-        told = self.yanked.get((project, file.filename))
+        told, _ = self.yanked.get((project, file.filename), (None, 0))
         if told is not None and (file.yanked is not None) is not told:
             raise Broken(f"the acknowledged {'yank' if told else 'unyank'} of {file.filename} is lost")
 
@@ -280,41 +291,39 @@ class World:
 
     async def run(self, steps: list[Step]) -> None:
         """Do the steps at their moments, let everything settle, and judge."""
-        failures: list[BaseException] = []
-
-        async def act(step: Step) -> None:
-            try:
-                await self._act(step)
-            except (WheelgateError, Crashed, asyncio.CancelledError):  # refused, or gone with its replica
-                pass
-            except BaseException as error:
-                failures.append(error)
-
         for step in steps:
             await asyncio.sleep(max(0.0, step.at_s - self.now_s))
-            if failures:
+            if self.failures:
                 break
-            task = asyncio.create_task(act(step))
+            task = asyncio.create_task(self._try(step))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+        await self._settle()
+        if self.failures:
+            raise self.failures[0]
+        if any(not task.done() for task in self.tasks):
+            raise Broken(f"{len(self.tasks)} requests never ended")
+        await self.check_end()
+
+    async def _try(self, step: Step) -> None:
+        try:
+            await self._act(step)
+        except (WheelgateError, Crashed, asyncio.CancelledError):  # refused, or gone with its replica
+            pass
+        except BaseException as error:
+            self.failures.append(error)
+
+    async def _settle(self) -> None:
+        """Fair weather for as long as anything may take: whoever died starts again, and what is under way ends."""
         self.weather = Weather()
-        for replica in self.replicas:
-            replica.line._weather = self.weather
-            replica.line.crashes_at_write = None
-            self._heal(replica)
         for _ in range(3):
-            await asyncio.sleep(30.0)
             for number, replica in enumerate(self.replicas):
-                replica.line.crashes_at_write = None
+                replica.line.weather, replica.line.crashes_at_write = self.weather, None
+                self._heal(replica)
                 if replica.line.has_crashed:
                     await self._restart(number)
-        await asyncio.sleep(70.0)
-        stuck = [task for task in self.tasks if not task.done()]
-        if stuck:
-            raise Broken(f"{len(stuck)} requests never ended")
-        if failures:
-            raise failures[0]
-        await self.check_end()
+            await asyncio.sleep(30.0)
+        await asyncio.sleep(SETTLED_AFTER_S)
 
     async def close(self) -> None:
         for replica in self.replicas:
@@ -365,17 +374,17 @@ class World:
     async def delete(self, replica: Replica, step: Step) -> None:
         key = (step.project, wheel_name(step.project, step.version))
         self.deleting.add(key)
-        self.yanked[key] = None
+        self.yanked[key] = (None, next(self._turns))
         await replica.manager.delete(key[1])
 
     async def yank(self, replica: Replica, step: Step) -> None:
         key = (step.project, wheel_name(step.project, step.version))
-        wanted = step.extra > 0.5
-        alone = self.yanked.get(key, False) is not None
-        self.yanked[key] = None
+        wanted, turn = step.extra > 0.5, next(self._turns)
+        alone = self.yanked.get(key, (False, 0))[0] is not None
+        self.yanked[key] = (None, turn)
         await (replica.manager.yank(key[1], "broken") if wanted else replica.manager.unyank(key[1]))
-        if alone and self.yanked[key] is None and key not in self.deleting:
-            self.yanked[key] = wanted
+        if alone and self.yanked[key] == (None, turn) and key not in self.deleting:
+            self.yanked[key] = (wanted, turn)
 
     async def make_token(self, replica: Replica, step: Step) -> None:
         text, _ = await replica.tokens.new(("read",), timedelta(days=30))
@@ -440,9 +449,9 @@ _WEIGHTS = {
 def steps_for(seed: int) -> list[Step]:
     """What happens in the world of this seed, in the order of its moments."""
     chance = random.Random(f"steps {seed}")
-    count, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
+    how_many, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
     at_s, steps = 0.0, []
-    for kind in chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=count):
+    for kind in chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=how_many):
         at_s += chance.expovariate(1.0) * hurry_s
         steps.append(
             Step(
