@@ -40,8 +40,7 @@ from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.tokens import Tokens
-from wheelgate.uploads.accept import Uploads
-from wheelgate.uploads.destinations import Destination
+from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 
 PROJECTS = ("acme-a", "acme-b")
