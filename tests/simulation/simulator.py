@@ -6,15 +6,16 @@ import logging
 from pathlib import Path
 
 from tests.simulation.loop import Stuck, run_virtually
+from tests.simulation.store import Weather
 from tests.simulation.world import Step, World, steps_for
 
 
-def run_steps(seed: int, steps: list[Step], folder: Path) -> tuple[str | None, list[str]]:
+def run_steps(seed: int, steps: list[Step], folder: Path, weather: Weather | None = None) -> tuple[str | None, list[str]]:
     """What broke, if anything did, and what happened."""
     trace: list[str] = []
 
     async def live() -> str | None:
-        world = World(seed, folder)
+        world = World(seed, folder, weather)
         trace_of = world.trace
         try:
             await world.run(steps)

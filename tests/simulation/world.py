@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import re
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -49,6 +50,7 @@ HEARD_WITHIN_S = 5.0
 """How soon every replica that reaches the store must know of a change."""
 SETTLED_AFTER_S = 70.0
 """How long after the last change whatever was not announced must be known all the same."""
+_RANDOM = re.compile(r"tokens/\w+")
 _GRACE_S = 1.0
 """For a request that began before."""
 
@@ -154,7 +156,8 @@ class Replica:
 class World:
     """Three replicas, their clients, and the judge of what these see."""
 
-    def __init__(self, seed: int, folder: Path) -> None:
+    def __init__(self, seed: int, folder: Path, weather: Weather | None = None) -> None:
+        """``weather``: of every line; ``None``: drawn from the seed."""
         self.chance = random.Random(seed)
         self.shared = SharedStore()
         self.folder = folder
@@ -162,6 +165,7 @@ class World:
         self.weather = self.chance.choice(
             [Weather(), Weather(0.2), Weather(0.05, refused=0.05), Weather(0.05, lost=0.05), Weather(0.3, 0.03, 0.03)]
         )
+        self.weather = weather or self.weather
         self.skews_s = [self.chance.choice([0.0, 0.0, 0.0, 30.0, -30.0, 3600.0]) for _ in range(3)]
         self.registered: set[str] = set()
         self.claimed_s: dict[str, float] = {}
@@ -191,7 +195,7 @@ class World:
         return asyncio.get_running_loop().time()
 
     def note(self, what: str) -> None:
-        self.trace.append(f"{self.now_s:8.3f} {what}")
+        self.trace.append(f"{self.now_s:8.3f} {_RANDOM.sub('tokens/*', what)}")
 
     def _watch(self, method: str, path: str) -> None:
         if path.startswith(layout.CLAIMS):
@@ -445,8 +449,8 @@ _WEIGHTS = {
 }
 
 
-def steps_for(seed: int) -> list[Step]:
-    """What happens in the world of this seed, in the order of its moments."""
+def steps_for(seed: int, without: frozenset[str] = frozenset()) -> list[Step]:
+    """What happens in the world of this seed, in the order of its moments, ``without`` some kinds of steps."""
     chance = random.Random(f"steps {seed}")
     how_many, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
     at_s, steps = 0.0, []
@@ -463,7 +467,7 @@ def steps_for(seed: int) -> list[Step]:
                 round(chance.random(), 2),
             )
         )
-    return steps
+    return [step for step in steps if step.kind not in without]
 
 
 @lru_cache(maxsize=64)
