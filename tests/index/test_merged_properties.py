@@ -1,4 +1,4 @@
-"""P1 and P9 in any configuration and any history: hypothesis plays the operator, the publishers, the network and the clock.
+"""Promises 1 and 9 in any configuration and history: hypothesis plays operator, publishers, network and clock.
 
 Two replicas share a store. Each asks the same sources through caches of its own, and a witness stands before every source that
 notes what it said to whom, and objects to every question that must not be asked.
@@ -359,7 +359,7 @@ class Precedence(RuleBasedStateMachine):
             self.check_files(replica, project, decision.page, decision.error)
 
     def check_files(self, replica: Replica, project: str, page: ProjectPage, error: Exception | None) -> None:
-        """P9: file, ``.metadata`` and page go by one decision."""
+        """Promise 9: file, ``.metadata`` and page go by one decision."""
         listed = {file.filename: file for file in page.files}
         withheld = {entry.filename for entry in page.withheld}
         assert (error is None) is not (not listed and bool(withheld)), "wholly withheld, and nothing else, is an error"

@@ -130,7 +130,7 @@ async def test_a_page_is_answered_find_servable_until_an_absence_it_rests_on_mus
 
 
 async def test_a_name_that_a_private_source_gains_is_its_own_within_the_absences_lifetime(index: Index, clock: FakeClock) -> None:
-    """P1: nothing of the public page outlives the word that the private source has none, however stale it might be served."""
+    """Promise 1: nothing of the public page outlives the word that the private source has none, however stale."""
     index.public.publish("acme-lib", "1.0")
     await index.listed()
     index.feed.publish("acme-lib", "2.0")
