@@ -15,7 +15,7 @@ from tests.storage.blob_store_contract import BlobStoreContract
 from tests.support.azurite import KEY, Azurite, azurite
 from tests.support.clock import FakeClock
 from tests.support.gate import fetch
-from wheelgate.core.errors import BlobExists, StoreError
+from wheelgate.core.errors import BlobExists, CredentialRefused, StoreError
 from wheelgate.core.urls import parse
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery, DeliveryMode
@@ -95,6 +95,29 @@ async def test_a_refused_credential_is_one_sentence(container: str) -> None:
     ) as store:
         with pytest.raises(StoreError, match=r"refused us at .*Storage Blob Data Contributor"):
             await store.prepare()
+
+
+async def test_a_credential_that_is_missing_for_a_moment_is_a_store_that_fails() -> None:
+    """Whoever waits for the store to come back (the watch, write-behind, redirects) goes by StoreError alone."""
+
+    class Missing:
+        async def get_token(self, *_scopes: str, **_options: object) -> object:
+            raise CredentialRefused("connection acme: the secret file:/run/secret is not there", source="")
+
+        async def close(self) -> None:
+            pass
+
+    async with azure_store(
+        "https://acct.blob.core.windows.net/c",
+        name="s",
+        credential=Missing(),  # type: ignore[arg-type]
+        clock=FakeClock(),
+        sas_window_s=WINDOW_S,
+        sas_life_s=LIFE_S,
+    ) as store:
+        for work in (store.info("a"), store.read("a"), anext(store.list("")), store.signed_url("a")):
+            with pytest.raises(StoreError, match=r"/c cannot be used: connection acme: the secret .* is not there"):
+                await work
 
 
 async def test_a_dead_endpoint_answers_within_seconds() -> None:

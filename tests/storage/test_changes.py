@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.support.sources import LONG_AGO
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
+from wheelgate.runtime.background import run_beside
 from wheelgate.storage import changes as changes_module
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
@@ -182,3 +184,21 @@ async def test_an_announcement_goes_on_when_who_asked_for_it_leaves(store: Watch
     await stays
     await other.changes.look()
     assert other.told == 1
+
+
+async def test_watching_goes_on_whatever_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that stopped looking would let in revoked tokens for ever."""
+    monkeypatch.setattr(changes_module, "WATCH_INTERVAL_S", 0.0)
+    store, looks = WatchedStore(), []
+
+    def fail_once(method: str, path: str) -> None:
+        looks.append(path)
+        if len(looks) == 1:
+            raise RuntimeError("nobody expected this")
+
+    store.before = fail_once
+    with caplog.at_level(logging.ERROR):
+        async with run_beside(StoreChanges(store).watch()):
+            while len(looks) < 3:
+                await asyncio.sleep(0)
+    assert "nobody expected this" in caplog.text

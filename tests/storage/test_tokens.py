@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.support.clock import FakeClock
+from tests.support.stores import WatchedStore
 from wheelgate.core.errors import ConfigurationError, StoreError, Unauthenticated
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import Tokens
@@ -157,4 +159,22 @@ async def test_a_guest_reads_and_leaves_no_trace(tokens: Tokens, store: LocalSto
         await tokens.authenticate(tokens.guest()[:12] + text[12:])
     clock.move(86_401)
     with pytest.raises(Unauthenticated, match="expired"):
+        await tokens.authenticate(text)
+
+
+async def test_a_list_that_was_cut_off_is_read_again(clock: FakeClock) -> None:
+    """Whatever ends the reading: what was known before may be revoked by now."""
+    store = WatchedStore()
+    tokens = Tokens(store, clock)
+    text, made = await tokens.new(("read",), DAY)
+    await tokens.authenticate(text)
+    await tokens.revoke(made.id)
+    tokens.forget()
+    store.holds["list"] = asyncio.Event()
+    cut = asyncio.create_task(tokens.authenticate(text))
+    await asyncio.sleep(0.01)
+    cut.cancel()
+    await asyncio.wait([cut])
+    store.holds.clear()
+    with pytest.raises(Unauthenticated):
         await tokens.authenticate(text)

@@ -64,7 +64,13 @@ async def cancel_all(tasks: Collection[asyncio.Task[Any]]) -> None:
 async def run_beside(work: Work) -> AsyncIterator[None]:
     """Run ``work`` beside the block; it is cancelled, and has ended, when the block is left."""
     task = asyncio.create_task(work)
+    task.add_done_callback(_log_failure)
     try:
         yield
     finally:
         await cancel_all([task])
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("background work has ended before its time", exc_info=error)

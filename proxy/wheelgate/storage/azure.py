@@ -30,13 +30,15 @@ from azure.core.exceptions import (
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError, UpstreamError
 from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
+_FAILURES = (AzureError, TimeoutError, UpstreamError)
+"""Of the service, and of a connection's credential, which may be missing for a moment."""
 T = TypeVar("T")
 _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it
 
@@ -125,7 +127,7 @@ class AzureStore:
                     page = [self._info_of(found) async for found in await anext(pages)]
             except StopAsyncIteration:
                 return
-            except (AzureError, TimeoutError) as error:
+            except _FAILURES as error:
                 raise _build_store_error(error, self.display_url) from None
             for info in page:
                 yield info
@@ -224,7 +226,7 @@ class AzureStore:
             return None
         try:
             query = await self._signatures.query(self._prefix + path)
-        except (AzureError, TimeoutError) as error:
+        except _FAILURES as error:
             raise _build_store_error(error, self.display_url) from None
         return f"{self._blob(path).url}?{query}"
 
@@ -244,7 +246,7 @@ class AzureStore:
             raise BlobExists(f"the store has {path} already") from None
         except ResourceModifiedError:
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
-        except (AzureError, TimeoutError) as error:
+        except _FAILURES as error:
             if _code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
                 raise BlobExists(f"the store has {path} already") from None
             raise _build_store_error(error, self.display_url) from None
@@ -258,8 +260,10 @@ def _if_unchanged(etag: str) -> dict[str, Any]:
     return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
 
 
-def _build_store_error(error: AzureError | TimeoutError, where: str) -> StoreError:
+def _build_store_error(error: AzureError | TimeoutError | UpstreamError, where: str) -> StoreError:
     """Build the error for what the service answered at ``where`` (the container's URL), with the remedy."""
+    if isinstance(error, UpstreamError):
+        return StoreError(f"{where} cannot be used: {error}")
     code = _code_of(error)
     if code == "ContainerNotFound":
         return StoreError(f"the container {where} does not exist: create it, or correct the URL")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import uuid
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
@@ -14,6 +14,7 @@ from wheelgate.storage import layout
 
 WATCH_INTERVAL_S = 2.0
 _TRIES = 20
+_log = logging.getLogger(__name__)
 
 
 class StoreChanges(Signal):
@@ -61,10 +62,14 @@ class StoreChanges(Signal):
             self.emit()
 
     async def watch(self) -> None:
-        """Poll for ever; a store that cannot be asked is asked again."""
+        """Poll for ever, whatever fails: a process that stopped looking would serve revoked tokens and deleted files."""
         while True:
-            with contextlib.suppress(StoreError):
+            try:
                 await self.look()
+            except StoreError as error:
+                _log.debug("the store cannot be asked for changes: %s", error)
+            except Exception:
+                _log.exception("looking for changes in the store failed")
             await asyncio.sleep(WATCH_INTERVAL_S)
 
     async def _etag(self) -> str | None:

@@ -16,6 +16,7 @@ from azure.storage.blob import BlobSasPermissions, UserDelegationKey, generate_b
 from azure.storage.blob.aio import BlobServiceClient
 from cachetools import LRUCache
 
+from wheelgate.core.errors import UpstreamError
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
@@ -111,7 +112,7 @@ class Signatures:
     async def _renew(self) -> None:
         try:
             await self._flights.run("key", self._fetch)
-        except (AzureError, TimeoutError) as error:
+        except (AzureError, TimeoutError, UpstreamError) as error:
             _log.warning("the delegation key could not be renewed yet: %s", type(error).__name__)
 
     async def _fetch(self) -> UserDelegationKey:

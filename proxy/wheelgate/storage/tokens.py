@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import string
@@ -158,13 +159,14 @@ class Tokens:
         async with self._loading:
             if not self._must_load:
                 return
+            self._must_load = False
             try:
-                self._must_load = False
                 self._known = {token.id: token for token in await self.all()}
                 self._loaded_s = self._clock.monotonic()
-            except StoreError:
+            except BaseException as error:  # cut off, too: until they have been read, what is known may be revoked
                 self._must_load = True
-                if self._loaded_s is None or self._clock.monotonic() - self._loaded_s > _LAST_KNOWN_S:
+                age_s = math.inf if self._loaded_s is None else self._clock.monotonic() - self._loaded_s
+                if not isinstance(error, StoreError) or age_s > _LAST_KNOWN_S:
                     raise
 
 
