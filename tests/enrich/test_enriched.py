@@ -19,6 +19,7 @@ from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUn
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
+from wheelgate.enrich.file_memory import MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import ExtractedMetadata, KeptPage
 from wheelgate.runtime.metrics import Metrics
@@ -634,6 +635,31 @@ async def test_what_is_not_written_yet_is_not_forgotten(start: Start, fake: Fake
     fake.publish(NAME, "1.0", content="evil")
     clock.move(61)
     assert (await process.page()).files == ()
+
+
+async def test_what_is_learned_while_a_page_is_on_its_way_is_kept_though_memory_is_full(
+    start: Start, fake: FakeSource, clock: FakeClock, store: WatchedStore
+) -> None:
+    """A request that holds what was known when it began must not put that back over what was learned meanwhile."""
+    process = start(max_bytes=5_000)
+    fake.publish(NAME, "1.0", hashes={})
+    await process.page()
+    await asyncio.sleep(0.05)  # written, so that nothing but the page on its way holds what is known
+    clock.move(61)
+    fake._pages.pop(NAME)  # another page with the same files
+    match_files = process.memory.match_files
+
+    async def match_slowly(page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
+        for number in range(20):
+            process.memory.state_at_hand(f"name-{number}")
+        process.memory.learn(fake.files[NAME][WHEEL], sha256="a" * 64)
+        return await match_files(page, state, asked_s)
+
+    process.memory.match_files = match_slowly  # type: ignore[method-assign]
+    await process.page()
+    await process.close()
+    record = (await ProjectRecords(store, "team").read(NAME)).record
+    assert record.files[WHEEL].hashes == {"sha256": "a" * 64}
 
 
 async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:

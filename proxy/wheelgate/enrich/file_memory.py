@@ -11,6 +11,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 import msgspec
 from cachetools import LRUCache
@@ -140,6 +141,8 @@ class FileMemory(ABC):
         self._patience_s = patience_s
         self._retry_s = retry_s
         self._states: LRUCache[str, ProjectState] = LRUCache(max_bytes, getsizeof=lambda state: min(state.size_bytes, max_bytes))
+        self._in_use: WeakValueDictionary[str, ProjectState] = WeakValueDictionary()
+        """States that somebody still holds, also those that were dropped meanwhile: a project has one state at a time."""
         self._reads = BackgroundTasks()
         self._is_failing = False
         self.changed = Signal()
@@ -170,7 +173,7 @@ class FileMemory(ABC):
         """Knowledge of a project, without asking the store."""
         state = self._states.get(project)
         if state is None:
-            state = self._find_unwritten(project) or ProjectState()
+            state = self._in_use.get(project) or self._find_unwritten(project) or ProjectState()
             self.weigh(project, state)
         return state
 
@@ -181,7 +184,7 @@ class FileMemory(ABC):
     def weigh(self, project: str, state: ProjectState) -> None:
         """Count a state anew, since it grew; the least recently used go."""
         self._states.pop(project, None)
-        self._states[project] = state
+        self._states[project] = self._in_use[project] = state
 
     # --- reading
 
