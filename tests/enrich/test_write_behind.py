@@ -216,3 +216,21 @@ async def test_closing_is_not_held_up_by_a_store_that_is_slow(store: Store, capl
     await behind.close()
     assert time.monotonic() - began < 1
     assert "the news: 1 records were not written before the end" in caplog.text
+
+
+async def test_who_puts_slowly_waits_while_much_waits_and_nothing_is_lost(store: Store) -> None:
+    behind = queue(store, much_bytes=20, max_bytes=60)
+    for number in range(50):
+        await behind.put_slowly(f"item-{number}", ["0123456789"])
+    await behind.close()
+    assert len(store.written) == 50
+
+
+async def test_nobody_waits_for_a_store_that_fails(store: Store) -> None:
+    behind = queue(store, much_bytes=20, max_bytes=60)
+    store.error = StoreError("down")
+    behind.put("first", ["x"])
+    await until(lambda: behind._is_failing)
+    async with asyncio.timeout(1):
+        for number in range(50):
+            await behind.put_slowly(f"item-{number}", ["0123456789"])

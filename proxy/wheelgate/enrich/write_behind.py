@@ -62,6 +62,9 @@ class WriteBehind(Generic[T]):
         self._writing: dict[str, T] = {}
         self._has_news = False
         self._is_much = asyncio.Event()
+        self._has_room = asyncio.Event()
+        """Set while not much waits, and while the store takes nothing anyway."""
+        self._has_room.set()
         self._is_failing = False
         self._tasks = BackgroundTasks()
 
@@ -82,11 +85,18 @@ class WriteBehind(Generic[T]):
         self._has_news = True
         self._tasks.start("writer", self._write_later)
 
+    async def put_slowly(self, key: str, item: T) -> None:
+        """Have an item written; where much waits already and the store takes it, wait for that (back-pressure)."""
+        self.put(key, item)
+        if not self._is_failing:
+            await self._has_room.wait()
+
     def _enqueue(self, key: str, item: T) -> None:
         self._waiting.pop(key, None)  # to be weighed again
         self._waiting[key] = item
         if self._waiting.currsize > self._much_bytes:
             self._is_much.set()
+            self._has_room.clear()
 
     async def close(self) -> None:
         """Write what waits, as far as the store takes it within seconds."""
@@ -130,6 +140,7 @@ class WriteBehind(Generic[T]):
                     if not self._is_failing:
                         _log.warning("%s cannot be written: %s", self._subject, error)
                     self._is_failing = True
+                    self._has_room.set()
                     return
                 except Exception:  # the others must not be lost with it
                     _log.exception("%s: %s cannot be written", self._subject, key)
@@ -140,6 +151,8 @@ class WriteBehind(Generic[T]):
 
     async def _write_one(self, key: str) -> None:
         item = self._waiting.pop(key, None)
+        if self._waiting.currsize <= self._much_bytes:
+            self._has_room.set()
         if item is None:
             return
         self._writing[key] = item

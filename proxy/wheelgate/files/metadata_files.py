@@ -94,7 +94,7 @@ class MetadataFiles:
                     self._learn(file, kept)
                 return kept.body
         if (beside := _match(file, await self._wheels.beside(file))) is not None:
-            self._unwritten.put(place, beside.body)
+            await self._unwritten.put_slowly(place, beside.body)
             self._learn(file, beside)
             return beside.body
         try:
@@ -104,7 +104,7 @@ class MetadataFiles:
             self._learn(file, None)
             raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
         body = _verify(file, reading.metadata.body)
-        self._unwritten.put(layout.metadata(reading.sha256) if reading.sha256 else place, body)
+        await self._unwritten.put_slowly(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
 
@@ -129,7 +129,7 @@ class MetadataFiles:
             return kept
         body = _verify(file, await self._fetch(file, location))
         if kept is None:
-            self._unwritten.put(path, body)
+            await self._unwritten.put_slowly(path, body)
         return body
 
     async def _find_kept(self, path: str) -> bytes | None:
