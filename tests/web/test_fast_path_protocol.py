@@ -291,6 +291,20 @@ async def test_a_connection_is_not_idle_while_its_request_is_handled() -> None:
     await site.close()
 
 
+async def test_a_request_that_was_just_handed_on_is_answered_though_its_connection_was_idle() -> None:
+    """Its handler begins a turn of the loop later; closed in between, it would be carried out, and its answer lost."""
+    site = await Site().open(fast_path=True, keepalive_s=0.1)
+    connection = Connection(site.server)
+    connection.receive(PLAIN.sent)
+    protocol = connection._protocol
+    protocol._idle_since -= 60
+    protocol._close_if_idle()
+    assert not connection.closed
+    await settle()
+    assert read_answers(connection.sent, [PLAIN])[0][0] == b"HTTP/1.1 200 OK"
+    await site.close()
+
+
 # --- real sockets
 
 

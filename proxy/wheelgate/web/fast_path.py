@@ -127,7 +127,8 @@ class FastPathProtocol(asyncio.Protocol):
 
     def _close_if_idle(self) -> None:
         left_s = self._keepalive_s
-        if not self._handling:
+        # A request that was just handed on has no handler yet; closed now, it would be carried out, and its answer lost.
+        if not self._handling and not (self._whole_heads and self._open):
             left_s -= self._loop.time() - self._idle_since
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._close_if_idle)
