@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
+from wheelgate.core import names
 from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name, same_version_key, version_of
 
 modestly = settings(deadline=None, max_examples=200)
@@ -280,3 +281,10 @@ def test_no_file_name_makes_the_questions_fail(filename: str, name: str) -> None
     assert (filename in Membership(project)) in (True, False)
     version_of(filename, project)
     is_distribution(filename)
+
+
+def test_a_name_of_megabytes_is_not_remembered() -> None:
+    """A page states its own name: an index that states another megabyte each time must not fill the memory."""
+    before = names._normalise.cache_info().currsize
+    assert names.normalise_name("a" * 1_000_000) is None
+    assert names._normalise.cache_info().currsize == before

@@ -19,6 +19,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
+_LONGEST_NAME = 200
 _SEPARATORS = re.compile(r"[-_.]+")
 # No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
 # nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
@@ -31,16 +32,18 @@ _SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".
 _OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
 
 
-@lru_cache(maxsize=8_192)  # of one page's files, nearly all begin with the same spelling
 def normalise_name(name: str) -> str | None:
     """The PEP 503 form of a project name, or ``None`` if it is not a valid name.
 
     A name is ASCII letters, digits, ``.``, ``_`` and ``-``, begins and ends with a letter or digit, and has at most 200
     characters (PEP 508 sets the alphabet; the length is ours).
     """
-    if not _PROJECT.fullmatch(name):
-        return None
-    return _SEPARATORS.sub("-", name).lower()
+    return _normalise(name) if len(name) <= _LONGEST_NAME else None  # an upstream's page may state megabytes as its name
+
+
+@lru_cache(maxsize=8_192)  # of one page's files, nearly all begin with the same spelling
+def _normalise(name: str) -> str | None:
+    return _SEPARATORS.sub("-", name).lower() if _PROJECT.fullmatch(name) else None
 
 
 def is_safe_filename(filename: str) -> bool:

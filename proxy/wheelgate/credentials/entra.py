@@ -57,7 +57,7 @@ class EntraIdentity:
         if not claims and known is not None and self._left_s(known) >= _RENEW_EARLY_S:
             return known
         try:
-            return await self._flights.run((*key, claims), lambda: self._fetch(key, scopes, options))
+            return await self._flights.run((*key, claims, id(self._credential)), lambda: self._fetch(key, scopes, options))
         except AzureError:
             if claims or known is None or self._left_s(known) <= 0:
                 raise

@@ -39,6 +39,7 @@ class DiskStore(ABC):
         self.root = root
         self.name = name
         self._title = title
+        self._place = title if str(root) in title else f"{title} at {root}"
         self._lock_path = lock
         self._incoming = incoming
         self._thread_lock = threading.Lock()
@@ -185,7 +186,7 @@ class DiskStore(ABC):
     def _store_error(self, what: str, error: OSError) -> StoreError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreError(f"the disk is full: make room at {self.root}")
-        return StoreError(f"the store at {self.root} cannot be {what}: {(error.strerror or str(error)).lower()}")
+        return StoreError(f"{self._place} cannot be {what}: {(error.strerror or str(error)).lower()}")
 
     def _not_found_error(self, path: str) -> BlobNotFound:
         return BlobNotFound(f"{self._title} has no {path}")
