@@ -480,6 +480,27 @@ async def drip_headers(talk: Talk) -> None:
 
 # ---- redirects ----------------------------------------------------------------------------------------------------------
 
+INNER = {
+    "link-local": "http://169.254.7.7/simple/x/",
+    "metadata": "http://169.254.169.254/metadata/identity",
+    "metadata-in-ipv6": "http://[::ffff:169.254.169.254]/",
+    "metadata-as-number": "http://2852039166/",
+    "metadata-as-octal": "http://0251.0376.0251.0376/",
+    "wire-server": "http://168.63.129.16/machine",
+    "inner": "http://10.0.0.1/simple/x/",
+    "inner-ipv6": "http://[fd00::1]/",
+    "loopback-ipv6": "http://[::1]:9/",
+    "this-host": "http://0.0.0.0/",
+    "half-an-ipv6": "http://[::1/",
+    "script": "javascript:alert(1)",
+    "local-file": "file:///etc/passwd",
+    "other-scheme": "ftp://127.0.0.1/",
+    "signed-in": "http://user:secret@127.0.0.1/",
+    "backslash": "http:\\\\127.0.0.1\\",
+    "public-elsewhere": "https://elsewhere.invalid/simple/x/",
+}
+"""Where no upstream may lead us."""
+
 
 async def redirect(talk: Talk, to: str, code: int = 302) -> None:
     await talk.answer(b"", f"Location: {to}", status=f"{code} Elsewhere", kind=None)
