@@ -228,7 +228,7 @@ async def test_a_damaged_record_begins_anew(caplog: pytest.LogCaptureFixture) ->
     store, path = WatchedStore(), layout.record(SOURCE, PROJECT)
     await store.put_if_absent(path, b"{", {})
     stored = await ProjectRecords(store, SOURCE).read(PROJECT)
-    assert (stored.record, stored.etag is not None, stored.is_newer) == (ProjectRecord({}), True, False)
+    assert (stored.record, stored.etag is not None, stored.is_left_alone) == (ProjectRecord({}), True, False)
     assert f"source team: the record {path} cannot be read, so it begins anew: it is damaged" in caplog.text
     await ProjectRecords(store, SOURCE).write(PROJECT, ProjectRecord({"a": row()}), stored.etag)
     assert (await ProjectRecords(store, SOURCE).read(PROJECT)).record == ProjectRecord({"a": row()})

@@ -19,7 +19,7 @@ from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wh
 from tests.support.sources import listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
-from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
+from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile, file_etag
 from wheelgate.core.protocols import Credential
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
 from wheelgate.enrich.records import ExtractedMetadata
@@ -605,7 +605,8 @@ async def test_what_is_missing_from_the_store_or_wrong_in_it_is_a_failure(files:
 
 def local(path: Path, advertised: bytes = METADATA) -> File:
     file = listed(NAME, "1.0", source="wheels", core_metadata={"sha256": sha256(advertised)})
-    return msgspec.structs.replace(file, location=LocalFile(str(path), "etag"))
+    etag = file_etag(path.stat()) if path.exists() else "gone"
+    return msgspec.structs.replace(file, location=LocalFile(str(path), etag, str(path.parent)))
 
 
 async def test_of_a_file_in_a_folder_it_comes_out_of_the_wheel(files: MetadataFiles, tmp_path: Path, store: WatchedStore) -> None:
@@ -620,6 +621,10 @@ async def test_a_wheel_replaced_since_it_was_listed_is_not_described_by_its_succ
     path = make_wheel(tmp_path, NAME, "1.0")
     with pytest.raises(UpstreamBadAnswer, match="another digest"):
         await files.body(local(path))
+    listed_before = local(path)
+    make_wheel(tmp_path, NAME, "1.0", requires=["other"])
+    with pytest.raises(StoreError, match="is being replaced in source wheels: try again"):
+        await files.body(listed_before)
 
 
 @pytest.mark.parametrize("state", ["gone", "broken"])
@@ -629,6 +634,6 @@ async def test_a_wheel_that_can_no_longer_be_read_is_a_failure_that_tells_no_pat
     path = tmp_path / WHEEL
     if state == "broken":
         path.write_bytes(b"not a zip")
-    with pytest.raises(StoreError, match="of source wheels can no longer be read") as raised:
+    with pytest.raises(StoreError, match="of source wheels can no longer be read|was removed from source wheels") as raised:
         await files.body(local(path))
     assert str(tmp_path) not in str(raised.value)

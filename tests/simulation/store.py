@@ -145,7 +145,7 @@ class Line:
     async def signed_url(self, path: str) -> str | None:
         return None
 
-    def local_path(self, path: str) -> Path | None:
+    def open_local(self, path: str) -> None:
         return None
 
 

@@ -27,7 +27,8 @@ _hooks: dict[str, Callable[[], object]] = {}
 
 def _on_file_access(event: str, arguments: tuple[object, ...]) -> None:
     if _hooks and event in ("os.scandir", "open"):
-        hook = _hooks.pop(str(arguments[0]), None)
+        asked = str(arguments[0])  # a file is opened relative to its folder
+        hook = _hooks.pop(asked, None) or _hooks.pop(next((path for path in _hooks if path.endswith(f"/{asked}")), ""), None)
         if hook is not None:
             hook()
 

@@ -237,5 +237,7 @@ class BlobStoreContract:
         assert store.name
         url = await store.signed_url(PATH)
         assert url is None or url.startswith(("https://", "http://127.0.0.1"))
-        path = store.local_path(PATH)
-        assert path is None or path.read_bytes() == SMALL
+        opened = store.open_local(PATH)
+        if opened is not None:
+            with opened:
+                assert opened.read() == SMALL

@@ -19,7 +19,7 @@ import pytest
 
 from tests.storage.blob_store_contract import PATH, SMALL, BlobStoreContract, paths, sha256
 from tests.support.stores import MemoryStore
-from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.storage.local import LocalStore
 
 ROOT = Path(__file__).parents[2]
@@ -215,12 +215,16 @@ async def test_damaged_facts_are_one_sentence_that_names_the_file(store: LocalSt
     await store.put_if_absent(PATH, SMALL, {"sha256": "x"})
     facts = store.root / ".facts" / PATH
     facts.write_bytes(damage)
-    for failing in (store.info(PATH), store.read(PATH), paths(store, "packages/"), store.set_facts(PATH, {}, "any")):
-        with pytest.raises(StoreError, match="damaged") as raised:
+    await store.put_if_absent("packages/demo/other", SMALL, {"sha256": "y"})
+    for failing in (store.info(PATH), store.read(PATH), store.set_facts(PATH, {}, "any")):
+        with pytest.raises(BlobDamaged, match="damaged") as raised:
             await failing
         assert not isinstance(raised.value, BlobNotFound)
         assert str(facts) in str(raised.value)
         assert "\n" not in str(raised.value)
+    found = {info.path: info async for info in store.list("packages/")}
+    assert found[PATH].damage == str(raised.value)
+    assert (found[PATH].facts, found["packages/demo/other"].facts) == ({}, {"sha256": "y"})
     facts.unlink()  # as it says
     assert (await store.read(PATH))[0] == SMALL
 
@@ -234,17 +238,28 @@ async def test_two_changes_of_facts_within_one_tick_of_the_clock_differ(store: L
     assert (await store.info(PATH)).etag != before.etag
 
 
-async def test_folders_links_and_hidden_files_are_not_blobs(store: LocalStore, tmp_path: Path) -> None:
+async def test_folders_and_hidden_files_are_no_blobs_and_links_are_never_followed(store: LocalStore, tmp_path: Path) -> None:
     await store.put_if_absent(PATH, SMALL, {})
     folder = (store.root / PATH).parent
     (tmp_path / "secret").write_bytes(b"secret")
     (folder / "link-1.0-py3-none-any.whl").symlink_to(tmp_path / "secret")
     (folder / ".hidden").write_bytes(b"x")
     (folder / "empty").mkdir()
-    assert await paths(store, "packages/") == {PATH}
-    for name in ("link-1.0-py3-none-any.whl", "empty"):
-        with pytest.raises(BlobNotFound):
-            await store.info(f"packages/demo/{name}")
+    os.mkfifo(folder / "pipe")
+    (store.root / "packages" / "elsewhere").symlink_to(tmp_path)
+    links = {f"packages/demo/{name}" for name in ("link-1.0-py3-none-any.whl", "pipe")} | {"packages/elsewhere"}
+    assert {info.path: info.damage is not None async for info in store.list("packages/")} == {PATH: False} | dict.fromkeys(
+        links, True
+    )
+    with pytest.raises(BlobNotFound):
+        await store.info("packages/demo/empty")
+    for path in [*links, "packages/elsewhere/secret"]:
+        for asked in (store.info, store.read, lambda path: anext(store.stream(path, 0, 1))):
+            with pytest.raises(BlobDamaged, match="cannot be used: it is a (symbolic link|named pipe), not a file: remove /"):
+                await asked(path)
+        with pytest.raises(StoreError):
+            await store.put_if_absent(path, SMALL, {})
+    assert [path.name for path in tmp_path.iterdir() if path != store.root] == ["secret"]
 
 
 async def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
@@ -311,9 +326,8 @@ async def test_a_spool_file_is_moved_in_without_a_copy_and_its_later_removal_doe
     spool = tmp_path / "spool"
     spool.write_bytes(SMALL)
     await store.put_if_absent(PATH, spool, {})
-    body = store.local_path(PATH)
-    assert body is not None
-    assert body.stat().st_ino == spool.stat().st_ino
+    with store.open_local(PATH) as body:
+        assert os.fstat(body.fileno()).st_ino == spool.stat().st_ino
     spool.unlink()
     assert (await store.read(PATH))[0] == SMALL
 
@@ -323,7 +337,7 @@ _at_open: dict[str, Callable[[], object]] = {}
 
 def _on_open(event: str, arguments: tuple[object, ...]) -> None:
     if event == "open" and _at_open:
-        hook = _at_open.pop(str(arguments[0]), None)
+        hook = _at_open.pop(Path(str(arguments[0])).name, None)  # it is opened relative to its folder
         if hook is not None:
             hook()
 
@@ -341,7 +355,7 @@ async def test_a_blob_exchanged_between_two_looks_is_seen_as_one_or_the_other(st
         if successor:
             other._put_if_absent(PATH, b"successor", {"of": "successor"})
 
-    _at_open[str(store.root / ".facts" / PATH)] = exchange  # the body was looked at; its facts are about to be read
+    _at_open[Path(PATH).name] = exchange  # the body was looked at; its facts are about to be read
     if successor:
         info = await store.info(PATH)
         assert (info.size, info.facts) == (9, {"of": "successor"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, BlobStore
 
 
 class MemoryStore:
@@ -40,6 +41,8 @@ class MemoryStore:
         return self._get(path)[1]
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
+        if len(self._get(path)[0]) > MAX_READ_BYTES:
+            raise BlobDamaged(f"{path} has more than {MAX_READ_BYTES} bytes")
         return self._get(path)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
@@ -73,7 +76,7 @@ class MemoryStore:
     async def signed_url(self, path: str) -> str | None:
         return None
 
-    def local_path(self, path: str) -> Path | None:
+    def open_local(self, path: str) -> FileIO | None:
         return None
 
 
@@ -170,5 +173,5 @@ class WatchedStore:
     async def signed_url(self, path: str) -> str | None:
         return await self.inner.signed_url(path)
 
-    def local_path(self, path: str) -> Path | None:
-        return self.inner.local_path(path)
+    def open_local(self, path: str) -> FileIO | None:
+        return self.inner.open_local(path)

@@ -361,7 +361,7 @@ async def test_a_list_is_packed_once_however_often_its_page_is_asked_for(index: 
 
 
 async def test_a_list_that_cannot_be_packed_stays_and_holds_up_no_other(index: Index) -> None:
-    odd = msgspec.structs.replace(listed("odd", "1.0"), location=LocalFile("caf\udce9/odd.whl", "1"))
+    odd = msgspec.structs.replace(listed("odd", "1.0"), location=LocalFile("caf\udce9/odd.whl", "1", "caf\udce9"))
     index.public.files["odd"] = {odd.filename: odd}
     index.public.publish("acme-lib", "1.0")
     _, odd_entry = await index.pages.render("odd", JSON)

@@ -14,6 +14,7 @@
     * NotHeld
   * StoreError
     * BlobNotFound
+    * BlobDamaged
     * BlobExists
     * BlobChanged
   * UploadRefused
@@ -178,6 +179,13 @@ class BlobNotFound(StoreError):
     """Definite absence of a blob of that path."""
 
     kind = ErrorKind.NOT_FOUND
+
+
+class BlobDamaged(StoreError):
+    """A blob that is there and cannot be believed: damaged facts, too large, a link, unreadable. The others are as good as ever.
+
+    Nothing may be concluded about what it said; above all not that there is no such blob.
+    """
 
 
 class BlobExists(StoreError):

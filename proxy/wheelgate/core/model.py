@@ -39,11 +39,16 @@ class LocalFile(msgspec.Struct, frozen=True, tag="local", array_like=True, gc=Fa
     path: str
     etag: str
     """Of :func:`file_etag`."""
+    root: str
+    """The source's folder, above the path: nothing between the two may be a link."""
 
 
 def file_etag(stat: os.stat_result) -> str:
-    """The ETag of a local file: it changes when the file's size or modification time does."""
-    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}"
+    """The ETag of a local file: it changes whenever anybody writes the file or puts another in its place.
+
+    Size and modification time can be made equal. No program sets the time of the last change of an inode (``st_ctime``).
+    """
+    return f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}-{stat.st_ctime_ns:x}"
 
 
 Location = RemoteFile | StoredFile | LocalFile

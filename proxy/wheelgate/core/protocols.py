@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
@@ -81,6 +82,13 @@ class BlobInfo(msgspec.Struct, frozen=True):
     """When this store first had a blob of that path and body. Aware, UTC."""
     facts: Mapping[str, str]
     """Short ASCII strings kept with the blob: ``sha256``, ``upload_time``, ``yanked``, ..."""
+    damage: str | None = None
+    """A sentence saying why it cannot be believed, with the remedy; size, time and facts mean nothing then. Only in a listing:
+    whoever asks for such a blob by its path is told by :class:`~wheelgate.core.errors.BlobDamaged`."""
+
+
+MAX_READ_BYTES = 256 * 1024 * 1024
+"""No record is larger. What is, is never read into memory."""
 
 
 class BodyStore(Protocol):
@@ -88,17 +96,18 @@ class BodyStore(Protocol):
 
     Paths are built from validated parts (``storage/layout.py``), use ``/``, and never begin with it. Every method raises
     :class:`~wheelgate.core.errors.StoreError` when the store cannot be reached or refuses us, and only that: "the container is
-    missing" is never "the blob is missing". Those that read raise ``BlobNotFound`` where there is no blob of that path.
+    missing" is never "the blob is missing". Those that read raise ``BlobNotFound`` where there is no blob of that path, and
+    ``BlobDamaged`` where there is one that cannot be believed.
     """
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """Every blob whose path begins with ``prefix``, in no particular order."""
+        """Every blob whose path begins with ``prefix``, in no particular order; damaged ones marked: they stop no other."""
 
     async def info(self, path: str) -> BlobInfo:
         """The facts of one blob."""
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
-        """A small blob, whole."""
+        """A small blob, whole: at most :data:`MAX_READ_BYTES`."""
 
     def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Bytes ``start`` (included) to ``end`` (excluded) of a large one, in bounded memory."""
@@ -122,8 +131,8 @@ class BodyStore(Protocol):
     async def delete(self, path: str) -> None:
         """Remove a blob; a missing one is fine."""
 
-    def local_path(self, path: str) -> Path | None:
-        """The file that holds the body, where there is one: lets the kernel send it."""
+    def open_local(self, path: str) -> FileIO | None:
+        """Open the file that holds the body, judged, for the kernel to send; ``None``: no file of this machine does. Blocks."""
 
 
 class BlobStore(BodyStore, Protocol):

@@ -149,7 +149,7 @@ class FileHistory(FileMemory):
 
     async def _write(self, project: str, state: ProjectState) -> None:
         await self.save(project, state)
-        is_large = state.size_bytes > self._states.maxsize and not state.is_newer
+        is_large = state.size_bytes > self._states.maxsize and not state.is_left_alone
         if is_large and self._states.get(project) is state and project not in self._unwritten:
             del self._states[project]  # it would take everybody else's place, and can be read again
 

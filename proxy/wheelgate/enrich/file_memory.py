@@ -73,7 +73,7 @@ class ProjectState:
         self.retry_at_s = 0.0
         """By the monotonic clock: the record is not read again before."""
         self.etag: str | None = None
-        self.is_newer = False
+        self.is_left_alone = False
         """A later release wrote the record: it is not written by this one."""
         self.has_news = False
         """There is something about files that the record lacks."""
@@ -96,7 +96,7 @@ class ProjectState:
     def take(self, stored: StoredRecord) -> None:
         """Merge what the store holds with what happened here meanwhile."""
         page = stored.record.page
-        self.etag, self.is_newer = stored.etag, stored.is_newer
+        self.etag, self.is_left_alone = stored.etag, stored.is_left_alone
         self.learn(stored.record.files)
         self.written = None if page is None else (page.mark, page.as_of)
         if page is not None and self.page is None and (self.absent_since is None or page.as_of > self.absent_since):
@@ -246,7 +246,7 @@ class FileMemory(ABC):
         """Tell whether the record holds everything now; else somebody else was faster, whose news has been merged."""
         if state.read_s is None:
             await self._read(project, state)
-        if state.is_newer:
+        if state.is_left_alone:
             return True
         # What is learned from here on, during any of the waits below, is news for the next time.
         files, page, news, state.has_news = merge_files(state.files, found), state.page, state.has_news, False

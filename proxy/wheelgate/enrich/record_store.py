@@ -24,14 +24,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
-from cachetools import LRUCache
 from isal import igzip_lib, isal_zlib
 
-from wheelgate.core.errors import BlobNotFound
+from wheelgate.core.errors import BlobDamaged, BlobNotFound
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import ProjectPage, ProjectStatus
 from wheelgate.core.protocols import BlobStore
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
 VERSION = 3
@@ -41,6 +41,7 @@ _HEADER = re.compile(rb"wheelgate record ([1-9][0-9]{0,8})\n")
 _NO_DIGEST = bytes(32)
 _MAX_FILES = 100_000
 """No project has as many. An upstream that lists other names each time must not fill the store."""
+_MAX_ROWS_BYTES = 256 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
@@ -169,9 +170,18 @@ def decode(stored: bytes) -> ProjectRecord:
         body = _decode_body(stored if header is None else memoryview(stored)[header.end() :])
         if body.version != (2 if header is None else VERSION):
             raise ValueError("damaged: its version is not the one it says first")
-        return _record_of(body, _decode_rows(isal_zlib.decompress(body.rows)))
+        return _record_of(body, _decode_rows(_inflate(body.rows)))
     except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
         raise ValueError("damaged") from error
+
+
+def _inflate(rows: bytes) -> bytes:
+    """Inflate the rows, never to more than all files a record may have take."""
+    inflater = isal_zlib.decompressobj()
+    inflated: bytes = inflater.decompress(rows, _MAX_ROWS_BYTES)
+    if not inflater.eof:
+        raise ValueError("damaged: its rows do not end")
+    return inflated
 
 
 def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
@@ -233,8 +243,8 @@ class StoredRecord(msgspec.Struct):
     record: ProjectRecord
     etag: str | None = None
     """To write it by; ``None``: there is none yet."""
-    is_newer: bool = False
-    """A later release wrote it: its content is unknown here, and nothing may be written over it."""
+    is_left_alone: bool = False
+    """Its content is unknown here, and nothing is written over it: a later release wrote it, or the store cannot read it."""
 
 
 class ProjectRecords:
@@ -243,25 +253,28 @@ class ProjectRecords:
     def __init__(self, store: BlobStore, source: str) -> None:
         self._store = store
         self.source = source
-        self._newer: LRUCache[str, bool] = LRUCache(4_096)
-        """Paths of which the log says already that a later release wrote them."""
+        self._troubles = TroubleLog(_log)
 
     async def read(self, project: str) -> StoredRecord:
-        """The record of a project; an empty one if there is none, or if it is damaged. Raises StoreError."""
+        """The record of a project; an empty one if there is none, or if it cannot be believed. Raises StoreError."""
         path = layout.record(self.source, project)
         try:
             body, info = await self._store.read(path)
         except BlobNotFound:
             return StoredRecord(ProjectRecord({}))
+        except BlobDamaged as error:  # what it said is lost; a page must not be lost with it
+            self._troubles.report(path, f"source {self.source}: the record {path} is left alone: {error}")
+            return StoredRecord(ProjectRecord({}), is_left_alone=True)
         try:
             record = decode(body) if len(body) < _INLINE_BYTES else await asyncio.to_thread(decode, body)
         except NewerRecord as error:
-            if path not in self._newer:
-                _log.warning("source %s: the record %s is left alone: it is of %s", self.source, path, error)
-                self._newer[path] = True
-            return StoredRecord(ProjectRecord({}), info.etag, is_newer=True)
-        except ValueError as error:  # what it said is lost; a page must not be lost with it
-            _log.error("source %s: the record %s cannot be read, so it begins anew: it is %s", self.source, path, error)
+            sentence = f"source {self.source}: the record {path} is left alone: it is of {error}"
+            self._troubles.report(path, sentence, logging.WARNING)
+            return StoredRecord(ProjectRecord({}), info.etag, is_left_alone=True)
+        except ValueError as error:
+            self._troubles.report(
+                path, f"source {self.source}: the record {path} cannot be read, so it begins anew: it is {error}"
+            )
             return StoredRecord(ProjectRecord({}), info.etag)
         return StoredRecord(record, info.etag)
 
@@ -281,5 +294,11 @@ class ProjectRecords:
 
     async def unpack_page(self, project: str, kept: KeptPage) -> ProjectPage | None:
         if len(kept.body) < _INLINE_BYTES:
-            return unpack(kept, project, self.source)
-        return await asyncio.to_thread(unpack, kept, project, self.source)
+            page = unpack(kept, project, self.source)
+        else:
+            page = await asyncio.to_thread(unpack, kept, project, self.source)
+        if page is None:
+            path = layout.record(self.source, project)
+            sentence = "cannot be used: it is damaged, or of another release"
+            self._troubles.report(f"{path} page", f"source {self.source}: the last good page in the record {path} {sentence}")
+        return page

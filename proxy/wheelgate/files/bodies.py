@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
+from io import FileIO
 from typing import Protocol
 
 import msgspec
 
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer
-from wheelgate.core.model import File, LocalFile, RemoteFile, file_etag
-from wheelgate.core.protocols import BlobStore
-from wheelgate.storage.spool import HOLD_BYTES, Fill, PromisedBody, new_hash
+from wheelgate.core.model import File, LocalFile, RemoteFile
+from wheelgate.sources.directory import check_unchanged, open_listed
+from wheelgate.storage.spool import HOLD_BYTES, Fill, Hash, PromisedBody, new_hash
 from wheelgate.upstream.answers import FileAnswer
 from wheelgate.upstream.client import SourceClient
 
+_READ_BYTES = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -32,9 +34,14 @@ class Redirect(msgspec.Struct, frozen=True):
 class Body(Protocol):
     """Bytes that travel through us."""
 
-    @property
-    def path(self) -> Path | None:
-        """A complete local file with the body, for the kernel to send; ``None`` if there is none."""
+    async def open_local(self, *, whole: bool) -> FileIO | None:
+        """Open a complete local file with the body, for the kernel to send; ``None``: there is none, or it is to be checked.
+
+        ``whole``: all of it is wanted; of a part nobody can say anything.
+
+        Raises:
+            StoreError: it is not available.
+        """
         ...
 
     async def size(self) -> int | None:
@@ -55,26 +62,8 @@ class Body(Protocol):
         ...
 
 
-class StoredBody:
-    """A blob of a store."""
-
-    def __init__(self, store: BlobStore, path: str, size: int) -> None:
-        self.path = store.local_path(path)
-        self._store = store
-        self._in_store = path
-        self._size = size
-
-    async def size(self) -> int:
-        return self._size
-
-    def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        return self._store.stream(self._in_store, start, self._size if end is None else end)
-
-
 class FillBody:
     """A fill under way, or just done."""
-
-    path = None
 
     def __init__(self, fill: Fill, instead: PassedBody) -> None:
         self._fill = fill
@@ -82,6 +71,9 @@ class FillBody:
 
     async def size(self) -> int | None:
         return self._fill.total
+
+    async def open_local(self, *, whole: bool) -> None:  # noqa: ARG002 - it is still checked
+        return None
 
     async def known_size(self) -> int | None:
         """The size, waiting for it."""
@@ -110,8 +102,6 @@ class FillBody:
 class PassedBody(PromisedBody):
     """An upstream's bytes, passed through and kept nowhere."""
 
-    path = None
-
     def __init__(self, client: SourceClient, file: File, location: RemoteFile) -> None:
         super().__init__(file)
         self._client = client
@@ -124,6 +114,9 @@ class PassedBody(PromisedBody):
             async with self._ask(start=0, end=1):
                 pass
         return self.total
+
+    async def open_local(self, *, whole: bool) -> None:  # noqa: ARG002
+        return None
 
     @asynccontextmanager
     async def _ask(self, **span: int | None) -> AsyncIterator[FileAnswer]:
@@ -151,19 +144,22 @@ class PassedBody(PromisedBody):
     async def _check_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The whole body, its last bytes held back until they are known to complete the file the listing promised."""
         digests = {name: new_hash(name) for name in self.file.hashes}
-        held = b""
         size = 0
-        async for chunk in chunks:
-            size += len(chunk)
-            self.check_part(size)
-            for digest in digests.values():
-                digest.update(chunk)
-            held += chunk
-            if len(held) > HOLD_BYTES:
-                yield held[:-HOLD_BYTES]
-                held = held[-HOLD_BYTES:]
-        self.check_whole(size, {name: digest.hexdigest() for name, digest in digests.items()})
-        yield held
+
+        async def read() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                size += len(chunk)
+                self.check_part(size)
+                for digest in digests.values():
+                    digest.update(chunk)
+                yield chunk
+
+        def check() -> None:
+            self.check_whole(size, {name: digest.hexdigest() for name, digest in digests.items()})
+
+        async for chunk in hold_back(read(), check):
+            yield chunk
 
 
 async def _cut(chunks: AsyncIterator[bytes], start: int, end: int | None) -> AsyncIterator[bytes]:
@@ -179,33 +175,65 @@ async def _cut(chunks: AsyncIterator[bytes], start: int, end: int | None) -> Asy
 
 
 class LocalBody:
-    """A file of a directory source."""
+    """A file of a directory source: not ours, so whoever may write there may write it while it is sent.
+
+    What is sent is what was read before the file was found to be as listed, and of a whole body also what has its digest. The
+    kernel cannot send it: that sends what the file holds when the bytes leave.
+    """
 
     def __init__(self, file: File, location: LocalFile) -> None:
-        """Look at the listed file.
-
-        Raises:
-            StoreError: it is no longer the one that was listed.
-        """
-        self.path = Path(location.path)
-        try:
-            stat = self.path.stat()
-        except OSError:
-            raise StoreError(f"{file.filename} was removed from source {file.source}") from None
-        if file_etag(stat) != location.etag:
-            raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
-        self._size = stat.st_size
+        """Look at the listed file; :class:`StoreError` if it is no longer the one that was listed."""
+        self._file = file
+        self._location = location
+        with open_listed(file, location) as opened:
+            self._size = os.fstat(opened.fileno()).st_size
 
     async def size(self) -> int:
         return self._size
 
+    async def open_local(self, *, whole: bool) -> None:  # noqa: ARG002
+        return None
+
     async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        """See :class:`Body`."""
         end = self._size if end is None else end
-        with self.path.open("rb", buffering=0) as file:
-            file.seek(start)
-            while start < end:
-                chunk = await asyncio.to_thread(file.read, min(1024 * 1024, end - start))
-                if not chunk:
-                    raise StoreError(f"{self.path.name} became shorter while it was read")
-                start += len(chunk)
-                yield chunk
+        digests = {name: new_hash(name) for name in self._file.hashes} if (start, end) == (0, self._size) else {}
+        with await asyncio.to_thread(open_listed, self._file, self._location) as opened:
+            async with aclosing(hold_back(self._read(opened, start, end, digests), lambda: self._check(digests))) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _read(self, opened: FileIO, start: int, end: int, digests: Mapping[str, Hash]) -> AsyncIterator[bytes]:
+        def read() -> bytes:
+            opened.seek(start)
+            chunk = opened.read(min(_READ_BYTES, end - start))
+            for digest in digests.values():
+                digest.update(chunk)
+            check_unchanged(self._file, self._location, opened)
+            return chunk
+
+        while start < end:
+            chunk = await asyncio.to_thread(read)
+            if not chunk:
+                raise StoreError(f"{self._file.filename} became shorter while it was read")
+            start += len(chunk)
+            yield chunk
+
+    def _check(self, digests: Mapping[str, Hash]) -> None:
+        for name, digest in digests.items():
+            if digest.hexdigest() != self._file.hashes[name]:
+                raise StoreError(
+                    f"{self._location.path} has other bytes than a moment ago, though nothing says that it was written"
+                )
+
+
+async def hold_back(chunks: AsyncIterator[bytes], check: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    """A body, its last 64 KiB held back until it was checked."""
+    held = b""
+    async for chunk in chunks:
+        held += chunk
+        if len(held) > HOLD_BYTES:
+            yield held[:-HOLD_BYTES]
+            held = held[-HOLD_BYTES:]
+    check()
+    yield held

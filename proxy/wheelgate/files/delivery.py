@@ -15,6 +15,7 @@ from enum import Enum
 from cachetools import TTLCache
 
 from wheelgate.core.errors import (
+    BlobDamaged,
     BlobExists,
     BlobNotFound,
     CompanionNotFound,
@@ -27,8 +28,10 @@ from wheelgate.core.errors import (
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
-from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect, StoredBody
+from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect
+from wheelgate.files.stored_bodies import BodyProofs, StoredBody, list_copy_facts, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
@@ -97,6 +100,8 @@ class Delivery:
         self._recorders = recorders or {}
         self._turns = asyncio.Semaphore(concurrent_fills)
         self._turn_s = turn_s
+        self._proofs = BodyProofs()
+        self._troubles = TroubleLog(_log)
 
     def forget(self) -> None:
         """The store changed: look again what it holds."""
@@ -125,8 +130,7 @@ class Delivery:
         if isinstance(location, StoredFile):
             store = self._stores[location.store]
             mode = self._store_mode if store is self.store else self._modes[file.source]
-            size = file.size if file.size is not None else (await store.info(location.path)).size
-            return await _open_stored(store, location.path, size, redirect=plain and mode is DeliveryMode.REDIRECT)
+            return await self._open_listed(store, file, location, redirect=plain and mode is DeliveryMode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
         if mode is DeliveryMode.REDIRECT and plain:
@@ -134,18 +138,38 @@ class Delivery:
             if url is not None:
                 return Redirect(url)
         passed = PassedBody(client, file, location)
-        if mode is DeliveryMode.CACHE:
-            held = await self.find_copy(file)
-            if held is not None:
-                if self._cache_limit is not None:
-                    await self._cache_limit.note_use(held.path)
-                redirect = plain and self._store_mode is DeliveryMode.REDIRECT
-                return await _open_stored(self.store, held.path, held.size, redirect=redirect)
-            if not head and (plain or await self._joins(file, passed)):
-                fill = self._start_fill(file, location, client)
-                if fill is not None:
-                    return FillBody(fill, passed)
+        return (
+            passed if mode is not DeliveryMode.CACHE else await self._open_cached(file, location, passed, plain=plain, head=head)
+        )
+
+    async def _open_cached(
+        self, file: File, location: RemoteFile, passed: PassedBody, *, plain: bool, head: bool
+    ) -> Redirect | Body:
+        """Open our copy of an upstream file, or the fill that brings it, or what is passed through where neither will do."""
+        held = await self.find_copy(file)
+        if held is not None:
+            if self._proofs.is_damaged(self.store.name, held, file.size):
+                return passed
+            if self._cache_limit is not None:
+                await self._cache_limit.note_use(held.path)
+            body = StoredBody(self.store, held.path, held.size, held.etag, held.facts.get("sha256"), self._proofs)
+            return await redirect_or(body, self.store, held.path, redirect=plain and self._store_mode is DeliveryMode.REDIRECT)
+        if not head and (plain or await self._joins(file, passed)):
+            fill = self._start_fill(file, location, self._clients[location.source])
+            if fill is not None:
+                return FillBody(fill, passed)
         return passed
+
+    async def _open_listed(self, store: BlobStore, file: File, location: StoredFile, *, redirect: bool) -> Redirect | Body:
+        """Open a file that a source lists as a blob."""
+        if self._proofs.get(store.name, location.path, location.etag) is False:
+            raise FileWithheld(
+                f"{file.filename} is damaged in source {file.source}: {location.path} has other bytes than its digest says; "
+                "put it there again"
+            )
+        size = file.size if file.size is not None else (await store.info(location.path)).size
+        body = StoredBody(store, location.path, size, location.etag, file.hashes.get("sha256"), self._proofs)
+        return await redirect_or(body, store, location.path, redirect=redirect)
 
     async def read_provenance(self, file: File) -> bytes:
         """The provenance object of a listed file, as it lies beside it in its store (PEP 740).
@@ -213,9 +237,13 @@ class Delivery:
             info = await self.store.info(path)
         except BlobNotFound:
             return None
+        except BlobDamaged as error:
+            self._troubles.report(path, f"{file.filename} is withheld: {error}")
+            raise FileWithheld(f"{file.filename}: nobody can tell what our copy of it was: {error}") from None
         listed, kept = file.hashes.get("sha256"), info.facts.get("sha256")
         if kept is None:
-            _log.error("%s in the store has lost its digest: %s is withheld until it is deleted there", path, file.filename)
+            sentence = f"{path} in the store has lost its digest: {file.filename} is withheld until it is deleted there"
+            self._troubles.report(path, sentence)
             raise FileWithheld(
                 f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in "
                 "the store, and it is fetched anew"
@@ -296,7 +324,7 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self.store.put_if_absent(path, fill.spooled.path, _list_facts(file, sha256))
+            await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -312,25 +340,5 @@ class Delivery:
         return "kept"
 
 
-def _list_facts(file: File, sha256: str) -> dict[str, str]:
-    """Facts of a copy, and of its listing: should the source never be asked again, it is listed from there."""
-    uploaded = file.upload_time.isoformat() if file.upload_time else None
-    known = {"sha256": sha256, "upload_time": uploaded, "requires_python": file.requires_python, "yanked": file.yanked}
-    return {name: value for name, value in known.items() if value is not None}
-
-
 def _key(file: File) -> tuple[str, str, str]:
     return (file.source, file.project, file.filename)
-
-
-async def _open_stored(store: BlobStore, path: str, size: int, *, redirect: bool) -> Redirect | Body:
-    if redirect:
-        try:
-            url = await store.signed_url(path)
-        except StoreError as error:
-            # What the signature would have spared us is work, not a check: the bytes can still go through us.
-            _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
-            url = None
-        if url is not None:
-            return Redirect(url, ours=True)
-    return StoredBody(store, path, size)

@@ -10,7 +10,6 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from wheelgate.core.errors import BlobExists, BlobNotFound, CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
@@ -21,6 +20,7 @@ from wheelgate.enrich.records import ExtractedMetadata, FactRecorder
 from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage import layout
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
 
@@ -208,12 +208,11 @@ def _verify(file: File, body: bytes) -> bytes:
 
 def _read_local_wheel(file: File, location: LocalFile) -> bytes:
     try:
-        with Path(location.path).open("rb") as wheel:
-            return _verify(file, read_core_metadata(wheel, file.filename).body)
+        with open_listed(file, location) as wheel:
+            body = _verify(file, read_core_metadata(wheel, file.filename).body)
+            check_unchanged(file, location, wheel)
+            return body
     except BadWheel as error:
         if not file.core_metadata:  # nobody had read it yet
             raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
         raise StoreError(f"{file.filename} of source {file.source} can no longer be read: it {error}") from None
-    except OSError as error:
-        why = (error.strerror or "").lower()
-        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None

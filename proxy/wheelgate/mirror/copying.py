@@ -17,11 +17,20 @@ from pathlib import Path
 import msgspec
 from packaging.utils import InvalidWheelFilename
 
-from wheelgate.core.errors import BlobNotFound, FileWithheld, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    BlobDamaged,
+    BlobNotFound,
+    FileWithheld,
+    StoreError,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
 from wheelgate.mirror.manifest import METADATA, ManifestEntry, compute_digests, read_stored
+from wheelgate.storage.folder import FolderStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
 _ATTEMPTS = 3
@@ -90,11 +99,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         """
         if item.path not in self._spooled:
             kept = await self.find_present(item, look_only=True)
-            local = self.store.local_path(item.path)
             if kept is None:
                 await self._fetch(item)
-            elif local is not None:
-                return local
             else:
                 spooled = self._spooled[item.path] = self.spool.new()
                 await self._read_back(item, kept.size, spooled)
@@ -116,7 +122,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         known = self.known.get(item.path)
         try:
             info = await self.store.info(item.path)
-        except BlobNotFound:
+        except (BlobNotFound, BlobDamaged):  # what lies there instead is taken away when it is brought
             return None
         if item.file.size not in (None, info.size):
             return None
@@ -161,7 +167,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def _digest_metadata(self, path: str) -> str | None:
         try:
             return hashlib.sha256((await self.store.read(path + METADATA))[0]).hexdigest()
-        except BlobNotFound:
+        except (BlobNotFound, BlobDamaged):
             return None
 
     async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
@@ -208,7 +214,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         metadata = await asyncio.to_thread(_read_metadata, spooled.path, file.filename)
         metadata_sha256 = await self._put_metadata(item.path, metadata)
         with suppress(BlobNotFound):
-            await self.store.info(item.path)
+            with suppress(BlobDamaged):
+                await self.store.info(item.path)
             await self.store.delete(item.path)  # it was looked at before: it is not what it should be
             result.repaired.append(item.path)
         # As uploads have them, so that a container lists complete pages without reading a file.
@@ -245,7 +252,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             yanked=item.file.yanked,
             needed_by={label: sorted(targets) for label, targets in item.needed_by.items()},
             stored=self.clock.now(),
-            etag=info.etag if self.store.local_path(item.path) is None else None,
+            etag=None if isinstance(self.store, FolderStore) else info.etag,
         )
 
 

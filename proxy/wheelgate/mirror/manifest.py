@@ -16,7 +16,7 @@ from typing import Annotated
 
 import msgspec
 
-from wheelgate.core.errors import BadInput, BlobChanged, BlobNotFound
+from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
 from wheelgate.core.protocols import BodyStore
 
 NAME = "wheelgate-mirror.json"
@@ -170,4 +170,6 @@ async def _find_damage(store: BodyStore, path: str, sha256: str, size: int | Non
         digest = (await compute_digests(store, path, found))["sha256"]
     except BlobNotFound:
         return f"{path} is missing"
+    except BlobDamaged as error:
+        return str(error)
     return None if digest == sha256 else f"{path} is damaged: its sha256 is {digest}, not {sha256}"

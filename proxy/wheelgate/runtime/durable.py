@@ -10,6 +10,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from wheelgate.runtime.regular_file import open_below, open_regular
+
+_CHUNK_BYTES = 1024 * 1024
+
 
 def replace_file(path: Path, text: str) -> None:
     """Write a file that only its owner can read, in one step, durable when this returns; the folder is made if it is missing.
@@ -35,26 +39,33 @@ def replace_file(path: Path, text: str) -> None:
 def place_body(body: Path | bytes, ready: Path) -> None:
     """Write a body under a new name of the caller's, its bytes on disk; by a link where possible. A failure leaves nothing."""
     try:
-        if isinstance(body, bytes):
-            ready.write_bytes(body)
-        else:
-            try:
-                os.link(body, ready)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(body, ready)
-        with ready.open("rb+" if sys.platform == "win32" else "rb") as file:
-            os.fsync(file.fileno())
+        if isinstance(body, bytes) or not _link(body, ready):
+            with ready.open("xb") as file:
+                if isinstance(body, bytes):
+                    file.write(body)
+                else:
+                    with open_regular(body) as source:
+                        shutil.copyfileobj(source, file, _CHUNK_BYTES)
+                file.flush()
+                os.fsync(file.fileno())
     except BaseException:
         ready.unlink(missing_ok=True)
         raise
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder and those above it, each name on disk: a body is no more durable than the folders it lies in."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+def _link(body: Path, ready: Path) -> bool:
+    """Link a body that is on the same disk, and have its bytes on it; ``False``: on another, or one without links."""
+    try:
+        os.link(body, ready)
+    except OSError:
+        return False
+    if sys.platform == "win32":
+        with ready.open("rb+") as file:
+            os.fsync(file.fileno())
+    else:
+        with open_below(ready.parent, ready.name) as opened:
+            os.fsync(opened.fileno())
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -68,6 +79,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_open_folder(descriptor: int | None) -> None:
+    """Make a new name in an open folder survive a power cut (``None``: a platform without such descriptors)."""
+    if descriptor is not None:
+        os.fsync(descriptor)
+
+
 @contextlib.contextmanager
 def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a folder, or of a file, which is made if it is missing. The system frees it when its process dies.
@@ -76,7 +93,7 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     writers do not wait for one another, and the last of two wins.
 
     Args:
-        path: of the folder or file.
+        path: of the folder or file. A file may be no link.
         wait: ``False``: make no file, and wait for nobody.
 
     Raises:
@@ -86,7 +103,8 @@ def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     if is_folder and os.name != "posix":
         yield
         return
-    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR | (os.O_CREAT if wait else 0), 0o666)
+    flags = os.O_RDONLY if is_folder else os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | (os.O_CREAT if wait else 0)
+    descriptor = os.open(path, flags, 0o666)
     try:
         _acquire(descriptor, wait=wait)
         yield

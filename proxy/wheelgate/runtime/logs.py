@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 import msgspec
+from cachetools import LRUCache
 
 Format = Literal["text", "json"]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -97,6 +98,20 @@ class _Json(logging.Formatter):
             if isinstance(value, str):  # undecodable bytes of a header or file name are lone surrogates, which JSON may not hold
                 entry[key] = value.encode("utf-8", "backslashreplace").decode()
         return msgspec.json.encode(entry).decode()
+
+
+class TroubleLog:
+    """Log of troubles that last: each is one line when it is first met, and another when it is another trouble. Bounded."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._logged: LRUCache[str, str] = LRUCache(4_096)
+
+    def report(self, about: str, sentence: str, level: int = logging.ERROR) -> None:
+        """Log what is wrong with something, unless that was said of it last."""
+        if self._logged.get(about) != sentence:
+            self._logged[about] = sentence
+            self._log.log(level, "%s", sentence)
 
 
 def configure(style: Format, level: str = "INFO") -> None:

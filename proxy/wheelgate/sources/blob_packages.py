@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
-from wheelgate.core.errors import ProjectNotFound
+from wheelgate.core.errors import ProjectNotFound, StoreError
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.simple_api.render import file_url
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 
 _MAX_PROVENANCE_BYTES = 1024 * 1024
 """Whatever somebody drops beside a file, no more of it is ever held in memory."""
+_log = logging.getLogger(__name__)
 
 
 class BlobPackages:
@@ -39,6 +42,7 @@ class BlobPackages:
         self._names: frozenset[str] | None = None
         self._named_s = 0.0
         self._generation = 0
+        self._troubles = TroubleLog(_log)
 
     def forget(self) -> None:
         """The store changed: list the names again at the next question."""
@@ -62,8 +66,12 @@ class BlobPackages:
         # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
         listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
         blobs = {info.path.removeprefix(prefix): info for info in listed}
-        provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
         members = Membership(project)
+        names = [name for name in blobs if is_safe_filename(name) and is_distribution(name) and name in members]
+        damaged = [sentence for name in names if (sentence := blobs[name].damage) is not None]
+        for sentence in damaged:
+            self._troubles.report(sentence, f"source {self.name}: {sentence}")
+        provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
         files = [
             stored_file(
                 self.name,
@@ -73,9 +81,11 @@ class BlobPackages:
                 info,
                 provenance=self._provenance(project, filename) if layout.provenance(filename) in provenances else None,
             )
-            for filename, info in blobs.items()
-            if is_safe_filename(filename) and is_distribution(filename) and filename in members
+            for filename in names
+            if (info := blobs[filename]).damage is None
         ]
+        if not files and damaged:  # it has the project, and nothing of it that can be told
+            raise StoreError(f"source {self.name} has nothing of {project} that can be used: {damaged[0]}")
         if not files:
             raise ProjectNotFound(f"source {self.name} has no project {project}")
         strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)

@@ -8,25 +8,30 @@ import hashlib
 import logging
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import cast
 
 import msgspec
 
-from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, Location, ProjectPage, file_etag
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.page_builder import page_of
 
 RESCAN_S = 2.0
 _SCANS = 5
 _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that much hashing, no more
+_TICK_S = 0.05
+"""File systems count time in ticks: a file that was written in this one may be written again in it, and look the same."""
 _log = logging.getLogger(__name__)
 _Projects = dict[str, dict[str, File]]
 
@@ -126,7 +131,7 @@ class Directory:
     async def _describe(self, file: File) -> None:
         location = cast("LocalFile", file.location)
         try:
-            self._described[location] = await asyncio.to_thread(_describe, file, location)
+            self._described[location] = await asyncio.to_thread(_describe, file, location, self._clock.now().timestamp())
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self.name, location.path, error.strerror)
             self._described[location] = None
@@ -155,7 +160,7 @@ def _scan(root: Path, source: str) -> _Projects:
             filename=entry.name,
             project=project,
             source=source,
-            location=LocalFile(entry.path, file_etag(stat)),
+            location=LocalFile(entry.path, file_etag(stat), str(root)),
             size=stat.st_size,
             upload_time=datetime.fromtimestamp(stat.st_mtime, UTC),
             core_metadata={} if entry.name.endswith(".whl") else None,  # read when it is asked for
@@ -177,19 +182,48 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
             yield entry
 
 
-def _describe(file: File, location: LocalFile) -> File | None:
+def open_listed(file: File, location: LocalFile) -> FileIO:
+    """Open a listed file, unbuffered, and judge it.
+
+    Raises:
+        StoreError: it is no longer the one that was listed.
+    """
+    try:
+        body = open_below(Path(location.root), os.path.relpath(location.path, location.root))
+    except FileNotFoundError:
+        raise StoreError(f"{file.filename} was removed from source {file.source}") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None
+    try:
+        check_unchanged(file, location, body)
+    except StoreError:
+        body.close()
+        raise
+    return body
+
+
+def check_unchanged(file: File, location: LocalFile, body: FileIO) -> None:
+    """Check that an open file is as it was listed: so is everything that was read of it before; :class:`StoreError` if not."""
+    if file_etag(os.fstat(body.fileno())) != location.etag:
+        raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
+
+
+def _describe(file: File, location: LocalFile, now_s: float) -> File | None:
     """Add what is in a file; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
-    with Path(location.path).open("rb") as body:
+    with open_below(Path(location.root), os.path.relpath(location.path, location.root)) as body:
+        time.sleep(min(_TICK_S, max(0.0, os.fstat(body.fileno()).st_ctime + _TICK_S - now_s)))
         sha256 = hashlib.file_digest(body, "sha256").hexdigest()
+        described = msgspec.structs.replace(file, hashes={"sha256": sha256}, core_metadata=None)
+        metadata = None
+        if file.filename.endswith(".whl"):
+            try:
+                metadata = read_core_metadata(body, file.filename)
+            except BadWheel as error:
+                _log.warning("%s offers no core metadata: it %s", location.path, error)
         if file_etag(os.fstat(body.fileno())) != location.etag:
             return None
-        described = msgspec.structs.replace(file, hashes={"sha256": sha256}, core_metadata=None)
-        if not file.filename.endswith(".whl"):
-            return described
-        try:
-            metadata = read_core_metadata(body, file.filename)
-        except BadWheel as error:
-            _log.warning("%s offers no core metadata: it %s", location.path, error)
+        if metadata is None:
             return described
         offered = {"sha256": hashlib.sha256(metadata.body).hexdigest()}
         return msgspec.structs.replace(described, core_metadata=offered, requires_python=metadata.requires_python)

@@ -30,8 +30,8 @@ from azure.core.exceptions import (
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError, UpstreamError
-from wheelgate.core.protocols import BlobInfo, Clock
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, UpstreamError
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.storage.containers import ContainerPlace, container_place
@@ -147,6 +147,10 @@ class AzureStore:
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
         async def download() -> tuple[bytes, BlobInfo]:
             stream = await self._blob(path).download_blob(max_concurrency=1)
+            if stream.size > MAX_READ_BYTES:
+                raise BlobDamaged(
+                    f"{path} in {self.display_url} cannot be used: it has more than {MAX_READ_BYTES} bytes: delete it"
+                )
             return await stream.readall(), self._info_of(stream.properties)
 
         return await self._ask(path, download)
@@ -230,7 +234,7 @@ class AzureStore:
             raise _build_store_error(error, self.display_url) from None
         return f"{self._blob(path).url}?{query}"
 
-    def local_path(self, path: str) -> Path | None:  # noqa: ARG002 - no body is on this machine
+    def open_local(self, path: str) -> None:  # noqa: ARG002 - no body is on this machine
         return None
 
     async def _ask(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:

@@ -11,24 +11,30 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from wheelgate.core.protocols import BlobInfo
-from wheelgate.runtime.durable import file_lock, make_folder, place_body, sync_folder
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo
+from wheelgate.runtime.durable import file_lock, place_body, sync_open_folder
+from wheelgate.runtime.regular_file import NotRegularFile, open_below, open_parent, read_all, stat_below
 
 T = TypeVar("T")
 
 _CHUNK_BYTES = 1024 * 1024
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENXIO)
+"""Where a link stands in for a file, or a pipe, or a bad sector: the next file is as good as ever."""
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 class DiskStore(ABC):
     """Bodies as files below one folder, each under its own path. What is kept beside them, a subclass decides.
 
     A body becomes visible in one step made last (a hard link, or a rename over the former record), after its bytes are on
-    disk: a crash at any moment leaves a name absent or whole.
+    disk: a crash at any moment leaves a name absent or whole. The folder itself may be a link; none below it is followed.
     """
 
     def __init__(self, root: Path, *, name: str, title: str, lock: Path, incoming: Path | None) -> None:
@@ -44,8 +50,11 @@ class DiskStore(ABC):
         self._incoming = incoming
         self._thread_lock = threading.Lock()
 
-    def local_path(self, path: str) -> Path | None:
-        return self.root / path
+    def open_local(self, path: str) -> FileIO | None:
+        try:
+            return self._open(path)
+        except OSError as error:
+            raise self._store_error("used", error) from None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         for info in await self._run(self._walk, prefix):
@@ -58,8 +67,9 @@ class DiskStore(ABC):
         return await self._run(self._read, path)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
-        file = await self._run(self._open, path, start)
+        file = await self._run(self._open, path)
         try:
+            file.seek(start)
             while start < end:
                 chunk = await self._run(file.read, min(_CHUNK_BYTES, end - start))
                 if not chunk:
@@ -80,14 +90,31 @@ class DiskStore(ABC):
 
     def _walk(self, prefix: str) -> Sequence[BlobInfo]:
         found = []
-        for here, folders, names in os.walk(self.root / prefix.rpartition("/")[0], onerror=_raise_unless_gone):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            for name in names:
-                path = Path(here, name).relative_to(self.root).as_posix()
-                if path.startswith(prefix) and not name.startswith("."):
-                    with suppress(BlobNotFound):  # a link, or deleted since the folder was read
-                        found.append(self._info(path))
+        for path in self._walk_names(prefix.rpartition("/")[0]):
+            if path.startswith(prefix):
+                try:
+                    found.append(self._info(path))
+                except BlobNotFound:  # deleted since the folder was read
+                    pass
+                except BlobDamaged as error:
+                    found.append(BlobInfo(path, 0, "", _NO_TIME, {}, str(error)))
         return found
+
+    def _walk_names(self, folder: str) -> Iterator[str]:
+        """Walk over the paths of everything below a folder that is no folder, and not hidden."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                here = list(entries)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in here:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk_names(path)
+            else:
+                yield path
 
     @abstractmethod
     def _info(self, path: str) -> BlobInfo:
@@ -98,66 +125,71 @@ class DiskStore(ABC):
         """Keep the facts of the body that is ``ready`` and committed next."""
 
     def _stat(self, path: str) -> os.stat_result:
-        try:
-            found = (self.root / path).lstat()
-        except _NO_FILE:
-            raise self._not_found_error(path) from None
-        if not stat.S_ISREG(found.st_mode):
-            raise self._not_found_error(path)
-        return found
+        with self._telling(path):
+            found = stat_below(self.root, path)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError
+            if not stat.S_ISREG(found.st_mode):
+                raise NotRegularFile(found.st_mode, path)
+            return found
 
     def _read(self, path: str) -> tuple[bytes, BlobInfo]:
         info = self._info(path)
-        with self._open(path, 0) as file:
-            return file.read(), info
+        with self._telling(path), self._open(path) as file:
+            return read_all(file, MAX_READ_BYTES), info
 
-    def _open(self, path: str, start: int) -> IO[bytes]:
-        self._stat(path)
+    def _open(self, path: str) -> FileIO:
+        with self._telling(path):
+            return open_below(self.root, path)
+
+    @contextmanager
+    def _telling(self, path: str) -> Iterator[None]:
+        """Tell what is wrong with one blob from what is wrong with the store."""
         try:
-            file = (self.root / path).open("rb", 0)
+            yield
         except _NO_FILE:
             raise self._not_found_error(path) from None
-        file.seek(start)
-        return file
+        except OSError as error:
+            if not is_of_one_file(error) or not os.access(self.root, os.R_OK | os.X_OK):
+                raise
+            raise self._damaged_error(path, (error.strerror or str(error)).lower()) from None
 
     def _put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
-        target = self.root / path
         self._refuse_taken(path)
-        with self._bring_in(body) as ready:
-            make_folder(target.parent)
-            with self._lock():
-                self._refuse_taken(path)
-                self._write_facts(path, ready, facts)
-                try:
-                    os.link(ready, target)  # the commit: atomic, and refused if the name exists
-                except FileExistsError:
-                    raise self._exists_error(path) from None
-                sync_folder(target.parent)
-                return self._info(path)
+        with self._bring_in(body) as ready, open_parent(self.root, path, make=True) as (folder, name), self._lock():
+            self._refuse_taken(path)
+            self._write_facts(path, ready, facts)
+            try:
+                os.link(ready, name, dst_dir_fd=folder)  # the commit: atomic, and refused if the name exists
+            except FileExistsError:
+                raise self._exists_error(path) from None
+            sync_open_folder(folder)
+            return self._info(path)
 
     def _refuse_taken(self, path: str) -> None:
-        if (self.root / path).exists():
-            raise self._exists_error(path)
+        try:
+            stat_below(self.root, path)
+        except FileNotFoundError:
+            return
+        raise self._exists_error(path)
 
     def _replace_if(self, path: str, body: bytes, etag: str | None) -> str:
-        target = self.root / path
-        with self._bring_in(body) as ready:
-            make_folder(target.parent)
-            with self._lock():
-                try:
-                    current = self._info(path)
-                except BlobNotFound:
-                    current = None
-                if (current and current.etag) != etag:
-                    raise self._changed_error(path)
-                # Before the body, so that no moment has a new body under an old ETag.
-                self._write_facts(path, ready, current.facts if current else {})
-                ready.replace(target)
-                sync_folder(target.parent)
-                return self._info(path).etag
+        with self._bring_in(body) as ready, open_parent(self.root, path, make=True) as (folder, name), self._lock():
+            try:
+                current = self._info(path)
+            except BlobNotFound:
+                current = None
+            if (current and current.etag) != etag:
+                raise self._changed_error(path)
+            # Before the body, so that no moment has a new body under an old ETag.
+            self._write_facts(path, ready, current.facts if current else {})
+            os.replace(ready, name, dst_dir_fd=folder)
+            sync_open_folder(folder)
+            return self._info(path).etag
 
     def _delete(self, path: str) -> None:
-        (self.root / path).unlink(missing_ok=True)
+        with suppress(FileNotFoundError), open_parent(self.root, path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
 
     @contextmanager
     def _bring_in(self, body: Path | bytes) -> Iterator[Path]:
@@ -191,6 +223,9 @@ class DiskStore(ABC):
     def _not_found_error(self, path: str) -> BlobNotFound:
         return BlobNotFound(f"{self._title} has no {path}")
 
+    def _damaged_error(self, path: str, why: str) -> BlobDamaged:
+        return BlobDamaged(f"{path} in {self._title} cannot be used: {why}: remove {self.root / path}")
+
     def _exists_error(self, path: str) -> BlobExists:
         return BlobExists(f"{self._title} has {path} already")
 
@@ -198,9 +233,9 @@ class DiskStore(ABC):
         return BlobChanged(f"{path} in {self._title} was changed by somebody else")
 
 
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
-        raise error
+def is_of_one_file(error: OSError) -> bool:
+    """Tell whether an error says something of the one file that was opened, and nothing of the disk or this process."""
+    return error.errno in _OF_ONE_FILE
 
 
 def identify_body(body: os.stat_result) -> str:

@@ -16,12 +16,15 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.core.errors import StoreError
+from wheelgate.core.errors import BlobDamaged
 from wheelgate.core.protocols import BlobInfo
-from wheelgate.runtime.durable import make_folder, sync_folder
-from wheelgate.storage.disk import DiskStore, identify_body
+from wheelgate.runtime.durable import sync_open_folder
+from wheelgate.runtime.regular_file import open_parent, read_below
+from wheelgate.storage.disk import DiskStore, identify_body, is_of_one_file
 
 _FACTS = ".facts"
+_MAX_FACTS_BYTES = 256 * 1024
+_FORM = 1
 _LEFT_BEHIND_S = 7 * 24 * 3600.0
 
 
@@ -30,6 +33,8 @@ class _StoredFacts(msgspec.Struct):
     facts: dict[str, str]
     version: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     """New at every change: two changes within one tick of the file system's clock must not have one ETag."""
+    form: int = _FORM
+    """The version of the format: of a later one nothing may be believed."""
 
 
 class LocalStore(DiskStore):
@@ -50,8 +55,8 @@ class LocalStore(DiskStore):
             with self._bring_in(b"wheelgate"), self._lock():
                 latest = time.time() - left_behind_s
                 for left in incoming.iterdir():
-                    with suppress(FileNotFoundError):  # another process's, just done with
-                        if left.stat().st_ctime < latest:
+                    with suppress(OSError):  # another process's, just done with; or no file, which harms nobody
+                        if left.lstat().st_ctime < latest:
                             left.unlink()
         except OSError as error:
             raise self._store_error("written", error) from None
@@ -68,13 +73,22 @@ class LocalStore(DiskStore):
         return BlobInfo(path, body.st_size, etag, kept.created, kept.facts)
 
     def _read_facts(self, path: str, body: os.stat_result) -> _StoredFacts:
-        facts_file = self._facts_file(path)
         try:
-            return msgspec.json.decode(facts_file.read_bytes(), type=_StoredFacts)
+            kept = msgspec.json.decode(read_below(self.root, _facts_path(path), _MAX_FACTS_BYTES), type=_StoredFacts)
         except FileNotFoundError:  # a body that somebody else put there
             return _StoredFacts(datetime.fromtimestamp(body.st_mtime, UTC), {}, version="0")
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise StoreError(f"the store's facts about {path} are damaged: delete {facts_file}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            raise self._damaged_facts_error(path, "are damaged") from None
+        except OSError as error:
+            if not is_of_one_file(error):
+                raise
+            raise self._damaged_facts_error(path, f"cannot be read: {(error.strerror or str(error)).lower()}") from None
+        if kept.form > _FORM:
+            raise self._damaged_facts_error(path, f"are of format {kept.form}, which a later release wrote")
+        return kept
+
+    def _damaged_facts_error(self, path: str, why: str) -> BlobDamaged:
+        return BlobDamaged(f"the store's facts about {path} {why}: delete {self.root / _facts_path(path)}")
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         return await self._run(self._set_facts, path, facts, etag)
@@ -90,20 +104,22 @@ class LocalStore(DiskStore):
     def _delete(self, path: str) -> None:
         with self._lock():
             super()._delete(path)
-            self._facts_file(path).unlink(missing_ok=True)
+            super()._delete(_facts_path(path))
 
     async def signed_url(self, path: str) -> str | None:  # noqa: ARG002 - a folder signs nothing
         return None
-
-    def _facts_file(self, path: str) -> Path:
-        return self.root / _FACTS / path
 
     def _write_facts(self, path: str, ready: Path, facts: Mapping[str, str]) -> None:  # noqa: ARG002
         self._replace_facts(path, _StoredFacts(datetime.now(UTC), dict(facts)))
 
     def _replace_facts(self, path: str, facts: _StoredFacts) -> None:
-        target = self._facts_file(path)
-        with self._bring_in(msgspec.json.encode(facts)) as ready:
-            make_folder(target.parent)
-            ready.replace(target)
-        sync_folder(target.parent)
+        with (
+            self._bring_in(msgspec.json.encode(facts)) as ready,
+            open_parent(self.root, _facts_path(path), make=True) as (folder, name),
+        ):
+            os.replace(ready, name, dst_dir_fd=folder)
+            sync_open_folder(folder)
+
+
+def _facts_path(path: str) -> str:
+    return f"{_FACTS}/{path}"

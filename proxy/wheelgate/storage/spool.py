@@ -22,7 +22,9 @@ from wheelgate.core.model import File
 from wheelgate.runtime.durable import file_lock
 
 
-class _Hash(Protocol):
+class Hash(Protocol):
+    """A digest under way, of any algorithm."""
+
     def update(self, data: bytes, /) -> None: ...
     def hexdigest(self) -> str: ...
 
@@ -104,7 +106,7 @@ class Spool:
             spooled.close()
 
 
-def new_hash(algorithm: str) -> _Hash:
+def new_hash(algorithm: str) -> Hash:
     """Begin a digest that is compared with a listed one."""
     if algorithm == "blake2_256":  # upload tools' name for it; hashlib's "blake2b" is 512 bits long
         return hashlib.blake2b(digest_size=32)

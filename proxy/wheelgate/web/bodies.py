@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from pathlib import Path
+from io import FileIO
 
 import msgspec
 from aiohttp import web
 
-from wheelgate.core.errors import BlobNotFound, StoreError, WheelgateError
+from wheelgate.core.errors import StoreError, WheelgateError
 from wheelgate.files.bodies import Body
 
 _WRITE_S = 60.0
@@ -75,15 +75,18 @@ async def send(
             can tell.
     """
     response = web.StreamResponse(status=status, headers=headers)
-    if end is None and (request.method == "HEAD" or body.path is not None):
+    is_head = request.method == "HEAD"
+    opened = None if is_head or start == end else await body.open_local(whole=end is None)
+    if end is None and (is_head or opened is not None):
         end = await body.size()
     if end is not None:
         response.content_length = end - start
-    if request.method == "HEAD" or start == end:
+    if opened is not None and end is not None:
+        with opened:
+            return await _send_file(request, response, opened, start, end)
+    if is_head or start == end:
         await response.prepare(request)
         return response
-    if body.path is not None and end is not None:
-        return await _send_file(request, response, body.path, start, end)
     async with aclosing(body.chunks(start, end)) as chunks:  # type: ignore[type-var]
         first = await anext(chunks, None)  # an upstream that refuses does so here, while a status can still say it
         if response.content_length is None and (total := await body.size()) is not None:
@@ -119,15 +122,9 @@ async def _send_chunks(
 
 
 async def _send_file(
-    request: web.BaseRequest, response: web.StreamResponse, path: Path, start: int, end: int
+    request: web.BaseRequest, response: web.StreamResponse, file: FileIO, start: int, end: int
 ) -> web.StreamResponse:
-    """Let the kernel send a complete file, where the event loop can have it do that."""
-    try:
-        file = await asyncio.to_thread(path.open, "rb")
-    except FileNotFoundError:
-        raise BlobNotFound(f"{path.name} was removed") from None
-    except OSError as error:
-        raise StoreError(f"{path.name} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    """Let the kernel send a complete file, as it was opened, where the event loop can have it do that."""
     try:
         await response.prepare(request)
         loop = asyncio.get_running_loop()
@@ -148,8 +145,6 @@ async def _send_file(
     except TimeoutError as error:
         _log.warning("response aborted: %s", error)
         _break_off(request)
-    finally:
-        file.close()
     return response
 
 

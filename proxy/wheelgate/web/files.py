@@ -12,7 +12,8 @@ from cachetools import LRUCache
 from wheelgate.core.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
 from wheelgate.core.model import File, Location
 from wheelgate.core.protocols import Clock
-from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect, StoredBody
+from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect
+from wheelgate.files.stored_bodies import StoredBody
 from wheelgate.services import Services
 from wheelgate.web.bodies import Range, parse_range, send
 from wheelgate.web.known_heads import Finder, Found

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from wheelgate.core.errors import BlobNotFound, StoreError
+from wheelgate.core.errors import BlobDamaged, BlobNotFound, StoreError
 from wheelgate.index.explain import explain_decision
 from wheelgate.runtime.metrics import CONTENT_TYPE
 from wheelgate.services import Services
@@ -43,7 +43,7 @@ class OpsHandlers:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
         try:
             await self._services.store.info(layout.CHANGED)
-        except BlobNotFound:
+        except (BlobNotFound, BlobDamaged):  # the store answers
             pass
         except StoreError as error:
             return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)

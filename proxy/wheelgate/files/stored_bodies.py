@@ -1,0 +1,116 @@
+"""Stored bodies: blobs of a store on their way to a client, and what is known of them having the digest they are served under."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from io import FileIO
+
+from cachetools import LRUCache
+
+from wheelgate.core.errors import StoreError
+from wheelgate.core.model import File
+from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.files.bodies import Body, Redirect, hold_back
+
+_PROOFS = 20_000
+_log = logging.getLogger(__name__)
+
+
+class BodyProofs:
+    """Memory of which stored bodies were read whole and had their digest, and which had not. Bounded."""
+
+    def __init__(self) -> None:
+        self._is_right: LRUCache[tuple[str, str, str], bool] = LRUCache(_PROOFS)
+
+    def get(self, store: str, path: str, etag: str) -> bool | None:
+        """Tell whether this version of a blob has its digest; ``None``: nobody has looked."""
+        return self._is_right.get((store, path, etag))
+
+    def note(self, store: str, path: str, etag: str, *, is_right: bool) -> None:
+        """Remember it, until the blob is another one."""
+        self._is_right[store, path, etag] = is_right
+
+    def is_damaged(self, store: str, copy: BlobInfo, size: int | None) -> bool:
+        """Tell whether a copy is known to be damaged; perhaps by the listed ``size`` (bytes; ``None``: not listed)."""
+        known = self.get(store, copy.path, copy.etag)
+        if known is None and size not in (None, copy.size):
+            _log.error("%s in the store is damaged: it has %d bytes, not %d: delete it there", copy.path, copy.size, size)
+            self.note(store, copy.path, copy.etag, is_right=False)
+            return True
+        return known is False
+
+
+class StoredBody:
+    """A blob of a store. Its digest is checked when it is first sent whole, and each time where it is in a container."""
+
+    def __init__(self, store: BlobStore, path: str, size: int, etag: str, sha256: str | None, proofs: BodyProofs) -> None:
+        """``sha256``: of what it is served as; ``None``: nobody says."""
+        self._store = store
+        self._path = path
+        self._size = size
+        self._etag = etag
+        self._sha256 = sha256
+        self._proofs = proofs
+
+    async def size(self) -> int:
+        return self._size
+
+    async def open_local(self, *, whole: bool) -> FileIO | None:
+        if whole and self._sha256 is not None and not self._proofs.get(self._store.name, self._path, self._etag):
+            return None
+        opened = await asyncio.to_thread(self._store.open_local, self._path)
+        if opened is not None and os.fstat(opened.fileno()).st_size != self._size:
+            opened.close()
+            raise StoreError(f"{self._path} in the store is another one now: try again")
+        return opened
+
+    async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
+        """See :class:`Body`."""
+        end = self._size if end is None else end
+        chunks = self._store.stream(self._path, start, end)
+        if self._sha256 is None or (start, end) != (0, self._size):
+            async for chunk in chunks:
+                yield chunk
+            return
+        digest = hashlib.sha256()
+
+        async def read() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                await asyncio.to_thread(digest.update, chunk)
+                yield chunk
+
+        async for chunk in hold_back(read(), lambda: self._check(digest.hexdigest())):
+            yield chunk
+
+    def _check(self, found: str) -> None:
+        is_right = found == self._sha256
+        self._proofs.note(self._store.name, self._path, self._etag, is_right=is_right)
+        if not is_right:
+            error = f"{self._path} in {self._store.name} is damaged: its sha256 is {found}, not {self._sha256}"
+            _log.error("%s: delete it there", error)
+            raise StoreError(error)
+
+
+def list_copy_facts(file: File, sha256: str) -> dict[str, str]:
+    """List the facts of a copy, and of its listing: should the source never be asked again, it is listed from there."""
+    uploaded = file.upload_time.isoformat() if file.upload_time else None
+    known = {"sha256": sha256, "upload_time": uploaded, "requires_python": file.requires_python, "yanked": file.yanked}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+async def redirect_or(body: Body, store: BlobStore, path: str, *, redirect: bool) -> Redirect | Body:
+    """Return a redirect to a blob where one is wanted and the store can sign, else its body."""
+    if redirect:
+        try:
+            url = await store.signed_url(path)
+        except StoreError as error:
+            # What the signature would have spared us is work, not a check: the bytes can still go through us.
+            _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
+            url = None
+        if url is not None:
+            return Redirect(url, ours=True)
+    return body
