@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import ip_address
-from urllib.parse import quote
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import quote, urljoin
 
 import msgspec
 from yarl import URL
@@ -67,7 +67,7 @@ def parse(text: str) -> URL:
     if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
         raise UnsafeUrl("it carries user information")
     authority = re.split(r"[/?#]", text[len(url.scheme) + 3 :], maxsplit=1)[0].lower()
-    if not _AUTHORITY.fullmatch(authority) or ".." in authority:
+    if not _AUTHORITY.fullmatch(authority) or ".." in authority or (authority[0] == "[" and not _is_ipv6(host)):
         raise UnsafeUrl("its host is not written plainly")
     path = url.raw_path
     if not _PATH.fullmatch(path) or _AMBIGUOUS.search(path[1:]) or path.startswith("//"):
@@ -113,7 +113,7 @@ def without_user_info(text: str) -> tuple[str, Secret | None]:
 
 def origin(url: URL) -> Origin:
     """The origin of a URL (RFC 6454): what "the same place" means for credentials and addresses."""
-    return (url.scheme, (url.host or "").lower(), url.port or 0)
+    return (url.scheme, (url.raw_host or "").lower(), url.port or 0)  # as written: configured hosts are ASCII, too
 
 
 def redact_url(url: URL | str) -> str:
@@ -178,7 +178,8 @@ class PageLinks:
     def rebase(self, href: str) -> None:
         """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
         try:
-            self._base = parse(str(_join(self._base, href.strip())))
+            if href := href.strip().partition("#")[0]:  # one that is a fragment alone changes nothing
+                self._base = parse(str(_join(self._base, href)))
             self._here = str(self._base.origin())
         except ValueError:
             self._base, self._here = URL("about:blank"), "about:blank"
@@ -218,7 +219,8 @@ def _join(base: URL, href: str) -> URL:
     if _SCHEME.match(href):
         return parse(href)  # never "https:path", which some readers take as relative
     # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
-    return base.join(read(quote(href, safe="/_.~!$&'()*+,;=:@%?[]-")))
+    # Not yarl's own join, which decodes the folder that it joins to: the path would end at what was %23 in it.
+    return read(urljoin(str(base), quote(href, safe="/_.~!$&'()*+,;=:@%?[]-")))
 
 
 def is_emulator_host(host: str) -> bool:
@@ -232,6 +234,14 @@ def is_loopback_host(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_ipv6(host: str) -> bool:
+    """True if what stands in brackets is an address, as other readers demand: yarl takes ``[:1]`` and ``[1.2.3.4]``."""
+    try:
+        return bool(IPv6Address(host))
+    except ValueError:
+        return False
 
 
 class UrlScope(msgspec.Struct, frozen=True):
