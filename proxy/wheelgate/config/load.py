@@ -106,7 +106,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError([f"{path}: cannot be read: {reason}"]) from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError itself: a number of thousands of digits
         raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from None
 
 

@@ -102,7 +102,7 @@ class SecretsFile:
             raise SecretMissing(f"{self.path} is readable by other users: run chmod 600 on it, and replace the secrets in it")
         try:
             return tomllib.loads(_read_text(self.path, str(self.path)))
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # ValueError itself: a number of thousands of digits
             raise SecretMissing(f"{self.path} is not valid TOML") from None
 
 

@@ -9,14 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from packaging.utils import (
-    InvalidSdistFilename,
-    InvalidWheelFilename,
-    canonicalize_version,
-    parse_sdist_filename,
-    parse_wheel_filename,
-)
-from packaging.version import InvalidVersion, Version
+from packaging.utils import canonicalize_version, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME = 200
@@ -92,7 +86,7 @@ class Membership:
             return False
         try:
             Version(f"{version}-{tail}")
-        except InvalidVersion:
+        except ValueError:
             return False
         return True
 
@@ -104,7 +98,7 @@ def parse_head(filename: str) -> str | None:
     """The name that a wheel (PEP 427) or sdist (PEP 625) has before its version, in any spelling; ``None``: it is neither."""
     try:
         return (parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename))[0]
-    except (InvalidWheelFilename, InvalidSdistFilename):
+    except ValueError:  # InvalidWheelFilename, InvalidSdistFilename, or a number of thousands of digits
         return None
 
 
@@ -149,12 +143,15 @@ def _after_project(stem: str, project: str) -> str:
 @lru_cache(maxsize=65_536)
 def same_version_key(version: str) -> str:
     """A key that is equal for every spelling of one version: ``1.0``, ``1.0.0`` and ``v1`` are the same."""
-    return canonicalize_version(version)
+    try:
+        return canonicalize_version(version)
+    except ValueError:  # a number of thousands of digits
+        return version
 
 
 @lru_cache(maxsize=65_536)
 def _canonical(version: str) -> str:
     try:
         return str(Version(version))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return version

@@ -10,7 +10,7 @@ import base64
 from datetime import datetime
 
 import msgspec
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 MAX_BYTES = 256 * 1024
 """Of all attestations of one file; a real one has some 5 KiB."""
@@ -103,5 +103,5 @@ def _same_name(stated: str, filename: str) -> bool:
     parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
     try:
         return parse(stated) == parse(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
+    except ValueError:  # InvalidWheelFilename, InvalidSdistFilename, or a number of thousands of digits
         return False

@@ -9,13 +9,14 @@ from typing import IO
 
 import msgspec
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from wheelgate.distfiles import zips
 
 MAX_METADATA_BYTES = 10 * 1024 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
 _METADATA = re.compile(r"([^/\\]+)\.dist-info/METADATA")
+_BLANKS = " \t\r\n"  # what installers take off a field: any other white space is part of it
 _END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
 
 
@@ -77,7 +78,7 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
     if len(fields) > _MAX_FIELDS_BYTES:
         raise BadWheel("has more than 1 MiB of fields in its METADATA")
     headers = HeaderParser().parsestr(fields.decode("utf-8", "replace"))
-    name, version = str(headers.get("Name", "")).strip(), str(headers.get("Version", "")).strip()
+    name, version = (str(headers.get(field, "")).strip(_BLANKS) for field in ("Name", "Version"))
     try:
         project, stated, _, _ = parse_wheel_filename(filename)
     except InvalidWheelFilename:
@@ -86,7 +87,7 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
         raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
     try:
         is_same = Version(version) == stated
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         is_same = False
     if not is_same:
         raise BadWheel(f"is named for version {stated}, but its METADATA says {version[:200]!r}")
