@@ -61,6 +61,10 @@ def compose_yaml(text: str, *, anchors: bool = False) -> yaml.Node | None:
         loader = _Loader(text)
         loader.anchors_allowed = anchors
         node: yaml.Node | None = loader.get_single_node()
+    except NotPlainYaml:
+        raise
+    except (ValueError, OverflowError):  # an escape beyond the last character, a version of thousands of digits
+        raise NotPlainYaml(_INVALID) from None
     except yaml.YAMLError as error:  # one without a mark: characters that YAML does not allow
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         raise NotPlainYaml(_INVALID, None if mark is None else mark.line + 1) from None
