@@ -21,7 +21,7 @@ class InputRequirement(msgspec.Struct, frozen=True):
     """File and line, for messages."""
 
     def holds_for(self, target: Target) -> bool:
-        return target.meets(self.requirement.marker)
+        return target.meets(self.requirement.marker, self.where)
 
     @property
     def pinned(self) -> str | None:

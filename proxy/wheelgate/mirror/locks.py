@@ -51,6 +51,8 @@ def read_pylock(path: Path) -> LockFile:
                 found.append(NeededRelease(package.name, str(package.version), file.filename, hashes, str(path)))
         except PylockSelectError as error:
             raise BadInput(f"{path}: has nothing for {target}: {error}") from None
+        except (ValueError, LookupError):
+            raise BadInput(f"{path}: has a marker that compares what cannot be compared") from None
         return found
 
     return select
@@ -81,7 +83,10 @@ class _UvFile(msgspec.Struct):
 
     @property
     def name(self) -> str:
-        place = self.filename or self.path or unquote(urlsplit(self.url or "").path)
+        try:
+            place = self.filename or self.path or unquote(urlsplit(self.url or "").path)
+        except ValueError:  # no URL: then it is not the name of a file that fits, either
+            return ""
         return PurePosixPath(place).name
 
 
@@ -168,7 +173,7 @@ class _UvLock(msgspec.Struct):
         if marker is None or "extra" in marker:  # conflicting extras are told apart so: all of them are wanted
             return True
         try:
-            return target.meets(Marker(marker))
+            return target.meets(Marker(marker), str(self.path))
         except InvalidMarker:
             raise BadInput(f"{self.path}: {marker[:200]!r} is not a marker") from None
 
@@ -176,5 +181,5 @@ class _UvLock(msgspec.Struct):
 def _read_toml(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(read_text(path).removeprefix("\ufeff"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError itself: a number of thousands of digits
         raise BadInput(f"{path}: is not valid TOML: {error}") from None

@@ -38,10 +38,10 @@ class RequirementsReader:
 
     def read_file(self, path: Path, *, constraints: bool = False, included_by: str = "") -> None:
         """Read a file, and those it includes; :class:`BadInput` if one cannot be read, or a line of it cannot be used."""
-        resolved = path.resolve()
+        text = read_text(path, included_by)
+        resolved = path.resolve()  # of what could be read: other paths have none
         if resolved in self._open or len(self._open) > _MAX_DEPTH:
             raise BadInput(f"{included_by}: {path} includes itself")
-        text = read_text(path, included_by)
         self.files.add(resolved)
         self._open.append(resolved)
         for line in split_lines(text):
@@ -102,13 +102,16 @@ def parse_requirement(text: str, where: str, hashes: frozenset[str] = frozenset(
         hashes |= digests
     project = normalise_name(requirement.name)
     if project is None:
-        raise BadInput(f"{where}: {requirement.name!r} is not a project name")
+        raise BadInput(f"{where}: {requirement.name[:200]!r} is not a project name")
     return InputRequirement(requirement, project, hashes, where)
 
 
 def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requirement, frozenset[str]]:
     """``demo @ https://HOST/files/demo/demo-1.0-...whl#sha256=...``, as `wheel add` prints it, is that version by its hash."""
-    parts = urlsplit(requirement.url or "")
+    try:
+        parts = urlsplit(requirement.url or "")
+    except ValueError:
+        raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}") from None
     match = _FILE_URL.search(unquote(parts.path))
     project = project_in(match[1]) if match else None
     if match is None or project is None or project != normalise_name(requirement.name):

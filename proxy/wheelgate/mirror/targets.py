@@ -15,7 +15,7 @@ from typing import cast
 import msgspec
 from packaging.markers import Environment, Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from wheelgate.core.errors import BadInput
@@ -80,9 +80,16 @@ class Target(msgspec.Struct, frozen=True, order=True, dict=True):
             "sys_platform": sys_platform,
         }
 
-    def meets(self, marker: Marker | None) -> bool:
-        """Evaluate a requirement's marker there, no extra being asked for."""
-        return marker is None or marker.evaluate(cast("dict[str, str]", {**self.environment, "extra": ""}))
+    def meets(self, marker: Marker | None, where: str) -> bool:
+        """Evaluate a requirement's marker there, no extra being asked for.
+
+        Raises:
+            BadInput: it compares what cannot be compared, as ``os_name ~= 'x'`` does; the sentence begins with ``where``.
+        """
+        try:
+            return marker is None or marker.evaluate(cast("dict[str, str]", {**self.environment, "extra": ""}))
+        except (ValueError, LookupError):
+            raise BadInput(f"{where}: the marker {str(marker)[:200]!r} compares what cannot be compared") from None
 
     @cached_property
     def tags(self) -> tuple[Tag, ...]:
@@ -123,7 +130,7 @@ def find_best_wheel(filenames: Iterable[str], target: Target) -> str | None:
     for filename in filenames:
         try:
             _, _, build, tags = parse_wheel_filename(filename)
-        except InvalidWheelFilename:
+        except ValueError:  # InvalidWheelFilename, or digits that no number has
             continue
         rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
         if rank is not None:
