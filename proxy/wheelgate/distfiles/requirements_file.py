@@ -20,13 +20,16 @@ import msgspec
 from wheelgate.core.errors import BadInput
 
 _BOM = "\ufeff"
+_LONGEST_SHOWN = 500
+_MAX_FILE_BYTES = 16 * 1024 * 1024
 # A hash sign begins a comment only at the start or after white space, so that it may stand in a URL.
 _COMMENT = re.compile(r"(?:^|\s)#")
 _COMMENT_LINE = re.compile(r"\s*#")
 _FIRST_OPTION = re.compile(r"(?<!\S)-")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-# White space ends a URL, and so does the semicolon of a marker; one in a credential does not.
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#]*[^\s;]*")
+# White space ends a URL, and so does the semicolon of a marker; one in a credential does not. The scheme has a bound: without one
+# each letter of a long word would be tried as the beginning of a scheme as long as the word.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?#]*[^\s;]*")
 
 _SHORT = {"-C": "--config-settings", "-c": "--constraint", "-e": "--editable", "-f": "--find-links", "-i": "--index-url"}
 _SHORT["-r"] = "--requirement"
@@ -127,15 +130,21 @@ class ParsedLine(msgspec.Struct, frozen=True):
 
 def read_text(path: Path, included_by: str = "") -> str:
     """Read a UTF-8 file as it is, line ends and byte-order mark included; :class:`BadInput` if it cannot be read."""
-    before = f"{included_by}: " if included_by else ""
+    before, shown = f"{included_by}: " if included_by else "", str(path)[:_LONGEST_SHOWN]
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            body = file.read(_MAX_FILE_BYTES + 1)
+        if len(body) > _MAX_FILE_BYTES:
+            raise BadInput(f"{before}{shown}: is larger than any requirements or lock file")
+        return body.decode("utf-8")
     except FileNotFoundError:
-        raise BadInput(f"{before}{path}: there is no such file") from None
+        raise BadInput(f"{before}{shown}: there is no such file") from None
     except UnicodeDecodeError:
-        raise BadInput(f"{before}{path}: is not UTF-8 text") from None
+        raise BadInput(f"{before}{shown}: is not UTF-8 text") from None
+    except ValueError:  # a null character
+        raise BadInput(f"{before}{shown!r} is not the path of a file") from None
     except OSError as error:
-        raise BadInput(f"{before}{path}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+        raise BadInput(f"{before}{shown}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
 
 
 def split_lines(text: str) -> list[LogicalLine]:
@@ -260,5 +269,5 @@ def _find_option(word: str, problems: list[str]) -> tuple[str, str | None]:
         names = {_SHORT[written]} if written in _SHORT else set()
     if len(names) == 1:
         return _LONG[names.pop()], value if equals else None
-    problems.append(f"the option {written} is {'ambiguous' if names else 'not known'}")
+    problems.append(f"the option {written[:100]} is {'ambiguous' if names else 'not known'}")
     return "", value or word

@@ -14,8 +14,8 @@ from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwne
 
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+(?:(ssh):)?", re.IGNORECASE)
 _SIGNED = re.compile(r"[?&]sig=", re.IGNORECASE)
-_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_EXTRAS = re.compile(r"[#&]egg=[^&\[]*(\[[^\]&]*\])")
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
+_EXTRAS = re.compile(r"[#&]egg=[^#&\[]*(\[[^\]&\[]*\])")
 _OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
 _INDEX, _NO_INDEX = "--index-url", "--no-index"
 _PLACES = (_INDEX, "--extra-index-url", "--find-links")
