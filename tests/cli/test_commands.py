@@ -75,6 +75,14 @@ def test_a_missing_or_broken_file(home: Path) -> None:
     assert "is not valid TOML" in done.stderr
 
 
+def test_a_name_in_a_message_sends_no_terminal_codes(home: Path) -> None:
+    (home / "requirements.txt").write_text("-r a\x1b[2Jb\x9b\n")
+    done = run(home, "mirror", "requirements.txt", "--to", "file:./out", "--platform", "linux-x86_64", "--python", "3.12")
+    assert done.returncode == 1
+    assert "there is no such file" in done.stderr
+    assert done.stderr.replace("\n", "").isprintable()
+
+
 def test_beyond_this_machine_serve_wants_to_be_told_who_may_read(home: Path) -> None:
     done = run(home, "serve", "--host", "0.0.0.0")
     assert done.returncode == 2

@@ -56,10 +56,10 @@ def main() -> None:
         cli.main(standalone_mode=False)
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"wheelgate: {problem}", file=sys.stderr)
+            print(f"wheelgate: {_make_printable(problem)}", file=sys.stderr)
         sys.exit(2)
     except WheelgateError as error:
-        print(f"wheelgate: {error}", file=sys.stderr)
+        print(f"wheelgate: {_make_printable(str(error))}", file=sys.stderr)
         sys.exit(1)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -71,3 +71,8 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _make_printable(sentence: str) -> str:
+    """Replace what a terminal would obey: sentences repeat names that an input or an upstream chose."""
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in sentence)

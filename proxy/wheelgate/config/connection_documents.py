@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from wheelgate.config.connections import AuthType, Category, Connection
 from wheelgate.config.plain_yaml import NotPlainYaml, parse_plain_yaml
-from wheelgate.config.section import format_errors
+from wheelgate.config.section import WORD, format_errors
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
 
@@ -30,8 +30,6 @@ _SECRET_FIELDS = ("pat", "password", "token", "sas", "sastoken", "clientsecret",
 _ENUMERATIONS = ("type", "category", "authtype")
 """Fields whose values have several spellings."""
 _NOISE = re.compile(r"[^a-z0-9]")
-# No secret looks like this; error messages do not repeat anything else that stands in place of a word.
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,29}")
 # Fields that the tools write and Wheelgate does not need.
 _IGNORED = {
     *("schema", "id", "tags", "metadata", "description", "group", "error", "location", "apiversion", "systemdata", "resourceid"),
@@ -170,7 +168,7 @@ def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def _normalise_word(word: object) -> str:
     """Normalise ``authType``, ``auth_type`` and ``AUTH-TYPE`` to one word; anything else stays as it is, to be refused."""
     text = str(word)
-    return _NOISE.sub("", text.lower()) if _WORD.fullmatch(text.removeprefix("$")) else text
+    return _NOISE.sub("", text.lower()) if WORD.fullmatch(text.removeprefix("$")) else text
 
 
 def _require_text(key: str, value: object) -> str:
@@ -187,4 +185,4 @@ def _look_up(value: object, names: Mapping[str, str], field: str) -> str:
 
 
 def _quote_word(word: object) -> str:
-    return f" {word!r}" if isinstance(word, str) and _WORD.fullmatch(word) else ""
+    return f" {word!r}" if isinstance(word, str) and WORD.fullmatch(word) else ""

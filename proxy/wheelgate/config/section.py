@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+# No secret looks like this; messages do not repeat anything else that stands in place of a word.
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,29}")
 _TABLES = ("source", "connection", "policy.merge", "policy.waiver")
 
 
@@ -70,7 +73,7 @@ def _format(detail: Any, suggest: Callable[[tuple[int | str, ...]], str]) -> lis
         case "missing":
             return [f"{path}: is missing"]
         case "literal_error":
-            return [f"{path}: must be {context['expected']}, not {detail['input']!r}"]
+            return [f"{path}: must be {context['expected']}{_show(detail['input'])}"]
         case "model_type":
             return [f"{path}: must be a section with settings of its own"]
         case "list_type":
@@ -78,3 +81,7 @@ def _format(detail: Any, suggest: Callable[[tuple[int | str, ...]], str]) -> lis
             return [f"{path}: must be a list: write {example}"]
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
     return [f"{path}: {message[0].lower()}{message[1:]}"]
+
+
+def _show(given: object) -> str:
+    return f", not {given!r}" if not isinstance(given, str) or WORD.fullmatch(given) else ""

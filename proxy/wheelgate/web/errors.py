@@ -30,6 +30,7 @@ _STATUS = {
 _RETRY_AFTER_S = 2
 _MAX_RETRY_AFTER_S = 5  # pip sleeps exactly that long, up to five times
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # a sentence may repeat what a client or an upstream sent
 _MAX_REASON = 400
 
 
@@ -51,6 +52,7 @@ def build_problem(
         headers["Retry-After"] = str(min(max(int(retry_after_s or _RETRY_AFTER_S), 1), _MAX_RETRY_AFTER_S))
     if status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="wheelgate"'
+    reason = _CONTROL.sub(" ", reason)
     as_json = "json" in request.headers.get("Accept", "")
     fields = {"error": status, "reason": reason, "request_id": request_id}
     return web.Response(
