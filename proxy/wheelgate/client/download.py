@@ -18,12 +18,14 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.names import project_in
 from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback_host, parse, redact_url
+from wheelgate.runtime.deadline import Deadline
 from wheelgate.upstream.answers import Hop, cause_of
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.sessions import FILE_TIMES
+from wheelgate.upstream.question import Kind, Question
 
 _CHUNK_BYTES = 256 * 1024
+_PATIENCE_S = 60.0
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE | re.ASCII)
 _OTHER_DIGESTS = frozenset({"md5", "sha1", "sha224", "sha384", "sha512"})
 
@@ -93,7 +95,8 @@ async def download(
         is_final=lambda _: False,
     )
     try:
-        async with hops.follow(str(target.with_fragment(None)), {}, FILE_TIMES) as hop:
+        question = Question(str(target.with_fragment(None)), Kind.FILE, Deadline.after(_PATIENCE_S))
+        async with hops.follow(question, {}) as hop:
             await failures.check(hop)
             yield Download(
                 filename=_find_filename(target, hop.response),

@@ -8,6 +8,7 @@
     * ProjectWithheld
   * UpstreamError
     * UpstreamUnavailable
+      * Busy
     * UpstreamBadAnswer
       * CredentialRefused
       * AddressRefused
@@ -135,6 +136,10 @@ class UpstreamError(WheelgateError):
 
 class UpstreamUnavailable(UpstreamError):
     """An upstream that is unreachable, throttled, too slow or broken: the same request may succeed in a moment."""
+
+
+class Busy(UpstreamUnavailable):
+    """A question that was not asked: this server had no time or no connection for it. It says nothing of the source."""
 
 
 class UpstreamBadAnswer(UpstreamError):

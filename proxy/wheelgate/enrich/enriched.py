@@ -22,6 +22,7 @@ from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.records import FileRecord
+from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
@@ -30,6 +31,8 @@ from wheelgate.runtime.singleflight import SingleFlight
 _SLICE = 500
 _AHEAD, _AHEAD_PAGES, _AHEAD_DELAY_S = 5, 50, 2.0
 """Wheels of one page that are read ahead, the newest first; of so many pages at a time; after what a build itself asks for."""
+_AHEAD_FAILURES = 2
+"""One wheel that cannot be read says nothing of the others of its page; two do."""
 _log = logging.getLogger(__name__)
 Describe = Callable[[File], Awaitable[object]]
 """Makes the core metadata of a listed wheel, and lets the source's memory know."""
@@ -83,7 +86,9 @@ class EnrichedSource(SourceWrapper):
         return projection
 
     async def _describe_newest(self, files: Sequence[File], describe: Describe) -> None:
+        set_asker(BACKGROUND)
         await asyncio.sleep(self._ahead_delay_s)
+        failed = 0
         async with self._ahead_turn:
             for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
                 try:
@@ -92,7 +97,9 @@ class EnrichedSource(SourceWrapper):
                     continue
                 except WheelgateError as error:
                     _log.info("source %s: %s is not described ahead: %s", self.name, file.filename, error)
-                    return  # the others would fare the same; whoever asks for one hears why
+                    failed += 1
+                    if failed == _AHEAD_FAILURES:
+                        return  # the others would fare the same; whoever asks for one hears why
 
     def _enrich_files(self, page: ProjectPage, matched: MatchedFiles) -> Steps[tuple[list[File] | None, list[Withheld]]]:
         """The files to show (``None``: the page's own, none of them changed), and those withheld."""

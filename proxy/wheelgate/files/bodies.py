@@ -119,8 +119,8 @@ class PassedBody(PromisedBody):
         return None
 
     @asynccontextmanager
-    async def _ask(self, **span: int | None) -> AsyncIterator[FileAnswer]:
-        async with self._client.file(self._location.url, accept=self._location.accept, **span) as answer:
+    async def _ask(self, start: int | None = None, end: int | None = None) -> AsyncIterator[FileAnswer]:
+        async with self._client.file(self._location.url, accept=self._location.accept, start=start, end=end) as answer:
             self._was_asked = True
             self.announce(answer.total)
             yield answer

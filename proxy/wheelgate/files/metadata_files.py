@@ -148,7 +148,7 @@ class MetadataFiles:
         url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
         body = b""
         try:
-            async with asyncio.timeout(PAGE_BUDGET_S), self._clients[location.source].file(url) as answer:
+            async with asyncio.timeout(PAGE_BUDGET_S), self._clients[location.source].file(url, small=True) as answer:
                 async for chunk in answer.chunks():
                     body += chunk
                     if len(body) > MAX_METADATA_BYTES:

@@ -66,8 +66,16 @@ class Metrics:
         self._registry.register(self.requests)
         counter, gauge = partial(Counter, registry=self._registry), partial(Gauge, registry=self._registry)
         self.upstream_requests = counter("wheelgate_upstream_requests", "Requests to upstreams", ["source", "outcome"])
-        self.upstream_up = gauge("wheelgate_upstream_up", "1: the source answered as an index when last asked", ["source"])
-        self.upstream_paused = gauge("wheelgate_upstream_paused_seconds", "How long the source asked us to wait", ["source"])
+        self.upstream_up = gauge(
+            "wheelgate_upstream_up", "0: several of the source's pages failed, and none was answered since", ["source"]
+        )
+        self.upstream_breaker_open = gauge(
+            "wheelgate_upstream_breaker_open", "1: a host of the source is silent, and asked by one request at a time", ["source"]
+        )
+        self.upstream_waiting = gauge("wheelgate_upstream_waiting", "Requests that wait for a connection of ours", ["source"])
+        self.upstream_paused = gauge(
+            "wheelgate_upstream_paused_seconds", "How much longer a host of the source is left alone, as it asked", ["source"]
+        )
         self.upstream_budget = gauge(
             "wheelgate_upstream_requests_left", "How many more requests the upstream will answer for now", ["source"]
         )

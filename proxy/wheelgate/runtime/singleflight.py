@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from wheelgate.runtime.asker import Askers, get_askers, open_context
 from wheelgate.runtime.background import cancel_all
 
 T = TypeVar("T")
@@ -20,8 +21,9 @@ T = TypeVar("T")
 class _Flight(Generic[T]):
     """A task and its waiters. An Event, not shields on the task: thousands of cancelled shields stall the loop."""
 
-    def __init__(self, task: asyncio.Task[T]) -> None:
+    def __init__(self, task: asyncio.Task[T], askers: Askers) -> None:
         self.task = task
+        self.askers = askers
         self.landed = asyncio.Event()
         self.trace: TracebackType | None = None
 
@@ -35,13 +37,17 @@ class SingleFlight(Generic[T]):
     async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of ``work()``, from the flight under way for ``key`` or a new one; or whatever the work raised.
 
-        Cancelling one caller cancels neither the work nor the other callers.
+        Cancelling one caller cancels neither the work nor the other callers. Where the work waits in a line, it is the turn of
+        each of them.
         """
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(work()))
+            askers, context = open_context()
+            flight = self._flights[key] = _Flight(asyncio.create_task(work(), context=context), askers)
             # Not a `finally` of the work: a task that is cancelled before its first step never enters it.
             flight.task.add_done_callback(partial(self._land, key, flight))
+        else:
+            flight.askers.follow(get_askers())
         await flight.landed.wait()
         if not flight.task.cancelled() and (error := flight.task.exception()) is not None:
             raise error.with_traceback(flight.trace)  # one object, many raisers: each starts from the work's trace

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import Busy, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
@@ -124,6 +124,11 @@ class Cached(SourceWrapper):
             stated_s = page.freshness.fresh_until
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
+        except Busy:
+            answer = self._answers.get(project)  # not its source's fault: what it said last is as good as before
+            if answer is not None and answer.page is not None and self._may_stand_in(answer):
+                return self._stand_in(project, answer)
+            raise
         except (UpstreamError, StoreError) as error:
             return await self._use_stale(project, error)
         if self._failing_since is not None:
@@ -147,7 +152,7 @@ class Cached(SourceWrapper):
 
     async def _use_stale(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
         if self._failing_since is None or type(error) is not self._failing_as:  # a refused credential is news in any outage
-            _log.warning("source %s is unreachable: %s", self.name, error)
+            _log.warning("source %s fails, asked for %s: %s", self.name, project, error)
         self._failing_since, self._failing_as = self._failing_since or self._clock.now(), type(error)
         answer = self._answers.get(project) or await self._revive(project)
         if answer is None or not self._may_stand_in(answer):

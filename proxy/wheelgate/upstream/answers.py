@@ -14,6 +14,7 @@ import msgspec
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
+from wheelgate.upstream.question import Question
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
 _RATIO_FREE_BYTES = 1024 * 1024
@@ -23,6 +24,7 @@ _CHUNK_BYTES = 256 * 1024
 class Hop(msgspec.Struct, frozen=True):
     """One answer as it begins, and what it was asked with."""
 
+    question: Question
     url: str
     """Without what the credential added."""
     response: aiohttp.ClientResponse

@@ -5,23 +5,35 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
-from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    AddressRefused,
+    Busy,
+    CredentialRefused,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.protocols import Clock, Credentials
 from wheelgate.core.urls import HostRules, parse
+from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
 from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
-from wheelgate.upstream.health import Health
+from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.sessions import FILE_TIMES, PAGE_TIMES
+from wheelgate.upstream.question import Fault, Kind, Question
 
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
 _ATTEMPTS = 3
+_AGAIN_AND_AGAIN = 5
+_SMALL_BYTES = 1024 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 T = TypeVar("T")
 
@@ -48,6 +60,8 @@ class SourceClient:
         self._source = source
         self._metrics = metrics
         self._health = Health(source, clock)
+        self._failing: Counter[str] = Counter()
+        """Addresses of pages that failed since one was answered, and how often; never more than :data:`SEVERAL`."""
         self._failures = Failures(source, clock=clock, metrics=metrics, health=self._health)
         self._hops = Hops(
             rules=self.rules,
@@ -57,23 +71,33 @@ class SourceClient:
             ca_file=ca_file,
             outbound_proxy=outbound_proxy,
         )
+        metrics.upstream_paused.labels(source).set_function(lambda: self._health.paused_s)
+        metrics.upstream_breaker_open.labels(source).set_function(lambda: self._health.is_open)
+        metrics.upstream_waiting.labels(source).set_function(lambda: self._hops.waiting)
 
     async def close(self) -> None:
         await self._hops.close()
 
-    async def resolve_redirect_target(self, url: str, *, accept: str | None = None) -> str | None:
+    async def resolve_redirect_target(
+        self, url: str, *, accept: str | None = None, deadline: Deadline | None = None
+    ) -> str | None:
         """Find where a client of ours gets a file by itself: the first address, from this one on, that needs no credential.
 
         ``None``: there is none, since the upstream sends the bytes itself, for our credential alone. Raises as :meth:`page`.
         """
-        self._health.check()
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
-        return await self._hops.resolve_redirect_target(url, headers, PAGE_TIMES)
+        question = Question(url, Kind.METADATA, deadline or Deadline.after(PAGE_BUDGET_S))
+        return await self._ask_in_time(
+            question, "say where a file is", lambda: self._hops.resolve_redirect_target(question, headers)
+        )
 
-    async def page(self, url: str, *, accept: str, etag: str | None = None) -> PageAnswer:
+    async def page(self, url: str, *, accept: str, etag: str | None = None, deadline: Deadline | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
 
+        ``deadline``: of all attempts and all waiting together; ``None``: :data:`PAGE_BUDGET_S` from now.
+
         Raises:
+            Busy: it was not asked, for want of a connection or of time.
             UpstreamUnavailable: unreachable, throttled, failing or too slow, also when asked again.
             CredentialRefused: 401, 403 or a sign-in page in any form.
             UpstreamBadAnswer: anything else that is not an answer to the question.
@@ -81,18 +105,28 @@ class SourceClient:
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
+        question = Question(url, Kind.PAGE, deadline or Deadline.after(PAGE_BUDGET_S))
         try:
-            answer = await self._ask_in_time("answer", lambda: self._fetch_page_once(url, headers))
+            answer = await self._ask_in_time(question, "answer", lambda: self._fetch_page_once(question, headers))
         except UpstreamError as error:
             self._metrics.upstream_requests.labels(self._source, type(error).__name__).inc()
-            self._metrics.upstream_up.labels(self._source).set(0)
+            if not isinstance(error, Busy):
+                self._note_failing(url)
             raise
         self._metrics.upstream_requests.labels(self._source, str(answer.status)).inc()
         self._metrics.upstream_up.labels(self._source).set(1)
+        self._failing.clear()
         return answer
 
-    async def _fetch_page_once(self, url: str, headers: Mapping[str, str]) -> PageAnswer:
-        async with self._hops.follow(url, headers, PAGE_TIMES) as hop:
+    def _note_failing(self, url: str) -> None:
+        """Take the source for down if several pages failed, or one again and again, and none was answered meanwhile."""
+        if url in self._failing or len(self._failing) < SEVERAL:
+            self._failing[url] += 1
+        if len(self._failing) >= SEVERAL or max(self._failing.values()) >= _AGAIN_AND_AGAIN:
+            self._metrics.upstream_up.labels(self._source).set(0)
+
+    async def _fetch_page_once(self, question: Question, headers: Mapping[str, str]) -> PageAnswer:
+        async with self._hops.follow(question, headers) as hop:
             await self._failures.check(hop)
             response, final = hop.response, hop.url
             if response.status == 304 and "If-None-Match" in headers:
@@ -101,7 +135,11 @@ class SourceClient:
                 return PageAnswer(404, final, body=await read_beginning(response))
             if response.status != 200:
                 raise self._failures.bad(f"answered {response.status}, which is no answer to a page request")
-            body, digest = await page_body(response, self._source)
+            try:
+                body, digest = await page_body(response, self._source)
+            except UpstreamUnavailable as error:
+                self._health.record_fault(question, Fault.BROKEN, str(error))
+                raise
             kind = response.content_type.lower()
             if kind == "text/html" and is_sign_in_page(body):
                 if hop.credential is not None:
@@ -112,24 +150,36 @@ class SourceClient:
 
     @asynccontextmanager
     async def file(
-        self, url: str, *, accept: str | None = None, start: int | None = None, end: int | None = None
+        self,
+        url: str,
+        *,
+        accept: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        small: bool = False,
+        deadline: Deadline | None = None,
     ) -> AsyncIterator[FileAnswer]:
         """A file's body, or bytes ``start`` (included) to ``end`` (excluded) of it, as an open stream.
+
+        ``small``: it is core metadata, which waits behind no download; so are short ranges. ``deadline``: of its beginning, as for
+        :meth:`page`.
 
         Raises as :meth:`page`; a listed file that answers 404 is a bad answer, and so is another range than the one asked for.
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
         if start is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+            small = small or (end is not None and end - start <= _SMALL_BYTES)
+        question = Question(url, Kind.METADATA if small else Kind.FILE, deadline or Deadline.after(PAGE_BUDGET_S))
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
-            hop = await self._ask_in_time("begin to send a file", lambda: self._open_once(stack, url, headers))
+            hop = await self._ask_in_time(question, "begin to send a file", lambda: self._open_once(stack, question, headers))
             yield self._check_file_answer(hop, start, end)
 
-    async def _open_once(self, stack: AsyncExitStack, url: str, headers: Mapping[str, str]) -> Hop:
+    async def _open_once(self, stack: AsyncExitStack, question: Question, headers: Mapping[str, str]) -> Hop:
         """An answer that is not a failure of the source; ``stack`` closes it."""
         async with AsyncExitStack() as opened:
-            hop = await opened.enter_async_context(self._hops.follow(url, headers, FILE_TIMES))
+            hop = await opened.enter_async_context(self._hops.follow(question, headers))
             await self._failures.check(hop)
             stack.push_async_exit(opened.pop_all())
         return hop
@@ -154,32 +204,39 @@ class SourceClient:
                 raise self._failures.bad("answered with another range of a file than it was asked for")
         return FileAnswer(response.status, hop.url, total, response, self._source)
 
-    async def _ask_in_time(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask up to three times within the budget; ``what`` the source should do, for the sentence."""
-        self._health.check()
+    async def _ask_in_time(self, question: Question, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask up to three times before the deadline; ``what`` the source should do, for the sentence."""
+        self._health.check(question)
+        patience_s = question.deadline.left_s()
         try:
-            async with asyncio.timeout(PAGE_BUDGET_S):
-                return await self._ask_with_retries(ask)
+            async with question.deadline.limit():
+                answer = await self._ask_with_retries(question, ask)
         except TimeoutError:
-            error = self._failures.unavailable(f"did not {what} within {PAGE_BUDGET_S:.0f} s")
-            self._health.record_failure(str(error))
+            error = self._failures.late(question, f"{what} within {patience_s:.0f} s")
+            self._health.record_failure(question, str(error))
             raise error from None
+        except asyncio.CancelledError:  # whoever asked had less time than we
+            self._health.record_failure(question, str(self._failures.late(question, f"{what} in time")))
+            raise
+        except UpstreamUnavailable as error:
+            self._health.record_failure(question, str(error))
+            raise
+        except AddressRefused:  # perhaps nobody was asked
+            raise
+        except UpstreamBadAnswer:
+            self._health.record_answer(question)
+            raise
+        self._health.record_answer(question)
+        return answer
 
-    async def _ask_with_retries(self, ask: Callable[[], Awaitable[T]]) -> T:
-        for attempt in range(1, _ATTEMPTS + 1):
+    async def _ask_with_retries(self, question: Question, ask: Callable[[], Awaitable[T]]) -> T:
+        # Of several failing pages each is asked once: they would be three times the load on what has broken down.
+        attempts = 1 if question.kind is Kind.PAGE and len(self._failing) >= SEVERAL else _ATTEMPTS
+        for attempt in range(1, attempts):
             try:
-                answer = await ask()
+                return await ask()
             except UpstreamUnavailable as error:
-                if attempt == _ATTEMPTS or error.retry_after_s is not None:
-                    self._health.record_failure(str(error))
+                if error.retry_after_s is not None:
                     raise
-                await asyncio.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 - spreads retries, protects nothing
-            except AddressRefused:  # perhaps nobody was asked
-                raise
-            except UpstreamBadAnswer:
-                self._health.record_success()
-                raise
-            else:
-                self._health.record_success()
-                return answer
-        raise AssertionError
+            await asyncio.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 - spreads retries, protects nothing
+        return await ask()

@@ -10,17 +10,21 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import AddressRefused, Busy, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse, redact_url
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, cause_of
-from wheelgate.upstream.health import Health
+from wheelgate.upstream.health import SILENCE_S, Health
+from wheelgate.upstream.question import Fault, Question
 
 _LOOK_BYTES = 16 * 1024
 _LOOK_S = 2.0
+_BUSY_S = 2.0
+_NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
+"""Errors of those who never got to ask: refused, not resolved, not trusted, not let through."""
 SIGN_IN_REASON = "it sent its sign-in page: the credential has expired, or is wrong"
 SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
 # What the services write into such answers. Only our own words leave here: an upstream may well repeat what it was sent.
@@ -68,6 +72,24 @@ class HopFailures:
         """It leads to what is not asked; ``what`` follows the subject at once."""
         return AddressRefused(f"{self._subject}{what}", source=self._source)
 
+    def busy(self, waiting: int) -> Busy:
+        """It was not asked, since it was nobody's turn to; ``waiting``: requests that wait for a connection."""
+        return Busy(
+            f"{self._subject} was not asked: this server is busy here, and {waiting} requests wait for a connection to it; "
+            "nothing is known to be wrong there",
+            source=self._source,
+            retry_after_s=_BUSY_S,
+        )
+
+    def admit(self, question: Question, *, to_ask: bool) -> None:
+        """Let a question go to its host, or raise :class:`UpstreamUnavailable`. ``to_ask``: it is asked at once, if it may be."""
+
+    def note(self, question: Question, response: aiohttp.ClientResponse) -> None:
+        """The host answered, whatever it says."""
+
+    def blame(self, question: Question, error: Exception, failure: UpstreamError) -> None:
+        """There was no answer at all. ``error``: the HTTP client's; ``failure``: what callers get."""
+
     def unreachable(self, target: URL, error: Exception) -> UpstreamError:
         """There was no answer at all."""
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
@@ -97,14 +119,40 @@ class Failures(HopFailures):
         self._metrics = metrics
         self._health = health
 
+    def admit(self, question: Question, *, to_ask: bool) -> None:
+        self._health.check_host(question, to_ask=to_ask)
+
+    def note(self, question: Question, response: aiohttp.ClientResponse) -> None:
+        question.is_heard = True
+        self._health.record_heard(question, failed=is_throttled(response) or response.status >= 500)
+
+    def blame(self, question: Question, error: Exception, failure: UpstreamError) -> None:
+        if isinstance(failure, UpstreamUnavailable):  # else nobody was asked
+            fault = Fault.SILENT if question.asked_for_s() >= SILENCE_S else Fault.BROKEN
+            self._health.record_fault(question, Fault.UNREACHABLE if isinstance(error, _NO_CONNECTION) else fault, str(failure))
+
+    def late(self, question: Question, what: str) -> UpstreamUnavailable:
+        """The time is up; ``what`` it should have done, in how many seconds. It is to blame only if it had some of them."""
+        if question.asked_for_s() < SILENCE_S:
+            if question.fault is None:
+                return Busy(
+                    f"{self._subject} was not asked in time: this server was busy, or waited for a credential; try again",
+                    source=self._source,
+                    retry_after_s=_BUSY_S,
+                )
+            return self.unavailable(f"did not {what}")
+        error = self.unavailable(f"did not {what}")
+        self._health.record_fault(question, Fault.BROKEN if question.is_heard else Fault.SILENT, str(error))
+        return error
+
     async def check(self, hop: Hop) -> None:
         """Let an answer pass that is one.
 
         Raises:
             CredentialRefused: it refuses our credential, or wants one.
-            UpstreamUnavailable: it is busy or broken. If it says for how long, the source is not asked before.
+            UpstreamUnavailable: it is busy or broken. If it says for how long, this is not asked for before.
         """
-        response, status = hop.response, hop.response.status
+        question, response, status = hop.question, hop.response, hop.response.status
         # Azure DevOps and GitHub say how many requests an identity has left: operators want to see it shrink.
         remaining = response.headers.get("X-RateLimit-Remaining", "")
         if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
@@ -113,9 +161,11 @@ class Failures(HopFailures):
             raise self.credential_refused(hop, await find_reason(response))
         if is_throttled(response) or status >= 500:
             asked_s = read_wait_s(response, self._clock.now())
-            paused = None if asked_s is None else self._health.pause(asked_s)
-            self._metrics.upstream_paused.labels(self._source).set(paused or 0)
-            raise self.unavailable(f"answered {status}{read_activity(response)}", retry_after_s=paused)
+            paused = None if asked_s is None else self._health.pause(question, asked_s, whole=is_used_up(response))
+            error = self.unavailable(f"answered {status}{read_activity(response)}", retry_after_s=paused)
+            slow = status >= 500 and question.asked_for_s() >= SILENCE_S  # a gateway that waited for what says nothing
+            self._health.record_fault(question, Fault.SILENT if slow else Fault.BROKEN, str(error))
+            raise error
 
     def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
@@ -158,6 +208,11 @@ def is_throttled(response: aiohttp.ClientResponse) -> bool:
     if response.status == 403:
         return response.headers.get("X-RateLimit-Remaining") == "0" or "Retry-After" in response.headers
     return response.status in (408, 425, 429)
+
+
+def is_used_up(response: aiohttp.ClientResponse) -> bool:
+    """True if it says that this identity may ask the host for nothing more, for now: Azure DevOps and GitHub do."""
+    return is_throttled(response) and response.headers.get("X-RateLimit-Remaining") == "0"
 
 
 def read_wait_s(response: aiohttp.ClientResponse, now: datetime) -> float | None:

@@ -13,9 +13,11 @@ import aiohttp
 from yarl import URL
 
 from wheelgate.core.protocols import Credential, Credentials
-from wheelgate.core.urls import HostRules, UnsafeUrl, parse, read
+from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
+from wheelgate.runtime.fair_slots import NoTurn
 from wheelgate.upstream.answers import Hop
 from wheelgate.upstream.failures import HopFailures, is_refusal
+from wheelgate.upstream.question import Question
 from wheelgate.upstream.sessions import Sessions
 
 _MAX_HOPS = 5
@@ -47,18 +49,23 @@ class Hops:
         self._is_final = is_final
         self._sessions = Sessions(rules, headers, ca_file=ca_file, outbound_proxy=outbound_proxy)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a connection."""
+        return self._sessions.waiting
+
     async def close(self) -> None:
         await self._sessions.close()
 
     @asynccontextmanager
-    async def follow(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> AsyncIterator[Hop]:
+    async def follow(self, question: Question, headers: Mapping[str, str]) -> AsyncIterator[Hop]:
         """Yield the answer that the redirects lead to, whatever it says; a redirect to a sign-in page is such an answer itself.
 
         An :class:`UpstreamError` if nobody answered, a hop leads where nobody may be asked, or the redirects lead nowhere.
         """
-        sender = None
+        url, sender = question.url, None
         for _ in range(_MAX_HOPS + 1):
-            hop = await self._ask(url, headers, times, sender)
+            hop = await self._ask(question, url, headers, sender)
             try:
                 if hop.response.status not in _REDIRECTS or self._is_final(hop.response):
                     yield hop
@@ -68,13 +75,14 @@ class Hops:
                 await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
-    async def resolve_redirect_target(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout) -> str | None:
+    async def resolve_redirect_target(self, question: Question, headers: Mapping[str, str]) -> str | None:
         """Find the first URL on the way that needs no credential, not asked yet; ``None``: the way ends before."""
+        url = question.url
         for _ in range(_MAX_HOPS + 1):
             self._parse_allowed(url)
             if self._credentials.for_url(url) is None:
                 return url
-            hop = await self._ask(url, headers, times, None)
+            hop = await self._ask(question, url, headers, None)
             try:
                 await self._failures.check(hop)
                 if hop.response.status not in _REDIRECTS:
@@ -84,11 +92,11 @@ class Hops:
                 await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
-    async def _ask(self, url: str, headers: Mapping[str, str], times: aiohttp.ClientTimeout, sender: Hop | None) -> Hop:
+    async def _ask(self, question: Question, url: str, headers: Mapping[str, str], sender: Hop | None) -> Hop:
         """Ask one URL, with the credential of its URL; once more if that was refused and another is found in its place."""
         target = self._parse_allowed(url)
         credential = self._credentials.for_url(url)
-        response = await self._send(target, credential, headers, times)
+        response = await self._send(question, target, credential, headers)
         if credential is not None and is_refusal(response):
             try:
                 renewed = await credential.renew()
@@ -97,20 +105,34 @@ class Hops:
                 raise
             if renewed:
                 response.close()
-                response = await self._send(target, credential, headers, times)
-        return Hop(url, response, credential, sender)
+                response = await self._send(question, target, credential, headers)
+        return Hop(question, url, response, credential, sender)
 
     async def _send(
-        self, target: URL, credential: Credential | None, headers: Mapping[str, str], times: aiohttp.ClientTimeout
+        self, question: Question, target: URL, credential: Credential | None, headers: Mapping[str, str]
     ) -> aiohttp.ClientResponse:
+        question.turn_to(display_host(target))
+        self._failures.admit(question, to_ask=False)
         asked = target
         if credential is not None:
             headers = {**headers, **await credential.headers()}
             asked = URL(await credential.sign_url(str(target)), encoded=True)
+        through = await proxy_headers(self._credentials, self._proxy)
+
+        def begin() -> None:
+            self._failures.admit(question, to_ask=True)  # much may have happened in the line
+            question.begin()
+
         try:
-            return await self._sessions.get(asked, headers, times, await proxy_headers(self._credentials, self._proxy))
+            response = await self._sessions.get(question, asked, headers, through, begin)
+        except NoTurn:
+            raise self._failures.busy(self._sessions.waiting) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise self._failures.unreachable(target, error) from None
+            failure = self._failures.unreachable(target, error)
+            self._failures.blame(question, error, failure)
+            raise failure from None
+        self._failures.note(question, response)
+        return response
 
     def _parse_allowed(self, url: str) -> URL:
         try:

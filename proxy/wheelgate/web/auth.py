@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import partial
+from ipaddress import ip_address
 
 from aiohttp import web
 
 from wheelgate.core.errors import Forbidden, Unauthenticated
+from wheelgate.runtime.asker import set_asker
 from wheelgate.storage.tokens import Token, Tokens
 
 Permission = Callable[[], bool]
@@ -22,7 +24,11 @@ def permit_everybody() -> bool:
 
 
 class Authentication:
-    """Gate for requests, before anything is looked up: an unknown name and a private one look alike."""
+    """Gate for requests, before anything is looked up: an unknown name and a private one look alike.
+
+    It also says for whom all work on a request is done, so that clients share fairly what they share: one by its address (IPv6:
+    the network, of which a machine has as many addresses as it likes), and by its token where it has to show one.
+    """
 
     def __init__(self, tokens: Tokens, *, anonymous_read: bool) -> None:
         self._tokens = tokens
@@ -36,6 +42,7 @@ class Authentication:
             Forbidden: a valid one without the right.
         """
         if self._anonymous_read:
+            set_asker(_read_address(request))
             return permit_everybody
         generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
         token = await self._authenticate(request)
@@ -58,7 +65,14 @@ class Authentication:
         text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
             raise Unauthenticated("a token is required: send it as the password, with any user name")
-        return await self._tokens.authenticate(text)
+        token = await self._tokens.authenticate(text)
+        set_asker(f"{token.id} at {_read_address(request)}")
+        return token
+
+
+def _read_address(request: web.BaseRequest) -> str:
+    address = request.remote or "unknown"
+    return ":".join(ip_address(address.partition("%")[0]).exploded.split(":")[:4]) if ":" in address else address
 
 
 def parse_authorization(header: str | None) -> str | None:

@@ -31,6 +31,7 @@ from wheelgate.core.file_list import FileList, page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.index.merged import Merged
+from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
@@ -177,6 +178,7 @@ class PageCache:
         """Revalidate while the stale page is being served. If that fails the page is gone, and the next request fails."""
 
         async def refresh() -> None:
+            set_asker(BACKGROUND)
             with contextlib.suppress(WheelgateError):
                 await self._decide(project)
 
