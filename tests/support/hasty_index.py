@@ -6,6 +6,7 @@
 * ``broken...``: 500, at once;
 * ``silent...``: nothing, ever;
 * ``later...``: 503 with ``Retry-After: 300``;
+* ``stuck...``: a page whose file stops in the middle;
 * ``sulking...``: a page whose file answers 429 with ``Retry-After: 300``;
 * anything else: 404.
 
@@ -79,8 +80,12 @@ class _Serving:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 path = head.split(b" ", 2)[1].decode()
-                writer.write(await self._answer(path))
+                answer = await self._answer(path)
+                stuck = path.startswith("/files/stuck")
+                writer.write(answer[:-200] if stuck else answer)
                 await writer.drain()
+                if stuck:
+                    await asyncio.sleep(300)
         writer.close()
 
     async def _answer(self, path: str) -> bytes:
@@ -99,7 +104,7 @@ class _Serving:
             case "files", "sulking":
                 return _respond("429 Slower", b"", "Retry-After: 300")
         await asyncio.sleep(self._delay_s)
-        if word not in ("held", "sulking"):
+        if word not in ("held", "stuck", "sulking"):
             return _respond("404 Not Found", b"")
         body = wheel_bytes(name, "1.0")
         if place == "files":

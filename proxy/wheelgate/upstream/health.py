@@ -128,7 +128,8 @@ class Health:
     @property
     def paused_s(self) -> float:
         """Seconds for which a host, or all of one kind there, still asks us to wait."""
-        return max((lane.paused_until - self._clock.monotonic() for lane in self._lanes.values()), default=0.0)
+        now = self._clock.monotonic()
+        return max((lane.paused_until - now for lane in self._lanes.values() if lane.paused_until > now), default=0.0)
 
     def check(self, question: Question) -> None:
         """Let a question pass, or raise :class:`UpstreamUnavailable`: its own address is not to be asked now."""

@@ -1,0 +1,238 @@
+"""Turns that clients share: who is served next, and that none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from contextvars import copy_context
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wheelgate.runtime.asker import BACKGROUND, open_context, set_asker
+from wheelgate.runtime.deadline import Deadline
+from wheelgate.runtime.fair_slots import FairSlots, NoTurn, Slot
+from wheelgate.runtime.singleflight import SingleFlight
+
+LIMIT = 8
+
+
+def run_as(asker: str, work: Coroutine[None, None, Slot]) -> asyncio.Task[Slot]:
+    context = copy_context()
+    context.run(set_asker, asker)
+    return asyncio.create_task(work, context=context)
+
+
+def take(slots: FairSlots, asker: str, wait_s: float = 60) -> asyncio.Task[Slot]:
+    return run_as(asker, slots.take(Deadline.after(wait_s)))
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def served(tasks: list[asyncio.Task[Slot]]) -> int:
+    return sum(task.done() for task in tasks)
+
+
+@pytest.fixture
+def slots() -> FairSlots:
+    return FairSlots(LIMIT, max_waiting=100)
+
+
+async def drain(*tasks: asyncio.Task[Slot]) -> None:
+    """Give back what is held until everybody was served."""
+    while pending := [task for task in tasks if not task.cancelled()]:
+        for task in pending:
+            if task.done():
+                task.result().release()
+        tasks = tuple(task for task in pending if not task.done())
+        await settle()
+
+
+async def test_one_client_never_holds_all(slots: FairSlots) -> None:
+    many = [take(slots, "a") for _ in range(50)]
+    await settle()
+    assert served(many) == LIMIT * 3 // 4
+    one = take(slots, "b")
+    await settle()
+    assert one.done()
+    await drain(*many, one)
+    assert slots.is_idle
+
+
+async def test_clients_are_served_one_after_the_other_and_each_in_its_order(slots: FairSlots) -> None:
+    holders = [take(slots, str(number)) for number in range(LIMIT)]
+    await settle()
+    waiting = [take(slots, asker) for asker in "aaabbc"]
+    await settle()
+    order = []
+    for holder in holders[:6]:
+        holder.result().release()
+        await settle()
+        order += [number for number, task in enumerate(waiting) if task.done() and number not in order]
+    assert order == [0, 3, 5, 1, 4, 2]
+    await drain(*holders[6:], *waiting)
+
+
+async def test_one_name_of_one_client_waits_for_one_turn_and_not_for_thousands(slots: FairSlots) -> None:
+    many = [take(slots, "a") for _ in range(90)]
+    others = [take(slots, str(number)) for number in range(2)]
+    await settle()
+    one = take(slots, "b")
+    await settle()
+    assert not one.done()
+    next(task for task in many if task.done()).result().release()
+    await settle()
+    assert one.done()
+    for task in many:
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(*many, return_exceptions=True)
+    assert slots.waiting == 0
+    del others
+
+
+async def test_what_nobody_waits_for_comes_last_and_holds_half_at_most(slots: FairSlots) -> None:
+    behind = [take(slots, BACKGROUND) for _ in range(20)]
+    await settle()
+    assert served(behind) == LIMIT // 2
+    client = [take(slots, "a") for _ in range(20)]
+    await settle()
+    assert served(client) == 3
+    before = served(behind)
+    for _ in range(5):
+        next(task for task in client if task.done()).result().release()
+        client = [task for task in client if not (task.done() and task.result()._slots is None)]
+        await settle()
+    assert served(behind) == before
+    await drain(*client, *behind)
+
+
+async def test_who_waits_too_long_hears_so_and_leaves_the_line(slots: FairSlots) -> None:
+    holders = [take(slots, str(number)) for number in range(LIMIT)]
+    await settle()
+    with pytest.raises(NoTurn):
+        await take(slots, "a", 0.02)
+    assert slots.waiting == 0
+    await drain(*holders)
+    assert slots.is_idle
+
+
+async def test_the_line_is_bounded_and_leaves_room_for_others(slots: FairSlots) -> None:
+    many = [take(slots, "a") for _ in range(300)]
+    await settle()
+    refused = [task for task in many if task.done() and task.exception()]
+    assert slots.waiting == 75
+    assert len(refused) == 300 - 75 - LIMIT * 3 // 4
+    others = [take(slots, str(number)) for number in range(20)]
+    await settle()
+    assert not any(task.done() and task.exception() for task in others)
+    await drain(*(task for task in many if task not in refused), *others)
+    assert slots.is_idle
+
+
+async def test_a_turn_that_comes_as_its_owner_leaves_is_not_lost(slots: FairSlots) -> None:
+    holders = [take(slots, str(number)) for number in range(LIMIT)]
+    await settle()
+    leaving = take(slots, "a")
+    await settle()
+    holders[0].result().release()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await drain(*holders[1:])
+    assert slots.is_idle
+
+
+async def test_giving_back_twice_gives_back_once(slots: FairSlots) -> None:
+    slot = await take(slots, "a")
+    slot.release()
+    slot.release()
+    assert served([take(slots, str(number)) for number in range(LIMIT + 1)]) == 0
+    await settle()
+    assert slots.waiting == 1
+
+
+async def test_it_is_the_turn_of_whoever_joins_the_work(slots: FairSlots) -> None:
+    """Else a client whose one name is among another's thousands would wait as long as that one."""
+    many = [take(slots, "a") for _ in range(40)]
+    filler = [take(slots, str(number)) for number in range(2)]
+    await settle()
+    inner: SingleFlight[Slot] = SingleFlight()
+    outer: SingleFlight[Slot] = SingleFlight()
+
+    async def fetch() -> Slot:
+        return await inner.run("name", lambda: slots.take(Deadline.after(60)))
+
+    first = run_as("a", outer.run("page", fetch))
+    await settle()
+    joined = run_as("b", outer.run("page", fetch))
+    await settle()
+    next(task for task in many if task.done()).result().release()
+    await settle()
+    assert first.done()
+    assert joined.done()
+    for task in many:
+        task.cancel()
+    await asyncio.gather(*many, return_exceptions=True)
+    assert slots.waiting == 0
+    del filler
+
+
+async def test_a_few_askers_of_one_piece_of_work_are_enough() -> None:
+    askers, _ = open_context()
+    for number in range(100):
+        askers.add(str(number))
+    assert len(askers.names) == 8
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("take"), st.sampled_from(["a", "a", "a", "b", "c", BACKGROUND])),
+    st.tuples(st.just("release"), st.integers(0, 30)),
+    st.tuples(st.just("cancel"), st.integers(0, 30)),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(STEPS, max_size=80), st.integers(1, 9))
+def test_no_slot_is_lost_and_nobody_waits_beside_a_free_one(steps: list[tuple[str, str | int]], limit: int) -> None:
+    async def run() -> None:
+        slots = FairSlots(limit, max_waiting=1_000)
+        tasks: list[tuple[str, asyncio.Task[Slot]]] = []
+        for what, which in steps:
+            if what == "take":
+                tasks.append((str(which), take(slots, str(which))))
+            elif what == "release":
+                held = [task for _, task in tasks if task.done()]
+                if held:
+                    task = held[int(which) % len(held)]
+                    task.result().release()
+                    tasks = [entry for entry in tasks if entry[1] is not task]
+            else:
+                waiting = [task for _, task in tasks if not task.done()]
+                if waiting:
+                    task = waiting[int(which) % len(waiting)]
+                    task.cancel()
+                    tasks = [entry for entry in tasks if entry[1] is not task]
+            await settle()
+            held_by = Counter(asker for asker, task in tasks if task.done())
+            free = limit - held_by.total()
+            assert free >= 0
+            assert slots.waiting == sum(not task.done() for _, task in tasks)
+            for asker in {asker for asker, task in tasks if not task.done()}:
+                assert held_by[asker] >= free * (1 if asker == BACKGROUND else 3), "it could have one"
+            clients = [asker for asker, task in tasks if not task.done() and asker != BACKGROUND]
+            assert free == 0 or all(held_by[asker] for asker in clients), "who holds nothing is given what is free"
+        for _, task in tasks:
+            if not task.done():
+                task.cancel()
+        await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
+        for _, task in tasks:
+            if not task.cancelled():
+                task.result().release()
+        assert slots.is_idle
+
+    asyncio.run(run())
