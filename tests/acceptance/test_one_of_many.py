@@ -74,7 +74,9 @@ async def test_three_thousand_unknown_names_at_once_are_all_answered(slow: Hasty
     assert metric(gate, "wheelgate_upstream_breaker_open") == 0
 
 
-async def test_one_client_with_three_thousand_names_keeps_no_other_waiting(slow: HastyIndex, start_gate: Callable[..., Gate]) -> None:
+async def test_one_client_with_three_thousand_names_keeps_no_other_waiting(
+    slow: HastyIndex, start_gate: Callable[..., Gate]
+) -> None:
     """Two clients with many names, one of a few, and one whose name is also among the many."""
     gate = start_gate(config_of(slow))
     many = asyncio.gather(

@@ -196,43 +196,55 @@ STEPS = st.one_of(
 )
 
 
+class Clients:
+    """Clients that take, give back and leave, one step at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.slots = FairSlots(limit, max_waiting=1_000)
+        self.tasks: list[tuple[str, asyncio.Task[Slot]]] = []
+
+    def step(self, what: str, which: str | int) -> None:
+        if what == "take":
+            self.tasks.append((str(which), take(self.slots, str(which))))
+            return
+        able = [entry for entry in self.tasks if entry[1].done() == (what == "release")]
+        if able:
+            entry = able[int(which) % len(able)]
+            self.tasks.remove(entry)
+            if what == "release":
+                entry[1].result().release()
+            else:
+                entry[1].cancel()
+
+    def check(self) -> None:
+        held_by = Counter(asker for asker, task in self.tasks if task.done())
+        free = self.limit - held_by.total()
+        waiting = [asker for asker, task in self.tasks if not task.done()]
+        assert free >= 0
+        assert self.slots.waiting == len(waiting)
+        for asker in waiting:
+            assert held_by[asker] >= free * (1 if asker == BACKGROUND else 3), "it could have one"
+
+    async def leave(self) -> None:
+        for _, task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*(task for _, task in self.tasks), return_exceptions=True)
+        for _, task in self.tasks:
+            if not task.cancelled():
+                task.result().release()
+
+
 @settings(deadline=None, max_examples=200)
 @given(st.lists(STEPS, max_size=80), st.integers(1, 9))
 def test_no_slot_is_lost_and_nobody_waits_beside_a_free_one(steps: list[tuple[str, str | int]], limit: int) -> None:
     async def run() -> None:
-        slots = FairSlots(limit, max_waiting=1_000)
-        tasks: list[tuple[str, asyncio.Task[Slot]]] = []
+        clients = Clients(limit)
         for what, which in steps:
-            if what == "take":
-                tasks.append((str(which), take(slots, str(which))))
-            elif what == "release":
-                held = [task for _, task in tasks if task.done()]
-                if held:
-                    task = held[int(which) % len(held)]
-                    task.result().release()
-                    tasks = [entry for entry in tasks if entry[1] is not task]
-            else:
-                waiting = [task for _, task in tasks if not task.done()]
-                if waiting:
-                    task = waiting[int(which) % len(waiting)]
-                    task.cancel()
-                    tasks = [entry for entry in tasks if entry[1] is not task]
+            clients.step(what, which)
             await settle()
-            held_by = Counter(asker for asker, task in tasks if task.done())
-            free = limit - held_by.total()
-            assert free >= 0
-            assert slots.waiting == sum(not task.done() for _, task in tasks)
-            for asker in {asker for asker, task in tasks if not task.done()}:
-                assert held_by[asker] >= free * (1 if asker == BACKGROUND else 3), "it could have one"
-            clients = [asker for asker, task in tasks if not task.done() and asker != BACKGROUND]
-            assert free == 0 or all(held_by[asker] for asker in clients), "who holds nothing is given what is free"
-        for _, task in tasks:
-            if not task.done():
-                task.cancel()
-        await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
-        for _, task in tasks:
-            if not task.cancelled():
-                task.result().release()
-        assert slots.is_idle
+            clients.check()
+        await clients.leave()
+        assert clients.slots.is_idle
 
     asyncio.run(run())

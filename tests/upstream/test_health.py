@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -261,7 +262,7 @@ def test_a_silent_source_is_asked_by_one_every_few_seconds_however_long_it_lasts
             continue
         asking.end(trying, "silent")
         asked.append(second)
-    gaps = [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
     assert max(gaps) == 5
     clock.move(5)
     asking.ask("again", "answered")
@@ -338,7 +339,7 @@ class Rule:
         return in_a_row >= 5
 
     def _asked_to_wait(self, now: float) -> bool:
-        since = [event for event in self._since_answer(self.happened) if event[2] in ("paused",)]
+        since = [event for event in self._since_answer(self.happened) if event[2] == "paused"]
         return len({name for at, name, _ in since if now < at + 30}) >= 3
 
     @staticmethod

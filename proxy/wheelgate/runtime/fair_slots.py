@@ -49,7 +49,7 @@ class FairSlots:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody holds a slot, or waits for one."""
+        """True if nobody holds a slot, or waits for one."""
         return not self._held and not self.waiting
 
     async def take(self, latest: Deadline) -> Slot:

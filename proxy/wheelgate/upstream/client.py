@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from math import ceil
 from typing import TypeVar
 
 from wheelgate.core.errors import (
@@ -71,7 +72,7 @@ class SourceClient:
             ca_file=ca_file,
             outbound_proxy=outbound_proxy,
         )
-        metrics.upstream_paused.labels(source).set_function(lambda: self._health.paused_s)
+        metrics.upstream_paused.labels(source).set_function(lambda: ceil(self._health.paused_s))
         metrics.upstream_breaker_open.labels(source).set_function(lambda: self._health.is_open)
         metrics.upstream_waiting.labels(source).set_function(lambda: self._hops.waiting)
 
@@ -87,9 +88,8 @@ class SourceClient:
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
         question = Question(url, Kind.METADATA, deadline or Deadline.after(PAGE_BUDGET_S))
-        return await self._ask_in_time(
-            question, "say where a file is", lambda: self._hops.resolve_redirect_target(question, headers)
-        )
+        find = partial(self._hops.resolve_redirect_target, question, headers)
+        return await self._ask_in_time(question, "say where a file is", find)
 
     async def page(self, url: str, *, accept: str, etag: str | None = None, deadline: Deadline | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
@@ -161,8 +161,8 @@ class SourceClient:
     ) -> AsyncIterator[FileAnswer]:
         """A file's body, or bytes ``start`` (included) to ``end`` (excluded) of it, as an open stream.
 
-        ``small``: it is core metadata, which waits behind no download; so are short ranges. ``deadline``: of its beginning, as for
-        :meth:`page`.
+        ``small``: it is core metadata, which waits behind no download, like short ranges. ``deadline``: of its beginning, as
+        for :meth:`page`.
 
         Raises as :meth:`page`; a listed file that answers 404 is a bad answer, and so is another range than the one asked for.
         """
@@ -173,7 +173,8 @@ class SourceClient:
         question = Question(url, Kind.METADATA if small else Kind.FILE, deadline or Deadline.after(PAGE_BUDGET_S))
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
-            hop = await self._ask_in_time(question, "begin to send a file", lambda: self._open_once(stack, question, headers))
+            open_once = partial(self._open_once, stack, question, headers)
+            hop = await self._ask_in_time(question, "begin to send a file", open_once)
             yield self._check_file_answer(hop, start, end)
 
     async def _open_once(self, stack: AsyncExitStack, question: Question, headers: Mapping[str, str]) -> Hop:

@@ -77,7 +77,7 @@ class _Breaker:
 
 
 class _Address:
-    """What is known of an address that failed and has not answered since."""
+    """An address that failed and has not answered since."""
 
     def __init__(self) -> None:
         self.breaker = _Breaker(5.0, 10.0)
@@ -87,7 +87,7 @@ class _Address:
 
 
 class _Lane:
-    """What is known of all addresses of one kind at a host, or of the host."""
+    """All addresses of one kind at a host, or the host itself."""
 
     def __init__(self) -> None:
         self.breaker = _Breaker(2.0, 5.0)
@@ -122,7 +122,7 @@ class Health:
 
     @property
     def is_open(self) -> bool:
-        """Whether a host, or all of one kind there, is not asked now but for one request at a time."""
+        """True if a host, or all of one kind there, is not asked now but by one request at a time."""
         return any(lane.breaker.is_open for lane in self._lanes.values())
 
     @property
