@@ -15,6 +15,7 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.uploads.accept import Destination
 
@@ -22,7 +23,7 @@ from wheelgate.uploads.accept import Destination
 @pytest.fixture
 def index(clock: FakeClock) -> Merged:
     members = [Member(FakeSource("box", clock), private=True)]
-    claims = Claims(WatchedStore(), clock)
+    claims = Claims(WatchedStore(), clock, StoreChanges(WatchedStore(), clock))
     return Merged(members, claims=claims, clock=clock, metrics=Metrics(), reserved=NamePatterns([]))
 
 

@@ -32,6 +32,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Rules
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 
 NAME = "acme-lib"
@@ -68,7 +69,7 @@ class World:
         """An index over the sources as configured; claims are shared with every other one made here."""
         by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
         limit = None if public_versions is None else parse_specifier(public_versions)
-        self.claims = Claims(self.store, self.clock)
+        self.claims = Claims(self.store, self.clock, StoreChanges(self.store, self.clock))
         self.source = Merged(
             [
                 Member(
@@ -281,18 +282,24 @@ async def test_the_claim_is_written_before_the_page_is_given(world: World) -> No
     await world.page()
     assert [path for path in world.store.written if path.startswith("claims/")] == [f"claims/{NAME}"]
     await world.page()
-    assert len(world.store.written) == 1
+    assert world.store.written == ["state/changed", f"claims/{NAME}"], "announced, made, and never again"
 
 
-async def test_a_claim_that_cannot_be_written_costs_neither_the_page_nor_the_name(world: World) -> None:
+@pytest.mark.parametrize("method", ["put_if_absent", "replace_if"])
+async def test_a_name_whose_claim_cannot_be_written_is_not_served_and_stays_private(world: World, method: str) -> None:
+    """Were its page served, a restart and a "not there" of the source would hand a name that builds rely on to a stranger."""
+    world.team.publish("acme-known", "1.0")
+    await world.page("acme-known")
     world.team.publish(NAME, "1.0")
     world.pypi.publish(NAME, "99.0")
-    world.store.down()
-    assert (await world.page()).files[0].source == "team"
+    world.store.fails = lambda called, path: called == method
+    await fails(world, StoreError)
+    assert (await world.page("acme-known")).files, "what was recorded before is served"
     world.team.remove(NAME)
     assert (await world.page()).files == ()
+    world.team.publish(NAME, "1.0")
     world.store.up()
-    assert (await world.page()).files == ()
+    assert (await world.page()).files[0].source == "team"
     assert world.public_asked == []
 
 
@@ -319,7 +326,7 @@ async def test_a_claimed_and_empty_name_fails_while_a_private_source_is_silent(w
 async def test_a_public_name_is_not_claimed(world: World) -> None:
     world.pypi.publish(NAME, "1.0")
     await world.page()
-    assert await world.claims.names() == frozenset()
+    assert await world.claims.get(NAME) is None
 
 
 # --- merge

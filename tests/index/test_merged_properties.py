@@ -30,6 +30,7 @@ from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Kind
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.files import FileHandlers
@@ -106,9 +107,8 @@ class Replica:
         """Names that a private source has listed to it."""
         self.heard: dict[tuple[str, str], tuple[datetime, bool]] = {}
         """When a source last answered about a project, and whether it had it."""
-        changes = StoreChanges(world.store)
+        changes = StoreChanges(world.store, world.clock)
         claims = Claims(world.store, world.clock, changes)
-        changes.subscribe(claims.forget)
         self.changes = changes
         metrics = Metrics()
         self.book = RuleBook(world.rules())
@@ -124,7 +124,8 @@ class Replica:
             merges=world.merges,
         )
         pages = PageCache(self.index, clock=self.clock, prefix="", metrics=metrics)
-        changes.subscribe(self.index.invalidate)
+        for kind in (Kind.PACKAGE, Kind.CLAIM):
+            changes.subscribe(kind, self.index.invalidate)
         self.index.subscribe(pages.drop)
         services: Any = SimpleNamespace(clock=self.clock, delivery=None, metadata_files=None)
         self.files = FileHandlers(services, pages, shared=True)
@@ -455,7 +456,7 @@ def test_a_decision_follows_from_what_was_said(said: list[tuple[str, str]], rese
             source.fail()
         sources.append(source)
     store = WatchedStore()
-    claims = Claims(store, clock)
+    claims = Claims(store, clock, StoreChanges(store, clock))
 
     async def decided() -> object:
         if claimed:

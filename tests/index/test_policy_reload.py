@@ -18,6 +18,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, rules_of
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 
 FEED = '[[source]]\nname = "feed"\ntype = "index"\nprivate = true\nurl = "https://feed.example.com/simple/"\n'
@@ -44,7 +45,7 @@ class Process:
 
         self.index = Merged(
             [member(source) for source in config.source],
-            claims=Claims(MemoryStore(), clock),
+            claims=Claims(MemoryStore(), clock, StoreChanges(MemoryStore(), clock)),
             clock=clock,
             metrics=metrics,
             reserved=NamePatterns([]),
@@ -121,8 +122,8 @@ async def test_what_a_connection_serves_is_private_from_then_on(process: Process
     pypi.publish("acme-lib", "99.0")
     feed.publish("acme-lib", "1.0")
     assert (await process.page("acme-lib")).files[0].source == "pypi"
-    overtaken: list[None] = []
-    process.index.subscribe(lambda: overtaken.append(None))
+    overtaken: list[str | None] = []
+    process.index.subscribe(overtaken.append)
     process.enforcement.admit([Connection(name="else", target="https://else.example.com")])
     assert not overtaken, "nothing became of it"
     process.enforcement.admit([SERVING])

@@ -1,4 +1,4 @@
-"""A signal tells its listeners in order."""
+"""A signal tells its listeners in order, and what changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from wheelgate.runtime.signal import Signal
 
 
 def test_listeners_are_told_in_order_and_each_time() -> None:
-    signal, told = Signal(), []
+    told: list[tuple[str, str | None]] = []
+    signal = Signal()
     signal.emit()
-    signal.subscribe(lambda: told.append("first"))
-    signal.subscribe(lambda: told.append("second"))
+    signal.subscribe(lambda key: told.append(("first", key)))
+    signal.subscribe(lambda key: told.append(("second", key)))
     signal.emit()
-    signal.emit()
-    assert told == ["first", "second", "first", "second"]
+    signal.emit("acme-lib")
+    assert told == [("first", None), ("second", None), ("first", "acme-lib"), ("second", "acme-lib")]

@@ -12,7 +12,7 @@ import msgspec
 
 from tests.support.stores import MemoryStore
 from wheelgate.core.errors import StoreError
-from wheelgate.core.protocols import BlobInfo
+from wheelgate.core.protocols import BlobInfo, Hook
 
 T = TypeVar("T")
 _WRITES = frozenset({"put_if_absent", "replace_if", "set_facts", "delete"})
@@ -129,7 +129,11 @@ class Line:
             raise StoreError(f"the store's {path} is shorter than it was")
         yield body[start:end]
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
+        if before_commit is not None:
+            await before_commit()
         content = body if isinstance(body, bytes) else body.read_bytes()
         return await self._call("put_if_absent", path, lambda: _now(self._shared.put_if_absent(path, content, facts)))
 
@@ -139,8 +143,8 @@ class Line:
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         return await self._call("set_facts", path, lambda: _now(self._shared.set_facts(path, facts, etag)))
 
-    async def delete(self, path: str) -> None:
-        await self._call("delete", path, lambda: _now(self._shared.delete(path)))
+    async def delete(self, path: str, etag: str | None = None) -> None:
+        await self._call("delete", path, lambda: _now(self._shared.delete(path, etag)))
 
     async def signed_url(self, path: str) -> str | None:
         return None

@@ -38,9 +38,11 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Kind
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.tokens import Tokens
+from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 
@@ -109,17 +111,17 @@ class Replica:
         self.line = Line(world.shared, world.chance, world.weather, lambda what: world.note(f"r{number} {what}"))
         self.knows_private: set[str] = set()
         """Names of which it has itself seen a private file or written a claim."""
-        changes = StoreChanges(self.line)
+        changes = StoreChanges(self.line, self.clock)
         claims = Claims(self.line, self.clock, changes)
-        changes.subscribe(claims.forget)
-        self.tokens = Tokens(self.line, self.clock)
-        changes.subscribe(self.tokens.forget)
+        self.tokens = Tokens(self.line, self.clock, changes)
         metrics = Metrics()
-        packages = BlobPackages(name="uploads", store=self.line, prefix=layout.PACKAGES, clock=self.clock)
-        changes.subscribe(packages.forget)
+        packages = BlobPackages(
+            name="uploads", store=self.line, prefix=layout.PACKAGES, clock=self.clock, tombstones=Tombstones(self.line)
+        )
+        changes.subscribe(Kind.PACKAGE, packages.forget)
         lasting = {"fresh_s": float("inf"), "negative_ttl_s": float("inf")}
         uploads = Cached(packages, clock=self.clock, metrics=metrics, **lasting)
-        changes.subscribe(uploads.drop)
+        changes.subscribe(Kind.PACKAGE, uploads.drop)
         public = Cached(PublicIndex(world, self), clock=self.clock, metrics=metrics, fresh_s=600.0, negative_ttl_s=60.0)
         self.index = Merged(
             [Member(uploads, private=True), Member(public, private=False)],
@@ -397,7 +399,6 @@ class World:
         if self.texts:
             text = self.texts[step.content % len(self.texts)]
             if await replica.tokens.revoke(text.split("_")[1]):
-                await replica.manager._changes.announce()
                 self.revoked_s.setdefault(text, self.now_s)
 
     async def authenticate(self, replica: Replica, step: Step) -> None:

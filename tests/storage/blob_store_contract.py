@@ -185,6 +185,39 @@ class BlobStoreContract:
         assert again.facts == {"other": "fact"}
         assert await store.read(PATH) == (b"new", again)
 
+    async def test_only_the_very_blob_that_was_seen_is_deleted_where_its_etag_is_given(self, store: BlobStore) -> None:
+        seen = await store.put_if_absent(PATH, b"body", {"sha256": "0" * 64})
+        changed = await store.set_facts(PATH, {"yanked": ""}, seen.etag)
+        with pytest.raises(BlobChanged):
+            await store.delete(PATH, seen.etag)
+        assert (await store.read(PATH))[0] == b"body"
+        await store.delete(PATH, changed.etag)
+        with pytest.raises(BlobNotFound):
+            await store.info(PATH)
+        await store.delete(PATH, changed.etag)  # gone already: fine
+
+    @pytest.mark.parametrize("size", [10, 5 * 1024 * 1024])
+    async def test_what_is_to_happen_before_the_commit_happens_before_it(
+        self, store: BlobStore, tmp_path: Path, size: int
+    ) -> None:
+        spooled = tmp_path / "spooled"
+        spooled.write_bytes(bytes(size))
+
+        async def look() -> None:
+            with pytest.raises(BlobNotFound):
+                await store.info(PATH)
+            looked.append(PATH)
+
+        async def refuse() -> None:
+            raise StoreError("nobody could be told")
+
+        looked: list[str] = []
+        with pytest.raises(StoreError, match="nobody could be told"):
+            await store.put_if_absent(PATH, spooled, {}, before_commit=refuse)
+        made = await store.put_if_absent(PATH, spooled, {"sha256": "1" * 64}, before_commit=look)
+        assert looked == [PATH]
+        assert made.etag == (await store.info(PATH)).etag
+
     async def test_of_many_who_take_one_name_at_once_one_wins_with_its_own_facts(self, store: BlobStore, tmp_path: Path) -> None:
         bodies = [hashlib.shake_128(bytes([number])).digest(MIB + number) for number in range(8)]
         for number, body in enumerate(bodies):

@@ -11,8 +11,16 @@ from tests.support.clock import FakeClock
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import StoreError
 from wheelgate.storage import layout
-from wheelgate.storage.changes import StoreChanges
-from wheelgate.storage.claims import Claims
+from wheelgate.storage.changes import UNSETTLED_S, StoreChanges
+from wheelgate.storage.claims import STALE_IF_ERROR_S, Claims
+
+
+class Replica:
+    """One process's claims, and how it hears of others'."""
+
+    def __init__(self, store: WatchedStore, clock: FakeClock) -> None:
+        self.changes = StoreChanges(store, clock)
+        self.claims = Claims(store, clock, self.changes)
 
 
 @pytest.fixture
@@ -21,8 +29,15 @@ def store() -> WatchedStore:
 
 
 @pytest.fixture
-def claims(store: WatchedStore, clock: FakeClock) -> Claims:
-    return Claims(store, clock)
+async def replica(store: WatchedStore, clock: FakeClock) -> Replica:
+    made = Replica(store, clock)
+    await made.changes.look()
+    return made
+
+
+@pytest.fixture
+def claims(replica: Replica) -> Claims:
+    return replica.claims
 
 
 async def test_a_claim_says_who_and_since_when_and_outlives_the_process(
@@ -33,9 +48,8 @@ async def test_a_claim_says_who_and_since_when_and_outlives_the_process(
     await claims.claim("acme-lib", "team")
     assert await claims.holds("acme-lib")
     assert not await claims.holds("acme-lib2")
-    later = Claims(store, clock)
+    later = Replica(store, clock).claims
     assert await later.holds("acme-lib")
-    assert await later.names() == {"acme-lib"}
     claim = await later.get("acme-lib")
     assert claim is not None
     assert (claim.project, claim.source, claim.since) == ("acme-lib", "team", datetime(2026, 1, 1, tzinfo=UTC))
@@ -45,14 +59,14 @@ async def test_the_first_claim_stays(store: WatchedStore, claims: Claims, clock:
     await claims.claim("acme-lib", "team")
     clock.move(60)
     await claims.claim("acme-lib", "uploads")
-    await Claims(store, clock).claim("acme-lib", "another-replica")
+    await Replica(store, clock).claims.claim("acme-lib", "another-replica")
     claim = await claims.get("acme-lib")
     assert claim is not None
     assert (claim.source, claim.since) == ("team", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 async def test_of_two_replicas_that_claim_at_once_both_hold_the_name(store: WatchedStore, clock: FakeClock) -> None:
-    one, other = Claims(store, clock), Claims(store, clock)
+    one, other = Replica(store, clock).claims, Replica(store, clock).claims
     await asyncio.gather(one.claim("acme-lib", "team"), other.claim("acme-lib", "uploads"))
     assert await one.holds("acme-lib")
     assert await other.holds("acme-lib")
@@ -61,109 +75,152 @@ async def test_of_two_replicas_that_claim_at_once_both_hold_the_name(store: Watc
     assert kept.source in ("team", "uploads")
 
 
-async def test_a_decision_costs_no_round_trip_once_the_names_are_known(store: WatchedStore, claims: Claims) -> None:
+async def test_a_name_is_looked_up_once_by_its_key_and_remembered(store: WatchedStore, claims: Claims) -> None:
     await claims.claim("acme-lib", "team")
+    assert claims.recall("requests") is None
+    answers = await asyncio.gather(*(claims.holds("requests") for _ in range(200)))
+    assert not any(answers)
+    assert store.count("info", layout.claim("requests")) == 1
+    assert store.count("list") == 0
     store.calls.clear()
     for _ in range(100):
         assert await claims.holds("acme-lib")
         assert not await claims.holds("requests")
+        assert (claims.recall("acme-lib"), claims.recall("requests")) == (True, False)
         await claims.claim("acme-lib", "team")
     assert store.calls == []
 
 
-async def test_however_many_ask_at_once_the_names_are_listed_once(store: WatchedStore, claims: Claims) -> None:
-    answers = await asyncio.gather(*(claims.holds(f"name-{number}") for number in range(200)))
-    assert not any(answers)
-    assert store.count("list") == 1
-
-
-async def test_without_the_store_nothing_is_concluded(store: WatchedStore, claims: Claims) -> None:
+async def test_without_the_store_nothing_is_concluded_about_an_unknown_name(store: WatchedStore, claims: Claims) -> None:
     store.down()
     with pytest.raises(StoreError):
         await claims.holds("requests")
-    with pytest.raises(StoreError):
-        await claims.names()
     store.up()
     assert not await claims.holds("requests")
 
 
-@pytest.mark.parametrize("method", ["list", "put_if_absent", "info", "replace_if"])
-async def test_a_claim_that_cannot_be_written_holds_all_the_same_and_is_written_later(
-    store: WatchedStore, clock: FakeClock, method: str
+async def test_that_a_name_is_not_claimed_is_believed_only_while_others_are_heard(
+    store: WatchedStore, replica: Replica, clock: FakeClock
 ) -> None:
-    claims = Claims(store, clock, StoreChanges(store))
+    assert not await replica.claims.holds("requests")
+    clock.move(60)
+    assert replica.claims.recall("requests") is None
+    await Replica(store, clock).claims.claim("requests", "team")
+    assert await replica.claims.holds("requests")
+
+
+async def test_what_was_known_stands_in_for_a_day_while_the_store_is_silent(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    assert not await replica.claims.holds("requests")
+    await replica.claims.claim("acme-lib", "team")
+    store.down()
+    clock.move(STALE_IF_ERROR_S - 60)
+    assert not await replica.claims.holds("requests")
+    assert await replica.claims.holds("acme-lib")
+    clock.move(61)
+    with pytest.raises(StoreError):
+        await replica.claims.holds("requests")
+    assert await replica.claims.holds("acme-lib"), "private for ever"
+
+
+@pytest.mark.parametrize("method", ["put_if_absent", "info", "replace_if"])
+async def test_a_listed_name_that_cannot_be_recorded_is_private_all_the_same_and_recorded_later(
+    store: WatchedStore, replica: Replica, clock: FakeClock, method: str
+) -> None:
+    claims = replica.claims
     store.fails = lambda called, path: called == method
     with pytest.raises(StoreError):
-        await claims.claim("acme-lib", "team")
-    assert await claims.holds("acme-lib")
-    claims.forget()
+        await claims.claim("acme-lib", "team", listed=True)
+    assert claims.unrecorded == 1
     assert await claims.holds("acme-lib")
     store.up()
-    assert "acme-lib" in await claims.names()
-    await claims.claim("acme-lib", "team")
-    assert await Claims(store, clock).holds("acme-lib")
-    assert store.written[-1] == layout.CHANGED, "and the other replicas are told"
-
-
-async def test_a_listing_older_than_the_change_it_was_forgotten_for_is_not_kept(
-    store: WatchedStore, claims: Claims, clock: FakeClock
-) -> None:
-    store.holds["list"] = asyncio.Event()
-    question = asyncio.create_task(claims.holds("acme-lib"))
-    await asyncio.sleep(0)
-    assert store.count("list") == 1  # listed, and on its way to us
-    await Claims(WatchedStore(store.inner), clock).claim("acme-lib", "another-replica")
-    claims.forget()  # as its announcement makes us
-    store.holds.pop("list").set()
-    await question
+    await replica.changes.look()
     assert await claims.holds("acme-lib")
+    await claims.claim("acme-lib", "team", listed=True)
+    assert claims.unrecorded == 0
+    assert await Replica(store, clock).claims.holds("acme-lib")
+    assert store.written[-2:] == [layout.CHANGED, layout.claim("acme-lib")], "the other replicas are told before it is there"
 
 
-async def test_a_claim_made_while_the_names_are_listed_is_not_lost(store: WatchedStore, claims: Claims) -> None:
-    store.holds["list"] = asyncio.Event()
-    question = asyncio.create_task(claims.holds("requests"))
-    await asyncio.sleep(0)
-    claim = asyncio.create_task(claims.claim("acme-lib", "team"))
-    await asyncio.sleep(0)
-    store.holds.pop("list").set()
-    await asyncio.gather(question, claim)
-    assert await claims.holds("acme-lib")
-    assert await claims.names() == {"acme-lib"}
-
-
-async def test_a_claim_written_at_the_second_try_while_the_names_are_listed_is_not_lost(
-    store: WatchedStore, claims: Claims
-) -> None:
+async def test_a_name_that_nobody_lists_yet_is_private_only_if_that_was_recorded(store: WatchedStore, claims: Claims) -> None:
+    """An upload that was refused for it leaves nothing behind."""
     store.fails = lambda method, path: method == "put_if_absent"
     with pytest.raises(StoreError):
-        await claims.claim("acme-lib", "team")
-    store.up()
-    claims.forget()
-    store.holds["list"] = asyncio.Event()
-    question = asyncio.create_task(claims.holds("requests"))
-    await asyncio.sleep(0)
-    await claims.claim("acme-lib", "team")
-    store.holds.pop("list").set()
-    await question
+        await claims.claim("acme-lib", "uploads")
+    assert not await claims.holds("acme-lib")
+
+
+async def test_a_claim_whose_answer_was_lost_is_found(store: WatchedStore, claims: Claims) -> None:
+    assert not await claims.holds("acme-lib")
+    store.loses_answer = lambda method, path: method == "put_if_absent"
+    with pytest.raises(StoreError):
+        await claims.claim("acme-lib", "uploads")
     assert await claims.holds("acme-lib")
 
 
-async def test_another_replica_learns_of_a_claim_from_the_announcement(store: WatchedStore, clock: FakeClock) -> None:
-    here, there = StoreChanges(store), StoreChanges(store)
-    claims, others = Claims(store, clock, here), Claims(store, clock, there)
-    here.subscribe(claims.forget)
-    there.subscribe(others.forget)
-    assert not await others.holds("acme-lib")
-    await claims.claim("acme-lib", "team")
+async def test_an_answer_older_than_the_change_it_was_forgotten_for_is_not_kept(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    store.holds["info"] = asyncio.Event()
+    question = asyncio.create_task(replica.claims.holds("acme-lib"))
+    await asyncio.sleep(0.01)
+    assert store.count("info", layout.claim("acme-lib")) == 1  # looked up, and on its way to us
+    await Replica(WatchedStore(store.inner), clock).claims.claim("acme-lib", "another-replica")
+    hearing = asyncio.create_task(replica.changes.look())
+    await asyncio.sleep(0.01)
+    store.holds.pop("info").set()
+    await asyncio.gather(question, hearing)
+    assert await replica.claims.holds("acme-lib")
+
+
+async def test_another_replica_learns_of_a_claim_from_the_announcement(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    other = Replica(store, clock)
+    await other.changes.look()
+    assert not await other.claims.holds("acme-lib")
+    await replica.claims.claim("acme-lib", "team")
     store.calls.clear()
-    assert await claims.holds("acme-lib")
+    assert await replica.claims.holds("acme-lib")
     assert store.calls == [], "who made the claim need not read it again"
-    await there.look()
-    assert await others.holds("acme-lib")
+    await other.changes.look()
+    assert await other.claims.holds("acme-lib")
 
 
-async def test_a_damaged_record_is_a_sentence_and_the_name_stays_private(store: WatchedStore, claims: Claims) -> None:
-    await store.put_if_absent(layout.claim("acme-lib"), b"\xff{", {})
+async def test_a_claim_made_between_announcement_and_look_up_is_found_all_the_same(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    other = Replica(store, clock)
+    await other.changes.look()
+    store.holds["put_if_absent"] = asyncio.Event()
+    store.fails = lambda method, path: method == "put_if_absent"
+    with pytest.raises(StoreError):
+        await replica.claims.claim("acme-lib", "team")  # announced
+    await other.changes.look()
+    assert not await other.claims.holds("acme-lib")
+    store.up()
+    await store.inner.put_if_absent(layout.claim("acme-lib"), b"{}", {})  # and on its way all the time
+    await other.changes.look()
+    assert await other.claims.holds("acme-lib")
+    clock.move(UNSETTLED_S + 1)
+    await other.changes.look()
+    assert await other.claims.holds("acme-lib")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\xff{", b"{}", b"[1]", b'{"project":"other","source":"x","since":"2026-01-01T00:00:00Z"}']
+)
+async def test_a_damaged_record_keeps_its_name_private_and_can_be_released(
+    store: WatchedStore, claims: Claims, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    await claims.claim("acme-other", "team")
+    await store.put_if_absent(layout.claim("acme-lib"), body, {})
     assert await claims.holds("acme-lib")
-    with pytest.raises(StoreError, match="the claim of acme-lib is damaged"):
-        await claims.get("acme-lib")
+    claim = await claims.get("acme-lib")
+    assert claim is not None
+    assert claim.source == "unknown (its record is damaged)"
+    assert "claims/acme-lib is damaged; the name stays private" in caplog.text
+    assert await claims.release("acme-lib", "it was a mistake")
+    assert not await claims.holds("acme-lib")
+    assert await claims.holds("acme-other")

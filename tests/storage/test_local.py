@@ -351,7 +351,7 @@ async def test_a_blob_exchanged_between_two_looks_is_seen_as_one_or_the_other(st
     other = LocalStore(store.root)
 
     def exchange() -> None:
-        other._delete(PATH)
+        other._delete(PATH, None)
         if successor:
             other._put_if_absent(PATH, b"successor", {"of": "successor"})
 

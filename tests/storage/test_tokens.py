@@ -6,13 +6,16 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.clock import FakeClock
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import ConfigurationError, StoreError, Unauthenticated
+from wheelgate.core.protocols import BlobStore
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
-from wheelgate.storage.tokens import Tokens
+from wheelgate.storage.tokens import Token, Tokens
 from wheelgate.web.auth import parse_authorization
 
 DAY = timedelta(days=1)
@@ -27,7 +30,27 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture
 def tokens(store: LocalStore, clock: FakeClock) -> Tokens:
-    return Tokens(store, clock)
+    return Tokens(store, clock, StoreChanges(store, clock))
+
+
+class Replica:
+    """One process's tokens, and how it hears of others'."""
+
+    def __init__(self, store: BlobStore, clock: FakeClock) -> None:
+        self.changes = StoreChanges(store, clock)
+        self.tokens = Tokens(store, clock, self.changes)
+
+
+@pytest.fixture
+def watched() -> WatchedStore:
+    return WatchedStore()
+
+
+@pytest.fixture
+async def replica(watched: WatchedStore, clock: FakeClock) -> Replica:
+    made = Replica(watched, clock)
+    await made.changes.look()
+    return made
 
 
 async def test_a_token_is_known_by_its_text_and_stored_without_its_secret(tokens: Tokens, store: LocalStore) -> None:
@@ -59,14 +82,103 @@ async def test_an_expired_token_is_refused_at_its_second(tokens: Tokens, clock: 
         await tokens.authenticate(text)
 
 
-async def test_a_revoked_token_is_refused_once_the_store_is_read_again(tokens: Tokens) -> None:
+async def test_a_revoked_token_is_refused(tokens: Tokens) -> None:
     text, made = await tokens.new(("read",), DAY)
     await tokens.authenticate(text)
     assert await tokens.revoke(made.id)
-    tokens.forget()
     with pytest.raises(Unauthenticated, match="revoked"):
         await tokens.authenticate(text)
     assert not await tokens.revoke(made.id)
+
+
+async def test_another_replica_learns_of_both_ends_of_a_token_by_its_identifier(
+    watched: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    other = Replica(watched, clock)
+    await other.changes.look()
+    text, made = await replica.tokens.new(("read",), DAY)
+    stays, _ = await replica.tokens.new(("read",), DAY)
+    for known in (text, stays):
+        await other.tokens.authenticate(known)  # a new token is looked up at once, heard of or not
+    await other.changes.look()
+    token, generation = await other.tokens.authenticate_with_generation(text)
+    kept, kept_generation = await other.tokens.authenticate_with_generation(stays)
+    clock.move(60)
+    await other.changes.look()
+    await replica.tokens.revoke(made.id)
+    assert other.tokens.still_known(token, generation) is False, "it was announced lately, and may be gone"
+    await other.changes.look()
+    with pytest.raises(Unauthenticated):
+        await other.tokens.authenticate(text)
+    kept, kept_generation = await other.tokens.authenticate_with_generation(stays)
+    await other.changes.look()
+    assert not other.tokens.still_known(token, generation)
+    assert other.tokens.still_known(kept, kept_generation)
+
+
+async def test_a_token_costs_one_look_up_however_many_there_are(
+    watched: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    text, _ = await replica.tokens.new(("read",), DAY)
+    for _ in range(20):
+        await replica.tokens.new(("read",), DAY)
+    clock.move(60)
+    await replica.changes.look()
+    await replica.changes.look()
+    watched.calls.clear()
+    for _ in range(5):
+        token, generation = await replica.tokens.authenticate_with_generation(text)
+        assert replica.tokens.still_known(token, generation)
+        await replica.tokens.new(("read",), DAY)
+        await replica.changes.look()
+    assert [call for call in watched.calls if call[0] in ("list", "read")] == [("read", f"tokens/{token.id}")]
+
+
+async def test_guessing_costs_one_look_up_an_identifier_and_bounded_memory(watched: WatchedStore, replica: Replica) -> None:
+    guess, _ = replica.tokens._mint(("read",), DAY)
+    for _ in range(5):
+        with pytest.raises(Unauthenticated, match="not known"):
+            await replica.tokens.authenticate(guess)
+    assert watched.count("read") == 1
+    for _ in range(5_100):
+        text, _ = replica.tokens._mint(("read",), DAY)
+        with pytest.raises(Unauthenticated):
+            await replica.tokens.authenticate(text)
+    assert len(replica.tokens._unknown) <= 5_000
+
+
+def of(token: Token, **other: object) -> bytes:
+    return msgspec.json.encode({**msgspec.to_builtins(token), **other})
+
+
+@pytest.mark.parametrize("damage", ["", "{", "\xff", "[]", "{}", "other", "naive", "old"])
+async def test_a_damaged_record_lets_nobody_in_and_harms_no_other(
+    watched: WatchedStore, replica: Replica, clock: FakeClock, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    """Empty, half, of other bytes, another token's under this name, with a moment in no time zone, of another format."""
+    text, made = await replica.tokens.new(("read",), DAY)
+    gone, revoked = await replica.tokens.new(("read",), DAY)
+    stays, _ = await replica.tokens.new(("read",), DAY)
+    bodies = {
+        "other": of(revoked),
+        "naive": of(made, expires="2026-01-02T00:00:00"),
+        "old": b'{"id":"' + made.id.encode() + b'","hash":"x"}',
+    }
+    path = f"tokens/{made.id}"
+    await watched.replace_if(path, bodies.get(damage, damage.encode("latin-1")), (await watched.info(path)).etag)
+    later = Replica(watched, clock)
+    await later.changes.look()
+    with pytest.raises(Unauthenticated):
+        await later.tokens.authenticate(text)
+    assert f"{path} is damaged, so it lets nobody in: wheelgate token revoke {made.id}" in caplog.text
+    await later.tokens.authenticate(stays)
+    await later.tokens.revoke(revoked.id)
+    with pytest.raises(Unauthenticated):
+        await later.tokens.authenticate(gone)
+    listed = {identifier: token async for identifier, token in later.tokens.all()}
+    assert len(listed) == 2
+    assert listed[made.id] is None
+    assert await later.tokens.revoke(made.id)
 
 
 async def test_every_changed_character_is_refused(tokens: Tokens) -> None:
@@ -102,30 +214,19 @@ async def test_a_life_is_bounded(tokens: Tokens, days: int) -> None:
         await tokens.new(("read",), timedelta(days=days))
 
 
-class FailingStore(LocalStore):
-    """A store that can be made unreachable."""
-
-    down = False
-
-    def list(self, prefix: str):  # type: ignore[no-untyped-def]
-        if self.down:
-            raise StoreError("the store cannot be reached")
-        return super().list(prefix)
-
-
-async def test_the_last_known_tokens_serve_for_an_hour_while_the_store_is_down(tmp_path: Path, clock: FakeClock) -> None:
-    store = FailingStore(tmp_path / "store")
-    store.prepare()
-    tokens = Tokens(store, clock)
-    text, _ = await tokens.new(("read",), DAY)
-    await tokens.authenticate(text)
-    store.down = True
-    tokens.forget()
+async def test_a_known_token_serves_for_an_hour_while_the_store_is_silent(
+    watched: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    text, _ = await replica.tokens.new(("read",), DAY)
+    token, generation = await replica.tokens.authenticate_with_generation(text)
+    watched.down()
     clock.move(3_500)
-    await tokens.authenticate(text)
+    await replica.tokens.authenticate(text)
+    assert replica.tokens.still_known(token, generation)
     clock.move(200)
+    assert not replica.tokens.still_known(token, generation)
     with pytest.raises(StoreError):
-        await tokens.authenticate(text)
+        await replica.tokens.authenticate(text)
 
 
 @pytest.mark.parametrize(
@@ -152,9 +253,9 @@ async def test_a_guest_reads_and_leaves_no_trace(tokens: Tokens, store: LocalSto
     token = await tokens.authenticate(text)
     assert token.may("read", "anything")
     assert not token.may_some("upload")
-    assert await tokens.all() == []
+    assert [token async for token in tokens.all()] == []
     with pytest.raises(Unauthenticated):
-        await Tokens(store, clock).authenticate(text)  # another process
+        await Tokens(store, clock, StoreChanges(store, clock)).authenticate(text)  # another process
     with pytest.raises(Unauthenticated):
         await tokens.authenticate(tokens.guest()[:12] + text[12:])
     clock.move(86_401)
@@ -162,19 +263,17 @@ async def test_a_guest_reads_and_leaves_no_trace(tokens: Tokens, store: LocalSto
         await tokens.authenticate(text)
 
 
-async def test_a_list_that_was_cut_off_is_read_again(clock: FakeClock) -> None:
-    """Whatever ends the reading: what was known before may be revoked by now."""
-    store = WatchedStore()
-    tokens = Tokens(store, clock)
-    text, made = await tokens.new(("read",), DAY)
-    await tokens.authenticate(text)
-    await tokens.revoke(made.id)
-    tokens.forget()
-    store.holds["list"] = asyncio.Event()
-    cut = asyncio.create_task(tokens.authenticate(text))
+async def test_a_look_up_that_was_cut_off_is_made_again(watched: WatchedStore, replica: Replica, clock: FakeClock) -> None:
+    """Whatever ends it: what was known before may be revoked by now."""
+    text, made = await replica.tokens.new(("read",), DAY)
+    await replica.tokens.authenticate(text)
+    await Replica(watched, clock).tokens.revoke(made.id)
+    await replica.changes.look()
+    watched.holds["read"] = asyncio.Event()
+    cut = asyncio.create_task(replica.tokens.authenticate(text))
     await asyncio.sleep(0.01)
     cut.cancel()
     await asyncio.wait([cut])
-    store.holds.clear()
+    watched.holds.pop("read").set()
     with pytest.raises(Unauthenticated):
-        await tokens.authenticate(text)
+        await replica.tokens.authenticate(text)

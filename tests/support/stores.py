@@ -9,7 +9,7 @@ from io import FileIO
 from pathlib import Path
 
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
-from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, BlobStore
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, BlobStore, Hook
 
 
 class MemoryStore:
@@ -52,7 +52,11 @@ class MemoryStore:
         if end > len(body):
             raise StoreError(f"the store's {path} is shorter than it was")
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
+        if before_commit is not None:
+            await before_commit()
         content = body if isinstance(body, bytes) else await asyncio.to_thread(body.read_bytes)
         if path in self.blobs:
             raise BlobExists(f"the store has {path} already")
@@ -70,7 +74,9 @@ class MemoryStore:
             raise BlobChanged(f"the store's {path} was changed by somebody else")
         return self._put(path, body, facts, info.created)
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, etag: str | None = None) -> None:
+        if path in self.blobs and etag not in (None, self.blobs[path][1].etag):
+            raise BlobChanged(f"the store's {path} was changed by somebody else")
         self.blobs.pop(path, None)
 
     async def signed_url(self, path: str) -> str | None:
@@ -148,9 +154,11 @@ class WatchedStore:
         async for chunk in self.inner.stream(path, start, end):
             yield chunk
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
         self._enter("put_if_absent", path)
-        info = await self.inner.put_if_absent(path, body, facts)
+        info = await self.inner.put_if_absent(path, body, facts, before_commit=before_commit)
         await self._leave("put_if_absent", path)
         return info
 
@@ -166,9 +174,10 @@ class WatchedStore:
         await self._leave("set_facts", path)
         return info
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, etag: str | None = None) -> None:
         self._enter("delete", path)
-        await self.inner.delete(path)
+        await self.inner.delete(path, etag)
+        await self._leave("delete", path)
 
     async def signed_url(self, path: str) -> str | None:
         return await self.inner.signed_url(path)

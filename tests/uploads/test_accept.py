@@ -31,9 +31,11 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.local import LocalStore
+from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import AcceptedUpload, Destination, Uploads
 
 NAME = "acme-lib"
@@ -64,13 +66,14 @@ class Gate:
         self.store = WatchedStore(self.local)
         self.team, self.pypi = FakeSource("team", clock), FakeSource("pypi", clock)
         self.metrics = Metrics()
-        self.changes = StoreChanges(self.store)
+        self.changes = StoreChanges(self.store, clock)
         self.claims = Claims(self.store, clock, self.changes)
-        self.changes.subscribe(self.claims.forget)
-        packages = BlobPackages(name="uploads", store=self.store, prefix=layout.PACKAGES, clock=clock)
+        packages = BlobPackages(
+            name="uploads", store=self.store, prefix=layout.PACKAGES, clock=clock, tombstones=Tombstones(self.store)
+        )
         forever = float("inf")
         self.packages = Cached(packages, clock=clock, metrics=self.metrics, fresh_s=forever, negative_ttl_s=forever)
-        self.changes.subscribe(self.packages.drop)
+        self.changes.subscribe(Kind.PACKAGE, self.packages.drop)
         self.box = WatchedStore(MemoryStore())
         boxed = BlobPackages(name="box", store=self.box, prefix="", clock=clock)
         members = {
@@ -155,12 +158,10 @@ async def test_an_sdist_is_accepted_without_metadata(gate: Gate) -> None:
     assert file.core_metadata is None
 
 
-async def test_the_claim_and_the_metadata_are_written_before_the_file_and_the_announcement_comes_last(gate: Gate) -> None:
+async def test_the_claim_and_the_metadata_are_written_before_the_file_each_announced_before_it_is_there(gate: Gate) -> None:
     await gate.upload()
-    written = [path for path in gate.store.written if path != layout.CHANGED]
-    assert written == [layout.claim(NAME), layout.metadata(sha256(BODY)), PATH]
-    assert gate.store.written[-1] == layout.CHANGED
-    assert gate.store.written.index(layout.CHANGED) < gate.store.written.index(PATH), "the claim is announced too"
+    metadata = layout.metadata(sha256(BODY))
+    assert gate.store.written == [layout.CHANGED, layout.claim(NAME), layout.CHANGED, metadata, PATH]
 
 
 @pytest.mark.parametrize("step", ["claims/", "metadata/", "packages/", layout.CHANGED])
@@ -188,29 +189,46 @@ async def test_an_upload_whose_answer_from_the_store_was_lost_succeeds_when_trie
     assert filenames(await gate.index.project_page(NAME)) == [WHEEL]
 
 
-async def test_a_file_stored_by_a_try_that_could_not_announce_it_appears_everywhere_with_the_next(
-    gate: Gate, clock: FakeClock
-) -> None:
-    other = StoreChanges(WatchedStore(gate.local))
-    told: list[str] = []
-    other.subscribe(lambda: told.append("changed"))
-    stored = False
-
-    def no_announcement_once_stored(method: str, path: str) -> bool:
-        nonlocal stored
-        stored = stored or (method, path) == ("put_if_absent", PATH)
-        return stored and method == "replace_if"
-
-    gate.store.fails = no_announcement_once_stored
+async def test_a_file_whose_uploader_dies_once_it_is_stored_appears_everywhere_all_the_same(gate: Gate, clock: FakeClock) -> None:
+    other = StoreChanges(WatchedStore(gate.local), clock)
+    told: list[str | None] = []
+    other.subscribe(Kind.PACKAGE, told.append)
+    await other.look()
+    gate.store.loses_answer = lambda method, path: path == PATH
     with pytest.raises(StoreError):
         await gate.upload()
     assert await gate.holds()
     await other.look()
-    told.clear()
-    gate.store.up()
-    assert not (await gate.upload()).new
-    await other.look()
-    assert told == ["changed"]
+    assert told[-1:] == [NAME]
+
+
+async def test_bytes_that_took_the_name_of_a_file_being_deleted_are_shown_to_nobody(gate: Gate) -> None:
+    """Stored between the deletion and the uploader's second look at the tombstone, and then the uploader died."""
+    await gate.upload()
+    other = wheel_bytes(NAME, "1.0", requires=["idna"])
+    await gate.local.put_if_absent(layout.tombstone(NAME, WHEEL), sha256(BODY).encode(), {})
+    await gate.local.delete(PATH)
+    await gate.local.put_if_absent(PATH, other, {"sha256": sha256(other)})
+    gate.changes.emit(Change(Kind.PACKAGE, NAME))
+    with pytest.raises(ProjectNotFound):
+        await gate.packages.project_page(NAME)
+    with pytest.raises(FileExists, match="only the same bytes may return"):
+        await gate.upload(other)
+    assert (await gate.upload()).new, "they give way to those that the name is kept for"
+    assert (await gate.local.read(PATH))[0] == BODY
+    assert filenames(await gate.packages.project_page(NAME)) == [WHEEL]
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"0" * 10_000])
+async def test_a_damaged_tombstone_keeps_its_name_from_everybody_and_no_other(
+    gate: Gate, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    path = layout.tombstone(NAME, WHEEL)
+    await gate.local.put_if_absent(path, body, {})
+    with pytest.raises(FileExists):
+        await gate.upload()
+    assert f"{path} is damaged" in caplog.text
+    assert (await gate.upload(wheel_bytes(NAME, "2.0"), "acme_lib-2.0-py3-none-any.whl")).new
 
 
 # --- the same name again
@@ -468,7 +486,7 @@ async def test_attestations_lie_beside_their_file_which_was_there_before_them(ga
     await gate.upload(attestations=attested())
     assert await bundle(gate) == json.loads(attested())
     assert gate.store.written.index(PATH) < gate.store.written.index(layout.provenance(PATH))
-    assert gate.store.written[-1] == layout.CHANGED
+    assert gate.store.written[-2:] == [layout.CHANGED, layout.provenance(PATH)], "announced, and made"
     assert filenames(await gate.index.project_page(NAME)) == [WHEEL]
 
 
@@ -615,7 +633,7 @@ async def test_a_name_differs_from_itself_in_no_spelling(gate: Gate) -> None:
 
 async def test_who_uploads_at_the_moment_the_name_is_claimed_elsewhere_loses_nothing(gate: Gate) -> None:
     await gate.claims.claim(NAME, "another-replica")
-    gate.claims.forget()
+    await gate.changes.look()
     assert (await gate.upload()).new
     claim = await gate.claims.get(NAME)
     assert claim is not None

@@ -32,7 +32,7 @@ async def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture
 def packages(store: LocalStore) -> UploadManager:
-    return UploadManager([Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
+    return UploadManager([Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store, FakeClock()))
 
 
 async def yanked(store: LocalStore) -> str | None:
@@ -96,7 +96,9 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
     store = Busy(tmp_path / "store")
     store.prepare()
     await store.put_if_absent(PATH, b"body", {"sha256": "abc"})
-    packages = UploadManager([Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store))
+    packages = UploadManager(
+        [Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store, FakeClock())
+    )
     store.times = 2
     await packages.yank(WHEEL, "broken")
     assert (await store.info(PATH)).facts == {"sha256": "abc", "other": "0", "yanked": "broken"}
@@ -115,7 +117,7 @@ async def test_what_came_with_a_file_goes_with_it(packages: UploadManager, store
 async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> None:
     container = MemoryStore()
     targets = [Destination("uploads", store, layout.PACKAGES), Destination("curated", container)]
-    both = UploadManager(targets, store=store, changes=StoreChanges(store))
+    both = UploadManager(targets, store=store, changes=StoreChanges(store, FakeClock()))
     await container.put_if_absent("other/other-1.0.tar.gz", b"body", {"sha256": "a" * 64, "yanked": "old"})
     await container.put_if_absent("other/notes.txt", b"body", {})
     await container.put_if_absent("other/deep/other-2.0.tar.gz", b"body", {})
@@ -131,7 +133,7 @@ async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> 
 async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombstone_is_ours(store: LocalStore) -> None:
     container = MemoryStore()
     targets = [Destination("curated", container), Destination("uploads", store, layout.PACKAGES)]
-    both = UploadManager(targets, store=store, changes=StoreChanges(store))
+    both = UploadManager(targets, store=store, changes=StoreChanges(store, FakeClock()))
     dropped = await container.put_if_absent("other/other-1.0.tar.gz", b"body", {})  # by hand: nobody said its digest
     await both.yank("other-1.0.tar.gz", "old")
     assert (await container.info(dropped.path)).facts == {"yanked": "old"}

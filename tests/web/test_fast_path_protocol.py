@@ -24,6 +24,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON
 from wheelgate.sources.cached import Cached
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.auth import Authentication
 from wheelgate.web.dispatcher import Dispatcher
@@ -88,7 +89,7 @@ class Site:
         cached = Cached(source, clock=clock, metrics=metrics, fresh_s=600, negative_ttl_s=600)
         index = Merged(
             [Member(cached, private=False)],
-            claims=Claims(MemoryStore(), clock),
+            claims=Claims(MemoryStore(), clock, StoreChanges(MemoryStore(), clock)),
             clock=clock,
             metrics=metrics,
             reserved=NamePatterns([]),

@@ -13,7 +13,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource, filenames, listed
 from tests.support.stores import MemoryStore, WatchedStore
-from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, LocalFile, ProjectPage
 from wheelgate.core.patterns import NamePatterns
@@ -60,7 +60,7 @@ class Index:
         self.feed = FakeSource("feed", clock)
         self.public = FakeSource("public", clock)
         self.store = WatchedStore(MemoryStore())
-        changes = StoreChanges(self.store)
+        changes = StoreChanges(self.store, clock)
         self.cached_feed = self._cached(self.feed, private_absent_s)
         self.ruled = Ruled(self._cached(self.public, public_absent_s, OVERSTAY_S), clock)
         self.merged = Merged(
@@ -267,10 +267,11 @@ async def test_what_was_decided_before_a_change_does_not_answer_for_after_it(ind
     assert index.find_servable() is None
 
 
-async def test_a_page_whose_name_could_not_be_claimed_is_decided_each_time(index: Index, clock: FakeClock) -> None:
+async def test_a_page_whose_name_cannot_be_claimed_is_not_served_until_it_is(index: Index) -> None:
     index.feed.publish("acme-lib", "1.0")
     index.store.fails = lambda method, path: method == "put_if_absent"
-    assert await index.listed()
+    with pytest.raises(StoreError, match="cannot be recorded as private"):
+        await index.listed()
     assert index.find_servable() is None
     index.store.up()
     assert await index.listed()

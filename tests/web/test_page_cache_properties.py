@@ -33,6 +33,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.render import render_page
 from wheelgate.sources.cached import Cached
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.page_cache import PageCache
 
@@ -67,7 +68,7 @@ class Deciding:
         self.ruled = Ruled(cached["public"], clock)
         self.index = Merged(
             [Member(self.uploads, private=True), Member(cached["feed"], private=True), Member(self.ruled, private=False)],
-            claims=Claims(MemoryStore(), clock),
+            claims=Claims(MemoryStore(), clock, StoreChanges(MemoryStore(), clock)),
             clock=clock,
             metrics=metrics,
             reserved=NamePatterns([]),

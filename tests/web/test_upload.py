@@ -77,8 +77,8 @@ class Server:
         self.store = WatchedStore()
         self.spool = RoomySpool(folder)
         self.spool.prepare()
-        changes, metrics = StoreChanges(self.store), Metrics()
-        claims, self.tokens = Claims(self.store, clock, changes), Tokens(self.store, clock)
+        changes, metrics = StoreChanges(self.store, clock), Metrics()
+        claims, self.tokens = Claims(self.store, clock, changes), Tokens(self.store, clock, changes)
         source = BlobPackages(name="uploads", store=self.store, prefix=layout.PACKAGES, clock=clock)
         index = Merged(
             [Member(source, private=True)], claims=claims, clock=clock, metrics=metrics, reserved=NamePatterns([]), merges=[]

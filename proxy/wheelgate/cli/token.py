@@ -42,9 +42,7 @@ def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires
         raise click.UsageError(f"--expires: {error}") from None
 
     async def create(services: Services) -> tuple[str, Token]:
-        created = await services.tokens.new(scopes, life, note)
-        await services.changes.announce()
-        return created
+        return await services.tokens.new(scopes, life, note)
 
     text, created = run_with_services(load_settings(config, data), create)
     print(text)
@@ -60,10 +58,16 @@ def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
     """List the tokens, without their secrets."""
 
-    async def read(services: Services) -> list[tuple[Token, bool]]:
-        return [(token, services.tokens.has_expired(token)) for token in await services.tokens.all()]
+    async def read(services: Services) -> tuple[list[tuple[Token, bool]], list[str]]:
+        found = [row async for row in services.tokens.all()]
+        sound = sorted((token for _, token in found if token is not None), key=lambda token: token.created)
+        damaged = [identifier for identifier, token in found if token is None]
+        return [(token, services.tokens.has_expired(token)) for token in sound], damaged
 
-    tokens = run_with_services(load_settings(config, data), read)
+    tokens, damaged = run_with_services(load_settings(config, data), read)
+    for identifier in damaged:
+        advice = f"it lets nobody in; remove it with wheelgate token revoke {identifier}"
+        print(f"wheelgate: the record of token {identifier} is damaged: {advice}", file=sys.stderr)
     if as_json:
         rows = [
             {
@@ -89,10 +93,7 @@ def revoke(config: Path | None, data: Path | None, identifier: str) -> None:
     """Revoke a token, on every replica within seconds. ID is the one that `token list` shows."""
 
     async def revoke_token(services: Services) -> bool:
-        revoked = await services.tokens.revoke(identifier)
-        if revoked:
-            await services.changes.announce()
-        return revoked
+        return await services.tokens.revoke(identifier)
 
     settings = load_settings(config, data)
     if not identifier.isalnum() or not identifier.isascii() or not run_with_services(settings, revoke_token):

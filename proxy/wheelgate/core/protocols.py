@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -11,6 +11,8 @@ from typing import Protocol
 import msgspec
 
 from wheelgate.core.model import ProjectPage
+
+Hook = Callable[[], Awaitable[None]]
 
 
 class Clock(Protocol):
@@ -112,10 +114,13 @@ class BodyStore(Protocol):
     def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         """Bytes ``start`` (included) to ``end`` (excluded) of a large one, in bounded memory."""
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
         """Create a blob: body, facts and visibility in one atomic step, durable when this returns.
 
-        A ``Path`` is a spool file that the caller will not write again; it may be hard-linked.
+        A ``Path`` is a spool file that the caller will not write again; it may be hard-linked. ``before_commit`` is awaited once
+        a large body is in place and only that step is left; what it raises is raised, and nothing is created.
 
         Raises:
             BlobExists: there is one already; it is untouched.
@@ -128,8 +133,12 @@ class BodyStore(Protocol):
             BlobChanged: somebody else wrote it first.
         """
 
-    async def delete(self, path: str) -> None:
-        """Remove a blob; a missing one is fine."""
+    async def delete(self, path: str, etag: str | None = None) -> None:
+        """Remove a blob; a missing one is fine.
+
+        Raises:
+            BlobChanged: it is not the one of that ``etag`` any more, and stays.
+        """
 
     def open_local(self, path: str) -> FileIO | None:
         """Open the file that holds the body, judged, for the kernel to send; ``None``: no file of this machine does. Blocks."""

@@ -106,7 +106,7 @@ class BlobHistory(FileMemory):
                     found = await self._reader.read(file)
                 found = msgspec.structs.replace(found, at=self._moment_after(file, state))
                 await self.save(project, state, {file.filename: found})
-                self.changed.emit()
+                self.changed.emit(project)
             except StoreError as error:
                 _log.warning("source %s: %s cannot be described yet: %s", self._records.source, file.filename, error)
                 self._resting[project] = True

@@ -129,7 +129,7 @@ class FileHistory(FileMemory):
             known, hashes=hashes, size=known.size if known.size is not None else size, made=made or known.made
         )
         if self._learn(file.project, state, {file.filename: learned}):
-            self.changed.emit()
+            self.changed.emit(file.project)
 
     def _learn(self, project: str, state: ProjectState, found: Files) -> bool:
         is_new = state.learn(found)

@@ -104,7 +104,7 @@ class Delivery:
         self._troubles = TroubleLog(_log)
 
     def forget(self) -> None:
-        """The store changed: look again what it holds."""
+        """Look again what the store holds: it lacks something that we thought it had."""
         self._held.clear()
 
     async def close(self) -> None:

@@ -107,8 +107,6 @@ class Decision(msgspec.Struct, frozen=True):
     """A private source lists a file of it, or did once. False as well where the decision did not depend on it."""
     merge: MergeRule | None = None
     """The rule that joins sources for it, as it stood when the decision began."""
-    unrecorded: bool = False
-    """The claim could not be written: to be tried again at the next question."""
     page: ProjectPage | None = None
     """With every file withheld there is a page and an error: people may see it, installers may not."""
     error: WheelgateError | None = None
@@ -117,8 +115,7 @@ class Decision(msgspec.Struct, frozen=True):
     @property
     def freshness(self) -> Freshness:
         """Cache control of the decision: that of the answer it rests on which ends first."""
-        earliest = Freshness.earliest(answer.freshness for answer in self.answers)
-        return Freshness(valid_until=earliest.valid_until) if self.unrecorded else earliest
+        return Freshness.earliest(answer.freshness for answer in self.answers)
 
     def require_page(self) -> ProjectPage:
         """The page.

@@ -104,9 +104,9 @@ class Merged:
         """Call ``listener`` whenever decisions may be out of date before their time."""
         self._invalidated.subscribe(listener)
 
-    def invalidate(self) -> None:
-        """Announce that something decisions rest on has changed: the store, a scan, a rule."""
-        self._invalidated.emit()
+    def invalidate(self, project: str | None = None) -> None:
+        """Announce that something has changed that the decision about a project, or about any (``None``), rests on."""
+        self._invalidated.emit(project)
 
     async def project_names(self) -> frozenset[str]:
         """Every name a private source holds, and those that public sources care to list."""
@@ -135,19 +135,19 @@ class Merged:
         merge = next((rule for rule in self._merges if project in rule.names), None)
         known = Decision(project, (), "", reserved_by=self._reserved.first_for(project), merge=merge)
         private, public = ([member for member in order if member.private is side] for side in (True, False))
-        known = await self._ask(known, order, private)
+        known, claim = await self._ask_private(known, order, private)
         # Before anything is decided: whoever owns the name, and whether or not there will be a page, it is private.
         listers = (answer.source for answer in known.answers if answer.page and (answer.page.files or answer.page.withheld))
         if (lister := next(listers, None)) is not None:
-            unrecorded = learn and not await self._record_claim(project, lister)
-            known = msgspec.structs.replace(known, claimed=True, unrecorded=unrecorded)
+            known = msgspec.structs.replace(known, claimed=True)
+            if learn and (failure := await self._record_claim(project, lister)) is not None:
+                return _fail(known, failure)
         if (first := _find_first(known.answers)) is not None:
             return await self._let_answer(known, order, first, f"the first private source that has it is {first.source}")
         if known.reserved_by is None:
-            try:
-                known = msgspec.structs.replace(known, claimed=await self._claims.holds(project))
-            except StoreError as error:
-                return _fail(known, error)
+            if isinstance(claim, StoreError):
+                return _fail(known, claim)
+            known = msgspec.structs.replace(known, claimed=claim)
         shared = known.merge.sources if known.merge else ()
         askable = [member for member in public if member.source.name in shared] if known.claimed else public
         if known.reserved_by is not None:
@@ -236,6 +236,21 @@ class Merged:
         answers = [await question for question in questions] if len(unasked) < 2 else await asyncio.gather(*questions)
         return msgspec.structs.replace(known, answers=(*known.answers, *answers))
 
+    async def _ask_private(
+        self, known: Decision, order: Sequence[Member], members: Sequence[Member]
+    ) -> tuple[Decision, bool | StoreError]:
+        """Ask the private sources, and meanwhile look up if the name is claimed."""
+        claim = self._claims.recall(known.project)
+        if claim is not None:
+            return await self._ask(known, order, members), claim
+        return await asyncio.gather(self._ask(known, order, members), self._find_claim(known.project))
+
+    async def _find_claim(self, project: str) -> bool | StoreError:
+        try:
+            return await self._claims.holds(project)
+        except StoreError as error:
+            return error
+
     async def _ask_source(self, member: Member, project: str) -> Answer:
         name = member.source.name
         if not member.may_hold(project):
@@ -250,15 +265,18 @@ class Merged:
             return Answer(name, member.private, Outcome.FAILED, str(error), self._clock.now(), error=error)
         return Answer(name, member.private, Outcome.LISTED, _summarise(page), page.as_of, page=page)
 
-    async def _record_claim(self, project: str, source: str) -> bool:
-        """Make the name private for ever, from the first file on; tell whether that could be written."""
+    async def _record_claim(self, project: str, source: str) -> StoreError | None:
+        """Make the name private for ever, from the first file on; return the failure to.
+
+        A page must not be handed out as private while nothing but this process remembers that it is: after a restart, and a
+        "not there" of the source, a public index would be asked for a name that builds rely on.
+        """
         try:
-            await self._claims.claim(project, source)
+            await self._claims.claim(project, source, listed=True)
         except StoreError as error:
-            # What is listed is private and right; at risk is only the memory of it beyond this process.
-            _log.error("project %s could not be recorded as private: %s", project, error)
-            return False
-        return True
+            _log.error("project %s cannot be recorded as private: %s", project, error)
+            return StoreError(f"source {source} has {project}, which cannot be recorded as private, so it is not served: {error}")
+        return None
 
     def _merge(self, rule: MergeRule, parts: Sequence[Answer]) -> ProjectPage:
         limit = rule.public_versions

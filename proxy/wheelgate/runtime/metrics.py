@@ -87,6 +87,7 @@ class Metrics:
         self.withheld_files = counter("wheelgate_withheld_files", "Files left off a page, once per page made", ["source", "rule"])
         self.fills = counter("wheelgate_fills", "Files fetched into the store", ["source", "outcome"])
         self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
+        self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
         self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
 
     def exposition(self) -> bytes:

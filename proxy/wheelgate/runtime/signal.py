@@ -1,10 +1,11 @@
-"""A signal: listeners that are told, in order and at once, that something changed."""
+"""A signal: listeners that are told, in order and at once, what changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Listener = Callable[[], None]
+Listener = Callable[[str | None], None]
+"""Takes the key of what changed, such as a project's name; ``None``: anything may have."""
 
 
 class Signal:
@@ -16,6 +17,6 @@ class Signal:
     def subscribe(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def emit(self) -> None:
+    def emit(self, key: str | None = None) -> None:
         for listener in self._listeners:
-            listener()
+            listener(key)

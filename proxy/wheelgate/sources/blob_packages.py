@@ -13,6 +13,7 @@ from wheelgate.runtime.logs import TroubleLog
 from wheelgate.simple_api.render import file_url
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
+from wheelgate.storage.tombstones import Tombstones
 
 _MAX_PROVENANCE_BYTES = 1024 * 1024
 """Whatever somebody drops beside a file, no more of it is ever held in memory."""
@@ -31,20 +32,25 @@ class BlobPackages:
         clock: Clock,
         names_fresh_s: float = math.inf,
         public_url: str | None = None,
+        tombstones: Tombstones | None = None,
     ) -> None:
-        """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740)."""
+        """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740).
+
+        ``tombstones``: of the files that were deleted here; ``None``: nothing is ever uploaded to it.
+        """
         self.name = name
         self._store = store
         self._prefix = prefix
         self._clock = clock
         self._names_fresh_s = names_fresh_s
         self._public_url = public_url
+        self._tombstones = tombstones
         self._names: frozenset[str] | None = None
         self._named_s = 0.0
         self._generation = 0
         self._troubles = TroubleLog(_log)
 
-    def forget(self) -> None:
+    def forget(self, project: str | None = None) -> None:  # noqa: ARG002 - one may be gone, or new
         """The store changed: list the names again at the next question."""
         self._generation += 1
         self._names = None
@@ -86,6 +92,10 @@ class BlobPackages:
         ]
         if not files and damaged:  # it has the project, and nothing of it that can be told
             raise StoreError(f"source {self.name} has nothing of {project} that can be used: {damaged[0]}")
+        if files and self._tombstones is not None:
+            digests = {file.filename: file.hashes.get("sha256") for file in files}
+            displaced = await self._tombstones.find_displaced(project, digests)
+            files = [file for file in files if file.filename not in displaced]
         if not files:
             raise ProjectNotFound(f"source {self.name} has no project {project}")
         strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)

@@ -105,14 +105,15 @@ class BlobScan:
                 files[filename] = info
         before = self._projects or {}
         self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
-        changed = found != before or self._error is not None
+        changed = [name for name in found.keys() | before.keys() if found.get(name) != before.get(name)]
+        was_failing = self._projects is None or self._error is not None
         self._projects = found
         self._scanned_at = self._clock.now()
         self._fresh_until = self._clock.monotonic() + self._interval_s
         self._error = None
         self._first.set()
-        if changed:
-            self.changed.emit()
+        for name in [None] if was_failing else changed:
+            self.changed.emit(name)
 
     async def project_names(self) -> frozenset[str]:
         return frozenset(await self._find_projects())

@@ -14,6 +14,7 @@ from wheelgate.core.errors import Busy, ProjectNotFound, StoreError, UpstreamErr
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
+from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
@@ -81,12 +82,13 @@ class Cached(SourceWrapper):
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._failing_since: datetime | None = None
         self._failing_as: type[Exception] | None = None
-        self._generation = 0
+        self._generations = Generations()
 
-    def drop(self) -> None:
-        """Let no answer be fresh any more: the source's content changed. They are kept to stand in."""
-        self._generation += 1
-        for answer in self._answers.values():
+    def drop(self, project: str | None = None) -> None:
+        """Let a project's answer, or none (``None``), be fresh any more: the content changed. They are kept to stand in."""
+        self._generations.advance(project)
+        answers = self._answers.values() if project is None else filter(None, [self._answers.get(project)])
+        for answer in answers:
             answer.overtaken = True
             answer.retry_at_s = -math.inf
 
@@ -101,7 +103,8 @@ class Cached(SourceWrapper):
         if answer is not None and self._clock.monotonic() < answer.retry_at_s and self._may_stand_in(answer):
             return self._stand_in(project, answer)
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
-        page = await self._flights.run((project, self._generation), lambda: self._fetch(project, self._generation))
+        generation = self._generations.of(project)
+        page = await self._flights.run((project, generation), lambda: self._fetch(project, generation))
         heard = self._answers.get(project)
         return self._page_or_absence(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
 
@@ -117,7 +120,7 @@ class Cached(SourceWrapper):
             raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=fresh_until)
         return page
 
-    async def _fetch(self, project: str, generation: int) -> ProjectPage | None:
+    async def _fetch(self, project: str, generation: Generation) -> ProjectPage | None:
         page: ProjectPage | None
         try:
             page = await self._source.project_page(project)
@@ -138,7 +141,7 @@ class Cached(SourceWrapper):
         earlier = self._answers.get(project)
         known_since = earlier.known_since if earlier and earlier.page and page else now
         fresh_until = max(heard_s + (self._negative_ttl_s if page is None else self._fresh_s), stated_s)
-        if generation != self._generation:
+        if generation != self._generations.of(project):
             # Overtaken by a change while it was on its way: for those who waited, for nobody later.
             return page and msgspec.structs.replace(page, known_since=known_since, freshness=NEVER_FRESH)
         if page is not None:

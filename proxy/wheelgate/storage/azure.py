@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import quote, unquote
 
+import msgspec
 from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
@@ -31,7 +32,7 @@ from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, UpstreamError
-from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.storage.containers import ContainerPlace, container_place
@@ -172,17 +173,22 @@ class AzureStore:
             start += count
             yield piece
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
         settings = ContentSettings(content_type="application/octet-stream", cache_control="max-age=31536000, immutable")
         commit: dict[str, Any] = {"metadata": _metadata(facts), "content_settings": settings}
         blob = self._blob(path)
         try:
+            put: Callable[[], Awaitable[Mapping[str, Any]]]
             if isinstance(body, bytes) and len(body) <= _ONE_REQUEST_BYTES:
-                await self._ask(path, lambda: blob.upload_blob(body, overwrite=False, **commit))
+                put = partial(blob.upload_blob, body, overwrite=False, **commit)
             else:
                 blocks = await self._stage_blocks(path, body)
-                condition = MatchConditions.IfMissing
-                await self._ask(path, lambda: blob.commit_block_list(blocks, match_condition=condition, **commit))
+                put = partial(blob.commit_block_list, blocks, match_condition=MatchConditions.IfMissing, **commit)
+            if before_commit is not None:
+                await before_commit()
+            etag = str((await self._ask(path, put))["etag"]).strip('"')
         except (BlobExists, BlobChanged):
             kept = await self.info(path)
             if dict(kept.facts) == dict(facts):  # we ourselves: the answer to our commit was lost and asked for again
@@ -190,7 +196,7 @@ class AzureStore:
             raise BlobExists(f"the store has {path} already") from None
         except OSError as error:
             raise StoreError(f"{path} cannot be read for the upload: {(error.strerror or '').lower()}") from None
-        return await self.info(path)
+        return msgspec.structs.replace(await self.info(path), etag=etag)  # ours, whatever became of the name since
 
     async def _stage_blocks(self, path: str, body: Path | bytes) -> _Blocks:
         """Send the body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
@@ -221,9 +227,14 @@ class AzureStore:
             raise
         return await self.info(path)
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, etag: str | None = None) -> None:
+        condition = {} if etag is None else _if_unchanged(etag)
         with suppress(BlobNotFound):
-            await self._ask(path, self._blob(path).delete_blob)
+            try:
+                await self._ask(path, partial(self._blob(path).delete_blob, **condition))
+            except BlobChanged:
+                await self.info(path)  # the service says "changed" of what is gone, too
+                raise
 
     async def signed_url(self, path: str) -> str | None:
         if self._signatures is None:

@@ -1,65 +1,167 @@
-"""Change notification between processes: one small blob, rewritten by each change of the store, polled by all."""
+"""Change notification between processes: one small record, rewritten before each change of the store, polled by all.
+
+A change is announced *before* it is made. Announced afterwards, one whose announcement is lost (the process dies in between, the
+answer never arrives) would stay unknown for good to whoever remembers the state of before. So an announcement means: this key
+changes about now. Whoever hears of it forgets what it knows of the key, and does so again at each look until the change must
+have been made, or has failed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import uuid
+import math
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
-from wheelgate.core.protocols import BlobStore
-from wheelgate.runtime.signal import Signal
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import EVERYTHING, Change, ChangeLog, Kind, begin_log, decode_log
 
 WATCH_INTERVAL_S = 2.0
+UNSETTLED_S = 30.0
+"""How long after its announcement a change may still reach the store; nobody relies on what it knows of the key meanwhile."""
+_HEARD_S = 5 * WATCH_INTERVAL_S
+_MAX_UNSETTLED = 10_000
 _TRIES = 20
 _log = logging.getLogger(__name__)
 
 
-class StoreChanges(Signal):
-    """Announces changes of packages, claims and tokens, and tells this process's caches when anybody announced one.
+class Announcement:
+    """Changes that everybody has been told of, and that are to be made within 30 s from then on."""
+
+    def __init__(self, changes: StoreChanges, announced: tuple[Change, ...]) -> None:
+        self._changes = changes
+        self._announced = announced
+        self._at_s = -math.inf
+
+    async def renew(self) -> None:
+        """Announce once more what was announced a while ago: to be called right before a write that comes late.
+
+        Raises:
+            StoreError: others could not be told, so nothing may be written.
+        """
+        if self.age_s > UNSETTLED_S / 2:
+            began_s = self._changes.clock.monotonic()
+            await self._changes.announce(*self._announced)
+            self._at_s = began_s
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since everybody was told."""
+        return self._changes.clock.monotonic() - self._at_s
+
+
+class StoreChanges:
+    """Announces changes of packages, claims and tokens by their keys, and passes on to this process's caches what was announced.
 
     Watching costs one look at one ETag every two seconds, however many projects there are: hence "within 5 s on every
-    replica" without a listing per page.
+    replica" without a listing per page. A replica that missed more than the record holds takes everything for changed.
     """
 
-    def __init__(self, store: BlobStore) -> None:
-        super().__init__()
+    def __init__(self, store: BlobStore, clock: Clock) -> None:
+        self.clock = clock
         self._store = store
-        self._seen: str | None = None
+        self._signals = {kind: Signal() for kind in Kind}
+        self._log: ChangeLog | None = None
+        """As it was seen last, under its ETag; ``None``: there is none."""
+        self._etag: str | None = None
+        self._heard_s = -math.inf
+        self._unsettled: dict[Change, float] = {}
+        """Changes that may not have been made yet, each until a moment (monotonic)."""
+        self._pending: list[Change] = []
         self._turn = asyncio.Lock()
         self._flights: SingleFlight[None] = SingleFlight()
         self._number = 0
         """Of the announcement that is not being written yet."""
 
-    async def announce(self, *, here: bool = True) -> None:
-        """Tell everyone; in this process at once (``here=False``: only the others). A StoreError: others could not be told."""
-        if here:
-            self.emit()
+    def subscribe(self, kind: Kind, listener: Listener) -> None:
+        """Call ``listener`` with the key of whatever changes; ``None``: of anything of this kind."""
+        self._signals[kind].subscribe(listener)
+
+    def emit(self, change: Change) -> None:
+        """Tell this process alone."""
+        self._signals[change.kind].emit(change.key)
+
+    @property
+    def is_heard(self) -> bool:
+        """True while announcements reach this process, so that what it remembers "until told" may be relied on."""
+        return self.silent_s < _HEARD_S
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the store was last asked successfully; infinite in a process that does not watch it."""
+        return self.clock.monotonic() - self._heard_s
+
+    @asynccontextmanager
+    async def changing(self, *changes: Change, here: bool = True) -> AsyncIterator[Announcement]:
+        """Make changes inside the block: everybody else is told before it, and this process after it, however it ends.
+
+        ``here=False``: a block that succeeds tells this process itself.
+
+        Raises:
+            StoreError: others could not be told, and the block was not entered.
+        """
+        announcement = Announcement(self, changes)
+        await announcement.renew()
+        try:
+            yield announcement
+        except BaseException:  # it may have been made, or be on its way
+            here = True
+            raise
+        finally:
+            if here:
+                self._unsettle(changes)
+                for change in changes:
+                    self.emit(change)
+            if announcement.age_s > UNSETTLED_S:  # the change came later than anybody waits for it
+                with contextlib.suppress(StoreError):
+                    await self.announce(*changes)
+
+    async def announce(self, *changes: Change) -> None:
+        """Tell everybody else that something changes now, or raise :class:`StoreError`."""
+        self._pending += changes
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
         await self._flights.run(self._number, self._announce_in_turn)
 
     async def _announce_in_turn(self) -> None:
         async with self._turn:
             self._number += 1  # what changes from here on, this one says nothing of
+            changes, self._pending = self._pending, []
+            log, etag = self._log, self._etag  # mostly nobody else has announced anything since we looked last
             for _ in range(_TRIES):
-                before = await self._etag()
+                longer = (log or begin_log()).extend(changes)
                 try:
-                    written = await self._store.replace_if(layout.CHANGED, uuid.uuid4().hex.encode(), before)
-                except BlobChanged:  # somebody else announced in between; say it again, theirs may have been seen already
+                    written = await self._store.replace_if(layout.CHANGED, longer.encode(), etag)
+                except BlobChanged:
+                    log, etag = await self._read()
                     continue
-                if before == self._seen:
-                    self._seen = written
-                return  # else somebody announced since we looked last, and the next look must tell of it
+                if etag == self._etag:
+                    self._log, self._etag = longer, written
+                return  # else others announced something as well, of which the next look must tell
         raise StoreError("the store's changes could not be announced: too many writers at once, try again")
 
     async def look(self) -> None:
         """Ask once whether somebody announced a change, and if so pass it on; or :class:`StoreError`."""
-        etag = await self._etag()
-        if etag != self._seen:
-            self._seen = etag
-            self.emit()
+        began_s = self.clock.monotonic()
+        if await self._find_etag() != self._etag:
+            seen, (self._log, self._etag) = self._log, await self._read()
+            changes = None if self._log is None else self._log.find_after(seen)
+            if changes is None:  # the first look, or another release's record
+                for change in EVERYTHING:
+                    self.emit(change)
+                changes = [] if self._log is None else self._log.list_changes()
+            self._unsettle(changes)
+        self._heard_s = began_s
+        now_s = self.clock.monotonic()
+        for change, until_s in list(self._unsettled.items()):
+            self.emit(change)
+            if now_s > until_s:
+                del self._unsettled[change]
 
     async def watch(self) -> None:
         """Poll for ever, whatever fails: a process that stopped looking would serve revoked tokens and deleted files."""
@@ -72,7 +174,22 @@ class StoreChanges(Signal):
                 _log.exception("looking for changes in the store failed")
             await asyncio.sleep(WATCH_INTERVAL_S)
 
-    async def _etag(self) -> str | None:
+    def _unsettle(self, changes: Iterable[Change]) -> None:
+        """Pass changes on again at each look until they must have been made."""
+        if len(self._unsettled) > _MAX_UNSETTLED:
+            self._unsettled.clear()
+            changes = EVERYTHING
+        until_s = self.clock.monotonic() + UNSETTLED_S
+        self._unsettled.update((change, until_s) for change in changes)
+
+    async def _read(self) -> tuple[ChangeLog | None, str | None]:
+        try:
+            body, info = await self._store.read(layout.CHANGED)
+        except BlobNotFound:
+            return None, None
+        return decode_log(body), info.etag
+
+    async def _find_etag(self) -> str | None:
         try:
             return (await self._store.info(layout.CHANGED)).etag
         except BlobNotFound:

@@ -6,16 +6,26 @@ or a feed that loses its memory, never hands the name to whoever registered it i
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import logging
 from datetime import datetime
 
 import msgspec
+from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.generations import Generation, Generations
+from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
+
+STALE_IF_ERROR_S = 24 * 3600.0
+"""How long what is remembered of a name stands in for a store that is silent."""
+_MAX_REMEMBERED = 200_000
+"""Names, claimed or not: some 20 MB at most."""
+_log = logging.getLogger(__name__)
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -27,89 +37,112 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Claims:
-    """The claims of one store. All names are held in memory, so a decision costs no round trip.
+    """The claims of one store. One look-up tells whether a name is claimed, and is remembered until somebody announces a change.
 
     A claim is announced through ``changes``: another replica that never heard of it would ask a public source for the name.
     """
 
-    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges | None = None) -> None:
+    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges) -> None:
         self._store = store
         self._clock = clock
         self._changes = changes
-        self._names: set[str] | None = None
-        self._unwritten: set[str] = set()
+        self._known: LRUCache[str, bool] = LRUCache(_MAX_REMEMBERED)
+        self._unrecorded: LRUCache[str, None] = LRUCache(_MAX_REMEMBERED)
         """Private here from the moment we know, also while the store cannot be written."""
-        self._own: set[str] = set()
-        """Written by us since the names were last forgotten: a listing under way may miss them."""
-        self._generation = 0
-        self._reading = asyncio.Lock()
+        self._generations = Generations()
+        self._lookups: SingleFlight[bool] = SingleFlight()
+        changes.subscribe(Kind.CLAIM, self._forget)
 
-    def forget(self) -> None:
-        """Read the names again at the next question: somebody may have added one."""
-        self._generation += 1
-        self._names = None
-        self._own.clear()
+    @property
+    def unrecorded(self) -> int:
+        """The number of names that are private and could not be recorded as such."""
+        return len(self._unrecorded)
 
-    async def names(self) -> frozenset[str]:
-        """Every claimed name. After a :class:`StoreError` nothing may be concluded about any name."""
-        return frozenset(await self._load() | self._unwritten)
+    def _forget(self, project: str | None) -> None:
+        self._generations.advance(project)
+        if project is None:
+            self._known.clear()
+        else:
+            self._known.pop(project, None)
+
+    def recall(self, project: str) -> bool | None:
+        """Tell whether a name is claimed without asking anybody; ``None``: it has to be looked up."""
+        if project in self._unrecorded:
+            return True
+        known = self._known.get(project)
+        return known if known or self._changes.is_heard else None
 
     async def holds(self, project: str) -> bool:
         """True if the name is claimed. After a :class:`StoreError` it must be treated as possibly private."""
-        return project in self._unwritten or project in await self._load()
+        recalled = self.recall(project)
+        if recalled is not None:
+            return recalled
+        generation = self._generations.of(project)
+        try:
+            return await self._lookups.run((project, generation), lambda: self._look_up(project, generation))
+        except StoreError:
+            remembered = self._known.get(project)
+            if remembered is None or self._changes.silent_s > STALE_IF_ERROR_S:
+                raise
+            return remembered  # what was known when the store fell silent stands in, as everywhere
 
-    async def _load(self) -> set[str]:
-        if (names := self._names) is not None:
-            return names
-        async with self._reading:
-            while (names := self._names) is None:
-                generation = self._generation
-                found = {info.path.removeprefix(layout.CLAIMS) async for info in self._store.list(layout.CLAIMS)}
-                if generation == self._generation:  # else it may be older than what we were told to forget for
-                    self._names = found | self._own
-            return names
+    async def _look_up(self, project: str, generation: Generation) -> bool:
+        try:
+            await self._store.info(layout.claim(project))
+            found = True
+        except BlobNotFound:
+            found = False
+        if generation == self._generations.of(project):
+            self._known[project] = found
+        return found
 
-    async def claim(self, project: str, source: str) -> None:
+    async def claim(self, project: str, source: str, *, listed: bool = False) -> None:
         """Record that ``source`` has the name; a name that is claimed already stays as it is.
 
+        ``listed``: the source lists a file of it already.
+
         Raises:
-            StoreError: the claim could not be written, or others not be told. Here it holds nevertheless, until the end of
-                the process; claiming again tries again.
+            StoreError: the claim could not be written, or others not be told. A name that is listed is private here all the
+                same, until the end of the process; claiming again tries again.
         """
-        if self._names is not None and project in self._names and project not in self._unwritten:
+        if project not in self._unrecorded and self._known.get(project):
             return
-        tried_before = project in self._unwritten
-        self._unwritten.add(project)
-        if tried_before or project not in await self._load():
+        if listed:
+            self._unrecorded[project] = None
+        generation = self._generations.of(project)
+        if not await self._lookups.run((project, generation), lambda: self._look_up(project, generation)):
             body = msgspec.json.encode(Claim(project, source, self._clock.now()))
-            with contextlib.suppress(BlobExists):
-                await self._store.put_if_absent(layout.claim(project), body, {})
-            self._own.add(project)
-            if self._names is not None:
-                self._names.add(project)
-            if self._changes is not None:
-                await self._changes.announce(here=False)
-        self._unwritten.discard(project)
+            async with self._changes.changing(Change(Kind.CLAIM, project), here=False):
+                with contextlib.suppress(BlobExists):
+                    await self._store.put_if_absent(layout.claim(project), body, {})
+            self._known[project] = True
+        self._unrecorded.pop(project, None)
 
     async def release(self, project: str, reason: str) -> bool:
         """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept."""
         claim = await self.get(project)
         if claim is None:
             return False
-        released = msgspec.json.encode({"claim": claim, "released": self._clock.now(), "reason": reason})
+        now = self._clock.now()
+        released = msgspec.json.encode({"claim": claim, "released": now, "reason": reason})
         with contextlib.suppress(BlobExists):
-            await self._store.put_if_absent(layout.release_record(project, self._clock.now()), released, {})
-        await self._store.delete(layout.claim(project))
-        self._unwritten.discard(project)
-        self.forget()
-        if self._changes is not None:
-            await self._changes.announce()
+            await self._store.put_if_absent(layout.release_record(project, now), released, {})
+        async with self._changes.changing(Change(Kind.CLAIM, project)):
+            await self._store.delete(layout.claim(project))
+            self._unrecorded.pop(project, None)
         return True
 
     async def get(self, project: str) -> Claim | None:
+        """The record of a claim; ``None``: the name is not claimed. A damaged record still makes the name private."""
         try:
-            return msgspec.json.decode((await self._store.read(layout.claim(project)))[0], type=Claim)
+            body, info = await self._store.read(layout.claim(project))
         except BlobNotFound:
             return None
+        try:
+            claim = msgspec.json.decode(body, type=Claim)
+            if claim.project == project:
+                return claim
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise StoreError(f"the claim of {project} is damaged; the name is private all the same") from None
+            pass
+        _log.error("the store's record %s is damaged; the name stays private all the same", info.path)
+        return Claim(project, "unknown (its record is damaged)", info.created)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
-from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo
+from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Hook
 from wheelgate.runtime.durable import file_lock, place_body, sync_open_folder
 from wheelgate.runtime.regular_file import NotRegularFile, open_below, open_parent, read_all, stat_below
 
@@ -79,14 +79,18 @@ class DiskStore(ABC):
         finally:
             file.close()
 
-    async def put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+    async def put_if_absent(
+        self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
+    ) -> BlobInfo:
+        if before_commit is not None:
+            await before_commit()
         return await self._run(self._put_if_absent, path, body, facts)
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         return await self._run(self._replace_if, path, body, etag)
 
-    async def delete(self, path: str) -> None:
-        await self._run(self._delete, path)
+    async def delete(self, path: str, etag: str | None = None) -> None:
+        await self._run(self._delete, path, etag)
 
     def _walk(self, prefix: str) -> Sequence[BlobInfo]:
         found = []
@@ -187,7 +191,20 @@ class DiskStore(ABC):
             sync_open_folder(folder)
             return self._info(path).etag
 
-    def _delete(self, path: str) -> None:
+    def _delete(self, path: str, etag: str | None) -> None:
+        with self._lock():
+            if etag is not None and self._find_etag(path) not in (etag, None):
+                raise self._changed_error(path)
+            self._remove(path)
+
+    def _find_etag(self, path: str) -> str | None:
+        try:
+            return self._info(path).etag
+        except BlobNotFound:
+            return None
+
+    def _remove(self, path: str) -> None:
+        """Remove a body and what is kept beside it; the lock is held."""
         with suppress(FileNotFoundError), open_parent(self.root, path) as (folder, name):
             os.unlink(name, dir_fd=folder)
 

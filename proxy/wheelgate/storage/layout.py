@@ -13,7 +13,7 @@
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
     tokens/<id>                                inbound tokens, hashed
     records/<source>/<project>                 what is remembered of one source's project
-    state/changed                              rewritten by every change; replicas watch its ETag
+    state/changed                              what changes, by kind and key; written before every change, watched by replicas
 
 Every part is validated before it comes here: projects are normalised, file names safe, sources named by the operator's
 configuration, digests hexadecimal. So no path can climb, and none needs quoting.

@@ -101,10 +101,9 @@ class LocalStore(DiskStore):
             self._replace_facts(path, _StoredFacts(info.created, dict(facts)))
             return self._info(path)
 
-    def _delete(self, path: str) -> None:
-        with self._lock():
-            super()._delete(path)
-            super()._delete(_facts_path(path))
+    def _remove(self, path: str) -> None:
+        super()._remove(path)
+        super()._remove(_facts_path(path))
 
     async def signed_url(self, path: str) -> str | None:  # noqa: ARG002 - a folder signs nothing
         return None

@@ -7,29 +7,38 @@ for a secret that nobody can guess; a slow hash would only make every request of
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import math
+import logging
 import re
 import secrets
 import string
 import zlib
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import msgspec
+from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobNotFound, ConfigurationError, StoreError, Unauthenticated
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.generations import Generation, Generations
+from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Change, Kind
+from wheelgate.storage.changes import StoreChanges
 
 _ALPHABET = string.digits + string.ascii_letters
 _FORM = re.compile(r"wgt_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})_([0-9A-Za-z]{6})", re.ASCII)
 _SCOPE = re.compile(r"(read|upload)(?::(.+))?")
 MAX_LIFE = timedelta(days=366)
 _LAST_KNOWN_S = 3600.0
-"""How long the last list of tokens serves while the store cannot be read."""
+"""How long a token that was looked up serves while the store is silent."""
+_MAX_REMEMBERED = 20_000
+_MAX_UNKNOWN = 5_000
+"""Identifiers of which it is remembered that there is no such token. Apart, so that guessing drives out no valid one."""
+_log = logging.getLogger(__name__)
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -54,31 +63,43 @@ class Token(msgspec.Struct, frozen=True):
         return any(scope.partition(":")[0] == action for scope in self.scopes)
 
 
-class Tokens:
-    """The tokens of one store. All are held in memory, so that checking one costs no round trip."""
+class DamagedToken(Exception):
+    """A token's record that cannot be believed: it lets nobody in, and can be revoked."""
 
-    def __init__(self, store: BlobStore, clock: Clock) -> None:
+
+class Tokens:
+    """The tokens of one store. Each is looked up once, and remembered until somebody announces that it changed."""
+
+    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges) -> None:
         self._store = store
         self._clock = clock
-        self._known: dict[str, Token] = {}
+        self._changes = changes
+        self._known: LRUCache[str, Token] = LRUCache(_MAX_REMEMBERED)
+        self._unknown: LRUCache[str, None] = LRUCache(_MAX_UNKNOWN)
         self._guests: dict[str, Token] = {}
-        self._loaded_s: float | None = None
-        self._must_load = True
-        self._loading = asyncio.Lock()
-        self.generation = 0
-        """Grows whenever a token may have been made or revoked."""
+        self._generations = Generations()
+        self._lookups: SingleFlight[Token | None] = SingleFlight()
+        changes.subscribe(Kind.TOKEN, self._forget)
 
-    def forget(self) -> None:
-        """Read them again at the next question: one may have been made or revoked."""
-        self._must_load = True
-        self.generation += 1
+    def _forget(self, identifier: str | None) -> None:
+        self._generations.advance(identifier)
+        for remembered in (self._known, self._unknown):
+            if identifier is None:
+                remembered.clear()
+            else:
+                remembered.pop(identifier, None)
 
-    def still_known(self, token: Token, generation: int) -> bool:
+    def still_known(self, token: Token, generation: Generation) -> bool:
         """True if a token that was authenticated in a generation would be so now, without asking anybody.
 
-        ``False`` only means: ask :meth:`authenticated` again.
+        ``False`` only means: ask :meth:`authenticate` again.
         """
-        return generation == self.generation and not self._must_load and token.expires > self._clock.now()
+        if generation != self._generations.of(token.id) or self.has_expired(token):
+            return False
+        return token.id in self._guests or self._may_rely()
+
+    def _may_rely(self) -> bool:
+        return self._changes.silent_s < _LAST_KNOWN_S
 
     async def new(self, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, Token]:
         """A token's text, which nobody can show again, and what is stored of it.
@@ -93,7 +114,8 @@ class Tokens:
         if problems:
             raise ConfigurationError(problems)
         text, token = self._mint(scopes, life, note)
-        await self._store.put_if_absent(layout.token(token.id), msgspec.json.encode(token), {})
+        async with self._changes.changing(Change(Kind.TOKEN, token.id)):
+            await self._store.put_if_absent(layout.token(token.id), msgspec.json.encode(token), {})
         return text, token
 
     def guest(self) -> str:
@@ -108,16 +130,16 @@ class Tokens:
         token = Token(identifier, _digest(secret), scopes, now, now + life, note)
         return f"wgt_{identifier}_{secret}_{_checksum(identifier, secret)}", token
 
-    async def all(self) -> list[Token]:
-        """Every token that was not revoked, expired ones too, oldest first."""
-        found = []
+    async def all(self) -> AsyncIterator[tuple[str, Token | None]]:
+        """Every token that was not revoked, expired ones too, by its identifier; ``None``: its record is damaged."""
         async for info in self._store.list(layout.TOKENS):
+            identifier = info.path.removeprefix(layout.TOKENS)
             try:
-                body, _ = await self._store.read(info.path)
+                yield identifier, await self._read(identifier)
             except BlobNotFound:  # revoked since it was listed
                 continue
-            found.append(msgspec.json.decode(body, type=Token))
-        return sorted(found, key=lambda token: token.created)
+            except DamagedToken:
+                yield identifier, None
 
     def has_expired(self, token: Token) -> bool:
         """True if it lets nobody in any more, though it was not revoked."""
@@ -129,7 +151,8 @@ class Tokens:
             await self._store.info(layout.token(identifier))
         except BlobNotFound:
             return False
-        await self._store.delete(layout.token(identifier))
+        async with self._changes.changing(Change(Kind.TOKEN, identifier)):
+            await self._store.delete(layout.token(identifier))
         return True
 
     async def authenticate(self, text: str) -> Token:
@@ -138,36 +161,65 @@ class Tokens:
         Raises:
             Unauthenticated: it is not one of ours, revoked, or expired. The sentence says which only where that tells nobody
                 anything about tokens that are not theirs.
-            StoreError: the tokens cannot be read, and have not been for an hour.
+            StoreError: the token cannot be looked up, and has not been heard of for an hour.
         """
+        return (await self.authenticate_with_generation(text))[0]
+
+    async def authenticate_with_generation(self, text: str) -> tuple[Token, Generation]:
+        """The same, and for :meth:`still_known` the token's generation of before the check: a revocation meanwhile ends it."""
         match = _FORM.fullmatch(text)
         if match is None or not hmac.compare_digest(_checksum(match[1], match[2]), match[3]):
             raise Unauthenticated(
                 "this is not a Wheelgate token, or not a whole one: give it as the password, with any user name"
             )
-        token = self._guests.get(match[1])
-        if token is None:
-            await self._refresh()
-            token = self._known.get(match[1])
+        generation = self._generations.of(match[1])
+        token = self._guests.get(match[1]) or await self._find(match[1])
         if token is None or not hmac.compare_digest(token.sha256, _digest(match[2])):
             raise Unauthenticated("this token is not known here: it was revoked, or belongs to another server")
         if self.has_expired(token):
             raise Unauthenticated(f"this token expired on {token.expires:%Y-%m-%d}: make another with wheelgate token new")
+        return token, generation
+
+    async def _find(self, identifier: str) -> Token | None:
+        """The token of an identifier; ``None``: there is none that could be believed."""
+        if self._changes.is_heard and identifier in self._unknown:
+            return None
+        token = self._known.get(identifier)
+        if token is not None and self._changes.is_heard:
+            return token
+        generation = self._generations.of(identifier)
+        try:
+            return await self._lookups.run((identifier, generation), lambda: self._look_up(identifier, generation))
+        except StoreError:
+            if token is None or not self._may_rely():
+                raise
+            return token
+
+    async def _look_up(self, identifier: str, generation: Generation) -> Token | None:
+        try:
+            token = await self._read(identifier)
+        except BlobNotFound:
+            token = None
+        except DamagedToken as error:
+            _log.error("%s", error)
+            token = None
+        if generation == self._generations.of(identifier):
+            if token is None:
+                self._unknown[identifier] = None
+            else:
+                self._known[identifier] = token
         return token
 
-    async def _refresh(self) -> None:
-        async with self._loading:
-            if not self._must_load:
-                return
-            self._must_load = False
-            try:
-                self._known = {token.id: token for token in await self.all()}
-                self._loaded_s = self._clock.monotonic()
-            except BaseException as error:  # cut off, too: until they have been read, what is known may be revoked
-                self._must_load = True
-                age_s = math.inf if self._loaded_s is None else self._clock.monotonic() - self._loaded_s
-                if not isinstance(error, StoreError) or age_s > _LAST_KNOWN_S:
-                    raise
+    async def _read(self, identifier: str) -> Token:
+        path = layout.token(identifier)
+        body, _ = await self._store.read(path)
+        try:
+            token = msgspec.json.decode(body, type=Token)
+            if token.id == identifier and token.created.tzinfo is not None and token.expires.tzinfo is not None:
+                return token  # else it is another token's record, or none of ours
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+        raise DamagedToken(f"the store's record {path} is damaged, so it lets nobody in: wheelgate token revoke {identifier}")
 
 
 def _is_scope(scope: str) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.core.errors import (
+    BlobChanged,
     BlobExists,
     BlobNotFound,
     FileExists,
@@ -38,8 +39,10 @@ from wheelgate.distfiles.sdists import BadSdist, check_sdist
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
-from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.change_log import Change, Kind
+from wheelgate.storage.changes import Announcement, StoreChanges
 from wheelgate.storage.claims import Claims
+from wheelgate.storage.tombstones import Tombstones
 
 MAX_FILE_BYTES = 4 * 1024**3
 """Of one file, however it comes."""
@@ -99,6 +102,7 @@ class Uploads:
         self._index = index
         self._claims = claims
         self._changes = changes
+        self._tombstones = Tombstones(store)
         self._clock = clock
         self._metrics = metrics
 
@@ -141,52 +145,81 @@ class Uploads:
         if target is None:
             names = ", ".join(target.source for target in self._targets)
             raise UploadRefused(f"{project} cannot be uploaded: `only` of {names} does not include the name")
-        if await _is_stored(target, checked):
+        if await self._is_stored(target, checked):
             return await self._finish(target, checked, new=False)
         for other in self._targets:
             if other is not target:
-                await _is_stored(other, checked)
+                await self._is_stored(other, checked)
         await self._check_tombstone(checked)
         await self._check_owner(project, target.source, take_over=take_over)
         await self._claims.claim(project, target.source)
-        if checked.metadata is not None:
-            with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
-                await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
-        path = target.build_path(project, filename)
+        async with self._changes.changing(Change(Kind.PACKAGE, project)) as announcement:
+            if checked.metadata is not None:
+                with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
+                    await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
+            new = await self._put(target, checked, spooled, announcement)
+        return await self._finish(target, checked, new=new)
+
+    async def _put(self, target: Destination, checked: _CheckedFile, spooled: Path, announcement: Announcement) -> bool:
+        """Put the file in its place; tell whether it was not there yet."""
+        path, facts = target.build_path(checked.project, checked.filename), _build_facts(checked, self._clock.now())
         try:
-            await target.store.put_if_absent(path, spooled, _build_facts(checked, self._clock.now()))
+            info = await target.store.put_if_absent(path, spooled, facts, before_commit=announcement.renew)
         except BlobExists:
             # Somebody else was faster; or the answer to our own first try was lost.
-            if not await _is_stored(target, checked):
-                raise StoreError(f"{filename} was deleted during the upload: try again") from None
-            return await self._finish(target, checked, new=False)
+            if not await self._is_stored(target, checked):
+                raise StoreError(f"{checked.filename} was deleted during the upload: try again") from None
+            return False
         try:
             await self._check_tombstone(checked)
         except FileExists:  # taken and freed again by a deletion, all since we looked; its tombstone was written first
-            await target.store.delete(path)
+            with contextlib.suppress(BlobChanged):
+                await target.store.delete(path, info.etag)
             raise
-        return await self._finish(target, checked, new=True)
+        return True
 
     async def _finish(self, target: Destination, checked: _CheckedFile, *, new: bool) -> AcceptedUpload:
         """Finish an upload whose file is in place.
 
-        Also if it was there before: an earlier attempt may have ended too soon, and a retry must make the file appear.
+        Also if it was there before: what came with it may not be, and whoever retries on this server must see the file.
         """
         project, filename = checked.project, checked.filename
+        change = Change(Kind.PACKAGE, project)
         if checked.provenance is not None:
-            with contextlib.suppress(BlobExists):  # what first came with these bytes stays
-                await target.store.put_if_absent(layout.provenance(target.build_path(project, filename)), checked.provenance, {})
-        await self._changes.announce()
+            place = layout.provenance(target.build_path(project, filename))
+            async with self._changes.changing(change):
+                with contextlib.suppress(BlobExists):  # what first came with these bytes stays
+                    await target.store.put_if_absent(place, checked.provenance, {})
+        self._changes.emit(change)
         if new:
             _log.info("stored %s of project %s in %s, sha256 %s", filename, project, target.source, checked.sha256)
         return AcceptedUpload(project, filename, checked.sha256, new)
 
-    async def _check_tombstone(self, checked: _CheckedFile) -> None:
+    async def _is_stored(self, target: Destination, checked: _CheckedFile) -> bool:
+        """Tell whether a target has these very bytes. Other bytes whose name is kept for these give way.
+
+        Raises:
+            FileExists: it has other bytes under the name, or may not have these.
+        """
         try:
-            body, _ = await self._store.read(layout.tombstone(checked.project, checked.filename))
+            info = await target.store.info(target.build_path(checked.project, checked.filename))
+            kept = info.facts.get("sha256") or await compute_sha256(target.store, info)
         except BlobNotFound:
-            return
-        if body.decode().strip() != checked.sha256:
+            return False
+        if kept == checked.sha256:
+            await self._check_tombstone(checked)  # after having seen them: see wheelgate.storage.tombstones
+            return True
+        if await self._tombstones.find(checked.project, checked.filename) == checked.sha256:
+            with contextlib.suppress(BlobChanged):  # of an upload that was overtaken by a deletion, and then cut off
+                await target.store.delete(info.path, info.etag)
+            return False
+        raise FileExists(
+            f"File already exists ({checked.filename!r}, with sha256 hash {kept!r}); this one has {checked.sha256!r}: "
+            "choose a new version"
+        )
+
+    async def _check_tombstone(self, checked: _CheckedFile) -> None:
+        if await self._tombstones.find(checked.project, checked.filename) not in (None, checked.sha256):
             raise FileExists(
                 f"File already exists ({checked.filename!r} was deleted, and only the same bytes may return under its name); "
                 "choose a new version"
@@ -226,25 +259,6 @@ def _build_facts(checked: _CheckedFile, now: datetime) -> dict[str, str]:
         if checked.metadata.requires_python is not None:
             facts["requires_python"] = checked.metadata.requires_python
     return facts
-
-
-async def _is_stored(target: Destination, checked: _CheckedFile) -> bool:
-    """Tell whether a target has these very bytes.
-
-    Raises:
-        FileExists: it has other bytes under the name.
-    """
-    try:
-        info = await target.store.info(target.build_path(checked.project, checked.filename))
-        kept = info.facts.get("sha256") or await compute_sha256(target.store, info)
-    except BlobNotFound:
-        return False
-    if kept != checked.sha256:
-        raise FileExists(
-            f"File already exists ({checked.filename!r}, with sha256 hash {kept!r}); this one has {checked.sha256!r}: "
-            "choose a new version"
-        )
-    return True
 
 
 async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:

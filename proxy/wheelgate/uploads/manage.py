@@ -6,13 +6,15 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, FileNotListed, StoreError, UploadRefused
+from wheelgate.core.errors import BlobChanged, BlobNotFound, FileNotListed, StoreError, UploadRefused
 from wheelgate.core.model import File
 from wheelgate.core.names import is_distribution, is_safe_filename, project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination, compute_sha256
 
 _MAX_REASON = 500
@@ -29,7 +31,7 @@ class UploadManager:
     def __init__(self, targets: Sequence[Destination], *, store: BlobStore, changes: StoreChanges) -> None:
         """``store``: keeps the tombstones, whichever target a file was in."""
         self._targets = targets
-        self._store = store
+        self._tombstones = Tombstones(store)
         self._changes = changes
 
     async def files(self, project: str | None = None) -> list[File]:
@@ -62,23 +64,20 @@ class UploadManager:
         # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
         # of a file that was deleted before and came back with the same bytes.
         sha256 = info.facts.get("sha256") or await compute_sha256(target.store, info)
-        with contextlib.suppress(BlobExists):
-            await self._store.put_if_absent(layout.tombstone(project, filename), sha256.encode(), {})
-        await target.store.delete(layout.provenance(info.path))
-        await target.store.delete(info.path)
-        await self._changes.announce()
+        async with self._changes.changing(Change(Kind.PACKAGE, project)):
+            await self._tombstones.write(project, filename, sha256)
+            await target.store.delete(layout.provenance(info.path))
+            await target.store.delete(info.path)
         _log.info("deleted %s of project %s", filename, project)
 
     async def _change(self, filename: str, facts: dict[str, str]) -> None:
         for _ in range(_ATTEMPTS):
-            target, _, info = await self._find(filename)
+            target, project, info = await self._find(filename)
             kept = {key: value for key, value in info.facts.items() if key != "yanked"}
-            try:
-                await target.store.set_facts(info.path, {**kept, **facts}, info.etag)
-            except BlobChanged:  # somebody else changed it in between: look again
-                continue
-            await self._changes.announce()
-            return
+            with contextlib.suppress(BlobChanged):  # somebody else changed it in between: look again
+                async with self._changes.changing(Change(Kind.PACKAGE, project)):
+                    await target.store.set_facts(info.path, {**kept, **facts}, info.etag)
+                return
         raise StoreError(f"{filename} keeps being changed by other processes: try again")
 
     async def _find(self, filename: str) -> tuple[Destination, str, BlobInfo]:

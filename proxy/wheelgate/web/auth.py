@@ -11,6 +11,7 @@ from aiohttp import web
 
 from wheelgate.core.errors import Forbidden, Unauthenticated
 from wheelgate.runtime.asker import set_asker
+from wheelgate.runtime.generations import Generation
 from wheelgate.storage.tokens import Token, Tokens
 
 Permission = Callable[[], bool]
@@ -44,8 +45,7 @@ class Authentication:
         if self._anonymous_read:
             set_asker(_read_address(request))
             return permit_everybody
-        generation = self._tokens.generation  # before the check: what is revoked while it goes on is revoked after it
-        token = await self._authenticate(request)
+        token, generation = await self._authenticate(request)
         if not token.may("read", project):
             raise Forbidden(f"token {token.id} may not read {'the list of projects' if project == '*' else project}")
         return partial(self._tokens.still_known, token, generation)
@@ -56,18 +56,18 @@ class Authentication:
         Raises:
             Unauthenticated, Forbidden: as above.
         """
-        token = await self._authenticate(request)
+        token, _ = await self._authenticate(request)
         if not token.may_some("upload"):
             raise Forbidden(f"token {token.id} may read, not upload")
         return token
 
-    async def _authenticate(self, request: web.BaseRequest) -> Token:
+    async def _authenticate(self, request: web.BaseRequest) -> tuple[Token, Generation]:
         text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
             raise Unauthenticated("a token is required: send it as the password, with any user name")
-        token = await self._tokens.authenticate(text)
+        token, generation = await self._tokens.authenticate_with_generation(text)
         set_asker(f"{token.id} at {_read_address(request)}")
-        return token
+        return token, generation
 
 
 def _read_address(request: web.BaseRequest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from aiohttp import web
 
@@ -14,6 +15,7 @@ from wheelgate.storage import layout
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import ParsedPath
 
+_log = logging.getLogger(__name__)
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -23,6 +25,7 @@ class OpsHandlers:
     def __init__(self, services: Services, pages: PageCache) -> None:
         self._services = services
         self._pages = pages
+        self._reason: str | None = None
         self.draining = False
         """Whether the server is stopping, so that new requests should go elsewhere."""
 
@@ -41,18 +44,32 @@ class OpsHandlers:
         """
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
+        reason = await self._find_store_problem()
+        if reason != self._reason and reason is not None:
+            _log.warning("not ready: %s", reason)
+        self._reason = reason
+        if reason is not None:  # of which anybody may learn no more than that
+            reason = "the store cannot be used; the server's log says why"
+            return web.json_response({"status": "degraded", "reason": reason}, status=503, headers=_FRESH)
+        state = {"status": "ready"}
+        if (problem := await asyncio.to_thread(self._services.spool.problem)) is not None:
+            state["uploads"] = f"fail: {problem}"
+        if unrecorded := self._services.claims.unrecorded:
+            state["claims"] = f"fail: {unrecorded} private names could not be recorded as such, so they are not served"
+        return web.json_response(state, headers=_FRESH)
+
+    async def _find_store_problem(self) -> str | None:
         try:
             await self._services.store.info(layout.CHANGED)
         except (BlobNotFound, BlobDamaged):  # the store answers
             pass
         except StoreError as error:
-            return web.json_response({"status": "degraded", "reason": str(error)}, status=503, headers=_FRESH)
-        problem = await asyncio.to_thread(self._services.spool.problem)
-        state = {"status": "ready"} if problem is None else {"status": "ready", "uploads": f"fail: {problem}"}
-        return web.json_response(state, headers=_FRESH)
+            return str(error)
+        return None
 
     async def metrics(self) -> web.Response:
         """Answer with Prometheus text."""
+        self._services.metrics.unrecorded_claims.set(self._services.claims.unrecorded)
         return web.Response(body=self._services.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
     async def explain(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:

@@ -34,6 +34,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api import JSON
@@ -55,7 +56,7 @@ class CachedPage(msgspec.Struct):
     page: ProjectPage
     files: FileList
     """The page's."""
-    generation: int
+    generation: Generation
     freshness: Freshness
     confirmed_s: float | None
     """When its source confirmed it, by the monotonic clock; ``None``: its source says by itself when it changes."""
@@ -90,7 +91,7 @@ class PageCache:
         self._refreshing = BackgroundTasks()
         self._packing = BackgroundTasks()
         self._one_at_a_time = asyncio.Lock()
-        self._generation = 0
+        self._generations = Generations()
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -99,9 +100,9 @@ class PageCache:
         await self._refreshing.close()
         await self._packing.close()
 
-    def drop(self) -> None:
-        """Decide every page anew at its next request: something that pages rest on has changed."""
-        self._generation += 1
+    def drop(self, project: str | None = None) -> None:
+        """Decide a project's page, or every page (``None``), anew at its next request: something it rests on has changed."""
+        self._generations.advance(project)
 
     def forget(self, project: str) -> None:
         """Do the same for one project."""
@@ -110,7 +111,7 @@ class PageCache:
     def find_servable(self, project: str) -> CachedPage | None:
         """Find the project's page, if it may be served now; ``None``: it has to be decided first."""
         entry = self._entries.get(project)
-        if entry is None or entry.generation != self._generation:
+        if entry is None or entry.generation != self._generations.of(project):
             return None
         freshness = entry.freshness
         if freshness.valid_until is not None and self._clock.now() >= freshness.valid_until:
@@ -153,10 +154,10 @@ class PageCache:
 
     async def _decide(self, project: str) -> CachedPage:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.
-        generation = self._generation
+        generation = self._generations.of(project)
         return await self._decisions.run((project, generation), lambda: self._decide_anew(project, generation))
 
-    async def _decide_anew(self, project: str, generation: int) -> CachedPage:
+    async def _decide_anew(self, project: str, generation: Generation) -> CachedPage:
         try:
             decision = await self._index.decide(project)
             page = decision.require_page()
@@ -170,7 +171,7 @@ class PageCache:
         earlier = self._entries.get(project)
         if earlier is not None and earlier.page.revision == page.revision:
             entry.responses = earlier.responses
-        if generation == self._generation:  # else it is for those who waited, and for nobody later
+        if generation == self._generations.of(project):  # else it is for those who waited, and for nobody later
             self._keep(entry)
         return entry
 

@@ -14,6 +14,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, merges_of, rules_of
 from wheelgate.index.screened import RuleBook
 from wheelgate.services import Services
+from wheelgate.storage.change_log import Kind
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.local import LocalStore
@@ -40,9 +41,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
     async with open_foundation(config, to_read=to_read) as base:
         store, changes = base.store, base.changes
         claims = Claims(store, base.clock, changes)
-        changes.subscribe(claims.forget)
-        tokens = Tokens(store, base.clock)
-        changes.subscribe(tokens.forget)
+        tokens = Tokens(store, base.clock, changes)
 
         book = RuleBook(rules_of(config))
         sources = Sources(base, book)
@@ -55,11 +54,11 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
             merges=merges_of(config),
             offline=config.server.offline,
         )
-        changes.subscribe(index.invalidate)
+        for kind in (Kind.PACKAGE, Kind.CLAIM):
+            changes.subscribe(kind, index.invalidate)
         sources.changed.subscribe(index.invalidate)
 
         delivery = _build_delivery(base, sources)
-        changes.subscribe(delivery.forget)
         yield Services(
             clock=base.clock,
             metrics=base.metrics,

@@ -101,7 +101,7 @@ async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Fou
             ca_file=ca_file,
             store=store,
             spool=await _open_spool(config, stack, to_read=to_read),
-            changes=StoreChanges(store),
+            changes=StoreChanges(store, clock),
             stack=stack,
         )
 

@@ -34,7 +34,9 @@ from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Kind
 from wheelgate.storage.open_container import open_container
+from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation, check_certificates
@@ -107,6 +109,7 @@ class Sources:
         self, settings: SourceSettings, store: BlobStore, prefix: str, fresh_s: float, negative_ttl_s: float
     ) -> Source:
         """Build the source of a tree of packages by project, to which uploads may go."""
+        is_writable = settings.type == "store" or settings.writable
         packages = BlobPackages(
             name=settings.name,
             store=store,
@@ -114,12 +117,13 @@ class Sources:
             clock=self._base.clock,
             names_fresh_s=fresh_s,
             public_url=self._public_url,
+            tombstones=Tombstones(self._base.store) if is_writable else None,
         )
         cached = self._cache(packages, fresh_s, negative_ttl_s)
-        if settings.type == "store" or settings.writable:
+        if is_writable:
             self.targets.append(Destination(settings.name, store, prefix, _parse_only(settings)))
-            self._base.changes.subscribe(packages.forget)
-            self._base.changes.subscribe(cached.drop)
+            self._base.changes.subscribe(Kind.PACKAGE, packages.forget)
+            self._base.changes.subscribe(Kind.PACKAGE, cached.drop)
         return cached
 
     async def _build_container(self, number: int, settings: SourceSettings) -> Source:

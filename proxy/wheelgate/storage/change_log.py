@@ -1,0 +1,110 @@
+"""Record of the latest changes of the store: which kinds and keys, and how many there were before them.
+
+One small JSON document. ``recent`` ends with entry number ``sequence``; whoever has seen all up to a number finds what came
+after it, or that some of it is not there any more. A number means something within one ``epoch`` alone: who finds no log, or
+one that cannot be read, begins another.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+_FORMAT = 1
+_MAX_ENTRIES = 500
+_MAX_KEY_BYTES = 32 * 1024
+"""Of all keys together. Every replica reads the record whenever it changes."""
+_FIRST_RELEASES = re.compile(rb"[0-9a-f]{32}")
+"""Their record says only that something changed."""
+_log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """The kinds of change that replicas tell each other. One that a release does not know concerns nothing that it holds."""
+
+    PACKAGE = "package"
+    """The key is a project: files came, went, or were yanked."""
+    CLAIM = "claim"
+    """The key is a project: it was claimed or released."""
+    TOKEN = "token"  # noqa: S105 - a word, not a secret
+    """The key is a token's identifier: it was made or revoked."""
+    OTHER = "other"
+    """Of a newer release."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Kind:  # noqa: ARG003
+        return cls.OTHER
+
+
+class Change(NamedTuple):
+    """One change, about to be made or made already."""
+
+    kind: Kind
+    key: str | None
+    """``None``: anything of this kind."""
+
+
+EVERYTHING = tuple(Change(kind, None) for kind in Kind)
+
+
+class ChangeLog(msgspec.Struct, frozen=True):
+    """The record, as it is stored."""
+
+    format: int
+    epoch: str
+    sequence: int
+    recent: tuple[tuple[str, str], ...]
+    """Kind and key, oldest first."""
+
+    def encode(self) -> bytes:
+        """The body of the record."""
+        return msgspec.json.encode(self)
+
+    def extend(self, changes: Sequence[Change]) -> ChangeLog:
+        """The log with these changes at its end, and without the oldest ones that are too many then."""
+        recent = [*self.recent, *((change.kind.value, change.key or "") for change in changes)][-_MAX_ENTRIES:]
+        size_bytes = sum(len(key) for _, key in recent)
+        while size_bytes > _MAX_KEY_BYTES:
+            size_bytes -= len(recent.pop(0)[1])
+        return msgspec.structs.replace(self, sequence=self.sequence + len(changes), recent=tuple(recent))
+
+    def find_after(self, seen: ChangeLog | None) -> Sequence[Change] | None:
+        """The changes that came after another state of the log; ``None``: that was a log of another epoch, or none.
+
+        Everything, where more changes came than the log holds.
+        """
+        if seen is None or seen.epoch != self.epoch:
+            return None
+        missed = self.sequence - seen.sequence
+        return self.list_changes()[-missed:] if 0 < missed <= len(self.recent) else EVERYTHING if missed else ()
+
+    def list_changes(self) -> Sequence[Change]:
+        """All that the log still holds, oldest first."""
+        return [Change(Kind(kind), key or None) for kind, key in self.recent]
+
+
+def begin_log() -> ChangeLog:
+    """A log of an epoch of its own, without changes."""
+    return ChangeLog(_FORMAT, uuid.uuid4().hex, 0, ())
+
+
+def decode_log(body: bytes) -> ChangeLog:
+    """Read a stored log.
+
+    What is damaged, or of another release's format, counts as a log that nobody has seen before: whoever reads it takes
+    everything for changed, and whoever writes next replaces it.
+    """
+    try:
+        log = msgspec.json.decode(body, type=ChangeLog)
+        if log.format == _FORMAT:
+            return log
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        if not _FIRST_RELEASES.fullmatch(body):
+            _log.warning("the store's record of changes is damaged: everything counts as changed, and the next change mends it")
+    return begin_log()
