@@ -96,20 +96,28 @@ async def test_one_name_of_one_client_waits_for_one_turn_and_not_for_thousands(s
     del others
 
 
-async def test_what_nobody_waits_for_comes_last_and_holds_half_at_most(slots: FairSlots) -> None:
+async def test_what_nobody_waits_for_holds_half_at_most(slots: FairSlots) -> None:
     behind = [take(slots, BACKGROUND) for _ in range(20)]
     await settle()
     assert served(behind) == LIMIT // 2
-    client = [take(slots, "a") for _ in range(20)]
+    await drain(*behind)
+
+
+async def test_what_nobody_waits_for_comes_after_all_clients(slots: FairSlots) -> None:
+    holders = [take(slots, str(number)) for number in range(LIMIT)]
     await settle()
-    assert served(client) == 3
-    before = served(behind)
-    for _ in range(5):
-        next(task for task in client if task.done()).result().release()
-        client = [task for task in client if not (task.done() and task.result()._slots is None)]
-        await settle()
-    assert served(behind) == before
-    await drain(*client, *behind)
+    behind = take(slots, BACKGROUND)
+    await settle()
+    client = take(slots, "a")
+    await settle()
+    holders[0].result().release()
+    await settle()
+    assert client.done()
+    assert not behind.done()
+    holders[1].result().release()
+    await settle()
+    assert behind.done()
+    await drain(*holders[2:], client, behind)
 
 
 async def test_who_waits_too_long_hears_so_and_leaves_the_line(slots: FairSlots) -> None:

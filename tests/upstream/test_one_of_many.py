@@ -300,6 +300,7 @@ async def test_who_waits_for_us_hears_so_and_nothing_is_held_against_the_source(
 
 async def test_an_answer_that_comes_too_late_for_our_sake_is_not_held_against_the_source(world: World) -> None:
     """Little time is left when it is asked: it is not silent, we were late."""
+    await world.page("innocent")
 
     async def slowly(talk: Talk) -> None:
         await asyncio.sleep(1)
@@ -311,4 +312,5 @@ async def test_an_answer_that_comes_too_late_for_our_sake_is_not_held_against_th
     asked = (world.client.page(f"{world.own.url(name)}{name}/", accept=lies.JSON, deadline=Deadline.after(0.3)) for name in names)
     for outcome in await asyncio.gather(*asked, return_exceptions=True):
         assert isinstance(outcome, Busy), outcome
+    assert world.metric("wheelgate_upstream_up") == 1
     assert await world.find_refused() == set()
