@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support import lies
@@ -17,11 +18,13 @@ from tests.support.clock import FakeClock
 from tests.support.lies import Liar, running, wait_until
 from tests.support.packages import wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
-from wheelgate.core.errors import FileWithheld, StoreError, UpstreamUnavailable
+from wheelgate.core.errors import Busy, FileWithheld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import Credential
 from wheelgate.files.bodies import Body, PassedBody, Redirect
 from wheelgate.files.delivery import Delivery, DeliveryMode
+from wheelgate.files.fill_turns import FillTurns
+from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool, SpoolFile
@@ -199,6 +202,31 @@ async def test_who_cannot_have_a_turn_soon_is_told_to_come_back(liar: Liar, tmp_
             await here.body(here.file())
         assert liar.asked_for("demo") == []
         hanging.cancel()
+
+
+async def test_the_fills_of_one_client_leave_turns_for_others(liar: Liar, tmp_path: Path) -> None:
+    liar.files["other"] = lies.hang
+    async with house(liar, tmp_path, concurrent_fills=4, turn_s=0.2) as here:
+        set_asker("many")
+        names = [f"other-1.{number}-py3-none-any.whl" for number in range(4)]
+        many = [asyncio.create_task(here.body(msgspec.structs.replace(here.file("other"), filename=name))) for name in names]
+        await asyncio.to_thread(wait_until, lambda: len(liar.asked) == 3)
+        with pytest.raises(Busy, match="too many files"):
+            await here.body(here.file())
+        set_asker("one")
+        assert await here.body(here.file()) == liar.body("demo")
+        for task in many:
+            task.cancel()
+        await asyncio.gather(*many, return_exceptions=True)
+
+
+async def test_the_fills_of_one_source_leave_turns_for_others(liar: Liar, tmp_path: Path) -> None:
+    async with house(liar, tmp_path) as here, AsyncExitStack() as stack:
+        turns = FillTurns(at_once=1, wait_s=0.05)
+        await turns.enter(stack, here.file())
+        with pytest.raises(Busy):
+            await turns.enter(stack, here.file())
+        await turns.enter(stack, msgspec.structs.replace(here.file(), source="another"))
 
 
 async def test_stopping_ends_fills_and_tells_whoever_follows_them(liar: Liar, tmp_path: Path) -> None:

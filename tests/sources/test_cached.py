@@ -12,7 +12,7 @@ from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.sources import FakeSource, counted, filenames
-from wheelgate.core.errors import CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import Busy, CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import page_bytes
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
@@ -318,6 +318,27 @@ async def test_an_answer_about_another_project_does_not_end_the_outage_of_this_o
     fake.fail()
     clock.move(61)
     assert (await absence(cached, "one")).outage_since == clock.now()
+
+
+async def test_that_this_server_is_busy_is_no_outage_of_the_source(
+    cached: Cached, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its last page is as good as before; of what it did not have, it could have been asked, so nothing is repeated."""
+    fake.publish("acme-lib", "1.0")
+    await cached.project_page("acme-lib")
+    await absence(cached, "other")
+    clock.move(601)
+    fake.fail(Busy("source team was not asked: this server is busy here", source="team"))
+    assert (await cached.project_page("acme-lib")).stale
+    for project in ("other", "new"):
+        with pytest.raises(Busy):
+            await cached.project_page(project)
+    assert not caplog.records
+    clock.move(60)
+    fake.fail()
+    assert (await absence(cached, "other")).outage_since == clock.now()
+    fake.mend()
+    assert not (await cached.project_page("acme-lib")).stale
 
 
 async def test_strict_repeats_no_absence_and_still_stands_in_with_pages(

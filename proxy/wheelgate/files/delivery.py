@@ -29,6 +29,7 @@ from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect
+from wheelgate.files.fill_turns import FillTurns
 from wheelgate.files.stored_bodies import BodyProofs, StoredBody, list_copy_facts, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import TroubleLog
@@ -83,7 +84,7 @@ class Delivery:
             metrics: counts fills.
             recorders: of the sources whose listings leave something out; ``None``: nobody wants to learn of it.
             cache_limit: evicts copies; ``None``: they stay.
-            concurrent_fills: upstream files fetched at a time.
+            concurrent_fills: files of one source fetched at a time, shared by its clients.
             turn_s: how long a fill may wait for its turn.
         """
         self.store = store
@@ -98,8 +99,7 @@ class Delivery:
         self._held: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_HELD, _HELD_S)
         self._runs = BackgroundTasks()
         self._recorders = recorders or {}
-        self._turns = asyncio.Semaphore(concurrent_fills)
-        self._turn_s = turn_s
+        self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
         self._troubles = TroubleLog(_log)
 
@@ -285,7 +285,7 @@ class Delivery:
         outcome = "failed"
         try:
             async with AsyncExitStack() as stack:
-                await self._enter_turn(stack, fill.file)
+                await self._turns.enter(stack, fill.file)
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
                 size = fill.file.size if fill.file.size is not None else answer.total
                 if fill.file.size is None and not self._spool.has_room(size):
@@ -307,16 +307,6 @@ class Delivery:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             del self._fills[_key(fill.file)]
             fill.finish()
-
-    async def _enter_turn(self, stack: AsyncExitStack, file: File) -> None:
-        """Take one of so many turns. Installers give up on silence: who cannot have one soon is told to come back."""
-        try:
-            async with asyncio.timeout(self._turn_s):
-                await stack.enter_async_context(self._turns)
-        except TimeoutError:
-            raise UpstreamUnavailable(
-                f"too many files are being fetched to fetch {file.filename} now", source=file.source
-            ) from None
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""
