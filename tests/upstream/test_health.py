@@ -14,7 +14,7 @@ from tests.support.clock import FakeClock
 from wheelgate.core.errors import UpstreamUnavailable
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.upstream.health import Health
-from wheelgate.upstream.question import Fault, Kind, Question
+from wheelgate.upstream.question import Fault, Question, QuestionKind
 
 DOWN = "source feed cannot be reached"
 NAMES = ("a", "b", "c", "d")
@@ -28,12 +28,12 @@ class Asking:
         self.health = Health("feed", clock)
 
     @staticmethod
-    def question(name: str, kind: Kind = Kind.PAGE, host: str = "feed.example") -> Question:
+    def question(name: str, kind: QuestionKind = QuestionKind.PAGE, host: str = "feed.example") -> Question:
         question = Question(f"https://{host}/{name}/", kind, Deadline(math.inf))
         question.host = host
         return question
 
-    def begin(self, name: str, kind: Kind = Kind.PAGE, host: str = "feed.example") -> Question:
+    def begin(self, name: str, kind: QuestionKind = QuestionKind.PAGE, host: str = "feed.example") -> Question:
         """Ask, or raise."""
         question = self.question(name, kind, host)
         self.health.check(question)
@@ -53,10 +53,12 @@ class Asking:
         self.health.record_fault(question, faults.get(outcome, Fault.BROKEN), reason)
         self.health.record_failure(question, reason)
 
-    def ask(self, name: str, outcome: str, kind: Kind = Kind.PAGE, host: str = "feed.example", reason: str = DOWN) -> None:
+    def ask(
+        self, name: str, outcome: str, kind: QuestionKind = QuestionKind.PAGE, host: str = "feed.example", reason: str = DOWN
+    ) -> None:
         self.end(self.begin(name, kind, host), outcome, reason)
 
-    def may(self, name: str, kind: Kind = Kind.PAGE, host: str = "feed.example") -> bool:
+    def may(self, name: str, kind: QuestionKind = QuestionKind.PAGE, host: str = "feed.example") -> bool:
         """Whether a question asked now would go out. It does, and nothing comes of it."""
         try:
             self.begin(name, kind, host)
@@ -87,7 +89,7 @@ def test_an_address_that_fails_five_times_in_a_row_is_given_a_rest_and_no_other(
     assert str(caught.value) == f"{DOWN} (asked again in 5 s)"
     assert (caught.value.source, caught.value.retry_after_s) == ("feed", 5)
     assert asking.may("b")
-    assert asking.may("a", Kind.FILE)
+    assert asking.may("a", QuestionKind.FILE)
 
 
 def test_an_address_that_says_nothing_is_given_a_rest_sooner(asking: Asking) -> None:
@@ -185,7 +187,7 @@ def test_what_several_addresses_ask_for_is_asked_for_by_all_of_their_kind(asking
     with pytest.raises(UpstreamUnavailable, match=r"another 27 s \(it says so of more than one address at feed.example\)"):
         asking.begin("d")
     assert asking.health.paused_s == 27
-    assert asking.may("d", Kind.FILE)
+    assert asking.may("d", QuestionKind.FILE)
     assert asking.may("d", host="files.example")
     clock.move(27)
     assert asking.may("d")
@@ -201,7 +203,7 @@ def test_one_that_is_answered_shows_that_the_pauses_of_others_are_their_own(aski
 def test_a_budget_that_is_used_up_is_the_hosts(asking: Asking, clock: FakeClock) -> None:
     asking.ask("a", "used up")
     assert not asking.may("b")
-    assert not asking.may("b", Kind.FILE)
+    assert not asking.may("b", QuestionKind.FILE)
     assert asking.may("b", host="files.example")
     clock.move(30)
     assert asking.may("b")
@@ -240,7 +242,7 @@ def test_a_source_that_says_nothing_to_three_addresses_is_silent(asking: Asking,
         asking.begin("d")
     assert (str(caught.value), caught.value.retry_after_s) == (f"{DOWN} (asked again in 2 s)", 2)
     assert asking.health.is_open
-    assert asking.may("d", Kind.FILE), "files may come from elsewhere behind the same name"
+    assert asking.may("d", QuestionKind.FILE), "files may come from elsewhere behind the same name"
     assert asking.may("d", host="files.example")
 
 
@@ -273,7 +275,7 @@ def test_a_silent_source_is_asked_by_one_every_few_seconds_however_long_it_lasts
 def test_a_host_without_connections_is_found_out_by_any_five_attempts(asking: Asking, clock: FakeClock) -> None:
     ask_all(asking, "aaabb", "unreachable")
     assert not asking.may("c")
-    assert not asking.may("c", Kind.FILE)
+    assert not asking.may("c", QuestionKind.FILE)
     assert asking.may("c", host="files.example")
     clock.move(2)
     asking.ask("c", "broken")

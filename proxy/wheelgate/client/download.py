@@ -22,7 +22,7 @@ from wheelgate.runtime.deadline import Deadline
 from wheelgate.upstream.answers import Hop, cause_of
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.question import Kind, Question
+from wheelgate.upstream.question import Question, QuestionKind
 
 _CHUNK_BYTES = 256 * 1024
 _PATIENCE_S = 60.0
@@ -95,7 +95,7 @@ async def download(
         is_final=lambda _: False,
     )
     try:
-        question = Question(str(target.with_fragment(None)), Kind.FILE, Deadline.after(_PATIENCE_S))
+        question = Question(str(target.with_fragment(None)), QuestionKind.FILE, Deadline.after(_PATIENCE_S))
         async with hops.follow(question, {}) as hop:
             await failures.check(hop)
             yield Download(

@@ -28,7 +28,7 @@ from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
 from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
-from wheelgate.upstream.question import Fault, Kind, Question
+from wheelgate.upstream.question import Fault, Question, QuestionKind
 
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
@@ -87,7 +87,7 @@ class SourceClient:
         ``None``: there is none, since the upstream sends the bytes itself, for our credential alone. Raises as :meth:`page`.
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
-        question = Question(url, Kind.METADATA, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.METADATA, deadline or Deadline.after(PAGE_BUDGET_S))
         find = partial(self._hops.resolve_redirect_target, question, headers)
         return await self._ask_in_time(question, "say where a file is", find)
 
@@ -105,7 +105,7 @@ class SourceClient:
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
-        question = Question(url, Kind.PAGE, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.PAGE, deadline or Deadline.after(PAGE_BUDGET_S))
         try:
             answer = await self._ask_in_time(question, "answer", lambda: self._fetch_page_once(question, headers))
         except UpstreamError as error:
@@ -170,7 +170,7 @@ class SourceClient:
         if start is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             small = small or (end is not None and end - start <= _SMALL_BYTES)
-        question = Question(url, Kind.METADATA if small else Kind.FILE, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.METADATA if small else QuestionKind.FILE, deadline or Deadline.after(PAGE_BUDGET_S))
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
             open_once = partial(self._open_once, stack, question, headers)
@@ -232,7 +232,7 @@ class SourceClient:
 
     async def _ask_with_retries(self, question: Question, ask: Callable[[], Awaitable[T]]) -> T:
         # Of several failing pages each is asked once: they would be three times the load on what has broken down.
-        attempts = 1 if question.kind is Kind.PAGE and len(self._failing) >= SEVERAL else _ATTEMPTS
+        attempts = 1 if question.kind is QuestionKind.PAGE and len(self._failing) >= SEVERAL else _ATTEMPTS
         for attempt in range(1, attempts):
             try:
                 return await ask()

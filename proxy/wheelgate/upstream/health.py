@@ -12,7 +12,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import UpstreamUnavailable
 from wheelgate.core.protocols import Clock
-from wheelgate.upstream.question import Fault, Kind, Question
+from wheelgate.upstream.question import Fault, Question, QuestionKind
 
 SEVERAL = 3
 """Different addresses that fail, none of them answered meanwhile, say something of all."""
@@ -117,7 +117,7 @@ class Health:
         self._source = source
         self._clock = clock
         self._addresses: LRUCache[str, _Address] = LRUCache(_MAX_ADDRESSES)
-        self._lanes: LRUCache[tuple[str, Kind | None], _Lane] = LRUCache(_MAX_LANES)
+        self._lanes: LRUCache[tuple[str, QuestionKind | None], _Lane] = LRUCache(_MAX_LANES)
         """By host and kind; those of no kind are of whole hosts."""
 
     @property
@@ -225,7 +225,7 @@ class Health:
             known = self._addresses[question.address] = _Address()
         return known
 
-    def _find_lane(self, host: str, kind: Kind | None) -> _Lane:
+    def _find_lane(self, host: str, kind: QuestionKind | None) -> _Lane:
         lane = self._lanes.get((host, kind))
         if lane is None:
             lane = self._lanes[host, kind] = _Lane()

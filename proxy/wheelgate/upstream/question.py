@@ -8,7 +8,7 @@ from enum import Enum
 from wheelgate.runtime.deadline import Deadline
 
 
-class Kind(Enum):
+class QuestionKind(Enum):
     """Kinds of what is asked. Each has connections of its own, and fails by itself."""
 
     PAGE = "page"
@@ -32,7 +32,7 @@ class Fault(Enum):
 class Question:
     """One thing that is asked, by one request or by several in turn."""
 
-    def __init__(self, url: str, kind: Kind, deadline: Deadline) -> None:
+    def __init__(self, url: str, kind: QuestionKind, deadline: Deadline) -> None:
         """``url``: as a listing names it, before any redirect."""
         self.url = url
         self.kind = kind

@@ -14,13 +14,17 @@ from yarl import URL
 from wheelgate.core.urls import HostRules
 from wheelgate.runtime.fair_slots import FairSlots
 from wheelgate.upstream import addresses
-from wheelgate.upstream.question import Kind, Question
+from wheelgate.upstream.question import Question, QuestionKind
 
 Begin = Callable[[], None]
 
 _SOON = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
-_TIMES = {Kind.PAGE: _SOON, Kind.METADATA: _SOON, Kind.FILE: aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30)}
-_CONNECTIONS = {Kind.PAGE: 256, Kind.METADATA: 128, Kind.FILE: 256}
+_TIMES = {
+    QuestionKind.PAGE: _SOON,
+    QuestionKind.METADATA: _SOON,
+    QuestionKind.FILE: aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30),
+}
+_CONNECTIONS = {QuestionKind.PAGE: 256, QuestionKind.METADATA: 128, QuestionKind.FILE: 256}
 """By kind, at one host."""
 _MAX_WAITING = 8_192
 _MAX_HOSTS = 8
@@ -55,8 +59,8 @@ class Sessions:
         self._headers = headers
         self._ca_file = ca_file
         self._proxy = URL(outbound_proxy) if outbound_proxy is not None else None
-        self._sessions: dict[tuple[bool, Kind], aiohttp.ClientSession] = {}
-        self._slots: dict[tuple[Kind, str], FairSlots] = {}
+        self._sessions: dict[tuple[bool, QuestionKind], aiohttp.ClientSession] = {}
+        self._slots: dict[tuple[QuestionKind, str], FairSlots] = {}
 
     @property
     def waiting(self) -> int:
@@ -101,7 +105,7 @@ class Sessions:
         return slots
 
     async def _ask(
-        self, kind: Kind, target: URL, headers: Mapping[str, str], proxy_headers: dict[str, str] | None
+        self, kind: QuestionKind, target: URL, headers: Mapping[str, str], proxy_headers: dict[str, str] | None
     ) -> aiohttp.ClientResponse:
         inner = self._rules.names(target)
         if self._proxy is not None:
