@@ -99,6 +99,7 @@ TARGET = Target(
         b"demo\ndemo-1.0-py3-none-any.whl\ndemo-1.0.tar.gz\ndemo_2-1-1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
         b"Acme.Tool\nacme_tool-1.0-1.tar.gz\nacme-tool-1.0.win32-py2.7.exe\nacme.tool-1.0-py2.7.egg\nacme-tool-extra-1.0.zip",
         b"acme-*\nurllib3==2.5.1\ntorch>=2,<3\n1!2.0a1.post1.dev2+local.1\n/simple/Demo\n/files/demo/demo-1.0.tar.gz.metadata",
+        b"demo\ndemo-1..0.zip\ndemo-1.0.zip.metadata\n.demo-1.0.zip\ndemo-1.0%2e.zip\ndemo-1.0;x.zip",
         b"/simple/demo/\n/legacy/+simple/demo/\n/explain/demo\n/files/a/b%2e%2e\n//simple//x\n/python/simple/x/\n/livez",
     ),
     words=(

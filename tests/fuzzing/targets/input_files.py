@@ -87,6 +87,8 @@ TARGET = Target(
         b"cname: x\ndependencies:\n- python=3.11\n- pip:\n  - demo==1.0\n  - '-r other.txt'\n",
         b"cimage: x\nconda_file:\n  dependencies:\n  - pip: [demo, 'a; os_name < 1']\n",
         b"cconda_file: other.yml\n",
+        b"uversion = 1\npackage = [{ name = 1 }]\n",
+        b'plock-version = "1.0"\npackages = 1\n',
         b"rdemo==1\n-r x\n",
     ),
     words=(

@@ -121,6 +121,9 @@ TARGET = Target(
         b'<a href="/f/' + _WHEEL + b"#sha256=" + _SHA + b'" data-yanked="why" data-requires-python="&gt;=3" '
         b'data-core-metadata="sha256=' + _SHA + b'" data-provenance="https://a/b">' + _WHEEL + b"</a></body></html>",
         b"/f/" + _WHEEL + b"\tsha256=" + _SHA + b"\t>=3\twhy\tsha256=" + _SHA + b"\thttps://a/b\n/f/demo-2.tar.gz\tmd5=0",
+        b'{"files":[{"filename":"demo-1.0<b>.zip","url":"/f","hashes":{}},{"filename":"demo-1.0/x.zip","url":"/f","hashes":{}},'
+        b'{"filename":"demo-2.0.zip","url":"/f/x","hashes":{},"yanked":"\\"><a href=x>&amp;"}]}',
+        b"/f/demo-1.0.zip\t\t\t\"><a href='/f/demo-2.0.zip'>&lt;\n/f/demo-3.0%3Cb%3E.zip",
         b"https://index.example.com/a/demo-1.0.zip\nhttps://evil.example/demo-3.0.zip\n//evil.example/demo-4.zip\n../demo-1.0.zip",
     ),
     words=(

@@ -57,13 +57,16 @@ _FILE = File(filename="demo-1.0.tar.gz", project="demo", source="pypi", location
 _PAGE = record_store.pack(ProjectPage(project="demo", files=[_FILE], versions=("1.0",), as_of=_MOMENT))
 _OTHER = ProjectRecord({"demo-1.0.tar.gz": FileRecord(at=_MOMENT, hashes={"sha256": "d" * 64}, uploaded=_MOMENT, size=2)})
 _STORED = record_store.encode(ProjectRecord(_FILES, _PAGE))
+_ROWS = isal_zlib.decompress(msgspec.msgpack.decode(_STORED.partition(b"\n")[2])[1])
+_COLUMNS = msgspec.msgpack.decode(_ROWS)
 TARGET = Target(
     check=check,
     modules=("wheelgate.enrich.record_store", "wheelgate.enrich.records"),
     seeds=(
         _STORED,
         _STORED.partition(b"\n")[2],
-        b"r" + isal_zlib.decompress(msgspec.msgpack.decode(_STORED.partition(b"\n")[2])[1]),
+        b"r" + _ROWS,
+        *(b"r" + msgspec.msgpack.encode([*_COLUMNS[:at], _COLUMNS[at][:1], *_COLUMNS[at + 1 :]]) for at in range(5)),
         b'{"demo-1.0-py3-none-any.whl":{"etag":"e","sha256":"' + b"a" * 64 + b'","seen":"2026-01-01T00:00:00Z"}}',
         b"wheelgate record 4\nwhatever",
     ),

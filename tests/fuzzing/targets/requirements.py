@@ -73,6 +73,7 @@ TARGET = Target(
     check=check,
     modules=("wheelgate.distfiles.requirements_file", "wheelgate.mirror.requirements", "wheelgate.mirror.inputs_model"),
     seeds=(
+        b"\\demo \\\n ==1.0\n\\other==1.0\n# comment \\\ndemo \\\n# comment\nother \\",
         b"demo==1.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\nother>=1,<2 ; python_version < '3.12' # why\n",
         b"-i https://u:p@h/simple/\n--extra-index-url https://h2/\n--no-binary :all:\n--pre\n-r other.txt\n-c limits.txt\n-e .\n",
         b"demo @ https://h/files/demo/demo-1.0-py3-none-any.whl#sha256=00\n./here/demo.whl\ngit+https://h/x.git@v1#egg=x\n${NAME}==1\n",

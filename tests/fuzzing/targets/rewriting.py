@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.fuzzing.target import CANARY, Target, assert_sentence
 from wheelgate.core.errors import BadInput
 from wheelgate.rewrite.classify_urls import UrlClassifier
@@ -45,10 +47,11 @@ def _rewrite(name: str, text: str, by_name: bool) -> str | None:
 
 
 def _is_hidden(shown: str) -> bool:
-    """Tell if the canary is nowhere where a credential stands: before an ``@``, or in a query."""
-    return f":{CANARY}@" not in shown and f"sig={CANARY}" not in shown
+    """Tell if the canary is nowhere where a credential stands: before a URL's ``@``, or in its query."""
+    return not _SHOWN.search(shown)
 
 
+_SHOWN = re.compile(rf"://[^\s/?#\"'`<>]*:{CANARY}@|://[^\s#\"'`<>]*\?[^\s#\"'`<>]*sig={CANARY}")
 _SECRET = CANARY.encode()
 _OURS = UrlClassifier(_GATE)
 _WHEEL = b"acme_tool-1.0-py3-none-any.whl"

@@ -56,11 +56,20 @@ def _zip64() -> bytes:
     return file.getvalue()
 
 
+def _change_headers(flags_and_method: bytes) -> bytes:
+    """The zip64 wheel, its one entry said to be encrypted, or compressed by a method nobody has."""
+    data = bytearray(_zip64())
+    for signature, at in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = data.index(signature) + at
+        data[start : start + 4] = flags_and_method
+    return bytes(data)
+
+
 _WHEEL = wheel_bytes("demo", "1.0")
 TARGET = Target(
     check=check,
     modules=("wheelgate.distfiles.core_metadata", "wheelgate.distfiles.ranged_wheel", "wheelgate.distfiles.zips"),
-    seeds=(_WHEEL, _zip64(), _WHEEL + _zip64(), b"PK\x05\x06" + bytes(18)),
+    seeds=(_WHEEL, *map(_change_headers, (b"\1\0\0\0", b"\0\0\x63\0")), _zip64(), _WHEEL + _zip64(), b"PK\x05\x06" + bytes(18)),
     words=(
         b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x07\x08", b"\xff\xff\xff\xff",
         b"\x00\x00\x00\x00", b"\xff\xff", b"\x01\x00", b"\x08\x00", b"\x0e\x00", b"\x63\x00", b"\x00\x08",
