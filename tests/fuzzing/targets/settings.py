@@ -95,8 +95,19 @@ allow = ["demo-1.0.tar.gz"]
 [[policy.merge]]
 names = ["acme-ml*"]
 sources = ["team", "pypi"]
+public_versions = ">=1"
 [[policy.waiver]]
-names = ["x"]
+name = "urllib3"
+version = ">=2,<3"
+reason = "why"
+by = "me"
+until = 2026-12-31
+[[policy.waiver]]
+name = "urllib3"
+version = "==1.*"
+reason = "why"
+by = "me"
+until = 2026-01-31T12:00:00Z
 """
 _SECRET = CANARY.encode()
 TARGET = Target(
