@@ -147,7 +147,8 @@ def _check_repository(text: str, at: int, plan: RewritePlan, *, by_ssh: bool) ->
     plain, credential = without_user_info(text)
     if credential is None:
         return
-    shown = re.split(r"[?#]", plain, maxsplit=1)[0]
+    scheme, _, rest = plain.partition("://")
+    shown = f"{scheme}://{re.split('[?#]|://', rest, maxsplit=1)[0]}"  # a URL within it may have a credential of its own
     user, colon, _ = credential.reveal().partition(":")
     if is_variable(credential):
         plan.note(at, f"{shown} takes its credential from the environment of the build: rather {_PUBLISH}")

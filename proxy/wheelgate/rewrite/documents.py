@@ -200,6 +200,7 @@ def _redact_url(match: re.Match[str]) -> str:
     fragment = after[after.index("#") :] if "#" in after else ""
     if "#" in path:  # the question mark belongs to the fragment
         path, query, fragment = tail, "", ""
+    path, fragment = (re.sub(r"(?<=://).*", _HIDDEN, part, flags=re.DOTALL) for part in (path, fragment))  # a URL within the URL
     return f"{scheme}{_HIDDEN + '@' if at or user else ''}{host}{path}{'?' + _HIDDEN if query else ''}{fragment}"
 
 
