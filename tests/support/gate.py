@@ -39,7 +39,17 @@ def command(home: Path, *arguments: str | Path, **env: str) -> subprocess.Comple
 class Gate:
     """A running `wheelgate serve`."""
 
-    def __init__(self, folder: Path, config: str, arguments: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: str,
+        arguments: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        descriptors: int | None = None,
+    ) -> None:
+        """``descriptors``: how many file descriptors the process may have, soft and hard."""
+        limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"]
+        self._launcher = [] if descriptors is None else limited
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "wheelgate.toml"
@@ -71,7 +81,7 @@ class Gate:
         """Start and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [WHEELGATE, "serve", "-c", self.config, "--data", self.data, "--port", "0", *self._arguments],
+                [*self._launcher, WHEELGATE, "serve", "-c", self.config, "--data", self.data, "--port", "0", *self._arguments],
                 stdout=log,
                 stderr=log,
                 env=environment(self.folder, **self._env),
@@ -179,9 +189,15 @@ def fetch(
 
 
 @contextmanager
-def gate(folder: Path, config: str, arguments: Sequence[str] = (), env: dict[str, str] | None = None) -> Iterator[Gate]:
+def gate(
+    folder: Path,
+    config: str,
+    arguments: Sequence[str] = (),
+    env: dict[str, str] | None = None,
+    descriptors: int | None = None,
+) -> Iterator[Gate]:
     """A server that is gone when the block ends, however it ends."""
-    server = Gate(folder, config, arguments, env)
+    server = Gate(folder, config, arguments, env, descriptors)
     server.start()
     try:
         yield server

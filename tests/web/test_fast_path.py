@@ -243,11 +243,10 @@ def test_bytes_of_a_body_are_no_request(gate: Gate, dial: Dial) -> None:
     wire.ask(question)
     wire.ask(question)
     wire.send(f"GET /simple/other/ HTTP/1.1\r\nHost: x\r\nAccept: {JSON}\r\nContent-Length: {len(question)}\r\n\r\n".encode())
+    assert wire.answer()[0] == 400
     time.sleep(0.2)
     wire.send(question)
-    wire.send(head("other", Accept=JSON))
-    for _ in range(2):
-        assert json.loads(wire.answer()[2])["name"] == "other"
+    assert wire.is_closed(), "nothing behind the announced body is answered on this connection"
 
 
 def test_the_rest_of_a_head_is_no_request(gate: Gate, dial: Dial) -> None:

@@ -27,6 +27,7 @@ from wheelgate.sources.cached import Cached
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.web.auth import Authentication
+from wheelgate.web.client_connection import ClientLimits
 from wheelgate.web.dispatcher import Dispatcher
 from wheelgate.web.fast_path import FastPathProtocol, build_server
 from wheelgate.web.known_heads import KnownHeads
@@ -63,6 +64,9 @@ class Connection(asyncio.Transport):
     def resume_reading(self) -> None:
         pass
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def close(self) -> None:
         if not self.closed:
             self.closed = True
@@ -81,7 +85,7 @@ class Site:
     def __init__(self, heads: type[KnownHeads] = KnownHeads) -> None:
         self._heads = heads
 
-    async def open(self, *, fast_path: bool, keepalive_s: float = 60.0) -> Site:
+    async def open(self, *, fast_path: bool, keepalive_s: float = 75.0) -> Site:
         clock, metrics = FakeClock(), Metrics()
         source = FakeSource("public", clock)
         source.publish("demo", "1.0")
@@ -106,7 +110,7 @@ class Site:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             return await self.handle(request)
 
-        self.server = await build_server(handle, self.heads, clock, fast_path=fast_path, keepalive_s=keepalive_s)
+        self.server = await build_server(handle, self.heads, clock, fast_path=fast_path, limits=ClientLimits(idle_s=keepalive_s))
         return self
 
     @property
@@ -298,8 +302,8 @@ async def test_a_request_that_was_just_handed_on_is_answered_though_its_connecti
     connection = Connection(site.server)
     connection.receive(PLAIN.sent)
     protocol = connection._protocol
-    protocol._idle_since -= 60
-    protocol._close_if_idle()
+    protocol._made_at -= 60
+    protocol._check()
     assert not connection.closed
     await settle()
     assert read_answers(connection.sent, [PLAIN])[0][0] == b"HTTP/1.1 200 OK"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -376,6 +377,19 @@ async def test_a_client_that_stalls_is_not_waited_for_for_ever_wherever_it_does(
         answer = await server.post(sent, Content_Length="200000")
     assert answer == (400, "the form came too slowly\n")
     assert not server.is_stored()
+
+
+async def test_a_client_that_sends_a_byte_now_and_then_is_not_waited_for_either(server: Server) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = f"POST /legacy/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.token}\r\nContent-Type: {FORM}\r\n"
+    writer.write(f"{head}Content-Length: 200000\r\n\r\n".encode() + form(content())[:200])
+    began = time.monotonic()
+    while not (answer := reader._buffer):  # type: ignore[attr-defined]
+        assert time.monotonic() < began + 5
+        writer.write(b"x")
+        await asyncio.sleep(0.05)
+    assert answer.startswith(b"HTTP/1.1 400")
+    writer.close()
 
 
 async def test_a_client_that_leaves_leaves_nothing_behind(server: Server) -> None:

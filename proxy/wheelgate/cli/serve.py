@@ -18,6 +18,7 @@ from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
 from wheelgate.runtime.background import run_beside
+from wheelgate.runtime.descriptors import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from wheelgate.index.policy_reload import PolicyReload
@@ -88,6 +89,8 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: bool) -> None:
     """Run the server until it is stopped. ``reload`` reads the settings as they are now, for SIGHUP."""
+    from wheelgate.runtime.loop_lag import watch_loop_lag
+    from wheelgate.web.open_connections import choose_limit
     from wheelgate.web.server import open_listener, open_server
     from wheelgate.wiring import open_services
 
@@ -95,6 +98,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hangup.set)
     server = config.server
     tls = load_tls(config)
+    max_connections = choose_limit(raise_descriptor_limit(), server.max_connections)
     with open_listener(server.host, server.port) as listener:
         config = config.with_port(listener.getsockname()[1])
 
@@ -105,6 +109,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
         async with (
             open_services(config) as services,
             run_beside(services.changes.watch()),
+            run_beside(watch_loop_lag(services.metrics.loop_lag.set)),
             services.keyring.watching(services.enforcement.admit),
             run_beside(_reload_rules(hangup, reload_on_port, services.enforcement)),
             open_server(
@@ -114,6 +119,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
                 prefix=server.path_prefix,
                 anonymous_read=config.anonymous_read,
                 fast_path=fast_path,
+                max_connections=max_connections,
             ) as running,
         ):
             _tune_garbage_collector()

@@ -38,6 +38,7 @@ class ServerSettings(Section):
     port: int = Field(default=8080, ge=0, le=65535)
     anonymous: Literal["none", "read"] | None = None
     offline: bool = False
+    max_connections: int | None = Field(default=None, ge=16, le=65_536)
     public_url: str | None = None
     path_prefix: str = ""
     tls_cert: Path | None = None

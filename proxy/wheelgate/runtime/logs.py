@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -112,6 +113,29 @@ class TroubleLog:
         if self._logged.get(about) != sentence:
             self._logged[about] = sentence
             self._log.log(level, "%s", sentence)
+
+
+class RepeatedWarning:
+    """A warning about what somebody else can make happen at any rate: one line in a while, which says how often it was."""
+
+    def __init__(
+        self, log: logging.Logger, message: str, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._message = message
+        self._every_s = every_s
+        self._clock = clock
+        self._silent_until = -math.inf
+        self._untold = 0
+
+    def give(self) -> None:
+        """Write the line, unless one was written lately."""
+        now = self._clock()
+        if now < self._silent_until:
+            self._untold += 1
+            return
+        self._log.warning("%s%s", self._message, f" ({self._untold} more times since the last such line)" if self._untold else "")
+        self._silent_until, self._untold = now + self._every_s, 0
 
 
 def configure(style: Format, level: str = "INFO") -> None:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -88,6 +88,11 @@ class Metrics:
         self.fills = counter("wheelgate_fills", "Files fetched into the store", ["source", "outcome"])
         self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
         self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
+        self.client_connections = gauge("wheelgate_client_connections", "Connections of clients that are open")
+        self.client_connections_limit = gauge("wheelgate_client_connections_limit", "How many of them there may be")
+        self.client_connections_ended = counter("wheelgate_client_connections_ended", "Connections that we ended", ["why"])
+        self.loop_lag = gauge("wheelgate_loop_lag_seconds", "The longest that the event loop came late in the last 15 s")
+        ProcessCollector(registry=self._registry)  # descriptors, memory and processor time, under the names that everybody uses
         self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
 
     def exposition(self) -> bytes:

@@ -7,11 +7,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from wheelgate.core.errors import ErrorKind, WheelgateError
 from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.web.auth import Authentication
+from wheelgate.web.client_connection import OVER_LIMIT, announces_body
 from wheelgate.web.errors import build_error_response, build_problem
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.paths import ParsedPath, Route, parse_path
@@ -20,7 +21,9 @@ from wheelgate.web.request_log import RequestLog
 _log = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
 _METHODS = {Route.UPLOAD: ("POST",)}
-_OPEN = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS, Route.HOME, Route.UPLOAD})
+_PROBES = frozenset({Route.LIVEZ, Route.READYZ, Route.METRICS})
+"""Answered on whatever connection."""
+_OPEN = frozenset({*_PROBES, Route.HOME, Route.UPLOAD})
 """Routes that reveal nothing of anybody's packages, or ask for a token by themselves."""
 
 Handler = Callable[[web.BaseRequest, ParsedPath], Awaitable[web.StreamResponse]]
@@ -81,10 +84,7 @@ class Dispatcher:
         return response
 
     async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:
-        methods = _METHODS.get(target.route, _READ)
-        if request.method not in methods:
-            refused = build_problem(405, f"method not allowed (use {' or '.join(methods)})", request, request_id)
-            refused.headers["Allow"] = ", ".join(methods)
+        if (refused := _refuse(request, target, request_id)) is not None:
             return refused
         if target.canonical is not None:
             query = request.rel_url.raw_query_string
@@ -111,3 +111,23 @@ class Dispatcher:
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response
+
+
+def _refuse(request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.Response | None:
+    """Refuse what can be refused by its head alone; ``None``: it may be answered."""
+    methods = _METHODS.get(target.route, _READ)
+    if OVER_LIMIT in request and target.route not in _PROBES:
+        refused = build_problem(503, "the server has as many connections as it can take: try again", request, request_id)
+    elif request.method in _READ and announces_body(request):
+        refused = build_problem(400, f"a {request.method} request has no body here: leave it out", request, request_id)
+    elif request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
+        # RFC 9112, 6.1: whoever stands between us may have read its length otherwise.
+        refused = build_problem(400, "HTTP/1.0 has no Transfer-Encoding: use HTTP/1.1", request, request_id)
+    elif request.method not in methods:
+        refused = build_problem(405, f"method not allowed (use {' or '.join(methods)})", request, request_id)
+        refused.headers["Allow"] = ", ".join(methods)
+        return refused
+    else:
+        return None
+    refused.force_close()  # nothing more is read of it
+    return refused

@@ -20,7 +20,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import __version__ as aiohttp_version
 from aiohttp import web
@@ -31,9 +31,10 @@ from wheelgate.runtime.logs import AnsweredRequest
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import JSON
 from wheelgate.web.auth import permit_everybody
+from wheelgate.web.client_connection import ClientConnection, ClientLimits
 from wheelgate.web.known_heads import HEAD, KnownHeads
 from wheelgate.web.paths import ParsedPath, Route
-from wheelgate.web.prepared_response import build_headers, prepare_response
+from wheelgate.web.prepared_response import SLICE_BYTES, build_headers, prepare_response, slice_body
 from wheelgate.web.request_log import RequestLog
 
 _MAX_HEAD_BYTES = 2_048
@@ -49,91 +50,65 @@ _log = logging.getLogger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class FastPathProtocol(asyncio.Protocol):
+class FastPathProtocol(ClientConnection):
     """One client's connection: answers from memory what it can, and hands everything else to aiohttp's protocol behind it.
 
     Memory answers only between requests: every byte that came before belonged to one whole head after another, and aiohttp has
     written its answer to each. A connection on which that is no longer certain (a body, a head in pieces, several at once) is
-    left to aiohttp for good. Closes a connection that is idle for too long, since only here both kinds of answers are seen.
+    left to aiohttp for good.
     """
 
-    _transport: asyncio.Transport
-    _timer: asyncio.TimerHandle
-
-    def __init__(self, behind: asyncio.Protocol, known_heads: KnownHeads, keepalive_s: float) -> None:
-        self._behind = behind
+    def __init__(self, behind: asyncio.Protocol, limits: ClientLimits, known_heads: KnownHeads) -> None:
+        super().__init__(behind, limits)
         self._known_heads = known_heads
-        self._keepalive_s = keepalive_s
-        self._loop = asyncio.get_running_loop()
         self._whole_heads = True
         self._writing_paused = False
-        self._open = 0
-        """Requests handed to aiohttp whose answer is not written yet, as long as there are whole heads alone."""
-        self._handling = False
-        """Whether a handler is at work on one of them."""
+        self._rest: memoryview | None = None
+        """Of an answer from memory, what the client has not made room for yet; until then nothing more is read."""
         self._head: bytes | None = None
         """The bytes of the request that is handled next, if it came alone and as one whole head."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple) and peer else ""
-        self._idle_since = self._loop.time()
-        self._timer = self._loop.call_later(self._keepalive_s, self._close_if_idle)
-        self._behind.connection_made(transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._timer.cancel()
-        self._behind.connection_lost(exc)
-
-    def eof_received(self) -> bool | None:
-        return self._behind.eof_received()
-
     def pause_writing(self) -> None:
         self._writing_paused = True
-        self._behind.pause_writing()
+        super().pause_writing()
 
     def resume_writing(self) -> None:
         self._writing_paused = False
-        self._behind.resume_writing()
+        super().resume_writing()
+        if self._rest is not None:
+            self._write_rest(self._rest)
 
     def data_received(self, data: bytes) -> None:
         if self._whole_heads:
             # Whoever asks and does not take the answers waits in aiohttp's queue, which ends.
             alone = not self._open and not self._writing_paused and not self._transport.is_closing()
             if alone and (answer := self._known_heads.answer(data, self._client)) is not None:
-                for piece in answer:
-                    self._transport.write(piece)
+                self._transport.write(answer[0])
+                if len(answer) == 2:
+                    self._write_rest(answer[1])
                 self._idle_since = self._loop.time()
                 return
             self._whole_heads = _is_plain_head(data)
             self._head = data if alone and self._whole_heads else None
             self._open += 1
-        self._behind.data_received(data)
+        super().data_received(data)
+
+    def _write_rest(self, rest: memoryview) -> None:
+        """Write as much as the client takes: what asyncio keeps for each slow reader of a large page would be that page."""
+        while rest and not self._writing_paused:
+            piece, rest = rest[:SLICE_BYTES], rest[SLICE_BYTES:]
+            self._transport.write(piece)
+        if rest and self._rest is None:
+            self._transport.pause_reading()
+        elif not rest and self._rest is not None:
+            self._transport.resume_reading()
+            self._idle_since = self._loop.time()
+        self._rest = rest or None
 
     def begin(self, request: web.BaseRequest) -> None:
-        """Note that a handler begins to answer a request, and tell it its own bytes."""
-        self._handling = True
+        super().begin(request)
         if self._head is not None:
             request[HEAD], self._head = self._head, None
-
-    def end(self, *, keep_alive: bool) -> None:
-        """Note that an answer of aiohttp's has been written."""
-        self._handling = False
-        self._idle_since = self._loop.time()
-        self._open -= 1
-        if not keep_alive:
-            self._whole_heads = False
-
-    def _close_if_idle(self) -> None:
-        left_s = self._keepalive_s
-        # A request that was just handed on has no handler yet; closed now, it would be carried out, and its answer lost.
-        if not self._handling and not (self._whole_heads and self._open):
-            left_s -= self._loop.time() - self._idle_since
-        if left_s > 0:
-            self._timer = self._loop.call_later(left_s, self._close_if_idle)
-        else:
-            self._transport.close()
 
 
 class _AnswerEnd(AbstractAccessLogger):
@@ -141,47 +116,56 @@ class _AnswerEnd(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's
         if (connection := _find_connection(request)) is not None:
-            connection.end(keep_alive=bool(response.keep_alive))
+            connection.end_request(keep_alive=bool(response.keep_alive))
 
 
-class _FastPathServer(web.Server):
+class ConnectionServer(web.Server):
     """aiohttp's server, with a protocol of ours in front of each of its own."""
 
-    def __init__(self, handler: Handler, known_heads: KnownHeads, keepalive_s: float) -> None:
+    def __init__(self, handler: Handler, limits: ClientLimits, known_heads: KnownHeads | None) -> None:
+        """``known_heads``: what answers from memory; ``None``: nothing does."""
+
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             if (connection := _find_connection(request)) is not None:
                 connection.begin(request)
-            return await handler(request)
+            response = await handler(request)
+            if connection is not None and connection.over_limit:
+                response.force_close()
+            slice_body(response)
+            return response
 
         super().__init__(handle, access_log=_log, access_log_class=_AnswerEnd, keepalive_timeout=_NEVER_S, **_SETTINGS)
+        self._limits = limits
         self._known_heads = known_heads
-        self._keepalive_s = keepalive_s
 
-    def __call__(self) -> asyncio.Protocol:  # type: ignore[override] # a factory of protocols, whichever they are
-        return FastPathProtocol(super().__call__(), self._known_heads, self._keepalive_s)
+    def __call__(self) -> ClientConnection:  # type: ignore[override] # a factory of protocols, whichever they are
+        if self._known_heads is None:
+            return ClientConnection(super().__call__(), self._limits)
+        return FastPathProtocol(super().__call__(), self._limits, self._known_heads)
 
 
 async def build_server(
-    handler: Handler, known_heads: KnownHeads, clock: Clock, *, fast_path: bool, keepalive_s: float = 75.0
-) -> web.Server:
+    handler: Handler, known_heads: KnownHeads, clock: Clock, *, fast_path: bool, limits: ClientLimits | None = None
+) -> ConnectionServer:
     """Build a server with the fast path; without where that is not wanted or fails its self-test: slower, and right."""
+    limits = limits or ClientLimits()
     if fast_path:
         problem = await _find_disagreement(type(known_heads), clock)
         if problem is None:
-            return _FastPathServer(handler, known_heads, keepalive_s)
+            return ConnectionServer(handler, limits, known_heads)
         _log.warning(
             "the fast path is off, and warm pages are served several times slower: its self-test failed with aiohttp %s (%s); "
             "install the version of aiohttp that Wheelgate was released with",
             aiohttp_version,
             problem,
         )
-    return web.Server(handler, access_log=None, keepalive_timeout=keepalive_s, **_SETTINGS)
+    return ConnectionServer(handler, limits, None)
 
 
-def _find_connection(request: web.BaseRequest) -> FastPathProtocol | None:
+def _find_connection(request: web.BaseRequest) -> ClientConnection | None:
     transport = request.transport
     protocol = None if transport is None else transport.get_protocol()
-    return protocol if isinstance(protocol, FastPathProtocol) else None
+    return protocol if isinstance(protocol, ClientConnection) else None
 
 
 def _is_plain_head(data: bytes) -> bool:
@@ -209,7 +193,7 @@ async def _find_disagreement(heads: type[KnownHeads], clock: Clock) -> str | Non
 
     try:
         async with asyncio.timeout(_SELF_TEST_S):
-            first, *others = await _ask_three_times(_FastPathServer(handle, tested, 60.0))
+            first, *others = await _ask_three_times(ConnectionServer(handle, ClientLimits(), tested))
     except Exception as error:  # whatever it is: a server without the fast path is right all the same
         return repr(error)
     if any(other != first for other in others):

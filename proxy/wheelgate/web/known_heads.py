@@ -75,7 +75,7 @@ class KnownHeads:
             request.headers.get("User-Agent", "")[:200],
         )
 
-    def answer(self, head: bytes, client: str) -> tuple[bytes | memoryview, ...] | None:
+    def answer(self, head: bytes, client: str) -> tuple[bytes] | tuple[bytes, memoryview] | None:
         """Build what to write for a request of exactly these bytes; ``None``: aiohttp has to answer it."""
         began = time.perf_counter()
         known = self._known.get(head)

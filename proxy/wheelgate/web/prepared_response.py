@@ -11,7 +11,11 @@ from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
 
+SLICE_BYTES = 128 * 1024
+"""Of a large body, what is written at once: a client that takes nothing costs no more than twice that."""
 _OF_A_BODY = ("Content-Type", "Content-Encoding")
 
 
@@ -49,6 +53,25 @@ class PreparedResponse(msgspec.Struct, frozen=True):
         """Answer a request by aiohttp."""
         status = self.choose_status(parse_if_none_match(request))
         return web.Response(status=status, headers=self.headers[status], body=None if status == 304 else self.body)
+
+
+class _SlicedBody(Payload):
+    """A large body that is written as the client takes it: asyncio keeps whatever is written and not taken yet."""
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        body = memoryview(self._value)
+        for start in range(0, len(body), SLICE_BYTES):
+            await writer.write(body[start : start + SLICE_BYTES])
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return bytes(self._value).decode(encoding, errors)
+
+
+def slice_body(response: web.StreamResponse) -> None:
+    """Have a large body of a response that is not sent yet leave in slices."""
+    if isinstance(response, web.Response) and isinstance(response.body, bytes) and len(response.body) > SLICE_BYTES:
+        response.headers["Content-Length"] = str(len(response.body))
+        response.body = _SlicedBody(response.body)
 
 
 def prepare_response(

@@ -17,11 +17,14 @@ from aiohttp import web
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime.background import cancel_all
 from wheelgate.services import Services
+from wheelgate.web.acceptor import Acceptor
 from wheelgate.web.auth import Authentication
+from wheelgate.web.client_connection import ClientLimits
 from wheelgate.web.dispatcher import Dispatcher, Handler
 from wheelgate.web.fast_path import build_server
 from wheelgate.web.files import FileHandlers
 from wheelgate.web.known_heads import KnownHeads
+from wheelgate.web.open_connections import OpenConnections
 from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import Route
@@ -76,10 +79,10 @@ def build_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
 class RunningServer:
     """A server that answers until it is told to stop."""
 
-    def __init__(self, dispatcher: Dispatcher, ops: OpsHandlers, site: web.BaseSite) -> None:
+    def __init__(self, dispatcher: Dispatcher, ops: OpsHandlers, acceptor: Acceptor) -> None:
         self._dispatcher = dispatcher
         self._ops = ops
-        self._site = site
+        self._acceptor = acceptor
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -95,7 +98,7 @@ class RunningServer:
         await self._stop.wait()
         self._ops.draining = True
         await self._wait_unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
-        await self._site.stop()
+        await self._acceptor.stop()
         if self._dispatcher.active:
             _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._dispatcher.active)
             await self._wait_unless_in_a_hurry(self._dispatcher.idle.wait(), _FINISH_S)
@@ -122,6 +125,8 @@ async def open_server(
     anonymous_read: bool,
     tls: ssl.SSLContext | None = None,
     fast_path: bool = True,
+    max_connections: int = 256,
+    limits: ClientLimits | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
     clock, index = services.clock, services.index
@@ -147,14 +152,16 @@ async def open_server(
         Route.HOME: lambda *_: ops.home(prefix),
     }
     dispatcher = Dispatcher(routes, authentication, known_heads, log, prefix)
-    server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path)
+    limits = limits or ClientLimits()
+    server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path, limits=limits)
     runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
     await runner.setup()
+    acceptor = Acceptor(listener, server, OpenConnections(max_connections, services.metrics), limits, tls)
     try:
-        site = web.SockSite(runner, listener, ssl_context=tls, backlog=_BACKLOG)
-        await site.start()
-        yield RunningServer(dispatcher, ops, site)
+        acceptor.start()
+        yield RunningServer(dispatcher, ops, acceptor)
     finally:
+        await acceptor.stop()
         await runner.cleanup()
         await pages.close()
         log.flush()

@@ -18,6 +18,10 @@ from wheelgate.web.auth import Authentication
 
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
 _STALL_S = 60.0
+_LEAST_BYTES_S = 1_000
+"""Whoever sends less than that, once the first minute is over, would hold a connection and a place in the spool for ever."""
+_PART_BYTES = 100
+"""Of a part, at least, beside what is in it."""
 _MAX_PARTS = 5_000
 _log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
@@ -93,6 +97,8 @@ class _FormReader:
         self._spooled = spooled
         self._stall_s = stall_s
         self._deadline = asyncio.timeout(stall_s)
+        self._began_s = asyncio.get_running_loop().time()
+        self._received_bytes = 0
         self._left = _MAX_FIELDS_BYTES
         self.fields: dict[str, str] = {}
 
@@ -121,6 +127,7 @@ class _FormReader:
         reader = await request.multipart()
         for _ in range(_MAX_PARTS):
             part = await reader.next()
+            self._received_bytes += _PART_BYTES
             self._put_off_deadline()
             if part is None:
                 return filename
@@ -137,10 +144,12 @@ class _FormReader:
 
     def _put_off_deadline(self) -> None:
         """Wait anew for what comes next: aiohttp itself would wait for ever for a client that stalls."""
-        self._deadline.reschedule(asyncio.get_running_loop().time() + self._stall_s)
+        slowest_s = self._began_s + self._received_bytes / _LEAST_BYTES_S
+        self._deadline.reschedule(min(asyncio.get_running_loop().time(), slowest_s) + self._stall_s)
 
     async def _read_chunk(self, part: BodyPartReader) -> bytes:
         chunk = await part.read_chunk(256 * 1024)
+        self._received_bytes += len(chunk)
         self._put_off_deadline()
         return bytes(chunk)
 
