@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -22,7 +23,8 @@ from tests.support.clients import pip, uv
 from tests.support.entra import Identity, managed_identity
 from tests.support.gate import Gate, command, gate
 from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel, sha256, wheel_bytes, wheel_name
+from tests.support.packages import ODD_NAMES, make_wheel, odd_wheel, sha256, wheel_bytes, wheel_name
+from wheelgate.core.names import normalise_name
 
 DELEGATION = "comp=userdelegationkey"
 
@@ -109,6 +111,26 @@ def test_a_wheel_installs_by_name_and_by_url_from_storage_without_any_key(
         # The upstream's file came through us once, and from then on comes from storage too.
         assert index.count(f"/packages/public-base/{wheel_name('public-base', '1.0')}") == 1
         assert server.get(f"/files/public-base/{wheel_name('public-base', '1.0')}").status == 302
+
+
+def test_a_file_name_survives_storage_and_its_redirects(world: World, tmp_path: Path, index: FakeIndex, home: Path) -> None:
+    wheels = [(normalise_name(odd[0]), odd_wheel(tmp_path / "dist", *odd)) for odd in ODD_NAMES]
+    with gate(tmp_path / "gate", world.config(world.container(), index), world.tls, world.identity.environment) as server:
+        server.trust(world.folder / "ca.pem")
+        added = server.run("wheel", "add", *(wheel for _, wheel in wheels))
+        assert added.returncode == 0, added.stderr
+        time.sleep(2.5)
+        for project, wheel in wheels:
+            for path in (wheel.name, quote(wheel.name, safe="")):
+                redirect = server.get(f"/files/{project}/{path}")
+                assert redirect.status == 302
+                context = ssl.create_default_context(cafile=world.trust["PIP_CERT"])
+                with urllib.request.urlopen(redirect.headers["Location"], context=context) as answer:
+                    assert answer.read() == wheel.read_bytes()
+        name, version, _ = ODD_NAMES[0]
+        install = ("--index-url", server.index_url, f"{name}=={version}", "--target")
+        pip(home, "install", *install, home / "pip", env=world.trust)
+        uv(home, "pip", "install", *install, home / "uv", env=world.trust)
 
 
 def test_replicas_remember_together_and_after_a_restart(world: World, tmp_path: Path, index: FakeIndex, home: Path) -> None:

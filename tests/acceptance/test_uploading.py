@@ -10,16 +10,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from uv import find_uv_bin
 
 from tests.acceptance.configs import uploads_and
 from tests.support.attestations import attestation
+from tests.support.clients import pip, uv
 from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
-from tests.support.packages import make_wheel, sdist_bytes, sha256, wheel_bytes
+from tests.support.packages import ODD_NAMES, make_wheel, odd_wheel, sdist_bytes, sha256, wheel_bytes
 from tests.support.waiting import until
+from wheelgate.core.names import normalise_name
 
 
 @pytest.fixture
@@ -118,6 +121,24 @@ def test_wheel_add_through_the_running_server_needs_no_rights_on_the_store(gate:
     foreign = add(secret, make_wheel(tmp_path, "foreign", "1.0"))
     assert "may not upload foreign" in foreign.stderr
     assert "Traceback" not in add(secret, tmp_path / "missing-1.0-py3-none-any.whl").stderr
+
+
+@pytest.mark.parametrize("upload", [twine, uv_publish, wheel_add], ids=lambda upload: upload.__name__)
+def test_a_file_name_survives_every_uploader_and_installs(gate: Gate, tmp_path: Path, home: Path, upload: Upload) -> None:
+    secret = token(gate, "upload")
+    for name, version, build in ODD_NAMES:
+        wheel = odd_wheel(tmp_path / "dist", name, version, build)
+        done = upload(gate, secret, wheel)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if "has a non-normalized filename" in done.stderr:  # uv sends no such file
+            assert wheel_add(gate, secret, wheel).returncode == 0
+        project = normalise_name(name)
+        assert wheel.name in {entry["filename"] for entry in gate.page(project)["files"]}
+        for path in (wheel.name, quote(wheel.name, safe="")):
+            assert gate.get(f"/files/{project}/{path}").body == wheel.read_bytes()
+    name, version, _ = ODD_NAMES[0]
+    pip(home, "install", "--index-url", gate.index_url, "--target", home / "pip", f"{name}=={version}")
+    uv(home, "pip", "install", "--index-url", gate.index_url, "--target", home / "uv", f"{name}=={version}")
 
 
 def test_wheel_add_takes_a_url_through_the_running_server(gate: Gate, second_index: FakeIndex) -> None:

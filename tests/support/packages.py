@@ -112,3 +112,23 @@ def sha256(body: bytes) -> str:
 
 def _record_digest(content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+ODD_NAMES = [
+    ("acme-odd", "1!2.0rc1.post4.dev5+cpu.1_x", ""),
+    ("acme-odd", "1.0+cpu.1", "1"),
+    ("acme-odd", "2.0a0", "20260101_build.7Z"),
+    ("Acme.Odd_Tool", "0!3", "0"),
+    ("a", "1.0+0abc.def.9", ""),
+    ("z9-8y", "2026.1.1.post20+ABC", "7a"),
+]
+"""Name, version and build tag of wheels: between them, every character that these may have."""
+
+
+def odd_wheel(folder: Path, name: str, version: str, build: str) -> Path:
+    """A wheel of one of :data:`ODD_NAMES`, named as it is written there."""
+    module = name.replace("-", "_")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "-".join(filter(None, [module, version, build, "py3-none-any.whl"]))
+    path.write_bytes(wheel_bytes(name, version))
+    return path

@@ -12,15 +12,19 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
-from tests.support.packages import wheel_bytes, wheel_name
+from tests.support.packages import ODD_NAMES, odd_wheel, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import WheelgateError
+from wheelgate.core.names import is_safe_filename
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.merged import Member, Merged
 from wheelgate.runtime.metrics import Metrics
@@ -34,6 +38,7 @@ from wheelgate.uploads.accept import MAX_FILE_BYTES, Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import build_error_response
+from wheelgate.web.paths import parse_path
 from wheelgate.web.upload import UploadHandlers
 
 WHEEL = wheel_name("acme-lib", "1.0")
@@ -190,6 +195,66 @@ async def test_the_same_again_is_a_success_and_other_bytes_are_not(server: Serve
     assert await server.post(form(content())) == (200, f"{WHEEL} known already, with the same bytes\n")
     other = await server.post(form(content(wheel_bytes("acme-lib", "1.0"))))
     assert (other.status, other.text.startswith("File already exists")) == (400, True)
+
+
+@pytest.mark.parametrize("odd", ODD_NAMES, ids="-".join)
+async def test_a_file_name_survives_every_way_in_which_clients_write_it(
+    server: Server, tmp_path: Path, odd: tuple[str, str, str]
+) -> None:
+    """Plain as twine and uv send it, encoded as in a URL (aiohttp), and extended (RFC 5987)."""
+    wheel = odd_wheel(tmp_path, *odd)
+    encoded = quote(wheel.name, safe="")
+    told = set()
+    for name in (f'filename="{wheel.name}"', f'filename="{encoded}"', f"filename*=UTF-8''{encoded}"):
+        answer = await server.post(form((f'form-data; name="content"; {name}', wheel.read_bytes())))
+        assert answer.status == 200, (name, answer)
+        told.add(answer.text.split(" ")[0])
+    assert told == {wheel.name}
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.from_regex(r"[A-Za-z0-9._+!]{1,30}(-[A-Za-z0-9._+!]{1,20}){4,5}\.whl", fullmatch=True))
+def test_a_file_name_in_a_url_is_itself_however_it_is_encoded(filename: str) -> None:
+    for encoded in (filename, quote(filename), quote(filename, safe=""), filename.replace("+", "%2b")):
+        found = parse_path(f"/files/acme/{encoded}", "")
+        assert found.filename == (filename if is_safe_filename(filename) else ""), encoded
+
+
+@pytest.mark.parametrize(
+    "filename",
+    [
+        "acme_lib-1.0%252Bcpu-py3-none-any.whl",
+        "acme%2Flib-1.0-py3-none-any.whl",
+        "..%2Facme_lib-1.0-py3-none-any.whl",
+        "%",
+        "%ff",
+    ],
+)
+async def test_what_is_encoded_and_no_distributions_name_stays_refused(server: Server, filename: str) -> None:
+    await refused(server, form(content(filename=filename)), "is not an acceptable file name")
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [("acme-lib", "1.0"), ("Acme_Lib", "1"), ("acme.lib", "v1.0.0"), ("", ""), (" acme-lib ", " 1.0 ")]
+)
+async def test_a_form_may_state_the_files_name_and_version_in_any_spelling(server: Server, name: str, version: str) -> None:
+    assert (await server.post(form(field("name", name), field("version", version), content()))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("name", "acme", "belongs to the project acme-lib, not to 'acme' as the form says"),
+        ("name", "acme lib", "belongs to the project acme-lib, not to 'acme lib' as the form says"),
+        ("version", "2.0", "is of version 1.0, not of '2.0' as the form says"),
+        ("version", "1.0+cpu", "is of version 1.0, not of '1.0+cpu' as the form says"),
+        ("version", "nonsense", "is of version 1.0, not of 'nonsense' as the form says"),
+    ],
+)
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_form_that_contradicts_its_file_is_refused(server: Server, name: str, value: str, said: str, last: bool) -> None:
+    parts = [content(), field(name, value)]
+    await refused(server, form(*(parts if last else reversed(parts))), f"{WHEEL} {said}")
 
 
 def _digests(body: bytes) -> dict[str, list[str]]:

@@ -23,7 +23,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.model import File
-from wheelgate.core.names import normalise_name
+from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.simple_api import JSON
@@ -77,11 +77,14 @@ class WheelgateClient:
             OSError: the file cannot be opened.
         """
         filename = filename or path.name
+        if not is_safe_filename(filename):
+            raise UploadRefused(f"{filename[:200]!r} is not an acceptable file name: use only letters, digits and . _ + ! ~ -")
         with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
             fields = {":action": "file_upload", "protocol_version": "1"}
             form = _build_form(fields if attestations is None else {**fields, "attestations": attestations})
             part = form.append(_read_with_progress(file, progress), {"Content-Type": "application/octet-stream"})
-            part.set_content_disposition("form-data", name="content", filename=filename)
+            # Not encoded as in a URL, as aiohttp would have it: RFC 7578 does not decode it, and versions have "+" and "!".
+            part.set_content_disposition("form-data", quote_fields=False, name="content", filename=filename)
             return "already" not in await self._post(form, filename)
 
     async def act(self, action: str, filename: str, reason: str = "") -> None:

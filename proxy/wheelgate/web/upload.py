@@ -6,11 +6,13 @@ import asyncio
 import base64
 import logging
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
+from wheelgate.core.names import normalise_name, project_in, same_version_key, version_of
 from wheelgate.services import Services
 from wheelgate.storage.spool import SpoolFile
 from wheelgate.uploads.accept import MAX_FILE_BYTES, parse_filename_project
@@ -25,7 +27,7 @@ _PART_BYTES = 100
 _MAX_PARTS = 5_000
 _log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
-_USED = frozenset({":action", "filename", "reason", "attestations", *_DIGEST_FIELDS})
+_USED = frozenset({":action", "filename", "reason", "attestations", "name", "version", *_DIGEST_FIELDS})
 """The other fields only repeat what the file says: they are read, and not kept."""
 
 
@@ -54,14 +56,15 @@ class UploadHandlers:
             project = parse_filename_project(filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
-            done = await self._perform(form.fields, filename, spooled)
+            done = await self._perform(form.fields, project, filename, spooled)
         _log.info("token %s: %s %s", token.id, filename, done)
         return web.Response(text=f"{filename} {done}\n", headers={"Cache-Control": "no-store"})
 
-    async def _perform(self, fields: Mapping[str, str], filename: str, spooled: SpoolFile) -> str:
+    async def _perform(self, fields: Mapping[str, str], project: str, filename: str, spooled: SpoolFile) -> str:
         packages = self._services.packages
         match fields.get(":action", "file_upload"):
             case "file_upload":
+                _check_identity(fields, project, filename)
                 _check_digests(fields, spooled.digests())
                 attestations = fields.get("attestations", "").strip() or None  # some tools send empty fields
                 accepted = await self._services.uploads.accept(spooled.path, filename, attestations=attestations)
@@ -138,7 +141,7 @@ class _FormReader:
             elif filename is not None:
                 raise UploadRefused("the form has two files; send one a request")
             else:
-                filename = part.filename or ""
+                filename = _decode_filename(part.filename or "")
                 await self._read_file(part)
         raise UploadRefused("the form is not one that upload tools send")
 
@@ -170,6 +173,28 @@ class _FormReader:
                 value += chunk
         if is_used:
             self.fields[part.name or ""] = value.decode("utf-8", "replace")
+
+
+def _decode_filename(filename: str) -> str:
+    """Decode the name of the form's file where a client has encoded it as in a URL, as aiohttp's does with ``+`` and ``!``.
+
+    RFC 7578 does not, and no distribution has a ``%`` in its name: so only what becomes one is decoded, once. The rest stays
+    as it is, and is refused for its ``%``.
+    """
+    if "%" not in filename:
+        return filename
+    decoded = unquote(filename, errors="replace")
+    return filename if project_in(decoded) is None else decoded
+
+
+def _check_identity(fields: Mapping[str, str], project: str, filename: str) -> None:
+    """Compare the project and version that the form states, if it does, with those in the file's name, as pip compares them."""
+    name, version = fields.get("name", "").strip(), fields.get("version", "").strip()
+    if name and normalise_name(name) != project:
+        raise UploadRefused(f"{filename} belongs to the project {project}, not to {name[:80]!r} as the form says")
+    named = version_of(filename, project) or ""
+    if version and same_version_key(version) != same_version_key(named):
+        raise UploadRefused(f"{filename} is of version {named}, not of {version[:80]!r} as the form says")
 
 
 def _check_digests(fields: Mapping[str, str], computed: Mapping[str, str]) -> None:
