@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from wheelgate.distfiles.sdists import LEGACY, UnknownBuildRequirements, build_requirements
+from wheelgate.distfiles.build_requirements import LEGACY, UnknownBuildRequirements, build_requirements
 
 PYPROJECT = b'[build-system]\nrequires = ["hatchling>=1.2", "tomli; python_version < \'3.11\'"]\n'
 

@@ -32,19 +32,30 @@ def refused(body: bytes, filename: str = NAME) -> str:
     return str(caught.value)
 
 
-def tarred(*names: str, style: int = tarfile.PAX_FORMAT) -> bytes:
+OWN = {"demo-1.0/PKG-INFO": metadata("demo", "1.0"), "demo-1.0/pyproject.toml": b""}
+"""The members without which no sdist passes."""
+
+
+def tarred(*names: str, style: int = tarfile.PAX_FORMAT, content: bytes = b"") -> bytes:
+    """A tar file of members with that content, and :data:`OWN`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=style) as archive:
-        for name in names:
-            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+        for name, body in {**dict.fromkeys(names, content), **OWN}.items():
+            member = tarfile.TarInfo(name.rstrip("/"))
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
     return buffer.getvalue()
 
 
 def zipped(*names: str, content: bytes = b"x", method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """Likewise a zip file."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name in names:
             archive.writestr(name, content)
+        for name in OWN.keys() - names:
+            archive.writestr(name, OWN[name])
     return buffer.getvalue()
 
 
@@ -63,7 +74,7 @@ def test_a_sound_sdist_passes(name: str, version: str, filename: str) -> None:
 
 
 @pytest.mark.parametrize("style", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
-@pytest.mark.parametrize("first", ["demo-1.0", "demo-1.0/", "demo-1.0/PKG-INFO", "./demo-1.0/x"])
+@pytest.mark.parametrize("first", ["demo-1.0/", "demo-1.0/PKG-INFO", "demo-1.0/a/b/x"])
 def test_every_kind_of_tar_passes(style: int, first: str) -> None:
     check(gzip.compress(tarred(first, "demo-1.0/x", style=style)))
 
@@ -72,11 +83,18 @@ def test_an_extended_header_in_front_is_no_mistake() -> None:
     check(gzip.compress(tarred("demo-1.0/" + "ü" * 120)))
 
 
-@pytest.mark.parametrize("top", ["other-1.0/x", "demo", "demo/x", "x", "./x", "../demo-1.0/x", "demo-utils-1.0/x", "-1.0/x"])
+@pytest.mark.parametrize("top", ["other-1.0/x", "demo", "demo/x", "x", "demo-utils-1.0/x", "-1.0/x"])
 def test_a_top_folder_of_another_project_is_refused(top: str) -> None:
     assert refused(gzip.compress(tarred(top))).startswith("is named for demo, but holds the folder ")
-    if ".." not in top:
-        assert refused(zipped(top), ZIP).startswith("is named for demo, but holds the folder ")
+    assert refused(zipped(top), ZIP).startswith("is named for demo, but holds the folder ")
+
+
+@pytest.mark.parametrize("name", ["./demo-1.0/x", "./x", "../demo-1.0/x", "demo-1.0//x"])
+def test_a_name_that_pip_and_uv_spell_differently_is_refused(name: str) -> None:
+    """pip takes ``.`` for the top folder, and then finds nothing in it that it could build."""
+    said = "leaves its folder" if ".." in name else "has an empty part"
+    assert said in refused(gzip.compress(tarred(name)))
+    assert said in refused(zipped(name), ZIP)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 9, 10, 11, 50, 0.5, 0.9, 0.99])
@@ -106,19 +124,19 @@ def test_a_gzip_without_a_tar_in_it_is_refused(inner: bytes) -> None:
 
 
 def test_a_bomb_is_refused_before_it_has_inflated() -> None:
-    body = gzip.compress(tarred("demo-1.0/x") + b"\0" * 100 * MIB)
+    body = gzip.compress(tarred("demo-1.0/x", content=bytes(100 * MIB)))
     with bounded(mib=10, seconds=5):
         assert refused(body) == "inflates to far more than an sdist needs"
 
 
 def test_a_bomb_behind_a_large_body_is_refused() -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    body = packer.compress(tarred("demo-1.0/x")) + b"".join(packer.compress(b"\0" * 10 * MIB) for _ in range(20)) + packer.flush()
+    body = packer.compress(tarred("demo-1.0/x")) + b"".join(packer.compress(bytes(10 * MIB)) for _ in range(20)) + packer.flush()
     assert refused(body) == "inflates to far more than an sdist needs"
 
 
 def test_what_compresses_well_is_no_bomb() -> None:
-    check(gzip.compress(tarred("demo-1.0/x") + b"\0" * 60 * MIB))
+    check(gzip.compress(tarred("demo-1.0/x", content=bytes(60 * MIB))))
 
 
 @pytest.mark.parametrize("behind", [b"x", b"\0" * 512, gzip.compress(b"more", mtime=0), sdist_bytes("other", "1.0")])
@@ -147,7 +165,7 @@ def test_a_stream_of_empty_blocks_ends() -> None:
 
 def test_a_sound_zip_passes() -> None:
     check(zipped("demo-1.0/PKG-INFO", "demo-1.0/setup.py", content=metadata("demo", "1.0")), ZIP)
-    check(zipped("My.Demo-1.0/x", method=zipfile.ZIP_STORED), "my_demo-1.0.zip")
+    check(zipped(method=zipfile.ZIP_STORED), ZIP)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +176,6 @@ def test_a_sound_zip_passes() -> None:
         sdist_bytes("demo", "1.0"),
         zipped("demo-1.0/x")[:-1],
         zipped("demo-1.0/x")[: len(zipped("demo-1.0/x")) // 2],
-        zipped("demo-1.0/ü").replace("ü".encode(), b"\xff\xff"),
     ],
 )
 def test_what_is_no_whole_zip_is_refused(body: bytes) -> None:
@@ -166,12 +183,12 @@ def test_what_is_no_whole_zip_is_refused(body: bytes) -> None:
 
 
 def test_an_empty_zip_is_refused() -> None:
-    assert refused(zipped(), ZIP) == "is empty"
+    assert refused(b"PK\x05\x06" + bytes(18), ZIP) == "is empty"
 
 
 def test_a_damaged_entry_is_refused() -> None:
     body = zipped("demo-1.0/x", content=b"content" * 10, method=zipfile.ZIP_STORED)
-    assert refused(body.replace(b"content", b"Content", 1), ZIP) == "has a damaged entry: 'demo-1.0/x'"
+    assert refused(body.replace(b"content", b"Content", 1), ZIP) == "has an entry with a wrong checksum: 'demo-1.0/x'"
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "demo-1.0/../../x", "demo-1.0\\..\\x"])
@@ -188,7 +205,7 @@ def test_no_name_stands_in_a_zip_twice() -> None:
 def test_a_zip_bomb_is_refused_by_what_it_says() -> None:
     body = zipped("demo-1.0/x", content=bytes(100 * MIB))
     with bounded(mib=10, seconds=5):
-        assert refused(body, ZIP) == "inflates to far more than an sdist needs"
+        assert refused(body, ZIP).startswith("inflates to far more than a distribution needs")
 
 
 def lying(content: bytes, method: int, stated: int, copies: int = 1, count_size: int | None = None) -> bytes:
@@ -211,25 +228,25 @@ def deflated(size: int) -> bytes:
 def test_a_zip_bomb_that_lies_about_its_size_inflates_no_further_than_it_says() -> None:
     body = lying(deflated(100 * MIB), zipfile.ZIP_DEFLATED, stated=100)
     with bounded(mib=10, seconds=5):
-        assert refused(body, ZIP) == "has a damaged entry: 'demo-1.0/00000'"
+        assert "of another size than its headers say: 'demo-1.0/00000'" in refused(body, ZIP)
 
 
 def test_a_zip_bomb_of_entries_that_share_one_body_is_refused() -> None:
     body = lying(deflated(MIB), zipfile.ZIP_DEFLATED, stated=MIB, copies=2_000)
     with bounded(mib=10, seconds=5):
-        assert refused(body, ZIP) == "inflates to far more than an sdist needs"
+        assert refused(body, ZIP).startswith("inflates to far more than a distribution needs")
 
 
 def test_a_zip_bomb_that_lies_about_what_it_takes_is_refused() -> None:
     body = lying(deflated(MIB), zipfile.ZIP_DEFLATED, stated=100 * MIB, count_size=100 * MIB)
     with bounded(mib=10, seconds=5):
-        assert refused(body, ZIP) == "inflates to far more than an sdist needs"
+        assert refused(body, ZIP).startswith("inflates to far more than a distribution needs")
 
 
 def test_a_zip_in_a_compression_without_a_bound_is_refused() -> None:
     body = lying(bz2.compress(bytes(100 * MIB)), zipfile.ZIP_BZIP2, stated=100)
     with bounded(mib=10, seconds=5):
-        assert refused(body, ZIP) == "is compressed in a way that installers do not read"
+        assert "compressed in a way that not every installer reads" in refused(body, ZIP)
 
 
 WHOLE = sdist_bytes("demo", "1.0")

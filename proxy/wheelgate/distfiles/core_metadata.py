@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from email.message import Message
 from email.parser import HeaderParser
 from typing import IO
 
@@ -33,13 +34,12 @@ class CoreMetadata(msgspec.Struct, frozen=True):
     requires_python: str | None
 
 
-def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = False) -> CoreMetadata:
+def read_core_metadata(wheel: IO[bytes], filename: str) -> CoreMetadata:
     """Read the one METADATA of a wheel, checked against the wheel's name.
 
     Args:
         wheel: the whole file, seekable.
         filename: its name.
-        complete: the other files that every installer needs must be there as well.
 
     Raises:
         BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
@@ -49,9 +49,6 @@ def read_core_metadata(wheel: IO[bytes], filename: str, *, complete: bool = Fals
         if len(found) != 1:
             raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
         name = found[0]
-        for required in ("WHEEL", "RECORD") if complete else ():
-            if f"{name.rpartition('/')[0]}/{required}" not in archive.namelist():
-                raise BadWheel(f"has no {required}, without which no installer takes it")
         fields = read_fields(_read(archive, name), filename)
     project = parse_wheel_filename(filename)[0]
     folder = canonicalize_name(name.partition(".dist-info/")[0].rpartition("-")[0])
@@ -74,23 +71,34 @@ def _read(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def read_fields(body: bytes, filename: str) -> CoreMetadata:
     """Read the fields of a METADATA, checked against its wheel's name; :class:`BadWheel` if it is another's, or too large."""
-    fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
-    if len(fields) > _MAX_FIELDS_BYTES:
-        raise BadWheel("has more than 1 MiB of fields in its METADATA")
-    headers = HeaderParser().parsestr(fields.decode("utf-8", "replace"))
-    name, version = (str(headers.get(field, "")).strip(_BLANKS) for field in ("Name", "Version"))
+    headers = parse_headers(body, "METADATA", BadWheel)
     try:
         project, stated, _, _ = parse_wheel_filename(filename)
     except InvalidWheelFilename:
         raise BadWheel("has a name that no installer reads") from None
-    if canonicalize_name(name) != project:
-        raise BadWheel(f"is named for {project}, but its METADATA says {name[:200]!r}")
-    try:
-        is_same = Version(version) == stated
-    except ValueError:  # InvalidVersion, or a number of thousands of digits
-        is_same = False
-    if not is_same:
-        raise BadWheel(f"is named for version {stated}, but its METADATA says {version[:200]!r}")
+    name, version = read_identity(headers, "METADATA", project, stated, BadWheel)
     requires = str(headers.get("Requires-Python", "")).strip()
     usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
     return CoreMetadata(body, name, version, requires if usable else None)
+
+
+def parse_headers(body: bytes, file: str, bad: type[ValueError]) -> Message:
+    """Parse the fields that METADATA, PKG-INFO and WHEEL are made of; ``bad``, named by their ``file``, if they are too many."""
+    fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
+    if len(fields) > _MAX_FIELDS_BYTES:
+        raise bad(f"has more than 1 MiB of fields in its {file}")
+    return HeaderParser().parsestr(fields.decode("utf-8", "replace"))
+
+
+def read_identity(headers: Message, file: str, project: str, version: Version, bad: type[ValueError]) -> tuple[str, str]:
+    """Read the name and version that ``file`` states, as written; ``bad`` if they are not those of the file's name."""
+    name, stated = (str(headers.get(field, "")).strip(_BLANKS) for field in ("Name", "Version"))
+    if canonicalize_name(name) != project:
+        raise bad(f"is named for {project}, but its {file} says {name[:200]!r}")
+    try:
+        is_same = Version(stated) == version
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
+        is_same = False
+    if not is_same:
+        raise bad(f"is named for version {version}, but its {file} says {stated[:200]!r}")
+    return name, stated

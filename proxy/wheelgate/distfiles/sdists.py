@@ -1,174 +1,128 @@
-"""Sdists, read without unpacking them: the check that one is whole and its own, and its build requirements (PEP 518).
-
-``tarfile`` is kept away from them: a crafted header makes unpatched Pythons loop for ever (CVE-2025-8194). The few lines of the
-format that are needed stand here.
-"""
+"""The check of an uploaded sdist: whole, its own, and unpacked alike by pip and uv (PEP 625)."""
 
 from __future__ import annotations
 
-import re
-import tomllib
+import hashlib
+from collections.abc import Callable, Iterator
 from typing import IO
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name, parse_sdist_filename
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
-from wheelgate.distfiles import zips
-from wheelgate.runtime.bounded_gzip import MAX_RATIO, BadGzip, BoundedGunzip
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, parse_headers, read_identity
+from wheelgate.distfiles.member_names import MemberNames, show_name
+from wheelgate.distfiles.tar_members import TarMember, TarStream, TarWalk, is_plain, stays_inside
+from wheelgate.distfiles.zip_reading import ZipReader
+from wheelgate.runtime.bounded_gzip import PIECE_BYTES, BadGzip, BoundedGunzip
 
 _FREE_BYTES = 64 * 1024 * 1024
-_BLOCK = 512
-LEGACY = ("setuptools>=40.8.0",)
-"""The requirements that installers assume for a project that states none (PEP 517)."""
-_PYPROJECT = re.compile(r"(\./)?[^/]+/pyproject\.toml")
-_CHUNK_BYTES = 256 * 1024
-_MAX_INFLATED_BYTES = 2 * 1024**3
-_MAX_PYPROJECT_BYTES = 1024 * 1024
-_TOP = re.compile(r"([^/]+)(/|$)")
+_MAX_MEMBERS = 150_000
+_BUILDS = ("pyproject.toml", "setup.py")
 
 
 class BadSdist(ValueError):
     """An sdist that breaks a rule; the message completes "it ..."."""
 
 
-def check_sdist(file: IO[bytes], filename: str) -> None:
-    """Check an sdist by reading it once through.
+def check_sdist(file: IO[bytes], filename: str) -> str:
+    """Check a whole sdist by reading it once from end to end; its sha256.
 
     Raises:
-        BadSdist: broken compression, not a tar file, a bomb, or another project's top folder (PEP 625).
+        BadSdist: its message names the member and the rule that it breaks.
     """
+    contents = _Contents(filename)
     if filename.lower().endswith(".zip"):
-        _check_zip(file, filename)
-        return
+        archive = ZipReader(file, BadSdist)
+        if not archive.entries:
+            raise BadSdist("is empty")
+        for entry in archive.entries:
+            contents.add(TarMember(entry.name.removesuffix("/"), "folder" if entry.is_folder else "file", entry.size_bytes, ""))
+        sha256 = archive.check_contents(lambda _, __: None)
+        contents.check_identity(archive.read(contents.pkg_info, MAX_METADATA_BYTES))
+        return sha256
+    return _check_tar(file, contents)
+
+
+def _check_tar(file: IO[bytes], contents: _Contents) -> str:
     gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES)
-    head = b""
+    digest = hashlib.sha256()
+    walk = TarWalk(TarStream(_inflate(file, gunzip, digest.update)), BadSdist)
+    pkg_info = None
     try:
-        for piece in gunzip.read(file):
-            head = head + piece[:_BLOCK] if len(head) < _BLOCK else head
+        for member in walk:
+            contents.add(member)
+            if member.name == contents.pkg_info and member.kind == "file":
+                if member.size_bytes > MAX_METADATA_BYTES:
+                    raise BadSdist("has a PKG-INFO larger than 10 MiB")
+                pkg_info = walk.read()
     except BadGzip as error:
         raise BadSdist(str(error)) from None
-    if not gunzip.is_whole:
-        raise BadSdist("is not a whole gzip file")
     if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
         raise BadSdist("has trailing data after its end")
-    _check_top_folder(head, filename)
+    contents.check_identity(pkg_info)
+    return digest.hexdigest()
 
 
-def _check_top_folder(head: bytes, filename: str) -> None:
-    if len(head) < _BLOCK or head[257:262] != b"ustar":
-        raise BadSdist("does not hold a tar archive")
-    kind, name = head[156:157], head[:100].rstrip(b"\0").decode("utf-8", "replace")
-    if kind in b"xgL":
-        return  # an extended header stands first; the name is in there
-    _check_named_for(name, filename)
+def _inflate(file: IO[bytes], gunzip: BoundedGunzip, hashed: Callable[[bytes], None]) -> Iterator[bytes]:
+    while not gunzip.is_whole:
+        chunk = file.read(PIECE_BYTES)
+        if not chunk:
+            raise BadGzip("is not a whole gzip file")
+        hashed(chunk)
+        yield from gunzip.feed(chunk)
 
 
-def _check_named_for(name: str, filename: str) -> None:
-    top = _TOP.match(name.removeprefix("./"))
-    project, _ = parse_sdist_filename(filename)
-    if top is None or canonicalize_name(top[1].rpartition("-")[0]) != project:
-        raise BadSdist(f"is named for {project}, but holds the folder {name[:100]!r}")
+class _Contents:
+    """The members of an sdist so far."""
 
-
-def _check_zip(file: IO[bytes], filename: str) -> None:
-    size = file.seek(0, 2)
-    with zips.open_zip(file, BadSdist) as archive:
-        entries = archive.infolist()
-        total = sum(entry.file_size for entry in entries)
-        # Against the file itself: entries may lie about what they take, or share it. None inflates to more than it says.
-        if total > _FREE_BYTES and total > size * MAX_RATIO:
-            raise BadSdist("inflates to far more than an sdist needs")
-        if not all(zips.is_bounded(entry) for entry in entries):
-            raise BadSdist("is compressed in a way that installers do not read")
-        broken = archive.testzip()
-    if broken is not None:
-        raise BadSdist(f"has a damaged entry: {broken[:200]!r}")
-    if not entries:
-        raise BadSdist("is empty")
-    _check_named_for(entries[0].filename, filename)
-
-
-class UnknownBuildRequirements(ValueError):
-    """An sdist whose build requirements cannot be read; the message completes "it ..."."""
-
-
-def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
-    """Read the requirements that an sdist states for building it, or raise :class:`UnknownBuildRequirements`."""
-    text = _from_zip(sdist) if filename.lower().endswith(".zip") else _from_tar(sdist, filename)
-    if text is None:
-        return LEGACY
-    try:
-        table = tomllib.loads(text.decode("utf-8")).get("build-system", {})
-        stated = table.get("requires") if "requires" in table else list(LEGACY)
-        return tuple(str(Requirement(entry)) for entry in stated)
-    except (ValueError, TypeError, AttributeError, RecursionError, InvalidRequirement):
-        raise UnknownBuildRequirements("has a pyproject.toml whose build-system cannot be read") from None
-
-
-def _from_zip(sdist: IO[bytes]) -> bytes | None:
-    with zips.open_zip(sdist, UnknownBuildRequirements) as archive:
-        for entry in archive.infolist():
-            if _PYPROJECT.fullmatch(entry.filename):
-                if entry.file_size > _MAX_PYPROJECT_BYTES or not zips.is_bounded(entry):
-                    raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
-                return archive.read(entry)
-    return None
-
-
-def _from_tar(sdist: IO[bytes], filename: str) -> bytes | None:
-    """Read the first ``<top>/pyproject.toml``; ``None``: there is none."""
-    if not filename.lower().endswith((".tar.gz", ".tgz")):
-        raise UnknownBuildRequirements("is not a .tar.gz or .zip file")
-    inflated = _Inflated(sdist)
-    while True:
-        header = inflated.take(_BLOCK)
-        if len(header) < _BLOCK or not header.strip(b"\0"):
-            return None
-        size = _size(header[124:136])
-        if header[156:157] in b"0\0" and _PYPROJECT.fullmatch(_name(header)):
-            if size > _MAX_PYPROJECT_BYTES:
-                raise UnknownBuildRequirements("has a pyproject.toml of more than 1 MiB")
-            return inflated.take(size)
-        inflated.skip(-(-size // _BLOCK) * _BLOCK)
-
-
-def _name(header: bytes) -> str:
-    name, prefix = (part.split(b"\0", 1)[0].decode("utf-8", "replace") for part in (header[:100], header[345:500]))
-    return f"{prefix}/{name}" if prefix and header[257:262] == b"ustar" and header[257:265] != b"ustar  \0" else name
-
-
-def _size(field: bytes) -> int:
-    if field[0] & 0x80:  # GNU's form for more than 8 GiB
-        raise UnknownBuildRequirements("has an entry larger than any sdist's")
-    try:
-        size = int(field.strip(b" \0") or b"0", 8)
-    except ValueError:
-        size = -1
-    if size < 0:
-        raise UnknownBuildRequirements("is not a whole tar archive")
-    return size
-
-
-class _Inflated:
-    """A gzip stream read in order, in bounded memory and to a bounded length."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._pieces = BoundedGunzip("an sdist", free_bytes=_MAX_INFLATED_BYTES, max_bytes=_MAX_INFLATED_BYTES).read(file)
-        self._ready = b""
-
-    def take(self, size: int) -> bytes:
-        """The next bytes; fewer only at the end."""
+    def __init__(self, filename: str) -> None:
         try:
-            while len(self._ready) < size and (piece := next(self._pieces, None)) is not None:
-                self._ready += piece
-        except BadGzip as error:
-            raise UnknownBuildRequirements(str(error)) from None
-        taken, self._ready = self._ready[:size], self._ready[size:]
-        return taken
+            self._project, self._version = parse_sdist_filename(filename)
+        except InvalidSdistFilename:
+            raise BadSdist("has a name that no installer reads") from None
+        self._top = ""
+        self._names = MemberNames(BadSdist, folds_case=False)
+        self._kinds: dict[str, str] = {}
 
-    def skip(self, size: int) -> None:
-        while size > 0:
-            taken = len(self.take(min(size, _CHUNK_BYTES)))
-            if not taken:
-                raise UnknownBuildRequirements("is cut short")
-            size -= taken
+    @property
+    def pkg_info(self) -> str:
+        """The name that PKG-INFO has in it."""
+        return f"{self._top}/PKG-INFO"
+
+    def add(self, member: TarMember) -> None:
+        """Add a member, or raise :class:`BadSdist`."""
+        if len(self._kinds) >= _MAX_MEMBERS:
+            raise BadSdist(f"has more than {_MAX_MEMBERS} members")
+        is_known_folder = member.kind == "folder" == self._kinds.get(member.name)
+        if not is_known_folder:
+            self._names.add(f"{member.name}/" if member.kind == "folder" else member.name)
+        if not is_plain(member.name):
+            raise BadSdist(
+                f"has a member whose name has a colon, or a blank at an end, which uv refuses: {show_name(member.name)}"
+            )
+        self._check_top(member)
+        folder = member.name
+        while folder := folder.rpartition("/")[0]:
+            if self._kinds.get(folder) == "symlink":
+                raise BadSdist(f"has a member that lies behind a link: {show_name(member.name)}")
+        if member.kind == "symlink" and not stays_inside(member, self._top):
+            raise BadSdist(f"has a link that leads out of its top folder: {show_name(member.name)}")
+        self._kinds[member.name] = member.kind
+
+    def _check_top(self, member: TarMember) -> None:
+        top, _, inside = member.name.partition("/")
+        if not self._top:
+            if canonicalize_name(top.rpartition("-")[0]) != self._project:
+                raise BadSdist(f"is named for {self._project}, but holds the folder {show_name(top)}")
+            self._top = top
+        if top != self._top or (not inside and member.kind != "folder"):
+            raise BadSdist(f"has a member outside of its top folder {show_name(self._top)}: {show_name(member.name)}")
+
+    def check_identity(self, pkg_info: bytes | None) -> None:
+        """Check, when all members are added, that it is the sdist that it is named, and can be built."""
+        self._names.check()
+        if pkg_info is None:
+            raise BadSdist(f"has no PKG-INFO in its top folder {show_name(self._top)}")
+        headers = parse_headers(pkg_info, "PKG-INFO", BadSdist)
+        read_identity(headers, "PKG-INFO", self._project, self._version, BadSdist)
+        if not any(f"{self._top}/{name}" in self._kinds for name in _BUILDS):
+            raise BadSdist("has neither a pyproject.toml nor a setup.py in its top folder, so that nothing can build it")

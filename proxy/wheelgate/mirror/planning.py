@@ -17,7 +17,7 @@ from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
 from wheelgate.core.protocols import Source
-from wheelgate.distfiles.sdists import UnknownBuildRequirements, build_requirements
+from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions, format_hashes
 from wheelgate.mirror.requirements import parse_requirement

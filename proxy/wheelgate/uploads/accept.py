@@ -34,8 +34,9 @@ from wheelgate.core.names import is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.distfiles.attestations import BadAttestation, build_provenance
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata
 from wheelgate.distfiles.sdists import BadSdist, check_sdist
+from wheelgate.distfiles.wheels import check_wheel
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
@@ -271,15 +272,13 @@ async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:
 
 def _check_file(spooled: Path, filename: str, attestations: str | None, now: datetime) -> _CheckedFile:
     project = parse_filename_project(filename)
+    metadata: CoreMetadata | None
     try:
         with spooled.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            metadata = None
             if filename.endswith(".whl"):
-                metadata = read_core_metadata(file, filename, complete=True)
+                sha256, metadata = check_wheel(file, filename)
             else:
-                check_sdist(file, filename)
+                sha256, metadata = check_sdist(file, filename), None
     except (BadWheel, BadSdist) as error:
         raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
     except OSError as error:

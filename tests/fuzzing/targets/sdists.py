@@ -11,7 +11,8 @@ from packaging.requirements import Requirement
 
 from tests.fuzzing.target import Target, assert_sentence
 from tests.support.packages import sdist_bytes
-from wheelgate.distfiles.sdists import BadSdist, UnknownBuildRequirements, build_requirements, check_sdist
+from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
+from wheelgate.distfiles.sdists import BadSdist, check_sdist
 
 _TAR, _ZIP = "demo-1.0.tar.gz", "demo-1.0.zip"
 
@@ -63,7 +64,14 @@ _SDIST = sdist_bytes("demo", "1.0")
 _PYPROJECT = b'[build-system]\nrequires = ["setuptools>=61", "other; python_version < \'3.12\'"]\nbuild-backend = "x"\n'
 TARGET = Target(
     check=check,
-    modules=("wheelgate.distfiles.sdists", "wheelgate.runtime.bounded_gzip", "wheelgate.distfiles.zips"),
+    modules=(
+        "wheelgate.distfiles.sdists",
+        "wheelgate.distfiles.build_requirements",
+        "wheelgate.distfiles.tar_members",
+        "wheelgate.distfiles.member_names",
+        "wheelgate.runtime.bounded_gzip",
+        "wheelgate.distfiles.zips",
+    ),
     seeds=(
         b"r" + _SDIST,
         b"t" + gzip.decompress(_SDIST)[:4_608],

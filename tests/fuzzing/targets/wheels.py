@@ -1,4 +1,4 @@
-"""Wheels: METADATA out of any zip file, as a whole and by ranges, which must come to the same."""
+"""Wheels: METADATA out of any zip file, as a whole and by ranges, which must come to the same; and the check of uploads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tests.fuzzing.target import Target, assert_sentence
 from tests.support.packages import wheel_bytes
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.distfiles.ranged_wheel import read_by_ranges
+from wheelgate.distfiles.wheels import check_wheel
 
 _NAME = "demo-1.0-py3-none-any.whl"
 _MOST_READS = 16
@@ -17,8 +18,11 @@ _MOST_READS = 16
 
 def check(data: bytes) -> None:
     whole = _read(lambda: read_core_metadata(io.BytesIO(data), _NAME))
-    complete = _read(lambda: read_core_metadata(io.BytesIO(data), _NAME, complete=True))
-    assert isinstance(complete, str) or complete == whole
+    checked = _read(lambda: check_wheel(io.BytesIO(data), _NAME)[1])
+    if isinstance(checked, CoreMetadata):  # whatever passes the check, an installer reads
+        assert checked == whole
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            assert archive.testzip() is None
     asked = []
 
     async def fetch(start: int, end: int) -> bytes:
@@ -68,7 +72,17 @@ def _change_headers(flags_and_method: bytes) -> bytes:
 _WHEEL = wheel_bytes("demo", "1.0")
 TARGET = Target(
     check=check,
-    modules=("wheelgate.distfiles.core_metadata", "wheelgate.distfiles.ranged_wheel", "wheelgate.distfiles.zips"),
+    modules=(
+        "wheelgate.distfiles.core_metadata",
+        "wheelgate.distfiles.ranged_wheel",
+        "wheelgate.distfiles.zips",
+        "wheelgate.distfiles.wheels",
+        "wheelgate.distfiles.wheel_record",
+        "wheelgate.distfiles.zip_directory",
+        "wheelgate.distfiles.zip_reading",
+        "wheelgate.distfiles.member_names",
+        "wheelgate.distfiles.entry_points",
+    ),
     seeds=(_WHEEL, *map(_change_headers, (b"\1\0\0\0", b"\0\0\x63\0")), _zip64(), _WHEEL + _zip64(), b"PK\x05\x06" + bytes(18)),
     words=(
         b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x07\x08", b"\xff\xff\xff\xff",

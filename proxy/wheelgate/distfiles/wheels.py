@@ -1,0 +1,164 @@
+"""The check of an uploaded wheel: what passes, pip and uv install, and what it says of itself is true.
+
+What indexes list is read by :mod:`~wheelgate.distfiles.core_metadata`, which asks for no more than an installer needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from email.message import Message
+from functools import partial
+from typing import IO
+
+from packaging.requirements import Requirement
+from packaging.tags import Tag, parse_tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, parse_headers, read_fields
+from wheelgate.distfiles.entry_points import check_entry_points, check_script_name
+from wheelgate.distfiles.member_names import show_name
+from wheelgate.distfiles.wheel_record import RecordRow, read_record
+from wheelgate.distfiles.zip_directory import Entry
+from wheelgate.distfiles.zip_reading import ZipReader
+
+_MAX_WHEEL_BYTES = 1024 * 1024
+_MAX_RECORD_BYTES = 32 * 1024 * 1024
+_TAGS = re.compile(r"[a-z0-9_.]+-[a-z0-9_.]+-[a-z0-9_.]+", re.ASCII)
+_WHEEL_VERSION = re.compile(r"1\.[0-9]+|0\.1", re.ASCII)
+_SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
+_FOLDS_NO_CASE = re.compile(r"(many|musl)?linux", re.ASCII)
+_LINUX = re.compile(r"(?:many|musl)?linux(?:\d+|_\d+_\d+)?_(.+)", re.ASCII)
+_MACOS = re.compile(r"macosx_\d+_\d+_(.+)", re.ASCII)
+_FAT = frozenset({"universal2", "universal", "intel", "fat", "fat3", "fat32", "fat64"})
+
+
+def check_wheel(file: IO[bytes], filename: str) -> tuple[str, CoreMetadata]:
+    """Check a whole wheel by reading it once from end to end; its sha256, and its metadata.
+
+    Raises:
+        BadWheel: its message names the entry and the rule that it breaks.
+    """
+    try:
+        project, version, _, tags = parse_wheel_filename(filename)
+    except InvalidWheelFilename:
+        raise BadWheel("has a name that no installer reads") from None
+    stem_tags = "-".join(filename.removesuffix(".whl").split("-")[-3:])
+    if not _TAGS.fullmatch(stem_tags.lower()):
+        raise BadWheel(f"has tags in its name that no installer knows ({stem_tags!r}): give it back the name it was built with")
+    archive = ZipReader(file, BadWheel)
+    archive.check_names(folds_case=not all(_FOLDS_NO_CASE.match(tag.platform) for tag in tags))
+    folder = _find_folder(archive)
+    metadata = read_fields(_read(archive, folder, "METADATA", MAX_METADATA_BYTES), filename)
+    _check_folder(folder, project, version)
+    _check_requirements(parse_headers(metadata.body, "METADATA", BadWheel))
+    _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), filename, tags)
+    _check_data(archive.by_name, folder)
+    entry_points = archive.read(f"{folder}/entry_points.txt", _MAX_WHEEL_BYTES)
+    if entry_points is not None:
+        check_entry_points(entry_points, BadWheel)
+    rows = read_record(_read(archive, folder, "RECORD", _MAX_RECORD_BYTES), folder, archive.by_name, BadWheel)
+    return archive.check_contents(partial(_check_against, rows)), metadata
+
+
+def _check_against(rows: dict[str, RecordRow], entry: Entry, pieces: Iterator[bytes]) -> None:
+    """Check the content of an entry against its row of RECORD."""
+    row = rows.get(entry.name)
+    if row is None:
+        return
+    if row.size_bytes not in (None, entry.size_bytes):
+        raise BadWheel(f"has a RECORD that states another size than that of {show_name(entry.name)}")
+    digest = hashlib.new(row.algorithm)
+    for piece in pieces:
+        digest.update(piece)
+    if digest.digest() != row.digest:
+        raise BadWheel(f"has a RECORD that states another {row.algorithm} than that of {show_name(entry.name)}")
+
+
+def _find_folder(archive: ZipReader) -> str:
+    """Find the one ``.dist-info``."""
+    folders = sorted({top for name in archive.by_name if (top := name.partition("/")[0]).endswith(".dist-info")})
+    if not folders:
+        raise BadWheel("has no .dist-info folder, and so no METADATA")
+    if len(folders) > 1:
+        raise BadWheel(f"has more than one .dist-info folder: {', '.join(map(show_name, folders[:3]))}")
+    return folders[0]
+
+
+def _check_folder(folder: str, project: str, version: Version) -> None:
+    """Check that the ``.dist-info`` is named for this project and version."""
+    name, _, stated = folder.removesuffix(".dist-info").rpartition("-")
+    if canonicalize_name(name) != project:
+        raise BadWheel(f"is named for {project}, but its METADATA lies in {show_name(folder)}")
+    try:
+        is_same = Version(stated.replace("_", "-")) == version
+    except ValueError:
+        is_same = False
+    if not is_same:
+        raise BadWheel(f"is named for version {version}, but its METADATA lies in {show_name(folder)}")
+
+
+def _read(archive: ZipReader, folder: str, name: str, max_bytes: int) -> bytes:
+    body = archive.read(f"{folder}/{name}", max_bytes)
+    if body is None:
+        raise BadWheel(f"has no {name}, without which no installer takes it")
+    return body
+
+
+def _check_requirements(headers: Message) -> None:
+    for stated in headers.get_all("Requires-Dist") or ():
+        try:
+            Requirement(str(stated))
+        except ValueError:  # InvalidRequirement, or a number of thousands of digits
+            raise BadWheel(f"has a METADATA with a Requires-Dist that pip refuses: {show_name(str(stated))}") from None
+
+
+def _check_tags(headers: Message, filename: str, tags: Iterable[Tag]) -> None:
+    """Check WHEEL: its format's version, its build number, and that the name claims no platform that it does not state.
+
+    Installers go by the name alone, and well-known wheels state another interpreter, an older name of the platform, ``any``
+    or nothing. So what is refused is a name for another system or processor.
+    """
+    version = str(headers.get("Wheel-Version", "")).strip()
+    if not _WHEEL_VERSION.fullmatch(version):
+        raise BadWheel(f"has a WHEEL of version {version[:40]!r}, which not every installer reads (1.0 is the current one)")
+    fields = filename.split("-")
+    named, built = fields[2] if len(fields) == 6 else "", str(headers.get("Build", "")).strip()
+    if built and built != named:
+        raise BadWheel(f"is named for build {named or 'none'}, but its WHEEL says {built[:40]!r}")
+    lines = [str(line).strip() for line in headers.get_all("Tag") or ()]
+    stated = {_platform_family(tag.platform) for line in lines if line.count("-") == 2 for tag in parse_tag(line)}
+    if not stated or "any" in stated:
+        return
+    for tag in tags:
+        family = _platform_family(tag.platform)
+        if family not in stated and not ("macosx" in stated and family.startswith("macosx")):
+            raise BadWheel(f"is named for the platform {tag.platform}, which its WHEEL does not state")
+
+
+def _platform_family(platform: str) -> str:
+    """The system and processor of a platform tag; one of macOS for several processors is for any of them."""
+    linux, macos = _LINUX.fullmatch(platform), _MACOS.fullmatch(platform)
+    if linux:
+        return f"linux_{linux[1]}"
+    if macos:
+        return "macosx" if macos[1] in _FAT else f"macosx_{macos[1]}"
+    return platform
+
+
+def _check_data(names: Iterable[str], folder: str) -> None:
+    """Check what lies in folders named ``.data``, which are spread over the environment."""
+    own = folder.removesuffix(".dist-info") + ".data"
+    for name in names:
+        top, _, inside = name.partition("/")
+        if not top.endswith(".data") or not inside or name.endswith("/"):
+            continue
+        scheme, _, path = inside.partition("/")
+        if scheme not in _SCHEMES or not path:
+            raise BadWheel(f"has a .data entry in none of the folders {', '.join(_SCHEMES)}: {show_name(name)}")
+        if top != own:
+            raise BadWheel(f"has a .data entry that is not in {show_name(own)}, where uv looks: {show_name(name)}")
+        if scheme == "scripts" and "/" not in path:
+            check_script_name(path, BadWheel)
