@@ -70,7 +70,7 @@ async def test_three_thousand_unknown_names_at_once_are_all_answered(slow: Hasty
     answers = await ask_all(gate, [f"unknown-{number}" for number in range(3_000)])
     print(summarise(answers))
     assert Counter(status for status, _ in answers) == {404: 3_000}, summarise(answers)
-    assert max(seconds for _, seconds in answers) < 12
+    assert max(seconds for _, seconds in answers) < 15, "so long an installer waits in silence"
     assert metric(gate, "wheelgate_upstream_breaker_open") == 0
 
 
@@ -93,7 +93,7 @@ async def test_one_client_with_three_thousand_names_keeps_no_other_waiting(
         print(summarise(answers))
         assert {status for status, _ in answers} == {404}
     print(f"the few: {took_s:.1f} s")
-    assert took_s < 4
+    assert took_s < 6
 
 
 async def test_eight_broken_names_keep_no_other_from_being_answered(quick: HastyIndex, start_gate: Callable[..., Gate]) -> None:

@@ -283,7 +283,7 @@ async def test_who_waits_for_us_hears_so_and_nothing_is_held_against_the_source(
             await asyncio.sleep(0.01)
         await talk.answer(talk.page)
 
-    names = [f"slow-{number}" for number in range(128)]
+    names = [f"slow-{number}" for number in range(192)]  # all that work behind the scenes may hold
     world.own.pages |= dict.fromkeys(names, wait)
     slow = [asyncio.create_task(world.page(name)) for name in names]
     await asyncio.sleep(0.5)

@@ -24,7 +24,7 @@ _TIMES = {
     QuestionKind.METADATA: _SOON,
     QuestionKind.FILE: aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=30),
 }
-_CONNECTIONS = {QuestionKind.PAGE: 256, QuestionKind.METADATA: 128, QuestionKind.FILE: 256}
+_CONNECTIONS = {QuestionKind.PAGE: 384, QuestionKind.METADATA: 128, QuestionKind.FILE: 256}
 """By kind, at one host."""
 _MAX_WAITING = 8_192
 _MAX_HOSTS = 8
