@@ -10,6 +10,7 @@ from tests.fuzzing.target import Target, assert_sentence
 from tests.support.clock import FakeClock
 from tests.support.stores import MemoryStore
 from wheelgate.core.errors import ConfigurationError, Unauthenticated
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.tokens import Tokens
 from wheelgate.web.auth import parse_authorization
 
@@ -22,7 +23,8 @@ def check(data: bytes) -> None:
 
 
 async def _check(data: bytes) -> None:
-    tokens = Tokens(MemoryStore(), FakeClock())
+    store, clock = MemoryStore(), FakeClock()
+    tokens = Tokens(store, clock, StoreChanges(store, clock))
     good, token = await tokens.new(("read", "upload:acme-*"), timedelta(days=1))
     text = data.replace(_GOOD, good.encode()).replace(b"{ID}", token.id.encode()).decode("utf-8", "surrogateescape")
     for tried in (text, parse_authorization(text)):
@@ -37,7 +39,7 @@ async def _check(data: bytes) -> None:
         assert error.problems
     else:
         assert all(kind in ("read", "upload") for kind in [text.partition(":")[0]])
-    (known,) = [entry for entry in await tokens.all() if entry.id == token.id]
+    (known,) = [entry async for identifier, entry in tokens.all() if identifier == token.id]
     assert known == token
 
 

@@ -21,6 +21,7 @@ from tests.support.packages import wheel_bytes
 from tests.support.stores import MemoryStore
 from tests.web.test_fast_path_protocol import Connection, settle
 from wheelgate.core.errors import WheelgateError
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import AcceptedUpload
@@ -64,7 +65,8 @@ async def _send(kind: bytes, body: bytes, folder: Path) -> None:
     packages, clock = _Packages(), FakeClock()
     spool = Spool(folder)
     spool.prepare()
-    tokens = Tokens(MemoryStore(), clock)
+    store = MemoryStore()
+    tokens = Tokens(store, clock, StoreChanges(store, clock))
     text, _ = await tokens.new(("upload",), timedelta(days=1))
     services: Any = SimpleNamespace(uploads=packages, packages=packages, spool=spool)
     handlers = UploadHandlers(services, Authentication(tokens, anonymous_read=True), stall_s=5)
