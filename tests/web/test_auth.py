@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from tests.support.clock import FakeClock
 from tests.support.stores import MemoryStore
 from wheelgate.runtime.asker import BACKGROUND, get_askers
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.tokens import Tokens
 from wheelgate.web.auth import Authentication
 
@@ -30,14 +31,16 @@ def request_from(address: str | None, **headers: str) -> Any:
     ],
 )
 async def test_a_client_without_a_token_is_its_address(clock: FakeClock, address: str, client: str) -> None:
-    authentication = Authentication(Tokens(MemoryStore(), clock), anonymous_read=True)
+    store = MemoryStore()
+    authentication = Authentication(Tokens(store, clock, StoreChanges(store, clock)), anonymous_read=True)
     assert get_askers().names == [BACKGROUND]
     await authentication.check_read(request_from(address), "x")
     assert get_askers().names == [client]
 
 
 async def test_a_client_with_a_token_is_both(clock: FakeClock) -> None:
-    tokens = Tokens(MemoryStore(), clock)
+    store = MemoryStore()
+    tokens = Tokens(store, clock, StoreChanges(store, clock))
     authentication = Authentication(tokens, anonymous_read=False)
     await authentication.check_read(request_from("192.0.2.7", Authorization=f"Bearer {tokens.guest()}"), "x")
     (name,) = get_askers().names
