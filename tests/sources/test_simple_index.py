@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import itertools
+import re
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -17,11 +19,12 @@ from tests.support.clock import FakeClock
 from tests.support.index import SIMPLE_JSON, FakeIndex, running
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 from tests.support.sources import counted, filenames
-from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import CredentialRefused, PageTooLarge, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import ProjectStatus, RemoteFile
 from wheelgate.core.protocols import Credential
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.simple_index import SimpleIndex
+from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
 
 WHEEL = wheel_name("acme-lib", "1.0")
@@ -297,6 +300,46 @@ async def test_what_is_no_index_page_is_a_bad_answer_and_never_an_absence(
     with pytest.raises(UpstreamBadAnswer, match=said) as raised:
         await source.project_page("acme-lib")
     assert "source team, asked for acme-lib, answered with" in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "entries", "files"])
+async def test_a_page_that_is_too_large_is_not_fetched_again_for_a_while(
+    index: FakeIndex, source: SimpleIndex, clock: FakeClock, kind: str
+) -> None:
+    bodies = {
+        "bytes": b'{"files": [' + b" " * (65 * 1024 * 1024),
+        "entries": b'{"files": [' + b"1," * 200_000 + b"1]}",
+        "files": b'{"files": [' + b",".join([b'"an entry that is none"'] * 6_000) + b"]}",
+    }
+
+    async def page(request: web.BaseRequest) -> web.Response:
+        return web.Response(body=bodies[kind], headers={"Content-Type": SIMPLE_JSON})
+
+    index.handlers["/simple/acme-lib/"] = page
+    with pytest.raises(PageTooLarge) as first:
+        await source.project_page("acme-lib")
+    for _ in range(5):
+        with pytest.raises(PageTooLarge, match=re.escape(str(first.value)) + "; it is asked for again in at most 5 minutes"):
+            await source.project_page("acme-lib")
+    assert index.count("/simple/acme-lib/") == 1
+    del index.handlers["/simple/acme-lib/"]
+    index.publish("acme-lib", WHEEL, b"")
+    clock.move(301)
+    assert filenames(await source.project_page("acme-lib")) == [WHEEL]
+
+
+async def test_an_error_holds_nothing_of_what_was_read(index: FakeIndex, source: SimpleIndex) -> None:
+    """Somebody may have the error for long: a flight whose waiters left, a log."""
+
+    async def page(request: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"1" * 3_000_000, headers={"Content-Type": SIMPLE_JSON})
+
+    index.handlers["/simple/acme-lib/"] = page
+    with pytest.raises(UpstreamBadAnswer) as raised:
+        await source.project_page("acme-lib")
+    frames = [frame.f_locals for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    assert raised.value.__context__ is None
+    assert not [value for values in frames for value in values.values() if isinstance(value, bytearray | PageAnswer)]
 
 
 async def test_a_bad_answer_does_not_replace_what_was_known(index: FakeIndex, source: SimpleIndex) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.upstream.answers import page_body
 
 PAGE = b'{"meta": {"api-version": "1.4"}, "name": "demo", "files": []}'
@@ -30,7 +31,10 @@ class Sent:
 
 
 def read(pieces: Sequence[bytes], encoding: str = "gzip") -> tuple[bytes, bytes]:
-    body, digest = asyncio.run(page_body(cast("Any", Sent(pieces, encoding)), "upstream"))
+    async def read_it() -> tuple[bytes | bytearray, bytes]:
+        return await page_body(cast("Any", Sent(pieces, encoding)), "upstream", ByteBudget().claim())
+
+    body, digest = asyncio.run(read_it())
     return bytes(body), digest
 
 

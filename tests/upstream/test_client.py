@@ -20,8 +20,16 @@ import trustme
 from tests.support import lies
 from tests.support.clock import FakeClock
 from tests.support.lies import MIB, Liar, Lie, Talk, running, witness
-from wheelgate.core.errors import AddressRefused, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    AddressRefused,
+    Busy,
+    CredentialRefused,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.protocols import Credential, Credentials
+from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.client import PageAnswer, SourceClient
 
@@ -526,3 +534,41 @@ async def test_a_client_is_sent_only_where_no_secret_is_needed_and_we_would_go_o
         for elsewhere in ("http://elsewhere.invalid/x.whl", "javascript:alert(1)"):
             with pytest.raises(AddressRefused):
                 await client.resolve_redirect_target(elsewhere)
+
+
+async def test_a_page_without_room_beside_others_is_busy_here_and_nobodys_fault(liar: Liar) -> None:
+    """While a large page is held, another waits half read; in the end it is told, and the source stays as healthy as it is."""
+    memory = ByteBudget(small_bytes=1_000, large_room_bytes=4 * MIB, wait_s=0.2)
+    body = b'{"files": []}' + b" " * MIB
+
+    async def large(talk: Talk) -> None:
+        await talk.answer(body)
+
+    liar.pages["demo"] = large
+    async with client_of(liar, page_memory=memory) as client:
+        held = await page_of(client, liar)
+        assert memory.used_bytes == 3 * len(body)
+        for _ in range(6):
+            with pytest.raises(Busy, match=r"too many large pages .* source upstream now: try again"):
+                await page_of(client, liar)
+        assert memory.used_bytes == 3 * len(body), "what was refused holds nothing"
+        waiting = asyncio.create_task(page_of(client, liar))
+        await asyncio.sleep(0.1)
+        del held
+        assert (await waiting).body == body
+        assert len(liar.asked) == 8, "each was asked once"
+
+
+@pytest.mark.long
+async def test_a_source_that_waited_for_us_did_not_have_its_whole_time(liar: Liar) -> None:
+    memory = ByteBudget(small_bytes=1_000, large_room_bytes=4 * MIB, wait_s=60)
+
+    async def large(talk: Talk) -> None:
+        await talk.answer(b" " * MIB)
+
+    liar.pages["demo"] = large
+    async with client_of(liar, page_memory=memory) as client:
+        held = await page_of(client, liar)
+        with pytest.raises(Busy):
+            await page_of(client, liar)
+        del held

@@ -357,7 +357,7 @@ async def test_a_list_is_packed_once_however_often_its_page_is_asked_for(index: 
     _, entry = await index.pages.render("acme-lib", JSON)
     for _ in range(5_000):
         await index.pages.render("acme-lib", JSON)
-    assert len(index.pages._packing) <= 1
+    assert len(index.pages._packer._waiting) <= 1
     await until_packed(entry.files)
 
 

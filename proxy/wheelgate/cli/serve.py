@@ -17,6 +17,7 @@ from wheelgate.cli.options import config_options, load_settings, load_tls
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
+from wheelgate.runtime.allocator import limit_free_memory
 from wheelgate.runtime.background import run_beside
 from wheelgate.runtime.descriptors import raise_descriptor_limit
 
@@ -72,6 +73,7 @@ def serve(
     }
     loaded = load_settings(config, data, flags)
     logs.configure(log_format, log_level.upper())
+    limit_free_memory()
     sys.setswitchinterval(0.001)  # seconds that a thread which packs or encodes a large page may hold up the event loop
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
         runner.run(_serve(loaded, lambda: load_settings(config, data, flags), fast_path=fast_path))

@@ -12,6 +12,7 @@
     * UpstreamBadAnswer
       * CredentialRefused
       * AddressRefused
+      * PageTooLarge
     * NotHeld
   * StoreError
     * BlobNotFound
@@ -39,6 +40,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
+from typing import TypeVar
 
 
 class ErrorKind(Enum):
@@ -61,6 +63,15 @@ class WheelgateError(Exception):
     """The base of every error people may see; ``str()`` is the sentence."""
 
     kind = ErrorKind.INTERNAL
+
+
+AnyError = TypeVar("AnyError", bound=WheelgateError)
+
+
+def without_frames(error: AnyError) -> AnyError:
+    """Take an error's traces away: their frames hold what was being read, and would for as long as anybody has the error."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class ProjectNotFound(WheelgateError):
@@ -139,7 +150,7 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class Busy(UpstreamUnavailable):
-    """A question that was not asked: this server had no time or no connection for it. It says nothing of the source."""
+    """A question that this server had no time, connection or memory for. It says nothing of the source."""
 
 
 class UpstreamBadAnswer(UpstreamError):
@@ -172,6 +183,10 @@ class CredentialRefused(UpstreamBadAnswer):
 
 class AddressRefused(UpstreamBadAnswer):
     """A link or redirect to an address that this source may not reach."""
+
+
+class PageTooLarge(UpstreamBadAnswer):
+    """A page of more bytes, or of more entries, than any index page is."""
 
 
 class StoreError(WheelgateError):

@@ -34,12 +34,14 @@ _decode = msgspec.msgpack.Decoder(list[File]).decode
 class FileList(Sequence[File]):
     """Files in their order, and each by its name. Frozen, as everything else that a page holds.
 
-    ``made_of``: the lists it was made from, whose values are as little needed once it is packed.
+    ``made_of``: the lists it was made from, whose values are as little needed once it is packed. ``claim``: of the memory that
+    the values take, let go with them.
     """
 
-    def __init__(self, files: Iterable[File], made_of: Sequence[Sequence[File]] = ()) -> None:
+    def __init__(self, files: Iterable[File], made_of: Sequence[Sequence[File]] = (), claim: object = None) -> None:
         self._content: tuple[File, ...] | _Packed = tuple(files)
         self._made_of = made_of
+        self._claim = claim
 
     @classmethod
     def of(cls, files: Sequence[File]) -> FileList:
@@ -108,11 +110,14 @@ class FileList(Sequence[File]):
         files = self._content
         if not isinstance(files, _Packed):
             blocks = []
-            for start in range(0, len(files), TOGETHER):
-                blocks.append(isal_zlib.compress(_encode(files[start : start + TOGETHER]), level=1))
-                yield
-            if self._content is files:  # nobody else was quicker
-                self._content = _Packed(blocks, files)
+            try:
+                for start in range(0, len(files), TOGETHER):
+                    blocks.append(isal_zlib.compress(_encode(files[start : start + TOGETHER]), level=1))
+                    yield
+                if self._content is files:  # nobody else was quicker
+                    self._content = _Packed(blocks, files)
+            finally:
+                self._claim = None  # what cannot be packed must not hold up others for ever
         if not self.list_unpacked():
             self._made_of = ()
 

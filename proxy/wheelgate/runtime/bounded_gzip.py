@@ -15,7 +15,11 @@ PIECE_BYTES = 1024 * 1024
 
 
 class BadGzip(ValueError):
-    """The stream is broken, or inflates to more than it may; the message completes "it ..."."""
+    """The stream is broken, or inflates to more than it may (:class:`GzipTooLarge`); the message completes "it ..."."""
+
+
+class GzipTooLarge(BadGzip):
+    """It inflates to more than it may."""
 
 
 class BoundedGunzip:
@@ -59,7 +63,7 @@ class BoundedGunzip:
             chunk = self._inflater.unconsumed_tail
             self._size += len(piece)
             if self._size > min(max(self._received * MAX_RATIO, self._free_bytes), self._max_bytes):
-                raise BadGzip(f"inflates to far more than {self._reader} needs")
+                raise GzipTooLarge(f"inflates to far more than {self._reader} needs")
             yield piece
 
     def read(self, file: IO[bytes]) -> Iterator[bytes]:

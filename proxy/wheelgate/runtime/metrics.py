@@ -93,6 +93,7 @@ class Metrics:
         self.client_connections_ended = counter("wheelgate_client_connections_ended", "Connections that we ended", ["why"])
         self.loop_lag = gauge("wheelgate_loop_lag_seconds", "The longest that the event loop came late in the last 15 s")
         ProcessCollector(registry=self._registry)  # descriptors, memory and processor time, under the names that everybody uses
+        self.page_memory_bytes = gauge("wheelgate_page_memory_bytes", "Memory claimed by pages being read, parsed and rendered")
         self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
 
     def exposition(self) -> bytes:

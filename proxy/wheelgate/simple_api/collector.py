@@ -28,6 +28,10 @@ class NotAnIndexPage(ValueError):
     """An answer that cannot be read as a page of the Simple API; the message completes "it answered with ..."."""
 
 
+class OversizedPage(NotAnIndexPage):
+    """A page of more bytes or entries than any has; reading it again would cost as much again."""
+
+
 class ParsedPage(msgspec.Struct):
     """The content of one answer about one project."""
 
@@ -84,7 +88,7 @@ class Collector:
             self.dropped += 1
             return
         if len(self._files) >= MAX_FILES:
-            raise NotAnIndexPage(f"more than {MAX_FILES} files")
+            raise OversizedPage(f"more than {MAX_FILES} files")
         if filename in self._files:
             self.dropped += 1
             earlier = self._files[filename]
@@ -127,12 +131,12 @@ class Collector:
         """Count an entry that is not one at all.
 
         Raises:
-            NotAnIndexPage: there are so many that this is no index page.
+            OversizedPage: there are so many that this is no index page.
         """
         self.dropped += 1
         self._unusable += 1
         if self._unusable > _MAX_UNUSABLE:
-            raise NotAnIndexPage(f"more than {_MAX_UNUSABLE} entries that are none")
+            raise OversizedPage(f"more than {_MAX_UNUSABLE} entries that are none")
 
     def page(self, status: ProjectStatus | None) -> ParsedPage:
         """The page, with versions that cover every file."""

@@ -16,7 +16,7 @@ from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, PageEntry, ParsedPage, clean, text
+from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, OversizedPage, PageEntry, ParsedPage, clean, text
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _SLICE_FILES = 250
@@ -49,16 +49,16 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLi
         NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
     """
     if len(body) > _MAX_JSON_BYTES:
-        raise NotAnIndexPage("more JSON than any project page is")
+        raise OversizedPage("more JSON than any project page is")
     if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
-        raise NotAnIndexPage("JSON made of far more and smaller values than a project page")
+        raise OversizedPage("JSON made of far more and smaller values than a project page")
     try:
         page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
     yield
     if len(page.files) > MAX_FILES:
-        raise NotAnIndexPage(f"more than {MAX_FILES} files")
+        raise OversizedPage(f"more than {MAX_FILES} files")
     check_version(_get(_decode_loosely(page.meta), "api-version"))
     name = _decode_loosely(page.name)
     if isinstance(name, str) and normalise_name(name) != project:
@@ -111,7 +111,7 @@ def _repair(entry: object) -> PageEntry | None:
 def _decode_loosely(raw: msgspec.Raw) -> object:
     """Decode any value, ``None`` if it is damaged or missing; never one so large that it holds up the event loop."""
     if len(memoryview(raw)) > _MAX_LOOSE_BYTES:
-        raise NotAnIndexPage("a value larger than any project page has")
+        raise OversizedPage("a value larger than any project page has")
     try:
         value: object = msgspec.json.decode(raw) if raw else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

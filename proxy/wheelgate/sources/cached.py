@@ -11,15 +11,17 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import Busy, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
-from wheelgate.core.file_list import RECENT_BYTES, page_bytes
+from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.simple_api.packing import Packer
 
 STALE_IF_ERROR_S = 24 * 3600.0
 """Time that a last good answer stands in for a source that fails (promise 6 in docs/architecture.md)."""
+_PACKED_AFTER_S = 2.0  # by then a page has been answered with, or nobody will
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)
 
@@ -80,6 +82,7 @@ class Cached(SourceWrapper):
         self._find_kept = find_kept
         self._answers: LRUCache[str, _CachedAnswer] = LRUCache(max_bytes, getsizeof=_answer_bytes)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
+        self._packer = Packer(_PACKED_AFTER_S)
         self._failing_since: datetime | None = None
         self._failing_as: type[Exception] | None = None
         self._generations = Generations()
@@ -95,6 +98,7 @@ class Cached(SourceWrapper):
     async def close(self) -> None:
         """Cancel what is under way."""
         await self._flights.close()
+        await self._packer.close()
 
     async def project_page(self, project: str) -> ProjectPage:
         answer = self._answers.get(project)
@@ -125,6 +129,7 @@ class Cached(SourceWrapper):
         try:
             page = await self._source.project_page(project)
             stated_s = page.freshness.fresh_until
+            self._packer.pack_soon(FileList.of(page.files))
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
         except Busy:

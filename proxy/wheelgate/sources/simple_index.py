@@ -6,25 +6,30 @@ import hashlib
 import re
 
 import msgspec
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
-from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer
+from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import PageLinks, parse
-from wheelgate.runtime.cooperative import in_slices
+from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
-from wheelgate.simple_api.collector import NotAnIndexPage, ParsedPage
+from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage, OversizedPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json
-from wheelgate.upstream.answers import PageAnswer
+from wheelgate.upstream.answers import PageAnswer, claim_memory
 from wheelgate.upstream.client import SourceClient
 
 # Azure DevOps then says 401 instead of redirecting to its sign-in page, which a client would take for an empty index.
 DEVOPS_HEADERS = {"X-TFS-FedAuthRedirect": "Suppress"}
 # What it says of a feed, view or project of Azure DevOps that is missing, or hidden from us.
 _NO_FEED = re.compile(rb"FeedIdNotFound|FeedNotFound|FeedViewNotFound|feed with ID|ProjectDoesNotExist|TF200016|VS800075")
+_MANY_BYTES = 512 * 1024
+_FILE_BYTES = 1_200
+"""Of memory for a file as a value, with its strings."""
+_OVERSIZED, _OVERSIZED_S = 1_000, 300.0
+"""Of how many pages we remember that they are too large, and for how long they are not asked for again."""
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 
 
@@ -50,12 +55,25 @@ class SimpleIndex:
         self._clock = clock
         self._metrics = metrics
         self._known: LRUCache[str, _IndexAnswer] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
+        self._oversized: TTLCache[str, str] = TTLCache(_OVERSIZED, _OVERSIZED_S, timer=clock.monotonic)
+        """By project, what was wrong with its page."""
 
     async def project_names(self) -> frozenset[str]:
         """No names: a remote index may hold a million."""
         return frozenset()
 
     async def project_page(self, project: str) -> ProjectPage:
+        oversized = self._oversized.get(project)
+        if oversized is not None:
+            raise PageTooLarge(f"{oversized}; it is asked for again in at most {_OVERSIZED_S / 60:.0f} minutes", source=self.name)
+        try:
+            return await self._ask_for_page(project)
+        except UpstreamError as error:
+            if isinstance(error, PageTooLarge):
+                self._oversized[project] = str(error)
+            raise without_frames(error) from None
+
+    async def _ask_for_page(self, project: str) -> ProjectPage:
         known = self._known.get(project)
         url = f"{self._url}{project}/"
         answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
@@ -92,7 +110,8 @@ class SimpleIndex:
         try:
             parsed = await self._parse(project, answer, links)
         except NotAnIndexPage as error:
-            raise UpstreamBadAnswer(f"source {self.name}, asked for {project}, answered with {error}", source=self.name) from None
+            kind = PageTooLarge if isinstance(error, OversizedPage) else UpstreamBadAnswer
+            raise kind(f"source {self.name}, asked for {project}, answered with {error}", source=self.name) from None
         if links.refused_hosts and not parsed.files:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
@@ -104,7 +123,7 @@ class SimpleIndex:
             self._metrics.dropped_entries.labels(self.name).inc(parsed.dropped)
         return ProjectPage(
             project=project,
-            files=FileList(parsed.files),
+            files=FileList(parsed.files, claim=answer.claim),
             versions=parsed.versions,
             status=parsed.status,
             as_of=self._clock.now(),
@@ -113,6 +132,9 @@ class SimpleIndex:
 
     async def _parse(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
         kind = answer.content_type
+        if answer.claim is not None and len(answer.body) > _MANY_BYTES:
+            files = await in_slices(_count_files(answer.body))
+            await claim_memory(answer.claim, len(answer.body) + files * _FILE_BYTES, self.name)
         if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
             from wheelgate.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need
 
@@ -120,6 +142,16 @@ class SimpleIndex:
         if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
             return await in_slices(parse_json(answer.body, project, self.name, links))
         raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
+
+
+def _count_files(body: bytes | bytearray) -> Steps[int]:
+    """Count what may be the entries of a page, of either form."""
+    files = 0
+    for start in range(0, len(body), _MANY_BYTES):
+        end = start + _MANY_BYTES
+        files += body.count(b'"filename"', start, end) + body.count(b"<a ", start, end) + body.count(b"<A ", start, end)
+        yield
+    return min(files, MAX_FILES)
 
 
 def _digest(answer: PageAnswer) -> bytes:

@@ -11,14 +11,18 @@ from collections.abc import AsyncIterator
 import aiohttp
 import msgspec
 
-from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import Busy, PageTooLarge, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
-from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
+from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip, GzipTooLarge
+from wheelgate.runtime.byte_budget import BudgetExhausted, ByteClaim
 from wheelgate.upstream.question import Question
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
+PAGE_FACTOR = 3
+"""Bytes of memory for each of a page's body until it is packed: itself, and its files as values."""
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
+_BUSY_S = 2.0
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -46,6 +50,8 @@ class PageAnswer(msgspec.Struct, frozen=True):
     """Of a 404: the beginning of what it says."""
     digest: bytes = b""
     """Of the inflated body: equal ones are of equal pages, however they were compressed."""
+    claim: ByteClaim | None = None
+    """Of the memory that the body takes and what is made of it: to be held for as long as that is."""
 
 
 class FileAnswer(msgspec.Struct, frozen=True):
@@ -71,19 +77,18 @@ class FileAnswer(msgspec.Struct, frozen=True):
             ) from None
 
 
-async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[bytes | bytearray, bytes]:
+async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteClaim) -> tuple[bytes | bytearray, bytes]:
     """Read a page's body and its digest: inflated, never more than the limits and never cut short.
+
+    ``claim`` grows with it, and the upstream waits while there is no room.
 
     Raises:
         UpstreamUnavailable: it broke off.
-        UpstreamBadAnswer: too large, or in an encoding that was not asked for or is broken.
+        PageTooLarge: it is larger than any index page.
+        UpstreamBadAnswer: in an encoding that was not asked for or is broken.
+        Busy: there was no room for it in time.
     """
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
-    gunzip = None
-    if encoding != "identity":
-        gunzip = BoundedGunzip("an index page", free_bytes=_RATIO_FREE_BYTES, max_bytes=MAX_PAGE_BYTES, strict=False)
+    gunzip = _choose_gunzip(response, source)
     digest = hashlib.sha256()
     body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
     received = 0
@@ -91,13 +96,16 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[byte
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
             if received > MAX_PAGE_BYTES:
-                raise _bad(source, "sent a page larger than any index page is")
+                raise PageTooLarge(f"source {source} sent a page larger than any index page is", source=source)
             for part in (chunk,) if gunzip is None else gunzip.feed(chunk):
+                await claim_memory(claim, PAGE_FACTOR * (len(body) + len(part)), source)
                 body += part
                 digest.update(part)
                 await asyncio.sleep(0)
             if gunzip is not None and gunzip.has_more:
                 raise _bad(source, "sent a compressed page with more behind its end")
+    except GzipTooLarge as error:
+        raise PageTooLarge(f"source {source} sent a compressed page that {error}", source=source) from None
     except BadGzip as error:
         raise _bad(source, f"sent a compressed page that {error}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -107,6 +115,30 @@ async def page_body(response: aiohttp.ClientResponse, source: str) -> tuple[byte
     if not _is_whole(response, gunzip, body):
         raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
     return body, digest.digest()
+
+
+def _choose_gunzip(response: aiohttp.ClientResponse, source: str) -> BoundedGunzip | None:
+    """Choose what inflates the body; ``None``: it comes as it is."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return None
+    if encoding not in ("gzip", "x-gzip"):
+        raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
+    return BoundedGunzip("an index page", free_bytes=_RATIO_FREE_BYTES, max_bytes=MAX_PAGE_BYTES, strict=False)
+
+
+async def claim_memory(claim: ByteClaim, to_bytes: int, source: str) -> None:
+    """ByteClaim so many bytes in all for a page, waiting for room; :class:`Busy` if there is none in time."""
+    try:
+        await claim.grow(to_bytes)
+    except BudgetExhausted:
+        raise busy_with_pages(source) from None
+
+
+def busy_with_pages(source: str) -> Busy:
+    """Build the error about a page for which there is no room beside the others."""
+    sentence = f"too many large pages are being read to read another of source {source} now: try again"
+    return Busy(sentence, source=source, retry_after_s=_BUSY_S)
 
 
 def _bad(source: str, what: str) -> UpstreamBadAnswer:

@@ -19,12 +19,14 @@ from wheelgate.core.errors import (
     UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
+    without_frames,
 )
 from wheelgate.core.protocols import Clock, Credentials
 from wheelgate.core.urls import HostRules, parse
+from wheelgate.runtime.byte_budget import ByteBudget, ByteClaim
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, page_body
+from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, busy_with_pages, page_body
 from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
@@ -32,6 +34,7 @@ from wheelgate.upstream.question import Fault, Question, QuestionKind
 
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
+_UNNOTICED_S = 0.5
 _ATTEMPTS = 3
 _AGAIN_AND_AGAIN = 5
 _SMALL_BYTES = 1024 * 1024
@@ -55,8 +58,10 @@ class SourceClient:
         ca_file: str | None = None,
         outbound_proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
+        page_memory: ByteBudget | None = None,
     ) -> None:
-        """``headers``: what this kind of upstream wants with every request."""
+        """``headers``: what this kind of upstream wants with every request. ``page_memory``: shared with other sources."""
+        self._page_memory = page_memory or ByteBudget()
         self.rules = HostRules(parse(url), file_hosts)
         self._source = source
         self._metrics = metrics
@@ -97,7 +102,7 @@ class SourceClient:
         ``deadline``: of all attempts and all waiting together; ``None``: :data:`PAGE_BUDGET_S` from now.
 
         Raises:
-            Busy: it was not asked, for want of a connection or of time.
+            Busy: it was not asked, or not read, for want of a connection, of time or of memory.
             UpstreamUnavailable: unreachable, throttled, failing or too slow, also when asked again.
             CredentialRefused: 401, 403 or a sign-in page in any form.
             UpstreamBadAnswer: anything else that is not an answer to the question.
@@ -107,7 +112,7 @@ class SourceClient:
             headers["If-None-Match"] = etag
         question = Question(url, QuestionKind.PAGE, deadline or Deadline.after(PAGE_BUDGET_S))
         try:
-            answer = await self._ask_in_time(question, "answer", lambda: self._fetch_page_once(question, headers))
+            answer = await self._ask_for_page(question, headers)
         except UpstreamError as error:
             self._metrics.upstream_requests.labels(self._source, type(error).__name__).inc()
             if not isinstance(error, Busy):
@@ -125,7 +130,18 @@ class SourceClient:
         if len(self._failing) >= SEVERAL or max(self._failing.values()) >= _AGAIN_AND_AGAIN:
             self._metrics.upstream_up.labels(self._source).set(0)
 
-    async def _fetch_page_once(self, question: Question, headers: Mapping[str, str]) -> PageAnswer:
+    async def _ask_for_page(self, question: Question, headers: Mapping[str, str]) -> PageAnswer:
+        claim = self._page_memory.claim()
+        try:
+            return await self._ask_in_time(question, "answer", lambda: self._fetch_page_once(question, headers, claim), claim)
+        except UpstreamError as error:
+            claim.release()
+            raise without_frames(error) from None
+        except BaseException:
+            claim.release()  # a traceback would hold it
+            raise
+
+    async def _fetch_page_once(self, question: Question, headers: Mapping[str, str], claim: ByteClaim) -> PageAnswer:
         async with self._hops.follow(question, headers) as hop:
             await self._failures.check(hop)
             response, final = hop.response, hop.url
@@ -136,7 +152,9 @@ class SourceClient:
             if response.status != 200:
                 raise self._failures.bad(f"answered {response.status}, which is no answer to a page request")
             try:
-                body, digest = await page_body(response, self._source)
+                body, digest = await page_body(response, self._source, claim)
+            except Busy:
+                raise
             except UpstreamUnavailable as error:
                 self._health.record_fault(question, Fault.BROKEN, str(error))
                 raise
@@ -146,7 +164,7 @@ class SourceClient:
                     await hop.credential.renew()  # what follows may be asked with another
                 raise self._failures.credential_refused(hop, SIGN_IN_REASON)
             charset, etag = response.charset or "utf-8", response.headers.get("ETag")
-            return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body, digest=digest)
+            return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body, digest=digest, claim=claim)
 
     @asynccontextmanager
     async def file(
@@ -205,14 +223,21 @@ class SourceClient:
                 raise self._failures.bad("answered with another range of a file than it was asked for")
         return FileAnswer(response.status, hop.url, total, response, self._source)
 
-    async def _ask_in_time(self, question: Question, what: str, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask up to three times before the deadline; ``what`` the source should do, for the sentence."""
+    async def _ask_in_time(
+        self, question: Question, what: str, ask: Callable[[], Awaitable[T]], claim: ByteClaim | None = None
+    ) -> T:
+        """Ask up to three times before the deadline; ``what`` the source should do, for the sentence.
+
+        ``claim``: of what the answer needs. A source that had to wait for it did not have the whole time.
+        """
         self._health.check(question)
         patience_s = question.deadline.left_s()
         try:
             async with question.deadline.limit():
                 answer = await self._ask_with_retries(question, ask)
         except TimeoutError:
+            if claim is not None and claim.waited_s > _UNNOTICED_S:
+                raise busy_with_pages(self._source) from None
             error = self._failures.late(question, f"{what} within {patience_s:.0f} s")
             self._health.record_failure(question, str(error))
             raise error from None

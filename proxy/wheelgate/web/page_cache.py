@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import logging
 import math
 from collections.abc import Iterable
 
@@ -38,6 +37,7 @@ from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api import JSON
+from wheelgate.simple_api.packing import Packer
 from wheelgate.simple_api.render import render_names, render_page
 from wheelgate.web.prepared_response import PreparedResponse, build_headers, prepare_response
 
@@ -47,7 +47,6 @@ _INLINE_GZIPPED_BYTES = 128 * 1024
 _MAX_RECENT_FILES = 1_000  # finding one on a page that is packed takes 70 microseconds
 # A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
 _PAGE_POLICY = "default-src 'none'; style-src 'self'"
-_log = logging.getLogger(__name__)
 
 
 class CachedPage(msgspec.Struct):
@@ -63,8 +62,6 @@ class CachedPage(msgspec.Struct):
     responses: dict[tuple[str, bool], PreparedResponse]
     """By content type, and whether gzipped. Uncompressed only once somebody has wanted it so: hardly anybody does, and it is five
     times as large."""
-    is_packed: bool = False
-    """Whether its files are packed, or about to be."""
 
 
 class PageCache:
@@ -89,8 +86,7 @@ class PageCache:
         self._decisions: SingleFlight[CachedPage] = SingleFlight()
         self._renderings: SingleFlight[PreparedResponse] = SingleFlight()
         self._refreshing = BackgroundTasks()
-        self._packing = BackgroundTasks()
-        self._one_at_a_time = asyncio.Lock()
+        self._packer = Packer()
         self._generations = Generations()
 
     async def close(self) -> None:
@@ -98,7 +94,7 @@ class PageCache:
         await self._decisions.close()
         await self._renderings.close()
         await self._refreshing.close()
-        await self._packing.close()
+        await self._packer.close()
 
     def drop(self, project: str | None = None) -> None:
         """Decide a project's page, or every page (``None``), anew at its next request: something it rests on has changed."""
@@ -132,7 +128,7 @@ class PageCache:
         """Render a project's page in one content type, and return it with the page as it stands now."""
         entry = await self.entry(project)
         response = await self._render_entry(entry, content_type, gzip=gzip)
-        self._pack_soon(entry)
+        self._packer.pack_soon(entry.files)
         return response, entry
 
     async def render_names(self, content_type: str, *, gzip: bool) -> PreparedResponse:
@@ -149,7 +145,7 @@ class PageCache:
             if len(self._recent_files) >= _MAX_RECENT_FILES:
                 self._recent_files.clear()
             self._recent_files[key] = file
-        self._pack_soon(entry)
+        self._packer.pack_soon(entry.files)
         return file
 
     async def _decide(self, project: str) -> CachedPage:
@@ -184,20 +180,6 @@ class PageCache:
                 await self._decide(project)
 
         self._refreshing.start(project, refresh)
-
-    def _pack_soon(self, entry: CachedPage) -> None:
-        """Pack an entry's files behind the answer that it is needed for, each list once."""
-        if not entry.is_packed:
-            entry.is_packed = True
-            self._packing.start(id(entry), lambda: self._pack(entry))
-
-    async def _pack(self, entry: CachedPage) -> None:
-        async with self._one_at_a_time:
-            for files in entry.files.list_unpacked():
-                try:
-                    await in_slices(files.pack_stepwise())
-                except Exception:  # a path that is no text, say: it stays as it is
-                    _log.debug("the files of %s cannot be packed", entry.page.project, exc_info=True)
 
     async def _render_entry(self, entry: CachedPage, content_type: str, *, gzip: bool) -> PreparedResponse:
         response = entry.responses.get((content_type, gzip))

@@ -25,6 +25,7 @@ from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
+from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.blob_scan import BlobScan
@@ -54,6 +55,7 @@ class Sources:
         self._base = base
         self._book = book
         self._public_url = None if base.config.server.public_url is None else base.config.base_url
+        self._page_memory = ByteBudget(on_change=base.metrics.page_memory_bytes.set)
         self.clients: dict[str, SourceClient] = {}
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
@@ -177,6 +179,7 @@ class Sources:
             ca_file=check_certificates(base.config, settings.ca_file, f"source[{number}].ca_file") or base.ca_file,
             outbound_proxy=None if proxy == NO_PROXY else proxy,
             headers=_HEADERS.get(settings.type),
+            page_memory=self._page_memory,
         )
         return base.closing(client)
 
