@@ -22,16 +22,14 @@ from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
     ServiceRequestError,
     ServiceResponseError,
 )
+from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
 from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
 
-from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, UpstreamError
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, UpstreamError, WheelgateError
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
@@ -51,6 +49,10 @@ _BLOCK_S = 60.0
 # A fact may be any text; a header may not. Everything printable but '%' travels as it is.
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
+_ABSENT = frozenset({"BlobNotFound"})
+# The second is Azure's word to the loser of two commits: the winner's threw the other's blocks away.
+_PRESENT = frozenset({"BlobAlreadyExists", "InvalidBlockList"})
+_CHANGED = frozenset({"ConditionNotMet", "TargetConditionNotMet"})
 _REFUSED = frozenset(
     {
         "AuthenticationFailed",
@@ -86,6 +88,7 @@ async def azure_store(
                 max_block_size=_BLOCK_BYTES,
                 max_single_get_size=_BLOCK_BYTES,
                 max_chunk_get_size=_BLOCK_BYTES,
+                raw_response_hook=_check_answered_by_storage,
                 **AzureTransport(ca_file).client(connection_timeout=2, read_timeout=20),
             )
         )
@@ -253,18 +256,33 @@ class AzureStore:
         try:
             async with asyncio.timeout(within_s):
                 return await ask()
-        except ResourceNotFoundError as error:
-            if _code_of(error) == "ContainerNotFound":
-                raise _build_store_error(error, self.display_url) from None
-            raise BlobNotFound(f"the store has no {path}") from None
-        except ResourceExistsError:
-            raise BlobExists(f"the store has {path} already") from None
-        except ResourceModifiedError:
-            raise BlobChanged(f"the store's {path} was changed by somebody else") from None
         except _FAILURES as error:
-            if _code_of(error) == "InvalidBlockList":  # Azure's word to the loser: the winner's commit threw our blocks away
-                raise BlobExists(f"the store has {path} already") from None
-            raise _build_store_error(error, self.display_url) from None
+            raise self._build_error(error, path) from None
+
+    def _build_error(self, error: AzureError | TimeoutError | UpstreamError, path: str) -> WheelgateError:
+        """Build the error for what the service answered about one blob.
+
+        Only a code of the service says that a blob is there, is not, or has changed. Statuses alone do not: a balancer answers
+        404 as well, and 409 is also the word for a container that is being deleted.
+        """
+        code = _code_of(error)
+        if code in _ABSENT:
+            return BlobNotFound(f"the store has no {path}")
+        if code in _PRESENT:
+            return BlobExists(f"the store has {path} already")
+        if code in _CHANGED:
+            return BlobChanged(f"the store's {path} was changed by somebody else")
+        return _build_store_error(error, self.display_url)
+
+
+class _AnsweredByAnother(AzureError):
+    """Answer that Azure Blob Storage did not give: a captive portal's, a balancer's, a proxy's."""
+
+
+def _check_answered_by_storage(response: PipelineResponse[Any, Any]) -> None:
+    """Raise unless the service answered, which puts its identifier on every answer, errors included."""
+    if "x-ms-request-id" not in response.http_response.headers:
+        raise _AnsweredByAnother(f"{response.http_response.status_code} without x-ms-request-id")
 
 
 def _metadata(facts: Mapping[str, str]) -> dict[str, str]:
@@ -279,6 +297,10 @@ def _build_store_error(error: AzureError | TimeoutError | UpstreamError, where: 
     """Build the error for what the service answered at ``where`` (the container's URL), with the remedy."""
     if isinstance(error, UpstreamError):
         return StoreError(f"{where} cannot be used: {error}")
+    if isinstance(error, _AnsweredByAnother):
+        return StoreError(
+            f"{where} is answered by something that is not Azure Blob Storage ({error}): check the URL, and any proxy on the way"
+        )
     code = _code_of(error)
     if code == "ContainerNotFound":
         return StoreError(f"the container {where} does not exist: create it, or correct the URL")
@@ -287,7 +309,8 @@ def _build_store_error(error: AzureError | TimeoutError | UpstreamError, where: 
     if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
         return StoreError(
             f"the storage account refused us at {where} ({code or 'no valid credential'}): the identity needs the role "
-            "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key is wrong"
+            "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key or this "
+            "machine's clock is wrong"
         )
     status = getattr(error, "status_code", None)
     return StoreError(f"the storage account of {where} answered {status or 'with an error'} ({code or type(error).__name__})")
