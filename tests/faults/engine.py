@@ -29,6 +29,10 @@ Wrong = dict[str, str]
 """By aspect: what was not as promised."""
 
 
+class NotInjected(Exception):
+    """The fault did not come about, so nothing may be concluded."""
+
+
 def ask(
     server: Gate, path: str, headers: dict[str, str] | None = None, method: str = "GET", patience_s: float = PATIENCE_S
 ) -> Seen:
@@ -59,16 +63,22 @@ def samples(server: Gate, start: str) -> float:
 
 def play(row: Row, site: Site) -> Wrong:
     """Prepare, inject, ask, heal, look again."""
+    try:
+        row.step.prepare(site, row.project)
+    except Exception as error:  # whatever it is, the rows after this one are played all the same
+        return {model.PREPARED: f"{type(error).__name__}: {str(error)[:300]}"}
     wrong: Wrong = {}
     expect, name = row.expect, row.project
-    row.step.prepare(site, name)
     logged, asked = len(site.server.log), len(site.asked_in_public())
     counted = samples(site.server, expect.metric) if expect.metric else 0.0
-    with row.fault.inject(site, name):
-        seen = row.step.ask(site, name)
-        wrong |= _judge_answer(row, seen)
-        if expect.metric and samples(site.server, expect.metric) <= counted:
-            wrong[model.METRICS] = f"{expect.metric} did not rise"
+    try:
+        with row.fault.inject(site, name):
+            seen = row.step.ask(site, name)
+            wrong |= _judge_answer(row, seen)
+            if expect.metric and samples(site.server, expect.metric) <= counted:
+                wrong[model.METRICS] = f"{expect.metric} did not rise"
+    except NotInjected as error:
+        return {model.PREPARED: str(error)}
     wrong |= _judge_recovery(row, site)
     if kept := row.step.look_kept(site, name, seen):
         wrong[model.STORE] = kept
@@ -94,7 +104,7 @@ def _judge_answer(row: Row, seen: Seen) -> Wrong:
         return {model.CLIENT: f"{said}; {seen.wrong}"}
     if seen.took_s > expect.within_s:
         return {model.CLIENT: said}
-    if seen.status == 503 and not 1 <= int((seen.headers or {}).get("Retry-After", 0)) <= 5:
+    if seen.status == 503 and expect.retry_after and not 1 <= int((seen.headers or {}).get("Retry-After", 0)) <= 5:
         return {model.CLIENT: f"{said}; no small Retry-After"}
     if seen.status >= 400 and expect.says and not re.search(expect.says, seen.reason):
         return {model.CLIENT: f"{said}; does not say {expect.says!r}"}

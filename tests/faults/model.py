@@ -7,18 +7,20 @@ by the aspects in which it fails; it fails the tests once it holds.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.support.gate import Gate
 
 CLIENT, LOG, METRICS, STORE, RECOVERY = "client", "log", "metrics", "store", "recovery"
-OTHERS, LEAKS, PUBLIC = "others", "leaks", "public"
+OTHERS, LEAKS, PUBLIC, PREPARED = "others", "leaks", "public", "prepared"
 """Aspects of a row. ``others``: probes and innocent clients; ``leaks``: secrets in answers and logs, tracebacks; ``public``: what
-a public index was asked for, although the name is private."""
+a public index was asked for, although the name is private; ``prepared``: what is there before the fault
+could not be made."""
 BROKEN_OFF = 0
 """The status of an answer that ended before it was whole, or never came."""
 
@@ -96,10 +98,12 @@ class Expect:
     metric: str = ""
     """The start of a sample of ``/metrics`` that has to have risen."""
     recovers_s: float = 5.0
+    retry_after: bool = True
+    """Whether a 503 has to say when to try again; probes and commands need not."""
 
     def describe_client(self) -> str:
         what = " or ".join("broken off" if status == BROKEN_OFF else str(status) for status in self.status)
-        if 503 in self.status:
+        if 503 in self.status and self.retry_after:
             what += " (`Retry-After` 1 to 5)"
         return f"{what} within {self.within_s:g} s" + (f", says “{_plain(self.says)}”" if self.says else "")
 
@@ -119,6 +123,11 @@ class Known:
     name: str
     aspects: tuple[str, ...]
     measured: str
+
+
+def find_known(name: str, table: Mapping[str, Known]) -> Known | None:
+    """The known fault of the first pattern that a row's name (without its group) matches."""
+    return next((known for pattern, known in table.items() if fnmatchcase(name, pattern)), None)
 
 
 @dataclass(frozen=True, kw_only=True)

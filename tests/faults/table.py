@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tests.faults import upstream
+from tests.faults import clock, disks, network, process, storage, upstream
 from tests.faults.model import Impossible, Reference, Row
 
-ROWS: list[Row] = [*upstream.ROWS]
-REFERENCES: list[Reference] = [*upstream.REFERENCES]
-IMPOSSIBLE: list[Impossible] = []
+ROWS: list[Row] = [*upstream.ROWS, *storage.ROWS, *process.ROWS, *network.ROWS, *disks.ROWS, *clock.ROWS]
+REFERENCES: list[Reference] = [*upstream.REFERENCES, *process.REFERENCES]
+IMPOSSIBLE: list[Impossible] = [*process.IMPOSSIBLE]
 GROUPS = {
     "upstream": "Upstreams",
+    "store": "Storage",
+    "process": "Processes",
+    "network": "Networks",
+    "disk": "Disks",
+    "clock": "Clocks",
 }
 
 

@@ -49,7 +49,6 @@ class Gate:
     ) -> None:
         """``descriptors``: how many file descriptors the process may have, soft and hard."""
         limited = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh"]
-        self._launcher = [] if descriptors is None else limited
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.config = folder / "wheelgate.toml"
@@ -57,7 +56,10 @@ class Gate:
         self.data = folder / "data"
         self._log = folder / "serve.log"
         self._arguments = arguments
-        self._env = env or {}
+        self.env = env or {}
+        """Variables of the process, beside the few that every one gets."""
+        self.prefix: Sequence[str] = () if descriptors is None else limited
+        """Commands that start the process: ``prlimit ...``."""
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._tls: ssl.SSLContext | None = None
@@ -81,10 +83,10 @@ class Gate:
         """Start and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._launcher, WHEELGATE, "serve", "-c", self.config, "--data", self.data, "--port", "0", *self._arguments],
+                [*self.prefix, WHEELGATE, "serve", "-c", self.config, "--data", self.data, "--port", "0", *self._arguments],
                 stdout=log,
                 stderr=log,
-                env=environment(self.folder, **self._env),
+                env=environment(self.folder, **self.env),
                 start_new_session=True,
             )
         deadline = time.monotonic() + wait_s
@@ -110,6 +112,11 @@ class Gate:
         if self._process.poll() is None:
             self._process.send_signal(how)
         return self._process.wait(wait_s)
+
+    def has_ended(self) -> bool:
+        """True if the process is gone, by whatever hand."""
+        assert self._process is not None
+        return self._process.poll() is not None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         self.stop(how)
@@ -147,7 +154,7 @@ class Gate:
         group, *rest = arguments
         nested = [group, rest.pop(0)] if group in ("wheel", "connection", "token") else [group]
         command = [WHEELGATE, *nested, "-c", self.config, "--data", self.data, *rest]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(self.folder, **self._env))
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(self.folder, **self.env))
 
 
 class Answer:

@@ -361,11 +361,12 @@ async def length_of_nothing(talk: Talk) -> None:
 
 async def gzip_bomb(talk: Talk) -> None:
     """1 GB of zeros in 1 MB."""
-    await talk.answer(_bomb(), "Content-Encoding: gzip")
+    await talk.answer(bomb(), "Content-Encoding: gzip")
 
 
 @cache
-def _bomb() -> bytes:
+def bomb() -> bytes:
+    """Takes seconds to make: who measures how long a server needs makes it before."""
     packer = zlib.compressobj(9, wbits=31)
     return b"".join(packer.compress(bytes(MIB)) for _ in range(1000)) + packer.flush()
 
