@@ -420,13 +420,14 @@ def test_a_disk_that_takes_nothing_fails_uploads_alone_and_readiness_says_so(
 
         spool = disk / "store" / ".spool"
         (disk / "filler").write_bytes(bytes(40 * 1024 * 1024))
-        full = {"status": "ready", "uploads": f"fail: the spool is full: make room at {spool}"}
-        assert state(1) == (200, full, 2, 200)
+        failing = {"status": "ready", "uploads": "fail: the spool takes nothing in; the server's log says why"}
+        assert state(1) == (200, failing, 2, 200)
+        assert f"uploads fail: the spool is full: make room at {spool}" in gate.log
         (disk / "filler").unlink()
         subprocess.run(["mount", "--bind", spool, spool], check=True)
         subprocess.run(["mount", "-o", "remount,bind,ro", spool], check=True)
-        refusing = {"status": "ready", "uploads": f"fail: the spool at {spool} cannot be written"}
-        assert state(2) == (200, refusing, 2, 200)
+        assert state(2) == (200, failing, 2, 200)
+        assert f"uploads fail: the spool at {spool} cannot be written" in gate.log
         subprocess.run(["umount", spool], check=True)
         assert state(3) == (200, {"status": "ready"}, 0, 200)
     finally:

@@ -161,11 +161,8 @@ LOST_STORE = {
 QUICK = {"spool-full/cold-file", "store-full/new-page"}
 _THROUGH_SPOOL = Known("disk", (CLIENT,), "413, as if the file were too large; a yank and a deletion too, which need no room")
 _LOST = Known("lost-mount", (CLIENT, STORE, RECOVERY), "what was there is taken for gone, for a minute after it is back too")
-_SHOWN = Known("readyz", (CLIENT,), "it shows the folder of the store")
 KNOWN: dict[str, Known] = {
     "mount-lost/readyz": Known("lost-mount", (CLIENT,), "200"),
-    "store-full/readyz": _SHOWN,
-    "read-only/readyz": _SHOWN,
     "store-full/revoke": Known("disk", (CLIENT,), "the command refuses to begin"),
     "store-full/restart": Known("disk", (CLIENT,), "the server does not start"),
     "data-gone/yank": Known("disk", (CLIENT,), "503: a yank goes through the spool"),

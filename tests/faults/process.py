@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.faults.engine import NotInjected, ask, ask_url, timed
-from tests.faults.model import BROKEN_OFF, CLIENT, LEAKS, Expect, Fault, Impossible, Known, Reference, Row, Seen, find_known
+from tests.faults.model import BROKEN_OFF, Expect, Fault, Impossible, Known, Reference, Row, Seen, find_known
 from tests.faults.site import JSON, Company, company
 from tests.faults.steps import BY_NAME, Page, Revoke, SeenPage, file_path
 from tests.support.gate import WHEELGATE, environment
@@ -293,9 +293,7 @@ class TwentyStreams(Page):
         return "" if seen.status == 200 else f"{seen.status} {seen.reason}"
 
 
-KNOWN: dict[str, Known] = {
-    "idle-connections/*": Known("budgets", (CLIENT, LEAKS), "no answer within 15 s, a traceback in the log"),
-}
+KNOWN: dict[str, Known] = {}
 QUICK = {"kill-after-5/upload", "kill-before-2/yank", "stopped/yank"}
 
 

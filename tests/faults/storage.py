@@ -350,11 +350,9 @@ QUICK = {
 }
 _SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
 _FORGOTTEN = Known("deadlines", (CLIENT,), "503: what was seen is forgotten at every change")
-_SHOWN = Known("readyz", (CLIENT,), "it shows the address of the store")
 KNOWN: dict[str, Known] = {
     **{f"{fault}/page-after-change": _SILENCE for fault in ("silent", "frozen")},
     **{f"{fault.name}/page-after-change": _FORGOTTEN for fault in UNUSABLE if fault.name not in _MILD},
-    **{f"{fault.name}/readyz": _SHOWN for fault in UNUSABLE if fault.name != "writes-refused"},
     **{
         f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "upload", "yank", "delete", "revoke", "list")
     },

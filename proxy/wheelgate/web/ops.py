@@ -25,7 +25,7 @@ class OpsHandlers:
     def __init__(self, services: Services, pages: PageCache) -> None:
         self._services = services
         self._pages = pages
-        self._reason: str | None = None
+        self._said: dict[str, str | None] = {}
         self.draining = False
         """Whether the server is stopping, so that new requests should go elsewhere."""
 
@@ -45,18 +45,23 @@ class OpsHandlers:
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
         reason = await self._find_store_problem()
-        if reason != self._reason and reason is not None:
-            _log.warning("not ready: %s", reason)
-        self._reason = reason
+        self._say_once("not ready", reason)
         if reason is not None:  # of which anybody may learn no more than that
             reason = "the store cannot be used; the server's log says why"
             return web.json_response({"status": "degraded", "reason": reason}, status=503, headers=_FRESH)
         state = {"status": "ready"}
-        if (problem := await asyncio.to_thread(self._services.spool.problem)) is not None:
-            state["uploads"] = f"fail: {problem}"
+        problem = await asyncio.to_thread(self._services.spool.problem)
+        self._say_once("uploads fail", problem)
+        if problem is not None:
+            state["uploads"] = "fail: the spool takes nothing in; the server's log says why"
         if unrecorded := self._services.claims.unrecorded:
             state["claims"] = f"fail: {unrecorded} private names could not be recorded as such, so they are not served"
         return web.json_response(state, headers=_FRESH)
+
+    def _say_once(self, what: str, reason: str | None) -> None:
+        if reason is not None and reason != self._said.get(what):
+            _log.warning("%s: %s", what, reason)
+        self._said[what] = reason
 
     async def _find_store_problem(self) -> str | None:
         try:
