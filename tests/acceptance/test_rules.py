@@ -172,6 +172,8 @@ def test_sighup_reads_the_rules_again_and_a_broken_file_changes_nothing(
             "policy.merge[0].sources: there is no source named crew"
         ],
         "[policy": [f"{gate.config}: is not valid TOML"],
+        "": [f"{gate.config}: is empty"],
+        "# no setting yet\n": [f"{gate.config}: is empty"],
     }.items():
         gate.config.write_text(text)
         gate.send(signal.SIGHUP)

@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
-from wheelgate.cli.check import check_mirrors, check_sources
+from wheelgate.cli.check import check_mirrors, check_records, check_sources
 from wheelgate.config import load
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
@@ -44,6 +44,36 @@ async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index:
     assert unwritten.ok
 
 
+MANIFEST = b'{"wheelgate_mirror": 1}'
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"[]", MANIFEST[:9], b'{"wheelgate_mirror": 2}'], ids=["empty", "other", "half", "newer"]
+)
+async def test_a_damaged_manifest_is_named_and_the_next_source_is_checked(tmp_path: Path, damage: bytes) -> None:
+    for name, body in (("a", damage), ("b", MANIFEST)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "wheelgate-mirror.json").write_bytes(body)
+    path = tmp_path / "wheelgate.toml"
+    path.write_text("".join(f'[[source]]\nname = "{name}"\ntype = "directory"\nurl = "file:./{name}"\n' for name in "ab"))
+    bad, good = [finding async for finding in check_mirrors(load(path, environment={}), {})]
+    assert not bad.ok
+    assert "a/wheelgate-mirror.json" in bad.detail
+    assert (good.ok, good.what) == (True, "source b (private)")
+
+
+async def test_damaged_records_are_named_and_many_of_them_counted() -> None:
+    store = WatchedStore()
+    assert await check_records(store) == []
+    for number in range(25):
+        await store.put_if_absent(f"records/team/p{number}", b"half", {})
+    findings = await check_records(store)
+    assert len(findings) == 21
+    assert all(not finding.ok and finding.what == "store" for finding in findings)
+    assert findings[0].detail.startswith("records/team/p")
+    assert findings[-1].detail == "5 more blobs are damaged"
+
+
 @pytest.mark.parametrize(
     ("said", "mirror", "warned"),
     [
@@ -61,8 +91,8 @@ async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
     (tmp_path / "folder").mkdir()
     box = WatchedStore()
     if mirror:
-        (tmp_path / "folder" / "wheelgate-mirror.json").write_text("{}")
-        await box.put_if_absent("wheelgate-mirror.json", b"{}", {})
+        (tmp_path / "folder" / "wheelgate-mirror.json").write_bytes(MANIFEST)
+        await box.put_if_absent("wheelgate-mirror.json", MANIFEST, {})
     path = tmp_path / "wheelgate.toml"
     path.write_text(
         f'[[source]]\nname = "box"\ntype = "blob"\nurl = "https://acct.blob.core.windows.net/box"\n{said}'

@@ -221,7 +221,7 @@ def test_check_lists_a_secret_that_cannot_be_had_beside_the_rest(home: Path, ind
         "ok    store: ",
         "ok    source public (public): answers",
         "FAIL  source one (private): source[1].account_key: the environment variable NOT_SET is not set\n",
-        "FAIL  source two (private): source[3].account_key: the file gone cannot be read\n",
+        "FAIL  source two (private): source[3].account_key: the file gone cannot be read: no such file or directory\n",
     ):
         assert line in done.stdout
     store = '[store]\nurl = "http://127.0.0.1:9/acct/c"\naccount_key = "env:NOT_SET"\n'

@@ -230,7 +230,10 @@ def test_one_sentence_for_each_wrong_document(case: str, tmp_path: Path) -> None
 
 
 def test_what_no_file_says(tmp_path: Path) -> None:
-    for path, sentence in {tmp_path / "no.yml": "there is no such file", tmp_path: "cannot be read: is a directory"}.items():
+    for path, sentence in {
+        tmp_path / "no.yml": "there is no such file",
+        tmp_path: "cannot be read: it is a folder, not a file",
+    }.items():
         with pytest.raises(ConfigurationError, match=sentence):
             read_document(path)
 

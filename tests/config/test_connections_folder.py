@@ -233,7 +233,10 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(loaded: Callable[..., C
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes in folders are of POSIX")
 def test_a_pipe_in_the_folder_holds_nobody_up(folder: Path) -> None:
     os.mkfifo(folder / "pipe.yml")
-    assert read_connections_folder(folder) == ([], [])
+    document(folder, "a")
+    connections, problems = read_connections_folder(folder)
+    assert [connection.name for connection in connections] == ["a"]
+    assert problems == [f"{folder / 'pipe.yml'}: cannot be read: it is a named pipe, not a file"], "it may stand for a connection"
 
 
 def test_a_version_changes_with_every_document(folder: Path) -> None:

@@ -466,7 +466,7 @@ def test_an_unreadable_file_is_one_sentence(tmp_path: Path, content: bytes | Non
 
 def test_a_folder_for_a_file_is_one_sentence(tmp_path: Path) -> None:
     (problem,) = problems_of(lambda: load(tmp_path, environment={}))
-    assert problem == f"{tmp_path}: cannot be read: Is a directory"
+    assert problem == f"{tmp_path}: cannot be read: it is a folder, not a file"
 
 
 def test_settings_cannot_be_changed_afterwards(given_toml: Load) -> None:

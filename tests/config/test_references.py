@@ -42,7 +42,7 @@ def test_the_environment(references: References, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_file_beside_the_configuration_or_anywhere(references: References, tmp_path: Path) -> None:
-    assert refusal(references, "file:pat") == "the file pat cannot be read"
+    assert refusal(references, "file:pat") == "the file pat cannot be read: no such file or directory"
     (tmp_path / "pat").write_text("\n")
     assert refusal(references, "file:pat") == "the file pat is empty"
     (tmp_path / "pat").write_bytes(CANARY.encode() + b"\xff")
@@ -52,7 +52,7 @@ def test_a_file_beside_the_configuration_or_anywhere(references: References, tmp
     (tmp_path / "pat").write_text(f"{CANARY}\r\n")
     assert references.read("file:pat").reveal() == CANARY
     assert references.read(f"file:{tmp_path / 'pat'}").reveal() == CANARY
-    assert refusal(references, f"file:{tmp_path}") == f"the file {tmp_path} cannot be read"
+    assert refusal(references, f"file:{tmp_path}") == f"the file {tmp_path} cannot be read: it is a folder, not a file"
 
 
 def test_what_is_no_reference_of_this_machine(references: References) -> None:

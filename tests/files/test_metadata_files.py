@@ -110,7 +110,7 @@ async def files(
             recorders={},
         )
         stack.push_async_callback(delivery.close)
-        wheels = WheelReader(stores={"container": container}, clients=clients, delivery=delivery, spool=spool)
+        wheels = WheelReader(stores={"container": container, "store": store}, clients=clients, delivery=delivery, spool=spool)
         made = MetadataFiles(store=store, clients=clients, wheels=wheels, recorders={"team": recorder}, clock=clock)
         stack.push_async_callback(made.close)
         yield made
@@ -585,6 +585,24 @@ async def test_of_an_upload_it_comes_from_the_store(files: MetadataFiles, store:
     await store.put_if_absent(layout.metadata(sha256(BODY)), METADATA, {})
     assert await files.body(stored()) == METADATA
     assert index.asked == []
+
+
+@pytest.mark.parametrize("kept", [None, b"", METADATA[:20], METADATA + b"damaged"], ids=["missing", "empty", "half", "other"])
+async def test_of_an_upload_whose_metadata_cannot_be_used_it_comes_out_of_the_wheel(
+    files: MetadataFiles, store: WatchedStore, caplog: pytest.LogCaptureFixture, kept: bytes | None
+) -> None:
+    path = layout.metadata(sha256(BODY))
+    if kept is not None:
+        await store.put_if_absent(path, kept, {})
+    upload = stored()
+    etag = (await store.put_if_absent(upload.location.path, BODY, {})).etag
+    upload = msgspec.structs.replace(upload, location=msgspec.structs.replace(upload.location, etag=etag))
+    for _ in range(3):
+        assert await files.body(upload) == METADATA
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert path in line.getMessage() or "is missing from the store" in line.getMessage()
+    with pytest.raises(StoreError, match="core metadata of acme_lib-1.0-py3-none-any.whl"):
+        await files.body(msgspec.structs.replace(upload, core_metadata={"sha256": "0" * 64}))
 
 
 async def test_what_is_missing_from_the_store_or_wrong_in_it_is_a_failure(files: MetadataFiles, store: WatchedStore) -> None:

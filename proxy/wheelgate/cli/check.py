@@ -18,19 +18,22 @@ import msgspec
 
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls
 from wheelgate.config import Config, SourceSettings
-from wheelgate.core.errors import BlobNotFound, NotHeld, ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.errors import BadInput, NotHeld, ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, BodyStore, Credential
 from wheelgate.core.urls import UrlScope, parse_scope
 from wheelgate.credentials.keyring import Keyring
+from wheelgate.enrich.inspection import find_damaged_records
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
+from wheelgate.mirror.manifest import read_manifest
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
 from wheelgate.uploads.accept import Destination
 
+_MOST_DAMAGE = 20
 _PROBE = "pip"
 """A project that any index may be asked for without revealing a private name; it need not exist."""
 
@@ -61,6 +64,7 @@ async def _run_checks(config: Config) -> list[Finding]:
             checks = check_sources(usable.store_location, services.index, services.targets, remote)
             findings = [finding async for finding in checks]
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
+            findings += await check_records(services.store)
             idle = [f"policy.{message}" for message in config.find_idle_policy(services.clock.now())]
             findings += describe_rules(services.index, services.rules.rules, idle)
     except StoreError as error:
@@ -170,17 +174,30 @@ async def check_sources(
         yield await _check_source(member, writable.get(member.source.name), remote.get(member.source.name))
 
 
+async def check_records(store: BlobStore) -> list[Finding]:
+    """Name what is damaged in the store. The server goes on without it, so that nobody else would tell."""
+    damaged = [sentence async for sentence in find_damaged_records(store)]
+    findings = [Finding("store", False, sentence) for sentence in damaged[:_MOST_DAMAGE]]
+    more = len(damaged) - _MOST_DAMAGE
+    return [*findings, Finding("store", False, f"{more} more blobs are damaged")] if more > 0 else findings
+
+
 async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
     """Warn of mirrors whose settings do not say if their names are private; the manifest of `wheelgate mirror` shows them."""
     for source in config.source:
-        if source.type not in ("blob", "directory") or source.private is not None or source.only is not None:
+        if source.type not in ("blob", "directory"):
             continue
         is_blob = source.type == "blob"
         store: BodyStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
         try:
-            await store.info(MANIFEST)
-        except (StoreError, BlobNotFound):
-            continue  # not a mirror; or not readable, which its own finding says
+            _, etag = await read_manifest(store, source.name)
+        except BadInput as error:
+            yield Finding(_label(source.name, private=True), False, str(error))
+            continue
+        except StoreError:
+            continue  # not readable, which its own finding says
+        if etag is None or source.private is not None or source.only is not None:
+            continue
         detail = (
             f"is a mirror of other sources ({MANIFEST}), so all its names are claimed as yours permanently: set private = false "
             "if they are public, private = true if they are not"

@@ -77,6 +77,8 @@ async def open_spool(store: BodyStore, config: Config, *, dry_run: bool) -> Asyn
         if dry_run:
             spool = Spool(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wheelgate-"))))
         elif folder is not None:
+            if (folder.root / INCOMING).is_symlink():
+                raise StoreError(f"--to: {folder.root / INCOMING} is a symbolic link: remove it")
             spool = Spool(folder.root / INCOMING, f"--to: the folder {folder.root}")
         else:
             spool = Spool(config.data_folder / "spool")

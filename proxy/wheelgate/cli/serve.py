@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import click
 
 from wheelgate.cli.options import config_options, load_settings, load_tls
 from wheelgate.config import Config
+from wheelgate.config.load import read_toml
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime import logs
 from wheelgate.runtime.allocator import limit_free_memory
@@ -76,7 +77,15 @@ def serve(
     limit_free_memory()
     sys.setswitchinterval(0.001)  # seconds that a thread which packs or encodes a large page may hold up the event loop
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
-        runner.run(_serve(loaded, lambda: load_settings(config, data, flags), fast_path=fast_path))
+        runner.run(_serve(loaded, lambda: _load_again(config, data, flags), fast_path=fast_path))
+
+
+def _load_again(config: Path | None, data: Path | None, flags: Mapping[str, object]) -> Config:
+    """Load the settings anew. A file without any setting is one that is being written, and would let every rule go."""
+    loaded = load_settings(config, data, flags)
+    if config is not None and not read_toml(config):
+        raise ConfigurationError([f"{config}: is empty: restart the server if it is to have no rules"])
+    return loaded
 
 
 def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import hashlib
+import os
 import re
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from wheelgate.cli.progress import show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
 from wheelgate.distfiles.attestations import MAX_BYTES
+from wheelgate.runtime.regular_file import FileTooLarge, open_regular, read_regular
 
 if TYPE_CHECKING:
     from wheelgate.client.download import Download
@@ -42,10 +45,23 @@ class _Incoming(msgspec.Struct, frozen=True):
     pieces: Callable[[], AsyncIterator[bytes]]
     verify: Callable[[str], None]
     """Takes the sha256 of the received bytes; raises UploadRefused if another was promised."""
-    path: Path | None = None
-    """Its path, if it is on this machine."""
+    opened: FileIO | None = None
+    """The file itself, if it is on this machine."""
     attestations: str | None = None
     """Attestations beside it, as a JSON list (PEP 740)."""
+
+
+class _Digested:
+    """A file with the digest of what was read of it, whatever becomes of it meanwhile."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        piece = self._file.read(size) or b""
+        self.digest.update(piece)
+        return piece
 
 
 # Opens the file behind a URL.
@@ -108,21 +124,22 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
     remote = WheelgateClient(url, token)
 
-    async def send(file: _Incoming, path: Path) -> bool:
+    async def send(file: _Incoming, opened: FileIO) -> tuple[bool, str]:
+        sent = _Digested(opened)
         with show_transfer(file.filename, file.size) as progress:
-            return await remote.add(path, progress, file.filename, file.attestations)
+            new = await remote.add(Path(file.filename), progress, attestations=file.attestations, opened=sent)
+        place = remote.file_url(parse_filename_project(file.filename), file.filename)
+        return new, f"{place}#sha256={sent.digest.hexdigest()}"
 
     async def adder(file: _Incoming) -> tuple[bool, str]:
-        place = remote.file_url(parse_filename_project(file.filename), file.filename)
-        if file.path is not None:
-            new = await send(file, file.path)
-            return new, f"{place}#sha256={await asyncio.to_thread(_compute_sha256, file.path)}"
+        if file.opened is not None:
+            return await send(file, file.opened)
         spool = Spool(folder)
         spool.prepare()
         with spool.holding() as spooled:
             await _receive(file, spool, spooled)
-            whole = msgspec.structs.replace(file, size=spooled.size)
-            return await send(whole, spooled.path), f"{place}#sha256={spooled.digests()['sha256']}"
+            with open_regular(spooled.path) as opened:
+                return await send(msgspec.structs.replace(file, size=spooled.size), opened)
 
     with tempfile.TemporaryDirectory(prefix="wheelgate-") as temporary:
         folder = Path(temporary)
@@ -162,34 +179,40 @@ async def _open_incoming(what: str, opener: _Opener) -> AsyncIterator[_Incoming]
             yield _Incoming(coming.filename, coming.size, coming.chunks, coming.verify)
         return
     path = Path(what)
-    size, attestations = await asyncio.to_thread(_look_at_file, what, path)
-    yield _Incoming(path.name, size, lambda: _read_pieces(path), lambda _: None, path, attestations)
+    with await asyncio.to_thread(_open_file, what, path) as opened:
+        attestations = await asyncio.to_thread(_read_attestations, path)
+        size = os.fstat(opened.fileno()).st_size
+        yield _Incoming(path.name, size, lambda: _read_pieces(opened), lambda _: None, opened, attestations)
 
 
-def _compute_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+async def _read_pieces(file: FileIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+        yield piece
 
 
-async def _read_pieces(path: Path) -> AsyncIterator[bytes]:
-    with await asyncio.to_thread(path.open, "rb") as file:
-        while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
-            yield piece
-
-
-def _look_at_file(what: str, path: Path) -> tuple[int, str | None]:
-    """Find the size of a local file, in bytes, and the attestations that signing tools put beside it, one in each file."""
+def _open_file(what: str, path: Path) -> FileIO:
     if not what.strip():
         raise UploadRefused("a file name is empty: pass the path of a wheel or sdist, or its https URL")
-    if path.is_dir():
-        raise UploadRefused(f"{path} is a folder: pass the files in it")
-    if not path.is_file():
-        raise UploadRefused(f"{path}: there is no such file")
-    found = sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}"))
-    if sum(beside.stat().st_size for beside in found) > MAX_BYTES:
-        raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes")
-    attestations = f"[{','.join(beside.read_text('utf-8', 'replace') for beside in found)}]" if found else None
-    return path.stat().st_size, attestations
+    try:
+        return open_regular(path)
+    except FileNotFoundError:
+        raise UploadRefused(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise UploadRefused(f"{path} is a folder: pass the files in it") from None
+    except OSError as error:
+        raise UploadRefused(f"{path} cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+
+
+def _read_attestations(path: Path) -> str | None:
+    """Read the attestations that signing tools put beside a file, one in each, as a JSON list; ``None``: there are none."""
+    room, found = MAX_BYTES, []
+    for beside in sorted(path.parent.glob(f"{glob.escape(path.name)}.*{_ATTESTATION}")):
+        try:
+            found.append(read_regular(beside, room).decode("utf-8", "replace"))
+        except FileTooLarge:
+            raise UploadRefused(f"{path.name}: its attestations are larger than {MAX_BYTES} bytes") from None
+        room -= len(found[-1])
+    return f"[{','.join(found)}]" if found else None
 
 
 async def _receive(file: _Incoming, spool: Spool, spooled: SpoolFile) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import IO
+from typing import Protocol
 
 import aiohttp
 import msgspec
@@ -26,6 +26,7 @@ from wheelgate.core.model import File
 from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url
 from wheelgate.runtime.cooperative import in_slices
+from wheelgate.runtime.regular_file import open_regular
 from wheelgate.simple_api import JSON
 from wheelgate.simple_api.collector import NotAnIndexPage
 from wheelgate.simple_api.parse import parse_json
@@ -38,6 +39,12 @@ _MAX_PROJECTS = 10_000
 _PAGES_AT_ONCE = 8
 _REFUSALS = {400: UploadRefused, 403: Forbidden, 404: FileNotListed, 413: UploadRefused}
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
+
+
+class Readable(Protocol):
+    """A file that is open, as far as an upload needs it."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class _Project(msgspec.Struct):
@@ -65,11 +72,16 @@ class WheelgateClient:
         return f"{str(self._base).removesuffix('/')}/files/{project}/{URL.build(path=filename).raw_path}"
 
     async def add(
-        self, path: Path, progress: Callable[[int], None], filename: str | None = None, attestations: str | None = None
+        self,
+        path: Path,
+        progress: Callable[[int], None],
+        filename: str | None = None,
+        attestations: str | None = None,
+        opened: Readable | None = None,
     ) -> bool:
         """Upload a file (as ``filename``); whether it is new there. ``progress`` gets the bytes of each piece on its way.
 
-        ``attestations``: of the file, a JSON list (PEP 740).
+        ``attestations``: of the file, a JSON list (PEP 740). ``opened``: the file, where the caller has opened it already.
 
         Raises:
             Unauthenticated, Forbidden, UploadRefused: the server refused it; its own sentence.
@@ -79,7 +91,8 @@ class WheelgateClient:
         filename = filename or path.name
         if not is_safe_filename(filename):
             raise UploadRefused(f"{filename[:200]!r} is not an acceptable file name: use only letters, digits and . _ + ! ~ -")
-        with await asyncio.to_thread(path.open, "rb") as file:  # closed here, however early the server answers
+        async with AsyncExitStack() as stack:  # closed here, however early the server answers
+            file = opened or stack.enter_context(await asyncio.to_thread(open_regular, path))
             fields = {":action": "file_upload", "protocol_version": "1"}
             form = _build_form(fields if attestations is None else {**fields, "attestations": attestations})
             part = form.append(_read_with_progress(file, progress), {"Content-Type": "application/octet-stream"})
@@ -200,7 +213,7 @@ def _build_form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
     return form
 
 
-async def _read_with_progress(file: IO[bytes], progress: Callable[[int], None]) -> AsyncIterator[bytes]:
+async def _read_with_progress(file: Readable, progress: Callable[[int], None]) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
         yield piece
         progress(len(piece))

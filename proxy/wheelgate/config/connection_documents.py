@@ -21,6 +21,7 @@ from wheelgate.config.plain_yaml import NotPlainYaml, parse_plain_yaml
 from wheelgate.config.section import WORD, format_errors
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
+from wheelgate.runtime.regular_file import FileTooLarge, read_regular
 
 _MAX_BYTES = 64 * 1024
 _AUTH_TYPES = {name.lower(): name for name in get_args(AuthType)}
@@ -63,10 +64,11 @@ class ConnectionDocument(msgspec.Struct, frozen=True):
 def read_document(path: Path) -> ConnectionDocument:
     """Read a connection document from a file; :class:`ConfigurationError` if it cannot be read, or is none."""
     try:
-        with path.open("rb") as file:
-            return parse_document(file.read(_MAX_BYTES + 1))
+        return parse_document(read_regular(path, _MAX_BYTES))
     except FileNotFoundError:
         problem = "there is no such file"
+    except FileTooLarge:
+        problem = "is too large for a connection document"
     except OSError as error:
         problem = f"cannot be read: {(error.strerror or 'unknown reason').lower()}"
     except ValueError as error:

@@ -43,7 +43,7 @@ def list_documents(folder: Path) -> list[Path]:
     """List the documents of the folder by name; :class:`ConfigurationError` if the folder cannot be read."""
     try:
         paths = [path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.name[0] != "."]
-        return sorted(path for path in paths if not path.is_fifo())  # reading one would never end
+        return sorted(paths)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise ConfigurationError([f"server.connections: {folder} cannot be read: {reason}"]) from None

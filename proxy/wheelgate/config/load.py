@@ -20,8 +20,10 @@ from wheelgate.config.connections_folder import read_connections_folder
 from wheelgate.config.section import format_errors
 from wheelgate.config.settings import Config
 from wheelgate.core.errors import ConfigurationError
+from wheelgate.runtime.regular_file import read_regular
 
 _ENVIRONMENT = "WHEELGATE_"
+_MAX_BYTES = 16 * 1024 * 1024
 
 
 def read_client_settings(environment: Mapping[str, str] | None = None) -> tuple[str | None, str | None]:
@@ -50,7 +52,7 @@ def load(
     Raises:
         ConfigurationError: with every problem found.
     """
-    settings = _read_toml(path) if path else {}
+    settings = read_toml(path) if path else {}
     problems: list[str] = []
     _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
     _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
@@ -98,9 +100,10 @@ def make_sources_private(config: Config, connections: Sequence[Connection]) -> C
     return whole
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file of settings, not yet checked; :class:`ConfigurationError` if it cannot be read, or is not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_regular(path, _MAX_BYTES).decode())
     except FileNotFoundError:
         raise ConfigurationError([f"{path}: there is no such file"]) from None
     except (OSError, UnicodeDecodeError) as error:

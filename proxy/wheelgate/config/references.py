@@ -10,10 +10,12 @@ import os
 import stat
 import tomllib
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 from wheelgate.core.secret import Secret, reference_parts
 from wheelgate.runtime.durable import file_lock, replace_file
+from wheelgate.runtime.regular_file import FileTooLarge, open_regular, read_all
 
 _MAX_BYTES = 1024 * 1024
 
@@ -39,7 +41,7 @@ class References:
                 if not value:
                     raise SecretMissing(f"the environment variable {where} is not set")
             case "file":
-                value = _read_text(self._folder / where, where).strip()
+                value = self._read_file(where).strip()
                 if not value:
                     raise SecretMissing(f"the file {where} is empty")
             case "secret":
@@ -47,6 +49,13 @@ class References:
             case _:
                 raise SecretMissing("references of this kind cannot be used here")
         return Secret(value)
+
+    def _read_file(self, where: str) -> str:
+        try:
+            with open_regular(self._folder / where) as file:
+                return _read_text(file, where)
+        except OSError as error:
+            raise _unreadable_error(where, error) from None
 
     def version(self, reference: str) -> object:
         """Compute a value that changes with the file behind a reference; always ``None`` where there is no file."""
@@ -93,15 +102,17 @@ class SecretsFile:
 
     def _read_all(self) -> dict[str, object]:
         try:
-            mode = stat.S_IMODE(self.path.stat().st_mode)
+            with open_regular(self.path) as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                text = _read_text(file, str(self.path))
         except FileNotFoundError:
             return {}
-        except OSError:
-            raise SecretMissing(f"the file {self.path} cannot be read") from None
+        except OSError as error:
+            raise _unreadable_error(str(self.path), error) from None
         if mode & 0o077 and os.name == "posix":
             raise SecretMissing(f"{self.path} is readable by other users: run chmod 600 on it, and replace the secrets in it")
         try:
-            return tomllib.loads(_read_text(self.path, str(self.path)))
+            return tomllib.loads(text)
         except (ValueError, RecursionError):  # ValueError itself: a number of thousands of digits
             raise SecretMissing(f"{self.path} is not valid TOML") from None
 
@@ -111,12 +122,14 @@ def _quote_toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _read_text(path: Path, shown: str) -> str:
+def _read_text(file: FileIO, shown: str) -> str:
     try:
-        with path.open("rb") as file:
-            body = file.read(_MAX_BYTES + 1)
-        if len(body) > _MAX_BYTES:
-            raise SecretMissing(f"the file {shown} is too large to hold a secret")
-        return body.decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+        return read_all(file, _MAX_BYTES).decode("utf-8")
+    except FileTooLarge:
+        raise SecretMissing(f"the file {shown} is too large to hold a secret") from None
+    except UnicodeDecodeError:
         raise SecretMissing(f"the file {shown} cannot be read") from None
+
+
+def _unreadable_error(shown: str, error: OSError) -> SecretMissing:
+    return SecretMissing(f"the file {shown} cannot be read: {(error.strerror or 'unknown reason').lower()}")

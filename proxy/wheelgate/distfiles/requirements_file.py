@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.core.errors import BadInput
+from wheelgate.runtime.regular_file import FileTooLarge, read_argument
 
 _BOM = "\ufeff"
 _LONGEST_SHOWN = 500
@@ -132,11 +133,9 @@ def read_text(path: Path, included_by: str = "") -> str:
     """Read a UTF-8 file as it is, line ends and byte-order mark included; :class:`BadInput` if it cannot be read."""
     before, shown = f"{included_by}: " if included_by else "", str(path)[:_LONGEST_SHOWN]
     try:
-        with path.open("rb") as file:
-            body = file.read(_MAX_FILE_BYTES + 1)
-        if len(body) > _MAX_FILE_BYTES:
-            raise BadInput(f"{before}{shown}: is larger than any requirements or lock file")
-        return body.decode("utf-8")
+        return read_argument(path, _MAX_FILE_BYTES).decode("utf-8")
+    except FileTooLarge:
+        raise BadInput(f"{before}{shown}: is larger than any requirements or lock file") from None
     except FileNotFoundError:
         raise BadInput(f"{before}{shown}: there is no such file") from None
     except UnicodeDecodeError:

@@ -17,6 +17,7 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.distfiles.ranged_wheel import read_by_ranges
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord
+from wheelgate.runtime.regular_file import open_regular
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool, SpoolFile
 
@@ -116,7 +117,7 @@ async def _accept(reading: Awaitable[CoreMetadata], file: File) -> CoreMetadata 
 def read_spooled_wheel(spooled: SpoolFile, filename: str) -> CoreMetadata:
     """Read the checked METADATA of a wheel in the spool (:func:`~wheelgate.distfiles.core_metadata.read_core_metadata`)."""
     try:
-        with spooled.path.open("rb") as wheel:
+        with open_regular(spooled.path) as wheel:
             return read_core_metadata(wheel, filename)
     except OSError as error:
         raise StoreError(f"it cannot be read: {error.strerror}") from None

@@ -12,13 +12,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
-from wheelgate.core.errors import BlobExists, BlobNotFound, CompanionNotFound, StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import (
+    BlobDamaged,
+    BlobExists,
+    BlobNotFound,
+    CompanionNotFound,
+    StoreError,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
 from wheelgate.enrich.records import ExtractedMetadata, FactRecorder
 from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage import layout
@@ -52,6 +62,7 @@ class MetadataFiles:
             self._put, size_of=len, subject="core metadata", delay_s=_DELAY_S, much_bytes=_MUCH_BYTES, max_bytes=_MAX_BYTES
         )
         """By path in the store."""
+        self._troubles = TroubleLog(_log)
 
     async def close(self) -> None:
         """Cancel what is under way; what is to be kept is, as far as the store takes it within seconds."""
@@ -79,11 +90,27 @@ class MetadataFiles:
             return await self._read_wheel(file)
         if isinstance(location, RemoteFile):
             return await self._fetch_beside(file, location)
+        return await self._read_stored(file)
+
+    async def _read_stored(self, file: File) -> bytes:
+        """Read the metadata of a file in a store as it was kept; if that cannot be used, out of the wheel itself."""
+        path = layout.metadata(file.hashes.get("sha256", "unknown"))
         try:
-            body, _ = await self._store.read(layout.metadata(file.hashes["sha256"]))
-        except (BlobNotFound, KeyError):
-            raise StoreError(f"the core metadata of {file.filename} is missing from the store") from None
-        return _verify(file, body)
+            body, _ = await self._store.read(path)
+        except BlobNotFound:
+            trouble = f"the core metadata of {file.filename} is missing from the store"
+        except BlobDamaged as error:
+            trouble = str(error)
+        else:
+            if _is_listed(file, body):
+                return body
+            trouble = f"{path} in the store is damaged: the core metadata of {file.filename} has another digest: delete it"
+        self._troubles.report(path, trouble)
+        with suppress(BadWheel, UpstreamError, StoreError):
+            read = (await self._wheels.read(file)).metadata.body
+            if _is_listed(file, read):
+                return read
+        raise StoreError(trouble)
 
     async def _read_wheel(self, file: File) -> bytes:
         place = _unverified_path(file)
@@ -138,6 +165,9 @@ class MetadataFiles:
         try:
             return (await self._store.read(path))[0]
         except BlobNotFound:
+            return None
+        except BlobDamaged as error:
+            self._troubles.report(path, str(error))
             return None
         except StoreError as error:  # the upstream may well be there
             _log.warning("core metadata cannot be read from the store: %s", error)

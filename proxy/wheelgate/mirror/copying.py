@@ -30,6 +30,7 @@ from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
 from wheelgate.mirror.manifest import METADATA, ManifestEntry, compute_digests, read_stored
+from wheelgate.runtime.regular_file import open_regular
 from wheelgate.storage.folder import FolderStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
@@ -261,7 +262,7 @@ def _read_metadata(path: Path, filename: str) -> CoreMetadata | None:
     if not filename.endswith(".whl"):
         return None
     try:
-        with path.open("rb") as wheel:
+        with open_regular(path) as wheel:
             return read_core_metadata(wheel, filename)
     except (BadWheel, InvalidWheelFilename):
         return None

@@ -91,6 +91,8 @@ async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | N
         body, info = await store.read(NAME)
     except BlobNotFound:
         return Manifest(), None
+    except BlobDamaged as error:
+        raise BadInput(str(error)) from None
     try:
         version = msgspec.json.decode(body, type=_Version).wheelgate_mirror
         if version == _VERSION:

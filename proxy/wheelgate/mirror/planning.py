@@ -22,6 +22,7 @@ from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions, format_hashes
 from wheelgate.mirror.requirements import parse_requirement
 from wheelgate.mirror.targets import Target, find_best_wheel
+from wheelgate.runtime.regular_file import open_regular
 
 _PAGES_AT_ONCE = 16
 _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
@@ -174,7 +175,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
 
 
 def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...]:
-    with path.open("rb") as sdist:
+    with open_regular(path) as sdist:
         return build_requirements(sdist, filename)
 
 

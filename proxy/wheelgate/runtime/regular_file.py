@@ -19,6 +19,8 @@ _IS_SAFE = os.open in os.supports_dir_fd and hasattr(os, "O_NOFOLLOW")
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _FOLDER = _READ | _NO_LINK | getattr(os, "O_DIRECTORY", 0)
+_MAX_HELD_BYTES = 16 * 1024 * 1024
+_INHERITED = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFIFO: "a named pipe",
@@ -50,7 +52,24 @@ def open_regular(path: Path) -> FileIO:
         NotRegularFile: it is no regular file; nobody waited for the other end of a pipe.
         OSError: it cannot be opened.
     """
-    return _judge(_open(str(path), _READ), path)
+    try:
+        descriptor = _open(str(path), _READ)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise NotRegularFile(path.stat().st_mode, str(path)) from None  # a socket, or a device without a driver
+    return _judge(descriptor, path)
+
+
+def read_argument(path: Path, max_bytes: int) -> bytes:
+    """Read a file that a person named, or the pipe that their shell made for it (``<(...)``, ``/dev/stdin``), to its end.
+
+    Raises as :func:`read_regular`.
+    """
+    if not str(path).startswith(_INHERITED):
+        return read_regular(path, max_bytes)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - it is a FileIO
+        return read_all(file, max_bytes)
 
 
 def open_below(root: Path, path: str) -> FileIO:
@@ -146,8 +165,13 @@ def read_all(file: FileIO, max_bytes: int) -> bytes:
 
 @contextmanager
 def hold_open(path: Path) -> Iterator[str]:
-    """Hold an operator's own file open, for libraries that take nothing but a path: one that leads to what was judged."""
+    """Hold an operator's own file open, for libraries that take nothing but a path: one that leads to what was judged.
+
+    Raises as :func:`open_regular`, and :class:`FileTooLarge`: no such library bounds what it reads.
+    """
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > _MAX_HELD_BYTES:
+            raise FileTooLarge(_MAX_HELD_BYTES, str(path))
         handle = f"/dev/fd/{file.fileno()}"
         yield handle if os.path.exists(handle) else str(path)  # noqa: PTH110 - not there on every platform
 

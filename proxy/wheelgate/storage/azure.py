@@ -33,6 +33,7 @@ from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotF
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
+from wheelgate.runtime.regular_file import open_regular
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
@@ -204,7 +205,7 @@ class AzureStore:
     async def _stage_blocks(self, path: str, body: Path | bytes) -> _Blocks:
         """Send the body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
         blocks = []
-        file: IO[bytes] = io.BytesIO(body) if isinstance(body, bytes) else await asyncio.to_thread(body.open, "rb")
+        file: IO[bytes] = io.BytesIO(body) if isinstance(body, bytes) else await asyncio.to_thread(open_regular, body)
         with file:
             while piece := await asyncio.to_thread(file.read, _BLOCK_BYTES):
                 block = BlobBlock(uuid.uuid4().hex)

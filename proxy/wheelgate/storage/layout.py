@@ -26,6 +26,8 @@ from datetime import datetime
 
 PACKAGES = "packages/"
 CACHE = "cache/"
+METADATA = "metadata/"
+RECORDS = "records/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
 CHANGED = "state/changed"
@@ -59,12 +61,12 @@ def cache_copy(source: str, project: str, filename: str) -> str:
 
 def metadata(wheel_sha256: str) -> str:
     """The core metadata of the wheel with this digest, read from the wheel itself."""
-    return f"metadata/{wheel_sha256}"
+    return f"{METADATA}{wheel_sha256}"
 
 
 def upstream_metadata(source: str, wheel_sha256: str) -> str:
     """The core metadata of a wheel with this digest, as an upstream sent it or a part of the wheel: nobody compared them."""
-    return f"metadata/{source}/{wheel_sha256}"
+    return f"{METADATA}{source}/{wheel_sha256}"
 
 
 def metadata_beside(file: str) -> str:
@@ -74,7 +76,7 @@ def metadata_beside(file: str) -> str:
 
 def located_metadata(source: str, place: str) -> str:
     """The core metadata of the wheel at a place (a URL; a path and ETag) whose digest nobody says."""
-    return f"metadata/{source}/at-{hashlib.sha256(place.encode()).hexdigest()}"
+    return f"{METADATA}{source}/at-{hashlib.sha256(place.encode()).hexdigest()}"
 
 
 def claim(project: str) -> str:
@@ -94,7 +96,7 @@ def tombstone(project: str, filename: str) -> str:
 
 def record(source: str, project: str) -> str:
     """The record of one source's project."""
-    return f"records/{source}/{project}"
+    return f"{RECORDS}{source}/{project}"
 
 
 def token(identifier: str) -> str:

@@ -57,7 +57,7 @@ class Spool:
             for folder in self._parent.iterdir():
                 with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
                     shutil.rmtree(folder)
-            self.folder.mkdir()
+            self.folder.mkdir(mode=0o700)  # what comes in may be private
             self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
             self._held.enter_context(file_lock(self.folder / _LOCK))
 

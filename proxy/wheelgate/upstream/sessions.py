@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from yarl import URL
 
 from wheelgate.core.urls import HostRules
 from wheelgate.runtime.fair_slots import FairSlots
+from wheelgate.runtime.regular_file import hold_open
 from wheelgate.upstream import addresses
 from wheelgate.upstream.question import Question, QuestionKind
 
@@ -147,5 +149,6 @@ def build_tls_context(ca_file: str | None) -> ssl.SSLContext:
     """The machine's certificates and the operator's. Reading them takes time and memory: once per process."""
     context = ssl.create_default_context()
     if ca_file is not None:  # beside the machine's own: a private index and the public one are asked by the same server
-        context.load_verify_locations(ca_file)
+        with hold_open(Path(ca_file)) as handle:
+            context.load_verify_locations(handle)
     return context

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime.background import cancel_all
+from wheelgate.runtime.regular_file import hold_open
 from wheelgate.services import Services
 from wheelgate.web.acceptor import Acceptor
 from wheelgate.web.auth import Authentication
@@ -67,7 +68,8 @@ def build_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(cert, key)
+        with hold_open(cert) as cert_handle, hold_open(key) as key_handle:
+            context.load_cert_chain(cert_handle, key_handle)
     except FileNotFoundError as error:
         raise ConfigurationError([f"server.tls_cert, server.tls_key: {error.filename or cert}: no such file"]) from None
     except (OSError, ssl.SSLError) as error:

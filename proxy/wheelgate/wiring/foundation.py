@@ -20,6 +20,7 @@ from wheelgate.core.errors import ConfigurationError, StoreError
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.regular_file import hold_open
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.open_container import open_container
@@ -158,9 +159,12 @@ def check_certificates(config: Config, file: Path | None, key: str) -> str | Non
         return None
     path = str(config.folder / file)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        with hold_open(Path(path)) as handle:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(handle)
     except FileNotFoundError:
         raise ConfigurationError([f"{key}: {path}: there is no such file"]) from None
-    except OSError:  # ssl.SSLError is one
+    except ssl.SSLError:
         raise ConfigurationError([f"{key}: {path} holds no readable certificates (PEM)"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"{key}: {path} cannot be read: {(error.strerror or str(error)).lower()}"]) from None
     return path
