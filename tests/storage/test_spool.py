@@ -15,7 +15,8 @@ import pytest
 
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
-from wheelgate.storage.spool import HOLD_BYTES, Fill, Spool
+from wheelgate.storage.fills import Fill
+from wheelgate.storage.spool import HOLD_BYTES, Reservation, Spool
 
 BODY = os.urandom(500_000)
 
@@ -62,7 +63,7 @@ async def test_everybody_gets_the_whole_body_whenever_they_come(spool: Spool) ->
     fill = fill_of(spool, listed())
     early = [asyncio.create_task(followed(fill)) for _ in range(20)]
     middle = asyncio.create_task(followed(fill, 100_000, 200_000))
-    await fill.receive(pieces(BODY), len(BODY))
+    await fill.receive(pieces(BODY), len(BODY), Reservation(spool, None))
     late = await followed(fill)
     fill.finish()
     assert {*(await asyncio.gather(*early)), late} == {BODY}
@@ -77,7 +78,7 @@ async def test_the_last_64_kib_wait_until_all_is_known_to_be_right(spool: Spool)
         await gate.wait()
         yield BODY[-1:]
 
-    receiving = asyncio.create_task(fill.receive(held(), len(BODY)))
+    receiving = asyncio.create_task(fill.receive(held(), len(BODY), Reservation(spool, None)))
     reader = fill.follow(0, None)
     seen = b""
     while len(seen) < len(BODY) - 1 - HOLD_BYTES:
@@ -111,7 +112,7 @@ async def test_what_is_not_the_listed_file_is_never_seen_whole(
     reading = [asyncio.create_task(seen_until_it_failed(fill)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(UpstreamBadAnswer) as caught:
-        await fill.receive(pieces(body, 250_000), announced)
+        await fill.receive(pieces(body, 250_000), announced, Reservation(spool, None))
     fill.fail(caught.value)
     fill.finish()
     for seen, error in await asyncio.gather(*reading):
@@ -123,21 +124,21 @@ async def test_what_is_not_the_listed_file_is_never_seen_whole(
 async def test_a_body_that_ends_early_is_no_wrong_answer_but_an_interrupted_one(spool: Spool) -> None:
     fill = fill_of(spool, listed())
     with pytest.raises(UpstreamUnavailable, match="after 499000 of 500000 bytes"):
-        await fill.receive(pieces(BODY[:-1_000]), None)
+        await fill.receive(pieces(BODY[:-1_000]), None, Reservation(spool, None))
     fill.finish()
 
 
 async def test_an_announced_length_that_is_not_the_listed_one_is_refused_before_a_byte(spool: Spool) -> None:
     fill = fill_of(spool, listed())
     with pytest.raises(UpstreamBadAnswer, match="announced 7 bytes, not 500000"):
-        await fill.receive(pieces(BODY), 7)
+        await fill.receive(pieces(BODY), 7, Reservation(spool, None))
     assert fill.spooled.size == 0
     fill.finish()
 
 
 async def test_a_file_goes_with_its_last_reader(spool: Spool) -> None:
     fill = fill_of(spool, listed())
-    await fill.receive(pieces(BODY), None)
+    await fill.receive(pieces(BODY), None, Reservation(spool, None))
     reader = fill.follow(0, None)
     first = await anext(reader)
     fill.finish()
@@ -152,7 +153,7 @@ async def test_whoever_asks_for_the_size_waits_until_it_is_known(spool: Spool) -
     asking = asyncio.create_task(fill.known_total())
     await asyncio.sleep(0)
     assert not asking.done()
-    await fill.receive(pieces(BODY), None)
+    await fill.receive(pieces(BODY), None, Reservation(spool, None))
     assert await asking == len(BODY)
     fill.finish()
 
@@ -223,7 +224,7 @@ async def test_a_full_disk_is_the_stores_trouble_and_not_the_upstreams(small_dis
     body = bytes(2_000_000)
     fill = fill_of(spool, listed(body))
     with pytest.raises(StoreError, match="no space left"):
-        await fill.receive(pieces(body, 256 * 1024), len(body))
+        await fill.receive(pieces(body, 256 * 1024), len(body), Reservation(spool, len(body)))
     fill.finish()
     spool.close()
     assert list(small_disk.iterdir()) == []

@@ -32,9 +32,9 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.storage.spool import Spool
+from wheelgate.storage.spool import MAX_FILE_BYTES, Spool
 from wheelgate.storage.tokens import Tokens
-from wheelgate.uploads.accept import MAX_FILE_BYTES, Destination, Uploads
+from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import build_error_response

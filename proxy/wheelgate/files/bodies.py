@@ -15,7 +15,8 @@ import msgspec
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.sources.directory import check_unchanged, open_listed
-from wheelgate.storage.spool import HOLD_BYTES, Fill, Hash, PromisedBody, new_hash
+from wheelgate.storage.fills import PACE_BYTES, PACE_S, Fill, PromisedBody
+from wheelgate.storage.spool import HOLD_BYTES, Hash, new_hash
 from wheelgate.upstream.answers import FileAnswer
 from wheelgate.upstream.client import SourceClient
 
@@ -133,13 +134,18 @@ class PassedBody(PromisedBody):
     async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
         if start == 0 and (end is None or end == self.total):
             async with self._ask() as answer:
-                async for chunk in self._check_chunks(answer.chunks()):
+                async for chunk in self._check_chunks(self._keep_up(answer)):
                     yield chunk
             return
         async with self._ask(start=start, end=end) as answer:
-            chunks = answer.chunks() if answer.status == 206 else _cut(answer.chunks(), start, end)
+            paced = self._keep_up(answer)
+            chunks = paced if answer.status == 206 else _cut(paced, start, end)
             async for chunk in chunks:
                 yield chunk
+
+    def _keep_up(self, answer: FileAnswer) -> AsyncIterator[bytes]:
+        """Its chunks, however many: it is the client who reads that ends them. But an upstream that drips is broken."""
+        return self.keep_pace(answer.chunks(), PACE_S, lambda: PACE_BYTES)
 
     async def _check_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The whole body, its last bytes held back until they are known to complete the file the listing promised."""

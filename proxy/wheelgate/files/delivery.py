@@ -36,7 +36,8 @@ from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
-from wheelgate.storage.spool import Fill, Spool
+from wheelgate.storage.fills import Fill, FillLimits
+from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
@@ -69,6 +70,7 @@ class Delivery:
         metrics: Metrics,
         recorders: Mapping[str, FactRecorder] | None = None,
         cache_limit: CacheLimit | None = None,
+        fill_limits: FillLimits | None = None,
         concurrent_fills: int = 32,
         turn_s: float = 5.0,
     ) -> None:
@@ -84,6 +86,7 @@ class Delivery:
             metrics: counts fills.
             recorders: of the sources whose listings leave something out; ``None``: nobody wants to learn of it.
             cache_limit: evicts copies; ``None``: they stay.
+            fill_limits: bounds of each fill; ``None``: the usual ones.
             concurrent_fills: files of one source fetched at a time, shared by its clients.
             turn_s: how long a fill may wait for its turn.
         """
@@ -95,6 +98,7 @@ class Delivery:
         self._spool = spool
         self._metrics = metrics
         self._cache_limit = cache_limit
+        self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._held: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_HELD, _HELD_S)
         self._runs = BackgroundTasks()
@@ -218,7 +222,8 @@ class Delivery:
         if held is None and isinstance(file.location, RemoteFile):
             fill = self._start_fill(file, file.location, self._clients[file.location.source])
             if fill is not None:
-                await self._runs.wait(fill)
+                with fill.followed():
+                    await self._runs.wait(fill)
                 if fill.error is not None:
                     raise fill.error.with_traceback(None)  # one object, many raisers
             held = await self.find_copy(file)
@@ -277,7 +282,7 @@ class Delivery:
         except StoreError as error:
             _log.error("%s is passed through and not kept: %s", file.filename, error)
             return None
-        fill = self._fills[key] = Fill(file, spooled)
+        fill = self._fills[key] = Fill(file, spooled, self._fill_limits)
         self._runs.start(fill, lambda: self._run(fill, location, client))
         return fill
 
@@ -290,8 +295,8 @@ class Delivery:
                 size = fill.file.size if fill.file.size is not None else answer.total
                 if fill.file.size is None and not self._spool.has_room(size):
                     raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
-                stack.enter_context(self._spool.reserve(size))
-                await fill.receive(answer.chunks(), answer.total)
+                room = stack.enter_context(self._spool.reserve(size))
+                await fill.receive(answer.chunks(), answer.total, room)
             outcome = await self._keep(fill)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING

@@ -11,14 +11,12 @@ import contextlib
 import hashlib
 import os
 import shutil
-import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
-from wheelgate.core.model import File
+from wheelgate.core.errors import StoreError
 from wheelgate.runtime.durable import file_lock
 
 
@@ -33,8 +31,10 @@ HOLD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
 _MARGIN_BYTES = 32 * 1024 * 1024
 _LOCK = ".lock"
-_PACE_S, _PACE_BYTES = 30.0, 30 * 1024
-"""An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
+_STEP_BYTES = 16 * 1024 * 1024
+"""Room is promised so much ahead to a body of unknown size."""
+MAX_FILE_BYTES = 4 * 1024**3
+"""No file is larger: neither an upload nor what an upstream sends without saying where it ends."""
 
 
 class Spool:
@@ -83,13 +83,17 @@ class Spool:
         return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
     @contextlib.contextmanager
-    def reserve(self, size: int | None) -> Iterator[None]:
-        """Count a body as on its way."""
-        self._promised += size or 0
+    def reserve(self, size: int | None) -> Iterator[Reservation]:
+        """Promise room to a body on its way; ``None``: as much as it turns out to need."""
+        reservation = Reservation(self, size)
         try:
-            yield
+            yield reservation
         finally:
-            self._promised -= size or 0
+            reservation.give_back()
+
+    def promise(self, more_bytes: int) -> None:
+        """Count bytes as taken that are not written yet; negative ones no longer."""
+        self._promised += more_bytes
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms."""
@@ -104,6 +108,28 @@ class Spool:
             yield spooled
         finally:
             spooled.close()
+
+
+class Reservation:
+    """Room in a spool that is promised to one body on its way."""
+
+    def __init__(self, spool: Spool, size: int | None) -> None:
+        self._spool = spool
+        self._covered_bytes = self._promised_bytes = size or 0
+        spool.promise(self._promised_bytes)
+
+    def cover(self, size: int) -> None:
+        """Promise room for so many bytes in all, those that are written included; :class:`StoreError` if there is none."""
+        if size > self._covered_bytes:
+            self.give_back()  # what is written is no longer free either
+            if not self._spool.has_room(_STEP_BYTES):
+                raise StoreError(f"there is no room in the spool for more than {size} bytes")
+            self._covered_bytes, self._promised_bytes = size + _STEP_BYTES, _STEP_BYTES
+            self._spool.promise(self._promised_bytes)
+
+    def give_back(self) -> None:
+        self._spool.promise(-self._promised_bytes)
+        self._promised_bytes = 0
 
 
 def new_hash(algorithm: str) -> Hash:
@@ -125,7 +151,9 @@ class SpoolFile:
         self._file = path.open("x+b", buffering=0)
 
     async def append(self, chunk: bytes) -> None:
-        """Write and digest some bytes; :class:`StoreError` if the disk is full or broken."""
+        """Write and digest some bytes; :class:`StoreError` if the disk is full or broken, or no file is that large."""
+        if self.size + len(chunk) > MAX_FILE_BYTES:
+            raise StoreError(f"a file of more than {MAX_FILE_BYTES} bytes is not taken into {self._called}")
         with _writing(self._called):
             await asyncio.to_thread(self._append, chunk)
         self.size += len(chunk)
@@ -161,141 +189,6 @@ class SpoolFile:
         """Give the bytes back to the disk."""
         self.remove()
         self._file.close()
-
-
-class PromisedBody:
-    """A file from upstream, compared with everything that the listing and the upstream say of it."""
-
-    def __init__(self, file: File) -> None:
-        self.file = file
-        self.total = file.size
-        """Bytes of the whole body; ``None`` until somebody says."""
-
-    def announce(self, total: int | None) -> None:
-        """Take the size that the upstream announces: never another than the listing's, or than it announced before."""
-        if self.total is None:
-            self.total = total
-        elif total not in (None, self.total):
-            raise self._bad_answer(f"announced {total} bytes, not {self.total}")
-
-    def check_part(self, size: int) -> None:
-        """Check that so many bytes can be part of it, before they move what readers may see."""
-        if self.total is not None and size > self.total:
-            raise self._bad_answer(f"sent more than {self.total} bytes")
-
-    def check_whole(self, size: int, digests: Mapping[str, str]) -> None:
-        """Check that so many bytes, of these digests, are all of it.
-
-        Raises:
-            UpstreamUnavailable: it broke off.
-            UpstreamBadAnswer: it is not the file that the listing promised.
-        """
-        if self.total is not None and size != self.total:
-            raise self._broken(f"broke off {self.file.filename} after {size} of {self.total} bytes")
-        for algorithm, digest in self.file.hashes.items():
-            if digests[algorithm] != digest:
-                raise self._bad_answer(f"sent bytes whose {algorithm} is {digests[algorithm]}, not {digest}")
-
-    def _broken(self, what: str) -> UpstreamUnavailable:
-        return UpstreamUnavailable(f"source {self.file.source} {what}", source=self.file.source)
-
-    def _bad_answer(self, what: str) -> UpstreamBadAnswer:
-        return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
-
-
-class Fill(PromisedBody):
-    """One upstream file on its way into the spool, and any number of readers who follow it.
-
-    It belongs to the server, not to the client that asked first: clients may come, lag behind and leave.
-    """
-
-    def __init__(self, file: File, spooled: SpoolFile) -> None:
-        super().__init__(file)
-        self.spooled = spooled
-        self.verified = False
-        self.error: Exception | None = None
-        """The error it failed with."""
-        self._progress = asyncio.Event()
-        self._readers = 0
-        self._finished = False
-
-    async def receive(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
-        """Write the body, and check it.
-
-        Raises:
-            UpstreamUnavailable: it broke off, or came too slowly.
-            UpstreamBadAnswer: it is not the file that the listing promised.
-            StoreError: the spool is full.
-        """
-        self.announce(announced)
-        since, received = time.monotonic(), 0  # in real time, not by the injected clock: what is measured is a real transfer
-        async for chunk in chunks:
-            self.check_part(self.spooled.size + len(chunk))
-            await self.spooled.append(chunk)
-            received += len(chunk)
-            if (now := time.monotonic()) - since >= _PACE_S:
-                if received < _PACE_BYTES:
-                    raise self._broken(f"sends {self.file.filename} too slowly")
-                since, received = now, 0
-            self._advance()
-        self.check_whole(self.spooled.size, self.spooled.digests())
-        self.total = self.spooled.size
-        self.verified = True
-        self._advance()
-
-    def fail(self, error: Exception) -> None:
-        """Tell the readers that no more will come."""
-        self.error = error
-        self._advance()
-
-    def finish(self) -> None:
-        """No new reader will come; the spool file goes with the last one."""
-        self._finished = True
-        self._release()
-
-    def _release(self) -> None:
-        if self._finished and not self._readers:
-            self.spooled.close()
-        elif self._finished:
-            self.spooled.remove()
-
-    def _advance(self) -> None:
-        self._progress.set()
-        self._progress = asyncio.Event()
-
-    async def known_total(self) -> int:
-        """The size of the body, waiting until somebody says it; or the error the fill failed with."""
-        while self.total is None:
-            if self.error is not None:
-                raise self.error
-            await self._progress.wait()
-        return self.total
-
-    async def follow(self, start: int, end: int | None) -> AsyncGenerator[bytes, None]:
-        """Bytes ``start`` to ``end`` (excluded; ``None``: to the last), as they become visible.
-
-        Raises:
-            The error the fill failed with: what was handed out until then is not the whole body.
-        """
-        self._readers += 1
-        try:
-            while end is None or start < end:
-                progress = self._progress
-                visible = self.spooled.size if self.verified else self.spooled.size - HOLD_BYTES
-                limit = visible if end is None else min(visible, end)
-                if start < limit:
-                    chunk = await self.spooled.read(start, limit)
-                    start += len(chunk)
-                    yield chunk
-                elif self.verified:
-                    return
-                elif self.error is not None:
-                    raise self.error.with_traceback(None)  # one object, many raisers
-                else:
-                    await progress.wait()
-        finally:
-            self._readers -= 1
-            self._release()
 
 
 @contextlib.contextmanager

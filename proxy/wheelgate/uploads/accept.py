@@ -45,8 +45,6 @@ from wheelgate.storage.changes import Announcement, StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.tombstones import Tombstones
 
-MAX_FILE_BYTES = 4 * 1024**3
-"""Of one file, however it comes."""
 _LONGEST_ATTESTED = 200
 _log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.core.names import normalise_name, project_in, same_version_key, version_of
 from wheelgate.services import Services
-from wheelgate.storage.spool import SpoolFile
-from wheelgate.uploads.accept import MAX_FILE_BYTES, parse_filename_project
+from wheelgate.storage.spool import MAX_FILE_BYTES, SpoolFile
+from wheelgate.uploads.accept import parse_filename_project
 from wheelgate.web.auth import Authentication
 
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
