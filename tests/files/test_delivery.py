@@ -313,6 +313,30 @@ async def test_a_copy_that_lost_its_facts_is_withheld_until_it_is_deleted(
         assert await here.body(file) == liar.body("demo")
 
 
+@pytest.mark.parametrize("cut", [True, False], ids=["cut short", "other bytes"])
+async def test_a_damaged_copy_is_passed_by_until_it_is_deleted(
+    liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture, cut: bool
+) -> None:
+    path, body = layout.cache_copy("upstream", "demo", wheel_name("demo", "1.0")), liar.body("demo")
+    async with house(liar, tmp_path) as here:
+        file = here.file()
+        await here.store.put_if_absent(path, body[:-1] if cut else bytes(len(body)), {"sha256": file.hashes["sha256"]})
+        if not cut:  # only reading it tells
+            with pytest.raises(StoreError, match=f"{path} in memory is damaged: its sha256 is"):
+                await here.body(file)
+        for asked in range(1, 4):
+            assert await here.body(file) == body
+            assert here.whole_requests() == asked
+        assert await here.body(here.file("other")) == liar.body("other"), "others are kept and served as ever"
+        assert [record.levelname for record in caplog.records if path in record.getMessage()] == ["ERROR"]
+        await here.store.delete(path)
+        here.delivery.forget()
+        assert await here.body(file) == body
+        await kept_soon(here)
+        assert await here.body(file) == body
+        assert here.whole_requests() == 4
+
+
 async def test_two_listings_of_one_name_under_way_do_not_share_a_fill(liar: Liar, tmp_path: Path) -> None:
     """The page changed while the file was on its way: each gets what its own page promised, or nothing."""
     liar.sizes["demo"] = SIZE + 1

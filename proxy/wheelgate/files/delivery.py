@@ -319,7 +319,8 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
+            copy = await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
+            self._proofs.note(self.store.name, path, copy.etag, is_right=True)
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
