@@ -14,6 +14,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload
 from wheelgate.index.screened import RuleBook
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
@@ -46,5 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Where uploads may go, in the order of the sources."""
     uploads: Uploads
     packages: UploadManager
+    absences: Mapping[str, AbsenceEvidence]
+    """Of the sources that are indexes: what their "not there" is worth."""
     containers: Mapping[str, BlobStore]
     """The stores of those sources that are blob containers, by the source's name."""

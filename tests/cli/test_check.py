@@ -29,7 +29,7 @@ def index(clock: FakeClock) -> Merged:
 
 async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merged) -> None:
     box = WatchedStore()
-    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {})]
+    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {}, {})]
     assert found.ok
     assert len(box.written) == 1
     assert [info async for info in box.list("")] == []
@@ -38,9 +38,9 @@ async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merg
 async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index: Merged) -> None:
     box = WatchedStore()
     box.fails = lambda method, path: method == "put_if_absent"
-    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {})]
+    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {}, {})]
     assert (found.what, found.ok) == ("source box (private)", False)
-    _, unwritten = [finding async for finding in check_sources("the store", index, [], {})]
+    _, unwritten = [finding async for finding in check_sources("the store", index, [], {}, {})]
     assert unwritten.ok
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.gate import WHEELGATE, Gate, environment
-from tests.support.index import FakeIndex, running
+from tests.support.index import SIMPLE_JSON, FakeIndex, running
 from tests.support.packages import wheel_bytes, wheel_name
 from tests.support.waiting import until
 
@@ -377,7 +377,11 @@ class Hiding(FakeIndex):
         if said not in (None, f"Basic {base64.b64encode(f'wheelgate:{SECRET}'.encode()).decode()}"):
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
         answer = await super().answer(request)
-        return web.Response(status=404) if said is None else answer
+        if said is not None:
+            return answer
+        nothing = {"meta": {"api-version": "1.0"}, "projects": []}
+        is_root = request.rel_url.raw_path == "/simple/"
+        return web.json_response(nothing, content_type=SIMPLE_JSON) if is_root else web.Response(status=404)
 
 
 @pytest.fixture
@@ -397,16 +401,22 @@ def guarded() -> Iterator[Guarded]:
         yield index
 
 
+def well(index: FakeIndex, source: str) -> str:
+    """What is said of a source that works."""
+    is_one = f"{index.origin.removeprefix('http://')} is an index (it has pip)"
+    return f'ok    source {source} (private): answers; a 404 for a name that it lacks counts as "not there": {is_one}\n'
+
+
 class TestTest:
     """`connection test`."""
 
     def test_what_works_and_what_does_not(self, connection: Commands, guarded: Guarded) -> None:
         connection.config.write_text(UPLOADS + index_source(guarded, "team", private=True))
         connection.set(target=guarded.origin)
-        assert connection.ok("test", "acme") == "ok    secret: is available\nok    source team (private): answers\n"
+        assert connection.ok("test", "acme") == f"ok    secret: is available\n{well(guarded, 'team')}"
         found = json.loads(connection.ok("test", "acme", "--json"))
         assert [entry["ok"] for entry in found] == [True, True]
-        assert connection.ok("test", "acme", "--url", guarded.url).endswith("ok    source asked (private): answers\n")
+        assert connection.ok("test", "acme", "--url", guarded.url).endswith(well(guarded, "asked"))
 
         guarded.password = "another"
         done = connection("test", "acme")
@@ -434,7 +444,7 @@ class TestTest:
         connection.config.write_text(store + UPLOADS + other + index_source(guarded, "team", private=True))
         connection.set(target=guarded.origin)
         before = set(connection.home.rglob("*"))
-        assert connection.ok("test", "acme") == "ok    secret: is available\nok    source team (private): answers\n"
+        assert connection.ok("test", "acme") == f"ok    secret: is available\n{well(guarded, 'team')}"
         assert set(connection.home.rglob("*")) == before, "nothing is left behind"
 
     def test_nobody_there(self, connection: Commands) -> None:

@@ -60,6 +60,8 @@ class FakeIndex:
     """Whether files answer HEAD, or 405."""
     redirects: bool = False
     """Files are redirected (303) to a signed place, another one each time."""
+    lists: bool = True
+    """Whether its root lists its projects, as most do."""
     delay_s: float = 0.0
     """Every answer takes this long."""
     down: bool = False
@@ -107,11 +109,21 @@ class FakeIndex:
                 return web.Response(status=303, headers={"Location": place})
             case ["signed", project, name]:
                 return self._file(request, project, name)
+            case ["simple"] if self.lists:
+                return self._root()
             case ["simple", project] if project in self.projects:
                 return self._page(request, project)
             case ["packages", project, name]:
                 return self._file(request, project, name)
         return web.Response(status=404, text="not found")
+
+    def _root(self) -> web.Response:
+        if self.html:
+            links = "".join(f'<a href="/simple/{project}/">{project}</a><br>' for project in self.projects)
+            page = f"<!DOCTYPE html><html><head><title>Simple index</title></head><body>{links}</body></html>"
+            return web.Response(text=page, content_type="text/html")
+        listed = {"meta": {"api-version": "1.1"}, "projects": [{"name": project} for project in self.projects]}
+        return web.json_response(listed, content_type=SIMPLE_JSON)
 
     def _page(self, request: web.BaseRequest, project: str) -> web.Response:
         entries = [published.entry for published in self.projects[project].values()]

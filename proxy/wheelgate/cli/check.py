@@ -29,6 +29,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, in_words
 from wheelgate.mirror.manifest import NAME as MANIFEST
 from wheelgate.mirror.manifest import read_manifest
+from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.offline import HeldNowhere
 from wheelgate.storage.folder import FolderStore
 from wheelgate.uploads.accept import Destination
@@ -61,7 +62,7 @@ async def _run_checks(config: Config) -> list[Finding]:
             remote = {
                 one.name: (one, services.keyring.of_page(one.index_url).is_covered) for one in usable.source if one.is_remote
             }
-            checks = check_sources(usable.store_location, services.index, services.targets, remote)
+            checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences)
             findings = [finding async for finding in checks]
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             findings += await check_records(services.store)
@@ -148,7 +149,9 @@ _Remote = tuple[SourceSettings, Callable[[str], bool]]
 """Settings of a source that is asked over HTTP, and what tells if a connection applies to a URL that it asks for."""
 
 
-async def check_connection(credential: Credential | None, index: Merged) -> AsyncIterator[Finding]:
+async def check_connection(
+    credential: Credential | None, index: Merged, absences: Mapping[str, AbsenceEvidence]
+) -> AsyncIterator[Finding]:
     """Check a connection: its secret, then every source of an index that has only the sources it serves."""
     if credential is not None:
         try:
@@ -161,17 +164,22 @@ async def check_connection(credential: Credential | None, index: Merged) -> Asyn
     if not index.members:
         yield Finding("sources", True, "no configured source is under this target; pass --url to test one")
     for member in index.members:
-        yield await _check_source(member)
+        yield await _check_source(member, absence=absences.get(member.source.name))
 
 
 async def check_sources(
-    store_location: str, index: Merged, targets: Sequence[Destination], remote: Mapping[str, _Remote]
+    store_location: str,
+    index: Merged,
+    targets: Sequence[Destination],
+    remote: Mapping[str, _Remote],
+    absences: Mapping[str, AbsenceEvidence],
 ) -> AsyncIterator[Finding]:
     """Check every source, after the store, which was written when it was opened."""
     yield Finding("store", True, f"{store_location} can be read and written")
     writable = {target.source: target for target in targets}
     for member in index.members:
-        yield await _check_source(member, writable.get(member.source.name), remote.get(member.source.name))
+        name = member.source.name
+        yield await _check_source(member, writable.get(name), remote.get(name), absences.get(name))
 
 
 async def check_records(store: BlobStore) -> list[Finding]:
@@ -209,7 +217,20 @@ def _label(source: str, *, private: bool) -> str:
     return f"source {source} ({'private' if private else 'public'})"
 
 
-async def _check_source(member: Member, target: Destination | None = None, remote: _Remote | None = None) -> Finding:
+async def _check_source(
+    member: Member,
+    target: Destination | None = None,
+    remote: _Remote | None = None,
+    absence: AbsenceEvidence | None = None,
+) -> Finding:
+    finding = await _check_page(member, target, remote)
+    if absence is None or not finding.ok:
+        return finding
+    verdict = await absence.describe()
+    return msgspec.structs.replace(finding, ok=verdict.believed, detail=f"{finding.detail}; {verdict.sentence}")
+
+
+async def _check_page(member: Member, target: Destination | None, remote: _Remote | None) -> Finding:
     what = _label(member.source.name, private=member.private)
     # One of its own names, if the settings list one: its page shows where the files are.
     own = remote[0].only if remote is not None else None

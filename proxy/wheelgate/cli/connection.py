@@ -203,7 +203,7 @@ def test(config: Path | None, data: Path | None, name: str, url: str | None, as_
 
     async def check(services: Services) -> list[Finding]:
         credential = services.keyring.of_page(tested.target).for_url(tested.target)
-        return [finding async for finding in check_connection(credential, services.index)]
+        return [finding async for finding in check_connection(credential, services.index, services.absences)]
 
     with TemporaryDirectory() as scratch:
         findings = run_with_services(settings.limit_to_connection(tested, url, Path(scratch)), check)

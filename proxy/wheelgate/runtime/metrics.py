@@ -76,6 +76,9 @@ class Metrics:
         self.upstream_paused = gauge(
             "wheelgate_upstream_paused_seconds", "How much longer a host of the source is left alone, as it asked", ["source"]
         )
+        self.absence_believed = gauge(
+            "wheelgate_absence_believed", '1: a 404 of the source counts as "not there"; 0: it may not be the index', ["source"]
+        )
         self.upstream_budget = gauge(
             "wheelgate_upstream_requests_left", "How many more requests the upstream will answer for now", ["source"]
         )

@@ -11,10 +11,12 @@ from wheelgate.core.names import Membership, is_distribution, is_safe_filename, 
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.simple_api.render import file_url
+from wheelgate.sources.emptiness import Emptiness
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.tombstones import Tombstones
 
+_JUDGED_S = 60.0
 _MAX_PROVENANCE_BYTES = 1024 * 1024
 """Whatever somebody drops beside a file, no more of it is ever held in memory."""
 _log = logging.getLogger(__name__)
@@ -33,12 +35,23 @@ class BlobPackages:
         names_fresh_s: float = math.inf,
         public_url: str | None = None,
         tombstones: Tombstones | None = None,
+        emptiness: Emptiness | None = None,
     ) -> None:
-        """``public_url``: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740).
+        """A source over a folder of a store.
 
-        ``tombstones``: of the files that were deleted here; ``None``: nothing is ever uploaded to it.
+        Args:
+            name: the operator's, for the source.
+            store: holds the packages.
+            prefix: of the folder, in the store.
+            clock: the age of what was listed.
+            names_fresh_s: time for which the names are known.
+            public_url: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740).
+            tombstones: of the files that were deleted here; ``None``: nothing is ever uploaded to it.
+            emptiness: judges a container that has nothing; ``None``: nobody but us fills and empties it.
         """
         self.name = name
+        self._emptiness = emptiness
+        self._judged_s = -math.inf
         self._store = store
         self._prefix = prefix
         self._clock = clock
@@ -54,6 +67,25 @@ class BlobPackages:
         """The store changed: list the names again at the next question."""
         self._generation += 1
         self._names = None
+
+    async def close(self) -> None:
+        """Stop reading and writing."""
+        if self._emptiness is not None:
+            await self._emptiness.close()
+
+    async def _check_place(self) -> None:
+        """Raise StoreError if nothing shows that this is the place; looked at once a minute at most."""
+        if self._emptiness is None or self._clock.monotonic() - self._judged_s < _JUDGED_S:
+            return
+        place, is_void, projects = await self._emptiness.identify(), True, []
+        async for info in self._store.list(self._prefix):
+            is_void = False
+            folder, slash, filename = info.path.removeprefix(self._prefix).partition("/")
+            if slash and normalise_name(folder) == folder and is_distribution(filename):
+                projects.append(folder)
+                break
+        await self._emptiness.judge(place, projects=projects, is_void=is_void)
+        self._judged_s = self._clock.monotonic()
 
     async def project_names(self) -> frozenset[str]:
         """Every project with a file."""
@@ -97,6 +129,7 @@ class BlobPackages:
             displaced = await self._tombstones.find_displaced(project, digests)
             files = [file for file in files if file.filename not in displaced]
         if not files:
+            await self._check_place()
             raise ProjectNotFound(f"source {self.name} has no project {project}")
         strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)
         return page_of(project, files, as_of=self._clock.now(), dropped=strange)

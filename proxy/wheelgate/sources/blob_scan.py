@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 
@@ -20,6 +21,7 @@ from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
+from wheelgate.sources.emptiness import KNOWN, Emptiness
 from wheelgate.sources.page_builder import page_of, stored_file
 
 _PATIENCE_S = 5.0
@@ -43,9 +45,11 @@ class BlobScan:
         interval_s: float,
         retry_s: float = 5.0,
         patience_s: float = _PATIENCE_S,
+        emptiness: Emptiness | None = None,
     ) -> None:
-        """``interval_s``: between two scans; ``retry_s``: after one that failed."""
+        """``interval_s``: between two scans; ``retry_s``: after one that failed. ``emptiness``: judges an empty listing."""
         self.name = name
+        self._emptiness = emptiness
         self._store = store
         self._clock = clock
         self._interval_s = interval_s
@@ -67,6 +71,8 @@ class BlobScan:
         self._is_closed = True
         self._first.set()
         await self._tasks.close()
+        if self._emptiness is not None:
+            await self._emptiness.close()
 
     async def _keep_scanning(self) -> None:
         """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
@@ -91,6 +97,7 @@ class BlobScan:
         """List everything once. Raises StoreError."""
         found: dict[str, dict[str, BlobInfo]] = {}
         count = 0
+        place = None if self._emptiness is None else await self._emptiness.identify()  # before: what follows is of it, or later
         async for info in self._store.list(""):
             count += 1
             if count % _SLICE == 0:  # a store gives thousands at a time, and requests wait meanwhile
@@ -103,6 +110,8 @@ class BlobScan:
             earlier = files.get(filename)
             if earlier is None or info.path < earlier.path:  # one name in two folders: always the same one of them
                 files[filename] = info
+        if self._emptiness is not None:
+            await self._emptiness.judge(place, projects=list(islice(found, KNOWN)), is_void=count == 0)
         before = self._projects or {}
         self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
         changed = [name for name in found.keys() | before.keys() if found.get(name) != before.get(name)]

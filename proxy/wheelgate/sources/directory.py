@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import math
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -25,10 +27,12 @@ from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.page_builder import page_of
 
 RESCAN_S = 2.0
 _SCANS = 5
+_KNOWN = 4
 _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that much hashing, no more
 _TICK_S = 0.05
 """File systems count time in ticks: a file that was written in this one may be written again in it, and look the same."""
@@ -43,8 +47,12 @@ class Directory:
     are listed without a digest until then). The modification time stands as upload time.
     """
 
-    def __init__(self, *, name: str, root: Path, clock: Clock, inline_bytes: int = _INLINE_BYTES) -> None:
+    def __init__(
+        self, *, name: str, root: Path, clock: Clock, known: KnownProjects | None = None, inline_bytes: int = _INLINE_BYTES
+    ) -> None:
+        """``known``: projects that it had before this process; by default there were none."""
         self.name = name
+        self._had = known or KnownProjects(name, url=str(root))
         self._root = root
         self._clock = clock
         self._inline_bytes = inline_bytes
@@ -62,6 +70,7 @@ class Directory:
         """Stop reading in the background."""
         await self._tasks.close()
         await self._flights.close()
+        await self._had.close()
 
     async def project_names(self) -> frozenset[str]:
         await self._refresh()
@@ -92,12 +101,20 @@ class Directory:
 
     async def _scan(self) -> None:
         try:
-            projects = await asyncio.to_thread(_scan_whole, self._root, self.name)
+            place, projects = await asyncio.to_thread(_scan_place, self._root, self.name)
         except OSError as error:
             # An unmounted disk looks like this. Were it "no projects", public ones of the same names would be next.
             raise UpstreamUnavailable(
                 f"source {self.name}: the folder {self._root} cannot be read ({(error.strerror or '').lower()})", source=self.name
             ) from None
+        if not projects and not await self._had.may_be_empty(place):
+            raise UpstreamUnavailable(
+                f"source {self.name}: the folder {self._root} had packages, and is another one now, without any: is its disk "
+                "mounted? If it is meant to be new, put a first package there",
+                source=self.name,
+            )
+        for name in islice(projects, _KNOWN):
+            self._had.note(name, place)
         known = self._projects
         self._projects = {name: known[name] if known.get(name) == files else files for name, files in projects.items()}
         self._pages = {
@@ -135,6 +152,22 @@ class Directory:
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self.name, location.path, error.strerror)
             self._described[location] = None
+
+
+def _scan_place(root: Path, source: str) -> tuple[str, _Projects]:
+    """Scan a folder, and tell it from another one of its name: a disk that is not mounted leaves one, which is empty."""
+    before = _identify(root)
+    projects = _scan_whole(root, source)
+    if _identify(root) != before:  # mounted or unmounted meanwhile
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return before, projects
+
+
+def _identify(root: Path) -> str:
+    """The identity of a folder, which outlives a restart of the machine where the file system has one of its own."""
+    stat = root.stat()
+    system = os.statvfs(root).f_fsid if hasattr(os, "statvfs") else 0
+    return f"{system or stat.st_dev:x}/{stat.st_ino:x}"
 
 
 def _scan_whole(root: Path, source: str) -> _Projects:

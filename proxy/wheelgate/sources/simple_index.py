@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 import msgspec
 from cachetools import LRUCache, TTLCache
@@ -18,6 +19,8 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage, OversizedPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json
+from wheelgate.sources.absence import AbsenceEvidence
+from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.upstream.answers import PageAnswer, claim_memory
 from wheelgate.upstream.client import SourceClient
 
@@ -30,6 +33,11 @@ _FILE_BYTES = 1_200
 """Of memory for a file as a value, with its strings."""
 _OVERSIZED, _OVERSIZED_S = 1_000, 300.0
 """Of how many pages we remember that they are too large, and for how long they are not asked for again."""
+# What it says of a package that a feed lacks, with the number of the request that each answer of the service has.
+_NO_PACKAGE = re.compile(
+    rb"PackageNotFound|package\b[^\n]{0,300}(not found|not be found|not exist|n't exist)|find (the )?package", re.IGNORECASE
+)
+_SERVICE = frozenset({"X-VSS-E2EID", "ActivityId", "X-TFS-ProcessId"})
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 
 
@@ -48,7 +56,20 @@ class SimpleIndex:
     by its bytes, gives the same files again without being parsed.
     """
 
-    def __init__(self, *, name: str, url: str, client: SourceClient, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        url: str,
+        client: SourceClient,
+        clock: Clock,
+        metrics: Metrics,
+        known: KnownProjects | None = None,
+        only: Sequence[str] = (),
+        expected: Sequence[str] = (),
+        is_last: bool = False,
+    ) -> None:
+        """``known``, ``only``, ``expected`` and ``is_last``: see :class:`~wheelgate.sources.absence.AbsenceEvidence`."""
         self.name = name
         self._url = url if url.endswith("/") else url + "/"
         self._client = client
@@ -57,6 +78,24 @@ class SimpleIndex:
         self._known: LRUCache[str, _IndexAnswer] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
         self._oversized: TTLCache[str, str] = TTLCache(_OVERSIZED, _OVERSIZED_S, timer=clock.monotonic)
         """By project, what was wrong with its page."""
+        self.absence = AbsenceEvidence(
+            source=name,
+            url=self._url,
+            accept=_ACCEPT,
+            client=client,
+            clock=clock,
+            metrics=metrics,
+            known=known or KnownProjects(name, url=self._url),
+            count_listed=self._count_listed,
+            says_absent=self._says_absent,
+            only=only,
+            expected=expected,
+            is_last=is_last,
+        )
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self.absence.close()
 
     async def project_names(self) -> frozenset[str]:
         """No names: a remote index may hold a million."""
@@ -74,36 +113,59 @@ class SimpleIndex:
             raise without_frames(error) from None
 
     async def _ask_for_page(self, project: str) -> ProjectPage:
+        known, answer = await self._ask(project)
+        if answer.status != 404:
+            return await self._read(project, answer, known)
+        if not self._is_own(answer):
+            raise UpstreamBadAnswer(
+                f"source {self.name} redirected elsewhere, where a 404 says nothing about {project}", source=self.name
+            )
+        await self.absence.check(project, answer)
+        self._known.pop(project, None)
+        raise ProjectNotFound(f"source {self.name} has no project {project}")
+
+    async def _ask(self, project: str) -> tuple[_IndexAnswer | None, PageAnswer]:
+        """Ask for a project: what was known of it, and the answer, which may say that this holds."""
         known = self._known.get(project)
-        url = f"{self._url}{project}/"
-        answer = await self._client.page(url, accept=_ACCEPT, etag=known.etag if known else None)
-        if answer.status == 404:
-            if not self._client.rules.is_own(parse(answer.url)):
-                raise UpstreamBadAnswer(
-                    f"source {self.name} redirected elsewhere, where a 404 says nothing about {project}", source=self.name
-                )
-            self._check_absence(project, answer)
-            self._known.pop(project, None)
-            raise ProjectNotFound(f"source {self.name} has no project {project}")
-        if known and answer.status == 304:
-            return self._confirm(project, known)
+        answer = await self._client.page(f"{self._url}{project}/", accept=_ACCEPT, etag=known.etag if known else None)
+        return known, answer
+
+    async def _read(self, project: str, answer: PageAnswer, known: _IndexAnswer | None) -> ProjectPage:
+        """Turn an answer that is no 404 into the page, the one of before if nothing changed."""
         digest = _digest(answer)
-        if known and known.digest == digest:
-            known.etag = answer.etag
-            return self._confirm(project, known)
-        page = await self._build_page(project, answer)
-        known = _IndexAnswer(answer.etag, digest, page)
-        if page_bytes(page) <= RECENT_BYTES:
+        if known and (answer.status == 304 or known.digest == digest):
+            if answer.status != 304:
+                known.etag = answer.etag
+            known.page = msgspec.structs.replace(known.page, as_of=self._clock.now())
             self._known[project] = known
-        return page
-
-    def _check_absence(self, project: str, answer: PageAnswer) -> None:
-        """Raise if this kind of index says 404 of something else than the project."""
-
-    def _confirm(self, project: str, known: _IndexAnswer) -> ProjectPage:
-        known.page = msgspec.structs.replace(known.page, as_of=self._clock.now())
-        self._known[project] = known
+        else:
+            known = _IndexAnswer(answer.etag, digest, await self._build_page(project, answer))
+            if page_bytes(known.page) <= RECENT_BYTES:
+                self._known[project] = known
+        if known.page.files and self._is_own(answer):
+            self.absence.note_page(project)
         return known.page
+
+    async def _count_listed(self, project: str) -> int | None:
+        """Count the files of a project, to see if it is there; ``None``: it is not, or not as a page of an index."""
+        try:
+            known, answer = await self._ask(project)
+            if answer.status == 404 or not self._is_own(answer):
+                return None
+            return len((await self._read(project, answer, known)).files)
+        except UpstreamBadAnswer:
+            return None
+
+    def _is_own(self, answer: PageAnswer) -> bool:
+        return self._client.rules.is_own(parse(answer.url))
+
+    def _says_absent(self, project: str, answer: PageAnswer) -> bool:  # noqa: ARG002 - what a feed says
+        """True if a 404 says itself, beyond doubt, that a place which is there lacks the project.
+
+        Raises:
+            UpstreamBadAnswer: it says that the place itself is not there.
+        """
+        return False
 
     async def _build_page(self, project: str, answer: PageAnswer) -> ProjectPage:
         links = PageLinks(parse(answer.url), self._client.rules)
@@ -166,11 +228,12 @@ class DevopsFeed(SimpleIndex):
     them. It is never asked with HEAD, offers no core metadata, and says ``no-store`` of pages that hardly change.
     """
 
-    def _check_absence(self, project: str, answer: PageAnswer) -> None:
-        """A 404 of the feed itself says nothing about what is in it."""
+    def _says_absent(self, project: str, answer: PageAnswer) -> bool:
+        """A 404 of the feed itself says nothing about what is in it; one that the service gives of a package says all."""
         if _NO_FEED.search(answer.body):
             raise UpstreamBadAnswer(
                 f"source {self.name}, asked for {project}, answered that there is no such feed: are organisation, project, feed "
                 "and view in its url right, and may the identity see them?",
                 source=self.name,
             )
+        return bool(_SERVICE.intersection(answer.marks)) and _NO_PACKAGE.search(answer.body) is not None

@@ -123,6 +123,22 @@ class AzureStore:
         await self.put_if_absent(probe, b"wheelgate", {})
         await self.delete(probe)
 
+    async def identify(self) -> str | None:
+        """The identity of the container: another one once it was deleted and made again; ``None``: it may not be asked.
+
+        Raises:
+            StoreError: there is no such container, or it cannot be reached.
+        """
+        try:
+            async with asyncio.timeout(_SMALL_S):
+                return str((await self._container.get_container_properties()).etag).strip('"')
+        except ClientAuthenticationError:
+            return None  # a signature for blobs alone
+        except _FAILURES as error:
+            if getattr(error, "status_code", None) == 403:
+                return None
+            raise _build_store_error(error, self.display_url) from None
+
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         # Five thousand blobs a round trip.
         pages = self._container.list_blobs(name_starts_with=self._prefix + prefix, include=["metadata"]).by_page()

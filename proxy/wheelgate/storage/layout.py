@@ -13,6 +13,7 @@
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
     tokens/<id>                                inbound tokens, hashed
     records/<source>/<project>                 what is remembered of one source's project
+    known/<source>                             a few projects that a source had: by them it is known again
     state/changed                              what changes, by kind and key; written before every change, watched by replicas
 
 Every part is validated before it comes here: projects are normalised, file names safe, sources named by the operator's
@@ -97,6 +98,11 @@ def tombstone(project: str, filename: str) -> str:
 def record(source: str, project: str) -> str:
     """The record of one source's project."""
     return f"{RECORDS}{source}/{project}"
+
+
+def known_projects(source: str) -> str:
+    """The record of a few projects that a source was seen to have."""
+    return f"known/{source}"
 
 
 def token(identifier: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import msgspec
@@ -23,6 +24,11 @@ PAGE_FACTOR = 3
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
+_WHO = ("Server", "X-Powered-By", "X-AspNet-Version", "X-Jfrog-Version")
+_NUMBERED = (
+    *("X-VSS-E2EID", "X-TFS-ProcessId", "ActivityId", "x-ms-request-id", "x-amz-request-id", "X-GitHub-Request-Id"),
+    *("X-Artifactory-Id", "X-Azure-Ref", "CF-RAY", "X-Gitlab-Meta"),
+)
 
 
 class Hop(msgspec.Struct, frozen=True):
@@ -38,7 +44,7 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
-    """A whole answer to a page request: 200 with a body, 304, or 404."""
+    """A whole answer to a page request: 200 with a body, 304, or 404; or any answer to a control question, as it begins."""
 
     status: int
     url: str
@@ -48,6 +54,8 @@ class PageAnswer(msgspec.Struct, frozen=True):
     etag: str | None = None
     body: bytes | bytearray = b""
     """Of a 404: the beginning of what it says."""
+    marks: tuple[str, ...] = ()
+    """Of a 404: headers that tell who answers, such as the name of a server or of a service; the same in each of its answers."""
     digest: bytes = b""
     """Of the inflated body: equal ones are of equal pages, however they were compressed."""
     claim: ByteClaim | None = None
@@ -75,6 +83,27 @@ class FileAnswer(msgspec.Struct, frozen=True):
             raise UpstreamUnavailable(
                 f"source {self.source} broke off in the middle of a file ({cause_of(error)})", source=self.source
             ) from None
+
+
+def read_marks(response: aiohttp.ClientResponse) -> tuple[str, ...]:
+    """Read the headers by which an answerer is known again: of some the value, of those that number requests only the name."""
+    headers = response.headers
+    named = (f"{name}: {headers[name][:200]}" for name in _WHO if name in headers)
+    return (*named, *(name for name in _NUMBERED if name in headers))
+
+
+async def beginning_of(response: aiohttp.ClientResponse, max_bytes: int, within_s: float) -> bytes:
+    """Read the beginning of a body, inflated, as far as it comes in time and can be read."""
+    body = b""
+    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with asyncio.timeout(within_s):
+            while len(body) < max_bytes and (piece := await response.content.read(max_bytes - len(body))):
+                body += piece
+    if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
+        with suppress(BadGzip):
+            return next(BoundedGunzip("a beginning", free_bytes=max_bytes).feed(body, max_bytes), b"")
+        return b""
+    return body
 
 
 async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteClaim) -> tuple[bytes | bytearray, bytes]:

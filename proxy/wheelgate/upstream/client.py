@@ -26,7 +26,7 @@ from wheelgate.core.urls import HostRules, parse
 from wheelgate.runtime.byte_budget import ByteBudget, ByteClaim
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, busy_with_pages, page_body
+from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, beginning_of, busy_with_pages, page_body, read_marks
 from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
@@ -38,6 +38,8 @@ _UNNOTICED_S = 0.5
 _ATTEMPTS = 3
 _AGAIN_AND_AGAIN = 5
 _SMALL_BYTES = 1024 * 1024
+_PROBE_BYTES = 64 * 1024
+_PROBE_S = 4.0
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 T = TypeVar("T")
 
@@ -148,7 +150,7 @@ class SourceClient:
             if response.status == 304 and "If-None-Match" in headers:
                 return PageAnswer(304, final)
             if response.status == 404:
-                return PageAnswer(404, final, body=await read_beginning(response))
+                return await self._read_words(hop)
             if response.status != 200:
                 raise self._failures.bad(f"answered {response.status}, which is no answer to a page request")
             try:
@@ -165,6 +167,32 @@ class SourceClient:
                 raise self._failures.credential_refused(hop, SIGN_IN_REASON)
             charset, etag = response.charset or "utf-8", response.headers.get("ETag")
             return PageAnswer(200, final, content_type=kind, charset=charset, etag=etag, body=body, digest=digest, claim=claim)
+
+    async def probe(self, url: str, *, accept: str) -> PageAnswer:
+        """The answer to a control question, whatever its status: of a 200 the beginning of its body, else what is said.
+
+        Raises:
+            Busy, UpstreamUnavailable: nobody answered, or is to be asked now.
+            UpstreamBadAnswer: the redirects lead nowhere; :class:`AddressRefused`: they lead where nobody may be asked.
+        """
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        question = Question(url, QuestionKind.PAGE, Deadline.after(_PROBE_S))
+        self._metrics.upstream_requests.labels(self._source, "control").inc()
+        return await self._ask_in_time(question, "answer", lambda: self._probe_once(question, headers))
+
+    async def _probe_once(self, question: Question, headers: Mapping[str, str]) -> PageAnswer:
+        async with self._hops.follow(question, headers) as hop:
+            if hop.response.status != 200:
+                return await self._read_words(hop)
+            body = await beginning_of(hop.response, _PROBE_BYTES, _PROBE_S)
+            return PageAnswer(200, hop.url, content_type=hop.response.content_type.lower(), body=body)
+
+    async def _read_words(self, hop: Hop) -> PageAnswer:
+        """Read what an answer without a page says, and who says it."""
+        response = hop.response
+        said = await read_beginning(response)
+        kind = response.content_type.lower() if "Content-Type" in response.headers else ""
+        return PageAnswer(response.status, hop.url, content_type=kind, body=said, marks=read_marks(response))
 
     @asynccontextmanager
     async def file(

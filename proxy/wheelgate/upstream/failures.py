@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -13,10 +12,9 @@ from yarl import URL
 from wheelgate.core.errors import AddressRefused, Busy, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse, redact_url
-from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
-from wheelgate.upstream.answers import Hop, cause_of
+from wheelgate.upstream.answers import Hop, beginning_of, cause_of
 from wheelgate.upstream.health import SILENCE_S, Health
 from wheelgate.upstream.question import Fault, Question
 
@@ -263,13 +261,5 @@ async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
     A small body is read to its end, so that the connection can be used again.
     """
     announced = f"{(response.reason or '')[:1_000]}\n{response.headers.get('X-TFS-ServiceError', '')[:2_000]}\n"
-    body = b""
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            while len(body) < _LOOK_BYTES and (piece := await response.content.read(_LOOK_BYTES - len(body))):
-                body += piece
-        if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
-            body = next(BoundedGunzip("a sentence", free_bytes=_LOOK_BYTES).feed(body, _LOOK_BYTES), b"")
-    except (aiohttp.ClientError, TimeoutError, OSError, BadGzip):
-        pass
+    body = await beginning_of(response, _LOOK_BYTES, _LOOK_S)
     return announced.replace("%20", " ").replace("+", " ").encode("utf-8", "replace") + body

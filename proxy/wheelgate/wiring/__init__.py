@@ -84,6 +84,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
             tokens=tokens,
             spool=base.spool,
             containers=sources.stores,
+            absences=sources.absences,
             keyring=base.keyring,
         )
 

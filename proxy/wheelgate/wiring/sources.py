@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from importlib.metadata import version
 
-from wheelgate.config import NO_PROXY, SourceSettings
+from wheelgate.config import NO_PROXY, PUBLIC_INDEX, SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.blob_history import BlobHistory
@@ -27,15 +27,19 @@ from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.signal import Signal
+from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.blob_scan import BlobScan
 from wheelgate.sources.cached import Cached
 from wheelgate.sources.directory import Directory
+from wheelgate.sources.emptiness import Emptiness
 from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
+from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Kind
+from wheelgate.storage.containers import container_place
 from wheelgate.storage.open_container import open_container
 from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
@@ -67,6 +71,8 @@ class Sources:
         self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
         self._histories: dict[str, FileHistory] = {}
+        self.absences: dict[str, AbsenceEvidence] = {}
+        """Of the indexes: what a 404 of theirs is worth."""
         self.read_ahead: list[EnrichedSource] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
@@ -98,7 +104,8 @@ class Sources:
                 return await self._build_container(number, settings)
             case "directory":
                 root = self._base.config.get_source_folder(settings)
-                directory = self._base.closing(Directory(name=settings.name, root=root, clock=self._base.clock))
+                known = KnownProjects(settings.name, url=str(root), store=self._base.store)
+                directory = self._base.closing(Directory(name=settings.name, root=root, clock=self._base.clock, known=known))
                 return self._cache(directory, 0.0, 0.0)  # it looks by itself; what stands in is remembered here
             case _ if self._base.config.is_offline(settings):
                 return self._build_offline(settings)
@@ -108,7 +115,13 @@ class Sources:
                 return self._build_index(settings, self._build_client(number, settings))
 
     def _build_writable(
-        self, settings: SourceSettings, store: BlobStore, prefix: str, fresh_s: float, negative_ttl_s: float
+        self,
+        settings: SourceSettings,
+        store: BlobStore,
+        prefix: str,
+        fresh_s: float,
+        negative_ttl_s: float,
+        emptiness: Emptiness | None = None,
     ) -> Source:
         """Build the source of a tree of packages by project, to which uploads may go."""
         is_writable = settings.type == "store" or settings.writable
@@ -120,7 +133,9 @@ class Sources:
             names_fresh_s=fresh_s,
             public_url=self._public_url,
             tombstones=Tombstones(self._base.store) if is_writable else None,
+            emptiness=emptiness,
         )
+        self._base.closing(packages)
         cached = self._cache(packages, fresh_s, negative_ttl_s)
         if is_writable:
             self.targets.append(Destination(settings.name, store, prefix, _parse_only(settings)))
@@ -140,11 +155,23 @@ class Sources:
             name=settings.name,
             account_key=settings.account_key,
         )
-        blobs = self.stores[settings.name] = await base.stack.enter_async_context(container)
+        blobs = await base.stack.enter_async_context(container)
+        self.stores[settings.name] = blobs
+        emptiness = None
+        if not settings.writable:  # else what it lacks is what nobody uploaded, or what was deleted through us
+            emptiness = Emptiness(
+                source=settings.name,
+                url=blobs.display_url,
+                is_folder=bool(container_place(settings.url or "").prefix),
+                known=KnownProjects(settings.name, url=blobs.display_url, store=base.store),
+                identity=blobs.identify,
+            )
         if settings.layout == "project":
-            cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent)
+            cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent, emptiness)
         else:
-            scan = base.closing(BlobScan(name=settings.name, store=blobs, clock=clock, interval_s=settings.fresh_s))
+            scan = base.closing(
+                BlobScan(name=settings.name, store=blobs, clock=clock, interval_s=settings.fresh_s, emptiness=emptiness)
+            )
             scan.changed.subscribe(self.changed.emit)
             cached = self._cache(scan, 0.0, 0.0)  # the scan itself is what is remembered
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
@@ -187,8 +214,24 @@ class Sources:
         """Build an index of the Simple API, or a feed, which is one with ways of its own."""
         base = self._base
         kind = DevopsFeed if settings.type == "devops" else SimpleIndex
-        index = kind(name=settings.name, url=settings.index_url, client=client, clock=base.clock, metrics=base.metrics)
+        index = kind(
+            name=settings.name,
+            url=settings.index_url,
+            client=client,
+            clock=base.clock,
+            metrics=base.metrics,
+            known=KnownProjects(settings.name, url=settings.index_url, store=base.store),
+            only=settings.only or (),
+            expected=("pip",) if settings.index_url == PUBLIC_INDEX else (),
+            is_last=self._is_last(settings),
+        )
+        self.absences[settings.name] = base.closing(index).absence
         return self._remember(index, settings, settings.fresh_s, settings.absent)
+
+    def _is_last(self, settings: SourceSettings) -> bool:
+        """True if its names are public, and nobody is asked after it."""
+        public = [source.name for source in self._base.config.source if not source.is_private]
+        return not settings.is_private and public[-1:] in ([], [settings.name])
 
     def _build_releases(self, settings: SourceSettings, client: SourceClient) -> Source:
         releases = GithubReleases(

@@ -1,0 +1,314 @@
+"""Evidence that a 404 of an index means "not there" (promise 12 in docs/architecture.md).
+
+A load balancer without a back end, an application that is starting, a renamed repository and a mistyped URL answer 404 to
+everything. Were that believed of a source that is asked before others, the next one would be asked for its names. So a 404
+counts only if
+
+* it is of the kind that this index answers for a name that nobody can have, which it is asked for now and then, and
+* the index was seen to be one lately: a project that it has answered as a page, or its root as a list of projects.
+
+Both come with the traffic, or cost a few questions to this same index: when a 404 is of another kind than those before, and at
+most once a minute otherwise. What cannot be told is a failure of the source.
+
+The last source of all, if it is public, is not asked for such a name: nobody is asked after it. There, a kind of 404 counts
+once it was given while the index was seen to be one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from wheelgate.core.errors import Busy, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable, without_frames
+from wheelgate.core.patterns import NamePatterns, normalise_pattern
+from wheelgate.core.protocols import Clock
+from wheelgate.core.urls import display_host, parse
+from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.answer_kind import AnswerKind, learn_kind
+from wheelgate.sources.index_root import ROOT_ACCEPT, read_root
+from wheelgate.sources.known_projects import KnownProjects
+from wheelgate.upstream.answers import PageAnswer
+from wheelgate.upstream.client import SourceClient
+
+SEEN_S = 60.0
+"""Time for which an index that was seen to be one is taken to be one still."""
+KIND_S = 3600.0
+"""Time for which a kind of 404 is known, once the index was asked for a name that nobody can have."""
+_RETRY_S = 5.0
+_BUDGET_S = 6.0
+"""All questions together: whoever waits for the answer has waited for a page before."""
+_TRIED = 3
+_MOST_KINDS = 16
+_NOBODYS = "wheelgate-asks-for-no-project"
+_log = logging.getLogger(__name__)
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The answer to what a 404 of an index is worth, for people."""
+
+    believed: bool
+    sentence: str
+    """Completes "source team ..."."""
+
+
+class AbsenceEvidence:
+    """The judge of one index's 404s."""
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        url: str,
+        accept: str,
+        client: SourceClient,
+        clock: Clock,
+        metrics: Metrics,
+        known: KnownProjects,
+        count_listed: Callable[[str], Awaitable[int | None]],
+        says_absent: Callable[[str, PageAnswer], bool],
+        only: Sequence[str] = (),
+        expected: Sequence[str] = (),
+        is_last: bool = False,
+    ) -> None:
+        """A judge that knows nothing yet.
+
+        Args:
+            source: the operator's name for the index.
+            url: its root, which ends with a slash.
+            accept: what its pages are asked with.
+            client: asks the index, and nobody else.
+            clock: the age of what was seen.
+            metrics: tell whether a 404 counts.
+            known: projects that it was seen to have.
+            count_listed: asks the index for a project; ``None``: that is not there, or what is there is no page of an index.
+            says_absent: tells a 404 that needs no further evidence, or raises for one that says that there is no such index.
+            only: patterns of the names that it may be asked for; none: any.
+            expected: projects that it has, as everybody knows.
+            is_last: no other source is asked after it, and its names are public.
+        """
+        self._source = source
+        self._url = url
+        self._host = display_host(parse(url))
+        self._accept = accept
+        self._client = client
+        self._clock = clock
+        self._metrics = metrics
+        self._known = known
+        self._count_listed = count_listed
+        self._says_absent = says_absent
+        self._only = tuple(map(normalise_pattern, only))
+        self._expected = expected
+        self._is_last = is_last
+        self._kinds: tuple[AnswerKind, ...] = ()
+        self._learned_s = -math.inf
+        self._seen_s = -math.inf
+        self._proof = ""
+        self._doubt: UpstreamError | None = None
+        self._retry_at_s = -math.inf
+        self._listed: dict[str, None] = {}
+        self._flights: SingleFlight[None] = SingleFlight()
+
+    async def close(self) -> None:
+        """Stop asking."""
+        await self._flights.close()
+        await self._known.close()
+
+    def note_page(self, project: str) -> None:
+        """The index just answered with a page of a project that has files."""
+        self._seen_s = self._clock.monotonic()
+        self._proof = f"it has {project}"
+        self._known.note(project)
+
+    async def check(self, project: str, answer: PageAnswer) -> None:
+        """Let a 404 pass that says that the index has no such project.
+
+        Raises:
+            UpstreamError: it may have it.
+            StoreError: what was known of the index cannot be read.
+        """
+        if self._says_absent(project, answer):
+            self._known.forget(project)
+            return
+        had_it = project in await self._known.names()
+        if had_it or not (self._fits(project, answer) and self._was_seen()):
+            if self._doubt is None or self._clock.monotonic() >= self._retry_at_s:
+                # Joined by whoever asks meanwhile. What a flight finds out is of after its own beginning.
+                await self._flights.run("", lambda: self._verify(project, answer))
+            if self._doubt is not None:
+                raise without_frames(self._doubt)
+            if self._is_last and not self._fits(project, answer):
+                self._kinds = (*self._kinds[1 - _MOST_KINDS :], AnswerKind.of(answer, project))
+        if not self._fits(project, answer):
+            raise UpstreamBadAnswer(
+                f"source {self._source} answered 404 for {project}, in other words than {self._host} has for a name that nobody "
+                "can have: something before the index answered in its place",
+                source=self._source,
+            )
+        self._known.forget(project)
+
+    async def describe(self) -> Verdict:
+        """Ask the index what shows that it is one, and, but for the last of all, what it does for a name that nobody can have."""
+        if not self._is_last and (verdict := await self._describe_words()) is not None:
+            return verdict
+        await self._flights.run("", lambda: self._verify("", None))
+        if self._doubt is not None:
+            return Verdict(believed=False, sentence=self._without_name(self._doubt))
+        how = f"{self._host} is an index ({self._proof})"
+        return Verdict(believed=True, sentence=f'a 404 for a name that it lacks counts as "not there": {how}')
+
+    async def _describe_words(self) -> Verdict | None:
+        """Tell what its own words are worth; ``None``: they need further evidence."""
+        name = self._make_nobodys_name(6)
+        try:
+            answer = await self._client.probe(f"{self._url}{name}/", accept=self._accept)
+            if answer.status == 404 and self._says_absent(name, answer):
+                return Verdict(believed=True, sentence=f"{self._host} says itself which names it lacks, and that is believed")
+        except UpstreamError as error:
+            return Verdict(believed=False, sentence=self._without_name(error))
+        return None
+
+    def _without_name(self, error: UpstreamError) -> str:
+        return str(error).removeprefix(f"source {self._source} ")
+
+    def _fits(self, project: str, answer: PageAnswer) -> bool:
+        if not self._is_last and self._clock.monotonic() - self._learned_s >= KIND_S:
+            return False
+        return any(kind.fits(answer, project) for kind in self._kinds)
+
+    def _was_seen(self) -> bool:
+        return self._doubt is None and self._clock.monotonic() - self._seen_s < SEEN_S
+
+    async def _verify(self, project: str, answer: PageAnswer | None) -> None:
+        """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
+        doubt: UpstreamError | None = None
+        try:
+            async with asyncio.timeout(_BUDGET_S):
+                if not self._is_last and (answer is None or not self._fits(project, answer)):
+                    self._kinds, self._learned_s = (await self._learn(),), self._clock.monotonic()
+                self._proof = await self._find_proof(project)
+                self._seen_s = self._clock.monotonic()
+        except Busy:  # that says nothing of the index: whoever waited may ask again
+            raise
+        except TimeoutError:
+            doubt = UpstreamUnavailable(
+                f"source {self._source} answered 404, and {self._host} did not show in time that it is an index",
+                source=self._source,
+            )
+        except UpstreamError as error:
+            doubt = without_frames(error)
+        self._conclude(doubt)
+
+    def _conclude(self, doubt: UpstreamError | None) -> None:
+        was, self._doubt = self._doubt, doubt
+        self._metrics.absence_believed.labels(self._source).set(doubt is None)
+        if doubt is None:
+            if was is not None:
+                _log.info('source %s: a 404 counts as "not there" again (%s)', self._source, self._proof)
+            return
+        self._kinds, self._learned_s, self._seen_s = (), -math.inf, -math.inf
+        self._retry_at_s = self._clock.monotonic() + _RETRY_S
+        if was is None:
+            _log.warning('a 404 of source %s does not count as "not there": %s', self._source, doubt)
+
+    # ---- the questions --------------------------------------------------------------------------------------------------
+
+    async def _learn(self) -> AnswerKind:
+        """Learn how the index says "not there", from names that nobody can have."""
+        asked: list[tuple[str, PageAnswer]] = []
+        kind = None
+        for length in (4, 8, 6):
+            name = self._make_nobodys_name(length)
+            answer = await self._client.probe(f"{self._url}{name}/", accept=self._accept)
+            if answer.status != 404 or not self._client.rules.is_own(parse(answer.url)):
+                raise self._bad(f"answered {answer.status} for a name that nobody can have ({name}), so its 404 says nothing")
+            asked.append((name, answer))
+            if len(asked) > 1 and (kind := learn_kind(asked)) is not None:
+                return kind
+        raise self._bad("answers 404 in two ways for names that nobody can have, as if another server answered in between")
+
+    def _make_nobodys_name(self, length: int) -> str:
+        """Make up a name that the index may be asked for, and that was never anybody's."""
+        token = f"{_NOBODYS}-{secrets.token_hex(length)}"
+        made = next((pattern.replace("*", token) for pattern in self._only if "*" in pattern), None)
+        if made is None:
+            return f"{self._only[0]}-{token}" if self._only else token
+        return normalise_pattern(made).strip("-")
+
+    async def _find_proof(self, project: str) -> str:
+        """Find what shows that an index answers: a project that it has, or a list of projects at its root.
+
+        Raises:
+            UpstreamError: nothing does.
+        """
+        had = [name for name in await self._known.names() if name != project]
+        own = [name for name in self._only if "*" not in name and name != project]
+        first = [*had[:_TRIED], *own, *self._expected]
+        unheard: list[UpstreamUnavailable] = []
+        missing = ""
+        if (proof := await self._find_project(first, unheard)) is None:
+            try:
+                proof, missing = await self._read_root(project, had)
+            except Busy:
+                raise
+            except UpstreamUnavailable as error:
+                unheard.append(error)
+        if proof is None:
+            proof = await self._find_project(had[_TRIED:], unheard)
+        if proof is None and unheard:
+            raise without_frames(unheard[-1])
+        if proof is None:
+            raise self._bad(
+                f"answers 404, but nothing shows that an index answers there: {missing}. Check that its url ({self._url}) is the "
+                "one that installers use, and that the index is up"
+            )
+        return proof
+
+    async def _find_project(self, names: Iterable[str], unheard: list[UpstreamUnavailable]) -> str | None:
+        """Ask for projects until one is there; those that are gone from an index that is there are asked for no more."""
+        gone: list[str] = []
+        for name in dict.fromkeys(names):
+            try:
+                if await self._count_listed(name):
+                    for other in gone:
+                        self._known.forget(other)
+                    return f"it has {name}"
+                gone.append(name)
+            except Busy:
+                raise
+            except UpstreamUnavailable as error:
+                unheard.append(error)
+        return None
+
+    async def _read_root(self, project: str, had: Sequence[str]) -> tuple[str | None, str]:
+        """Find what the root shows; or why it shows nothing."""
+        try:
+            answer = await self._client.probe(self._url, accept=ROOT_ACCEPT)
+        except UpstreamBadAnswer as error:
+            return None, f"its root cannot be read ({error})"
+        root = read_root(answer)
+        if root is None:
+            said = "is not a list of projects" if answer.status == 200 else f"answered {answer.status}"
+            before = ", and none of the projects that it had is there" if had else ""
+            return None, f"its root {said}{before} (an index that lists no projects is known by one that it has, once asked for)"
+        if root.declared and not root.names:
+            lost = "its root lists nothing any more, and none of the projects that it had is there: has it lost its packages?"
+            return (None, lost) if had else ("its root is that of an index without projects", "")
+        listed = [name for name in root.names if not self._only or name in NamePatterns(self._only)]
+        if root.declared and not listed:
+            return "its root lists the projects of others", ""
+        for name in islice((name for name in listed if name != project), _TRIED):
+            count = await self._count_listed(name)
+            # One that lists what it lacks, or has a page for everything, shows nothing.
+            if count or (count is not None and root.declared and not self._is_last):
+                return f"its root lists {name}", ""
+        return None, "its root lists projects, and has no page of an index for them"
+
+    def _bad(self, what: str) -> UpstreamBadAnswer:
+        return UpstreamBadAnswer(f"source {self._source} at {self._host} {what}", source=self._source)

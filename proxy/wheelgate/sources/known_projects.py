@@ -1,0 +1,132 @@
+"""A few projects that a source was seen to have: by them it is known again after a restart, and found to have lost everything."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+import msgspec
+
+from wheelgate.core.errors import BlobNotFound, StoreError
+from wheelgate.core.names import normalise_name
+from wheelgate.core.protocols import BlobStore
+from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.storage import layout
+
+_MOST = 8
+_VERSION = 1
+_log = logging.getLogger(__name__)
+
+
+class _Record(msgspec.Struct):
+    version: int
+    url: str
+    projects: list[str] = []
+    place: str | None = None
+
+
+class _NewerRecord(StoreError):
+    """A record that a later release wrote: not to be judged, and not to be overwritten."""
+
+
+class KnownProjects:
+    """Names of projects that a source listed, and the identity of the place where it did.
+
+    Only hints: whoever asks the source for one of them learns if it is still there. Kept in our store by the source's name, for
+    its address alone; without a store, for this process. A record that cannot be read is as good as none.
+    """
+
+    def __init__(self, source: str, *, url: str, store: BlobStore | None = None) -> None:
+        """``url``: the source's own; what was seen at another one is not taken for this one's."""
+        self._source = source
+        self._url = url
+        self._store = store
+        self._names: dict[str, None] = {}
+        self._place: str | None = None
+        self._loaded = store is None
+        self._reading: SingleFlight[None] = SingleFlight()
+        self._writing = BackgroundTasks()
+
+    async def close(self) -> None:
+        """Stop reading and writing."""
+        await self._reading.close()
+        await self._writing.close()
+
+    async def names(self) -> tuple[str, ...]:
+        """Those seen in this process, the latest first, then those that were kept."""
+        await self._load()
+        return tuple(reversed(self._names))
+
+    async def may_be_empty(self, place: str | None) -> bool:
+        """True if the source may have no project at all: it never had any, or this is the very place where it had them.
+
+        ``place``: its identity now; ``None``: it cannot be told, so that one that had projects may not be empty.
+        """
+        return not await self.names() or (place is not None and place == self._place)
+
+    def note(self, project: str, place: str | None = None) -> None:
+        """The source was just seen to have a project; ``place``: where, if that can be told."""
+        is_news = project not in self._names or place != self._place
+        self._place = place
+        self._names.pop(project, None)
+        self._names[project] = None
+        if len(self._names) > _MOST:
+            # One of long ago goes. What is kept need not be the latest, so that this costs no writing for each new name.
+            del self._names[next(iter(self._names))]
+            is_news = False
+        if is_news:
+            self._keep()
+
+    def forget(self, project: str) -> None:
+        """The source was just seen not to have it any more, although it was heard."""
+        if project in self._names:
+            del self._names[project]
+            self._keep()
+
+    def _keep(self) -> None:
+        if (store := self._store) is not None:
+            self._writing.start("keep", lambda: self._write(store))
+
+    async def _load(self) -> None:
+        if not self._loaded and (store := self._store) is not None:
+            await self._reading.run("", lambda: self._read(store))
+
+    async def _read(self, store: BlobStore) -> None:
+        record = None
+        with contextlib.suppress(_NewerRecord):
+            record, _ = await self._fetch(store)
+        if record is not None:
+            kept = [name for name in record.projects[:_MOST] if normalise_name(name) == name]
+            # What was seen since is later than what was kept.
+            self._names = {**dict.fromkeys(kept), **dict.fromkeys(self._names)}
+            self._place = self._place or record.place
+        self._loaded = True
+
+    async def _fetch(self, store: BlobStore) -> tuple[_Record | None, str | None]:
+        """The record, if it is one of this source's, and its ETag, if there is any."""
+        path = layout.known_projects(self._source)
+        try:
+            body, info = await store.read(path)
+        except BlobNotFound:
+            return None, None
+        try:
+            record = msgspec.json.decode(body, type=_Record)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            _log.warning("%s in the store is damaged and is written anew: it holds names that source %s had", path, self._source)
+            return None, info.etag
+        if record.version > _VERSION:
+            raise _NewerRecord(f"{path} in the store is of a later release")
+        return (record if record.url == self._url else None), info.etag
+
+    async def _write(self, store: BlobStore) -> None:
+        """Write what is known. Only hints are lost where that fails, or where another replica was faster."""
+        try:
+            await self._load()
+            written = None
+            while written != (wanted := _Record(_VERSION, self._url, list(self._names), self._place)):
+                _, etag = await self._fetch(store)
+                await store.replace_if(layout.known_projects(self._source), msgspec.json.encode(wanted), etag)
+                written = wanted
+        except StoreError as error:
+            _log.info("the projects that source %s is known by were not kept: %s", self._source, error)
