@@ -27,6 +27,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.absence import KIND_S, SEEN_S
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.simple_index import DevopsFeed, SimpleIndex
+from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.upstream.client import SourceClient
 
@@ -74,7 +75,7 @@ class House:
         self._stack.push_async_callback(self.team.close)
         self.public = FakeSource("public", self.clock)
         members = [Member(self.team, private=not is_last), Member(self.public, private=False)]
-        claims = Claims(WatchedStore(), self.clock)
+        claims = Claims(WatchedStore(), self.clock, StoreChanges(WatchedStore(), self.clock))
         self.merged = Merged(members, claims=claims, clock=self.clock, metrics=Metrics(), reserved=NamePatterns([]))
 
     async def passes(self, project: str) -> bool:
