@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
+import hashlib
 import subprocess
 import threading
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.configs import UPLOADS, index_source
+from tests.support.archives import record_line
 from tests.support.azurite import KEY, azurite
 from tests.support.gate import WHEELGATE, Gate, environment, gate
 from tests.support.index import FakeIndex
@@ -28,14 +31,22 @@ def huge_wheel(folder: Path, size: int) -> Path:
     """A valid wheel of that many bytes, stored, written in pieces."""
     path = folder / wheel_name("acme-huge", "1.0")
     info = "acme_huge-1.0.dist-info"
+    small = {
+        f"{info}/METADATA": metadata("acme-huge", "1.0"),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    digest = hashlib.sha256()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("acme_huge.bin", "w", force_zip64=True) as entry:
             piece = bytes(range(256)) * (4 * 1024)
             for _ in range(size // len(piece)):
                 entry.write(piece)
-        archive.writestr(f"{info}/METADATA", metadata("acme-huge", "1.0"))
-        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        archive.writestr(f"{info}/RECORD", "")
+                digest.update(piece)
+        for name, body in small.items():
+            archive.writestr(name, body)
+        encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+        record = f"acme_huge.bin,sha256={encoded},\n" + "".join(record_line(*each) for each in small.items())
+        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
     return path
 
 

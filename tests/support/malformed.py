@@ -150,7 +150,7 @@ ZIPS = [
     Upload("count-too-small", zipped(end={"count": 3}), "states 3 entries in its end record, but has 4", pip=True),
     Upload("offset-wrong", zipped(end={"offset": 1}), "belong to no entry before its end record"),
     Upload("zip64-count-differs", zipped(zip64="count"), "two end records that contradict each other", pip=True),
-    Upload("zip64-locator-wrong", zipped(zip64="locator"), "zip64 locator that does not lead"),
+    Upload("zip64-locator-wrong", zipped(zip64="locator"), "zip64 locator that does not lead", pip=True),
     Upload("zip64-extensible", zipped(zip64="extensible"), "zip64"),
     Upload("shares-bytes", wheel(Part("b.py", MODULE[1], written=False)), "entries that share bytes, before 'b.py'"),
     Upload("method-bzip2", module(12, data=bz2.compress(MODULE[1])), "only stored and deflate are): 'acme.py'", pip=True),
@@ -181,7 +181,7 @@ ZIPS = [
     Upload("local-packed", lies(packed=7), "whose two headers differ in checksum or size: 'acme.py'", pip=True),
     Upload("local-flags", lies(flags=8), "whose two headers differ in name, flags or method: 'acme.py'", pip=True),
     Upload("descriptor-wrong", module(descriptor="wrong"), "whose data descriptor differs from its headers: 'acme.py'", pip=True),
-    Upload("name-not-utf8", wheel(Part(b"caf\x82.py", b"")), "not UTF-8 and marked as that: 'caf"),
+    Upload("name-not-utf8", wheel(Part(b"caf\x82.py", b"")), "not UTF-8 and marked as that: 'caf", pip=True),
     Upload("name-second", both(extra=SECOND_NAME), "second name in an extra field: 'acme.py'", pip=True, uv=True, why=SAFETY),
     Upload("extra-twice", both(extra=EXTRA * 2), "damaged extra field: 'acme.py'", pip=True),
     Upload("extra-damaged", both(extra=b"\x55\x54\xff\x00\0"), "damaged extra field: 'acme.py'"),
@@ -191,8 +191,8 @@ ZIPS = [
     Upload("folder-with-content", wheel(Part("acme/", b"x", method=0)), "is a folder with content: 'acme/'", pip=True),
 ]
 NAMES = [
-    Upload("leaves-its-folder", wheel(second("../evil.py")), "leaves its folder: '../evil.py'"),
-    Upload("leaves-deeper", wheel(second("a/../../evil.py")), "leaves its folder: 'a/../../evil.py'"),
+    Upload("leaves-its-folder", wheel(second("../evil.py")), "leaves its folder: '../evil.py'", uv=True),
+    Upload("leaves-deeper", wheel(second("a/../../evil.py")), "leaves its folder: 'a/../../evil.py'", uv=True),
     Upload("dots-inside", wheel(second("a/../evil.py")), "leaves its folder", pip=True, uv=True, why=SAFETY),
     Upload("absolute", wheel(second("/tmp/evil.py")), "leaves its folder: '/tmp/evil.py'", uv=True),
     Upload("drive", wheel(second("C:/evil.py")), "leaves its folder: 'C:/evil.py'", pip=True, uv=True, why=SAFETY),
@@ -286,8 +286,8 @@ RECORDS = [
     Upload(
         "record-two-fields", wheel(second("b.py"), record_more="b.py,\n", unrecorded=["b.py"]), "has not three fields", pip=True
     ),
-    Upload("record-blank-line", wheel(record_more="\n"), "has not three fields"),
-    Upload("record-binary", wheel(record="\x00\x00"), "has not three fields"),
+    Upload("record-blank-line", wheel(record_more="\n"), "has not three fields", uv=True),
+    Upload("record-binary", wheel(record="\x00\x00"), "has not three fields", pip=True),
     Upload("no-record", info(RECORD=None), "has no RECORD"),
 ]
 INFOS = [
@@ -295,7 +295,7 @@ INFOS = [
     Upload("no-wheel", info(WHEEL=None), "has no WHEEL"),
     Upload("no-dist-info", lambda: archives.build_zip([Part(*MODULE)]), "has no .dist-info folder"),
     Upload("two-dist-infos", wheel(second("other-2.0.dist-info/x")), "more than one .dist-info folder"),
-    Upload("info-of-another", wheel(info="other-1.0.dist-info"), "its METADATA lies in 'other-1.0.dist-info'"),
+    Upload("info-of-another", wheel(info="other-1.0.dist-info"), "its METADATA lies in 'other-1.0.dist-info'", uv=True),
     Upload("info-of-a-longer-name", wheel(info="acme_tools-1.0.dist-info"), "its METADATA lies in", pip=True, uv=True, why=TRUTH),
     Upload("info-of-another-version", wheel(info="acme-2.0.dist-info"), "its METADATA lies in", pip=True, uv=True, why=TRUTH),
     Upload("metadata-of-another", info(METADATA=metadata("other", "1.0")), "its METADATA says 'other'"),
@@ -305,6 +305,7 @@ INFOS = [
         "requirement-invalid",
         info(METADATA=metadata("acme", "1.0", requires=["b (>=dev)"])),
         "Requires-Dist that pip refuses: 'b (>=dev)'",
+        uv=True,
     ),
     Upload("wheel-version-2", info(WHEEL=archives.WHEEL_FILE.replace(b": 1.0", b": 2.0")), "WHEEL of version '2.0'"),
     Upload("wheel-version-1", info(WHEEL=archives.WHEEL_FILE.replace(b": 1.0", b": 1")), "WHEEL of version '1'", pip=True),
@@ -405,29 +406,27 @@ SDISTS = [
         "leads out of its top folder",
         uv=True,
     ),
-    Upload("hardlink-out", sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=b"/etc/passwd")), "is a hard link"),
     Upload(
-        "hardlink-to-nothing", sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=f"{TOP}/b".encode())), "is a hard link"
+        "hardlink-out",
+        sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=b"/etc/passwd")),
+        "a hard link to no file before it",
+    ),
+    Upload(
+        "hardlink-to-nothing",
+        sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=f"{TOP}/b".encode())),
+        "a hard link to no file before it",
     ),
     Upload(
         "behind-a-link",
         sdist(tar_header(f"{TOP}/a".encode(), kind=b"2", target=b"b"), tar_file(f"{TOP}/b/y"), tar_file(f"{TOP}/a/x")),
         "lies behind a link",
         pip=True,
-        uv=True,
-        why=SAFETY,
-    ),
-    Upload(
-        "hardlink",
-        sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=f"{TOP}/backend.py".encode())),
-        "is a hard link",
-        pip=True,
     ),
     Upload("mixed-formats", sdist(tar_file(f"{TOP}/a", magic=GNU)), "mixes two formats", pip=True),
     Upload(
         "gnu-name-in-posix",
         sdist(tar_header(b"x", 11, b"L") + archives.pad(b"acme-1.0/l\0") + tar_file(f"{TOP}/s")),
-        "uv does not unpack",
+        "no installer unpacks",
         pip=True,
     ),
     Upload("colon", sdist(tar_file(f"{TOP}/a:b")), "has a colon", pip=True),
@@ -436,7 +435,7 @@ SDISTS = [
     Upload("one-end-block", sdist(end=bytes(512)), "is cut short", pip=True),
     Upload("device-member", sdist(tar_header(f"{TOP}/a".encode(), kind=b"3")), "a device"),
     Upload("fifo-member", sdist(tar_header(f"{TOP}/a".encode(), kind=b"6")), "a device"),
-    Upload("unknown-member", sdist(tar_header(f"{TOP}/a".encode(), kind=b"Q")), "of another kind", pip=True, uv=True, why=SAFETY),
+    Upload("unknown-member", sdist(tar_header(f"{TOP}/a".encode(), kind=b"Q")), "of another kind"),
     Upload(
         "sparse",
         sdist(pax(GNU__sparse__major="1") + tar_file(f"{TOP}/a")),
@@ -447,6 +446,7 @@ SDISTS = [
         "folder-with-size",
         sdist(tar_header(f"{TOP}/a/".encode(), 512, b"5") + tar_file(f"{TOP}/b").ljust(512)),
         "no file, with content",
+        pip=True,
     ),
     Upload(
         "pax-size",
@@ -557,6 +557,12 @@ SOUND = [
     Upload("sdist-pax-global", sdist(first=pax(b"g", comment="0123abc")), pip=True, uv=True),
     Upload("sdist-long-name", sdist(pax(path=f"{TOP}/{'n' * 150}") + tar_file(f"{TOP}/n")), pip=True, uv=True),
     Upload("sdist-symlink", sdist(tar_header(f"{TOP}/a".encode(), kind=b"2", target=b"backend.py")), pip=True, uv=True),
+    Upload(
+        "sdist-hardlink",
+        sdist(tar_header(f"{TOP}/a".encode(), kind=b"1", target=f"{TOP}/backend.py".encode())),
+        pip=True,
+        uv=True,
+    ),
     Upload("sdist-padded", sdist(end=bytes(10240)), pip=True, uv=True),
     Upload("sdist-folders-twice", sdist(tar_header(f"{TOP}/a/".encode(), kind=b"5") * 2), pip=True, uv=True),
     Upload("sdist-dangling-link", sdist(tar_header(f"{TOP}/a".encode(), kind=b"2", target=b"b")), pip=True, uv=True),

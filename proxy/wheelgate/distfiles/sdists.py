@@ -106,6 +106,8 @@ class _Contents:
                 raise BadSdist(f"has a member that lies behind a link: {show_name(member.name)}")
         if member.kind == "symlink" and not stays_inside(member, self._top):
             raise BadSdist(f"has a link that leads out of its top folder: {show_name(member.name)}")
+        if member.kind == "hardlink" and self._kinds.get(member.target) != "file":
+            raise BadSdist(f"has a hard link to no file before it: {show_name(member.name)}")
         self._kinds[member.name] = member.kind
 
     def _check_top(self, member: TarMember) -> None:

@@ -20,7 +20,8 @@ _PIECE_BYTES = 256 * 1024
 _MAX_EXTENDED_BYTES = 1024 * 1024
 _NUMBERS = ((100, 108), (108, 116), (116, 124), (136, 148), (329, 337), (337, 345))
 """Fields that a damaged number makes the end of the archive for ``tarfile``: mode, owner, group, time, device."""
-_KINDS: dict[bytes, Literal["file", "folder", "symlink"]] = {b"0": "file", b"\0": "file", b"2": "symlink", b"5": "folder"}
+_Kind = Literal["file", "folder", "symlink", "hardlink"]
+_KINDS: dict[bytes, _Kind] = {b"0": "file", b"\0": "file", b"1": "hardlink", b"2": "symlink", b"5": "folder"}
 _POSIX, _GNU = b"ustar\x0000", b"ustar  \0"
 _EXTENDED = {_POSIX: b"xg", _GNU: b"LK"}
 _OCTAL = re.compile(rb"([0-7]+)[\0 ]+")
@@ -37,7 +38,7 @@ class TarMember(msgspec.Struct, frozen=True):
     """A member, with the name that its extended headers give it."""
 
     name: str
-    kind: Literal["file", "folder", "symlink"]
+    kind: _Kind
     size_bytes: int
     target: str
     """Of a link; else empty."""
@@ -182,7 +183,7 @@ class TarWalk:
         name, target = extended.get("path", name), extended.get("linkpath", target)
         shown = show_name(name)
         if kind not in _KINDS:
-            raise self._bad(f"has a member that is a hard link, a device, or of another kind that uv does not unpack: {shown}")
+            raise self._bad(f"has a member that is a device, or of another kind that no installer unpacks: {shown}")
         if extended.get("size", str(size)) != str(size):
             raise self._bad(f"has a member of two sizes in its tar archive: {shown}")
         named_as_folder = name.endswith("/")
@@ -191,7 +192,7 @@ class TarWalk:
             raise self._bad(f"has a member that is a file, named as a folder: {shown}")
         if size and found != "file":
             raise self._bad(f"has a member that is no file, with content: {shown}")
-        return TarMember(name.removesuffix("/"), found, size, target if found == "symlink" else "")
+        return TarMember(name.removesuffix("/"), found, size, target if found in ("symlink", "hardlink") else "")
 
     def _decode(self, raw: bytes) -> str:
         try:
@@ -201,7 +202,7 @@ class TarWalk:
 
 
 def stays_inside(member: TarMember, top: str) -> bool:
-    """True if a link means a place below ``top``, the folder that all members are in and that pip takes away."""
+    """True if a symbolic link means a place below ``top``, the folder that all members are in and that pip takes away."""
     if not is_plain(member.target) or not member.target.isprintable() or member.target.startswith("/") or "\\" in member.target:
         return False
     folder = posixpath.dirname(member.name.removeprefix(f"{top}/"))
