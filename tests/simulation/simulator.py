@@ -21,6 +21,8 @@ def run_steps(seed: int, steps: list[Step], folder: Path, weather: Weather | Non
             await world.run(steps)
         except AssertionError as error:
             return str(error) or type(error).__name__
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
         finally:
             trace.extend(trace_of)
             await world.close()

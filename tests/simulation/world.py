@@ -1,7 +1,7 @@
-"""Replicas over one store in a simulated world, what clients do to them, and what must never be seen.
+"""A simulated world of replicas over one store, what clients do to them, and what must never be seen.
 
 Everything that happens is drawn from one seed: who asks what and when, how long each call to the store takes, which are refused,
-which answers are lost, who is cut off, whose clock is wrong, and who dies at which write.
+which answers are lost, who is cut off or frozen, whose clock is wrong, and who dies at which write.
 """
 
 from __future__ import annotations
@@ -20,31 +20,19 @@ from pathlib import Path
 
 import msgspec
 
-from tests.simulation.loop import VirtualClock
-from tests.simulation.store import Crashed, Line, SharedStore, Weather
+from tests.simulation.replica import FEED, PUBLIC, Replica
+from tests.simulation.store import Crashed, SharedStore, Weather
 from tests.support.packages import wheel_bytes, wheel_name
 from wheelgate.core.errors import (
     FileExists,
     ProjectNotFound,
+    ProjectWithheld,
     Unauthenticated,
     UpstreamUnavailable,
     WheelgateError,
 )
-from wheelgate.core.model import File, ProjectPage, RemoteFile
-from wheelgate.core.patterns import NamePatterns
-from wheelgate.index.decision import Member
-from wheelgate.index.merged import Merged
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.blob_packages import BlobPackages
-from wheelgate.sources.cached import Cached
+from wheelgate.core.model import File, ProjectPage
 from wheelgate.storage import layout
-from wheelgate.storage.change_log import Kind
-from wheelgate.storage.changes import StoreChanges
-from wheelgate.storage.claims import Claims
-from wheelgate.storage.tokens import Tokens
-from wheelgate.storage.tombstones import Tombstones
-from wheelgate.uploads.accept import Destination, Uploads
-from wheelgate.uploads.manage import UploadManager
 
 PROJECTS = ("acme-a", "acme-b")
 VERSIONS = ("1.0", "2.0")
@@ -73,88 +61,6 @@ class Step(msgspec.Struct, frozen=True):
     extra: float = 0.0
 
 
-class PublicIndex:
-    """The public index: a stranger registers names there, and it notes who asks for what."""
-
-    name = "pypi"
-
-    def __init__(self, world: World, replica: Replica) -> None:
-        self._world = world
-        self._replica = replica
-
-    async def project_names(self) -> frozenset[str]:
-        return frozenset()
-
-    async def project_page(self, project: str) -> ProjectPage:
-        self._world.check_asking(self._replica, project)
-        await asyncio.sleep(0.05)
-        if project not in self._world.registered:
-            raise ProjectNotFound(f"source pypi has no project {project}")
-        filename = wheel_name(project, "99.0")
-        file = File(
-            filename=filename,
-            project=project,
-            source="pypi",
-            location=RemoteFile(f"https://files.example.com/{filename}", "pypi"),
-            hashes={"sha256": "9" * 64},
-        )
-        return ProjectPage(project=project, files=(file,), versions=("99.0",), as_of=self._replica.clock.now())
-
-
-class Replica:
-    """One process over its own line to the store, wired as the server wires it."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self.number = number
-        self.born_s = asyncio.get_running_loop().time()
-        self.clock = VirtualClock(world.skews_s[number])
-        self.line = Line(world.shared, world.chance, world.weather, lambda what: world.note(f"r{number} {what}"))
-        self.knows_private: set[str] = set()
-        """Names of which it has itself seen a private file or written a claim."""
-        changes = StoreChanges(self.line, self.clock)
-        claims = Claims(self.line, self.clock, changes)
-        self.tokens = Tokens(self.line, self.clock, changes)
-        metrics = Metrics()
-        packages = BlobPackages(
-            name="uploads", store=self.line, prefix=layout.PACKAGES, clock=self.clock, tombstones=Tombstones(self.line)
-        )
-        changes.subscribe(Kind.PACKAGE, packages.forget)
-        lasting = {"fresh_s": float("inf"), "negative_ttl_s": float("inf")}
-        uploads = Cached(packages, clock=self.clock, metrics=metrics, **lasting)
-        changes.subscribe(Kind.PACKAGE, uploads.drop)
-        public = Cached(PublicIndex(world, self), clock=self.clock, metrics=metrics, fresh_s=600.0, negative_ttl_s=60.0)
-        self.index = Merged(
-            [Member(uploads, private=True), Member(public, private=False)],
-            claims=claims,
-            clock=self.clock,
-            metrics=metrics,
-            reserved=NamePatterns([]),
-        )
-        destinations = [Destination("uploads", self.line, layout.PACKAGES)]
-        self.uploads = Uploads(
-            store=self.line,
-            targets=destinations,
-            index=self.index,
-            claims=claims,
-            changes=changes,
-            clock=self.clock,
-            metrics=metrics,
-        )
-        self.manager = UploadManager(destinations, store=self.line, changes=changes)
-        self._watch = asyncio.create_task(changes.watch())
-        self.closing = [uploads.close, public.close]
-
-    async def end(self) -> None:
-        """Take the process away; nothing of it goes on."""
-        self.line.has_crashed = True
-        self._watch.cancel()
-        with contextlib.suppress(BaseException):
-            await self._watch
-        for close in self.closing:
-            with contextlib.suppress(BaseException):
-                await close()
-
-
 class World:
     """Three replicas, their clients, and the judge of what these see."""
 
@@ -170,6 +76,11 @@ class World:
         self.weather = weather or self.weather
         self.skews_s = [self.chance.choice([0.0, 0.0, 0.0, 30.0, -30.0, 3600.0]) for _ in range(3)]
         self.registered: set[str] = set()
+        """Names that a stranger has registered in public."""
+        self.published: set[str] = set()
+        """Names that the private feed lists a file of."""
+        self.public_digest: dict[str, str] = {}
+        """Of the one public file of a name; a compromised index changes it."""
         self.claimed_s: dict[str, float] = {}
         """When the claim of a name reached the store."""
         self.released: set[str] = set()
@@ -189,6 +100,7 @@ class World:
         self.replicas = [Replica(self, number) for number in range(3)]
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures: list[BaseException] = []
+        self.is_over = False
 
     # --- what is noted
 
@@ -211,7 +123,8 @@ class World:
         """Whether the replica must know by now of something that happened in the store at ``since_s``."""
         began_s = self.now_s if began_s is None else began_s
         lived_s = max(since_s, replica.born_s, self.healthy_since_s.get(replica.number, 0.0))
-        return self.is_fair and not replica.line.is_cut and began_s - lived_s > HEARD_WITHIN_S + _GRACE_S
+        is_away = replica.line.is_cut or replica.line.is_frozen
+        return self.is_fair and not is_away and began_s - lived_s > HEARD_WITHIN_S + _GRACE_S
 
     @property
     def is_fair(self) -> bool:
@@ -222,7 +135,9 @@ class World:
 
     def check_asking(self, replica: Replica, project: str) -> None:
         """Promise 1: a private name is never asked of a public source."""
-        if project in replica.knows_private and project not in self.released:
+        known_s = replica.knows_private.get(project)
+        in_question_s = HEARD_WITHIN_S  # a question that was under way when it learnt of it
+        if known_s is not None and project not in self.released and self.now_s - known_s > in_question_s:
             raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, which it knows to be private")
         claimed_s = self.claimed_s.get(project)
         if claimed_s is not None and self._has_heard(replica, claimed_s):
@@ -232,12 +147,14 @@ class World:
         project = page.project
         for file in page.files:
             key = (project, file.filename)
-            if file.source == "pypi":
+            if file.source == PUBLIC:
                 claimed_s = self.claimed_s.get(project)
                 if claimed_s is not None and self._has_heard(replica, claimed_s, began_s):
                     raise Broken(f"promise 1: r{replica.number} answered {project} from pypi; claimed at {claimed_s:.3f}")
                 continue
-            replica.knows_private.add(project)
+            replica.knows_private.setdefault(project, self.now_s)
+            if file.source == FEED:
+                continue
             digest = file.hashes.get("sha256", "")
             if self.seen.setdefault(key, digest) != digest:
                 raise Broken(f"promise 4: {file.filename} was {self.seen[key][:8]}, and is {digest[:8]} now")
@@ -247,6 +164,7 @@ class World:
         for (project, filename), digest in self.acknowledged.items():
             if (project, filename) not in self.deleting:
                 self._check_kept(project, filename, digest)
+        self.is_over = True
         for project in PROJECTS:
             await self._check_agreement(project)
         for text in self.revoked_s:
@@ -261,19 +179,24 @@ class World:
             raise Broken(f"promise 5: {filename} has other bytes than were acknowledged")
 
     async def _check_agreement(self, project: str) -> None:
-        shown = []
+        shown, digests = [], set()
         for replica in self.replicas:
             began_s = self.now_s
             try:
                 page = await replica.index.project_page(project)
-            except (ProjectNotFound, UpstreamUnavailable):
+            except (ProjectNotFound, ProjectWithheld, UpstreamUnavailable):
                 shown.append([])
                 continue
             self.check_page(replica, page, began_s)
-            shown.append(sorted((file.filename, file.hashes["sha256"][:8], file.yanked) for file in page.files))
+            for file in page.files:
+                if file.source == PUBLIC:  # each remembers its page for a while; what counts is that nobody shows other bytes
+                    digests.add(file.hashes["sha256"])
+            shown.append(sorted((f.filename, f.hashes["sha256"][:8], f.yanked) for f in page.files if f.source != PUBLIC))
             for file in page.files:
                 if file.source == "uploads":
                     self._check_listed(project, file)
+        if len(digests) > 1:
+            raise Broken(f"promise 4: replicas show {len(digests)} contents of the public file of {project}")
         if any(one != shown[0] for one in shown):
             raise Broken(f"replicas do not agree about {project}: {shown}")
 
@@ -367,7 +290,7 @@ class World:
             self.acknowledged[key] = digest
         if self.seen.setdefault(key, digest) != digest:
             raise Broken(f"promise 4: {key[1]} was {self.seen[key][:8]}, and {digest[:8]} was accepted under its name")
-        replica.knows_private.add(step.project)
+        replica.knows_private.setdefault(step.project, self.now_s)
         self.note(f"r{step.replica} acknowledged {key[1]} {digest[:8]}")
 
     async def read(self, replica: Replica, step: Step) -> None:
@@ -412,7 +335,24 @@ class World:
                 raise Broken(f"r{replica.number} lets in a token revoked at {revoked_s:.3f}")
 
     async def register(self, replica: Replica, step: Step) -> None:
+        """A stranger registers the name in public, or puts other bytes under the file that is there."""
         self.registered.add(step.project)
+        self.public_digest[step.project] = f"{step.content + 8}" * 64
+
+    async def publish(self, replica: Replica, step: Step) -> None:
+        """The private feed gains the name, or loses it."""
+        (self.published.add if step.extra > 0.3 else self.published.discard)(step.project)
+
+    async def release(self, replica: Replica, step: Step) -> None:
+        """An operator lets public sources answer for the name again, as they may while nobody lists it privately."""
+        self.released.add(step.project)
+        await replica.claims.release(step.project, "it was a mistake")
+
+    async def freeze(self, replica: Replica, step: Step) -> None:
+        """The process stands still (SIGSTOP, a paused machine), wherever it is."""
+        replica.line.frozen_until_s = self.now_s + 1.0 + 60.0 * step.extra
+        await asyncio.sleep(1.0 + 60.0 * step.extra)
+        self.healthy_since_s[replica.number] = self.now_s
 
     async def cut(self, replica: Replica, step: Step) -> None:
         replica.line.is_cut = True
@@ -434,6 +374,9 @@ _ACTIONS: dict[str, _Action] = {
     "authenticate": World.authenticate,
     "register": World.register,
     "cut": World.cut,
+    "freeze": World.freeze,
+    "publish": World.publish,
+    "release": World.release,
     "die": World.die,
 }
 _WEIGHTS = {
@@ -446,6 +389,9 @@ _WEIGHTS = {
     "authenticate": 3,
     "register": 1,
     "cut": 1,
+    "freeze": 1,
+    "publish": 2,
+    "release": 1,
     "die": 2,
 }
 
