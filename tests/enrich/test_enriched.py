@@ -464,6 +464,30 @@ async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
     assert len((await ProjectRecords(store, "team").read(NAME)).record.files) == 3
 
 
+@pytest.mark.parametrize("first", ["good", "evil"])
+async def test_of_two_processes_that_see_a_name_first_with_different_bytes_the_first_to_write_is_right(
+    fake: FakeSource, start: Start, store: WatchedStore, clock: FakeClock, first: str
+) -> None:
+    """Whatever their clocks say, and whichever digest is the smaller one: the loser is told when it comes to write."""
+    fake.publish(NAME, "1.0", content=first)
+    winner = start()
+    shown = (await winner.page()).files
+    fake.publish(NAME, "1.0", content={"good": "evil", "evil": "good"}[first])
+    clock.move(-30)
+    loser = start()
+    told: list[str | None] = []
+    loser.memory.changed.subscribe(told.append)
+    assert (await loser.page()).files != shown, "nobody could know"
+    await winner.close()
+    await loser.close()
+    assert told == [NAME]
+    assert (await loser.page()).files == ()
+    fake.publish(NAME, "1.0", content=first)
+    clock.move(61)
+    for process in (winner, loser, start()):
+        assert (await process.page()).files[0].hashes == shown[0].hashes
+
+
 async def test_what_was_seen_while_the_store_was_down_yields_to_what_it_holds(
     process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
 ) -> None:

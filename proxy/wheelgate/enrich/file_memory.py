@@ -21,7 +21,7 @@ from wheelgate.core.file_list import page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
-from wheelgate.enrich.records import FileRecord, Files, KeptPage, ProjectRecord, merge_file_records, merge_files
+from wheelgate.enrich.records import FileRecord, Files, KeptPage, ProjectRecord, contradicts, merge_file_records, merge_files
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
 
@@ -93,14 +93,27 @@ class ProjectState:
         self.version += is_new
         return is_new
 
-    def take(self, stored: StoredRecord) -> None:
-        """Merge what the store holds with what happened here meanwhile."""
+    def take(self, stored: StoredRecord) -> bool:
+        """Merge what the store holds with what happened here meanwhile; tell whether it contradicts what was known here.
+
+        Then the record is right: whoever wrote first decides what a name's bytes are, for every process, whatever its clock says.
+        """
+        overruled = {
+            name: record
+            for name, record in stored.record.files.items()
+            if (known := self.files.get(name)) is not None
+            and known.blob == record.blob
+            and contradicts(record, known.hashes, known.size)
+        }
+        self.files.update(overruled)
+        self.version += bool(overruled)
         page = stored.record.page
         self.etag, self.is_left_alone = stored.etag, stored.is_left_alone
         self.learn(stored.record.files)
         self.written = None if page is None else (page.mark, page.as_of)
         if page is not None and self.page is None and (self.absent_since is None or page.as_of > self.absent_since):
             self.kept = page
+        return bool(overruled)
 
     def lacks(self, kept: KeptPage | None) -> bool:
         """Tell whether the record has another page, or has to be told that this one still stands."""
@@ -223,9 +236,13 @@ class FileMemory(ABC):
         asked_s = self._clock.monotonic()
         stored = await self._records.read(project)
         self._is_failing = False
-        state.take(stored)
+        self._take(project, state, stored)
         state.read_s = asked_s
         self.weigh(project, state)
+
+    def _take(self, project: str, state: ProjectState, stored: StoredRecord) -> None:
+        if state.take(stored):
+            self.changed.emit(project)  # what was shown is withheld from the next request on
 
     # --- writing
 
@@ -265,7 +282,7 @@ class FileMemory(ABC):
     async def _read_again(self, project: str, state: ProjectState) -> None:
         """After somebody else wrote: take what they know, and tell by ``has_news`` whether they lack something that we know."""
         stored = await self._records.read(project)
-        state.take(stored)
+        self._take(project, state, stored)
         self.weigh(project, state)
         theirs = stored.record.page
         if state.page is not None and theirs is not None and theirs.as_of > state.page.as_of:
