@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
@@ -92,6 +92,8 @@ class Claims:
             found = True
         except BlobNotFound:
             found = False
+        except BlobDamaged:  # something is there, so somebody claimed the name
+            found = True
         if generation == self._generations.of(project):
             self._known[project] = found
         return found
@@ -135,14 +137,13 @@ class Claims:
     async def get(self, project: str) -> Claim | None:
         """The record of a claim; ``None``: the name is not claimed. A damaged record still makes the name private."""
         try:
-            body, info = await self._store.read(layout.claim(project))
-        except BlobNotFound:
-            return None
-        try:
+            body, _ = await self._store.read(layout.claim(project))
             claim = msgspec.json.decode(body, type=Claim)
             if claim.project == project:
                 return claim
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except BlobNotFound:
+            return None
+        except (BlobDamaged, msgspec.MsgspecError, UnicodeDecodeError):
             pass
-        _log.error("the store's record %s is damaged; the name stays private all the same", info.path)
-        return Claim(project, "unknown (its record is damaged)", info.created)
+        _log.error("the store's record %s is damaged; the name stays private all the same", layout.claim(project))
+        return Claim(project, "unknown (its record is damaged)", self._clock.now())

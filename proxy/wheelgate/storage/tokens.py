@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import BlobNotFound, ConfigurationError, StoreError, Unauthenticated
+from wheelgate.core.errors import BlobDamaged, BlobNotFound, ConfigurationError, StoreError, Unauthenticated
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.generations import Generation, Generations
@@ -151,6 +151,8 @@ class Tokens:
             await self._store.info(layout.token(identifier))
         except BlobNotFound:
             return False
+        except BlobDamaged:
+            pass
         async with self._changes.changing(Change(Kind.TOKEN, identifier)):
             await self._store.delete(layout.token(identifier))
         return True
@@ -212,12 +214,12 @@ class Tokens:
 
     async def _read(self, identifier: str) -> Token:
         path = layout.token(identifier)
-        body, _ = await self._store.read(path)
         try:
+            body, _ = await self._store.read(path)
             token = msgspec.json.decode(body, type=Token)
             if token.id == identifier and token.created.tzinfo is not None and token.expires.tzinfo is not None:
                 return token  # else it is another token's record, or none of ours
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (BlobDamaged, msgspec.MsgspecError, UnicodeDecodeError):
             pass
         raise DamagedToken(f"the store's record {path} is damaged, so it lets nobody in: wheelgate token revoke {identifier}")
 

@@ -12,8 +12,8 @@ import logging
 import re
 from collections.abc import Mapping
 
-from wheelgate.core.errors import BlobExists, BlobNotFound
-from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound
+from wheelgate.core.protocols import BlobStore
 from wheelgate.storage import layout
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -38,11 +38,18 @@ class Tombstones:
 
     async def find(self, project: str, filename: str) -> str | None:
         """The sha256 of the bytes that alone may have the name; ``None``: any may. :data:`DAMAGED`: none may."""
+        path = layout.tombstone(project, filename)
         try:
-            body, info = await self._store.read(layout.tombstone(project, filename))
+            body, _ = await self._store.read(path)
         except BlobNotFound:
             return None
-        return _parse(body, info)
+        except BlobDamaged:
+            body = b""
+        text = body.decode("ascii", "replace").strip()
+        if _SHA256.fullmatch(text):
+            return text
+        _log.error("the store's record %s is damaged: nothing can be uploaded under that name", path)
+        return DAMAGED
 
     async def find_displaced(self, project: str, files: Mapping[str, str | None]) -> frozenset[str]:
         """Find those of the ``files`` (name to sha256, ``None``: not known) whose name is kept for other bytes.
@@ -57,11 +64,3 @@ class Tombstones:
             if digest is not None and digest != files[filename]:
                 displaced.add(filename)
         return frozenset(displaced)
-
-
-def _parse(body: bytes, info: BlobInfo) -> str:
-    text = body.decode("ascii", "replace").strip()
-    if _SHA256.fullmatch(text):
-        return text
-    _log.error("the store's record %s is damaged: nothing can be uploaded under that name", info.path)
-    return DAMAGED
