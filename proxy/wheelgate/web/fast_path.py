@@ -34,7 +34,7 @@ from wheelgate.web.auth import permit_everybody
 from wheelgate.web.client_connection import ClientConnection, ClientLimits
 from wheelgate.web.known_heads import HEAD, KnownHeads
 from wheelgate.web.paths import ParsedPath, Route
-from wheelgate.web.prepared_response import SLICE_BYTES, build_headers, prepare_response, slice_body
+from wheelgate.web.prepared_response import LARGE_BYTES, SLICE_BYTES, build_headers, prepare_response, slice_body
 from wheelgate.web.request_log import RequestLog
 
 _MAX_HEAD_BYTES = 2_048
@@ -85,7 +85,10 @@ class FastPathProtocol(ClientConnection):
             if alone and (answer := self._known_heads.answer(data, self._client)) is not None:
                 self._transport.write(answer[0])
                 if len(answer) == 2:
-                    self._write_rest(answer[1])
+                    if len(answer[1]) > LARGE_BYTES:
+                        self._write_rest(answer[1])
+                    else:
+                        self._transport.write(answer[1])
                 self._idle_since = self._loop.time()
                 return
             self._whole_heads = _is_plain_head(data)
