@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -469,3 +470,16 @@ def test_no_entry_harms_its_neighbour(entry: object) -> None:
     parsed = parsed_json(page(entry, GOOD))
     assert parsed.files[-1] == parsed_json(page(GOOD)).files[0]
     assert_sound(parsed)
+
+
+def test_a_long_text_is_left_out_and_not_remembered() -> None:
+    """What is remembered lives as long as the process: a thousand megabytes, if pages decided."""
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            long = f"{number}>" + "x" * 1_000_000
+            assert parsed_json(page({**GOOD, "requires-python": long})).files[0].requires_python is None
+        del long
+        assert tracemalloc.get_traced_memory()[0] < 10_000_000
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -183,6 +184,16 @@ async def test_something_else_than_releases_is_no_answer(hub: Github, clock: Fak
     async with releases(hub, "acme/tools", clock=clock) as source:
         with pytest.raises(UpstreamBadAnswer, match="not a list of releases"):
             await source.project_page("acme-lib")
+
+
+async def test_a_repository_with_more_files_than_any_is_no_answer(hub: Github, clock: FakeClock) -> None:
+    """Fifty pages of a hundred releases may have so many; all are kept in memory, and they are asked for one after the other."""
+    asset = {"name": "a.txt", "url": f"{hub.url}x", "size": 1}
+    hub.odd = json.dumps([{"assets": [asset] * 50}] * 100).encode()
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        with pytest.raises(UpstreamBadAnswer, match="the releases of acme/tools have more than 200000 files"):
+            await source.project_page("acme-lib")
+    assert len(hub.asked) == 41
 
 
 async def test_a_used_up_budget_is_waited_for_and_no_refusal(hub: Github, clock: FakeClock) -> None:

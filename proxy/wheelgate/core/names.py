@@ -140,7 +140,7 @@ def _after_project(stem: str, project: str) -> str:
     return ""
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)  # a version is listed with up to 1,000 characters
 def same_version_key(version: str) -> str:
     """A key that is equal for every spelling of one version: ``1.0``, ``1.0.0`` and ``v1`` are the same."""
     try:
@@ -149,7 +149,7 @@ def same_version_key(version: str) -> str:
         return version
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)  # a version is listed with up to 1,000 characters
 def _canonical(version: str) -> str:
     try:
         return str(Version(version))

@@ -191,10 +191,14 @@ def clean(value: str) -> str:
     return _CONTROL.sub(" ", value)[:_MAX_TEXT]
 
 
-@lru_cache(maxsize=1_024)
 def text(value: str | None) -> str | None:
     """A short printable string as it is; anything else is left out."""
-    return value if value and len(value) <= _MAX_TEXT and value.isprintable() else None
+    return _printable(value) if value and len(value) <= _MAX_TEXT else None  # what is remembered is short too
+
+
+@lru_cache(maxsize=1_024)
+def _printable(value: str) -> str | None:
+    return value if value.isprintable() else None
 
 
 def in_utc(moment: datetime | None) -> datetime | None:

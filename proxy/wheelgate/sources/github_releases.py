@@ -14,13 +14,14 @@ from typing import Annotated
 
 import msgspec
 
-from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer
+from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer
 from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.simple_api.collector import MAX_FILES
 from wheelgate.sources.page_builder import SHA256, page_of
 from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
@@ -117,6 +118,10 @@ class GithubReleases:
             url = f"{self._url}/repos/{repo}/releases?per_page={_PER_PAGE}&page={number}"
             answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
             pages.append(seen if seen and answer.status == 304 else self._parse(repo, answer))
+            if sum(len(release.assets) for page in pages for release in page.releases) > MAX_FILES:
+                raise PageTooLarge(
+                    f"source {self.name}: the releases of {repo} have more than {MAX_FILES} files", source=self.name
+                )
             if len(pages[-1].releases) < _PER_PAGE:
                 break
         return pages
