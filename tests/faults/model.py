@@ -70,6 +70,8 @@ class Step(Protocol):
 
     kept: str
     """What the store has to hold, in words."""
+    recovery: str
+    """When all is right again, in words; empty: as the row says."""
 
 
 @dataclass(frozen=True)

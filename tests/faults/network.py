@@ -204,7 +204,7 @@ NARROW = Fault(
 )
 HALF_OPEN = Fault("half-open", "storage reads nothing more, and says nothing", "a front before the emulator", half_open)
 _SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
-KNOWN: dict[str, Known] = {f"half-open/{step}": _SILENCE for step in ("new-*", "range", "upload")}
+KNOWN: dict[str, Known] = {f"half-open/{step}": _SILENCE for step in ("new-*", "range")}
 QUICK = {"dns-nxdomain/new-page", "narrow/range"}
 
 

@@ -68,6 +68,7 @@ class Page:
     """A public page."""
 
     name, words, kept = "page", "a public page that was just seen", "nothing new"
+    recovery = ""
     changes = False
     new = False
     quiet = False

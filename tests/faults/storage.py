@@ -293,8 +293,7 @@ DAMAGED = [
 ]
 LISTS = Fault("list-broken", "a list whose second page fails: 500 OperationTimedOut", IN_FRONT, during(break_lists))
 
-_CHANGING = ("upload", "yank", "delete", "revoke")
-_MILD = ("silent", "frozen", "writes-refused")
+
 _RECOVERS_S = 7.0
 """A source that failed is asked again at most every 5 s for each name."""
 
@@ -349,17 +348,15 @@ QUICK = {
     "silent/own-page",
 }
 _SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
-_FORGOTTEN = Known("deadlines", (CLIENT,), "503: what was seen is forgotten at every change")
 KNOWN: dict[str, Known] = {
-    **{f"{fault}/page-after-change": _SILENCE for fault in ("silent", "frozen")},
-    **{f"{fault.name}/page-after-change": _FORGOTTEN for fault in UNUSABLE if fault.name not in _MILD},
+    **{f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "upload", "yank", "delete", "list")},
+    **{f"frozen/{step}": _SILENCE for step in ("new-*", "range")},
     **{
-        f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "upload", "yank", "delete", "revoke", "list")
+        f"slow/{step}": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other")
+        for step in ("upload", "delete", "revoke")
     },
-    **{f"frozen/{step}": _SILENCE for step in ("new-*", "range", "upload")},
-    **{f"slow/{step}": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other") for step in _CHANGING},
     **{f"body-frozen/{step}": _SILENCE for step in ("range", "stream")},
-    "flipped/stream": Known("stored-digest", (CLIENT,), "the wrong body, whole: what comes from the store is not compared"),
+    "flipped/stream": Known("condemned", (RECOVERY,), "403 for longer than 7 s: one wrong answer condemns the file"),
 }
 
 

@@ -57,7 +57,7 @@ def _table(title: str, rows: list[Row]) -> Iterator[str]:
             expect.describe_client(),
             expect.describe_trace(),
             row.step.kept,
-            f"within {expect.recovers_s:g} s",
+            row.step.recovery or f"within {expect.recovers_s:g} s",
             known,
         ]
         yield "| " + " | ".join(map(_cell, cells)) + " |"

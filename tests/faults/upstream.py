@@ -34,6 +34,21 @@ from tests.support.packages import sha256
 
 JSON = {"Accept": lies.JSON}
 CODES = (301, 302, 303, 307, 308)
+TOO_LARGE = frozenset(
+    {
+        *("gzip-bomb", "gzip-then-more", "gzip-of-nothing", "endless", "endless-without-framing"),
+        *(
+            "json-keys",
+            "json-versions",
+            "json-meta",
+            "json-unknown",
+            "json-string",
+            "json-escapes",
+            "json-numbers",
+            "json-hashes",
+        ),
+    }
+)
 _AT_A_WITNESS = {"other-host": "another host", "other-port": "another port of its host"}
 
 
@@ -82,6 +97,7 @@ class PageOfLies:
     name = ""
     words = "a page"
     kept = "nothing of it"
+    recovery = ""
 
     def prepare(self, site: Theatre, name: str) -> None:
         pass
@@ -107,6 +123,21 @@ class PageOfLies:
         if copy.exists() and sha256(copy.read_bytes()) != sha256(site.liar.body(name)):
             return "wrong bytes are kept"
         return f"a lie led to an address that the operator never named: {came}" if (came := site.came()) else ""
+
+
+class PageTooLarge(PageOfLies):
+    """A page that costs too much to read. It may be remembered as that, so that nobody pays for it over and over."""
+
+    words = "a page that is larger than any is"
+    recovery = "within 2 s, or within the 5 minutes that the sentence says, and the upstream is left alone until then"
+
+    def look_healed(self, site: Theatre, name: str) -> str:
+        asked = len(site.liar.asked_for(name))
+        seen = ask(site.server, self.path(name), JSON)
+        remembered = seen.status == WRONG and "asked for again in at most 5 minutes" in seen.reason
+        if remembered and len(site.liar.asked_for(name)) == asked:
+            return ""
+        return super().look_healed(site, name)
 
 
 class FileOfLies(PageOfLies):
@@ -146,13 +177,19 @@ def _told(of_pages: bool, name: str, lie: Lie | None) -> Fault:
     return Fault(name, words, "an upstream on raw sockets", inject)
 
 
+def _step(name: str, of_pages: bool) -> PageOfLies:
+    if name in TOO_LARGE:
+        return PageTooLarge()
+    return PageOfLies() if of_pages else FileOfLies()
+
+
 def _row(name: str, lie: Lie | None, status: tuple[int, ...], *, within_s: float = 11.0, watched: bool = False) -> Row:
     of_pages = name not in FILES and not name.startswith("file-")
     says = "203 with a sign-in page" if name.endswith("203") else "source"
     return Row(
         group="upstream",
         fault=_told(of_pages, name, lie),
-        step=PageOfLies() if of_pages else FileOfLies(),
+        step=_step(name, of_pages),
         expect=Expect(status, within_s, says=says, recovers_s=2.0),
         open_site=theatre,
         quick=True,
