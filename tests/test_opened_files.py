@@ -23,7 +23,6 @@ ALLOWED = {
     ("upstream/sessions.py", "build_tls_context"): "a handle of a file that is held open",
     ("web/acceptor.py", "start"): "the null device, to hold descriptors back",
     ("web/acceptor.py", "_recover"): "the null device, to hold descriptors back",
-    ("uploads/accept.py", "_check_file"): "a file of the spool, which nobody else names",
     ("distfiles/core_metadata.py", "_read"): "an entry of an archive that is open",
 }
 NOT_FILES = {

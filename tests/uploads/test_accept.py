@@ -370,6 +370,14 @@ async def test_a_file_that_is_not_what_its_name_says_is_refused(gate: Gate, body
     assert counted(gate.metrics, "uploads", outcome="refused") == 1
 
 
+async def test_what_is_no_file_any_more_is_not_read(gate: Gate) -> None:
+    spooled = gate.folder / "spooled"
+    spooled.symlink_to("/dev/null")  # in its place since it was written
+    with pytest.raises(StoreError, match=f"{WHEEL} cannot be read: it is a device, not a file"):
+        await gate.uploads.accept(spooled, WHEEL)
+    assert gate.store.calls == []
+
+
 async def test_without_a_store_source_nothing_can_be_uploaded(make: Callable[..., Gate]) -> None:
     with pytest.raises(UploadRefused, match='no source of type "store" is configured'):
         await make(source=None, order=("team", "pypi")).upload()

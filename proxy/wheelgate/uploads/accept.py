@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -39,6 +40,7 @@ from wheelgate.distfiles.sdists import BadSdist, check_sdist
 from wheelgate.distfiles.wheels import check_wheel
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.regular_file import open_regular
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import Announcement, StoreChanges
@@ -272,7 +274,7 @@ def _check_file(spooled: Path, filename: str, attestations: str | None, now: dat
     project = parse_filename_project(filename)
     metadata: CoreMetadata | None
     try:
-        with spooled.open("rb") as file:
+        with io.BufferedReader(open_regular(spooled)) as file:
             if filename.endswith(".whl"):
                 sha256, metadata = check_wheel(file, filename)
             else:
