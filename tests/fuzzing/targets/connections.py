@@ -36,7 +36,7 @@ async def _compare(data: bytes) -> None:
             _SITES[fast_path] = await Site().open(fast_path=fast_path)
         site = _SITES[fast_path]
         site.heads._known.clear()
-        await converse(site, [(PLAIN.sent, True)])
+        (await converse(site, [(PLAIN.sent, True)])).close()
         for _ in range(2):  # whatever may be remembered is remembered the first time
             connection: Connection = await converse(site, packets)
             seen.append((fast_path, _VARYING.sub(b"", connection.sent), connection.closed))
@@ -45,6 +45,7 @@ async def _compare(data: bytes) -> None:
             assert head.endswith(b"\r\n\r\n")
             assert not re.search(rb"content-length|transfer-encoding|HTTP/1\.0", head, re.IGNORECASE)
         await settle()
+        assert not site.server.connections, "the server keeps a connection that is closed"
     for (_, fast, fast_closed), (_, slow, slow_closed) in zip(seen[:2], seen[2:], strict=True):
         assert fast == slow, "the answers differ"
         assert fast_closed == slow_closed, "one closes the connection"
