@@ -435,7 +435,7 @@ async def test_an_index_that_has_another_answer_for_names_that_nobody_has(house:
 async def test_two_servers_behind_one_address_are_not_one_index(house: House) -> None:
     await house.start()
     await house.sees("acme-a")
-    turns = itertools.cycle((OTHERS["HAProxy"], OTHERS["Apache"]))
+    turns = itertools.cycle((OTHERS["HAProxy"], OTHERS["captive portal"]))  # their headers are alike
 
     def in_turn(path: str) -> web.Response:
         return next(turns)(path)
