@@ -152,6 +152,7 @@ class Replica:
     async def end(self) -> None:
         """Take the process away; nothing of it goes on."""
         self.line.has_crashed = True
+        self.line.thaw()
         self._watch.cancel()
         with contextlib.suppress(BaseException):
             await self._watch

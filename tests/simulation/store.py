@@ -58,8 +58,9 @@ class Line:
         self._note = note
         self.is_cut = False
         """A partition: every call fails after a while."""
-        self.frozen_until_s = 0.0
-        """The process stands still until then."""
+        self._runs = asyncio.Event()
+        """Cleared while the process stands still."""
+        self._runs.set()
         self.has_crashed = False
         self.crashes_at_write: int | None = None
         """The process dies at this write, counted from here: before it arrives, or after it was carried out."""
@@ -68,15 +69,22 @@ class Line:
 
     @property
     def is_frozen(self) -> bool:
-        return asyncio.get_running_loop().time() < self.frozen_until_s
+        return not self._runs.is_set()
+
+    def freeze(self) -> None:
+        """Let the process stand still wherever it is: nothing it asks for leaves, and no answer reaches it."""
+        self._runs.clear()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._runs.set()
 
     async def _travel(self) -> None:
         delay_s = self._chance.uniform(0, 2 * self.weather.slow_s)
         if self._chance.random() < 0.05:
             delay_s *= 10
         await asyncio.sleep(delay_s)
-        while self.is_frozen and not self.has_crashed:
-            await asyncio.sleep(self.frozen_until_s - asyncio.get_running_loop().time())
+        await self._runs.wait()
         if self.has_crashed:
             raise Crashed
 

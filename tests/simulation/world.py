@@ -350,8 +350,9 @@ class World:
 
     async def freeze(self, replica: Replica, step: Step) -> None:
         """The process stands still (SIGSTOP, a paused machine), wherever it is."""
-        replica.line.frozen_until_s = self.now_s + 1.0 + 60.0 * step.extra
+        replica.line.freeze()
         await asyncio.sleep(1.0 + 60.0 * step.extra)
+        replica.line.thaw()
         self.healthy_since_s[replica.number] = self.now_s
 
     async def cut(self, replica: Replica, step: Step) -> None:

@@ -23,6 +23,8 @@ _FREE_BYTES = 64 * 1024 * 1024
 _MAX_INFLATED_BYTES = 64 * 1024**3
 _THREADS = min(4, os.cpu_count() or 1)
 """That many inflate one upload. Each takes a processor for itself: zlib and the digests leave the interpreter to others."""
+_INLINE_BYTES = 1024 * 1024
+"""Inflated: less is checked before threads have started."""
 _DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
 
 
@@ -93,8 +95,8 @@ class ZipReader:
     def check_contents(self, check: Callable[[Entry, Iterator[bytes]], None]) -> str:
         """Check every byte of the file; its sha256.
 
-        The content of each entry goes through ``check``, which reads it, in several threads. Of several faults, the first in
-        the order of the file is raised.
+        The content of each entry goes through ``check``, which reads it; of a large file in several threads. Of several
+        faults, the first in the order of the file is raised.
         """
         if self.entries and self.entries[0].offset:
             raise self._bad(f"has bytes that belong to no entry before {show_name(self.entries[0].name)}")
@@ -113,11 +115,15 @@ class ZipReader:
                 except self._bad as fault:
                     faults[number] = fault
 
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="inflate") as pool:
-            workers = [pool.submit(work) for _ in range(_THREADS)]
+        if sum(entry.size_bytes for entry in self.entries) <= _INLINE_BYTES:
+            work()
             sha256 = self._compute_sha256(faults)
-            for worker in workers:
-                worker.result()
+        else:
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="inflate") as pool:
+                workers = [pool.submit(work) for _ in range(_THREADS)]
+                sha256 = self._compute_sha256(faults)
+                for worker in workers:
+                    worker.result()
         if faults:
             raise faults[min(faults)]
         return sha256
