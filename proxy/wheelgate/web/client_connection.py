@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 from collections.abc import Callable
 from enum import StrEnum, auto
 from typing import cast
@@ -22,6 +23,8 @@ _STALLED_S = 15.0
 """A client that takes nothing for that long may have to make room for another."""
 _BEFORE_A_HANDLER = 1024 * 1024
 _CLOSE_S = 2.0
+_PROGRESS_BYTES = 8 * 1024
+"""Whoever takes less than that in ``stall_s`` takes nothing."""
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 59\r\n"
     b"Connection: close\r\n\r\nthe head of this request is larger than the 32 KiB allowed\n"
@@ -115,7 +118,7 @@ class ClientConnection(asyncio.Protocol):
         self._open = 0
         """Requests handed to aiohttp whose answer is not written yet, as long as there are whole heads alone."""
         self._unread_since: float | None = None
-        self._unread = 0
+        self._untaken = 0
         self._why: Ended | None = None
 
     # --- of asyncio
@@ -232,9 +235,10 @@ class ClientConnection(asyncio.Protocol):
         """End the connection if it is past its deadline, or look again in time."""
         now = self._loop.time()
         deadline = self._find_deadline()
-        if (unread := self._count_unread()) > 0:
-            if self._unread_since is None or unread < self._unread - self._limits.head_bytes // 2:
-                self._unread_since, self._unread = now, unread
+        if self._count_unread() > 0:
+            untaken = self._count_untaken()
+            if self._unread_since is None or untaken < self._untaken - _PROGRESS_BYTES:
+                self._unread_since, self._untaken = now, untaken
             deadline = self._unread_since + self._limits.stall_s, Ended.UNREAD
         else:
             self._unread_since = None
@@ -247,6 +251,17 @@ class ClientConnection(asyncio.Protocol):
     def _count_unread(self) -> int:
         """Bytes that were written and that the client has not made room for."""
         return self._transport.get_write_buffer_size() if self._is_made else 0
+
+    def _count_untaken(self) -> int:
+        """The same, and what the system holds of it: up to 4 MB, and it asks for more only once a third of that is gone."""
+        try:
+            from fcntl import ioctl
+            from termios import TIOCOUTQ
+
+            (queued,) = struct.unpack("i", ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, b"\0\0\0\0"))
+        except (ImportError, AttributeError, OSError):  # a system that does not tell, or no socket any more
+            queued = 0
+        return self._count_unread() + int(queued)
 
     def find_quiet(self, now: float) -> tuple[Quiet, float] | None:
         """The reason for which it could be closed to make room, and since when that holds; ``None``: it is being answered."""
