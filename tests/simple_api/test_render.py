@@ -78,14 +78,14 @@ def relocated(parsed: ParsedPage) -> tuple[File, ...]:
     for one in parsed.files:
         assert isinstance(one.location, RemoteFile)
         assert one.location.url == "https://index.example.com" + file_url("", "demo", one.filename)
-    return tuple(msgspec.structs.replace(one, location=LocalFile("", "")) for one in parsed.files)
+    return tuple(msgspec.structs.replace(one, location=LocalFile("", "", "")) for one in parsed.files)
 
 
 @modestly
 @given(pages())
 def test_a_json_page_parses_to_what_was_rendered(shown: ProjectPage) -> None:
     parsed = parsed_json(rendered(shown))
-    expected = tuple(msgspec.structs.replace(one, location=LocalFile("", "")) for one in shown.files)
+    expected = tuple(msgspec.structs.replace(one, location=LocalFile("", "", "")) for one in shown.files)
     assert relocated(parsed) == expected
     assert parsed.versions == shown.versions
     assert parsed.status == shown.status
@@ -103,7 +103,7 @@ def test_an_html_page_parses_to_what_html_can_carry(shown: ProjectPage, content_
     expected = tuple(
         msgspec.structs.replace(
             one,
-            location=LocalFile("", ""),
+            location=LocalFile("", "", ""),
             hashes=first_digest[one.filename],
             size=None,
             upload_time=None,
@@ -256,7 +256,7 @@ def test_a_file_url_is_path_absolute_and_quoted_once(filename: str, last: str, p
     [
         RemoteFile("https://files.example.com/x?sig=secret", "upstream", "application/octet-stream"),
         StoredFile("store", "packages/secret", "etag-secret"),
-        LocalFile("/home/secret/x.whl", "etag-secret"),
+        LocalFile("/home/secret/x.whl", "etag-secret", "/home/secret"),
     ],
 )
 @pytest.mark.parametrize("content_type", [JSON, HTML, LEGACY_HTML])
