@@ -197,4 +197,4 @@ def judge(row: Row, wrong: Wrong) -> str:
         return "; ".join(f"{aspect}: {what}" for aspect, what in wrong.items())
     if others := {aspect: what for aspect, what in wrong.items() if aspect not in row.known.aspects}:
         return "; ".join(f"{aspect}: {what}" for aspect, what in others.items())
-    return "" if wrong else f"it holds now: take `known={row.known.name}` away"
+    return "" if wrong or not row.known.always else f"it holds now: take `known={row.known.name}` away"

@@ -125,6 +125,8 @@ class Known:
     name: str
     aspects: tuple[str, ...]
     measured: str
+    always: bool = True
+    """``False``: it is at the edge of what is promised, and a quiet machine is within."""
 
 
 def find_known(name: str, table: Mapping[str, Known]) -> Known | None:

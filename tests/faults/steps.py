@@ -247,6 +247,7 @@ class Upload(OwnPage):
         return f"fresh-{name}"
 
     def prepare(self, site: Company, name: str) -> None:
+        assert site.upload(f"before-{name}").status == 200, "the token is to be known"
         settle(site)
 
     def ask(self, site: Company, name: str) -> Seen:

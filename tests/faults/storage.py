@@ -348,12 +348,16 @@ QUICK = {
     "silent/own-page",
 }
 _SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
+_EDGE = Known("deadlines", (CLIENT,), "12 s and some tenths", always=False)
 KNOWN: dict[str, Known] = {
-    **{f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "upload", "yank", "delete", "list")},
+    **{f"silent/{step}": _EDGE for step in ("upload", "yank", "delete")},
+    "slow/delete": _EDGE,
+    "slow/yank": _EDGE,
+    **{f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "list")},
     **{f"frozen/{step}": _SILENCE for step in ("new-*", "range")},
     **{
         f"slow/{step}": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other")
-        for step in ("upload", "delete", "revoke")
+        for step in ("upload", "revoke")
     },
     **{f"body-frozen/{step}": _SILENCE for step in ("range", "stream")},
     "flipped/stream": Known("condemned", (RECOVERY,), "403 for longer than 7 s: one wrong answer condemns the file"),

@@ -65,6 +65,8 @@ class _AnotherPage(PageOfLies):
         (Known("deadlines", (model.CLIENT,), "60 s"), {model.CLIENT: "late"}, False),
         (Known("deadlines", (model.CLIENT,), "60 s"), {model.CLIENT: "late", model.STORE: "wrong bytes"}, True),
         (Known("deadlines", (model.CLIENT,), "60 s"), {}, True),
+        (Known("deadlines", (model.CLIENT,), "12 s", always=False), {}, False),
+        (Known("deadlines", (model.CLIENT,), "12 s", always=False), {model.STORE: "wrong bytes"}, True),
     ],
 )
 def test_a_known_fault_fails_in_its_aspects_alone_and_not_once_it_holds(
