@@ -1,0 +1,61 @@
+"""A store that holds many names and tokens before the soak begins, written as uploads and `token new` write them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import string
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from tests.support.azurite import KEY
+from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
+from wheelgate.core.protocols import BlobStore
+from wheelgate.storage import layout
+from wheelgate.storage.azure import azure_store
+from wheelgate.storage.claims import Claim
+from wheelgate.storage.tokens import Token
+from wheelgate.wiring.foundation import SystemClock
+
+_AT_ONCE = 24
+
+
+async def hold(store_url: str, *, names: int, tokens: int) -> None:
+    """Write ``names`` projects with a file each, and ``tokens`` tokens that nobody knows."""
+    async with azure_store(
+        store_url, name="store", credential=KEY, clock=SystemClock(), sas_window_s=900, sas_life_s=2700
+    ) as store:
+        await _all([_hold_name(store, f"acme-held-{number}") for number in range(names)])
+        await _all([_hold_token(store) for _ in range(tokens)])
+
+
+async def _all(tasks: list[Coroutine[Any, Any, None]]) -> None:
+    waiting = iter(tasks)
+
+    async def work() -> None:
+        for task in waiting:
+            await task
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_AT_ONCE):
+            group.create_task(work())
+
+
+async def _hold_name(store: BlobStore, project: str) -> None:
+    now, body, described = datetime.now(UTC), wheel_bytes(project, "1.0"), metadata(project, "1.0")
+    facts = {"sha256": sha256(body), "upload_time": now.isoformat(), "metadata_sha256": sha256(described)}
+    claim = msgspec.json.encode(Claim(project, "uploads", now))
+    await store.put_if_absent(layout.claim(project), claim, {})
+    await store.put_if_absent(layout.metadata(sha256(body)), described, {})
+    await store.put_if_absent(layout.package(project, wheel_name(project, "1.0")), body, facts)
+
+
+async def _hold_token(store: BlobStore) -> None:
+    identifier = "".join(secrets.choice(string.ascii_letters) for _ in range(8))
+    now = datetime.now(UTC)
+    token = Token(identifier, hashlib.sha256(secrets.token_bytes()).hexdigest(), ("read",), now, now + timedelta(days=30))
+    await store.put_if_absent(layout.token(identifier), msgspec.json.encode(token), {})
