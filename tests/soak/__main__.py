@@ -91,7 +91,7 @@ async def _storm(site: Site, fleet: Fleet, judge: Judge, seconds: float) -> None
     site.record.note("the storm begins")
     busy = [plain.install_own, plain.install_own, plain.install_warm, plain.install_warm, plain.install_cold]
     busy += [RealInstaller(site, "pip").work, RealInstaller(site, "uv").work]
-    busy += [writers.upload, writers.change, writers.turn_tokens_over]
+    busy += [writers.upload, writers.change, writers.turn_tokens_over, writers.turn_tokens_over]
     ends = [asyncio.create_task(end()) for end in (fleet.kill_by_turns, fleet.drain_by_turns)]
     tasks = [asyncio.create_task(work()) for work in busy]
     around: list[Coroutine[Any, Any, None]] = [judge.watch(), fleet.measure(), site.index.change(site.record, site.dice)]

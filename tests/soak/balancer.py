@@ -1,7 +1,7 @@
 """A small balancer of TCP connections that honours readiness, a process of its own.
 
-``python -m tests.soak.balancer PORT REPLICA_PORT...``. Every second each replica's ``/readyz`` is asked. A new connection goes to a ready one, in turn; if that one refuses it, to the
-next. What is connected stays where it is.
+``python -m tests.soak.balancer PORT REPLICA_PORT...``. Every second each replica's ``/readyz`` is asked. A new connection goes to
+a ready one, in turn; if that one refuses it, to the next. What is connected stays where it is.
 """
 
 from __future__ import annotations

@@ -148,6 +148,7 @@ class PlainInstallers:
         trouble = await self.fetch(name, wheel_name(name, "1.0"), wheel(name, "1.0"), metadata(name, "1.0"))
         site.record.counts["plain installs, public, " + ("seen before" if judged else "never seen")] += 1
         fair = fair and site.index.has_been_fair(began_s)
+        site.record.counts["never seen, in fair weather"] += fair and not judged
         if trouble and (judged or fair or "WRONG" in trouble):
             site.record.break_(trouble + ("" if fair else f" (public index: {site.index.fault})"))
         elif trouble:

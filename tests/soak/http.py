@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ class Http:
         for tried in range(_TRIES):
             if tried:
                 await asyncio.sleep(0 if tried == 1 else 0.25 * 2 ** (tried - 1))
+            began_s = time.monotonic()
             answer = await self._send("GET", url, headers, None, self.token, _SILENCE_S, follow=True)
+            self._record.time("answer to an installer", time.monotonic() - began_s)
             if answer.status and answer.status not in _AGAIN:
                 break
             self._record.counts["tries again"] += 1

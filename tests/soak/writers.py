@@ -19,6 +19,8 @@ from tests.support.gate import WHEELGATE
 from tests.support.packages import sha256
 
 PROJECTS = 12
+_NEW_EVERY = 4
+"""One upload in so many is the first of its project; its deletion leaves a name that is claimed and empty."""
 _TRIES = 20
 _PATIENCE_S = 90.0
 _REAL_EVERY = 12
@@ -44,7 +46,7 @@ class Writers:
         """Uploads, for ever: most to projects that are there, some to new ones."""
         while True:
             self._uploads += 1
-            if self._uploads % 10 == 0:
+            if self._uploads % _NEW_EVERY == 0:
                 project = f"acme-new-{self._uploads}"
             else:
                 project = f"acme-soak-{self.site.dice.randrange(PROJECTS)}"
