@@ -1,8 +1,9 @@
 """Many at once: 1,000 idle connections to one replica, 200 installs at a time, and how long a warm page takes meanwhile.
 
 The page is asked for by a process of its own (``python -m tests.soak.crowd ...``), on one connection, since the clients beside it
-would distort what it measures. Time in which the kernel let neither the replica nor that process run is told apart: on a
-machine that does other things, only what is left says something about the server.
+would distort what it measures. Time that the replica's main thread or that process waited for a processor is told apart: on a
+machine that does other things, only what is left says something about the server. What is left is its least: both may have
+waited at once.
 """
 
 from __future__ import annotations

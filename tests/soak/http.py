@@ -26,6 +26,7 @@ class Answer:
     status: int
     reason: str
     body: bytes = b""
+    retry_after_s: float | None = None
 
     def __str__(self) -> str:
         return f"{self.status} {self.reason} {self.body[:200]!r}"
@@ -49,8 +50,10 @@ class Http:
         """GET as pip does it."""
         answer = Answer(0, "nothing was sent")
         for tried in range(_TRIES):
-            if tried:
-                await asyncio.sleep(0 if tried == 1 else 0.25 * 2 ** (tried - 1))
+            if answer.retry_after_s is not None:
+                await asyncio.sleep(answer.retry_after_s)
+            elif tried > 1:
+                await asyncio.sleep(0.25 * 2 ** (tried - 1))
             began_s = time.monotonic()
             answer = await self._send("GET", url, headers, None, self.token, _SILENCE_S, follow=True)
             self._record.time("answer to an installer", time.monotonic() - began_s)
@@ -88,7 +91,9 @@ class Http:
                 allow_redirects=follow,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout_s, sock_read=timeout_s),
             ) as response:
-                return Answer(response.status, response.reason or "", await response.read())
+                after = response.headers.get("Retry-After", "")
+                retry_after_s = float(after) if after.isdecimal() else None
+                return Answer(response.status, response.reason or "", await response.read(), retry_after_s)
         except TimeoutError:
             return Answer(0, f"silent for {timeout_s:g} s")
         except _TROUBLE as error:
