@@ -115,6 +115,8 @@ class Judge:
                 continue
             self.site.record.counts["pages compared"] += 1
             if answer.status not in (200, 404, 403):
+                if not any(file.settled(asked_s) for file in files.values()):
+                    continue  # not ours yet, and the public index is asked, which may be ill
                 self.site.record.break_(f"page of {project}: {answer}", replica.name)
                 continue
             page = parse_page(answer.body) if answer.status == 200 else None
