@@ -69,7 +69,7 @@ async def soak(folder: Path, store_url: str, index: PublicIndex, arguments: argp
             http.token = await new_token(site, "read")
             async with asyncio.TaskGroup() as group:
                 judge = Judge(site, fleet, group)
-                await _storm(site, fleet, judge, arguments.minutes * 60)
+                await _storm(site, fleet, judge, store_url, arguments.minutes * 60)
             slope = judge_slope(replicas[-1], record)
             await judge.look_at_everything()
             if arguments.crowd_seconds:
@@ -81,17 +81,17 @@ async def soak(folder: Path, store_url: str, index: PublicIndex, arguments: argp
     return not record.broken
 
 
-async def _storm(site: Site, fleet: Fleet, judge: Judge, seconds: float) -> None:
+async def _storm(site: Site, fleet: Fleet, judge: Judge, store_url: str, seconds: float) -> None:
     """Everything at once, for so long; afterwards everything is up and well again."""
     plain = PlainInstallers(site)
-    writers = Writers(site, judge, await new_token(site, "upload"))
+    writers = Writers(site, judge, await new_token(site, "upload"), store_url)
     await plain.see_warm()
     await writers.upload_first()
     await asyncio.sleep(3)  # what was seen is written behind the answer
     site.record.note("the storm begins")
     busy = [plain.install_own, plain.install_own, plain.install_warm, plain.install_warm, plain.install_cold]
     busy += [RealInstaller(site, "pip").work, RealInstaller(site, "uv").work]
-    busy += [writers.upload, writers.change, writers.turn_tokens_over, writers.turn_tokens_over]
+    busy += [writers.upload, writers.change, writers.command_tokens, writers.turn_tokens_over]
     ends = [asyncio.create_task(end()) for end in (fleet.kill_by_turns, fleet.drain_by_turns)]
     tasks = [asyncio.create_task(work()) for work in busy]
     around: list[Coroutine[Any, Any, None]] = [judge.watch(), fleet.measure(), site.index.change(site.record, site.dice)]

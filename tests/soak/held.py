@@ -7,6 +7,7 @@ import hashlib
 import secrets
 import string
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,11 +25,14 @@ from wheelgate.wiring.foundation import SystemClock
 _AT_ONCE = 24
 
 
+def open_store(url: str) -> AbstractAsyncContextManager[BlobStore]:
+    """The container as the product's own commands write to it."""
+    return azure_store(url, name="store", credential=KEY, clock=SystemClock(), sas_window_s=900, sas_life_s=2700)
+
+
 async def hold(store_url: str, *, names: int, tokens: int) -> None:
     """Write ``names`` projects with a file each, and ``tokens`` tokens that nobody knows."""
-    async with azure_store(
-        store_url, name="store", credential=KEY, clock=SystemClock(), sas_window_s=900, sas_life_s=2700
-    ) as store:
+    async with open_store(store_url) as store:
         await _all([_hold_name(store, f"acme-held-{number}") for number in range(names)])
         await _all([_hold_token(store) for _ in range(tokens)])
 

@@ -97,9 +97,9 @@ class Judge:
         while True:
             for project in [*self.site.ledger.projects]:
                 await self._look_at(project)
+                await self._look_at_public(self.site.dice.choice(WARM))
                 await self._look_at_dead_tokens()
                 await asyncio.sleep(0.3)
-            await self._look_at_public(self.site.dice.choice(WARM))
 
     async def _look_at(self, project: str) -> None:
         files = self.site.ledger.projects[project]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -101,7 +102,8 @@ class Replica:
         self.ready_since_s = None
         self.record.note(f"{self.name}: {how.name}")
         if self.process.returncode is None:
-            self.process.send_signal(how)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.process.pid, how)  # Popen would look for its end first, and take its status from asyncio
         try:
             async with asyncio.timeout(_STOP_S):
                 return await self.process.wait()

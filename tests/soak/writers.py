@@ -7,16 +7,21 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from uv import find_uv_bin
 
 from tests.soak.clients import Site, run
+from tests.soak.held import open_store
 from tests.soak.http import Answer
 from tests.soak.judge import Judge
 from tests.soak.ledger import OwnFile, State
 from tests.soak.weather import WARM
 from tests.support.gate import WHEELGATE
 from tests.support.packages import sha256
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.tokens import Tokens
+from wheelgate.wiring.foundation import SystemClock
 
 PROJECTS = 12
 _NEW_EVERY = 4
@@ -34,6 +39,7 @@ class Writers:
     site: Site
     judge: Judge
     upload_token: str
+    store_url: str
     _versions: dict[str, int] = field(default_factory=dict)
     _uploads: int = 0
 
@@ -131,21 +137,31 @@ class Writers:
         self.site.record.counts[f"{done}s" if done != "delete" else "deletions"] += 1
         self.judge.follow(file)
 
-    async def turn_tokens_over(self) -> None:
+    async def command_tokens(self) -> None:
         """Tokens made and revoked by the command line, for ever."""
         while True:
             text = await new_token(self.site, "read")
             await self.judge.expect_token(text, alive=True)
-            status, output = await self._command("token", "revoke", text.split("_")[1])
+            status, output = await _wheelgate(self.site, "token", "revoke", text.split("_")[1])
             if status != 0:
                 self.site.record.break_(f"wheelgate token revoke ended with {status}: {output}")
                 continue
-            self.site.record.counts["tokens made and revoked"] += 1
+            self.site.record.counts["tokens revoked by command"] += 1
             await self.judge.expect_token(text, alive=False)
-            await asyncio.sleep(self.site.dice.uniform(1, 4))
 
-    async def _command(self, group: str, command: str, *arguments: str) -> tuple[int | None, str]:
-        return await _wheelgate(self.site, group, command, *arguments)
+    async def turn_tokens_over(self) -> None:
+        """The same without starting a process for each, for ever."""
+        async with open_store(self.store_url) as store:
+            clock = SystemClock()
+            tokens = Tokens(store, clock, StoreChanges(store, clock))
+            while True:
+                text, token = await tokens.new(("read",), timedelta(days=1))
+                await self.judge.expect_token(text, alive=True)
+                if not await tokens.revoke(token.id):
+                    self.site.record.break_(f"token {token.id} was made, and cannot be revoked")
+                self.site.record.counts["tokens made and revoked"] += 1
+                await self.judge.expect_token(text, alive=False)
+                await asyncio.sleep(self.site.dice.uniform(1, 3))
 
 
 async def new_token(site: Site, scope: str) -> str:
