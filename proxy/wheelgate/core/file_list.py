@@ -10,13 +10,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC
 from itertools import chain, islice
-from typing import overload
+from typing import Annotated, overload
 
 import msgspec
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
+from wheelgate.core.inflation import find_allowance, inflate
 from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.names import is_safe_filename
 
 TOGETHER = 64
 """Files that are packed as one: fewer take more room, more take longer to unpack for one of them (70 microseconds)."""
@@ -26,9 +29,11 @@ RECENT_BYTES = 12 * 1024 * 1024
 changed need not be parsed, judged and rendered again. Nearly all of it are the same objects."""
 _FILE_BYTES = 150  # packed, as a list is as soon as its page has been answered with
 _VERSION_BYTES, _WITHHELD_BYTES = 60, 300
+_BLOCK_BYTES = TOGETHER * 64 * 1024
+"""Of a block from elsewhere. Pages are read with texts and links of a few kilobytes."""
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[File]).decode
+_decode = msgspec.msgpack.Decoder(Annotated[list[File], msgspec.Meta(max_length=TOGETHER)]).decode
 
 
 class FileList(Sequence[File]):
@@ -126,26 +131,19 @@ class _Packed:
     """Files, so many together as one compressed block with a checksum."""
 
     def __init__(self, blocks: Sequence[bytes], files: Iterable[File]) -> None:
-        """``files``: what is in the blocks."""
+        """``files``: what is in the blocks; taken one by one."""
         self.blocks = blocks
         # As Python keys them for this process alone: nobody outside can make names collide.
-        self._hashes = array("q", [hash(file.filename) for file in files])
+        self._hashes = array("q", (hash(file.filename) for file in files))
 
     @classmethod
     def restore(cls, blocks: Sequence[bytes]) -> _Packed:
-        """Read blocks that come from elsewhere.
+        """Read blocks that come from elsewhere, in the memory of one block.
 
         Raises:
-            ValueError: they are damaged.
+            ValueError: they are damaged, or inflate to far more than files do.
         """
-        try:
-            unpacked = [_unpack(block) for block in blocks]
-        except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
-            raise ValueError("a block is damaged") from error
-        sizes = [len(files) for files in unpacked]
-        if any(size != TOGETHER for size in sizes[:-1]) or any(size > TOGETHER for size in sizes):
-            raise ValueError("a block has too few or too many files")
-        return cls(blocks, chain.from_iterable(unpacked))
+        return cls(blocks, _read_blocks(blocks))
 
     def __len__(self) -> int:
         return len(self._hashes)
@@ -168,6 +166,28 @@ class _Packed:
             while True:
                 at = self._hashes.index(key, at + 1)
                 yield from self[at : at + 1]
+
+
+def _read_blocks(blocks: Sequence[bytes]) -> Iterator[File]:
+    """Read the files in blocks from elsewhere, each as :class:`File` promises it. Raises ValueError."""
+    left_bytes = find_allowance(sum(map(len, blocks)))
+    for number, block in enumerate(blocks, start=1):
+        inflated = inflate(block, min(_BLOCK_BYTES, left_bytes))
+        left_bytes -= len(inflated)
+        try:
+            files = _decode(inflated)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError("a block is damaged") from error
+        if len(files) != TOGETHER and number != len(blocks):
+            raise ValueError("a block has too few files")
+        if not all(map(_is_sound, files)):
+            raise ValueError("a block has a file that no page can have")
+        yield from files
+
+
+def _is_sound(file: File) -> bool:
+    moment = file.upload_time
+    return is_safe_filename(file.filename) and (moment is None or moment.tzinfo is UTC) and (file.size is None or file.size >= 0)
 
 
 def _unpack(block: bytes) -> list[File]:

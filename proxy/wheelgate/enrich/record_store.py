@@ -18,19 +18,23 @@ for ever: by it a replica of an older release knows that a record is not its own
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated
 
 import msgspec
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from wheelgate.core.errors import BlobDamaged, BlobNotFound
-from wheelgate.core.file_list import FileList
-from wheelgate.core.model import ProjectPage, ProjectStatus
+from wheelgate.core.file_list import TOGETHER, FileList
+from wheelgate.core.inflation import inflate
+from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.protocols import BlobStore
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord, Sha256
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
@@ -39,14 +43,18 @@ _PAGE_FORMAT = 1
 """To be raised with every change to :class:`~wheelgate.core.model.File` that is not one more field at its end."""
 _HEADER = re.compile(rb"wheelgate record ([1-9][0-9]{0,8})\n")
 _NO_DIGEST = bytes(32)
+_UNKNOWN = _NO_DIGEST.hex()
 _MAX_FILES = 100_000
 """No project has as many. An upstream that lists other names each time must not fill the store."""
+_MAX_ROWS = 200_000
+"""What a page lists is remembered all the same, and it lists as many at most."""
 _MAX_ROWS_BYTES = 256 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
 _log = logging.getLogger(__name__)
-_Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_A_ROW = msgspec.Meta(max_length=_MAX_ROWS)
+_is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class NewerRecord(Exception):
@@ -62,13 +70,13 @@ class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
 
 
 class _Rows(msgspec.Struct, array_like=True):
-    names: list[str]
+    names: Annotated[list[str], _A_ROW]
     sha256: bytes
     """32 bytes a name; zeros: not known."""
-    at: list[Moment]
-    uploaded: list[Moment]
-    sizes: list[int | None]
-    rest: dict[int, _Rest]
+    at: Annotated[list[Moment], _A_ROW]
+    uploaded: Annotated[list[Moment], _A_ROW]
+    sizes: Annotated[list[Annotated[int, msgspec.Meta(ge=0)] | None], _A_ROW]
+    rest: Annotated[dict[int, _Rest], _A_ROW]
 
 
 class _RecordBody(msgspec.Struct, array_like=True):
@@ -82,19 +90,19 @@ class _PackedPage(msgspec.Struct, array_like=True):
     """Content of a kept page: its files packed as they are in memory, so that keeping it costs next to nothing."""
 
     form: int
-    versions: tuple[str, ...]
+    versions: Annotated[tuple[str, ...], msgspec.Meta(max_length=5 * _MAX_ROWS)]
     status: ProjectStatus | None
     dropped: int
-    files: list[bytes]
+    files: Annotated[list[bytes], msgspec.Meta(max_length=_MAX_ROWS // TOGETHER)]
 
 
 class _Version1(msgspec.Struct):
     """A blob in the first format."""
 
     etag: str
-    sha256: _Sha256
+    sha256: Sha256
     seen: Moment
-    metadata_sha256: str | None = None
+    metadata_sha256: Sha256 | None = None
     requires_python: str | None = None
     path: str = ""
 
@@ -121,13 +129,14 @@ def encode(record: ProjectRecord) -> bytes:
     files, page = record.files, record.page
     names = _names_to_keep(files, page)
     seen = [files[name] for name in names]
+    digests = [_pack_digest(row.hashes) for row in seen]
     rows = _Rows(
         names=names,
-        sha256=b"".join(bytes.fromhex(sha256) if (sha256 := row.hashes.get("sha256")) else _NO_DIGEST for row in seen),
+        sha256=b"".join(digest or _NO_DIGEST for digest in digests),
         at=[row.at for row in seen],
         uploaded=[row.uploaded for row in seen],
         sizes=[row.size for row in seen],
-        rest=dict(_rests(seen)),
+        rest=dict(_rests(seen, digests)),
     )
     body = _RecordBody(
         version=VERSION,
@@ -141,14 +150,29 @@ def _names_to_keep(files: Mapping[str, FileRecord], page: KeptPage | None) -> li
     """All names; of too many, those that the page lists, and of the others the last to come are forgotten."""
     if len(files) <= _MAX_FILES:
         return list(files)
-    listed = set() if page is None else files.keys() & {file.filename for file in _unpack_files(page)[1]}
+    listed: set[str] = set()
+    if page is not None:
+        with contextlib.suppress(ValueError):  # of a damaged page nothing is to be kept
+            listed = files.keys() & {file.filename for file in _unpack_files(page)[1]}
     others = sorted(files.keys() - listed, key=lambda name: (files[name].at, name))
-    return [*listed, *others[: max(0, _MAX_FILES - len(listed))]]
+    return [*listed, *others[: max(0, _MAX_FILES - len(listed))]][:_MAX_ROWS]
 
 
-def _rests(rows: Sequence[FileRecord]) -> Iterator[tuple[int, _Rest]]:
-    for number, row in enumerate(rows):
-        odd = None if not row.hashes or (len(row.hashes) == 1 and "sha256" in row.hashes) else row.hashes
+def _pack_digest(hashes: Mapping[str, str]) -> bytes | None:
+    """The sha256, which has a column; ``None``: there are others, or it would not come out of the column as it is."""
+    if len(hashes) != 1 or "sha256" not in hashes:
+        return None
+    sha256 = hashes["sha256"]
+    try:
+        digest = bytes.fromhex(sha256)
+    except ValueError:
+        return None
+    return digest if len(digest) == len(_NO_DIGEST) and digest.hex() == sha256 != _UNKNOWN else None
+
+
+def _rests(rows: Sequence[FileRecord], digests: Sequence[bytes | None]) -> Iterator[tuple[int, _Rest]]:
+    for number, (row, digest) in enumerate(zip(rows, digests, strict=True)):
+        odd = row.hashes if row.hashes and digest is None else None
         if odd is not None or row.made is not None or row.blob is not None:
             yield number, _Rest(odd, row.made, row.blob)
 
@@ -165,40 +189,45 @@ def decode(stored: bytes) -> ProjectRecord:
         raise NewerRecord(f"format {int(header[1])}, which a later release wrote; this one knows formats up to {VERSION}")
     try:
         if stored.startswith(b"{"):
-            found = _decode_version_1(stored)
-            return ProjectRecord({name: blob.as_record(name) for name, blob in found.items()})
-        body = _decode_body(stored if header is None else memoryview(stored)[header.end() :])
-        if body.version != (2 if header is None else VERSION):
-            raise ValueError("damaged: its version is not the one it says first")
-        return _record_of(body, _decode_rows(_inflate(body.rows)))
-    except (igzip_lib.IsalError, msgspec.MsgspecError, UnicodeDecodeError, EOFError, RecursionError) as error:  # type: ignore[misc]
+            record = ProjectRecord({name: blob.as_record(name) for name, blob in _decode_version_1(stored).items()})
+        else:
+            body = _decode_body(stored if header is None else memoryview(stored)[header.end() :])
+            if body.version != (2 if header is None else VERSION):
+                raise ValueError("its version is not the one it says first")
+            record = _record_of(body, _decode_rows(inflate(body.rows, _MAX_ROWS_BYTES)))
+        if any(moment.tzinfo is not UTC for moment in _moments_of(record)):
+            raise ValueError("it has a moment that is not in UTC")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError("damaged") from error
+    except ValueError as error:
+        raise ValueError(f"damaged: {error}") from error
+    return record
 
 
-def _inflate(rows: bytes) -> bytes:
-    """Inflate the rows, never to more than all files a record may have take."""
-    inflater = isal_zlib.decompressobj()
-    inflated: bytes = inflater.decompress(rows, _MAX_ROWS_BYTES)
-    if not inflater.eof:
-        raise ValueError("damaged: its rows do not end")
-    return inflated
+def _moments_of(record: ProjectRecord) -> Iterable[datetime]:
+    """List all moments. What is written is in UTC; others may have no equal there."""
+    rows, page = record.files.values(), record.page
+    made = (row.made.at for row in rows if row.made is not None)
+    kept = () if page is None else (page.as_of, page.known_since or page.as_of)
+    return chain((row.at for row in rows), (row.uploaded for row in rows), made, kept)
 
 
 def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
     count = len(rows.names)
-    columns = (len(rows.at), len(rows.uploaded), len(rows.sizes), len(rows.sha256) // 32)
-    if any(length != count for length in columns):
-        raise ValueError("damaged: its columns differ in length")
+    if {len(rows.at), len(rows.uploaded), len(rows.sizes)} != {count} or len(rows.sha256) != 32 * count:
+        raise ValueError("its columns differ in length")
     digests = rows.sha256.hex()
-    unknown = _NO_DIGEST.hex()
     hashes: list[Mapping[str, str]] = [
-        {} if (digest := digests[at : at + 64]) == unknown else {"sha256": digest} for at in range(0, 64 * count, 64)
+        {} if (digest := digests[at : at + 64]) == _UNKNOWN else {"sha256": digest} for at in range(0, 64 * count, 64)
     ]
     seen = list(map(FileRecord, rows.at, hashes, rows.uploaded, rows.sizes))
     for number, rest in rows.rest.items():
-        if 0 <= number < count:
-            row = seen[number]
-            seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)
+        if not 0 <= number < count:
+            raise ValueError("it has facts of a file that it does not name")
+        if rest.hashes and not _is_sha256(rest.hashes.get("sha256", _UNKNOWN)):
+            raise ValueError("it has a sha256 that is none")
+        row = seen[number]
+        seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)
     return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
 
 
@@ -224,7 +253,7 @@ def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
         body, files = _unpack_files(kept)
     except ValueError:
         return None
-    if body.form != _PAGE_FORMAT or any(file.project != project or file.source != source for file in files):
+    if body.form != _PAGE_FORMAT or any(file.project != project or not _is_remote(file, source) for file in files):
         return None
     return ProjectPage(
         project=project,
@@ -235,6 +264,12 @@ def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
         known_since=kept.known_since,
         dropped=body.dropped,
     )
+
+
+def _is_remote(file: File, source: str) -> bool:
+    """Tell whether a file is one of a remote source: a record in the store must name no file of this machine."""
+    location = file.location
+    return file.source == source and isinstance(location, RemoteFile) and location.source == source
 
 
 class StoredRecord(msgspec.Struct):

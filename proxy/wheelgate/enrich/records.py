@@ -16,6 +16,7 @@ import msgspec
 from wheelgate.core.model import File
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class BlobVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -28,11 +29,11 @@ class BlobVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class ExtractedMetadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Core metadata that we read out of a wheel ourselves."""
 
-    at: datetime
+    at: Moment
     """When. Of two readings the later one stands."""
     of: str
     """The wheel's sha256 if its source lists one, else where it was read: it says nothing of another wheel."""
-    metadata_sha256: str | None
+    metadata_sha256: Sha256 | None
     """``None``: it has none that can be offered."""
     requires_python: str | None = None
 

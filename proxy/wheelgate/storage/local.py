@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -29,7 +30,7 @@ _LEFT_BEHIND_S = 7 * 24 * 3600.0
 
 
 class _StoredFacts(msgspec.Struct):
-    created: datetime
+    created: Annotated[datetime, msgspec.Meta(tz=True)]
     facts: dict[str, str]
     version: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     """New at every change: two changes within one tick of the file system's clock must not have one ETag."""
