@@ -123,8 +123,11 @@ def redact_url(url: URL | str) -> str:
 
 
 def display_host(url: URL) -> str:
-    """The host for sentences, with the port where that is not the scheme's own: what ``file_hosts`` takes."""
-    return url.host_port_subcomponent or ""
+    """The host for sentences, with the port where that is not the scheme's own: what ``file_hosts`` takes.
+
+    In lower case: an upstream may redirect to what it was sent, and base64 without its capitals is nobody's secret any more.
+    """
+    return (url.host_port_subcomponent or "").lower()
 
 
 class HostRules:
