@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -163,3 +165,39 @@ def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.1)
+
+
+def test_a_private_name_that_cannot_be_recorded_is_not_served_and_never_becomes_public(
+    start_gate: Callable[..., Gate], second_index: FakeIndex, public: FakeIndex
+) -> None:
+    """The store takes reads and no writes below claims/, and the feed loses the name meanwhile."""
+    feed = second_index
+    feed.publish("acme-lib", wheel_name("acme-lib", "1.0"), wheel_bytes("acme-lib", "1.0"))
+    feed.publish("acme-known", wheel_name("acme-known", "1.0"), wheel_bytes("acme-known", "1.0"))
+    gate = start_gate(UPLOADS + index_source(feed, name="team", private=True, fresh="1s", absent="1s") + index_source(public))
+    assert files(gate, "acme-known") == {"acme_known-1.0-py3-none-any.whl"}
+    claims = gate.data / "store" / "claims"
+    if subprocess.run(["mount", "--bind", claims, claims], check=False, capture_output=True).returncode:
+        pytest.skip("only root can make a folder read-only for root")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", claims], check=True)
+        refused = gate.get("/simple/acme-lib/")
+        assert refused.status == 503
+        assert b"cannot be recorded as private, so it is not served" in refused.body
+        assert files(gate, "acme-known") == {"acme_known-1.0-py3-none-any.whl"}
+        ready = json.loads(gate.get("/readyz").body)
+        assert ready["claims"] == "fail: 1 private names could not be recorded as such, so they are not served"
+        assert b"\nwheelgate_unrecorded_claims 1.0\n" in gate.get("/metrics").body
+        feed.projects.pop("acme-lib")
+        time.sleep(2)
+        public.asked.clear()
+        assert files(gate, "acme-lib") == set()
+        assert not [asked for asked in public.asked if "acme-lib" in asked.path]
+        feed.publish("acme-lib", wheel_name("acme-lib", "1.0"), wheel_bytes("acme-lib", "1.0"))
+        time.sleep(2)
+        assert gate.get("/simple/acme-lib/").status == 503
+    finally:
+        subprocess.run(["umount", claims], check=True)
+    assert files(gate, "acme-lib") == {"acme_lib-1.0-py3-none-any.whl"}
+    assert "claims" not in json.loads(gate.get("/readyz").body)
+    assert (claims / "acme-lib").is_file()
