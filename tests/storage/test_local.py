@@ -6,11 +6,12 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -390,3 +391,38 @@ async def test_a_reader_beside_writers_never_sees_a_blob_with_anothers_facts(sto
 
     _, *seen = await asyncio.gather(write(), look(), look())
     assert sum(n for n in seen if n is not None) > 0
+
+
+async def test_another_folder_in_the_place_of_the_store_is_no_empty_store(store: LocalStore, tmp_path: Path) -> None:
+    """Below a mount that is lost lies an empty folder. From what that lacks nothing follows, and nothing is written there."""
+    await store.put_if_absent(PATH, b"body", {})
+    away = store.root.rename(tmp_path / "away")
+    store.root.mkdir()
+    questions: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.info(PATH),
+        lambda: store.read(PATH),
+        lambda: store.put_if_absent("packages/demo/other.whl", b"body", {}),
+        lambda: store.replace_if("state/changed", b"x", None),
+        lambda: store.delete(PATH),
+        lambda: anext(store.list("packages/")),
+    ]
+    for question in questions:
+        with pytest.raises(StoreError, match="is not the folder that the store was in .*: is its mount lost") as raised:
+            await question()
+        assert type(raised.value) is StoreError
+    assert not any(store.root.iterdir())
+    store.root.rmdir()
+    with pytest.raises(StoreError):
+        await store.info(PATH)
+    shutil.copytree(away, store.root)  # mounted again, under another device number
+    assert (await store.read(PATH))[0] == b"body"
+    await store.put_if_absent("packages/demo/other.whl", b"body", {})
+
+
+async def test_a_store_opened_twice_is_the_same_store(store: LocalStore) -> None:
+    await store.put_if_absent(PATH, b"body", {})
+    again = LocalStore(store.root)
+    again.prepare()
+    assert (await again.read(PATH))[0] == b"body"
+    assert (await store.read(PATH))[0] == b"body"
+    assert [info.path async for info in again.list("")] == [PATH]

@@ -228,9 +228,13 @@ class DiskStore(ABC):
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
         try:
-            return await asyncio.to_thread(work, *arguments)
+            return await asyncio.to_thread(self._work, work, *arguments)
         except OSError as error:
             raise self._store_error("used", error) from None
+
+    def _work(self, work: Callable[..., T], *arguments: object) -> T:
+        """Do something on the disk; in a thread."""
+        return work(*arguments)
 
     def _store_error(self, what: str, error: OSError) -> StoreError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

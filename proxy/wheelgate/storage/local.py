@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import Annotated
 
 import msgspec
 
-from wheelgate.core.errors import BlobDamaged
+from wheelgate.core.errors import BlobDamaged, StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.durable import sync_open_folder
 from wheelgate.runtime.regular_file import open_parent, read_below
-from wheelgate.storage.disk import DiskStore, identify_body, is_of_one_file
+from wheelgate.storage.disk import DiskStore, T, identify_body, is_of_one_file
 
 _FACTS = ".facts"
+_IDENTITY = ".identity"
 _MAX_FACTS_BYTES = 256 * 1024
 _FORM = 1
 _LEFT_BEHIND_S = 7 * 24 * 3600.0
@@ -43,6 +44,10 @@ class LocalStore(DiskStore):
 
     def __init__(self, root: Path, name: str = "store") -> None:
         super().__init__(root, name=name, title="the store", lock=root / ".lock", incoming=root / ".incoming")
+        self._identity: bytes | None = None
+        """The content of its ``.identity``; ``None`` before it is prepared."""
+        self._seen_at: tuple[int, int] | None = None
+        """Device and inode of the folder that had it last."""
 
     def prepare(self, *, left_behind_s: float = _LEFT_BEHIND_S) -> None:
         """Make the folder, prove that it can be written, and sweep up after processes that died while they wrote.
@@ -59,8 +64,39 @@ class LocalStore(DiskStore):
                     with suppress(OSError):  # another process's, just done with; or no file, which harms nobody
                         if left.lstat().st_ctime < latest:
                             left.unlink()
+                self._identify()
         except OSError as error:
             raise self._store_error("written", error) from None
+
+    def _identify(self) -> None:
+        """Learn what tells this folder from another one in its place; the lock is held."""
+        if not (self.root / _IDENTITY).exists():
+            with self._bring_in(uuid.uuid4().hex.encode()) as ready:
+                os.link(ready, self.root / _IDENTITY)
+        self._identity = read_below(self.root, _IDENTITY, _MAX_FACTS_BYTES)
+
+    def _work(self, work: Callable[..., T], *arguments: object) -> T:
+        self._check_place()
+        return super()._work(work, *arguments)
+
+    def _check_place(self) -> None:
+        """Raise :class:`StoreError` if another folder is in the place of ours, such as the one below a mount that was lost.
+
+        Nothing may be concluded from what such a folder lacks: neither that a file is gone nor that nobody has claimed a name.
+        """
+        if self._identity is None:
+            return
+        found = self.root.stat()
+        here = (found.st_dev, found.st_ino)
+        if here == self._seen_at:
+            return
+        try:
+            is_ours = read_below(self.root, _IDENTITY, _MAX_FACTS_BYTES) == self._identity
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            raise StoreError(f"{self.root} is not the folder that the store was in when this process began: is its mount lost?")
+        self._seen_at = here
 
     def _info(self, path: str) -> BlobInfo:
         body = self._stat(path)
