@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.engine import NotInjected
-from tests.faults.model import CLIENT, RECOVERY, STORE, Expect, Fault, Known, Row, find_known
+from tests.faults.model import CLIENT, Expect, Fault, Known, Row, find_known
 from tests.faults.site import Company, company, folder_company
 from tests.faults.steps import BY_NAME
 
@@ -160,14 +160,11 @@ LOST_STORE = {
 """An empty folder where a store was says nothing of what is not in it."""
 QUICK = {"spool-full/cold-file", "store-full/new-page"}
 _THROUGH_SPOOL = Known("disk", (CLIENT,), "413, as if the file were too large; a yank and a deletion too, which need no room")
-_LOST = Known("lost-mount", (CLIENT, STORE, RECOVERY), "what was there is taken for gone: an empty page, 404")
 KNOWN: dict[str, Known] = {
-    "mount-lost/readyz": Known("lost-mount", (CLIENT,), "200"),
     "store-full/revoke": Known("disk", (CLIENT,), "the command refuses to begin"),
     "store-full/restart": Known("disk", (CLIENT,), "the server does not start"),
     "data-gone/yank": Known("disk", (CLIENT,), "503: a yank goes through the spool"),
     **{f"{full}/{step}": _THROUGH_SPOOL for full in ("spool-full", "store-full") for step in ("upload", "yank", "delete")},
-    **{f"mount-lost/{step}": _LOST for step in ("new-page", "new-own-page", "stream")},
 }
 
 
