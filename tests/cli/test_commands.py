@@ -288,6 +288,22 @@ def test_who_may_only_read_a_store_can_look_into_it(home: Path, index: FakeIndex
     assert "cannot be written: not a directory" in done.stderr
 
 
+def test_what_is_damaged_is_named_beside_what_is_listed(home: Path, index: FakeIndex) -> None:
+    common = ("-c", config_file(home, uploads_and(index)), "--data", home / "data")
+    wheels = [make_wheel(home, "acme-a", version) for version in ("1.0", "2.0")]
+    assert run(home, "wheel", "add", *common, *wheels).returncode == 0
+    (facts,) = (home / "data" / "store" / ".facts").rglob("acme_a-2.0*")
+    facts.write_bytes(b"{")
+    for more in ((), ("acme-a",), ("--json",)):
+        listed = run(home, "wheel", "list", *common, *more)
+        assert listed.returncode == 0
+        assert "acme_a-1.0" in listed.stdout
+        assert "acme_a-2.0" not in listed.stdout
+        assert listed.stderr.count("\n") == 1
+        assert listed.stderr.startswith("wheelgate: source uploads: the store's facts about packages/acme-a/acme_a-2.0")
+        assert f"delete {facts}" in listed.stderr
+
+
 class TestWheelAdd:
     """`wheelgate wheel add`, straight into the store."""
 

@@ -16,7 +16,7 @@ from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.uploads.accept import Destination
-from wheelgate.uploads.manage import UploadManager
+from wheelgate.uploads.manage import UploadListing, UploadManager
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 PATH = layout.package("acme-lib", WHEEL)
@@ -109,7 +109,7 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
 
 async def test_what_came_with_a_file_goes_with_it(packages: UploadManager, store: LocalStore) -> None:
     await store.put_if_absent(layout.provenance(PATH), b"{}", {})
-    assert [file.filename for file in await packages.files()] == [WHEEL]
+    assert [file.filename for file in (await packages.files()).files] == [WHEEL]
     await packages.delete(WHEEL)
     assert [info.path async for info in store.list(layout.PACKAGES)] == []
 
@@ -121,13 +121,13 @@ async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> 
     await container.put_if_absent("other/other-1.0.tar.gz", b"body", {"sha256": "a" * 64, "yanked": "old"})
     await container.put_if_absent("other/notes.txt", b"body", {})
     await container.put_if_absent("other/deep/other-2.0.tar.gz", b"body", {})
-    assert [(file.source, file.project, file.filename) for file in await both.files()] == [
+    assert [(file.source, file.project, file.filename) for file in (await both.files()).files] == [
         ("uploads", "acme-lib", WHEEL),
         ("curated", "other", "other-1.0.tar.gz"),
     ]
-    (file,) = await both.files("other")
+    (file,) = (await both.files("other")).files
     assert (file.yanked, file.hashes, file.size) == ("old", {"sha256": "a" * 64}, 4)
-    assert await both.files("acme") == []
+    assert await both.files("acme") == UploadListing([], [])
 
 
 async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombstone_is_ours(store: LocalStore) -> None:

@@ -42,7 +42,10 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
     name = None if project is None else parse_project(project)
     default_url, token = read_client_settings()
     if (url := url or default_url) is None:
-        files = run_with_services(load_settings(config, data), lambda services: services.packages.files(name), to_read=True)
+        listing = run_with_services(load_settings(config, data), lambda services: services.packages.files(name), to_read=True)
+        files = listing.files
+        for sentence in listing.damaged:
+            print(f"wheelgate: {_make_printable(sentence)}", file=sys.stderr)
     else:
         from wheelgate.client.wheelgate_client import WheelgateClient
 
@@ -74,8 +77,12 @@ def _format_line(file: File) -> str:
     yanked = "" if file.yanked is None else f"  yanked{': ' if file.yanked else ''}{file.yanked}"
     digest = f"sha256:{row['sha256']}" if row["sha256"] else "no sha256"
     facts = (file.project, file.filename, row["version"] or "no version", size, row["uploaded"] or "unknown time", digest)
-    line = "  ".join(map(str, facts)) + yanked
-    return "".join(character for character in line if character.isprintable())  # a reason must not send terminal codes
+    return _make_printable("  ".join(map(str, facts)) + yanked)
+
+
+def _make_printable(line: str) -> str:
+    """Leave out what a terminal would obey: a reason, or a name in the store, must not send codes to it."""
+    return "".join(character for character in line if character.isprintable())
 
 
 def file_options(command: Callable[..., object]) -> Callable[..., object]:

@@ -20,6 +20,7 @@ from wheelgate.core.model import Freshness, ProjectPage
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.emptiness import KNOWN, Emptiness
 from wheelgate.sources.page_builder import page_of, stored_file
@@ -64,6 +65,7 @@ class BlobScan:
         self._error: StoreError | None = None
         self._first = asyncio.Event()
         self._is_closed = False
+        self._troubles = TroubleLog(_log)
         self._tasks = BackgroundTasks()
 
     async def close(self) -> None:
@@ -133,10 +135,23 @@ class BlobScan:
             raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
-            files = (stored_file(self.name, self._store.name, project, filename, info) for filename, info in blobs.items())
-            page = self._pages[project] = page_of(project, files, as_of=self._clock.now())
+            page = self._pages[project] = self._make_page(project, blobs)
         # The last scan confirmed it, and the next one will.
         return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
+
+    def _make_page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
+        """Make the page out of what can be believed; StoreError if nothing can: the project is here all the same."""
+        damaged = [sentence for info in blobs.values() if (sentence := info.damage) is not None]
+        for sentence in damaged:
+            self._troubles.report(sentence, f"source {self.name}: {sentence}")
+        if len(damaged) == len(blobs):
+            raise StoreError(f"source {self.name} has nothing of {project} that can be used: {damaged[0]}")
+        files = (
+            stored_file(self.name, self._store.name, project, filename, info)
+            for filename, info in blobs.items()
+            if info.damage is None
+        )
+        return page_of(project, files, as_of=self._clock.now(), dropped=len(damaged))
 
     async def _find_projects(self) -> Mapping[str, Mapping[str, BlobInfo]]:
         if not self._is_closed:

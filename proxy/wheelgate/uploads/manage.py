@@ -6,6 +6,8 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from wheelgate.core.errors import BlobChanged, BlobNotFound, FileNotListed, StoreError, UploadRefused
 from wheelgate.core.model import File
 from wheelgate.core.names import is_distribution, is_safe_filename, project_in
@@ -22,6 +24,14 @@ _ATTEMPTS = 5
 _log = logging.getLogger(__name__)
 
 
+class UploadListing(msgspec.Struct, frozen=True):
+    """The files of all targets, or of one project."""
+
+    files: list[File]
+    damaged: list[str]
+    """A sentence for each that is there and cannot be believed, with the remedy; none of them is among the files."""
+
+
 class UploadManager:
     """Manager of the files of all targets: the store's ``packages/``, and writable containers.
 
@@ -34,15 +44,19 @@ class UploadManager:
         self._tombstones = Tombstones(store)
         self._changes = changes
 
-    async def files(self, project: str | None = None) -> list[File]:
+    async def files(self, project: str | None = None) -> UploadListing:
         """List every file, or those of one project, by name."""
-        found = []
+        found, damaged = [], []
         for target in self._targets:
             async for info in target.store.list(target.prefix if project is None else target.build_path(project, "")):
                 folder, _, filename = info.path.removeprefix(target.prefix).partition("/")
-                if is_safe_filename(filename) and is_distribution(filename):
+                if not is_safe_filename(filename) or not is_distribution(filename):
+                    continue
+                if info.damage is None:
                     found.append(stored_file(target.source, target.store.name, folder, filename, info))
-        return sorted(found, key=lambda file: (file.project, file.filename))
+                else:
+                    damaged.append(f"source {target.source}: {info.damage}")
+        return UploadListing(sorted(found, key=lambda file: (file.project, file.filename)), sorted(damaged))
 
     async def yank(self, filename: str, reason: str) -> None:
         """Yank a file (PEP 592): it installs only where its exact version is requested.
