@@ -102,7 +102,8 @@ class Writers:
         else:
             options = ["--non-interactive", "--disable-progress-bar", "-u", "__token__", "-p", self.upload_token]
             command = [sys.executable, "-m", "twine", "upload", *options, "--repository-url", url, str(path)]
-        for _ in range(5):
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < _PATIENCE_S:
             status, output = await run(command, self.site.folder, UV_NO_CONFIG="1")
             if status == 0:
                 self.site.record.counts["uploads by uv and twine"] += 1
@@ -110,7 +111,7 @@ class Writers:
                 return True
             self.site.record.counts["writes tried again"] += 1
             await asyncio.sleep(2)
-        self.site.record.break_(f"{' '.join(command[:3])} of {file.filename} failed five times:\n{output[-2000:]}")
+        self.site.record.break_(f"{' '.join(command[:3])} of {file.filename} failed again and again:\n{output[-2000:]}")
         return False
 
     async def change(self) -> None:
