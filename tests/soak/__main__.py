@@ -27,11 +27,11 @@ from tests.soak.report import format_report, judge_crowd, judge_slope
 from tests.soak.weather import PublicIndex, public_index
 from tests.soak.writers import Writers, new_token
 from tests.support.azurite import KEY, azurite
+from wheelgate.core.errors import StoreError
 
 REPLICAS = 3
 _SPARED = 0.8
 """The part of the time during which one replica is spared."""
-_SETTLE_S = 90.0
 
 
 def read_arguments() -> argparse.Namespace:
@@ -97,9 +97,12 @@ async def _storm(site: Site, fleet: Fleet, judge: Judge, store_url: str, seconds
     around: list[Coroutine[Any, Any, None]] = [judge.watch(), fleet.measure(), site.index.change(site.record, site.dice)]
     beside = [asyncio.create_task(work) for work in around]
     everything = [*tasks, *ends, *beside]
-    await _until_first_fails(everything, seconds * _SPARED)
-    fleet.spares = False
-    await _until_first_fails(everything, seconds * (1 - _SPARED))
+    try:
+        await _until_first_fails(everything, seconds * _SPARED)
+        fleet.spares = False
+        await _until_first_fails(everything, seconds * (1 - _SPARED))
+    except (AssertionError, OSError, StoreError) as error:
+        site.record.break_(f"the soak's own: {error}")
     site.record.note("the storm ends")
     await _cancel(*tasks, beside[2])
     site.index.clear()
@@ -109,7 +112,7 @@ async def _storm(site: Site, fleet: Fleet, judge: Judge, store_url: str, seconds
 
 
 async def _until_first_fails(tasks: list[asyncio.Task[None]], seconds: float) -> None:
-    """Wait; what fails meanwhile is a fault of the soak's own, and ends it."""
+    """Wait; what fails meanwhile is a fault of the soak's own, and ends the storm."""
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
