@@ -146,6 +146,7 @@ _FEED, _LINK = _at("acme", "_packaging", "team"), ("_packaging", GUIDS[0], "pypi
 @given(questions())
 @example(([_FEED], _FEED, _at("acme", *_LINK)))
 @example(([_FEED], _FEED, _at("other", *_LINK)))
+@example(([_FEED], _FEED, _at("acme", "_packaging", "team-two")))
 @example(([_FEED], _FEED, _at("acme", "_packaging", GUIDS[0], "pypi", "upload", "x")))
 @example(([_FEED], ("https", "index.example", None, ("simple",)), _at("acme", *_LINK)))
 @example(([_FEED, _at("acme", "_packaging", GUIDS[0], "pypi")], _FEED, _at("acme", *_LINK)))
