@@ -1,0 +1,401 @@
+"""The mutations: each takes one defence out of the product, and names the test that fails without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One defence, and what somebody who did not know its reason might have written instead."""
+
+    promise: int
+    """Its number in docs/architecture.md."""
+    without: str
+    """What the product is without it, as a sentence."""
+    path: str
+    """The module, below ``proxy/wheelgate/``."""
+    text: str
+    """Occurs there exactly once."""
+    instead: str
+    test: str
+    """The test that fails: ``tests/room/test_x.py::test_y``."""
+    only: str = ""
+    """Case of that test, in pytest's spelling, where one will do and others take long."""
+
+    @property
+    def node(self) -> str:
+        """The test as pytest selects it; one of a suite that others inherit is run where it is cheap."""
+        inherited = "tests/storage/blob_store_contract.py::"
+        test = self.test.replace(inherited, "tests/storage/test_local.py::TestLocalStore::")
+        return f"{test}[{self.only}]" if self.only else test
+
+
+_ATTACKS = "tests/acceptance/test_attacks.py::"
+_TIME = "tests/acceptance/test_over_time.py::"
+_FAULTS = "tests/faults/test_table.py::test_each_row_of_the_table_holds"
+
+MUTATIONS = (
+    # --- 1. A private name stays private
+    Mutation(
+        1,
+        "public sources are asked together with private ones",
+        "index/merged.py",
+        "await self._ask_private(known, order, private)",
+        "await self._ask_private(known, order, order)",
+        _ATTACKS + "test_a_higher_version_of_a_private_name",
+        "uv",
+    ),
+    Mutation(
+        1,
+        "a private source that fails is passed over",
+        "index/merged.py",
+        "answer.outcome in (Outcome.LISTED, Outcome.FAILED)",
+        "answer.outcome is Outcome.LISTED",
+        _TIME + "test_a_restarted_server_whose_private_source_is_down_lets_nobody_else_answer",
+        "uv",
+    ),
+    Mutation(
+        1,
+        "a claim does not keep public sources from being asked",
+        "index/merged.py",
+        "askable = [member for member in public if member.source.name in shared] if known.claimed else public",
+        "askable = public",
+        _ATTACKS + "test_a_squat_of_a_name_whose_private_files_were_all_deleted",
+        "uv",
+    ),
+    Mutation(
+        1,
+        "names keep their capitals",
+        "core/names.py",
+        'return _SEPARATORS.sub("-", name).lower() if',
+        'return _SEPARATORS.sub("-", name) if',
+        _ATTACKS + "test_a_squat_in_another_spelling",
+        "uv-Acme.LIB",
+    ),
+    Mutation(
+        1,
+        "nothing is written down of what a private source lists",
+        "index/merged.py",
+        "await self._claims.claim(project, source, listed=True)",
+        "pass",
+        "tests/acceptance/test_ownership.py::test_what_one_replica_learns_is_private_every_replica_knows_within_seconds",
+    ),
+    Mutation(
+        1,
+        "public sources are asked for reserved names",
+        "index/merged.py",
+        "        if known.reserved_by is not None:\n            known = _spare(",
+        "        if False:\n            known = _spare(",
+        "tests/index/test_merged_properties.py::test_a_decision_follows_from_what_was_said",
+    ),
+    # --- 2. A credential reaches only its place
+    Mutation(
+        2,
+        "a target is compared as text, not by whole segments",
+        "credentials/connections.py",
+        "        for length in range(len(place.segments), -1, -1):\n"
+        "            target = UrlScope(place.origin, place.segments[:length])\n"
+        "            if target in self._by_place:\n",
+        "        for target in sorted(self._by_place, key=lambda scope: -len(scope.segments)):\n"
+        '            if target.origin == place.origin and "/".join(place.segments).startswith("/".join(target.segments)):\n',
+        "tests/credentials/test_connections.py::test_a_credential_is_given_exactly_where_the_contract_says",
+    ),
+    Mutation(
+        2,
+        "a redirect is followed with the credential of the first URL",
+        "upstream/hops.py",
+        "        credential = self._credentials.for_url(url)\n        response",
+        "        credential = self._credentials.for_url(question.url)\n        response",
+        "tests/credentials/test_leaks.py::test_a_redirect_takes_no_secret_along",
+    ),
+    Mutation(
+        2,
+        "a feed's credential goes to whatever is in its organisation",
+        "credentials/connections.py",
+        "if place.is_feed_file_of(self._page.organisation):",
+        "if place.organisation is not None and place.organisation == self._page.organisation:",
+        "tests/credentials/test_connections.py::test_a_credential_is_given_exactly_where_the_contract_says",
+    ),
+    Mutation(
+        2,
+        "a host that an upstream redirects to is repeated as it was written",
+        "core/urls.py",
+        'return (url.host_port_subcomponent or "").lower()',
+        'return url.host_port_subcomponent or ""',
+        "tests/acceptance/test_canaries.py::test_no_answer_and_no_log_line_has_a_secret_in_it",
+        "elsewhere",
+    ),
+    # --- 3. Whole bodies are right
+    Mutation(
+        3,
+        "a body that is fetched into the store is handed out to its end at once",
+        "storage/fills.py",
+        "visible = self.spooled.size if self.verified else self.spooled.size - HOLD_BYTES",
+        "visible = self.spooled.size",
+        "tests/acceptance/test_files.py::test_what_turns_out_wrong_is_broken_off_before_it_is_whole",
+        "cache",
+    ),
+    Mutation(
+        3,
+        "of a body that is passed through nothing is held back",
+        "files/bodies.py",
+        "        if len(held) > HOLD_BYTES:\n            yield held[:-HOLD_BYTES]\n            held = held[-HOLD_BYTES:]\n",
+        '        yield held\n        held = b""\n',
+        "tests/files/test_delivery.py::test_what_is_passed_through_is_checked_all_the_same",
+    ),
+    Mutation(
+        3,
+        "digests are not compared with those listed",
+        "storage/fills.py",
+        "            if digests[algorithm] != digest:",
+        "            if not digest:",
+        "tests/acceptance/test_files.py::test_what_turns_out_wrong_is_broken_off_before_it_is_whole",
+        "stream",
+    ),
+    # --- 4. A file name keeps its bytes
+    Mutation(
+        4,
+        "what was seen of a file before is not compared with what is listed now",
+        "enrich/records.py",
+        "        return any(seen.hashes[algorithm] != hashes[algorithm] for algorithm in common)",
+        "        return False",
+        _TIME + "test_a_file_that_went_and_came_back_with_other_bytes_is_withheld",
+    ),
+    Mutation(
+        4,
+        "whatever is uploaded under a name that is taken is called known",
+        "uploads/accept.py",
+        "        if kept == checked.sha256:",
+        "        if kept:",
+        "tests/acceptance/test_uploading.py::test_a_new_upload_the_same_again_and_other_bytes",
+    ),
+    Mutation(
+        4,
+        "a deletion leaves no tombstone",
+        "uploads/manage.py",
+        "            await self._tombstones.write(project, filename, sha256)\n",
+        "",
+        "tests/acceptance/test_uploading.py::test_yank_unyank_and_delete",
+    ),
+    # --- 5. An acknowledged upload is there
+    Mutation(
+        5,
+        "a body is written under its own name, piece by piece",
+        "storage/disk.py",
+        "                os.link(ready, name, dst_dir_fd=folder)",
+        "                with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder), 'wb') as made:\n"
+        "                    for chunk in iter(lambda source=ready.open('rb'): source.read(16_384), b''):\n"
+        "                        made.write(chunk)",
+        "tests/storage/test_local.py::test_a_writer_killed_at_any_moment_leaves_a_name_absent_or_whole",
+    ),
+    Mutation(
+        5,
+        "whoever comes too late writes facts all the same",
+        "storage/disk.py",
+        "        except FileNotFoundError:\n            return\n        raise self._exists_error(path)",
+        "        except FileNotFoundError:\n            return",
+        "tests/storage/blob_store_contract.py::test_of_many_who_take_one_name_at_once_one_wins_with_its_own_facts",
+    ),
+    # --- 6. What was seen keeps installing
+    Mutation(
+        6,
+        "a page that was good a moment ago is not used when its source fails",
+        "sources/cached.py",
+        "        if answer is None or not self._may_stand_in(answer):\n            raise error",
+        "        if answer is not None or answer is None:\n            raise error",
+        "tests/sources/test_cached.py::test_the_last_good_page_stands_in_for_a_day_and_no_longer",
+    ),
+    Mutation(
+        6,
+        "it is used for ever",
+        "sources/cached.py",
+        "self._clock.monotonic() - answer.heard_s <= STALE_IF_ERROR_S",
+        "answer.heard_s <= self._clock.monotonic()",
+        "tests/enrich/test_enriched.py::test_the_page_of_before_the_restart_stands_in_for_a_day",
+    ),
+    Mutation(
+        6,
+        "pages of before the process began are not looked for",
+        "sources/cached.py",
+        "page = await self._find_kept(project) if self._find_kept is not None else None",
+        "page = None",
+        _TIME + "test_after_a_restart_with_the_upstream_down_what_was_seen_installs",
+        "uv-SIGTERM",
+    ),
+    # --- 7. One question upstream
+    Mutation(
+        7,
+        "everybody who asks for a page asks the upstream",
+        "runtime/singleflight.py",
+        "        flight = self._flights.get(key)",
+        "        key = (key, object())\n        flight = self._flights.get(key)",
+        "tests/acceptance/test_single_flight.py::test_many_cold_requests_for_a_page_make_one_upstream_request",
+    ),
+    Mutation(
+        7,
+        "everybody who asks for core metadata asks the upstream",
+        "files/metadata_files.py",
+        "return await self._flights.run(listed, lambda: self._body(file))",
+        "return await self._body(file)",
+        "tests/acceptance/test_single_flight.py::test_many_cold_requests_for_metadata_make_one_upstream_request",
+    ),
+    Mutation(
+        7,
+        "everybody who asks for a file has it fetched",
+        "files/delivery.py",
+        "        key = _key(file)\n        fill = self._fills.get(key)\n",
+        "        key = _key(file)\n        fill = None\n",
+        "tests/acceptance/test_single_flight.py::test_many_cold_requests_for_a_file_make_one_upstream_request",
+    ),
+    # --- 8. Memory is bounded
+    Mutation(
+        8,
+        "a large page is written at once, whether or not its client takes it",
+        "web/fast_path.py",
+        "            piece, rest = rest[:SLICE_BYTES], rest[SLICE_BYTES:]",
+        "            piece, rest = rest, rest[:0]",
+        "tests/acceptance/test_connections.py::test_large_pages_that_nobody_takes_cost_little",
+        "memory",
+    ),
+    Mutation(
+        8,
+        "large pages on their way wait for no room",
+        "runtime/byte_budget.py",
+        "            if waiter.share is not oldest and self.used_bytes + waiter.more_bytes > self._size_bytes:",
+        "            if waiter.share is not oldest and waiter.more_bytes < 0:",
+        "tests/runtime/test_byte_budget.py::test_everybody_ends_and_the_bound_holds",
+    ),
+    Mutation(
+        8,
+        "a head that comes byte by byte has no deadline",
+        "web/client_connection.py",
+        "    head_s: float = 15.0",
+        "    head_s: float = 15_000.0",
+        "tests/acceptance/test_connections.py::test_what_is_held_by_whoever_proves_nothing_ends",
+    ),
+    # --- 9. One decision
+    Mutation(
+        9,
+        "a page may list files of other projects",
+        "simple_api/collector.py",
+        "not is_safe_filename(filename) or not (follows or filename in self._members):",
+        "not is_safe_filename(filename):",
+        _ATTACKS + "test_a_page_that_lists_another_projects_file",
+        "uv",
+    ),
+    Mutation(
+        9,
+        "a file is looked up on the page that was, not on the one that is",
+        "web/files.py",
+        "entry = self._pages.find_servable(target.project)",
+        "entry = self._pages._entries.get(target.project)",
+        "tests/web/test_fast_path.py::test_a_file_that_is_no_longer_listed_is_no_longer_had",
+    ),
+    Mutation(
+        9,
+        "a file that is not on the page is answered from wherever else it is",
+        "index/merged.py",
+        "        if rule is None or first.source not in rule.sources:\n            known = _spare(",
+        "        if rule is None:\n"
+        "            known = await self._ask(known, order, order)\n"
+        "            return await self._serve(\n"
+        "                known, [answer for answer in known.answers if answer.page], MergeRule(self._reserved, ()), reason\n"
+        "            )\n"
+        "        if first.source not in rule.sources:\n            known = _spare(",
+        _ATTACKS + "test_a_lock_file_that_skips_the_page",
+        "uv",
+    ),
+    # --- 10. What is not configured is refused
+    Mutation(
+        10,
+        "beyond this machine everybody may read, although nobody said so",
+        "config/settings.py",
+        "        if self.anonymous is None and not self.is_loopback:",
+        "        if self.anonymous is None and self.is_loopback is None:",
+        "tests/cli/test_commands.py::test_beyond_this_machine_serve_wants_to_be_told_who_may_read",
+    ),
+    Mutation(
+        10,
+        "a redirect is followed wherever it leads",
+        "upstream/hops.py",
+        "        if not self._rules.allows(target):",
+        "        if not target:",
+        _FAULTS,
+        "upstream/to-other-port",
+    ),
+    Mutation(
+        10,
+        "unknown settings are passed over",
+        "config/section.py",
+        'ConfigDict(extra="forbid",',
+        'ConfigDict(extra="ignore",',
+        "tests/config/test_load.py::test_an_unknown_setting_is_named_with_the_one_that_was_meant",
+    ),
+    # --- 11. What is left out is added, and nothing is invented
+    Mutation(
+        11,
+        "what a wheel says is not told on its page",
+        "enrich/enriched.py",
+        'offered = {"sha256": made.metadata_sha256} if made else {}',
+        "offered = {}",
+        "tests/acceptance/test_bare_feeds.py::test_the_page_gains_what_the_wheel_says",
+    ),
+    Mutation(
+        11,
+        "files without an upload time stay so",
+        "enrich/enriched.py",
+        '        known["upload_time"] = record.uploaded',
+        "        pass",
+        "tests/acceptance/test_bare_feeds.py::test_files_are_as_old_as_our_first_sight_of_them",
+    ),
+    Mutation(
+        11,
+        "a later upload time overwrites an earlier one",
+        "enrich/enriched.py",
+        "    if file.upload_time is None or record.uploaded < file.upload_time:",
+        "    if file.upload_time is None:",
+        "tests/enrich/test_enriched.py::test_an_upload_time_never_moves_later",
+    ),
+    Mutation(
+        11,
+        "core metadata is served whatever its digest",
+        "files/metadata_files.py",
+        "    return advertised is None or hashlib.sha256(body).hexdigest() == advertised",
+        "    return True",
+        "tests/acceptance/test_files.py::test_core_metadata_is_right_or_not_given",
+    ),
+    Mutation(
+        11,
+        "keys without a value stand on pages as null",
+        "simple_api/render.py",
+        'class _WireFile(msgspec.Struct, rename="kebab", omit_defaults=True, gc=False):',
+        'class _WireFile(msgspec.Struct, rename="kebab", gc=False):',
+        "tests/simple_api/test_render.py::test_nothing_is_ever_null_and_only_known_keys_appear",
+    ),
+    # --- 12. Absence needs evidence
+    Mutation(
+        12,
+        "every 404 is taken for the index's own",
+        "sources/absence.py",
+        "        return any(kind.fits(answer, project) for kind in self._kinds)",
+        "        return True",
+        "tests/sources/test_absence.py::test_what_answers_in_the_place_of_an_index_sends_no_name_elsewhere",
+    ),
+    Mutation(
+        12,
+        "an index that lost all it had is a new one",
+        "sources/absence.py",
+        "return (None, lost) if had else (",
+        "return (None, lost) if not root.declared else (",
+        "tests/sources/test_absence.py::test_a_new_index_without_a_project_is_one_and_one_that_lost_all_is_not",
+    ),
+    Mutation(
+        12,
+        "an empty container is believed, whichever it is",
+        "sources/emptiness.py",
+        "        if not await self._known.may_be_empty(place):",
+        "        if self._known is None:",
+        "tests/sources/test_emptiness.py::test_what_an_empty_place_is_worth",
+    ),
+)
