@@ -35,7 +35,9 @@ async def _announce_afterwards(self: StoreChanges, *made: Change, here: bool = T
     yield Announcement(self, made)
     for change in made:
         self.emit(change)
-    await self.announce(*made)
+    announcement = Announcement(self, made)
+    await announcement.renew()
+    await announcement.conclude()
 
 
 async def _trust_the_name(self: Uploads, target: Any, checked: Any) -> bool:
@@ -110,7 +112,7 @@ MUTATIONS: Mapping[str, Patches] = {
     "an announced token is not heard": {(Tokens, "_forget"): lambda self, identifier: None},
     "an announced file is not heard": {(Cached, "drop"): lambda self, project=None: None},
     "missed changes are taken for none": {
-        (ChangeLog, "find_after"): lambda self, seen: [],
+        (ChangeLog, "find_after"): lambda self, seen: (),
     },
 }
 

@@ -161,7 +161,8 @@ async def test_an_sdist_is_accepted_without_metadata(gate: Gate) -> None:
 async def test_the_claim_and_the_metadata_are_written_before_the_file_each_announced_before_it_is_there(gate: Gate) -> None:
     await gate.upload()
     metadata = layout.metadata(sha256(BODY))
-    assert gate.store.written == [layout.CHANGED, layout.claim(NAME), layout.CHANGED, metadata, PATH]
+    said = layout.CHANGED
+    assert gate.store.written == [said, layout.claim(NAME), said, said, metadata, PATH, said]
 
 
 @pytest.mark.parametrize("step", ["claims/", "metadata/", "packages/", layout.CHANGED])
@@ -494,7 +495,7 @@ async def test_attestations_lie_beside_their_file_which_was_there_before_them(ga
     await gate.upload(attestations=attested())
     assert await bundle(gate) == json.loads(attested())
     assert gate.store.written.index(PATH) < gate.store.written.index(layout.provenance(PATH))
-    assert gate.store.written[-2:] == [layout.CHANGED, layout.provenance(PATH)], "announced, and made"
+    assert gate.store.written[-3:] == [layout.CHANGED, layout.provenance(PATH), layout.CHANGED], "announced, and made"
     assert filenames(await gate.index.project_page(NAME)) == [WHEEL]
 
 

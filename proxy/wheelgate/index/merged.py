@@ -145,6 +145,8 @@ class Merged:
         if (first := _find_first(known.answers)) is not None:
             return await self._let_answer(known, order, first, f"the first private source that has it is {first.source}")
         if known.reserved_by is None:
+            if claim is False and self._claims.recall(project) is not False:  # somebody claimed it while they were asked
+                claim = await self._find_claim(project)
             if isinstance(claim, StoreError):
                 return _fail(known, claim)
             known = msgspec.structs.replace(known, claimed=claim)

@@ -43,11 +43,25 @@ class Kind(StrEnum):
 
 
 class Change(NamedTuple):
-    """One change, about to be made or made already."""
+    """One kind and key that changes."""
 
     kind: Kind
     key: str | None
     """``None``: anything of this kind."""
+
+
+class Entry(NamedTuple):
+    """One line of the log, as it is stored: a change that is about to be made, or was made."""
+
+    kind: str
+    key: str
+    number: str
+    """Of the announcement, the same before and after the change."""
+    is_made: bool
+
+    @property
+    def change(self) -> Change:
+        return Change(Kind(self.kind), self.key or None)
 
 
 EVERYTHING = tuple(Change(kind, None) for kind in Kind)
@@ -59,34 +73,27 @@ class ChangeLog(msgspec.Struct, frozen=True):
     format: int
     epoch: str
     sequence: int
-    recent: tuple[tuple[str, str], ...]
-    """Kind and key, oldest first."""
+    recent: tuple[Entry, ...]
+    """Oldest first."""
 
     def encode(self) -> bytes:
         """The body of the record."""
         return msgspec.json.encode(self)
 
-    def extend(self, changes: Sequence[Change]) -> ChangeLog:
-        """The log with these changes at its end, and without the oldest ones that are too many then."""
-        recent = [*self.recent, *((change.kind.value, change.key or "") for change in changes)][-_MAX_ENTRIES:]
-        size_bytes = sum(len(key) for _, key in recent)
+    def extend(self, entries: Sequence[Entry]) -> ChangeLog:
+        """The log with these at its end, and without the oldest ones that are too many then."""
+        recent = [*self.recent, *entries][-_MAX_ENTRIES:]
+        size_bytes = sum(len(entry.key) for entry in recent)
         while size_bytes > _MAX_KEY_BYTES:
-            size_bytes -= len(recent.pop(0)[1])
-        return msgspec.structs.replace(self, sequence=self.sequence + len(changes), recent=tuple(recent))
+            size_bytes -= len(recent.pop(0).key)
+        return msgspec.structs.replace(self, sequence=self.sequence + len(entries), recent=tuple(recent))
 
-    def find_after(self, seen: ChangeLog | None) -> Sequence[Change] | None:
-        """The changes that came after another state of the log; ``None``: that was a log of another epoch, or none.
-
-        Everything, where more changes came than the log holds.
-        """
-        if seen is None or seen.epoch != self.epoch:
-            return None
+    def find_after(self, seen: ChangeLog) -> Sequence[Entry] | None:
+        """The entries that came after another state of the log; ``None``: that was of another epoch, or too long ago."""
         missed = self.sequence - seen.sequence
-        return self.list_changes()[-missed:] if 0 < missed <= len(self.recent) else EVERYTHING if missed else ()
-
-    def list_changes(self) -> Sequence[Change]:
-        """All that the log still holds, oldest first."""
-        return [Change(Kind(kind), key or None) for kind, key in self.recent]
+        if seen.epoch != self.epoch or not 0 <= missed <= len(self.recent):
+            return None
+        return self.recent[len(self.recent) - missed :]
 
 
 def begin_log() -> ChangeLog:

@@ -1,26 +1,26 @@
-"""Change notification between processes: one small record, rewritten before each change of the store, polled by all.
+"""Change notification between processes: one small record, rewritten before and after each change of the store, polled by all.
 
-A change is announced *before* it is made. Announced afterwards, one whose announcement is lost (the process dies in between, the
-answer never arrives) would stay unknown for good to whoever remembers the state of before. So an announcement means: this key
-changes about now. Whoever hears of it forgets what it knows of the key, and does so again at each look until the change must
-have been made, or has failed.
+A change is announced *before* it is made. Announced only afterwards, one whose announcement is lost (the process dies in between,
+the answer never arrives) would stay unknown for good to whoever remembers the state of before. So an announcement means: this
+key changes about now. Whoever hears of it forgets what it knows of the key, and does so again at each look until it hears that
+the change was made, or until that must have happened or failed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Iterable
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
-from wheelgate.storage.change_log import EVERYTHING, Change, ChangeLog, Kind, begin_log, decode_log
+from wheelgate.storage.change_log import EVERYTHING, Change, ChangeLog, Entry, Kind, begin_log, decode_log
 
 WATCH_INTERVAL_S = 2.0
 UNSETTLED_S = 30.0
@@ -36,6 +36,7 @@ class Announcement:
 
     def __init__(self, changes: StoreChanges, announced: tuple[Change, ...]) -> None:
         self._changes = changes
+        self._number = uuid.uuid4().hex[:8]
         self._announced = announced
         self._at_s = -math.inf
 
@@ -45,15 +46,20 @@ class Announcement:
         Raises:
             StoreError: others could not be told, so nothing may be written.
         """
-        if self.age_s > UNSETTLED_S / 2:
+        if self._changes.clock.monotonic() - self._at_s > UNSETTLED_S / 2:
             began_s = self._changes.clock.monotonic()
-            await self._changes.announce(*self._announced)
+            await self._changes.write(self._list_entries(is_made=False))
             self._at_s = began_s
 
-    @property
-    def age_s(self) -> float:
-        """Seconds since everybody was told."""
-        return self._changes.clock.monotonic() - self._at_s
+    async def conclude(self) -> None:
+        """Tell that the changes were made. What cannot be told now is told later."""
+        try:
+            await self._changes.write(self._list_entries(is_made=True))
+        except StoreError:
+            self._changes.untold += self._list_entries(is_made=True)
+
+    def _list_entries(self, *, is_made: bool) -> list[Entry]:
+        return [Entry(change.kind.value, change.key or "", self._number, is_made) for change in self._announced]
 
 
 class StoreChanges:
@@ -65,19 +71,21 @@ class StoreChanges:
 
     def __init__(self, store: BlobStore, clock: Clock) -> None:
         self.clock = clock
+        self.untold: list[Entry] = []
+        """Changes that were made, and nobody could be told."""
         self._store = store
         self._signals = {kind: Signal() for kind in Kind}
         self._log: ChangeLog | None = None
         """As it was seen last, under its ETag; ``None``: there is none."""
         self._etag: str | None = None
         self._heard_s = -math.inf
-        self._unsettled: dict[Change, float] = {}
-        """Changes that may not have been made yet, each until a moment (monotonic)."""
-        self._pending: list[Change] = []
+        self._unsettled: dict[tuple[Change, str], float] = {}
+        """Changes that may not have been made yet, by announcement, each until a moment (monotonic)."""
+        self._pending: list[Entry] = []
         self._turn = asyncio.Lock()
         self._flights: SingleFlight[None] = SingleFlight()
         self._number = 0
-        """Of the announcement that is not being written yet."""
+        """Of the rewriting of the record that has not begun yet."""
 
     def subscribe(self, kind: Kind, listener: Listener) -> None:
         """Call ``listener`` with the key of whatever changes; ``None``: of anything of this kind."""
@@ -99,7 +107,7 @@ class StoreChanges:
 
     @asynccontextmanager
     async def changing(self, *changes: Change, here: bool = True) -> AsyncIterator[Announcement]:
-        """Make changes inside the block: everybody else is told before it, and this process after it, however it ends.
+        """Make changes inside the block: everybody else is told before and after it, and this process after it, however it ends.
 
         ``here=False``: a block that succeeds tells this process itself.
 
@@ -111,34 +119,34 @@ class StoreChanges:
         try:
             yield announcement
         except BaseException:  # it may have been made, or be on its way
-            here = True
+            self._unsettle(changes)
+            self._emit_all(changes)
             raise
-        finally:
-            if here:
-                self._unsettle(changes)
-                for change in changes:
-                    self.emit(change)
-            if announcement.age_s > UNSETTLED_S:  # the change came later than anybody waits for it
-                with contextlib.suppress(StoreError):
-                    await self.announce(*changes)
+        if here:
+            self._emit_all(changes)
+        await announcement.conclude()
 
-    async def announce(self, *changes: Change) -> None:
-        """Tell everybody else that something changes now, or raise :class:`StoreError`."""
-        self._pending += changes
+    async def write(self, entries: Sequence[Entry]) -> None:
+        """Add to the record, or raise :class:`StoreError`."""
+        self._pending += entries
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
-        await self._flights.run(self._number, self._announce_in_turn)
+        await self._flights.run(self._number, self._write_in_turn)
 
-    async def _announce_in_turn(self) -> None:
+    async def _write_in_turn(self) -> None:
         async with self._turn:
-            self._number += 1  # what changes from here on, this one says nothing of
-            changes, self._pending = self._pending, []
+            self._number += 1  # what comes from here on is not in this one
+            entries, self._pending = self._pending, []
             log, etag = self._log, self._etag  # mostly nobody else has announced anything since we looked last
             for _ in range(_TRIES):
-                longer = (log or begin_log()).extend(changes)
+                longer = (log or begin_log()).extend(entries)
                 try:
                     written = await self._store.replace_if(layout.CHANGED, longer.encode(), etag)
                 except BlobChanged:
                     log, etag = await self._read()
+                    continue
+                except BlobDamaged:
+                    await self._store.delete(layout.CHANGED)  # every replica takes everything for changed
+                    log, etag = None, None
                     continue
                 if etag == self._etag:
                     self._log, self._etag = longer, written
@@ -149,19 +157,39 @@ class StoreChanges:
         """Ask once whether somebody announced a change, and if so pass it on; or :class:`StoreError`."""
         began_s = self.clock.monotonic()
         if await self._find_etag() != self._etag:
-            seen, (self._log, self._etag) = self._log, await self._read()
-            changes = None if self._log is None else self._log.find_after(seen)
-            if changes is None:  # the first look, or another release's record
-                for change in EVERYTHING:
-                    self.emit(change)
-                changes = [] if self._log is None else self._log.list_changes()
-            self._unsettle(changes)
+            is_first, seen = self._heard_s == -math.inf, self._log
+            self._log, self._etag = await self._read()
+            self._hear(seen, is_first=is_first)
         self._heard_s = began_s
         now_s = self.clock.monotonic()
-        for change, until_s in list(self._unsettled.items()):
+        self._emit_all(dict.fromkeys(change for change, _ in self._unsettled))
+        self._unsettled = {known: until_s for known, until_s in self._unsettled.items() if until_s >= now_s}
+        if self.untold:
+            untold, self.untold = self.untold, []
+            try:
+                await self.write(untold)
+            except StoreError:
+                self.untold += untold
+                raise
+
+    def _hear(self, seen: ChangeLog | None, *, is_first: bool) -> None:
+        """Pass on what the record says since another state of it."""
+        entries = None if self._log is None or seen is None else self._log.find_after(seen)
+        if entries is None:
+            self._emit_all(EVERYTHING)
+            if not is_first:  # another release's record, or more than it holds: of what is unsettled nothing is known
+                self._unsettle(EVERYTHING)
+            entries = () if self._log is None else self._log.recent
+        for entry in entries:
+            if entry.is_made:
+                self._unsettled.pop((entry.change, entry.number), None)
+                self.emit(entry.change)
+            else:
+                self._unsettle([entry.change], entry.number)
+
+    def _emit_all(self, changes: Iterable[Change]) -> None:
+        for change in changes:
             self.emit(change)
-            if now_s > until_s:
-                del self._unsettled[change]
 
     async def watch(self) -> None:
         """Poll for ever, whatever fails: a process that stopped looking would serve revoked tokens and deleted files."""
@@ -174,23 +202,23 @@ class StoreChanges:
                 _log.exception("looking for changes in the store failed")
             await asyncio.sleep(WATCH_INTERVAL_S)
 
-    def _unsettle(self, changes: Iterable[Change]) -> None:
+    def _unsettle(self, changes: Iterable[Change], number: str = "") -> None:
         """Pass changes on again at each look until they must have been made."""
         if len(self._unsettled) > _MAX_UNSETTLED:
             self._unsettled.clear()
             changes = EVERYTHING
         until_s = self.clock.monotonic() + UNSETTLED_S
-        self._unsettled.update((change, until_s) for change in changes)
+        self._unsettled.update(((change, number), until_s) for change in changes)
 
     async def _read(self) -> tuple[ChangeLog | None, str | None]:
         try:
             body, info = await self._store.read(layout.CHANGED)
-        except BlobNotFound:
+        except (BlobNotFound, BlobDamaged):
             return None, None
         return decode_log(body), info.etag
 
     async def _find_etag(self) -> str | None:
         try:
             return (await self._store.info(layout.CHANGED)).etag
-        except BlobNotFound:
+        except (BlobNotFound, BlobDamaged):
             return None

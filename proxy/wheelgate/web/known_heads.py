@@ -79,7 +79,12 @@ class KnownHeads:
         """Build what to write for a request of exactly these bytes; ``None``: aiohttp has to answer it."""
         began = time.perf_counter()
         known = self._known.get(head)
-        if known is None or not known.is_permitted() or (found := known.find()) is None:
+        if known is None:
+            return None
+        if not known.is_permitted():
+            del self._known[head]  # to be learned again, if it is permitted anew
+            return None
+        if (found := known.find()) is None:
             return None
         prepared, confirmed_s = found
         status = prepared.choose_status(known.etags)
