@@ -27,6 +27,8 @@ UNSETTLED_S = 30.0
 """How long after its announcement a change may still reach the store; nobody relies on what it knows of the key meanwhile."""
 _HEARD_S = 5 * WATCH_INTERVAL_S
 _MAX_UNSETTLED = 10_000
+_MAX_UNTOLD = 500
+"""Beyond, the oldest are dropped: whoever waits for them waits out their time."""
 _TRIES = 20
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Announcement:
         try:
             await self._changes.write(self._list_entries(is_made=True))
         except StoreError:
-            self._changes.untold += self._list_entries(is_made=True)
+            self._changes.untold = (self._changes.untold + self._list_entries(is_made=True))[-_MAX_UNTOLD:]
 
     def _list_entries(self, *, is_made: bool) -> list[Entry]:
         return [Entry(change.kind.value, change.key or "", self._number, is_made) for change in self._announced]
