@@ -15,7 +15,7 @@ from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.background import run_beside
 from wheelgate.storage import change_log, layout
 from wheelgate.storage import changes as changes_module
-from wheelgate.storage.change_log import EVERYTHING, Change, Entry, Kind
+from wheelgate.storage.change_log import EVERYTHING, Change, ChangeEntry, Kind
 from wheelgate.storage.changes import UNSETTLED_S, StoreChanges
 
 LIB, OTHER, TOKEN = Change(Kind.PACKAGE, "acme-lib"), Change(Kind.CLAIM, "acme-other"), Change(Kind.TOKEN, "abcdefgh")
@@ -262,12 +262,12 @@ async def test_a_kind_of_a_newer_release_is_passed_over_and_kept(replicas: tuple
     one, other = replicas
     body, info = await store.read(layout.CHANGED)
     newer = change_log.decode_log(body)
-    newer = newer.extend([Entry("recall", "acme-lib", "x", is_made=True)])
+    newer = newer.extend([ChangeEntry("recall", "acme-lib", "x", is_made=True)])
     await store.replace_if(layout.CHANGED, newer.encode(), info.etag)
     assert await other.hear() == [Change(Kind.OTHER, "acme-lib")]
     await one.change(LIB)
     body, _ = await store.read(layout.CHANGED)
-    assert Entry("recall", "acme-lib", "x", is_made=True) in change_log.decode_log(body).recent
+    assert ChangeEntry("recall", "acme-lib", "x", is_made=True) in change_log.decode_log(body).recent
 
 
 async def test_a_change_by_another_between_two_looks_is_heard_although_we_announce_over_it(

@@ -50,7 +50,7 @@ class Change(NamedTuple):
     """``None``: anything of this kind."""
 
 
-class Entry(NamedTuple):
+class ChangeEntry(NamedTuple):
     """One line of the log, as it is stored: a change that is about to be made, or was made."""
 
     kind: str
@@ -73,14 +73,14 @@ class ChangeLog(msgspec.Struct, frozen=True):
     format: int
     epoch: str
     sequence: int
-    recent: tuple[Entry, ...]
+    recent: tuple[ChangeEntry, ...]
     """Oldest first."""
 
     def encode(self) -> bytes:
         """The body of the record."""
         return msgspec.json.encode(self)
 
-    def extend(self, entries: Sequence[Entry]) -> ChangeLog:
+    def extend(self, entries: Sequence[ChangeEntry]) -> ChangeLog:
         """The log with these at its end, and without the oldest ones that are too many then."""
         recent = [*self.recent, *entries][-_MAX_ENTRIES:]
         size_bytes = sum(len(entry.key) for entry in recent)
@@ -88,7 +88,7 @@ class ChangeLog(msgspec.Struct, frozen=True):
             size_bytes -= len(recent.pop(0).key)
         return msgspec.structs.replace(self, sequence=self.sequence + len(entries), recent=tuple(recent))
 
-    def find_after(self, seen: ChangeLog) -> Sequence[Entry] | None:
+    def find_after(self, seen: ChangeLog) -> Sequence[ChangeEntry] | None:
         """The entries that came after another state of the log; ``None``: that was of another epoch, or too long ago."""
         missed = self.sequence - seen.sequence
         if seen.epoch != self.epoch or not 0 <= missed <= len(self.recent):

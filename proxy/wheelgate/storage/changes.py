@@ -20,7 +20,7 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
-from wheelgate.storage.change_log import EVERYTHING, Change, ChangeLog, Entry, Kind, begin_log, decode_log
+from wheelgate.storage.change_log import EVERYTHING, Change, ChangeEntry, ChangeLog, Kind, begin_log, decode_log
 
 WATCH_INTERVAL_S = 2.0
 UNSETTLED_S = 30.0
@@ -60,8 +60,8 @@ class Announcement:
         except StoreError:
             self._changes.untold = (self._changes.untold + self._list_entries(is_made=True))[-_MAX_UNTOLD:]
 
-    def _list_entries(self, *, is_made: bool) -> list[Entry]:
-        return [Entry(change.kind.value, change.key or "", self._number, is_made) for change in self._announced]
+    def _list_entries(self, *, is_made: bool) -> list[ChangeEntry]:
+        return [ChangeEntry(change.kind.value, change.key or "", self._number, is_made) for change in self._announced]
 
 
 class StoreChanges:
@@ -73,7 +73,7 @@ class StoreChanges:
 
     def __init__(self, store: BlobStore, clock: Clock) -> None:
         self.clock = clock
-        self.untold: list[Entry] = []
+        self.untold: list[ChangeEntry] = []
         """Changes that were made, and nobody could be told."""
         self._store = store
         self._signals = {kind: Signal() for kind in Kind}
@@ -83,7 +83,7 @@ class StoreChanges:
         self._heard_s = -math.inf
         self._unsettled: dict[tuple[Change, str], float] = {}
         """Changes that may not have been made yet, by announcement, each until a moment (monotonic)."""
-        self._pending: list[Entry] = []
+        self._pending: list[ChangeEntry] = []
         self._turn = asyncio.Lock()
         self._flights: SingleFlight[None] = SingleFlight()
         self._number = 0
@@ -128,7 +128,7 @@ class StoreChanges:
             self._emit_all(changes)
         await announcement.conclude()
 
-    async def write(self, entries: Sequence[Entry]) -> None:
+    async def write(self, entries: Sequence[ChangeEntry]) -> None:
         """Add to the record, or raise :class:`StoreError`."""
         self._pending += entries
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
