@@ -109,6 +109,7 @@ class SourceContract:
     async def test_a_project_appears_and_disappears(self, world: World) -> None:
         with pytest.raises(ProjectNotFound):
             await world.source.project_page("acme-lib")
+        await publish_wheel(world, "acme-stays", "1.0")  # a source that loses all it had is doubted
         await publish_wheel(world, "acme-lib", "1.0")
         assert (await world.source.project_page("acme-lib")).files
         await world.remove("acme-lib")

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import itertools
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -18,7 +19,7 @@ from tests.support.index import SIMPLE_JSON, running
 from tests.support.packages import wheel_name
 from tests.support.sources import FakeSource
 from tests.support.stores import MemoryStore, WatchedStore
-from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer, UpstreamError
+from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Credential
 from wheelgate.index.decision import Member, Outcome
@@ -321,13 +322,34 @@ async def test_projects_that_are_taken_away_one_by_one_are_missed_by_nobody(hous
     await house.start()
     for name in sorted(house.index.projects):
         await house.sees(name)
-    for name in sorted(house.index.projects):
+    for name in sorted(house.index.projects)[:-1]:  # an index that has none is doubted
         del house.index.projects[name]
         house.clock.move(6)
         with pytest.raises(ProjectNotFound):
             await house.team.project_page(name)
     house.clock.move(SEEN_S)
     assert await house.passes("somebody-elses")
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_index_known_by_one_project_is_missed_when_it_loses_it(house: House, restarts: bool) -> None:
+    lost = {name: house.index.projects.pop(name) for name in ("acme-a", "acme-b", "acme-c")}
+    house.index.projects["acme-a"] = lost["acme-a"]
+    await house.start()
+    await house.sees("acme-a")
+    await house.settle()
+    house.index.projects.clear()
+    if restarts:
+        await house.start()
+    for _ in range(3):
+        with pytest.raises(UpstreamBadAnswer, match="has it lost its packages"):
+            await house.team.project_page("acme-a")
+        assert not await house.passes("acme-secret")
+        house.clock.move(SEEN_S)
+    await house.settle()
+    assert await KnownProjects("team", url=house.index.url, store=house.store).names() == ("acme-a",)
+    house.index.projects |= lost
+    assert await house.passes("acme-secret")
 
 
 # ---- cost, privacy and words -------------------------------------------------------------------------------------------------
@@ -442,6 +464,71 @@ async def test_two_servers_behind_one_address_are_not_one_index(house: House) ->
 
     house.index.own = in_turn
     assert not await house.passes("acme-secret")
+
+
+@pytest.mark.parametrize("servers", [("nginx/1.24.0", "nginx/1.26.2"), ("Jetty(9.4.44)", "Jetty(12.0.9)")])
+async def test_a_cluster_that_is_upgraded_is_one_index(house: House, servers: tuple[str, str]) -> None:
+    turns = itertools.cycle([html(f"<h1>404 Not Found</h1><hr>{server}", server=server) for server in servers])
+
+    def in_turn(path: str) -> web.Response:
+        return next(turns)(path)
+
+    house.index.own = in_turn
+    await house.start()
+    for number in range(120):
+        assert await house.passes(f"name-{number}"), number
+    house.index.front = OTHERS["nginx default"]
+    assert not await house.passes("acme-secret")
+
+
+async def wait_for(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+# ---- slow indexes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wait_s", [3.2, 4.5])
+async def test_a_404_that_takes_seconds_is_believed_within_the_patience_of_pip(house: House, wait_s: float) -> None:
+    house.index.lacks_after_s = wait_s
+    await house.start()
+    await house.sees("acme-a")
+    began_s = time.monotonic()
+    assert await house.passes("first")
+    assert time.monotonic() - began_s < 2 * wait_s + 1
+    began_s = time.monotonic()
+    found = await asyncio.gather(*(house.team.project_page(f"name-{n}") for n in range(4)), return_exceptions=True)
+    assert [type(error) for error in found] == [ProjectNotFound] * 4
+    assert time.monotonic() - began_s < wait_s + 1
+    await house.sees("acme-b")
+
+
+async def test_what_is_asked_goes_on_without_those_who_waited_and_answers_the_next(house: House) -> None:
+    await house.start()
+    await house.sees("acme-a")
+    house.index.own, house.index.lacks_after_s = OWN["only letters"], 3.5  # it takes a third question, after the two
+    with pytest.raises(Busy, match="is still being asked what its 404 is worth: try again"):
+        await house.team.project_page("first")
+    with pytest.raises(ProjectNotFound):
+        await house.team.project_page("first")
+    assert len([path for path in house.asked if NOBODYS.fullmatch(path)]) == 3
+
+
+async def test_a_project_that_is_missed_needs_proof_of_after_it_was_missed(house: House) -> None:
+    await house.start()
+    await house.sees("acme-a")
+    house.index.lacks_after_s = 2
+    first = asyncio.create_task(house.team.project_page("first"))
+    await wait_for(lambda: any(NOBODYS.fullmatch(path) for path in house.asked) and house.asked.count("/simple/acme-a/") == 2)
+    await asyncio.sleep(0.3)
+    house.index.lacks_after_s = 0
+    house.index.projects.clear()
+    with pytest.raises(UpstreamBadAnswer, match="has it lost its packages"):
+        await house.team.project_page("acme-a")
+    house.clock.move(1)
+    await asyncio.gather(first, return_exceptions=True)
 
 
 # ---- what is kept ------------------------------------------------------------------------------------------------------------

@@ -380,6 +380,7 @@ async def test_a_refusal_is_a_failure_and_never_an_absence(
 async def test_an_absence_is_forgotten_when_the_project_appears(index: FakeIndex, source: SimpleIndex) -> None:
     index.etags = True
     index.publish("acme-lib", WHEEL, b"body")
+    index.publish("acme-stays", wheel_name("acme-stays", "1.0"), b"body")
     await source.project_page("acme-lib")
     published = index.projects.pop("acme-lib")
     with pytest.raises(ProjectNotFound):

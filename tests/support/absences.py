@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 import string
@@ -137,6 +138,8 @@ class Behind(FakeIndex):
     """Answers in its place, if set."""
     in_front_of: Callable[[str], bool] = lambda path: True
     """The paths that it answers."""
+    lacks_after_s: float = 0.0
+    """Seconds that the index takes to find out that it lacks something."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -144,4 +147,7 @@ class Behind(FakeIndex):
             self.asked.append(Asked(request.method, path, dict(request.headers)))
             return self.front(path)
         answer = await super().answer(request)
-        return self.own(path) if answer.status == 404 else answer
+        if answer.status != 404:
+            return answer
+        await asyncio.sleep(self.lacks_after_s)
+        return self.own(path)

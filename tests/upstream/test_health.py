@@ -246,6 +246,15 @@ def test_a_source_that_says_nothing_to_three_addresses_is_silent(asking: Asking,
     assert asking.may("d", host="files.example")
 
 
+def test_silence_about_made_up_names_says_nothing_of_a_source(asking: Asking) -> None:
+    for name in "abcde":
+        question = asking.begin(name)
+        question.is_control = True
+        asking.end(question, "silent")
+    assert not asking.health.is_open
+    assert asking.may("f")
+
+
 def test_silences_far_apart_are_each_ones_own(asking: Asking, clock: FakeClock) -> None:
     for name in "abcde":
         asking.ask(name, "silent")

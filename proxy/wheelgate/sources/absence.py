@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 
@@ -29,9 +28,10 @@ from wheelgate.core.errors import Busy, UpstreamBadAnswer, UpstreamError, Upstre
 from wheelgate.core.patterns import NamePatterns, normalise_pattern
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse
+from wheelgate.runtime.background import cancel_all
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
-from wheelgate.sources.answer_kind import AnswerKind, learn_kind
+from wheelgate.sources.answer_kind import AnswerKind, learn_kind, make_nobodys_name
 from wheelgate.sources.index_root import ROOT_ACCEPT, read_root
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.upstream.answers import PageAnswer
@@ -42,11 +42,13 @@ SEEN_S = 60.0
 KIND_S = 3600.0
 """Time for which a kind of 404 is known, once the index was asked for a name that nobody can have."""
 _RETRY_S = 5.0
-_BUDGET_S = 6.0
-"""All questions together: whoever waits for the answer has waited for a page before."""
+_FLIGHT_S = 30.0
+"""All questions together, also where nobody waits for them any more."""
+_WAIT_S = 6.0
+"""For which a caller waits for them: it has waited for a page before, and pip gives up after 15 s of silence."""
+_BUSY_S = 2.0
 _TRIED = 3
 _MOST_KINDS = 16
-_NOBODYS = "wheelgate-asks-for-no-project"
 _log = logging.getLogger(__name__)
 
 
@@ -112,8 +114,7 @@ class AbsenceEvidence:
         self._proof = ""
         self._doubt: UpstreamError | None = None
         self._retry_at_s = -math.inf
-        self._listed: dict[str, None] = {}
-        self._flights: SingleFlight[None] = SingleFlight()
+        self._flights: SingleFlight[UpstreamError | None] = SingleFlight()
 
     async def close(self) -> None:
         """Stop asking."""
@@ -130,6 +131,7 @@ class AbsenceEvidence:
         """Let a 404 pass that says that the index has no such project.
 
         Raises:
+            Busy: that is still being found out.
             UpstreamError: it may have it.
             StoreError: what was known of the index cannot be read.
         """
@@ -138,11 +140,12 @@ class AbsenceEvidence:
             return
         had_it = project in await self._known.names()
         if had_it or not (self._fits(project, answer) and self._was_seen()):
-            if self._doubt is None or self._clock.monotonic() >= self._retry_at_s:
-                # Joined by whoever asks meanwhile. What a flight finds out is of after its own beginning.
-                await self._flights.run("", lambda: self._verify(project, answer))
-            if self._doubt is not None:
-                raise without_frames(self._doubt)
+            doubt = self._doubt
+            if doubt is None or self._clock.monotonic() >= self._retry_at_s:
+                # Joined by whoever asks meanwhile. One that began before a known project was missed says nothing of that.
+                doubt = await self._join_flight(project if had_it else "", project, answer)
+            if doubt is not None:
+                raise without_frames(doubt)
             if self._is_last and not self._fits(project, answer):
                 self._kinds = (*self._kinds[1 - _MOST_KINDS :], AnswerKind.of(answer, project))
         if not self._fits(project, answer):
@@ -157,15 +160,14 @@ class AbsenceEvidence:
         """Ask the index what shows that it is one, and, but for the last of all, what it does for a name that nobody can have."""
         if not self._is_last and (verdict := await self._describe_words()) is not None:
             return verdict
-        await self._flights.run("", lambda: self._verify("", None))
-        if self._doubt is not None:
-            return Verdict(believed=False, sentence=self._without_name(self._doubt))
+        if (doubt := await self._flights.run("", lambda: self._verify("", None))) is not None:
+            return Verdict(believed=False, sentence=self._without_name(doubt))
         how = f"{self._host} is an index ({self._proof})"
         return Verdict(believed=True, sentence=f'a 404 for a name that it lacks counts as "not there": {how}')
 
     async def _describe_words(self) -> Verdict | None:
         """Tell what its own words are worth; ``None``: they need further evidence."""
-        name = self._make_nobodys_name(6)
+        name = make_nobodys_name(self._only, 6)
         try:
             answer = await self._client.probe(f"{self._url}{name}/", accept=self._accept)
             if answer.status == 404 and self._says_absent(name, answer):
@@ -185,25 +187,58 @@ class AbsenceEvidence:
     def _was_seen(self) -> bool:
         return self._doubt is None and self._clock.monotonic() - self._seen_s < SEEN_S
 
-    async def _verify(self, project: str, answer: PageAnswer | None) -> None:
-        """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
-        doubt: UpstreamError | None = None
+    async def _join_flight(self, key: str, project: str, answer: PageAnswer) -> UpstreamError | None:
+        """Wait for what is asked now; it goes on without whoever leaves, so that the next one finds it answered."""
         try:
-            async with asyncio.timeout(_BUDGET_S):
-                if not self._is_last and (answer is None or not self._fits(project, answer)):
-                    self._kinds, self._learned_s = (await self._learn(),), self._clock.monotonic()
-                self._proof = await self._find_proof(project)
-                self._seen_s = self._clock.monotonic()
-        except Busy:  # that says nothing of the index: whoever waited may ask again
-            raise
+            async with asyncio.timeout(_WAIT_S):
+                return await self._flights.run(key, lambda: self._verify(project, answer))
         except TimeoutError:
-            doubt = UpstreamUnavailable(
+            raise Busy(
+                f"source {self._source} answered 404, and {self._host} is still being asked what its 404 is worth: try again",
+                source=self._source,
+                retry_after_s=_BUSY_S,
+            ) from None
+
+    async def _verify(self, project: str, answer: PageAnswer | None) -> UpstreamError | None:
+        """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
+        began_s = self._clock.monotonic()
+        tasks: list[asyncio.Task[str] | asyncio.Task[AnswerKind]] = [proving := asyncio.create_task(self._find_proof(project))]
+        learning = None
+        if not self._is_last and (answer is None or not self._fits(project, answer)):
+            tasks.append(learning := asyncio.create_task(self._learn()))
+        try:
+            await asyncio.wait(tasks, timeout=_FLIGHT_S)
+        finally:
+            await cancel_all(tasks)
+        doubts = [doubt for task in tasks if (doubt := self._find_doubt(task)) is not None]
+        doubts.sort(key=lambda doubt: (isinstance(doubt, UpstreamUnavailable), isinstance(doubt, Busy)))
+        if doubts and isinstance(doubts[0], Busy):  # that says nothing of the index: whoever waited may ask again
+            raise doubts[0]
+        if not doubts:
+            if self._doubt is not None and self._retry_at_s - _RETRY_S > began_s:
+                return self._doubt  # which came up since
+            self._proof, self._seen_s = proving.result(), max(self._seen_s, began_s)
+        self._conclude(doubts[0] if doubts else None)
+        if (
+            learning is not None
+            and self._find_doubt(learning) is None
+            and all(isinstance(doubt, UpstreamUnavailable) for doubt in doubts)
+        ):
+            # Without proof it is kept for the next flight, which has to come within the time that proof is good for.
+            self._kinds, self._learned_s = (learning.result(),), began_s - (KIND_S - SEEN_S if doubts else 0.0)
+        return self._doubt
+
+    def _find_doubt(self, task: asyncio.Task[str] | asyncio.Task[AnswerKind]) -> UpstreamError | None:
+        """Find why a question shows nothing; ``None``: it shows what was asked. Raises what is no failure of the source."""
+        if task.cancelled():
+            return UpstreamUnavailable(
                 f"source {self._source} answered 404, and {self._host} did not show in time that it is an index",
                 source=self._source,
             )
-        except UpstreamError as error:
-            doubt = without_frames(error)
-        self._conclude(doubt)
+        error = task.exception()
+        if error is not None and not isinstance(error, UpstreamError):
+            raise error
+        return None if error is None else without_frames(error)
 
     def _conclude(self, doubt: UpstreamError | None) -> None:
         was, self._doubt = self._doubt, doubt
@@ -221,25 +256,23 @@ class AbsenceEvidence:
 
     async def _learn(self) -> AnswerKind:
         """Learn how the index says "not there", from names that nobody can have."""
+        both = await asyncio.gather(self._ask_for_nobody(4), self._ask_for_nobody(8), return_exceptions=True)
         asked: list[tuple[str, PageAnswer]] = []
-        kind = None
-        for length in (4, 8, 6):
-            name = self._make_nobodys_name(length)
-            answer = await self._client.probe(f"{self._url}{name}/", accept=self._accept)
-            if answer.status != 404 or not self._client.rules.is_own(parse(answer.url)):
-                raise self._bad(f"answered {answer.status} for a name that nobody can have ({name}), so its 404 says nothing")
-            asked.append((name, answer))
-            if len(asked) > 1 and (kind := learn_kind(asked)) is not None:
-                return kind
-        raise self._bad("answers 404 in two ways for names that nobody can have, as if another server answered in between")
+        for found in both:
+            if isinstance(found, BaseException):
+                raise found
+            asked.append(found)
+        kind = learn_kind(asked) or learn_kind([*asked, await self._ask_for_nobody(6)])
+        if kind is None:
+            raise self._bad("answers 404 in two ways for names that nobody can have, as if another server answered in between")
+        return kind
 
-    def _make_nobodys_name(self, length: int) -> str:
-        """Make up a name that the index may be asked for, and that was never anybody's."""
-        token = f"{_NOBODYS}-{secrets.token_hex(length)}"
-        made = next((pattern.replace("*", token) for pattern in self._only if "*" in pattern), None)
-        if made is None:
-            return f"{self._only[0]}-{token}" if self._only else token
-        return normalise_pattern(made).strip("-")
+    async def _ask_for_nobody(self, length: int) -> tuple[str, PageAnswer]:
+        name = make_nobodys_name(self._only, length)
+        answer = await self._client.probe(f"{self._url}{name}/", accept=self._accept)
+        if answer.status != 404 or not self._client.rules.is_own(parse(answer.url)):
+            raise self._bad(f"answered {answer.status} for a name that nobody can have ({name}), so its 404 says nothing")
+        return name, answer
 
     async def _find_proof(self, project: str) -> str:
         """Find what shows that an index answers: a project that it has, or a list of projects at its root.
@@ -247,14 +280,15 @@ class AbsenceEvidence:
         Raises:
             UpstreamError: nothing does.
         """
-        had = [name for name in await self._known.names() if name != project]
+        ever_had = await self._known.names()
+        had = [name for name in ever_had if name != project]
         own = [name for name in self._only if "*" not in name and name != project]
         first = [*had[:_TRIED], *own, *self._expected]
         unheard: list[UpstreamUnavailable] = []
         missing = ""
         if (proof := await self._find_project(first, unheard)) is None:
             try:
-                proof, missing = await self._read_root(project, had)
+                proof, missing = await self._read_root(project, ever_had)
             except Busy:
                 raise
             except UpstreamUnavailable as error:
@@ -286,8 +320,8 @@ class AbsenceEvidence:
                 unheard.append(error)
         return None
 
-    async def _read_root(self, project: str, had: Sequence[str]) -> tuple[str | None, str]:
-        """Find what the root shows; or why it shows nothing."""
+    async def _read_root(self, project: str, ever_had: Sequence[str]) -> tuple[str | None, str]:
+        """Find what the root shows; or why it shows nothing. ``ever_had``: projects, the one that is asked for among them."""
         try:
             answer = await self._client.probe(self._url, accept=ROOT_ACCEPT)
         except UpstreamBadAnswer as error:
@@ -295,11 +329,11 @@ class AbsenceEvidence:
         root = read_root(answer)
         if root is None:
             said = "is not a list of projects" if answer.status == 200 else f"answered {answer.status}"
-            before = ", and none of the projects that it had is there" if had else ""
+            before = ", and none of the projects that it had is there" if ever_had else ""
             return None, f"its root {said}{before} (an index that lists no projects is known by one that it has, once asked for)"
         if root.declared and not root.names:
             lost = "its root lists nothing any more, and none of the projects that it had is there: has it lost its packages?"
-            return (None, lost) if had else ("its root is that of an index without projects", "")
+            return (None, lost) if ever_had else ("its root is that of an index without projects", "")
         listed = [name for name in root.names if not self._only or name in NamePatterns(self._only)]
         if root.declared and not listed:
             return "its root lists the projects of others", ""

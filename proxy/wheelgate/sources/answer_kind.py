@@ -7,13 +7,16 @@ Two servers rarely say "not there" alike: status, type, server and words differ.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from itertools import combinations
 
 import msgspec
 
+from wheelgate.core.patterns import normalise_pattern
 from wheelgate.upstream.answers import PageAnswer
 
+_NOBODYS = "wheelgate-asks-for-no-project"
 _NAME, _UNDERSCORED, _DOTTED = "\0", "\1", "\2"
 """Stand for the project's name, in the spellings in which a server may repeat it."""
 _VARIABLE = re.compile(r"(?<![0-9a-z_+=-])[a-z_+=-]*\d[0-9a-z_+=-]*")  # times, lengths, identifiers
@@ -68,6 +71,15 @@ def learn_kind(asked: Sequence[tuple[str, PageAnswer]]) -> AnswerKind | None:
         if all(looser.fits(answer, project) for project, answer in asked[1:]):
             return looser
     return None
+
+
+def make_nobodys_name(only: Sequence[str], length: int) -> str:
+    """Make up a name that was never anybody's, with so many random bytes; ``only``: patterns of what may be asked for."""
+    token = f"{_NOBODYS}-{secrets.token_hex(length)}"
+    made = next((pattern.replace("*", token) for pattern in only if "*" in pattern), None)
+    if made is None:
+        return f"{only[0]}-{token}" if only else token
+    return normalise_pattern(made).strip("-")
 
 
 def _said_in(answer: PageAnswer) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
 _WHO = ("Server", "X-Powered-By", "X-AspNet-Version", "X-Jfrog-Version")
+_VERSIONS = re.compile(r"\([^()]*\)?|/[^\s()]*|(?<!\S)v?\d\S*")
 _NUMBERED = (
     *("X-VSS-E2EID", "X-TFS-ProcessId", "ActivityId", "x-ms-request-id", "x-amz-request-id", "X-GitHub-Request-Id"),
     *("X-Artifactory-Id", "X-Azure-Ref", "CF-RAY", "X-Gitlab-Meta"),
@@ -86,9 +88,12 @@ class FileAnswer(msgspec.Struct, frozen=True):
 
 
 def read_marks(response: aiohttp.ClientResponse) -> tuple[str, ...]:
-    """Read the headers by which an answerer is known again: of some the value, of those that number requests only the name."""
+    """Read the headers by which an answerer is known again: of some the products that they name, of others only their own name.
+
+    Without versions and comments: while a cluster is upgraded, its servers differ in those.
+    """
     headers = response.headers
-    named = (f"{name}: {headers[name][:200]}" for name in _WHO if name in headers)
+    named = (f"{name}: {' '.join(_VERSIONS.sub(' ', headers[name][:200]).split())}" for name in _WHO if name in headers)
     return (*named, *(name for name in _NUMBERED if name in headers))
 
 

@@ -39,7 +39,7 @@ _ATTEMPTS = 3
 _AGAIN_AND_AGAIN = 5
 _SMALL_BYTES = 1024 * 1024
 _PROBE_BYTES = 64 * 1024
-_PROBE_S = 4.0
+_BEGINNING_S = 4.0
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 T = TypeVar("T")
 
@@ -171,12 +171,14 @@ class SourceClient:
     async def probe(self, url: str, *, accept: str) -> PageAnswer:
         """The answer to a control question, whatever its status: of a 200 the beginning of its body, else what is said.
 
+        It may take as long as a page. Silence is held against its own address alone.
+
         Raises:
             Busy, UpstreamUnavailable: nobody answered, or is to be asked now.
             UpstreamBadAnswer: the redirects lead nowhere; :class:`AddressRefused`: they lead where nobody may be asked.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        question = Question(url, QuestionKind.PAGE, Deadline.after(_PROBE_S))
+        question = Question(url, QuestionKind.PAGE, Deadline.after(PAGE_BUDGET_S), is_control=True)
         self._metrics.upstream_requests.labels(self._source, "control").inc()
         return await self._ask_in_time(question, "answer", lambda: self._probe_once(question, headers))
 
@@ -184,7 +186,7 @@ class SourceClient:
         async with self._hops.follow(question, headers) as hop:
             if hop.response.status != 200:
                 return await self._read_words(hop)
-            body = await beginning_of(hop.response, _PROBE_BYTES, _PROBE_S)
+            body = await beginning_of(hop.response, _PROBE_BYTES, _BEGINNING_S)
             return PageAnswer(200, hop.url, content_type=hop.response.content_type.lower(), body=body)
 
     async def _read_words(self, hop: Hop) -> PageAnswer:

@@ -182,7 +182,7 @@ class Health:
             lane.connections_failed += 1
             if lane.connections_failed >= _NO_CONNECTIONS:
                 lane.breaker.open(now, reason)
-        elif fault is Fault.SILENT:
+        elif fault is Fault.SILENT and not question.is_control:  # made-up names and roots say nothing of pages
             lane = self._find_lane(question.host, question.kind)
             if lane.note(lane.silent, question.address, now, now - _EVIDENCE_S) or lane.breaker.is_open:
                 lane.breaker.open(now, reason)

@@ -32,11 +32,12 @@ class Fault(Enum):
 class Question:
     """One thing that is asked, by one request or by several in turn."""
 
-    def __init__(self, url: str, kind: QuestionKind, deadline: Deadline) -> None:
-        """``url``: as a listing names it, before any redirect."""
+    def __init__(self, url: str, kind: QuestionKind, deadline: Deadline, *, is_control: bool = False) -> None:
+        """``url``: as a listing names it, before any redirect. ``is_control``: nobody needs the answer but this server."""
         self.url = url
         self.kind = kind
         self.deadline = deadline
+        self.is_control = is_control
         self.host = ""
         """Host, with its port, of the hop that is being asked, or was asked last."""
         self.fault: Fault | None = None
