@@ -166,6 +166,7 @@ def test_a_squat_in_another_spelling(attack: Attack, spelling: str, tmp_path: Pa
 
 
 def test_a_squat_of_a_name_whose_private_files_were_all_deleted(attack: Attack) -> None:
+    published(attack.private, "acme-stays", "1.0")
     published(attack.private, "acme-lib", "1.0")
     published(attack.public, "acme-lib", EVIL)
     gate = attack.gate()
@@ -182,6 +183,7 @@ def test_a_squat_of_a_name_whose_private_files_were_all_deleted(attack: Attack) 
 
 
 def test_a_squat_of_a_name_whose_private_files_are_all_denied(attack: Attack) -> None:
+    published(attack.private, "acme-stays", "1.0")
     published(attack.private, "acme-lib", "1.0")
     published(attack.public, "acme-lib", EVIL)
     assert attack.installed(attack.naive.url, "acme-lib!=1.0") == EVIL

@@ -122,6 +122,7 @@ def test_what_one_replica_learns_is_private_every_replica_knows_within_seconds(
 ) -> None:
     private = second_index
     private.publish("acme-lib", wheel_name("acme-lib", "1.0"), wheel_bytes("acme-lib", "1.0"))
+    private.publish("acme-stays", wheel_name("acme-stays", "1.0"), wheel_bytes("acme-stays", "1.0"))
     shared = f'[store]\nurl = "file:{tmp_path / "shared"}"\n'
     config = shared + UPLOADS + index_source(private, "team", private=True, fresh="1s", absent="1s") + index_source(public)
     one, two = start_gate(config), start_gate(config)
