@@ -16,6 +16,8 @@ from wheelgate.distfiles import zips
 
 MAX_METADATA_BYTES = 10 * 1024 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
+_MAX_LINES = 20_000
+"""Of the fields, with the lines that continue them: a README may be one of them."""
 _METADATA = re.compile(r"([^/\\]+)\.dist-info/METADATA")
 _BLANKS = " \t\r\n"  # what installers take off a field: any other white space is part of it
 _END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
@@ -87,6 +89,8 @@ def parse_headers(body: bytes, file: str, bad: type[ValueError]) -> Message:
     fields = _END_OF_FIELDS.split(body, maxsplit=1)[0]
     if len(fields) > _MAX_FIELDS_BYTES:
         raise bad(f"has more than 1 MiB of fields in its {file}")
+    if len(fields.splitlines()) > _MAX_LINES:
+        raise bad(f"has more than {_MAX_LINES} lines of fields in its {file}")
     return HeaderParser().parsestr(fields.decode("utf-8", "replace"))
 
 

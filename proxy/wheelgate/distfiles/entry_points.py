@@ -7,6 +7,8 @@ import re
 
 from wheelgate.distfiles.member_names import show_name
 
+MAX_ENTRY_POINTS_BYTES = 128 * 1024
+_MAX_SECTIONS = 1_000
 _SECTIONS = ("console_scripts", "gui_scripts")
 _REFERENCE = re.compile(r"[\w.-]+\s*:\s*[\w.-]+(\s*\[[^\[\]]*\])?\s*")
 _RESERVED = re.compile(r"(pythonw?|python3|graalpy|pypy[23]?|python3\.\d{1,3}t?|pythonw3\.\d{1,3}t)(\.py)?(\.exe)?", re.ASCII)
@@ -18,7 +20,10 @@ def check_entry_points(body: bytes, bad: type[ValueError]) -> None:
     parser = configparser.ConfigParser(delimiters=("=",), strict=False, interpolation=None, default_section="\n")
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says to keep case
     try:
-        parser.read_string(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        if sum(line.lstrip().startswith("[") for line in text.splitlines()) > _MAX_SECTIONS:
+            raise bad(f"has an entry_points.txt of more than {_MAX_SECTIONS} sections")
+        parser.read_string(text)
     except (configparser.Error, UnicodeDecodeError):
         raise bad("has an entry_points.txt that cannot be read") from None
     for section in _SECTIONS:

@@ -8,6 +8,12 @@ import unicodedata
 _DRIVE = re.compile(r"[A-Za-z]:")
 _UNPRINTABLE = ("C", "Zl", "Zp")
 """Categories of Unicode that uv refuses, and the two that end a line for pip's reader of RECORD."""
+_MAX_NAME_BYTES = 4_096
+_MAX_PARTS = 100
+"""Beyond these no system unpacks it; and each part of a name is a folder to remember."""
+_MAX_NAMES_BYTES = 48 * 1024 * 1024
+"""Of all names of an archive and all their folders, each with what it takes in memory beside its text."""
+_NAME_OVERHEAD_BYTES = 64
 
 
 def show_name(name: str) -> str:
@@ -17,7 +23,11 @@ def show_name(name: str) -> str:
 
 def check_name(name: str, bad: type[ValueError]) -> None:
     """Check that a name means one file below the folder that the archive is unpacked in, to every reader; or raise ``bad``."""
+    if len(name) > _MAX_NAME_BYTES or len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES:
+        raise bad(f"has an entry whose name is longer than {_MAX_NAME_BYTES} bytes: {show_name(name)}")
     path = name.removesuffix("/")
+    if path.count("/") >= _MAX_PARTS:
+        raise bad(f"has an entry whose name has more than {_MAX_PARTS} parts: {show_name(name)}")
     if name.startswith("/") or "\\" in name or ".." in path.split("/") or _DRIVE.match(name):
         raise bad(f"has an entry that leaves its folder: {show_name(name)}")
     if any(part in ("", ".") for part in path.split("/")):
@@ -43,6 +53,7 @@ class MemberNames:
         self._folds_case = folds_case
         self._names: dict[str, str] = {}
         self._folders: set[str] = set()
+        self._left_bytes = _MAX_NAMES_BYTES
 
     def add(self, name: str) -> None:
         """Add a member by its name, that of a folder with a slash at its end; ``bad`` if it cannot be."""
@@ -55,9 +66,11 @@ class MemberNames:
                 raise self._bad(f"has two entries named {show_name(name)}")
             difference = "by a slash" if taken.removesuffix("/") == path else "by case or by the form of a letter"
             raise self._bad(f"has two entries that differ only {difference}: {show_name(taken)} and {show_name(name)}")
+        self._measure(key, name)
         if name.endswith("/"):
             self._folders.add(key)
         while (key := key.rpartition("/")[0]) and key not in self._folders:
+            self._measure(key, name)
             self._folders.add(key)
 
     def check(self) -> None:
@@ -65,6 +78,12 @@ class MemberNames:
         for key, name in self._names.items():
             if key in self._folders and not name.endswith("/"):
                 raise self._bad(f"has an entry that is a file, and the folder of others: {show_name(name)}")
+
+    def _measure(self, key: str, name: str) -> None:
+        """Count what a name or folder takes in memory; ``bad`` if it is too much."""
+        self._left_bytes -= _NAME_OVERHEAD_BYTES + (len(key) if key.isascii() else 4 * len(key))
+        if self._left_bytes < 0:
+            raise self._bad(f"has longer names of entries and folders, all together, than any distribution: {show_name(name)}")
 
     def _fold(self, path: str) -> str:
         if not self._folds_case:

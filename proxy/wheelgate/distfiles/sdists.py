@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import IO
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
@@ -11,7 +12,7 @@ from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, parse_headers, read_identity
 from wheelgate.distfiles.member_names import MemberNames, show_name
 from wheelgate.distfiles.tar_members import TarMember, TarStream, TarWalk, is_plain, stays_inside
-from wheelgate.distfiles.zip_reading import ZipReader
+from wheelgate.distfiles.zip_reading import MAX_INFLATED_BYTES, ZipReader
 from wheelgate.runtime.bounded_gzip import PIECE_BYTES, BadGzip, BoundedGunzip
 
 _FREE_BYTES = 64 * 1024 * 1024
@@ -23,8 +24,8 @@ class BadSdist(ValueError):
     """An sdist that breaks a rule; the message completes "it ..."."""
 
 
-def check_sdist(file: IO[bytes], filename: str) -> str:
-    """Check a whole sdist by reading it once from end to end; its sha256.
+def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None) -> str:
+    """Check a whole sdist by reading it once from end to end; its sha256. ``helpers`` inflate parts of it, if it is a zip file.
 
     Raises:
         BadSdist: its message names the member and the rule that it breaks.
@@ -36,14 +37,14 @@ def check_sdist(file: IO[bytes], filename: str) -> str:
             raise BadSdist("is empty")
         for entry in archive.entries:
             contents.add(TarMember(entry.name.removesuffix("/"), "folder" if entry.is_folder else "file", entry.size_bytes, ""))
-        sha256 = archive.check_contents(lambda _, __: None)
+        sha256 = archive.check_contents(lambda _, __: None, helpers)
         contents.check_identity(archive.read(contents.pkg_info, MAX_METADATA_BYTES))
         return sha256
     return _check_tar(file, contents)
 
 
 def _check_tar(file: IO[bytes], contents: _Contents) -> str:
-    gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES)
+    gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES, max_bytes=MAX_INFLATED_BYTES)
     digest = hashlib.sha256()
     walk = TarWalk(TarStream(_inflate(file, gunzip, digest.update)), BadSdist)
     pkg_info = None
@@ -82,6 +83,7 @@ class _Contents:
         self._top = ""
         self._names = MemberNames(BadSdist, folds_case=False)
         self._kinds: dict[str, str] = {}
+        self._members = 0
 
     @property
     def pkg_info(self) -> str:
@@ -90,11 +92,13 @@ class _Contents:
 
     def add(self, member: TarMember) -> None:
         """Add a member, or raise :class:`BadSdist`."""
-        if len(self._kinds) >= _MAX_MEMBERS:
+        self._members += 1
+        if self._members > _MAX_MEMBERS:
             raise BadSdist(f"has more than {_MAX_MEMBERS} members")
-        is_known_folder = member.kind == "folder" == self._kinds.get(member.name)
-        if not is_known_folder:
-            self._names.add(f"{member.name}/" if member.kind == "folder" else member.name)
+        known = self._kinds.get(member.name)
+        if known == "folder" and known == member.kind:
+            return
+        self._names.add(f"{member.name}/" if member.kind == "folder" else member.name)
         if not is_plain(member.name):
             raise BadSdist(
                 f"has a member whose name has a colon, or a blank at an end, which uv refuses: {show_name(member.name)}"

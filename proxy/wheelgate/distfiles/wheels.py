@@ -8,23 +8,28 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
 from email.message import Message
 from functools import partial
 from typing import IO
 
 from packaging.requirements import Requirement
-from packaging.tags import Tag, parse_tag
+from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, parse_headers, read_fields
-from wheelgate.distfiles.entry_points import check_entry_points, check_script_name
+from wheelgate.distfiles.entry_points import MAX_ENTRY_POINTS_BYTES, check_entry_points, check_script_name
 from wheelgate.distfiles.member_names import show_name
 from wheelgate.distfiles.wheel_record import RecordRow, read_record
 from wheelgate.distfiles.zip_directory import Entry
 from wheelgate.distfiles.zip_reading import ZipReader
 
-_MAX_WHEEL_BYTES = 1024 * 1024
+_MAX_WHEEL_BYTES = 128 * 1024
+_MAX_REQUIREMENTS = 2_000
+_MAX_REQUIREMENT_CHARACTERS = 4_096
+_MAX_REQUIREMENTS_CHARACTERS = 256 * 1024
+"""Of all together: reading them takes some microseconds a character, in which nobody else has the interpreter."""
 _MAX_RECORD_BYTES = 32 * 1024 * 1024
 _TAGS = re.compile(r"[a-z0-9_.]+-[a-z0-9_.]+-[a-z0-9_.]+", re.ASCII)
 _WHEEL_VERSION = re.compile(r"1\.[0-9]+|0\.1", re.ASCII)
@@ -35,8 +40,8 @@ _MACOS = re.compile(r"macosx_\d+_\d+_(.+)", re.ASCII)
 _FAT = frozenset({"universal2", "universal", "intel", "fat", "fat3", "fat32", "fat64"})
 
 
-def check_wheel(file: IO[bytes], filename: str) -> tuple[str, CoreMetadata]:
-    """Check a whole wheel by reading it once from end to end; its sha256, and its metadata.
+def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None) -> tuple[str, CoreMetadata]:
+    """Check a whole wheel by reading it once from end to end; its sha256, and its metadata. ``helpers`` inflate parts of it.
 
     Raises:
         BadWheel: its message names the entry and the rule that it breaks.
@@ -56,11 +61,11 @@ def check_wheel(file: IO[bytes], filename: str) -> tuple[str, CoreMetadata]:
     _check_requirements(parse_headers(metadata.body, "METADATA", BadWheel))
     _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), filename, tags)
     _check_data(archive.by_name, folder)
-    entry_points = archive.read(f"{folder}/entry_points.txt", _MAX_WHEEL_BYTES)
+    entry_points = archive.read(f"{folder}/entry_points.txt", MAX_ENTRY_POINTS_BYTES)
     if entry_points is not None:
         check_entry_points(entry_points, BadWheel)
     rows = read_record(_read(archive, folder, "RECORD", _MAX_RECORD_BYTES), folder, archive.by_name, BadWheel)
-    return archive.check_contents(partial(_check_against, rows)), metadata
+    return archive.check_contents(partial(_check_against, rows), helpers), metadata
 
 
 def _check_against(rows: dict[str, RecordRow], entry: Entry, pieces: Iterator[bytes]) -> None:
@@ -108,11 +113,21 @@ def _read(archive: ZipReader, folder: str, name: str, max_bytes: int) -> bytes:
 
 
 def _check_requirements(headers: Message) -> None:
-    for stated in headers.get_all("Requires-Dist") or ():
+    requirements = [str(stated) for stated in headers.get_all("Requires-Dist") or ()]
+    if len(requirements) > _MAX_REQUIREMENTS:
+        raise BadWheel(f"has a METADATA with more than {_MAX_REQUIREMENTS} Requires-Dist")
+    for stated in requirements:
+        if len(stated) > _MAX_REQUIREMENT_CHARACTERS:
+            raise BadWheel(
+                f"has a METADATA with a Requires-Dist longer than {_MAX_REQUIREMENT_CHARACTERS} characters: {show_name(stated)}"
+            )
+    if sum(map(len, requirements)) > _MAX_REQUIREMENTS_CHARACTERS:
+        raise BadWheel(f"has a METADATA whose Requires-Dist are longer than {_MAX_REQUIREMENTS_CHARACTERS} characters together")
+    for stated in requirements:
         try:
-            Requirement(str(stated))
-        except ValueError:  # InvalidRequirement, or a number of thousands of digits
-            raise BadWheel(f"has a METADATA with a Requires-Dist that pip refuses: {show_name(str(stated))}") from None
+            Requirement(stated)
+        except (ValueError, RecursionError):  # InvalidRequirement, a number of thousands of digits, or parentheses without end
+            raise BadWheel(f"has a METADATA with a Requires-Dist that pip refuses: {show_name(stated)}") from None
 
 
 def _check_tags(headers: Message, filename: str, tags: Iterable[Tag]) -> None:
@@ -129,7 +144,8 @@ def _check_tags(headers: Message, filename: str, tags: Iterable[Tag]) -> None:
     if built and built != named:
         raise BadWheel(f"is named for build {named or 'none'}, but its WHEEL says {built[:40]!r}")
     lines = [str(line).strip() for line in headers.get_all("Tag") or ()]
-    stated = {_platform_family(tag.platform) for line in lines if line.count("-") == 2 for tag in parse_tag(line)}
+    platforms = {name for line in lines if line.count("-") == 2 for name in line.rpartition("-")[2].lower().split(".")}
+    stated = set(map(_platform_family, platforms))
     if not stated or "any" in stated:
         return
     for tag in tags:

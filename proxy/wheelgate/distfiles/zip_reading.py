@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, wait
 from typing import IO
 
 from isal import isal_zlib
@@ -20,9 +19,10 @@ from wheelgate.runtime.bounded_gzip import MAX_RATIO
 
 _PIECE_BYTES = 256 * 1024
 _FREE_BYTES = 64 * 1024 * 1024
-_MAX_INFLATED_BYTES = 64 * 1024**3
-_THREADS = min(4, os.cpu_count() or 1)
-"""That many inflate one upload. Each takes a processor for itself: zlib and the digests leave the interpreter to others."""
+MAX_INFLATED_BYTES = 16 * 1024**3
+"""Twice what the largest wheels that are known inflate to."""
+_MAX_HELPERS = 3
+"""That many, if they are free, inflate one upload beside its own thread: zlib and the digests leave the interpreter to others."""
 _INLINE_BYTES = 1024 * 1024
 """Inflated: less is checked before threads have started."""
 _DESCRIPTOR_SIGNATURE = b"PK\x07\x08"
@@ -72,7 +72,7 @@ class ZipReader:
         self.entries = directory.entries
         self.by_name = {entry.name: entry for entry in self.entries}
         total = sum(entry.size_bytes for entry in self.entries)
-        if total > min(max(size_bytes * MAX_RATIO, _FREE_BYTES), _MAX_INFLATED_BYTES):
+        if total > min(max(size_bytes * MAX_RATIO, _FREE_BYTES), MAX_INFLATED_BYTES):
             largest = max(self.entries, key=lambda entry: entry.size_bytes)
             raise bad(f"inflates to far more than a distribution needs ({total} bytes), most of all {show_name(largest.name)}")
 
@@ -89,14 +89,15 @@ class ZipReader:
         if entry is None:
             return None
         if entry.size_bytes > max_bytes:
-            raise self._bad(f"has {show_name(name)} larger than {max_bytes // 1024 // 1024} MiB")
+            limit = f"{max_bytes // 1024**2} MiB" if max_bytes >= 1024**2 else f"{max_bytes // 1024} KiB"
+            raise self._bad(f"has {show_name(name)} larger than {limit}")
         return b"".join(self._read_entry(_FilePart(self._file, entry.offset), entry))
 
-    def check_contents(self, check: Callable[[Entry, Iterator[bytes]], None]) -> str:
+    def check_contents(self, check: Callable[[Entry, Iterator[bytes]], None], helpers: Executor | None = None) -> str:
         """Check every byte of the file; its sha256.
 
-        The content of each entry goes through ``check``, which reads it; of a large file in several threads. Of several
-        faults, the first in the order of the file is raised.
+        The content of each entry goes through ``check``, which reads it; of a large file in ``helpers`` too, as far as
+        these are free. Of several faults, the first in the order of the file is raised.
         """
         if self.entries and self.entries[0].offset:
             raise self._bad(f"has bytes that belong to no entry before {show_name(self.entries[0].name)}")
@@ -115,15 +116,16 @@ class ZipReader:
                 except self._bad as fault:
                     faults[number] = fault
 
-        if sum(entry.size_bytes for entry in self.entries) <= _INLINE_BYTES:
-            work()
+        is_large = sum(entry.size_bytes for entry in self.entries) > _INLINE_BYTES
+        helping = [helpers.submit(work) for _ in range(_MAX_HELPERS)] if helpers is not None and is_large else []
+        try:
             sha256 = self._compute_sha256(faults)
-        else:
-            with ThreadPoolExecutor(_THREADS, thread_name_prefix="inflate") as pool:
-                workers = [pool.submit(work) for _ in range(_THREADS)]
-                sha256 = self._compute_sha256(faults)
-                for worker in workers:
-                    worker.result()
+            work()
+        finally:
+            started = [helper for helper in helping if not helper.cancel()]
+            wait(started)
+        for helper in started:
+            helper.result()
         if faults:
             raise faults[min(faults)]
         return sha256

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import io
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,20 +33,15 @@ from wheelgate.core.errors import (
 from wheelgate.core.names import is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
-from wheelgate.distfiles.attestations import BadAttestation, build_provenance
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata
-from wheelgate.distfiles.sdists import BadSdist, check_sdist
-from wheelgate.distfiles.wheels import check_wheel
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.runtime.regular_file import open_regular
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import Announcement, StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.tombstones import Tombstones
+from wheelgate.uploads.checks import CheckedFile, UploadChecks
 
-_LONGEST_ATTESTED = 200
 _log = logging.getLogger(__name__)
 
 
@@ -76,14 +70,6 @@ class AcceptedUpload(msgspec.Struct, frozen=True):
     """``False``: the store had these very bytes already."""
 
 
-class _CheckedFile(msgspec.Struct, frozen=True):
-    filename: str
-    project: str
-    sha256: str
-    metadata: CoreMetadata | None
-    provenance: bytes | None = None
-
-
 class Uploads:
     """Acceptor of uploads, into the first of the ``targets`` that may hold their project."""
 
@@ -106,6 +92,11 @@ class Uploads:
         self._tombstones = Tombstones(store)
         self._clock = clock
         self._metrics = metrics
+        self._checks = UploadChecks()
+
+    async def close(self) -> None:
+        """Take no more uploads, and let the checks that run end soon."""
+        self._checks.close()
 
     async def accept(
         self, spooled: Path, filename: str, *, take_over: bool = False, attestations: str | None = None
@@ -124,6 +115,7 @@ class Uploads:
                 can be written may hold it.
             FileExists: the name is taken by other bytes.
             NameTaken: another source answers for the project.
+            Busy: too many uploads are being checked.
             UpstreamUnavailable: whether another source answers for it cannot be known now.
             StoreError: the store cannot be used now.
         """
@@ -140,8 +132,8 @@ class Uploads:
             raise UploadRefused(
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
             )
-        checked = await asyncio.to_thread(_check_file, spooled, filename, attestations, self._clock.now())
-        project = checked.project
+        project = parse_filename_project(filename)
+        checked = await self._checks.run(spooled, project, filename, attestations, self._clock.now())
         target = next((target for target in self._targets if target.only is None or project in target.only), None)
         if target is None:
             names = ", ".join(target.source for target in self._targets)
@@ -161,7 +153,7 @@ class Uploads:
             new = await self._put(target, checked, spooled, announcement)
         return await self._finish(target, checked, new=new)
 
-    async def _put(self, target: Destination, checked: _CheckedFile, spooled: Path, announcement: Announcement) -> bool:
+    async def _put(self, target: Destination, checked: CheckedFile, spooled: Path, announcement: Announcement) -> bool:
         """Put the file in its place; tell whether it was not there yet."""
         path, facts = target.build_path(checked.project, checked.filename), _build_facts(checked, self._clock.now())
         try:
@@ -179,7 +171,7 @@ class Uploads:
             raise
         return True
 
-    async def _finish(self, target: Destination, checked: _CheckedFile, *, new: bool) -> AcceptedUpload:
+    async def _finish(self, target: Destination, checked: CheckedFile, *, new: bool) -> AcceptedUpload:
         """Finish an upload whose file is in place.
 
         Also if it was there before: what came with it may not be, and whoever retries on this server must see the file.
@@ -196,7 +188,7 @@ class Uploads:
             _log.info("stored %s of project %s in %s, sha256 %s", filename, project, target.source, checked.sha256)
         return AcceptedUpload(project, filename, checked.sha256, new)
 
-    async def _is_stored(self, target: Destination, checked: _CheckedFile) -> bool:
+    async def _is_stored(self, target: Destination, checked: CheckedFile) -> bool:
         """Tell whether a target has these very bytes. Other bytes whose name is kept for these give way.
 
         Raises:
@@ -219,7 +211,7 @@ class Uploads:
             "choose a new version"
         )
 
-    async def _check_tombstone(self, checked: _CheckedFile) -> None:
+    async def _check_tombstone(self, checked: CheckedFile) -> None:
         if await self._tombstones.find(checked.project, checked.filename) not in (None, checked.sha256):
             raise FileExists(
                 f"File already exists ({checked.filename!r} was deleted, and only the same bytes may return under its name); "
@@ -253,7 +245,7 @@ class Uploads:
             )
 
 
-def _build_facts(checked: _CheckedFile, now: datetime) -> dict[str, str]:
+def _build_facts(checked: CheckedFile, now: datetime) -> dict[str, str]:
     facts = {"sha256": checked.sha256, "upload_time": now.isoformat()}
     if checked.metadata is not None:
         facts["metadata_sha256"] = hashlib.sha256(checked.metadata.body).hexdigest()
@@ -268,30 +260,6 @@ async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:
     async for chunk in store.stream(info.path, 0, info.size):
         await asyncio.to_thread(digest.update, chunk)
     return digest.hexdigest()
-
-
-def _check_file(spooled: Path, filename: str, attestations: str | None, now: datetime) -> _CheckedFile:
-    project = parse_filename_project(filename)
-    metadata: CoreMetadata | None
-    try:
-        with io.BufferedReader(open_regular(spooled)) as file:
-            if filename.endswith(".whl"):
-                sha256, metadata = check_wheel(file, filename)
-            else:
-                sha256, metadata = check_sdist(file, filename), None
-    except (BadWheel, BadSdist) as error:
-        raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
-    except OSError as error:
-        raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
-    provenance = None
-    if attestations is not None:
-        if len(filename) > _LONGEST_ATTESTED:
-            raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to store them beside it")
-        try:
-            provenance = build_provenance(attestations, filename, sha256, now)
-        except BadAttestation as error:
-            raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
-    return _CheckedFile(filename, project, sha256, metadata, provenance)
 
 
 def parse_filename_project(filename: str) -> str:

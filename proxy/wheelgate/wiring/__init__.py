@@ -59,6 +59,16 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
         sources.changed.subscribe(index.invalidate)
 
         delivery = _build_delivery(base, sources)
+        uploads = Uploads(
+            store=store,
+            targets=sources.targets,
+            index=index,
+            claims=claims,
+            changes=changes,
+            clock=base.clock,
+            metrics=base.metrics,
+        )
+        base.closing(uploads)
         yield Services(
             clock=base.clock,
             metrics=base.metrics,
@@ -71,15 +81,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
             delivery=delivery,
             metadata_files=_build_metadata_files(base, sources, delivery),
             targets=sources.targets,
-            uploads=Uploads(
-                store=store,
-                targets=sources.targets,
-                index=index,
-                claims=claims,
-                changes=changes,
-                clock=base.clock,
-                metrics=base.metrics,
-            ),
+            uploads=uploads,
             packages=UploadManager(sources.targets, store=store, changes=changes),
             tokens=tokens,
             spool=base.spool,
