@@ -164,8 +164,8 @@ def visited(server: Gate) -> Iterator[Visitor]:
         visitor.stop()
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("count", [1_100, 3_000])
+@pytest.mark.parametrize("secure", [False, pytest.param(True, marks=pytest.mark.long)], ids=["http", "https"])
+@pytest.mark.parametrize("count", [1_100, pytest.param(3_000, marks=pytest.mark.long)])
 def test_silent_connections_stop_nobody_and_are_gone_20_seconds_later(
     serve: Callable[..., Gate], secure: bool, count: int
 ) -> None:

@@ -8,7 +8,7 @@
 * ``later...``: 503 with ``Retry-After: 300``;
 * ``stuck...``: a page whose file stops in the middle;
 * ``sulking...``: a page whose file answers 429 with ``Retry-After: 300``;
-* anything else: 404.
+* anything else: 404; its root lists ``held-1``.
 
 ``/asked`` counts what was asked before it, by the first word of the name.
 """
@@ -91,6 +91,9 @@ class _Serving:
     async def _answer(self, path: str) -> bytes:
         if path == "/asked":
             return _respond("200 OK", json.dumps(self._asked).encode())
+        if path.strip("/") in ("", "simple"):
+            await asyncio.sleep(self._delay_s)
+            return _respond("200 OK", b'{"meta":{"api-version":"1.0"},"projects":[{"name":"held-1"}]}')
         place, name = path.strip("/").split("/")[:2]
         word = name.partition("-")[0]
         self._asked[word] += 1

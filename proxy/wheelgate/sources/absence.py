@@ -28,6 +28,7 @@ from wheelgate.core.errors import Busy, UpstreamBadAnswer, UpstreamError, Upstre
 from wheelgate.core.patterns import NamePatterns, normalise_pattern
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse
+from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.background import cancel_all
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
@@ -202,6 +203,8 @@ class AbsenceEvidence:
     async def _verify(self, project: str, answer: PageAnswer | None) -> UpstreamError | None:
         """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
         began_s = self._clock.monotonic()
+        # A client of its own in the line for connections: those who wait for it may be thousands of one client.
+        set_asker(f"evidence of {self._source}")
         tasks: list[asyncio.Task[str] | asyncio.Task[AnswerKind]] = [proving := asyncio.create_task(self._find_proof(project))]
         learning = None
         if not self._is_last and (answer is None or not self._fits(project, answer)):
