@@ -203,8 +203,7 @@ class AbsenceEvidence:
     async def _verify(self, project: str, answer: PageAnswer | None) -> UpstreamError | None:
         """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
         began_s = self._clock.monotonic()
-        # A client of its own in the line for connections: those who wait for it may be thousands of one client.
-        set_asker(f"evidence of {self._source}")
+        set_asker(f"evidence of {self._source}")  # a client of its own: who waits for it may have thousands of names in line
         tasks: list[asyncio.Task[str] | asyncio.Task[AnswerKind]] = [proving := asyncio.create_task(self._find_proof(project))]
         learning = None
         if not self._is_last and (answer is None or not self._fits(project, answer)):
