@@ -116,7 +116,7 @@ def test_files_that_cannot_be_rewritten(home: Path) -> None:
         ("binary.txt", "binary.txt: is not UTF-8 text"),
         ("pyproject.toml", "pyproject.toml: only requirements files (.txt, .in) and conda environments (.yml, .yaml)"),
         ("broken.yml", "broken.yml line 2: is not valid YAML"),
-        ("folder.txt", "folder.txt: cannot be read: is a directory"),
+        ("folder.txt", "folder.txt: cannot be read: it is a folder, not a file"),
     ):
         done = run(home, name, "--url", URL)
         assert done.returncode == 1
