@@ -260,7 +260,10 @@ class TestSet:
             path.write_bytes(body)
             assert connection.refused("set", "-f", path).startswith(f"wheelgate: {path}: {sentence}")
         assert connection.refused("set", "-f", "no.yml") == "wheelgate: no.yml: there is no such file"
-        assert connection.refused("set", "-f", connection.home) == f"wheelgate: {connection.home}: cannot be read: it is a folder, not a file"
+        assert (
+            connection.refused("set", "-f", connection.home)
+            == f"wheelgate: {connection.home}: cannot be read: it is a folder, not a file"
+        )
 
     def test_a_place_or_name_that_is_taken(self, connection: Commands) -> None:
         connection.config.write_text(
