@@ -25,9 +25,11 @@ def request_from(address: str | None, **headers: str) -> Any:
     [
         ("192.0.2.7", "192.0.2.7"),
         ("192.0.2.8", "192.0.2.8"),
-        ("2001:db8:1:2:3::4", "2001:0db8:0001:0002"),
-        ("2001:db8:1:2:ffff::1", "2001:0db8:0001:0002"),
-        ("fe80::1%eth0", "fe80:0000:0000:0000"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),  # of a listener for both families
+        ("::ffff:192.0.2.8", "192.0.2.8"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
     ],
 )
 async def test_a_client_without_a_token_is_its_address(clock: FakeClock, address: str, client: str) -> None:

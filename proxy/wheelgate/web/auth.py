@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -13,6 +12,7 @@ from wheelgate.core.errors import Forbidden, Unauthenticated
 from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.generations import Generation
 from wheelgate.storage.tokens import Token, Tokens
+from wheelgate.web.open_connections import find_holder
 
 Permission = Callable[[], bool]
 """Tells whether a request that was let through would be so now, with the very same bytes. ``False`` only means that it has to be
@@ -43,7 +43,7 @@ class Authentication:
             Forbidden: a valid one without the right.
         """
         if self._anonymous_read:
-            set_asker(_read_address(request))
+            set_asker(find_holder(request.remote or "unknown"))
             return permit_everybody
         token, generation = await self._authenticate(request)
         if not token.may("read", project):
@@ -66,13 +66,8 @@ class Authentication:
         if text is None:
             raise Unauthenticated("a token is required: send it as the password, with any user name")
         token, generation = await self._tokens.authenticate_with_generation(text)
-        set_asker(f"{token.id} at {_read_address(request)}")
+        set_asker(f"{token.id} at {find_holder(request.remote or 'unknown')}")
         return token, generation
-
-
-def _read_address(request: web.BaseRequest) -> str:
-    address = request.remote or "unknown"
-    return ":".join(ip_address(address.partition("%")[0]).exploded.split(":")[:4]) if ":" in address else address
 
 
 def parse_authorization(header: str | None) -> str | None:
