@@ -55,10 +55,7 @@ class Announcement:
 
     async def conclude(self) -> None:
         """Tell that the changes were made. What cannot be told now is told later."""
-        try:
-            await self._changes.write(self._list_entries(is_made=True))
-        except StoreError:
-            self._changes.untold = (self._changes.untold + self._list_entries(is_made=True))[-_MAX_UNTOLD:]
+        await self._changes.write_or_keep(self._list_entries(is_made=True))
 
     def _list_entries(self, *, is_made: bool) -> list[ChangeEntry]:
         return [ChangeEntry(change.kind.value, change.key or "", self._number, is_made) for change in self._announced]
@@ -73,7 +70,7 @@ class StoreChanges:
 
     def __init__(self, store: BlobStore, clock: Clock) -> None:
         self.clock = clock
-        self.untold: list[ChangeEntry] = []
+        self._untold: list[ChangeEntry] = []
         """Changes that were made, and nobody could be told."""
         self._store = store
         self._signals = {kind: Signal() for kind in Kind}
@@ -134,6 +131,13 @@ class StoreChanges:
         # One at a time, or they would be in each other's way; who comes while one is being written shares the next.
         await self._flights.run(self._number, self._write_in_turn)
 
+    async def write_or_keep(self, entries: list[ChangeEntry]) -> None:
+        """Add to the record now, or else after a later look."""
+        try:
+            await self.write(entries)
+        except StoreError:
+            self._untold = (self._untold + entries)[-_MAX_UNTOLD:]
+
     async def _write_in_turn(self) -> None:
         async with self._turn:
             self._number += 1  # what comes from here on is not in this one
@@ -166,13 +170,9 @@ class StoreChanges:
         now_s = self.clock.monotonic()
         self._emit_all(dict.fromkeys(change for change, _ in self._unsettled))
         self._unsettled = {known: until_s for known, until_s in self._unsettled.items() if until_s >= now_s}
-        if self.untold:
-            untold, self.untold = self.untold, []
-            try:
-                await self.write(untold)
-            except StoreError:
-                self.untold += untold
-                raise
+        if self._untold:
+            untold, self._untold = self._untold, []
+            await self.write_or_keep(untold)
 
     def _hear(self, seen: ChangeLog | None, *, is_first: bool) -> None:
         """Pass on what the record says since another state of it."""
