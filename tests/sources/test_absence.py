@@ -25,6 +25,7 @@ from wheelgate.core.protocols import Credential
 from wheelgate.index.decision import Member, Outcome
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources import simple_index
 from wheelgate.sources.absence import KIND_S, SEEN_S
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.simple_index import DevopsFeed, SimpleIndex
@@ -514,6 +515,19 @@ async def test_what_is_asked_goes_on_without_those_who_waited_and_answers_the_ne
     with pytest.raises(ProjectNotFound):
         await house.team.project_page("first")
     assert len([path for path in house.asked if NOBODYS.fullmatch(path)]) == 3
+
+
+async def test_page_and_evidence_together_keep_nobody_longer_than_a_client_waits(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simple_index, "_ANSWER_S", 1.0)
+    await house.start()
+    await house.sees("acme-a")
+    house.index.lacks_after_s = 0.8
+    began_s = time.monotonic()
+    with pytest.raises(Busy):
+        await house.team.project_page("first")
+    assert time.monotonic() - began_s < 1.5
 
 
 async def test_a_project_that_is_missed_needs_proof_of_after_it_was_missed(house: House) -> None:

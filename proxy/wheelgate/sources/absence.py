@@ -30,6 +30,7 @@ from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse
 from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.background import cancel_all
+from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.answer_kind import AnswerKind, learn_kind, make_nobodys_name
@@ -46,7 +47,7 @@ _RETRY_S = 5.0
 _FLIGHT_S = 30.0
 """All questions together, also where nobody waits for them any more."""
 _WAIT_S = 6.0
-"""For which a caller waits for them: it has waited for a page before, and pip gives up after 15 s of silence."""
+"""For which a caller waits for them at most."""
 _BUSY_S = 2.0
 _TRIED = 3
 _MOST_KINDS = 16
@@ -128,8 +129,8 @@ class AbsenceEvidence:
         self._proof = f"it has {project}"
         self._known.note(project)
 
-    async def check(self, project: str, answer: PageAnswer) -> None:
-        """Let a 404 pass that says that the index has no such project.
+    async def check(self, project: str, answer: PageAnswer, latest: Deadline) -> None:
+        """Let a 404 pass that says that the index has no such project. Nobody waits for evidence beyond ``latest``.
 
         Raises:
             Busy: that is still being found out.
@@ -144,7 +145,7 @@ class AbsenceEvidence:
             doubt = self._doubt
             if doubt is None or self._clock.monotonic() >= self._retry_at_s:
                 # Joined by whoever asks meanwhile. One that began before a known project was missed says nothing of that.
-                doubt = await self._join_flight(project if had_it else "", project, answer)
+                doubt = await self._join_flight(project if had_it else "", project, answer, latest)
             if doubt is not None:
                 raise without_frames(doubt)
             if self._is_last and not self._fits(project, answer):
@@ -188,10 +189,10 @@ class AbsenceEvidence:
     def _was_seen(self) -> bool:
         return self._doubt is None and self._clock.monotonic() - self._seen_s < SEEN_S
 
-    async def _join_flight(self, key: str, project: str, answer: PageAnswer) -> UpstreamError | None:
+    async def _join_flight(self, key: str, project: str, answer: PageAnswer, latest: Deadline) -> UpstreamError | None:
         """Wait for what is asked now; it goes on without whoever leaves, so that the next one finds it answered."""
         try:
-            async with asyncio.timeout(_WAIT_S):
+            async with asyncio.timeout(min(_WAIT_S, max(latest.left_s(), 0.0))):
                 return await self._flights.run(key, lambda: self._verify(project, answer))
         except TimeoutError:
             raise Busy(
@@ -253,8 +254,6 @@ class AbsenceEvidence:
         self._retry_at_s = self._clock.monotonic() + _RETRY_S
         if was is None:
             _log.warning('a 404 of source %s does not count as "not there": %s', self._source, doubt)
-
-    # ---- the questions --------------------------------------------------------------------------------------------------
 
     async def _learn(self) -> AnswerKind:
         """Learn how the index says "not there", from names that nobody can have."""

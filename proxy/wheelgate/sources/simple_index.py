@@ -15,6 +15,7 @@ from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import PageLinks, parse
 from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage, OversizedPage, ParsedPage
@@ -28,6 +29,8 @@ from wheelgate.upstream.client import SourceClient
 DEVOPS_HEADERS = {"X-TFS-FedAuthRedirect": "Suppress"}
 # What it says of a feed, view or project of Azure DevOps that is missing, or hidden from us.
 _NO_FEED = re.compile(rb"FeedIdNotFound|FeedNotFound|FeedViewNotFound|feed with ID|ProjectDoesNotExist|TF200016|VS800075")
+_ANSWER_S = 11.0
+"""For a page, and for what shows that its 404 is one: nobody waits longer in silence."""
 _MANY_BYTES = 512 * 1024
 _FILE_BYTES = 1_200
 """Of memory for a file as a value, with its strings."""
@@ -113,6 +116,7 @@ class SimpleIndex:
             raise without_frames(error) from None
 
     async def _ask_for_page(self, project: str) -> ProjectPage:
+        latest = Deadline.after(_ANSWER_S)
         known, answer = await self._ask(project)
         if answer.status != 404:
             return await self._read(project, answer, known)
@@ -120,7 +124,7 @@ class SimpleIndex:
             raise UpstreamBadAnswer(
                 f"source {self.name} redirected elsewhere, where a 404 says nothing about {project}", source=self.name
             )
-        await self.absence.check(project, answer)
+        await self.absence.check(project, answer, latest)
         self._known.pop(project, None)
         raise ProjectNotFound(f"source {self.name} has no project {project}")
 
