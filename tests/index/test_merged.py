@@ -69,7 +69,8 @@ class World:
         """An index over the sources as configured; claims are shared with every other one made here."""
         by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
         limit = None if public_versions is None else parse_specifier(public_versions)
-        self.claims = Claims(self.store, self.clock, StoreChanges(self.store, self.clock))
+        self.changes = StoreChanges(self.store, self.clock)
+        self.claims = Claims(self.store, self.clock, self.changes)
         self.source = Merged(
             [
                 Member(
@@ -320,6 +321,22 @@ async def test_a_claimed_and_empty_name_fails_while_a_private_source_is_silent(w
     world.team.mend()
     world.team.fail()
     await fails(world, UpstreamUnavailable)
+    assert world.public_asked == []
+
+
+async def test_a_name_that_is_claimed_while_private_sources_are_asked_is_not_asked_in_public(world: World) -> None:
+    """They take as long as a slow feed does, and the claim was looked up beside them."""
+    world.pypi.publish(NAME, "99.0")
+    await world.changes.look()
+    world.team.hold = asyncio.Event()
+    question = asyncio.create_task(world.page())
+    while not world.store.count("info", f"claims/{NAME}"):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    await Claims(world.store, world.clock, StoreChanges(world.store, world.clock)).claim(NAME, "another-replica")
+    await world.changes.look()
+    world.team.hold.set()
+    assert (await question).files == ()
     assert world.public_asked == []
 
 
