@@ -16,14 +16,14 @@ from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile
 from wheelgate.enrich.enriched import EnrichedSource
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import ExtractedMetadata, KeptPage
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
+from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
 
 NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")

@@ -20,7 +20,7 @@ from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import FileNotListed, FileWithheld, ProjectNotFound, ProjectWithheld, StoreError, UpstreamUnavailable
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage
 from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.protocols import Source
 from wheelgate.index.decision import Member, MergeRule
@@ -28,7 +28,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Rules, Waiver
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
+from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Kind
 from wheelgate.storage.changes import StoreChanges

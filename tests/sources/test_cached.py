@@ -14,8 +14,9 @@ from tests.support.packages import sha256
 from tests.support.sources import FakeSource, counted, filenames
 from wheelgate.core.errors import Busy, CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import page_bytes
+from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.sources.cached import STALE_IF_ERROR_S, Cached
+from wheelgate.sources.cached import Cached
 
 HOUR = 3600.0
 

@@ -10,9 +10,10 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import StoreError
+from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.storage import layout
 from wheelgate.storage.changes import UNSETTLED_S, StoreChanges
-from wheelgate.storage.claims import STALE_IF_ERROR_S, Claims
+from wheelgate.storage.claims import Claims
 
 
 class Replica:

@@ -125,6 +125,8 @@ class Freshness(msgspec.Struct, frozen=True):
         )
 
 
+STALE_IF_ERROR_S = 24 * 3600.0
+"""Time that what was known last stands in for a source, or for our store, that is silent (promise 6 in docs/architecture.md)."""
 NEVER_FRESH = Freshness()
 """To be asked for again at every request."""
 _next_revision = count(1).__next__

@@ -12,15 +12,13 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import Busy, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
-from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
+from wheelgate.core.model import NEVER_FRESH, STALE_IF_ERROR_S, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.packing import Packer
 
-STALE_IF_ERROR_S = 24 * 3600.0
-"""Time that a last good answer stands in for a source that fails (promise 6 in docs/architecture.md)."""
 _PACKED_AFTER_S = 2.0  # by then a page has been answered with, or nobody will
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ import msgspec
 from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
@@ -21,8 +22,6 @@ from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
 
-STALE_IF_ERROR_S = 24 * 3600.0
-"""How long what is remembered of a name stands in for a store that is silent."""
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 20 MB at most."""
 _log = logging.getLogger(__name__)
