@@ -29,12 +29,13 @@ from typing import Annotated
 import msgspec
 from isal import isal_zlib
 
+from wheelgate.core.digests import SHA256, Sha256
 from wheelgate.core.errors import BlobDamaged, BlobNotFound
 from wheelgate.core.file_list import TOGETHER, FileList
 from wheelgate.core.inflation import inflate
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.protocols import BlobStore
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord, Sha256
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
@@ -54,7 +55,6 @@ _INLINE_BYTES = 64 * 1024
 _INLINE_FILES = 400
 _log = logging.getLogger(__name__)
 _A_ROW = msgspec.Meta(max_length=_MAX_ROWS)
-_is_sha256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class NewerRecord(Exception):
@@ -224,7 +224,7 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
     for number, rest in rows.rest.items():
         if not 0 <= number < count:
             raise ValueError("it has facts of a file that it does not name")
-        if rest.hashes and not _is_sha256(rest.hashes.get("sha256", _UNKNOWN)):
+        if rest.hashes and not SHA256.fullmatch(rest.hashes.get("sha256", _UNKNOWN)):
             raise ValueError("it has a sha256 that is none")
         row = seen[number]
         seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)

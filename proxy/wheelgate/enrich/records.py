@@ -13,10 +13,10 @@ from typing import Annotated, Protocol
 
 import msgspec
 
+from wheelgate.core.digests import Sha256
 from wheelgate.core.model import File
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class BlobVersion(msgspec.Struct, frozen=True, array_like=True, gc=False):

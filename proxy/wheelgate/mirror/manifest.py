@@ -16,6 +16,7 @@ from typing import Annotated
 
 import msgspec
 
+from wheelgate.core.digests import Sha256
 from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
 from wheelgate.core.protocols import BodyStore
 
@@ -25,7 +26,6 @@ METADATA = ".metadata"
 _VERSION = 1
 _ATTEMPTS = 8
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-_Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]
 
 
@@ -34,12 +34,12 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     path: _Path
     """``<project>/<file>``."""
-    sha256: _Digest
+    sha256: Sha256
     size: int
     """Bytes."""
     source: str
     """The configured source it came from; never its URL."""
-    metadata_sha256: _Digest | None = None
+    metadata_sha256: Sha256 | None = None
     upload_time: _Moment | None = None
     requires_python: str | None = None
     yanked: str | None = None

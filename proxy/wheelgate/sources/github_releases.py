@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from wheelgate.core.digests import SHA256
 from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer
 from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile
 from wheelgate.core.names import project_in
@@ -22,7 +23,7 @@ from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.collector import MAX_FILES
-from wheelgate.sources.page_builder import SHA256, page_of
+from wheelgate.sources.page_builder import page_of
 from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
 

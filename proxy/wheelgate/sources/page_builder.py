@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from wheelgate.core.digests import SHA256
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import BlobInfo
-
-SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:

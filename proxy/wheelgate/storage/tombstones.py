@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Mapping
 
+from wheelgate.core.digests import SHA256
 from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound
 from wheelgate.core.protocols import BlobStore
 from wheelgate.storage import layout
 
-_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 DAMAGED = ""
 """Digest of a tombstone that cannot be read: no bytes have it, so nothing returns under the name."""
 _log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Tombstones:
         except BlobDamaged:
             body = b""
         text = body.decode("ascii", "replace").strip()
-        if _SHA256.fullmatch(text):
+        if SHA256.fullmatch(text):
             return text
         _log.error("the store's record %s is damaged: nothing can be uploaded under that name", path)
         return DAMAGED
