@@ -12,7 +12,7 @@ import ssl
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -345,8 +345,8 @@ def test_whoever_fills_the_server_competes_with_himself(serve: Callable[..., Gat
         assert [ask(connection) for connection in others] == [200] * 20
 
 
-def test_when_all_are_busy_probes_are_answered_and_others_told_so(serve: Callable[..., Gate], index: FakeIndex) -> None:
-    server = serve(settings="max_connections = 16")
+def keep_busy(stack: ExitStack, server: Gate, index: FakeIndex, sources: Sequence[str]) -> threading.Event:
+    """Ask from each address for a page that is on its way until the event is set."""
     released = threading.Event()
 
     async def wait(_: web.BaseRequest) -> web.StreamResponse:
@@ -354,13 +354,19 @@ def test_when_all_are_busy_probes_are_answered_and_others_told_so(serve: Callabl
             await web.asyncio.sleep(0.05)
         return web.Response(status=404)
 
+    for number, source in enumerate(sources):
+        index.handlers[f"/simple/slow{number}/"] = wait
+        busy = stack.enter_context(connect(server, source=source))
+        busy.sendall(f"GET /simple/slow{number}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.03)  # heard, before another one needs a place
+    time.sleep(0.3)
+    return released
+
+
+def test_when_all_are_busy_probes_are_answered_and_others_told_so(serve: Callable[..., Gate], index: FakeIndex) -> None:
+    server = serve(settings="max_connections = 16")
     with ExitStack() as stack:
-        for number in range(16):
-            index.handlers[f"/simple/slow{number}/"] = wait
-            busy = stack.enter_context(connect(server, source=f"127.0.0.{2 + number % 3}"))
-            busy.sendall(f"GET /simple/slow{number}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            time.sleep(0.03)  # heard, before another one needs a place
-        time.sleep(0.3)
+        released = keep_busy(stack, server, index, [f"127.0.0.{2 + number % 3}" for number in range(16)])
         for _ in range(100):
             stack.enter_context(connect(server))  # they fill the reserve as well
         assert live_s(server) < 1
@@ -377,20 +383,8 @@ def test_when_all_are_busy_probes_are_answered_and_others_told_so(serve: Callabl
 
 def test_one_address_leaves_room_for_others_however_busy_it_is(serve: Callable[..., Gate], index: FakeIndex) -> None:
     server = serve(settings="max_connections = 16")
-    released = threading.Event()
-
-    async def wait(_: web.BaseRequest) -> web.StreamResponse:
-        while not released.is_set():
-            await web.asyncio.sleep(0.05)
-        return web.Response(status=404)
-
     with ExitStack() as stack:
-        for number in range(20):
-            index.handlers[f"/simple/slow{number}/"] = wait
-            busy = stack.enter_context(connect(server, source="127.0.0.2"))
-            busy.sendall(f"GET /simple/slow{number}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            time.sleep(0.03)  # heard, before another one needs a place
-        time.sleep(0.3)
+        released = keep_busy(stack, server, index, ["127.0.0.2"] * 20)
         assert server.get("/simple/demo/").status == 200
         assert ask(stack.enter_context(connect(server, source="127.0.0.2"))) == 503
         released.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from tests.faults.engine import ask, ask_url, timed
@@ -280,7 +281,7 @@ class Upload(OwnPage):
         )
 
 
-class _Manage(OwnPage):
+class _Manage(OwnPage, ABC):
     """An action on one file that was acknowledged, or else is done again when all is well."""
 
     action = ""
@@ -306,8 +307,9 @@ class _Manage(OwnPage):
                 return f"a replica's page: {page.status} {wrong if page.status == 200 else page.reason}"
         return ""
 
+    @abstractmethod
     def look_listed(self, page: Seen, name: str) -> str:
-        raise NotImplementedError
+        """Tell what is wrong with a page once the action was acknowledged; empty: nothing."""
 
 
 class Yank(_Manage):
