@@ -46,6 +46,23 @@ async def test_who_does_not_fit_waits_until_somebody_lets_go() -> None:
     assert shared.used_bytes == 0
 
 
+async def test_however_many_large_ones_wait_a_small_one_may_wait_too() -> None:
+    shared = budget(max_waiting=2)
+    oldest = await held(shared, ROOM)
+    large = [asyncio.create_task(held(shared, ROOM)) for _ in range(2)]
+    small = [await held(shared, SMALL) for _ in range(2)]
+    third = asyncio.create_task(held(shared, SMALL))
+    await settle()
+    small[0].release()
+    claim = await third
+    for waiting in large:
+        waiting.cancel()
+    await asyncio.wait(large)
+    for held_by in (oldest, small[1], claim):
+        held_by.release()
+    assert shared.used_bytes == 0
+
+
 async def test_the_oldest_grows_beyond_the_room_and_the_others_wait_for_it() -> None:
     shared = budget()
     oldest, other = await held(shared, 60), await held(shared, 40)

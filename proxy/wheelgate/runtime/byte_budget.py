@@ -93,7 +93,7 @@ class ByteBudget:
             small_bytes: a claim up to this is small.
             small_room_bytes: for all the small ones together.
             large_room_bytes: for all the large ones together, but for what the oldest takes beyond.
-            max_waiting: so many claims wait at a time: what they hold meanwhile is little for each.
+            max_waiting: so many small claims wait at a time, and so many large ones: what they hold meanwhile is little for each.
             wait_s: so long waits each, all in all.
             on_change: is told how many bytes are claimed.
         """
@@ -128,7 +128,7 @@ class ByteBudget:
 
     async def _wait(self, room: _Room, waiter: _Waiter, wait_s: float) -> None:
         try:
-            if len(self._small.waiting) + len(self._large.waiting) > self._max_waiting:
+            if len(room.waiting) > self._max_waiting:
                 raise TimeoutError
             async with asyncio.timeout(wait_s):
                 await waiter.granted
@@ -156,7 +156,7 @@ class ByteClaim:
         """Seconds that it had to wait so far, all in all."""
 
     async def grow(self, to_bytes: int) -> None:
-        """ByteClaim so many bytes in all, waiting for room. Never less than before.
+        """Claim so many bytes in all, waiting for room. Never less than before.
 
         Raises:
             BudgetExhausted: there was no room in time. What is held stays held.
