@@ -17,7 +17,10 @@ GROWS = {
 }
 """Calls that make something that grows. So does an empty display: ``{}``, ``[]``."""
 SHORT_LIVED = {
-    "one page while it is parsed": {"PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "_Target._metas"},
+    "one page while it is parsed": {
+        *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "_Target._metas"),
+        *("ListingParser._blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
+    },
     "one archive while it is read": {"MemberNames._folders", "MemberNames._names", "_PartialFile._parts", "_Contents._kinds"},
     "one upload": {"_FormReader.fields"},
     "settings, as they were read": {"Rules._cooldowns", "Rules._waivers", "_Releases._names", "_Releases._patterns"},

@@ -34,6 +34,7 @@ from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.runtime.regular_file import open_regular
+from wheelgate.storage.blob_listing import EMPTY, fetch_listing_page
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
@@ -49,7 +50,6 @@ _SMALL_S = 6.0
 _BLOCK_S = 60.0
 # A fact may be any text; a header may not. Everything printable but '%' travels as it is.
 _PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
-_EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
 _ABSENT = frozenset({"BlobNotFound"})
 # The second is Azure's word to the loser of two commits: the winner's threw the other's blocks away.
 _PRESENT = frozenset({"BlobAlreadyExists", "InvalidBlockList"})
@@ -140,18 +140,17 @@ class AzureStore:
             raise _build_store_error(error, self.display_url) from None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        # Five thousand blobs a round trip.
-        pages = self._container.list_blobs(name_starts_with=self._prefix + prefix, include=["metadata"]).by_page()
-        while True:
+        marker, start = "", len(self._prefix)
+        while True:  # five thousand blobs a round trip
             try:
                 async with asyncio.timeout(_BLOCK_S):
-                    page = [self._info_of(found) async for found in await anext(pages)]
-            except StopAsyncIteration:
-                return
+                    page, marker = await fetch_listing_page(self._container, self._prefix + prefix, marker)
             except _FAILURES as error:
                 raise _build_store_error(error, self.display_url) from None
             for info in page:
-                yield info
+                yield msgspec.structs.replace(info, path=info.path[start:]) if start else info
+            if not marker:
+                return
 
     def _info_of(self, found: BlobProperties) -> BlobInfo:
         return BlobInfo(
@@ -159,7 +158,7 @@ class AzureStore:
             size=found.size,
             etag=(found.etag or "").strip('"'),
             created=found.creation_time,
-            facts={key.lower(): unquote(value).strip(_EMPTY) for key, value in (found.metadata or {}).items()},
+            facts={key.lower(): unquote(value).strip(EMPTY) for key, value in (found.metadata or {}).items()},
         )
 
     async def info(self, path: str) -> BlobInfo:
@@ -307,7 +306,7 @@ def _check_answered_by_storage(response: PipelineResponse[Any, Any]) -> None:
 
 
 def _metadata(facts: Mapping[str, str]) -> dict[str, str]:
-    return {key: quote(value or _EMPTY, safe=_PLAIN_FACT) for key, value in facts.items()}
+    return {key: quote(value or EMPTY, safe=_PLAIN_FACT) for key, value in facts.items()}
 
 
 def _if_unchanged(etag: str) -> dict[str, Any]:
