@@ -25,6 +25,7 @@ from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.screened import RuleBook, Screened
+from wheelgate.runtime.allocator import FreeMemory
 from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
@@ -59,7 +60,8 @@ class Sources:
         self._base = base
         self._book = book
         self._public_url = None if base.config.server.public_url is None else base.config.base_url
-        self._page_memory = ByteBudget(on_change=base.metrics.page_memory_bytes.set)
+        self._page_memory = ByteBudget(on_change=self._note_page_memory)
+        self._free_memory = FreeMemory()
         self.clients: dict[str, SourceClient] = {}
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
@@ -83,6 +85,10 @@ class Sources:
             ConfigurationError: its key or its certificates are not available.
         """
         return self._screen(await self._build_source(number, settings), settings)
+
+    def _note_page_memory(self, used_bytes: int) -> None:
+        self._base.metrics.page_memory_bytes.set(used_bytes)
+        self._free_memory.note(used_bytes)
 
     def rebuild_member(self, settings: SourceSettings) -> Member:
         """Build an index by other settings, with the same client and digests, and without what it said before."""
