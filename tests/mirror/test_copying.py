@@ -233,6 +233,7 @@ async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> Non
     [
         (b"{", "is damaged: delete it"),
         (b'{"wheelgate_mirror": 2}', "has version 2, which this Wheelgate does not support"),
+        (b'{"wheelgate_mirror": 1' + b"0" * 4_000 + b"}", "is damaged"),
         (b'{"wheelgate_mirror": 1, "files": [{"path": "../x", "sha256": "0"}]}', "is damaged"),
     ],
 )

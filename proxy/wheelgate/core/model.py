@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
+from typing import Annotated
 
 import msgspec
 
@@ -125,6 +126,8 @@ class Freshness(msgspec.Struct, frozen=True):
         )
 
 
+FormatVersion = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+"""Version of a format, short enough to be repeated: JSON has integers of thousands of digits."""
 STALE_IF_ERROR_S = 24 * 3600.0
 """Time that what was known last stands in for a source, or for our store, that is silent (promise 6 in docs/architecture.md)."""
 NEVER_FRESH = Freshness()

@@ -12,6 +12,8 @@ from datetime import datetime
 import msgspec
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
+from wheelgate.core.model import FormatVersion
+
 MAX_BYTES = 256 * 1024
 """Of all attestations of one file; a real one has some 5 KiB."""
 _MAX_COUNT = 16
@@ -34,7 +36,7 @@ class _Material(msgspec.Struct):
 
 
 class _Attestation(msgspec.Struct):
-    version: int
+    version: FormatVersion
     verification_material: _Material
     envelope: _Envelope
 

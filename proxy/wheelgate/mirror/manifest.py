@@ -18,6 +18,7 @@ import msgspec
 
 from wheelgate.core.digests import Sha256
 from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
+from wheelgate.core.model import FormatVersion
 from wheelgate.core.protocols import BodyStore
 
 NAME = "wheelgate-mirror.json"
@@ -60,7 +61,7 @@ class ManifestInput(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs and files of one mirror."""
 
-    wheelgate_mirror: int = _VERSION
+    wheelgate_mirror: FormatVersion = _VERSION
     inputs: dict[str, ManifestInput] = {}
     files: list[ManifestEntry] = []
 
@@ -105,7 +106,7 @@ async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | N
 
 
 class _Version(msgspec.Struct):
-    wheelgate_mirror: int
+    wheelgate_mirror: FormatVersion
 
 
 async def add_to_manifest(

@@ -18,6 +18,7 @@ from typing import Annotated
 import msgspec
 
 from wheelgate.core.errors import BlobDamaged, StoreError
+from wheelgate.core.model import FormatVersion
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.durable import sync_open_folder
 from wheelgate.runtime.regular_file import open_parent, read_below
@@ -35,7 +36,7 @@ class _StoredFacts(msgspec.Struct):
     facts: dict[str, str]
     version: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     """New at every change: two changes within one tick of the file system's clock must not have one ETag."""
-    form: int = _FORM
+    form: FormatVersion = _FORM
     """The version of the format: of a later one nothing may be believed."""
 
 
