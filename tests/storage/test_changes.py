@@ -171,6 +171,29 @@ async def test_a_store_in_which_nothing_ever_changed_tells_nothing(store: Watche
     assert store.calls == [("info", layout.CHANGED)] * 2, "a look costs one question"
 
 
+async def test_the_first_change_of_a_new_store_is_heard_by_its_key(store: WatchedStore, clock: FakeClock) -> None:
+    one, other = Replica(store, clock), Replica(store, clock)
+    for replica in (one, other):
+        await replica.hear()
+    await one.change(LIB)
+    assert await other.hear() == [LIB]
+    assert await other.hear() == []
+    assert await one.hear() == []
+
+
+async def test_who_knew_no_record_and_finds_the_second_one_takes_everything_for_changed(
+    store: WatchedStore, clock: FakeClock
+) -> None:
+    """What the first one told, between two looks, is lost with it."""
+    one, other = Replica(store, clock), Replica(store, clock)
+    for replica in (one, other):
+        await replica.hear()
+    await one.change(LIB)
+    await store.delete(layout.CHANGED)
+    await one.change(OTHER)
+    assert set(await other.hear()) >= set(EVERYTHING)
+
+
 async def test_who_comes_later_takes_everything_for_changed_and_the_last_changes_for_unsettled(
     replicas: tuple[Replica, Replica], store: WatchedStore, clock: FakeClock
 ) -> None:

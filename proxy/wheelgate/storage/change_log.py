@@ -88,17 +88,24 @@ class ChangeLog(msgspec.Struct, frozen=True):
             size_bytes -= len(recent.pop(0).key)
         return msgspec.structs.replace(self, sequence=self.sequence + len(entries), recent=tuple(recent))
 
-    def find_after(self, seen: ChangeLog) -> Sequence[ChangeEntry] | None:
-        """The entries that came after another state of the log; ``None``: that was of another epoch, or too long ago."""
-        missed = self.sequence - seen.sequence
-        if seen.epoch != self.epoch or not 0 <= missed <= len(self.recent):
+    def find_after(self, seen: ChangeLog | None) -> Sequence[ChangeEntry] | None:
+        """The entries that came after another state of the log; ``None``: that was of another epoch, or too long ago.
+
+        ``seen``: ``None``: there was no log.
+        """
+        missed = self.sequence - (0 if seen is None else seen.sequence)
+        if (seen is not None and seen.epoch != self.epoch) or not 0 <= missed <= len(self.recent):
             return None
         return self.recent[len(self.recent) - missed :]
 
 
-def begin_log() -> ChangeLog:
-    """A log of an epoch of its own, without changes."""
-    return ChangeLog(_FORMAT, uuid.uuid4().hex, 0, ())
+def begin_log(*, after_another: bool) -> ChangeLog:
+    """A log of an epoch of its own, without changes.
+
+    ``after_another``: there was one that is gone or cannot be read, so whoever knew none has missed what stood there: an entry
+    that nobody has is counted for it.
+    """
+    return ChangeLog(_FORMAT, uuid.uuid4().hex, 1 if after_another else 0, ())
 
 
 def decode_log(body: bytes) -> ChangeLog:
@@ -114,4 +121,4 @@ def decode_log(body: bytes) -> ChangeLog:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         if not _FIRST_RELEASES.fullmatch(body):
             _log.warning("the store's record of changes is damaged: everything counts as changed, and the next change mends it")
-    return begin_log()
+    return begin_log(after_another=True)

@@ -143,16 +143,18 @@ class StoreChanges:
             self._number += 1  # what comes from here on is not in this one
             entries, self._pending = self._pending, []
             log, etag = self._log, self._etag  # mostly nobody else has announced anything since we looked last
+            is_first = log is None
             for _ in range(_TRIES):
-                longer = (log or begin_log()).extend(entries)
+                longer = (log or begin_log(after_another=not is_first)).extend(entries)
                 try:
                     written = await self._store.replace_if(layout.CHANGED, longer.encode(), etag)
                 except BlobChanged:
                     log, etag = await self._read()
+                    is_first = False
                     continue
                 except BlobDamaged:
                     await self._store.delete(layout.CHANGED)  # every replica takes everything for changed
-                    log, etag = None, None
+                    log, etag, is_first = None, None, False
                     continue
                 if etag == self._etag:
                     self._log, self._etag = longer, written
@@ -176,7 +178,7 @@ class StoreChanges:
 
     def _hear(self, seen: ChangeLog | None, *, is_first: bool) -> None:
         """Pass on what the record says since another state of it."""
-        entries = None if self._log is None or seen is None else self._log.find_after(seen)
+        entries = None if self._log is None or is_first else self._log.find_after(seen)
         if entries is None:
             self._emit_all(EVERYTHING)
             if not is_first:  # another release's record, or more than it holds: of what is unsettled nothing is known
