@@ -18,6 +18,7 @@ from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
+from wheelgate.storage.token_expiry import ExpiredTokens
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
@@ -37,6 +38,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     claims: Claims
     tokens: Tokens
     """Of clients."""
+    expired_tokens: ExpiredTokens
     rules: RuleBook
     enforcement: PolicyReload
     index: Merged

@@ -137,6 +137,7 @@ async def test_a_listed_name_that_cannot_be_recorded_is_private_all_the_same_and
     assert await claims.holds("acme-lib")
     store.up()
     await replica.changes.look()
+    await claims._recording.wait("record")
     assert await claims.holds("acme-lib")
     await claims.claim("acme-lib", "team", listed=True)
     assert claims.unrecorded == 0
@@ -225,3 +226,44 @@ async def test_a_damaged_record_keeps_its_name_private_and_can_be_released(
     assert await claims.release("acme-lib", "it was a mistake")
     assert not await claims.holds("acme-lib")
     assert await claims.holds("acme-other")
+
+
+async def test_what_could_not_be_recorded_is_recorded_once_the_store_is_back(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    """Nobody asks for the names again, and a restart would forget that they are private."""
+    store.fails = lambda method, path: method in ("put_if_absent", "replace_if")
+    for number in range(120):
+        with pytest.raises(StoreError):
+            await replica.claims.claim(f"acme-{number}", "team", listed=True)
+    store.calls.clear()
+    await replica.changes.look()
+    await replica.claims._recording.wait("record")
+    assert store.count("replace_if") == 1, "one that fails ends it until the next look"
+    store.up()
+    for _ in range(3):
+        before = replica.claims.unrecorded
+        await replica.changes.look()
+        await replica.claims._recording.wait("record")
+        assert before - replica.claims.unrecorded <= 50
+    assert replica.claims.unrecorded == 0
+    assert await Replica(store, clock).claims.holds("acme-119")
+    store.calls.clear()
+    await replica.changes.look()
+    assert [method for method, _ in store.calls] == ["info"]
+    await replica.claims.close()
+
+
+async def test_what_was_released_meanwhile_is_not_recorded_again(store: WatchedStore, replica: Replica) -> None:
+    await replica.claims.claim("acme-b", "team")
+    store.fails = lambda method, path: method == "info" and path.startswith("claims/")
+    replica.claims._forget(None)
+    for name in ("acme-a", "acme-b"):
+        with pytest.raises(StoreError):
+            await replica.claims.claim(name, "team", listed=True)
+    store.up()
+    await replica.changes.look()
+    assert await replica.claims.release("acme-b", "given up")
+    await replica.claims._recording.wait("record")
+    assert [await replica.claims.holds(name) for name in ("acme-a", "acme-b")] == [True, False]
+    await replica.claims.close()

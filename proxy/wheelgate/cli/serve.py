@@ -120,6 +120,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
         async with (
             open_services(config) as services,
             run_beside(services.changes.watch()),
+            run_beside(services.expired_tokens.keep_removing()),
             run_beside(watch_loop_lag(services.metrics.loop_lag.set)),
             services.keyring.watching(services.enforcement.admit),
             run_beside(_reload_rules(hangup, reload_on_port, services.enforcement)),

@@ -70,6 +70,8 @@ class StoreChanges:
 
     def __init__(self, store: BlobStore, clock: Clock) -> None:
         self.clock = clock
+        self.looked = Signal()
+        """Emitted after each look that the store answered: whoever waits to reach it may try again."""
         self._untold: list[ChangeEntry] = []
         """Changes that were made, and nobody could be told."""
         self._store = store
@@ -175,6 +177,7 @@ class StoreChanges:
         if self._untold:
             untold, self._untold = self._untold, []
             await self.write_or_keep(untold)
+        self.looked.emit()
 
     def _hear(self, seen: ChangeLog | None, *, is_first: bool) -> None:
         """Pass on what the record says since another state of it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import datetime
+from itertools import islice
 
 import msgspec
 from cachetools import LRUCache
@@ -16,6 +17,7 @@ from cachetools import LRUCache
 from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
@@ -24,6 +26,8 @@ from wheelgate.storage.changes import StoreChanges
 
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 20 MB at most."""
+_AT_ONCE = 50
+"""Names that are recorded after one look at the store."""
 _log = logging.getLogger(__name__)
 
 
@@ -46,11 +50,18 @@ class Claims:
         self._clock = clock
         self._changes = changes
         self._known: LRUCache[str, bool] = LRUCache(_MAX_REMEMBERED)
-        self._unrecorded: LRUCache[str, None] = LRUCache(_MAX_REMEMBERED)
-        """Private here from the moment we know, also while the store cannot be written."""
+        self._unrecorded: LRUCache[str, str] = LRUCache(_MAX_REMEMBERED)
+        """Source of each name that is private here from the moment we know, also while the store cannot be written."""
+        self._recording = BackgroundTasks()
         self._generations = Generations()
         self._lookups: SingleFlight[bool] = SingleFlight()
         changes.subscribe(Kind.CLAIM, self._forget)
+        changes.looked.subscribe(self._record_soon)
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        await self._recording.close()
+        await self._lookups.close()
 
     @property
     def unrecorded(self) -> int:
@@ -104,12 +115,12 @@ class Claims:
 
         Raises:
             StoreError: the claim could not be written, or others not be told. A name that is listed is private here all the
-                same, until the end of the process; claiming again tries again.
+                same, until the end of the process; it is tried again after each look at the store.
         """
         if project not in self._unrecorded and self._known.get(project):
             return
         if listed:
-            self._unrecorded[project] = None
+            self._unrecorded[project] = source
         generation = self._generations.of(project)
         if not await self._lookups.run((project, generation), lambda: self._look_up(project, generation)):
             body = msgspec.json.encode(Claim(project, source, self._clock.now()))
@@ -118,6 +129,18 @@ class Claims:
                     await self._store.put_if_absent(layout.claim(project), body, {})
             self._known[project] = True
         self._unrecorded.pop(project, None)
+
+    def _record_soon(self, _: str | None) -> None:
+        if self._unrecorded:
+            self._recording.start("record", self._record_waiting)
+
+    async def _record_waiting(self) -> None:
+        """Record names that could not be, some at a time; one that still cannot be ends it until the next look."""
+        waiting = list(islice(self._unrecorded.items(), _AT_ONCE))
+        with contextlib.suppress(StoreError):
+            for project, source in waiting:
+                if project in self._unrecorded:  # nobody has recorded it or released it since
+                    await self.claim(project, source, listed=True)
 
     async def release(self, project: str, reason: str) -> bool:
         """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept."""

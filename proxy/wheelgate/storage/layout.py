@@ -15,6 +15,7 @@
     records/<source>/<project>                 what is remembered of one source's project
     known/<source>                             a few projects that a source had: by them it is known again
     state/changed                              what changes, by kind and key; written before every change, watched by replicas
+    state/expired                              of the process that last removed expired tokens; as old as that is
 
 Every part is validated before it comes here: projects are normalised, file names safe, sources named by the operator's
 configuration, digests hexadecimal. So no path can climb, and none needs quoting.
@@ -32,6 +33,7 @@ RECORDS = "records/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
 CHANGED = "state/changed"
+EXPIRED = "state/expired"
 _PROVENANCE = ".provenance"
 
 

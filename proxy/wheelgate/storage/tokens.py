@@ -7,6 +7,7 @@ for a secret that nobody can guess; a slow hash would only make every request of
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -14,15 +15,16 @@ import re
 import secrets
 import string
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import BlobDamaged, BlobNotFound, ConfigurationError, StoreError, Unauthenticated
+from wheelgate.core.errors import BlobDamaged, BlobNotFound, Busy, ConfigurationError, StoreError, Unauthenticated
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.runtime.allowance import Allowances
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
@@ -35,9 +37,15 @@ _SCOPE = re.compile(r"(read|upload)(?::(.+))?")
 MAX_LIFE = timedelta(days=366)
 _LAST_KNOWN_S = 3600.0
 """How long a token that was looked up serves while the store is silent."""
+EXPIRES = "expires"
+"""The fact of a record that says in a listing when its token expires, as ISO 8601."""
+_AT_ONCE = 16
+"""Records that are read side by side for a list of all."""
 _MAX_REMEMBERED = 20_000
 _MAX_UNKNOWN = 5_000
 """Identifiers of which it is remembered that there is no such token. Apart, so that guessing drives out no valid one."""
+_GUESSES, _GUESSES_PER_S = 100, 5.0
+"""Identifiers that one client may have looked up in vain: so many, and so many more a second."""
 _log = logging.getLogger(__name__)
 
 
@@ -79,6 +87,7 @@ class Tokens:
         self._guests: dict[str, Token] = {}
         self._generations = Generations()
         self._lookups: SingleFlight[Token | None] = SingleFlight()
+        self._guesses = Allowances(clock.monotonic, most=_GUESSES, per_s=_GUESSES_PER_S)
         changes.subscribe(Kind.TOKEN, self._forget)
 
     def _forget(self, identifier: str | None) -> None:
@@ -115,7 +124,9 @@ class Tokens:
             raise ConfigurationError(problems)
         text, token = self._mint(scopes, life, note)
         async with self._changes.changing(Change(Kind.TOKEN, token.id)):
-            await self._store.put_if_absent(layout.token(token.id), msgspec.json.encode(token), {})
+            await self._store.put_if_absent(
+                layout.token(token.id), msgspec.json.encode(token), {EXPIRES: token.expires.isoformat()}
+            )
         return text, token
 
     def guest(self) -> str:
@@ -132,14 +143,27 @@ class Tokens:
 
     async def all(self) -> AsyncIterator[tuple[str, Token | None]]:
         """Every token that was not revoked, expired ones too, by its identifier; ``None``: its record is damaged."""
+        identifiers = []
         async for info in self._store.list(layout.TOKENS):
-            identifier = info.path.removeprefix(layout.TOKENS)
-            try:
-                yield identifier, await self._read(identifier)
-            except BlobNotFound:  # revoked since it was listed
-                continue
-            except DamagedToken:
-                yield identifier, None
+            identifiers.append(info.path.removeprefix(layout.TOKENS))
+            if len(identifiers) == _AT_ONCE:
+                for row in await self._read_rows(identifiers):
+                    yield row
+                identifiers.clear()
+        for row in await self._read_rows(identifiers):
+            yield row
+
+    async def _read_rows(self, identifiers: Sequence[str]) -> list[tuple[str, Token | None]]:
+        found = await asyncio.gather(*map(self.read, identifiers), return_exceptions=True)
+        for problem in found:
+            if isinstance(problem, BaseException) and not isinstance(problem, BlobNotFound | DamagedToken):
+                raise problem
+        rows = zip(identifiers, found, strict=True)
+        return [
+            (identifier, token if isinstance(token, Token) else None)
+            for identifier, token in rows
+            if not isinstance(token, BlobNotFound)  # revoked since it was listed
+        ]
 
     def has_expired(self, token: Token) -> bool:
         """True if it lets nobody in any more, though it was not revoked."""
@@ -157,17 +181,18 @@ class Tokens:
             await self._store.delete(layout.token(identifier))
         return True
 
-    async def authenticate(self, text: str) -> Token:
-        """The token behind a text.
+    async def authenticate(self, text: str, client: str = "") -> Token:
+        """The token behind a text. ``client``: who shows it, since each may guess only so many.
 
         Raises:
             Unauthenticated: it is not one of ours, revoked, or expired. The sentence says which only where that tells nobody
                 anything about tokens that are not theirs.
+            Busy: it has to be looked up, and this client has had too many looked up in vain.
             StoreError: the token cannot be looked up, and has not been heard of for an hour.
         """
-        return (await self.authenticate_with_generation(text))[0]
+        return (await self.authenticate_with_generation(text, client))[0]
 
-    async def authenticate_with_generation(self, text: str) -> tuple[Token, Generation]:
+    async def authenticate_with_generation(self, text: str, client: str = "") -> tuple[Token, Generation]:
         """The same, and for :meth:`still_known` the token's generation of before the check: a revocation meanwhile ends it."""
         match = _FORM.fullmatch(text)
         if match is None or not hmac.compare_digest(_checksum(match[1], match[2]), match[3]):
@@ -175,14 +200,14 @@ class Tokens:
                 "this is not a Wheelgate token, or not a whole one: give it as the password, with any user name"
             )
         generation = self._generations.of(match[1])
-        token = self._guests.get(match[1]) or await self._find(match[1])
+        token = self._guests.get(match[1]) or await self._find(match[1], client)
         if token is None or not hmac.compare_digest(token.sha256, _digest(match[2])):
             raise Unauthenticated("this token is not known here: it was revoked, or belongs to another server")
         if self.has_expired(token):
             raise Unauthenticated(f"this token expired on {token.expires:%Y-%m-%d}: make another with wheelgate token new")
         return token, generation
 
-    async def _find(self, identifier: str) -> Token | None:
+    async def _find(self, identifier: str, client: str) -> Token | None:
         """The token of an identifier; ``None``: there is none that could be believed."""
         if self._changes.is_heard and identifier in self._unknown:
             return None
@@ -190,16 +215,24 @@ class Tokens:
         if token is not None and self._changes.is_heard:
             return token
         generation = self._generations.of(identifier)
+        if wait_s := self._guesses.spend(client):
+            if token is not None and self._may_rely():
+                return token
+            raise Busy("too many tokens that are not known here came from your address: try again", retry_after_s=wait_s)
         try:
-            return await self._lookups.run((identifier, generation), lambda: self._look_up(identifier, generation))
+            found = await self._lookups.run((identifier, generation), lambda: self._look_up(identifier, generation))
         except StoreError:
+            self._guesses.refund(client)  # it was looked up neither in vain nor otherwise
             if token is None or not self._may_rely():
                 raise
             return token
+        if found is not None:
+            self._guesses.refund(client)
+        return found
 
     async def _look_up(self, identifier: str, generation: Generation) -> Token | None:
         try:
-            token = await self._read(identifier)
+            token = await self.read(identifier)
         except BlobNotFound:
             token = None
         except DamagedToken as error:
@@ -212,7 +245,8 @@ class Tokens:
                 self._known[identifier] = token
         return token
 
-    async def _read(self, identifier: str) -> Token:
+    async def read(self, identifier: str) -> Token:
+        """The stored record; :class:`BlobNotFound` if there is none, :class:`DamagedToken` if it cannot be believed."""
         path = layout.token(identifier)
         try:
             body, _ = await self._store.read(path)

@@ -41,6 +41,7 @@ class Authentication:
         Raises:
             Unauthenticated: no token, or none that is valid.
             Forbidden: a valid one without the right.
+            Busy: this client has shown too many that are not known.
         """
         if self._anonymous_read:
             set_asker(find_holder(request.remote or "unknown"))
@@ -65,8 +66,9 @@ class Authentication:
         text = parse_authorization(request.headers.get("Authorization"))
         if text is None:
             raise Unauthenticated("a token is required: send it as the password, with any user name")
-        token, generation = await self._tokens.authenticate_with_generation(text)
-        set_asker(f"{token.id} at {find_holder(request.remote or 'unknown')}")
+        client = find_holder(request.remote or "unknown")
+        token, generation = await self._tokens.authenticate_with_generation(text, client)
+        set_asker(f"{token.id} at {client}")
         return token, generation
 
 

@@ -18,6 +18,7 @@ from wheelgate.storage.change_log import Kind
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.local import LocalStore
+from wheelgate.storage.token_expiry import ExpiredTokens
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Uploads
 from wheelgate.uploads.manage import UploadManager
@@ -40,7 +41,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
     """
     async with open_foundation(config, to_read=to_read) as base:
         store, changes = base.store, base.changes
-        claims = Claims(store, base.clock, changes)
+        claims = base.closing(Claims(store, base.clock, changes))
         tokens = Tokens(store, base.clock, changes)
 
         book = RuleBook(rules_of(config))
@@ -84,6 +85,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
             uploads=uploads,
             packages=UploadManager(sources.targets, store=store, changes=changes),
             tokens=tokens,
+            expired_tokens=ExpiredTokens(store, base.clock, tokens),
             spool=base.spool,
             containers=sources.stores,
             absences=sources.absences,
