@@ -15,7 +15,7 @@ from tests.simulation.world import steps_for
 
 _QUICKLY_FOUND = {
     "a change is announced after it was made": 200,
-    "an upload looks at no tombstone once it is stored": 50,
+    "an upload looks at no tombstone once it is stored": 100,
     "a tombstone comes after the deletion": 150,
     "a file is stored over another": 50,
 }
