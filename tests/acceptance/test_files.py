@@ -443,7 +443,7 @@ def test_a_full_disk_is_no_reason_to_refuse_a_file(tmp_path: Path, start_gate: C
             lies.wait_until(kept(server, "small").exists)
             assert not kept(server, "large").exists()
             assert not kept(server, "unsized").exists()
-            assert "no room in the spool" in server.log
+            assert "the spool is full: make room at" in server.log
             assert_nothing_wrong_is_kept(server, liar)
             server.stop()
     finally:

@@ -24,6 +24,7 @@ from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord,
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
+from wheelgate.storage.room import MARGIN_BYTES
 from wheelgate.storage.spool import Spool
 
 NAME = "acme-lib"
@@ -64,10 +65,10 @@ class Listing:
 class SmallSpool(Spool):
     """On a disk with as much room as the test says."""
 
-    room = 10**12
+    left = 10**12
 
-    def has_room(self, size: int | None) -> bool:
-        return self.room - self._promised > (size or 0)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, free=lambda _: MARGIN_BYTES + self.left, wait_s=0.05)
 
 
 class Replica(EnrichedSource):
@@ -272,7 +273,7 @@ async def test_a_changed_blob_is_read_again_and_its_first_time_stays(world: Worl
 async def test_the_first_time_stands_also_while_the_new_version_is_not_read_yet(world: World) -> None:
     world.put(WHEEL, BODY)
     before = (await world.files())[WHEEL]
-    world.spool.room = 0
+    world.spool.left = 0
     world.put(WHEEL, wheel_bytes(NAME, "1.0", requires=["idna"]), T0 + timedelta(days=9))
     file = (await world.files())[WHEEL]
     assert file.upload_time == T0
@@ -341,7 +342,7 @@ async def test_a_wheel_copied_from_another_store_is_read_so_that_its_metadata_ca
 async def test_of_a_large_wheel_that_says_its_digest_only_the_end_is_read(world: World) -> None:
     big = wheel_bytes(NAME, "1.0", padding=5_000_000, requires_python=">=3.9")
     world.put(WHEEL, big, sha256=sha256(big))
-    world.spool.room = 0
+    world.spool.left = 0
     spans = world.watch_spans()
     file = (await world.files())[WHEEL]
     assert file.requires_python == ">=3.9"
@@ -351,7 +352,7 @@ async def test_of_a_large_wheel_that_says_its_digest_only_the_end_is_read(world:
 
 async def test_metadata_that_was_asked_for_stands_until_the_wheel_is_read(world: World) -> None:
     world.put_wheels("1.0", "2.0")
-    world.spool.room = 0
+    world.spool.left = 0
     one, two = (await world.files()).values()
     assert isinstance(one.location, StoredFile)
     place = f"{one.location.path}\n{one.location.etag}"
@@ -362,7 +363,7 @@ async def test_metadata_that_was_asked_for_stands_until_the_wheel_is_read(world:
     assert page.files[0].requires_python == ">=3.8"
     assert (await world.page()).revision == page.revision
     world.clock.move(1)
-    world.spool.room = 10**12
+    world.spool.left = 10**12
     files = await world.settled(lambda files: all(file.hashes for file in files.values()))
     assert [file.core_metadata for file in files.values()] == [
         {"sha256": sha256(metadata(NAME, version))} for version in ("1.0", "2.0")
@@ -436,13 +437,13 @@ async def test_an_unforeseen_error_is_logged_and_does_not_keep_the_others_from_b
 async def test_a_file_too_large_for_the_spool_is_listed_and_the_smaller_ones_are_described(world: World) -> None:
     world.put(wheel_name(NAME, "9.0"), wheel_bytes(NAME, "9.0", padding=100_000), T0 + timedelta(days=9))
     world.put_wheels("1.0", "2.0")
-    world.spool.room = 50_000
+    world.spool.left = 50_000
     files = await world.files()
     big = files[wheel_name(NAME, "9.0")]
     assert (big.hashes, big.core_metadata, big.upload_time) == ({}, {}, T0 + timedelta(days=9))
     assert all(file.hashes for file in files.values() if file is not big)
     assert big.filename not in world.read
-    world.spool.room = 10**12
+    world.spool.left = 10**12
     await world.settled(lambda files: bool(files[big.filename].hashes))
 
 
@@ -453,11 +454,11 @@ async def test_what_is_being_read_counts_as_room_taken(world: World) -> None:
     async with asyncio.timeout(1):
         while not world.read:
             await asyncio.sleep(0.005)
-    world.spool.room = len(BODY) + 1_000
-    assert not world.spool.has_room(2_000)
+    world.spool.left = len(BODY) + 1_000
+    assert not world.spool.room.fits(2_000)
     held.set()
     await task
-    assert world.spool.has_room(2_000)
+    assert world.spool.room.fits(2_000)
 
 
 # --- time

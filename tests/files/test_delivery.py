@@ -18,7 +18,7 @@ from tests.support.clock import FakeClock
 from tests.support.lies import Liar, running, wait_until
 from tests.support.packages import wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
-from wheelgate.core.errors import Busy, FileWithheld, StoreError, UpstreamUnavailable
+from wheelgate.core.errors import Busy, FileWithheld, StoreError, StoreFull, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import Credential
 from wheelgate.files.bodies import Body, PassedBody, Redirect
@@ -27,6 +27,8 @@ from wheelgate.files.fill_turns import FillTurns
 from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
+from wheelgate.storage.fills import FillLimits
+from wheelgate.storage.room import MARGIN_BYTES
 from wheelgate.storage.spool import Spool, SpoolFile
 from wheelgate.upstream.client import SourceClient
 
@@ -36,11 +38,17 @@ SIZE = 300_000
 class NarrowSpool(Spool):
     """A spool on a disk that has so many bytes left, or refuses altogether."""
 
-    room: int | None = None
+    left: int = 10**12
+    most: int = 10**12
+    """Of one body, beyond which the disk refuses although room was promised."""
     broken = False
 
-    def has_room(self, size: int | None) -> bool:
-        return self.room is None or (size or 0) <= self.room
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, free=lambda _: MARGIN_BYTES + self.left - self.room.used_bytes, wait_s=1.0)
+
+    def refuse_longer(self, size: int) -> None:
+        if size > self.most:
+            raise StoreFull("the spool", "/spool")
 
     def new(self, *arguments: Any) -> SpoolFile:
         if self.broken:
@@ -151,11 +159,11 @@ async def test_what_has_no_room_in_the_spool_is_passed_through_and_not_kept(
     liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with house(liar, tmp_path) as here:
-        here.spool.room = 1_000
+        here.spool.left = 1_000
         assert await here.body(here.file()) == liar.body("demo")
         assert not here.is_kept()
-        assert "no room in the spool" in caplog.text
-        here.spool.room = None
+        assert "the spool is full: make room at" in caplog.text
+        here.spool.left = 10**12
         assert await here.body(here.file()) == liar.body("demo")
         await kept_soon(here)
 
@@ -166,19 +174,85 @@ async def test_a_file_that_turns_out_too_large_for_the_spool_is_passed_through(
 ) -> None:
     """The listing did not say its size."""
     async with house(liar, tmp_path) as here:
-        here.spool.room = 1_000
+        here.spool.left = 1_000
         start, end = wanted
         assert await here.body(here.file(size=None), start, end) == liar.body("demo")[start or 0 : end]
         assert not here.is_kept()
 
 
+@pytest.mark.parametrize("listed", [True, False], ids=["size listed", "size unknown"])
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
+async def test_a_disk_that_fills_up_on_the_way_breaks_off_nobody(liar: Liar, tmp_path: Path, listed: bool, ranges: bool) -> None:
+    """Whoever has a part of the file gets the rest from the upstream, and the whole of it is checked."""
+    liar.sizes["demo"] = 3_000_000
+    if not ranges:
+        liar.files["demo"] = whole_file
+    async with house(liar, tmp_path) as here:
+        here.spool.most = 2_000_000
+        file = here.file() if listed else here.file(size=None)
+        readers = [here.body(file) for _ in range(3)] + [here.body(file, 1_000_000, 2_500_000)]
+        *whole, part = await asyncio.gather(*readers)
+        assert set(whole) == {liar.body("demo")}
+        assert part == liar.body("demo")[1_000_000:2_500_000]
+        assert not here.is_kept()
+        assert here.spool.room.promised_bytes == here.spool.room.used_bytes == 0
+
+
+async def test_the_rest_of_a_file_is_checked_with_what_left_before(liar: Liar, tmp_path: Path) -> None:
+    """The upstream has other bytes by then: at most all but the last 64 KiB of that leave."""
+    liar.sizes["demo"] = 3_000_000
+
+    async def change(talk: lies.Talk) -> None:
+        await (lies.file_other if len(liar.asked) > 1 else whole_file)(talk)
+
+    liar.files["demo"] = change
+    async with house(liar, tmp_path) as here:
+        here.spool.most = 2_000_000
+        opened = await here.delivery.open(here.file(), plain=True)
+        seen = 0
+        with pytest.raises(UpstreamBadAnswer, match="sha256"):
+            async for chunk in opened.chunks(0, None):  # type: ignore[union-attr]
+                seen += len(chunk)
+        assert 1_000_000 < seen <= len(liar.body("demo")) - 64 * 1024
+
+
+async def test_what_nobody_follows_gives_its_room_to_what_somebody_wants(liar: Liar, tmp_path: Path) -> None:
+    liar.sizes["other"] = 20_000_000
+    liar.files["other"] = slow_file
+    limits = FillLimits(alone_bytes=100_000_000, grace_s=0.05)
+    async with house(liar, tmp_path, fill_limits=limits) as here:
+        here.spool.left = 20_200_000
+        followed = asyncio.create_task(here.body(here.file("other")))
+        await asyncio.to_thread(wait_until, lambda: bool(liar.asked))
+        await asyncio.sleep(0.1)
+        assert await here.body(here.file()) == liar.body("demo")
+        assert not here.is_kept(), "there was no room for it: what is followed stays"
+        followed.cancel()
+        await asyncio.sleep(0.1)
+        assert await here.body(here.file()) == liar.body("demo")
+        await kept_soon(here)
+
+
+async def whole_file(talk: lies.Talk) -> None:
+    """Without ranges."""
+    await talk.answer(talk.liar.body(talk.name), kind="application/octet-stream")
+
+
+async def slow_file(talk: lies.Talk) -> None:
+    body = talk.liar.body(talk.name)
+    await talk.head(f"Content-Length: {len(body)}")
+    for at in range(0, len(body), 100_000):
+        await talk.send(body[at : at + 100_000])
+        await asyncio.sleep(0.05)
+
+
 async def test_what_is_passed_through_is_checked_all_the_same(liar: Liar, tmp_path: Path) -> None:
     async with house(liar, tmp_path) as here:
-        here.spool.room = 0
+        here.spool.left = 0
         liar.files["demo"] = lies.file_other
         for size in (len(liar.body("demo")), None):
             opened = await here.delivery.open(here.file(size=size), plain=True)
-            assert isinstance(opened, PassedBody) or size is None
+            assert not isinstance(opened, Redirect)
             seen = 0
             with pytest.raises(Exception, match="sha256"):
                 async for chunk in opened.chunks(0, None):  # type: ignore[union-attr]

@@ -12,7 +12,8 @@ import pytest
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.storage.fills import Fill, FillLimits
-from wheelgate.storage.spool import Reservation, Spool
+from wheelgate.storage.room import MARGIN_BYTES
+from wheelgate.storage.spool import Spool
 
 PIECE = 100_000
 ALONE, MOST = 10 * PIECE, 50 * PIECE
@@ -24,8 +25,8 @@ class TightSpool(Spool):
 
     left = 10**12
 
-    def has_room(self, size: int | None) -> bool:
-        return self._promised + (size or 0) < self.left
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, free=lambda _: self.left, wait_s=0.05)
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ async def pieces(count: int = 10**9, *, size: int = PIECE, pause_s: float = 0.0)
 
 async def receive(spool: Spool, fill: Fill, chunks: AsyncIterator[bytes]) -> None:
     try:
-        with spool.reserve(fill.total) as room:
-            await fill.receive(chunks, None, room)
+        await fill.spooled.promise.obtain(fill.total)
+        await fill.receive(chunks, None)
     finally:
         fill.finish()
 
@@ -132,17 +133,18 @@ async def test_without_followers_an_upstream_must_be_quicker(spool: Spool) -> No
 async def test_room_is_looked_at_on_the_way(spool: TightSpool) -> None:
     """Others may fill the disk meanwhile; what was promised to them is not there for a body that said nothing."""
     fill = fill_of(spool, None)
-    others = Reservation(spool, 10**9)
-    spool.left = 10**9 + 20 * 1024 * 1024
+    others = spool.new()
+    await others.promise.obtain(10**9)
+    spool.left = MARGIN_BYTES + 10**9 + 40 * 1024 * 1024
 
     async def filling() -> AsyncIterator[bytes]:
-        async for piece in pieces(40, size=1024 * 1024):
+        async for piece in pieces(60, size=1024 * 1024):
             spool.left -= len(piece)
             yield piece
 
     fill = Fill(fill.file, fill.spooled)
-    with fill.followed(), pytest.raises(StoreError, match="there is no room in the spool for more than"):
+    with fill.followed(), pytest.raises(StoreError, match="the spool is full: make room at"):
         await receive(spool, fill, filling())
-    assert 16 * 1024 * 1024 <= fill.spooled.size < 18 * 1024 * 1024
-    others.give_back()
-    assert spool.has_room(spool.left - 1), "nothing stays promised"
+    assert 16 * 1024 * 1024 <= fill.spooled.size < 34 * 1024 * 1024
+    others.close()
+    assert spool.room.promised_bytes == spool.room.used_bytes == 0

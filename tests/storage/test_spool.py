@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from wheelgate.core.errors import StoreError, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import StoreError, StoreFull, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.storage.fills import Fill
-from wheelgate.storage.spool import HOLD_BYTES, Reservation, Spool
+from wheelgate.storage.room import MARGIN_BYTES
+from wheelgate.storage.spool import HOLD_BYTES, Spool
 
 BODY = os.urandom(500_000)
 
@@ -63,7 +63,7 @@ async def test_everybody_gets_the_whole_body_whenever_they_come(spool: Spool) ->
     fill = fill_of(spool, listed())
     early = [asyncio.create_task(followed(fill)) for _ in range(20)]
     middle = asyncio.create_task(followed(fill, 100_000, 200_000))
-    await fill.receive(pieces(BODY), len(BODY), Reservation(spool, None))
+    await fill.receive(pieces(BODY), len(BODY))
     late = await followed(fill)
     fill.finish()
     assert {*(await asyncio.gather(*early)), late} == {BODY}
@@ -78,7 +78,7 @@ async def test_the_last_64_kib_wait_until_all_is_known_to_be_right(spool: Spool)
         await gate.wait()
         yield BODY[-1:]
 
-    receiving = asyncio.create_task(fill.receive(held(), len(BODY), Reservation(spool, None)))
+    receiving = asyncio.create_task(fill.receive(held(), len(BODY)))
     reader = fill.follow(0, None)
     seen = b""
     while len(seen) < len(BODY) - 1 - HOLD_BYTES:
@@ -112,7 +112,7 @@ async def test_what_is_not_the_listed_file_is_never_seen_whole(
     reading = [asyncio.create_task(seen_until_it_failed(fill)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(UpstreamBadAnswer) as caught:
-        await fill.receive(pieces(body, 250_000), announced, Reservation(spool, None))
+        await fill.receive(pieces(body, 250_000), announced)
     fill.fail(caught.value)
     fill.finish()
     for seen, error in await asyncio.gather(*reading):
@@ -124,21 +124,21 @@ async def test_what_is_not_the_listed_file_is_never_seen_whole(
 async def test_a_body_that_ends_early_is_no_wrong_answer_but_an_interrupted_one(spool: Spool) -> None:
     fill = fill_of(spool, listed())
     with pytest.raises(UpstreamUnavailable, match="after 499000 of 500000 bytes"):
-        await fill.receive(pieces(BODY[:-1_000]), None, Reservation(spool, None))
+        await fill.receive(pieces(BODY[:-1_000]), None)
     fill.finish()
 
 
 async def test_an_announced_length_that_is_not_the_listed_one_is_refused_before_a_byte(spool: Spool) -> None:
     fill = fill_of(spool, listed())
     with pytest.raises(UpstreamBadAnswer, match="announced 7 bytes, not 500000"):
-        await fill.receive(pieces(BODY), 7, Reservation(spool, None))
+        await fill.receive(pieces(BODY), 7)
     assert fill.spooled.size == 0
     fill.finish()
 
 
 async def test_a_file_goes_with_its_last_reader(spool: Spool) -> None:
     fill = fill_of(spool, listed())
-    await fill.receive(pieces(BODY), None, Reservation(spool, None))
+    await fill.receive(pieces(BODY), None)
     reader = fill.follow(0, None)
     first = await anext(reader)
     fill.finish()
@@ -153,7 +153,7 @@ async def test_whoever_asks_for_the_size_waits_until_it_is_known(spool: Spool) -
     asking = asyncio.create_task(fill.known_total())
     await asyncio.sleep(0)
     assert not asking.done()
-    await fill.receive(pieces(BODY), None, Reservation(spool, None))
+    await fill.receive(pieces(BODY), None)
     assert await asking == len(BODY)
     fill.finish()
 
@@ -195,14 +195,20 @@ def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
         Spool(tmp_path / "spool").prepare()
 
 
-async def test_room_is_counted_with_what_is_promised(spool: Spool, tmp_path: Path) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    assert spool.has_room(1_000)
-    assert spool.has_room(None)
-    assert not spool.has_room(free)
-    with spool.reserve(free - 10_000_000):
-        assert not spool.has_room(1_000)
-    assert spool.has_room(1_000)
+async def test_room_is_counted_with_what_is_promised(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", free=lambda _: MARGIN_BYTES + 10_000, wait_s=0.05)
+    spool.prepare()
+    with pytest.raises(StoreFull, match=f"the spool is full: make room at {tmp_path}"):
+        async with spool.holding(size=10_001):
+            pass
+    async with spool.holding(size=10_000):
+        with pytest.raises(StoreFull):
+            async with spool.holding(size=1):
+                pass
+    async with spool.holding(size=10_000):
+        pass
+    assert spool.room.promised_bytes == spool.room.used_bytes == 0
+    spool.close()
 
 
 @pytest.fixture
@@ -219,15 +225,17 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_full_disk_is_the_stores_trouble_and_not_the_upstreams(small_disk: Path) -> None:
-    spool = Spool(small_disk)
+    """Somebody else filled it after room had been promised."""
+    spool = Spool(small_disk, free=lambda _: 10**12)
     spool.prepare()
     body = bytes(2_000_000)
     fill = fill_of(spool, listed(body))
-    with pytest.raises(StoreError, match="no space left"):
-        await fill.receive(pieces(body, 256 * 1024), len(body), Reservation(spool, len(body)))
+    with pytest.raises(StoreFull, match="the spool is full: make room at"):
+        await fill.receive(pieces(body, 256 * 1024), len(body))
     fill.finish()
     spool.close()
     assert list(small_disk.iterdir()) == []
+    assert spool.room.promised_bytes == spool.room.used_bytes == 0
 
 
 def test_what_takes_nothing_in_says_why(spool: Spool, small_disk: Path) -> None:

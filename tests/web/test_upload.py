@@ -32,6 +32,7 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
+from wheelgate.storage.room import MARGIN_BYTES
 from wheelgate.storage.spool import MAX_FILE_BYTES, Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Destination, Uploads
@@ -70,10 +71,10 @@ def form(*parts: Part, end: str = "--") -> bytes:
 
 
 class RoomySpool(Spool):
-    room = 10**12
+    left = 10**12
 
-    def has_room(self, size: int | None) -> bool:
-        return self.room > (size or 0)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, free=lambda _: self.left, wait_s=0.05)
 
 
 class Server:
@@ -403,9 +404,22 @@ async def test_one_announced_too_large_is_refused_before_it_is_read(server: Serv
 
 
 async def test_one_without_room_is_refused_before_it_is_read(server: Server) -> None:
-    server.spool.room = 1_000
-    answer = await server.post(form(content())[:100], Content_Length="5000")
-    assert answer == (413, "there is no room for the upload on the server's disk\n")
+    server.spool.left = MARGIN_BYTES + 1_000
+    answer = await server.post(form(content())[:100], Content_Length="20000000")
+    assert answer == (507, "the spool is full: whoever runs this server has to make room\n")
+    assert (await server.post(form(content()))).status == 507
+    server.spool.left = 10**12
+    assert (await server.post(form(content()))).status == 200
+    assert server.spool.room.promised_bytes == server.spool.room.used_bytes == 0
+
+
+async def test_what_takes_nothing_in_needs_no_room(server: Server) -> None:
+    assert (await server.post(form(content()))).status == 200
+    server.spool.left = 0
+    away = server.spool.folder.rename(server.spool.folder.with_name("away"))
+    for action in ("yank", "unyank", "delete"):
+        assert (await server.post(form(field(":action", action), field("filename", WHEEL)))).status == 200
+    away.rename(server.spool.folder)
 
 
 @pytest.mark.parametrize(

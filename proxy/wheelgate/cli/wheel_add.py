@@ -23,13 +23,13 @@ import msgspec
 from wheelgate.cli.options import config_options, load_settings, url_option
 from wheelgate.cli.progress import show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
-from wheelgate.core.errors import FileExists, TooLarge, UploadRefused, WheelgateError
+from wheelgate.core.errors import FileExists, UploadRefused, WheelgateError
 from wheelgate.distfiles.attestations import MAX_BYTES
 from wheelgate.runtime.regular_file import FileTooLarge, open_regular, read_regular
 
 if TYPE_CHECKING:
     from wheelgate.client.download import Download
-    from wheelgate.storage.spool import Spool, SpoolFile
+    from wheelgate.storage.spool import SpoolFile
 
 _ATTESTATION = ".attestation"
 _PIECE_BYTES = 256 * 1024
@@ -106,8 +106,8 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
 
         async def adder(file: _Incoming) -> tuple[bool, str]:
             # A copy, since what is accepted may be linked into the store: a file here is its owner's to change.
-            with services.spool.holding() as spooled:
-                await _receive(file, services.spool, spooled)
+            async with services.spool.holding(size=file.size) as spooled:
+                await _receive(file, spooled)
                 accepted = await services.uploads.accept(
                     spooled.path, file.filename, take_over=take_over, attestations=file.attestations
                 )
@@ -136,8 +136,8 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
             return await send(file, file.opened)
         spool = Spool(folder)
         spool.prepare()
-        with spool.holding() as spooled:
-            await _receive(file, spool, spooled)
+        async with spool.holding(size=file.size) as spooled:
+            await _receive(file, spooled)
             with open_regular(spooled.path) as opened:
                 return await send(msgspec.structs.replace(file, size=spooled.size), opened)
 
@@ -215,10 +215,8 @@ def _read_attestations(path: Path) -> str | None:
     return f"[{','.join(found)}]" if found else None
 
 
-async def _receive(file: _Incoming, spool: Spool, spooled: SpoolFile) -> None:
+async def _receive(file: _Incoming, spooled: SpoolFile) -> None:
     """Copy the file into the spool; :class:`UploadRefused` if its digest is not the promised one."""
-    if not spool.has_room(file.size):
-        raise TooLarge(f"not enough disk space on this machine for {file.filename}")
     with show_transfer(file.filename, file.size) as progress:
         async for piece in file.pieces():
             await spooled.append(piece)

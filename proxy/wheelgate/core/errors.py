@@ -19,6 +19,7 @@
     * BlobDamaged
     * BlobExists
     * BlobChanged
+    * StoreFull
   * UploadRefused
     * FileExists
     * NameTaken
@@ -53,6 +54,7 @@ class ErrorKind(Enum):
     TOO_LARGE = "too large"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"  # a known caller without the right
+    FULL = "full"  # no room to write; reading goes on
     UNAVAILABLE = "unavailable"  # unreachable, throttled or slow: try again
     BAD_ANSWER = "bad answer"  # an upstream answered wrongly, or refused our credential
     CONFIGURATION = "configuration"  # only the operator can fix it
@@ -218,6 +220,20 @@ class BlobChanged(StoreError):
     """A lost compare-and-swap: somebody else changed the blob since it was read."""
 
     kind = ErrorKind.CONFLICT
+
+
+class StoreFull(StoreError):
+    """A disk, a quota or a limit of this process without room for more. Reading goes on, and so does what makes room.
+
+    The message is the operator's, with the folder; ``public`` is the same for anybody else.
+    """
+
+    kind = ErrorKind.FULL
+
+    def __init__(self, what: str, folder: object) -> None:
+        """``what`` is full: ``the spool``. ``folder``: where room has to be made."""
+        super().__init__(f"{what} is full: make room at {folder}")
+        self.public = f"{what} is full: whoever runs this server has to make room"
 
 
 class UploadRefused(WheelgateError):

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable
 from contextlib import suppress
 
-from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError, StoreFull
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
@@ -82,16 +82,17 @@ class BlobReader:
 
     async def _read_whole(self, file: File, location: StoredFile, size: int) -> tuple[str, ExtractedMetadata | None]:
         """Its sha256, and the metadata of a wheel."""
-        if not self._spool.has_room(size):
-            raise UnreadableBlob("the spool has no room for it")
-        with self._spool.reserve(size), self._spool.holding() as spooled:
-            async for chunk in self._blobs.stream(location.path, 0, size):
-                await spooled.append(chunk)
-            await self._check_unchanged(location)
-            sha256 = spooled.digests()["sha256"]
-            if not file.filename.endswith(".whl"):
-                return sha256, None
-            metadata = await _accept(asyncio.to_thread(read_spooled_wheel, spooled, file.filename), file)
+        try:
+            async with self._spool.holding(size=size) as spooled:
+                async for chunk in self._blobs.stream(location.path, 0, size):
+                    await spooled.append(chunk)
+                await self._check_unchanged(location)
+                sha256 = spooled.digests()["sha256"]
+                if not file.filename.endswith(".whl"):
+                    return sha256, None
+                metadata = await _accept(asyncio.to_thread(read_spooled_wheel, spooled, file.filename), file)
+        except StoreFull:
+            raise UnreadableBlob("the spool has no room for it") from None
         return sha256, await self._keep(metadata, sha256, layout.metadata(sha256))
 
     async def _check_unchanged(self, location: StoredFile) -> None:

@@ -71,7 +71,7 @@ class FillBody:
         self._instead = instead
 
     async def size(self) -> int | None:
-        return self._fill.total
+        return self._fill.total if self._fill.total is not None else self._instead.total
 
     async def open_local(self, *, whole: bool) -> None:  # noqa: ARG002 - it is still checked
         return None
@@ -84,20 +84,32 @@ class FillBody:
             return await self._instead.size()
 
     async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        """See :class:`Body`. If the spool fails before the first byte, they are passed through."""
+        """See :class:`Body`. If the spool fails, they are passed through from where they are: nobody's answer is broken off."""
         at = start
-        try:
-            async with aclosing(self._fill.follow(start, end)) as chunks:
-                async for chunk in chunks:
-                    at += len(chunk)
-                    yield chunk
-        except StoreError:
-            if at > start:
-                raise
-        else:
-            return
-        async for chunk in self._instead.chunks(start, end):
+        with self._fill.followed():
+            try:
+                async with aclosing(self._fill.follow(start, end)) as chunks:
+                    async for chunk in chunks:
+                        at += len(chunk)
+                        yield chunk
+                return
+            except StoreError as error:
+                if at > start:
+                    _log.warning("%s is passed through from byte %d on: %s", self._fill.file.filename, at, error)
+            is_whole = start == 0 and end in (None, self._fill.total)
+            sent = await self._digest(at) if is_whole else None
+        async for chunk in self._instead.chunks(at, end, sent):
             yield chunk
+
+    async def _digest(self, end: int) -> dict[str, Hash]:
+        """Digest the bytes that left already, for the rest of them to be checked with."""
+        digests, at = {name: new_hash(name) for name in self._fill.file.hashes}, 0
+        while at < end:
+            chunk = await self._fill.spooled.read(at, end)
+            at += len(chunk)
+            for digest in digests.values():
+                digest.update(chunk)
+        return digests
 
 
 class PassedBody(PromisedBody):
@@ -131,26 +143,25 @@ class PassedBody(PromisedBody):
         _log.error("%s", error)
         return error
 
-    async def chunks(self, start: int, end: int | None) -> AsyncIterator[bytes]:
-        if start == 0 and (end is None or end == self.total):
-            async with self._ask() as answer:
-                async for chunk in self._check_chunks(self._keep_up(answer)):
-                    yield chunk
-            return
-        async with self._ask(start=start, end=end) as answer:
+    async def chunks(self, start: int, end: int | None, sent: dict[str, Hash] | None = None) -> AsyncIterator[bytes]:
+        """See :class:`Body`. ``sent``: digests of all before ``start``, which left already: the whole is checked with them."""
+        if start == 0 and end in (None, self.total):
+            sent = {name: new_hash(name) for name in self.file.hashes}
+        async with self._ask() if start == 0 and sent is not None else self._ask(start=start, end=end) as answer:
             paced = self._keep_up(answer)
-            chunks = paced if answer.status == 206 else _cut(paced, start, end)
-            async for chunk in chunks:
+            chunks = paced if start == 0 or answer.status == 206 else _cut(paced, start, end)
+            async for chunk in chunks if sent is None else self._check_chunks(chunks, start, sent):
                 yield chunk
 
     def _keep_up(self, answer: FileAnswer) -> AsyncIterator[bytes]:
         """Its chunks, however many: it is the client who reads that ends them. But an upstream that drips is broken."""
         return self.keep_pace(answer.chunks(), PACE_S, lambda: PACE_BYTES)
 
-    async def _check_chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The whole body, its last bytes held back until they are known to complete the file the listing promised."""
-        digests = {name: new_hash(name) for name in self.file.hashes}
-        size = 0
+    async def _check_chunks(self, chunks: AsyncIterator[bytes], size: int, digests: dict[str, Hash]) -> AsyncIterator[bytes]:
+        """The rest of a body, its last bytes held back until they are known to complete the file the listing promised.
+
+        ``size`` bytes of it left already, whose ``digests`` are taken further.
+        """
 
         async def read() -> AsyncIterator[bytes]:
             nonlocal size

@@ -21,6 +21,7 @@ from wheelgate.core.errors import (
     CompanionNotFound,
     FileWithheld,
     StoreError,
+    StoreFull,
     UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
@@ -32,11 +33,11 @@ from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redire
 from wheelgate.files.fill_turns import FillTurns
 from wheelgate.files.stored_bodies import BodyProofs, StoredBody, list_copy_facts, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
-from wheelgate.runtime.logs import TroubleLog
+from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
-from wheelgate.storage.fills import Fill, FillLimits
+from wheelgate.storage.fills import Fill, FillLimits, give_up_abandoned
 from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
 
@@ -106,6 +107,12 @@ class Delivery:
         self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
         self._troubles = TroubleLog(_log)
+        self._not_kept = RepeatedWarning(_log, "files are passed through and not kept")
+        spool.room.relief = self._relieve
+
+    @property
+    def fills_under_way(self) -> int:
+        return len(self._fills)
 
     def forget(self) -> None:
         """Look again what the store holds: it lacks something that we thought it had."""
@@ -269,18 +276,15 @@ class Delivery:
             self._recorders[file.source].learn(file, sha256=sha256, size=size)
 
     def _start_fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
-        """The fill under way, or a new one; ``None``: the spool has no room for it, or other bytes of that name come in."""
+        """The fill under way, or a new one; ``None``: the spool takes nothing in, or other bytes of that name come in."""
         key = _key(file)
         fill = self._fills.get(key)
         if fill is not None:
             return fill if fill.file.hashes == file.hashes else None
         try:
-            if not self._spool.has_room(file.size):
-                _log.warning("there is no room in the spool for %s: it is passed through and not kept", file.filename)
-                return None
             spooled = self._spool.new(file.hashes)
         except StoreError as error:
-            _log.error("%s is passed through and not kept: %s", file.filename, error)
+            self._not_kept.give(str(error))
             return None
         fill = self._fills[key] = Fill(file, spooled, self._fill_limits)
         self._runs.start(fill, lambda: self._run(fill, location, client))
@@ -290,14 +294,14 @@ class Delivery:
         outcome = "failed"
         try:
             async with AsyncExitStack() as stack:
+                await fill.spooled.promise.obtain(fill.file.size)
                 await self._turns.enter(stack, fill.file)
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
-                size = fill.file.size if fill.file.size is not None else answer.total
-                if fill.file.size is None and not self._spool.has_room(size):
-                    raise StoreError(f"there is no room in the spool for the {size} bytes of {fill.file.filename}")
-                room = stack.enter_context(self._spool.reserve(size))
-                await fill.receive(answer.chunks(), answer.total, room)
+                await fill.receive(answer.chunks(), answer.total)
             outcome = await self._keep(fill)
+        except StoreFull as error:
+            self._not_kept.give(str(error))
+            fill.fail(error)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
             _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
@@ -312,6 +316,12 @@ class Delivery:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             del self._fills[_key(fill.file)]
             fill.finish()
+
+    async def _relieve(self, more_bytes: int) -> None:
+        """Make room in the spool: end what comes in and nobody follows, then evict copies where those are limited anyway."""
+        missing = give_up_abandoned(self._fills.values(), more_bytes)
+        if missing > 0 and self._cache_limit is not None:
+            await self._cache_limit.free(lambda: self._spool.room.fits(missing))
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""

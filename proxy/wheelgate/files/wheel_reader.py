@@ -174,12 +174,9 @@ class WheelReader:
 
     async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
         """Read all of it, where the operator wants nothing of a source kept."""
-        if not self._spool.has_room(file.size):
-            raise StoreError(f"there is no room in the spool to read {file.filename}")
         passed = PassedBody(self._clients[location.source], file, location)
-        with self._spool.reserve(file.size) as room, self._spool.holding() as spooled:
+        async with self._spool.holding(size=file.size) as spooled:
             async for chunk in passed.chunks(0, None):
-                room.cover(spooled.size + len(chunk))
                 await spooled.append(chunk)
             metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
             return WheelReading(metadata, spooled.size, spooled.digests()["sha256"])

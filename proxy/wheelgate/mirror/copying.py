@@ -153,7 +153,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             return entry
         if look_only:
             return None
-        with self.spool.holding() as spooled:
+        async with self.spool.holding(size=info.size) as spooled:
             await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
@@ -185,16 +185,14 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
 
     async def _fetch(self, item: MirrorFile) -> SpoolFile:
         file = item.file
-        if not self.spool.has_room(file.size):
-            raise StoreError(f"this machine's disk has no room for its {file.size} bytes")
         spooled = self._spooled[item.path] = self.spool.new(item.algorithms)
+        await spooled.promise.obtain(file.size)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self.spool.reserve(file.size):
-                    async with aclosing(self.origin(item)) as chunks:
-                        async for chunk in chunks:
-                            await spooled.append(chunk)
-                            self.on_bytes(len(chunk))
+                async with aclosing(self.origin(item)) as chunks:
+                    async for chunk in chunks:
+                        await spooled.append(chunk)
+                        self.on_bytes(len(chunk))
                 break
             except UpstreamUnavailable:
                 self.on_bytes(-spooled.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -13,6 +14,12 @@ from pathlib import Path
 from wheelgate.runtime.regular_file import open_below, open_regular
 
 _CHUNK_BYTES = 1024 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether a write failed for want of room: on the disk, in a quota, or below a limit of the process."""
+    return error.errno in _FULL
 
 
 def replace_file(path: Path, text: str) -> None:

@@ -128,13 +128,14 @@ class RepeatedWarning:
         self._silent_until = -math.inf
         self._untold = 0
 
-    def give(self) -> None:
-        """Write the line, unless one was written lately."""
+    def give(self, why: str = "") -> None:
+        """Write the line, with the reason of this time, unless one was written lately."""
         now = self._clock()
         if now < self._silent_until:
             self._untold += 1
             return
-        self._log.warning("%s%s", self._message, f" ({self._untold} more times since the last such line)" if self._untold else "")
+        untold = f" ({self._untold} more times since the last such line)" if self._untold else ""
+        self._log.warning("%s%s%s", self._message, f": {why}" if why else "", untold)
         self._silent_until, self._untold = now + self._every_s, 0
 
 

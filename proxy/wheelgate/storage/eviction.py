@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -56,24 +58,37 @@ class CacheLimit:
             if self._total is not None:
                 self._total += size
             if self._total is None or self._total > self._limit_bytes:
-                try:
-                    await self._evict()
-                except StoreError as error:
-                    _log.error("cached files could not be evicted: %s", error)
+                copies = await self._look()
+                if not self._is_within(1.0):
+                    await self._evict(copies, partial(self._is_within, _SHARE_LEFT))
 
-    async def _evict(self) -> None:
+    async def free(self, is_enough: Callable[[], bool]) -> None:
+        """Evict copies until there is enough room on the disk, or none is left."""
+        async with self._turn:  # whoever had it before may have made room for two
+            if not is_enough():
+                await self._evict(await self._look(), is_enough)
+
+    def _is_within(self, share: float) -> bool:
+        return (self._total or 0) <= self._limit_bytes * share
+
+    async def _look(self) -> list[tuple[int, int, str]]:
         copies = await asyncio.to_thread(self._list_copies)
         self._total = sum(size for _, size, _ in copies)
-        if self._total <= self._limit_bytes:
-            return
+        return copies
+
+    async def _evict(self, copies: list[tuple[int, int, str]], is_enough: Callable[[], bool]) -> None:
         gone = 0
-        for _, size, path in sorted(copies):
-            if self._total <= self._limit_bytes * _SHARE_LEFT:
-                break
-            await self._store.delete(path)
-            self._total -= size
-            gone += 1
-        _log.info("evicted %d least recently used files (store.cache_size = %d)", gone, self._limit_bytes)
+        try:
+            for _, size, path in sorted(copies):
+                if is_enough():
+                    break
+                await self._store.delete(path)
+                self._total = (self._total or 0) - size
+                gone += 1
+        except StoreError as error:
+            _log.error("cached files could not be evicted: %s", error)
+        if gone:
+            _log.info("evicted %d least recently used files (store.cache_size = %d)", gone, self._limit_bytes)
 
     def _list_copies(self) -> list[tuple[int, int, str]]:
         """Time of the last use in nanoseconds, size and path of every copy."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
 
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File
-from wheelgate.storage.spool import HOLD_BYTES, MAX_FILE_BYTES, Reservation, SpoolFile
+from wheelgate.storage.spool import HOLD_BYTES, MAX_FILE_BYTES, SpoolFile
 
 PACE_S, PACE_BYTES = 30.0, 30 * 1024
 """An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
@@ -113,16 +113,20 @@ class Fill(PromisedBody):
         self._alone_since_s = time.monotonic()
         """Since when nobody has followed it, if nobody does."""
         self._finished = False
+        self._is_given_up = False
 
-    async def receive(self, chunks: AsyncIterator[bytes], announced: int | None, room: Reservation) -> None:
-        """Write the body, and check it; ``room`` grows with it.
+    async def receive(self, chunks: AsyncIterator[bytes], announced: int | None) -> None:
+        """Write the body, and check it; the room that is promised to it becomes what it turns out to need.
 
         Raises:
             UpstreamUnavailable: it broke off, came too slowly, or nobody waits for it any more.
             UpstreamBadAnswer: it is not the file that the listing promised, or has no end.
-            StoreError: the spool is full.
+            StoreError: the spool is full, or broken.
         """
         self.announce(announced)
+        if self.total is not None:
+            await self.spooled.promise.obtain(self.total)
+            self.spooled.promise.resize(self.total)
         limits = self._limits
         least = lambda: limits.pace_bytes if self._readers else limits.alone_pace_bytes  # noqa: E731 - a word for one line
         async for chunk in self.keep_pace(chunks, limits.pace_s, least):
@@ -130,12 +134,12 @@ class Fill(PromisedBody):
             self.check_part(size)
             if size > limits.max_bytes:
                 raise self._bad_answer(f"sent more than {limits.max_bytes} bytes, which no file has")
-            room.cover(size)
             await self.spooled.append(chunk)
             self._advance()
             self._check_wanted()
         self.check_whole(self.spooled.size, self.spooled.digests())
         self.total = self.spooled.size
+        self.spooled.promise.resize(self.total)
         self.verified = True
         self._advance()
 
@@ -144,7 +148,9 @@ class Fill(PromisedBody):
         if self._readers:
             return
         limits, total, size = self._limits, self.total, self.spooled.size
-        if total is None:
+        if self._is_given_up:
+            goes_on = False
+        elif total is None:
             goes_on = size <= limits.alone_bytes
         else:
             is_worth_it = total <= limits.alone_bytes or size > total * limits.alone_part
@@ -156,6 +162,16 @@ class Fill(PromisedBody):
                 source=self.file.source,
             )
 
+    @property
+    def is_abandoned(self) -> bool:
+        """True if it is on its way, and nobody has followed it for long enough to come back."""
+        is_alone = not self._readers and time.monotonic() - self._alone_since_s >= self._limits.grace_s
+        return is_alone and not self.verified and self.error is None
+
+    def give_up(self) -> None:
+        """End it soon, unless somebody follows it by then: others need its room."""
+        self._is_given_up = True
+
     def fail(self, error: Exception) -> None:
         """Tell the readers that no more will come."""
         self.error = error
@@ -164,6 +180,7 @@ class Fill(PromisedBody):
     def finish(self) -> None:
         """No new reader will come; the spool file goes with the last one."""
         self._finished = True
+        self.spooled.promise.resize(self.spooled.size)
         self._release()
 
     def _release(self) -> None:
@@ -217,3 +234,13 @@ class Fill(PromisedBody):
                     raise self.error.with_traceback(None)  # one object, many raisers
                 else:
                     await progress.wait()
+
+
+def give_up_abandoned(fills: Iterable[Fill], bytes_wanted: int) -> int:
+    """Give up the largest of the fills that nobody follows, as far as their room is wanted; what is still wanted then."""
+    for fill in sorted((fill for fill in fills if fill.is_abandoned), key=lambda fill: -fill.spooled.size):
+        if bytes_wanted <= 0:
+            break
+        fill.give_up()
+        bytes_wanted -= fill.spooled.size
+    return bytes_wanted

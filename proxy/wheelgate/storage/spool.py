@@ -12,12 +12,13 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from wheelgate.core.errors import StoreError
-from wheelgate.runtime.durable import file_lock
+from wheelgate.core.errors import StoreError, StoreFull
+from wheelgate.runtime.durable import file_lock, is_full
+from wheelgate.storage.room import Promise, Room
 
 
 class Hash(Protocol):
@@ -29,10 +30,9 @@ class Hash(Protocol):
 
 HOLD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
-_MARGIN_BYTES = 32 * 1024 * 1024
 _LOCK = ".lock"
-_STEP_BYTES = 16 * 1024 * 1024
-"""Room is promised so much ahead to a body of unknown size."""
+_WAIT_S = 2.0
+"""Whoever finds no room waits so long for others to give theirs back."""
 MAX_FILE_BYTES = 4 * 1024**3
 """No file is larger: neither an upload nor what an upstream sends without saying where it ends."""
 
@@ -40,19 +40,34 @@ MAX_FILE_BYTES = 4 * 1024**3
 class Spool:
     """A folder for bodies in transit. Files of processes that died are removed by the next one that starts."""
 
-    def __init__(self, folder: Path, called: str | None = None) -> None:
-        """``called``: its name in sentences, if it is not the server's own."""
+    def __init__(
+        self,
+        folder: Path,
+        called: str | None = None,
+        *,
+        free: Callable[[Path], int] | None = None,
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        """A spool in a folder.
+
+        Args:
+            folder: its own; other processes have theirs in it too.
+            called: its name in sentences, if it is not the server's own.
+            free: bytes that are free on a folder's disk; ``None``: as the system says.
+            wait_s: how long a body waits for room that others may give back.
+        """
         self._called = called or "the spool"
         self._called_first = called or f"the spool folder {folder}"
         self._parent = folder
         self.folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """This process's own; the next one takes it away should this one die."""
         self._held = contextlib.ExitStack()
-        self._promised = 0
+        self._free = free or _free_bytes
+        self.room = Room(self.free_bytes, self._full_error, wait_s)
 
     def prepare(self) -> None:
         """Make the folder, and sweep up after processes that are gone; :class:`StoreError` if it cannot be written."""
-        with _writing(self._called_first):
+        with self.writing(self._called_first):
             self._parent.mkdir(parents=True, exist_ok=True)
             for folder in self._parent.iterdir():
                 with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
@@ -65,71 +80,57 @@ class Spool:
         """Remove the folder and everything in it."""
         self._held.close()
 
-    def has_room(self, size: int | None) -> bool:
-        """True if a body of that many bytes (unknown: any) can be expected to fit; :class:`StoreError` if the folder is gone."""
+    def free_bytes(self) -> int:
+        """Bytes that are free on its disk; :class:`StoreError` if the folder is gone."""
         try:
-            free = shutil.disk_usage(self.folder).free
+            return self._free(self.folder)
         except OSError as error:
             raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
-        return free - self._promised > (size or 0) + _MARGIN_BYTES
 
     def problem(self) -> str | None:
         """The reason why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
         try:
-            if not self.has_room(None):
-                return f"{self._called} is full: make room at {self._parent}"
+            if self.room.is_full():
+                return str(self._full_error())
         except StoreError as error:
             return str(error)
         return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
-    @contextlib.contextmanager
-    def reserve(self, size: int | None) -> Iterator[Reservation]:
-        """Promise room to a body on its way; ``None``: as much as it turns out to need."""
-        reservation = Reservation(self, size)
-        try:
-            yield reservation
-        finally:
-            reservation.give_back()
-
-    def promise(self, more_bytes: int) -> None:
-        """Count bytes as taken that are not written yet; negative ones no longer."""
-        self._promised += more_bytes
+    def _full_error(self) -> StoreFull:
+        return StoreFull(self._called, self._parent)
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
-        """A new empty file that will be digested with sha256 and these algorithms."""
-        with _writing(self._called):
-            return SpoolFile(self.folder / uuid.uuid4().hex, {"sha256", *algorithms}, self._called)
+        """A new empty file that will be digested with sha256 and these algorithms. Room is promised to it as it grows."""
+        with self.writing():
+            return SpoolFile(self.folder / uuid.uuid4().hex, {"sha256", *algorithms}, self)
 
-    @contextlib.contextmanager
-    def holding(self, algorithms: Iterable[str] = ()) -> Iterator[SpoolFile]:
-        """A new empty file, gone when the block ends: what is accepted out of it has been linked or copied by then."""
+    @contextlib.asynccontextmanager
+    async def holding(self, algorithms: Iterable[str] = (), *, size: int | None = None) -> AsyncIterator[SpoolFile]:
+        """A new empty file, gone when the block ends: what is accepted out of it has been linked or copied by then.
+
+        ``size``: bytes that it is expected to have, or ``None``; :class:`StoreFull` if there is no room for them.
+        """
         spooled = self.new(algorithms)
         try:
+            await spooled.promise.obtain(size)
             yield spooled
         finally:
             spooled.close()
 
+    @contextlib.contextmanager
+    def writing(self, called: str | None = None) -> Iterator[None]:
+        """Name the spool in what goes wrong inside; ``called``: otherwise than usual."""
+        try:
+            yield
+        except OSError as error:
+            if is_full(error):
+                raise self._full_error() from None
+            raise StoreError(f"{called or self._called} cannot be written: {_why(error)}") from None
 
-class Reservation:
-    """Room in a spool that is promised to one body on its way."""
-
-    def __init__(self, spool: Spool, size: int | None) -> None:
-        self._spool = spool
-        self._covered_bytes = self._promised_bytes = size or 0
-        spool.promise(self._promised_bytes)
-
-    def cover(self, size: int) -> None:
-        """Promise room for so many bytes in all, those that are written included; :class:`StoreError` if there is none."""
-        if size > self._covered_bytes:
-            self.give_back()  # what is written is no longer free either
-            if not self._spool.has_room(_STEP_BYTES):
-                raise StoreError(f"there is no room in the spool for more than {size} bytes")
-            self._covered_bytes, self._promised_bytes = size + _STEP_BYTES, _STEP_BYTES
-            self._spool.promise(self._promised_bytes)
-
-    def give_back(self) -> None:
-        self._spool.promise(-self._promised_bytes)
-        self._promised_bytes = 0
+    def refuse_longer(self, size: int) -> None:
+        """Raise :class:`StoreError` for a body that is longer than any file."""
+        if size > MAX_FILE_BYTES:
+            raise StoreError(f"a file of more than {MAX_FILE_BYTES} bytes is not taken into {self._called}")
 
 
 def new_hash(algorithm: str) -> Hash:
@@ -142,21 +143,25 @@ def new_hash(algorithm: str) -> Hash:
 class SpoolFile:
     """A body being written: appended to by one task, read at any offset by many."""
 
-    def __init__(self, path: Path, algorithms: set[str], called: str) -> None:
-        self._called = called
+    def __init__(self, path: Path, algorithms: set[str], spool: Spool) -> None:
+        self._spool = spool
         self.path = path
         self.size = 0
         """Bytes written."""
         self._hashes = {name: new_hash(name) for name in algorithms}
         self._file = path.open("x+b", buffering=0)
+        self.promise = Promise(spool.room)
+        """Its room on the disk."""
 
     async def append(self, chunk: bytes) -> None:
         """Write and digest some bytes; :class:`StoreError` if the disk is full or broken, or no file is that large."""
-        if self.size + len(chunk) > MAX_FILE_BYTES:
-            raise StoreError(f"a file of more than {MAX_FILE_BYTES} bytes is not taken into {self._called}")
-        with _writing(self._called):
+        size = self.size + len(chunk)
+        self._spool.refuse_longer(size)
+        await self.promise.cover(size)
+        with self._spool.writing():
             await asyncio.to_thread(self._append, chunk)
-        self.size += len(chunk)
+        self.size = size
+        self.promise.note_written(size)
 
     def _append(self, chunk: bytes) -> None:
         view = memoryview(chunk)
@@ -167,11 +172,12 @@ class SpoolFile:
 
     def restart(self) -> None:
         """Forget everything written, for another attempt at the whole; :class:`StoreError` if the disk is broken."""
-        with _writing(self._called):
+        with self._spool.writing():
             self._file.seek(0)
             self._file.truncate()
         self._hashes = {name: new_hash(name) for name in self._hashes}
         self.size = 0
+        self.promise.note_written(0)
 
     async def read(self, start: int, end: int) -> bytes:
         """Some bytes from ``start``, at most up to ``end``; both within :attr:`size`."""
@@ -189,15 +195,11 @@ class SpoolFile:
         """Give the bytes back to the disk."""
         self.remove()
         self._file.close()
+        self.promise.give_back()
 
 
-@contextlib.contextmanager
-def _writing(called: str) -> Iterator[None]:
-    """Name the spool in what goes wrong inside."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{called} cannot be written: {_why(error)}") from None
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
 
 
 def _why(error: OSError) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import HttpVersion11, web
 
 from wheelgate.core.errors import ErrorKind, WheelgateError
-from wheelgate.runtime.logs import AnsweredRequest
+from wheelgate.runtime.logs import AnsweredRequest, RepeatedWarning
 from wheelgate.web.auth import Authentication
 from wheelgate.web.client_connection import OVER_LIMIT, announces_body
 from wheelgate.web.errors import build_error_response, build_problem
@@ -50,6 +50,7 @@ class Dispatcher:
         self._known_heads = known_heads
         self._request_log = log
         self._prefix = prefix
+        self._full = RepeatedWarning(_log, "requests are refused for want of room")
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, count it, and write one line about it."""
@@ -100,8 +101,7 @@ class Dispatcher:
                 response = await self._routes[target.route](request, target)
                 self._known_heads.learn(request, target, permission)
         except WheelgateError as error:
-            if error.kind in (ErrorKind.INTERNAL, ErrorKind.CONFIGURATION):
-                _log.error("request %s: %s", request_id, error)
+            self._log_own_fault(error, request_id)
             return build_error_response(error, request, request_id)
         except (ConnectionError, TimeoutError):
             raise
@@ -111,6 +111,13 @@ class Dispatcher:
         if not response.prepared:
             response.headers["X-Request-ID"] = request_id
         return response
+
+    def _log_own_fault(self, error: WheelgateError, request_id: str) -> None:
+        """Log what only the operator can mend."""
+        if error.kind in (ErrorKind.INTERNAL, ErrorKind.CONFIGURATION):
+            _log.error("request %s: %s", request_id, error)
+        elif error.kind is ErrorKind.FULL:
+            self._full.give(str(error))
 
 
 def _refuse(request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.Response | None:

@@ -12,7 +12,7 @@ import re
 import msgspec
 from aiohttp import web
 
-from wheelgate.core.errors import ErrorKind, UpstreamError, WheelgateError
+from wheelgate.core.errors import ErrorKind, StoreFull, UpstreamError, WheelgateError
 
 _STATUS = {
     ErrorKind.NOT_FOUND: 404,
@@ -22,6 +22,7 @@ _STATUS = {
     ErrorKind.TOO_LARGE: 413,
     ErrorKind.UNAUTHENTICATED: 401,
     ErrorKind.FORBIDDEN: 403,
+    ErrorKind.FULL: 507,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.BAD_ANSWER: 502,
     ErrorKind.CONFIGURATION: 500,
@@ -37,7 +38,10 @@ _MAX_REASON = 400
 def build_error_response(error: WheelgateError, request: web.BaseRequest, request_id: str) -> web.Response:
     """Build the answer for an error."""
     retry_after_s = error.retry_after_s if isinstance(error, UpstreamError) else None
-    return build_problem(_STATUS[error.kind], str(error), request, request_id, retry_after_s)
+    sentence, status = str(error), _STATUS[error.kind]
+    if isinstance(error, StoreFull):  # the operator's sentence names a folder; nobody who reads can mend it, and pip retries 503
+        sentence, status = error.public, status if request.method == "POST" else 503
+    return build_problem(status, sentence, request, request_id, retry_after_s)
 
 
 def build_problem(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -74,8 +75,15 @@ class OpsHandlers:
 
     async def metrics(self) -> web.Response:
         """Answer with Prometheus text."""
-        self._services.metrics.unrecorded_claims.set(self._services.claims.unrecorded)
-        return web.Response(body=self._services.metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
+        services = self._services
+        metrics, room = services.metrics, services.spool.room
+        metrics.unrecorded_claims.set(services.claims.unrecorded)
+        metrics.fills_under_way.set(services.delivery.fills_under_way)
+        metrics.spool_promised_bytes.set(room.promised_bytes)
+        metrics.spool_used_bytes.set(room.used_bytes)
+        with suppress(StoreError):  # of a disk that cannot be asked the last figure stands
+            metrics.disk_free_bytes.set(await asyncio.to_thread(services.spool.free_bytes))
+        return web.Response(body=metrics.exposition(), headers={"Content-Type": CONTENT_TYPE, **_FRESH})
 
     async def explain(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
         """Explain who answers for a name, who was asked, what is withheld, and why; ``?version=``: of that version's files."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, hdrs, web
@@ -25,6 +27,7 @@ _LEAST_BYTES_S = 1_000
 _PART_BYTES = 100
 """Of a part, at least, beside what is in it."""
 _MAX_PARTS = 5_000
+_NO_FILE = "the form names no file: an upload has it in a field named content"
 _log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
 _USED = frozenset({":action", "filename", "reason", "attestations", "name", "version", *_DIGEST_FIELDS})
@@ -44,26 +47,33 @@ class UploadHandlers:
 
         Raises:
             Unauthenticated, Forbidden: before a byte of the body is read, or when the file is known.
+            StoreFull: there is no room for the file.
             UploadRefused, FileExists, NameTaken, TooLarge: see :class:`~wheelgate.uploads.accept.Uploads`.
             FileNotListed: see :class:`~wheelgate.uploads.manage.UploadManager`.
             StoreError: the store cannot be used now.
         """
         token = await self._authentication.authenticate_uploader(request)
-        self._check_request(request)
-        with self._services.spool.holding(("md5", "blake2_256")) as spooled:
-            form = _FormReader(spooled, self._stall_s)
+        await self._check_request(request)
+        async with AsyncExitStack() as stack:
+            form = _FormReader(partial(self._take_in, stack, request.content_length), self._stall_s)
             filename = await form.read(request)
             project = parse_filename_project(filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
-            done = await self._perform(form.fields, project, filename, spooled)
+            done = await self._perform(form.fields, project, filename, form.spooled)
         _log.info("token %s: %s %s", token.id, filename, done)
         return web.Response(text=f"{filename} {done}\n", headers={"Cache-Control": "no-store"})
 
-    async def _perform(self, fields: Mapping[str, str], project: str, filename: str, spooled: SpoolFile) -> str:
+    async def _take_in(self, stack: AsyncExitStack, announced: int | None) -> SpoolFile:
+        """A place for the form's file, which goes with the stack; only a form with a file in it needs one."""
+        return await stack.enter_async_context(self._services.spool.holding(("md5", "blake2_256"), size=announced))
+
+    async def _perform(self, fields: Mapping[str, str], project: str, filename: str, spooled: SpoolFile | None) -> str:
         packages = self._services.packages
         match fields.get(":action", "file_upload"):
             case "file_upload":
+                if spooled is None:
+                    raise UploadRefused(_NO_FILE)
                 _check_identity(fields, project, filename)
                 _check_digests(fields, spooled.digests())
                 attestations = fields.get("attestations", "").strip() or None  # some tools send empty fields
@@ -81,7 +91,7 @@ class UploadHandlers:
             case action:
                 raise UploadRefused(f"unknown action {action[:40]!r}")
 
-    def _check_request(self, request: web.BaseRequest) -> None:
+    async def _check_request(self, request: web.BaseRequest) -> None:
         if request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity":
             raise UploadRefused("an upload's body must not be compressed")
         if request.content_type != "multipart/form-data":
@@ -89,15 +99,17 @@ class UploadHandlers:
         announced = request.content_length
         if announced is not None and announced > MAX_FILE_BYTES:
             raise TooLarge(f"{announced} bytes are more than the {MAX_FILE_BYTES} that one upload may have")
-        if not self._services.spool.has_room(announced):
-            raise TooLarge("there is no room for the upload on the server's disk")
+        if announced is not None and announced > _MAX_FIELDS_BYTES:  # there is a file in it, so that nobody sends it in vain
+            await self._services.spool.room.wait_for(announced)
 
 
 class _FormReader:
     """Reader of the multipart form: its file goes into the spool, and may stand anywhere among the fields."""
 
-    def __init__(self, spooled: SpoolFile, stall_s: float) -> None:
-        self._spooled = spooled
+    def __init__(self, take_in: Callable[[], Awaitable[SpoolFile]], stall_s: float) -> None:
+        self._take_in = take_in
+        self.spooled: SpoolFile | None = None
+        """The form's file; ``None``: it has none."""
         self._stall_s = stall_s
         self._deadline = asyncio.timeout(stall_s)
         self._began_s = asyncio.get_running_loop().time()
@@ -121,7 +133,7 @@ class _FormReader:
         if self.fields.get(":action", "file_upload") != "file_upload":
             filename = self.fields.get("filename") or filename
         if not filename:
-            raise UploadRefused("the form names no file: an upload has it in a field named content")
+            raise UploadRefused(_NO_FILE)
         return filename
 
     async def _read_parts(self, request: web.BaseRequest) -> str | None:
@@ -157,10 +169,11 @@ class _FormReader:
         return bytes(chunk)
 
     async def _read_file(self, part: BodyPartReader) -> None:
+        spooled = self.spooled = await self._take_in()
         while chunk := await self._read_chunk(part):
-            if self._spooled.size + len(chunk) > MAX_FILE_BYTES:
+            if spooled.size + len(chunk) > MAX_FILE_BYTES:
                 raise TooLarge(f"more than the {MAX_FILE_BYTES} bytes that one upload may have")
-            await self._spooled.append(chunk)
+            await spooled.append(chunk)
 
     async def _read_field(self, part: BodyPartReader) -> None:
         is_used = part.name in _USED and part.name not in self.fields
