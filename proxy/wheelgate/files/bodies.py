@@ -147,9 +147,10 @@ class PassedBody(PromisedBody):
         """See :class:`Body`. ``sent``: digests of all before ``start``, which left already: the whole is checked with them."""
         if start == 0 and end in (None, self.total):
             sent = {name: new_hash(name) for name in self.file.hashes}
-        async with self._ask() if start == 0 and sent is not None else self._ask(start=start, end=end) as answer:
+        is_from_the_start = start == 0 and sent is not None
+        async with self._ask() if is_from_the_start else self._ask(start=start, end=end) as answer:
             paced = self._keep_up(answer)
-            chunks = paced if start == 0 or answer.status == 206 else _cut(paced, start, end)
+            chunks = paced if is_from_the_start or answer.status == 206 else _cut(paced, start, end)
             async for chunk in chunks if sent is None else self._check_chunks(chunks, start, sent):
                 yield chunk
 
