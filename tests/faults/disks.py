@@ -159,12 +159,10 @@ LOST_STORE = {
 }
 """An empty folder where a store was says nothing of what is not in it."""
 QUICK = {"spool-full/cold-file", "store-full/new-page"}
-_THROUGH_SPOOL = Known("disk", (CLIENT,), "413, as if the file were too large; a yank and a deletion too, which need no room")
 KNOWN: dict[str, Known] = {
     "store-full/revoke": Known("disk", (CLIENT,), "the command refuses to begin"),
     "store-full/restart": Known("disk", (CLIENT,), "the server does not start"),
-    "data-gone/yank": Known("disk", (CLIENT,), "503: a yank goes through the spool"),
-    **{f"{full}/{step}": _THROUGH_SPOOL for full in ("spool-full", "store-full") for step in ("upload", "yank", "delete")},
+    **{f"store-full/{step}": Known("disk", (CLIENT,), "not without room") for step in ("yank", "delete")},
 }
 
 
