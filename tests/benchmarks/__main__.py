@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.benchmarks import cold, files, process, resolving, warm
+from tests.benchmarks import cold, files, growth, process, resolving, warm
 from tests.benchmarks.report import Row, print_head, print_row
 from tests.benchmarks.servers import LOAD_CORE, upstream, wheelgate
 
@@ -51,13 +51,16 @@ def _rows(folder: Path, wanted: list[str], pairs: int, seconds: int) -> Iterator
             yield process.memory_after(ours, held)
         if "redirects" in wanted:
             yield from files.redirects(folder, origin, pairs, seconds)
+    if "growth" in wanted:
+        with upstream(folder) as origin:
+            yield from growth.growth(folder, origin, pairs)
     if "uv" in wanted:
         yield from resolving.resolved(folder, pairs)
     if "feed" in wanted:
         yield from resolving.resolved_from_feed(folder, pairs)
 
 
-_ALL = ["start", "warm", "files", "big", "cold", "p99", "redirects", "uv", "feed"]
+_ALL = ["start", "warm", "files", "big", "cold", "p99", "redirects", "growth", "uv", "feed"]
 
 if __name__ == "__main__":
     main()

@@ -130,9 +130,15 @@ def _stand_in(name: str, folder: Path, core: str, *arguments: str) -> Iterator[s
 
 @contextmanager
 def wheelgate(
-    folder: Path, origin: str = "", *, name: str = "wheelgate", config: str = "", flags: Sequence[str] = ()
+    folder: Path,
+    origin: str = "",
+    *,
+    name: str = "wheelgate",
+    config: str = "",
+    data: Path | None = None,
+    flags: Sequence[str] = (),
 ) -> Iterator[System]:
-    """Ours, with the upstream as its public index and its own uploads before it."""
+    """Ours, with the upstream as its public index and its own uploads before it, in a store of its own unless one is given."""
     home = folder / name
     home.mkdir(exist_ok=True)
     settings = home / "wheelgate.toml"
@@ -149,7 +155,7 @@ def wheelgate(
         "-c",
         str(settings),
         "--data",
-        str(home / "data"),
+        str(data or home / "data"),
         "--port",
         port,
     ]
@@ -162,18 +168,23 @@ def with_token(folder: Path, origin: str) -> Iterator[tuple[System, Mapping[str,
     """Ours where reading needs a token, and the header that carries one."""
     name = "wheelgate, token"
     with wheelgate(folder, origin, name=name, flags=["--anonymous", "none"]) as system:
-        home = folder / name
-        command = [str(Path(sys.executable).with_name("wheelgate")), "token", "new", "-c", str(home / "wheelgate.toml")]
-        made = subprocess.run(
-            [*command, "--data", str(home / "data"), "--scope", "read", "--expires", "1d"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=environment(folder),
-        )
-        token = re.search(r"wgt_\w+", made.stdout)
-        assert token is not None, made.stdout
-        yield system, {"Authorization": f"Bearer {token[0]}"}
+        yield system, new_token(folder / name, "read")
+
+
+def new_token(home: Path, *scopes: str) -> Mapping[str, str]:
+    """The header that carries a new token of the server that lives in this folder."""
+    command = [str(Path(sys.executable).with_name("wheelgate")), "token", "new", "-c", str(home / "wheelgate.toml")]
+    wanted = [part for scope in scopes for part in ("--scope", scope)]
+    made = subprocess.run(
+        [*command, "--data", str(home / "data"), *wanted, "--expires", "1d"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(home.parent),
+    )
+    token = re.search(r"wgt_\w+", made.stdout)
+    assert token is not None, made.stdout
+    return {"Authorization": f"Bearer {token[0]}"}
 
 
 @contextmanager

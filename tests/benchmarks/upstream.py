@@ -22,6 +22,8 @@ _JSON = "application/vnd.pypi.simple.v1+json"
 _SIZES = {"small": SMALL, "large": LARGE, "huge": HUGE}
 _SMALL_BYTES, _BIG_BYTES = 80_000, 85 * 1024 * 1024
 _SLICE_BYTES = 256 * 1024
+_FEED_S = 0.03
+"""An answer of a private index, none of which has what it is asked for."""
 
 
 @functools.cache
@@ -49,6 +51,18 @@ async def _sent(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
     return response
 
 
+def _only_project(feed: str) -> str:
+    return f"acme-of-feed-{feed}"
+
+
+def _feed(number: str, names: list[str]) -> bytes:
+    """The root of a private index, or the page of its one project."""
+    project = _only_project(number)
+    file = {"filename": wheel_name(project, "1.0"), "url": f"/packages/{wheel_name(project, '1.0')}", "hashes": {}}
+    held = {"name": project, "files": [file]} if names else {"projects": [{"name": project}]}
+    return json.dumps({"meta": {"api-version": "1.0"}, **held}).encode()
+
+
 def _has_wheel(project: str) -> bool:
     return project == "small-file" or project.startswith("big-")
 
@@ -65,6 +79,11 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
             return web.Response(body=_finished(project.partition("-")[0], project), headers=headers)
         case ["packages", project, _] if _has_wheel(project):
             return await _sent(request, _wheel(project)[0])
+        case ["feeds", number, "simple", *names]:
+            await asyncio.sleep(_FEED_S)
+            if not names or names == [_only_project(number)]:
+                return web.Response(body=_feed(number, names), headers={"Content-Type": _JSON})
+            return web.Response(status=404, body=b'{"message": "not found"}', headers={"Content-Type": "application/json"})
         case ["prepare", project]:
             await asyncio.to_thread(_finished, project.partition("-")[0], project)
             return web.Response()
