@@ -19,7 +19,7 @@ GROWS = {
 SHORT_LIVED = {
     "one page while it is parsed": {
         *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "_Target._metas"),
-        *("ListingParser._blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
+        *("ListingParser.blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
     },
     "one archive while it is read": {"MemberNames._folders", "MemberNames._names", "_PartialFile._parts", "_Contents._kinds"},
     "one upload": {"_FormReader.fields"},

@@ -118,7 +118,7 @@ async def test_before_the_first_scan_is_complete_it_fails_rather_than_being_empt
     await world.put(WHEEL)
     world.store.holds["list"] = asyncio.Event()
     for question in (world.source.project_page("acme-lib"), world.source.project_page("other"), world.source.project_names()):
-        with pytest.raises(StoreError, match="source curated is still being scanned for the first time: try again"):
+        with pytest.raises(StoreError, match=r"source curated is still being listed \(0 blobs so far\): try again"):
             await question
     assert world.store.count("list") == 1
     world.store.holds["list"].set()
@@ -334,6 +334,6 @@ async def test_closing_ends_the_scanning(busy: Container) -> None:
 async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> None:
     await world.source.close()
     async with asyncio.timeout(1):
-        with pytest.raises(StoreError, match="is still being scanned"):
+        with pytest.raises(StoreError, match="is still being listed"):
             await world.listed()
     assert world.store.calls == [], "nothing is scanned after the end"

@@ -40,7 +40,8 @@ def parse(body: bytes, step: int = 7) -> tuple[list[BlobInfo], str]:
     parser = ListingParser()
     for start in range(0, len(body), step):
         parser.feed(body[start : start + step])
-    return parser.finish()
+    marker = parser.finish()
+    return parser.take(), marker
 
 
 def test_what_is_needed_of_a_blob() -> None:

@@ -20,6 +20,7 @@
     * BlobExists
     * BlobChanged
     * StoreFull
+    * StillListing
   * UploadRefused
     * FileExists
     * NameTaken
@@ -38,7 +39,7 @@ carries a URL's query, user information or a secret.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import TypeVar
@@ -234,6 +235,17 @@ class StoreFull(StoreError):
         """``what`` is full: ``the spool``. ``folder``: where room has to be made."""
         super().__init__(f"{what} is full: make room at {folder}")
         self.public = f"{what} is full: whoever runs this server has to make room"
+
+
+class StillListing(StoreError):
+    """A source that is being listed for the first time. Nothing may be concluded about what it has, and it will soon be known.
+
+    ``wait``: awaits the end of that listing.
+    """
+
+    def __init__(self, message: str, *, wait: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class UploadRefused(WheelgateError):

@@ -24,7 +24,15 @@ from functools import partial
 
 import msgspec
 
-from wheelgate.core.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, WheelgateError, advise_mirroring
+from wheelgate.core.errors import (
+    NotHeld,
+    ProjectNotFound,
+    StillListing,
+    StoreError,
+    UpstreamError,
+    WheelgateError,
+    advise_mirroring,
+)
 from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
@@ -37,6 +45,8 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.storage.claims import Claims
 
+_LISTING_WAIT_S = 8.0
+"""Time that a decision waits for first listings, so that its client has an answer within ten seconds."""
 _log = logging.getLogger(__name__)
 
 
@@ -236,7 +246,23 @@ class Merged:
         questions = (self._ask_source(member, known.project) for member in unasked)
         # For one alone, as nearly always, a task of its own would only cost time.
         answers = [await question for question in questions] if len(unasked) < 2 else await asyncio.gather(*questions)
-        return msgspec.structs.replace(known, answers=(*known.answers, *answers))
+        known = msgspec.structs.replace(known, answers=(*known.answers, *answers))
+        return await self._hear_listings(known, unasked)
+
+    async def _hear_listings(self, known: Decision, members: Iterable[Member]) -> Decision:
+        """Wait for sources that are still being listed, as long as one of them may be the owner: for no other is it worth it."""
+        deadline_s = asyncio.get_running_loop().time() + _LISTING_WAIT_S
+        for member in members:
+            first = _find_first(known.answers)
+            if first is None or first.source != member.source.name or not isinstance(first.error, StillListing):
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline_s):
+                    await first.error.wait()
+            heard = await self._ask_source(member, known.project)
+            answers = tuple(heard if answer is first else answer for answer in known.answers)
+            known = msgspec.structs.replace(known, answers=answers)
+        return known
 
     async def _ask_private(
         self, known: Decision, order: Sequence[Member], members: Sequence[Member]

@@ -85,6 +85,9 @@ class Metrics:
         self.connection_refused = counter(
             "wheelgate_connection_refused", "Answers that refused a connection's credential", ["connection", "host"]
         )
+        self.listing_age = gauge("wheelgate_listing_age_seconds", "Age of what is known of a container or folder", ["source"])
+        self.listing_seconds = gauge("wheelgate_listing_seconds", "How long its last complete listing took", ["source"])
+        self.listing_blobs = gauge("wheelgate_listing_blobs", "What it had in it, of all kinds", ["source"])
         self.stale_pages = counter("wheelgate_stale_pages", "Last good pages served for a source that failed", ["source"])
         self.dropped_entries = counter("wheelgate_dropped_entries", "Upstream page entries left out as unusable", ["source"])
         self.withheld_files = counter("wheelgate_withheld_files", "Files left off a page, once per page made", ["source", "rule"])

@@ -1,6 +1,10 @@
 """Scanned container: wheels and sdists in whatever layout, listed in the background so that no page waits for a listing.
 
 Azure ML's private-packages container is flat; a build pipeline may put wheels five folders deep. Names alone say what a blob is.
+
+A listing takes as long as the container is large, so nothing waits for one but the first answers of a process, and those only for
+names that nobody else owns. Until it is complete nobody knows what the container has: that is a failure, never an absence. What
+the last listing found is the answer until the next one is complete, and is kept in our store for the next process.
 """
 
 from __future__ import annotations
@@ -9,33 +13,41 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import Mapping
-from datetime import datetime
-from itertools import islice
 
 import msgspec
+from cachetools import LRUCache
 
-from wheelgate.core.errors import ProjectNotFound, StoreError
-from wheelgate.core.model import Freshness, ProjectPage
-from wheelgate.core.names import project_in
+from wheelgate.core.errors import ProjectNotFound, StillListing, StoreError
+from wheelgate.core.file_list import RECENT_BYTES, page_bytes
+from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.logs import TroubleLog
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.emptiness import KNOWN, Emptiness
+from wheelgate.sources.kept_listing import KeptListing, Scan
+from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
 from wheelgate.sources.page_builder import page_of, stored_file
 
-_PATIENCE_S = 5.0
-"""Time that a request waits for the first scan to end, before it is told to come back."""
-_SLICE = 250
+_PATIENCE_S = 0.25
+"""Time that a question waits for a first listing here: that of a small container is there by then. Whoever has to decide by the
+answer waits on (:class:`~wheelgate.core.errors.StillListing`)."""
+_REST = 10.0
+"""Pause between two listings in lengths of the last one, so that a long one takes a tenth of a connection."""
+_OVERDUE_S = 120.0
+"""By how much a listing may come late, beside three times its usual length, before it counts as failed."""
+_SLICE_S = 0.002
+_ONE_PAGE = 5_000
+"""Blobs that one request lists: a container that has no more is listed again sooner than a record could be read."""
 _log = logging.getLogger(__name__)
 
 
 class BlobScan:
-    """A :class:`~wheelgate.core.protocols.Source` over every wheel and sdist in a store, wherever it lies there.
-
-    Until the first scan is complete nobody knows what it has, so it counts as failing, not as empty.
-    """
+    """A :class:`~wheelgate.core.protocols.Source` over every wheel and sdist in a store, wherever it lies there."""
 
     def __init__(
         self,
@@ -47,26 +59,56 @@ class BlobScan:
         retry_s: float = 5.0,
         patience_s: float = _PATIENCE_S,
         emptiness: Emptiness | None = None,
+        kept: KeptListing | None = None,
+        is_for_all: bool = True,
+        metrics: Metrics | None = None,
     ) -> None:
-        """``interval_s``: between two scans; ``retry_s``: after one that failed. ``emptiness``: judges an empty listing."""
+        """A scan that begins with :meth:`start`, or with the first question.
+
+        Args:
+            name: the operator's, for the source.
+            store: holds the packages.
+            clock: the age of what was listed.
+            interval_s: between two listings, at least.
+            retry_s: after one that failed.
+            patience_s: time that a question waits for the first one.
+            emptiness: judges an empty listing; ``None``: nobody but us fills and empties the container.
+            kept: where the last listing is kept for the next process; ``None``: nowhere.
+            is_for_all: any name may be its, so that none can be answered for before the first listing.
+            metrics: show age, length and size of the listing.
+        """
         self.name = name
         self._emptiness = emptiness
+        self._kept = kept
+        self._is_for_all = is_for_all
         self._store = store
         self._clock = clock
         self._interval_s = interval_s
         self._retry_s = retry_s
         self._patience_s = patience_s
-        self._scanned_at: datetime | None = None
-        self._fresh_until = -math.inf
         self.changed = Signal()
         """Emitted when its answers have changed, or it has begun to fail or to answer again."""
-        self._projects: Mapping[str, Mapping[str, BlobInfo]] | None = None
-        self._pages: dict[str, ProjectPage] = {}
+        self._last: Scan | None = None
+        """The last one that was complete: of this process if it is heard, else kept by an earlier one."""
+        self._is_heard = False
+        self._fresh_until = -math.inf
+        self._pages: LRUCache[str, ProjectPage] = LRUCache(RECENT_BYTES, getsizeof=page_bytes)
         self._error: StoreError | None = None
+        self._seen = 0
+        """Blobs that the listing under way has come to."""
         self._first = asyncio.Event()
         self._is_closed = False
         self._troubles = TroubleLog(_log)
         self._tasks = BackgroundTasks()
+        if metrics is not None:
+            metrics.listing_age.labels(name).set_function(self._age_s)
+            metrics.listing_seconds.labels(name).set_function(lambda: 0.0 if self._last is None else self._last.took_s)
+            metrics.listing_blobs.labels(name).set_function(lambda: 0 if self._last is None else self._last.blobs)
+
+    def start(self) -> None:
+        """Begin to list, if that has not begun."""
+        if not self._is_closed:
+            self._tasks.start("scan", self._keep_scanning)
 
     async def close(self) -> None:
         """Stop scanning, for good: whoever still asks is told what the last scan found."""
@@ -76,17 +118,70 @@ class BlobScan:
         if self._emptiness is not None:
             await self._emptiness.close()
 
+    @property
+    def holds_up_all(self) -> bool:
+        """True if no name can be answered for yet: any may be its, and the first listing has not ended."""
+        return self._is_for_all and not self._first.is_set()
+
+    def _age_s(self) -> float:
+        return 0.0 if self._last is None else max(0.0, (self._clock.now() - self._last.at).total_seconds())
+
     async def _keep_scanning(self) -> None:
         """Scan for ever. A scan that fails leaves what the last one found, and is tried again soon."""
+        pause_s = 0.0
+        with contextlib.suppress(StoreError):  # then it is listed now
+            pause_s = await self._recall()
         while True:
+            await asyncio.sleep(pause_s)
             try:
                 await self.scan()
             except StoreError as error:
                 self._fail(error)
+            except TimeoutError:
+                self._fail(StoreError(f"source {self.name} could not be listed in time; {self._seen:,} blobs were"))
             except Exception:  # the task must not end: what it found would be served for ever
                 _log.exception("source %s: the scan failed", self.name)
                 self._fail(StoreError(f"source {self.name} cannot be scanned; see the log"))
-            await asyncio.sleep(self._interval_s if self._error is None else self._retry_s)
+            pause_s = self._period_s() if self._error is None else self._retry_s
+
+    def _period_s(self) -> float:
+        return max(self._interval_s, _REST * (0.0 if self._last is None else self._last.took_s))
+
+    async def _recall(self) -> float:
+        """Take up the listing that an earlier process kept, and return for how many seconds it is as good as one of ours.
+
+        Raises:
+            StoreError: it cannot be told if the container is still the one that was listed.
+        """
+        if self._kept is None or (kept := await self._kept.load()) is None:
+            return 0.0
+        self._last = kept
+        left_s = self._period_s() - (self._clock.now() - kept.at).total_seconds()
+        if not 0 < left_s <= self._period_s():  # too old, or of a time to come by this machine's clock
+            return 0.0
+        if self._emptiness is not None and await self._emptiness.identify() != kept.place:
+            self._last = None
+            return 0.0
+        self._hear(kept, None, left_s)
+        return left_s
+
+    def _hear(self, scan: Scan, changed: frozenset[str] | None, period_s: float) -> None:
+        """Answer with this from now on. ``changed``: projects that have changed; ``None``: any may have."""
+        if not self._is_heard or self._error is not None:
+            changed = None
+        self._last, self._is_heard, self._error = scan, True, None
+        self._fresh_until = self._clock.monotonic() + period_s + self._limit_s(scan)
+        for name in changed or ():
+            self._pages.pop(name, None)
+        if changed is None:
+            self._pages.clear()
+        self._first.set()
+        for told in [None] if changed is None else sorted(changed):
+            self.changed.emit(told)
+
+    def _limit_s(self, last: Scan | None) -> float:
+        """How long the next listing may take; the first one as long as it makes headway."""
+        return math.inf if last is None or not self._is_heard else _OVERDUE_S + 3 * last.took_s
 
     def _fail(self, error: StoreError) -> None:
         is_news, self._error = self._error is None, error
@@ -96,48 +191,66 @@ class BlobScan:
             self.changed.emit()
 
     async def scan(self) -> None:
-        """List everything once. Raises StoreError."""
-        found: dict[str, dict[str, BlobInfo]] = {}
-        count = 0
-        place = None if self._emptiness is None else await self._emptiness.identify()  # before: what follows is of it, or later
+        """List everything once. Raises StoreError, TimeoutError."""
+        limit_s = self._limit_s(self._last)
+        async with asyncio.timeout(None if math.isinf(limit_s) else limit_s):
+            began, at = time.monotonic(), self._clock.now()
+            place = (
+                None if self._emptiness is None else await self._emptiness.identify()
+            )  # before: what follows is of it, or later
+            builder = ListingBuilder(None if self._last is None else self._last.listing)
+            await self._list_into(builder)
+            listing = await in_slices(builder.finish())
+            if self._emptiness is not None:
+                await self._emptiness.judge(place, projects=listing.sample(KNOWN), is_void=self._seen == 0)
+        scan = Scan(listing, at, time.monotonic() - began, self._seen, place)
+        self._hear(scan, builder.changed, max(self._interval_s, _REST * scan.took_s))
+        if self._kept is not None and (builder.changed != frozenset() or scan.blobs > _ONE_PAGE):
+            await self._kept.keep(scan)
+
+    async def _list_into(self, builder: ListingBuilder) -> None:
+        self._seen = 0
+        resumed = time.perf_counter()
         async for info in self._store.list(""):
-            count += 1
-            if count % _SLICE == 0:  # a store gives thousands at a time, and requests wait meanwhile
+            self._seen += 1
+            builder.add(info)
+            if time.perf_counter() - resumed > _SLICE_S:  # a store gives thousands at a time, and requests wait meanwhile
                 await asyncio.sleep(0)
-            filename = info.path.rpartition("/")[2]
-            project = project_in(filename)
-            if project is None:
-                continue
-            files = found.setdefault(project, {})
-            earlier = files.get(filename)
-            if earlier is None or info.path < earlier.path:  # one name in two folders: always the same one of them
-                files[filename] = info
-        if self._emptiness is not None:
-            await self._emptiness.judge(place, projects=list(islice(found, KNOWN)), is_void=count == 0)
-        before = self._projects or {}
-        self._pages = {name: page for name, page in self._pages.items() if found.get(name) == before.get(name)}
-        changed = [name for name in found.keys() | before.keys() if found.get(name) != before.get(name)]
-        was_failing = self._projects is None or self._error is not None
-        self._projects = found
-        self._scanned_at = self._clock.now()
-        self._fresh_until = self._clock.monotonic() + self._interval_s
-        self._error = None
-        self._first.set()
-        for name in [None] if was_failing else changed:
-            self.changed.emit(name)
+                resumed = time.perf_counter()
 
     async def project_names(self) -> frozenset[str]:
-        return frozenset(await self._find_projects())
+        listing = await self._find_listing()
+        return await in_slices(listing.names())
 
     async def project_page(self, project: str) -> ProjectPage:
-        blobs = (await self._find_projects()).get(project)
-        if blobs is None:
+        blobs = self._find(await self._find_listing(), project)
+        if not blobs:
             raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
-            page = self._pages[project] = self._make_page(project, blobs)
-        # The last scan confirmed it, and the next one will.
-        return msgspec.structs.replace(page, as_of=self._scanned_at, freshness=Freshness(self._fresh_until))
+            page = self._make_page(project, blobs)
+            if page_bytes(page) <= self._pages.maxsize:
+                self._pages[project] = page
+        at = self._clock.now() if self._last is None else self._last.at
+        # The last scan confirmed it, and the next one says if it has changed.
+        return msgspec.structs.replace(page, as_of=at, freshness=Freshness(self._fresh_until))
+
+    async def find_kept(self, project: str) -> ProjectPage | None:
+        """The page by the last complete listing, to stand in while nothing newer is known; ``None``: it was not there."""
+        if self._last is None:
+            return None
+        try:
+            blobs = self._find(self._last.listing, project)
+            page = self._make_page(project, blobs) if blobs else None
+        except StoreError:
+            return None
+        return page and msgspec.structs.replace(page, as_of=self._last.at, freshness=NEVER_FRESH)
+
+    def _find(self, listing: PackedListing, project: str) -> Mapping[str, BlobInfo]:
+        try:
+            return listing.find(project)
+        except ValueError as error:
+            raise StoreError(f"source {self.name}: {error}") from None
 
     def _make_page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
         """Make the page out of what can be believed; StoreError if nothing can: the project is here all the same."""
@@ -153,13 +266,16 @@ class BlobScan:
         )
         return page_of(project, files, as_of=self._clock.now(), dropped=len(damaged))
 
-    async def _find_projects(self) -> Mapping[str, Mapping[str, BlobInfo]]:
-        if not self._is_closed:
-            self._tasks.start("scan", self._keep_scanning)
+    async def _find_listing(self) -> PackedListing:
+        self.start()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 await self._first.wait()
-        if self._projects is None or self._error is not None:
-            unknown = StoreError(f"source {self.name} is still being scanned for the first time: try again")
-            raise (self._error or unknown).with_traceback(None)  # one object, many raisers
-        return self._projects
+        if self._error is not None:
+            raise self._error.with_traceback(None)  # one object, many raisers
+        if self._last is None or not self._is_heard:
+            raise StillListing(
+                f"source {self.name} is still being listed ({self._seen:,} blobs so far): try again in a moment",
+                wait=self._first.wait,
+            )
+        return self._last.listing

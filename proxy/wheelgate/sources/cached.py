@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import Busy, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import Busy, ProjectNotFound, StillListing, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import NEVER_FRESH, STALE_IF_ERROR_S, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
@@ -19,6 +19,8 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.packing import Packer
 
+FindKept = Callable[[str], Awaitable[ProjectPage | None]]
+"""Finds a page of before this process began, by the project; ``None``: there is none."""
 _PACKED_AFTER_S = 2.0  # by then a page has been answered with, or nobody will
 _RETRY_S = 5.0  # while an answer stands in, the source is asked again at most this often per project
 _log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Cached(SourceWrapper):
         negative_ttl_s: float,
         stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
-        find_kept: Callable[[str], Awaitable[ProjectPage | None]] | None = None,
+        find_kept: FindKept | None = None,
         max_bytes: int = RECENT_BYTES,
     ) -> None:
         super().__init__(source)
@@ -130,8 +132,10 @@ class Cached(SourceWrapper):
             self._packer.pack_soon(FileList.of(page.files))
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
-        except Busy:
-            answer = self._answers.get(project)  # not its source's fault: what it said last is as good as before
+        except (Busy, StillListing) as error:  # not its source's fault: what it said last is as good as before
+            answer = self._answers.get(project)
+            if isinstance(error, StillListing):  # in this process it has said nothing
+                answer = answer or await self._revive(project)
             if answer is not None and answer.page is not None and self._may_stand_in(answer):
                 return self._stand_in(project, answer)
             raise

@@ -11,7 +11,7 @@ import asyncio
 import io
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -34,7 +34,7 @@ from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.runtime.regular_file import open_regular
-from wheelgate.storage.blob_listing import EMPTY, fetch_listing_page
+from wheelgate.storage.blob_listing import EMPTY, list_in_batches
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
@@ -140,17 +140,18 @@ class AzureStore:
             raise _build_store_error(error, self.display_url) from None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        marker, start = "", len(self._prefix)
-        while True:  # five thousand blobs a round trip
-            try:
-                async with asyncio.timeout(_BLOCK_S):
-                    page, marker = await fetch_listing_page(self._container, self._prefix + prefix, marker)
-            except _FAILURES as error:
-                raise _build_store_error(error, self.display_url) from None
-            for info in page:
-                yield msgspec.structs.replace(info, path=info.path[start:]) if start else info
-            if not marker:
-                return
+        start = len(self._prefix)
+        async with aclosing(list_in_batches(self._container, self._prefix + prefix)) as batches:
+            while True:
+                try:
+                    async with asyncio.timeout(_BLOCK_S):
+                        batch = await anext(batches, None)
+                except _FAILURES as error:
+                    raise _build_store_error(error, self.display_url) from None
+                if batch is None:
+                    return
+                for info in batch:
+                    yield msgspec.structs.replace(info, path=info.path[start:]) if start else info
 
     def _info_of(self, found: BlobProperties) -> BlobInfo:
         return BlobInfo(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -28,6 +28,7 @@ _FIELDS = frozenset({"Creation-Time", "Etag", "Content-Length"})
 _BLOB, _PART, _FIELD = 3, 4, 5
 """Depths: EnumerationResults / Blobs / Blob / Name, Properties, Metadata / each of them."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_BATCH = 250
 _TRIES = 2
 
 
@@ -35,45 +36,66 @@ class UnreadableListing(AzureError):
     """Listing that is none, or was cut."""
 
 
-async def fetch_listing_page(container: ContainerClient, prefix: str, marker: str) -> tuple[list[BlobInfo], str]:
-    """Fetch the blobs behind ``marker`` whose names begin with ``prefix``, and the next marker (empty: that was all).
+async def list_in_batches(container: ContainerClient, prefix: str) -> AsyncGenerator[list[BlobInfo]]:
+    """List the blobs whose names begin with ``prefix``, some hundred at a time, while they come in.
 
     Raises:
         AzureError: the service refused, or cannot be reached, or what it sent cannot be read.
     """
-    for attempt in range(1, _TRIES + 1):
+    marker: str | None = ""
+    while marker is not None:
+        given: set[int] = set()
+        for attempt in range(1, _TRIES + 1):
+            page = _Page(container, prefix, marker)
+            try:
+                async for batch in page.batches():
+                    new = [info for info in batch if hash(info.path) not in given]
+                    given |= {hash(info.path) for info in new}
+                    yield new
+                break
+            except AzureError as error:
+                # A body that broke off has no status: the library repeats only what never began.
+                if attempt == _TRIES or getattr(error, "status_code", None) is not None:
+                    raise
+        marker = page.following
+
+
+class _Page:
+    """One page of a listing: five thousand blobs at most."""
+
+    def __init__(self, container: ContainerClient, prefix: str, marker: str) -> None:
+        self._container = container
+        self._query = {"restype": "container", "comp": "list", "include": "metadata"}
+        self._query |= {name: value for name, value in (("prefix", prefix), ("marker", marker)) if value}
+        self.following: str | None = None
+        """The marker of the next page, once this one is read; ``None``: there is none."""
+
+    async def batches(self) -> AsyncGenerator[list[BlobInfo]]:
+        """Ask for it, and yield its blobs as they come."""
+        url = self._container.url
+        url = f"{url}{'&' if '?' in url else '?'}{urlencode(self._query)}"
+        request = HttpRequest("GET", url, headers={"x-ms-version": self._container.api_version, "Accept": "application/xml"})
+        # The library lists only through its own parser. Its credentials, retries and hooks are in here.
+        pipeline: Any = self._container._pipeline  # noqa: SLF001
+        answer = (await pipeline.run(request, stream=True)).http_response
         try:
-            return await _fetch(container, prefix, marker)
-        except AzureError as error:
-            # A body that broke off has no status: the library repeats only what never began.
-            if attempt == _TRIES or getattr(error, "status_code", None) is not None:
-                raise
-    raise AssertionError
-
-
-async def _fetch(container: ContainerClient, prefix: str, marker: str) -> tuple[list[BlobInfo], str]:
-    query = {"restype": "container", "comp": "list", "include": "metadata"}
-    query |= {name: value for name, value in (("prefix", prefix), ("marker", marker)) if value}
-    url = f"{container.url}{'&' if '?' in container.url else '?'}{urlencode(query)}"
-    request = HttpRequest("GET", url, headers={"x-ms-version": container.api_version, "Accept": "application/xml"})
-    # The library lists only through its own parser. Its credentials, retries and hooks are in here.
-    pipeline: Any = container._pipeline  # noqa: SLF001
-    answer = (await pipeline.run(request, stream=True)).http_response
-    try:
-        if answer.status_code != 200:
-            raise _Refused(answer)
-        parser = ListingParser()
-        resumed = time.perf_counter()
-        async for piece in answer.iter_bytes():
-            parser.feed(piece)
-            if time.perf_counter() - resumed > SLICE_S / 2:
-                await asyncio.sleep(0)
-                resumed = time.perf_counter()
-        return parser.finish()
-    except (ValueError, expat.ExpatError) as error:
-        raise UnreadableListing(f"a listing that cannot be read: {error}") from None
-    finally:
-        await answer.close()
+            if answer.status_code != 200:
+                raise _Refused(answer)
+            parser = ListingParser()
+            resumed = time.perf_counter()
+            async for piece in answer.iter_bytes():
+                parser.feed(piece)
+                if len(parser.blobs) >= _BATCH:
+                    yield parser.take()
+                if time.perf_counter() - resumed > SLICE_S / 2:
+                    await asyncio.sleep(0)
+                    resumed = time.perf_counter()
+            self.following = parser.finish() or None
+            yield parser.take()
+        except (ValueError, expat.ExpatError) as error:
+            raise UnreadableListing(f"a listing that cannot be read: {error}") from None
+        finally:
+            await answer.close()
 
 
 class _Refused(HttpResponseError):
@@ -85,10 +107,11 @@ class _Refused(HttpResponseError):
 
 
 class ListingParser:
-    """A parser of one page, fed as it comes. Nothing is kept but the blobs."""
+    """A parser of one page, fed as it comes. Nothing is kept but the blobs that nobody has taken."""
 
     def __init__(self) -> None:
-        self._blobs: list[BlobInfo] = []
+        self.blobs: list[BlobInfo] = []
+        """Those that are complete."""
         self._parser = expat.ParserCreate()
         self._parser.buffer_text = True
         self._parser.StartElementHandler = self._start
@@ -108,10 +131,15 @@ class ListingParser:
         """Parse some more: about 15 us a kilobyte. Raises ExpatError, ValueError."""
         self._parser.Parse(piece, False)
 
-    def finish(self) -> tuple[list[BlobInfo], str]:
-        """The blobs, and the marker of the next page. Raises ExpatError, ValueError if the page was cut or is none."""
+    def take(self) -> list[BlobInfo]:
+        """Take out the blobs that are complete."""
+        taken, self.blobs = self.blobs, []
+        return taken
+
+    def finish(self) -> str:
+        """Return the marker of the next page, empty on the last. Raises ExpatError, ValueError if the page was cut or is none."""
         self._parser.Parse(b"", True)
-        return self._blobs, self._marker
+        return self._marker
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._depth = depth = self._depth + 1
@@ -154,7 +182,7 @@ class ListingParser:
         fields = self._fields
         if not self._name or len(fields) != len(_FIELDS):
             raise ValueError("a blob without a name, a size, a time or an ETag")
-        self._blobs.append(
+        self.blobs.append(
             BlobInfo(
                 path=self._name,
                 size=int(fields["Content-Length"]),

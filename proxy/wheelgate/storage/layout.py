@@ -14,6 +14,7 @@
     tokens/<id>                                inbound tokens, hashed
     records/<source>/<project>                 what is remembered of one source's project
     known/<source>                             a few projects that a source had: by them it is known again
+    state/listings/<source>/                   the last listing of a container, for the next process
     state/changed                              what changes, by kind and key; written before every change, watched by replicas
     state/expired                              of the process that last removed expired tokens; as old as that is
 
@@ -105,6 +106,16 @@ def record(source: str, project: str) -> str:
 def known_projects(source: str) -> str:
     """The record of a few projects that a source was seen to have."""
     return f"known/{source}"
+
+
+def listing_head(source: str) -> str:
+    """The head of the last listing of a container."""
+    return f"state/listings/{source}/head"
+
+
+def listing_part(source: str, sha256: str) -> str:
+    """One of its parts."""
+    return f"state/listings/{source}/{sha256}"
 
 
 def token(identifier: str) -> str:

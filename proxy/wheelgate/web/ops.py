@@ -50,6 +50,11 @@ class OpsHandlers:
         if reason is not None:  # of which anybody may learn no more than that
             reason = "the store cannot be used; the server's log says why"
             return web.json_response({"status": "degraded", "reason": reason}, status=503, headers=_FRESH)
+        scans = ", ".join(scan.name for scan in self._services.scans if scan.holds_up_all)
+        self._say_once("not ready yet", f"listing {scans} for the first time" if scans else None)
+        if scans:  # until then every request waits, for what another replica may know
+            reason = "a container is being listed for the first time; the server's log says which"
+            return web.json_response({"status": "starting", "reason": reason}, status=503, headers=_FRESH)
         state = {"status": "ready"}
         problem = await asyncio.to_thread(self._services.spool.problem)
         self._say_once("uploads fail", problem)

@@ -160,6 +160,8 @@ async def open_server(
     await runner.setup()
     acceptor = Acceptor(listener, server, OpenConnections(max_connections, services.metrics), limits, tls)
     try:
+        for scan in services.scans:
+            scan.start()
         acceptor.start()
         yield RunningServer(dispatcher, ops, acceptor)
     finally:

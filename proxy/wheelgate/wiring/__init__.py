@@ -87,6 +87,7 @@ async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterat
             tokens=tokens,
             expired_tokens=ExpiredTokens(store, base.clock, tokens),
             spool=base.spool,
+            scans=sources.scans,
             containers=sources.stores,
             absences=sources.absences,
             keyring=base.keyring,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from wheelgate.config import NO_PROXY, PUBLIC_INDEX, SourceSettings
 from wheelgate.core.patterns import NamePatterns
@@ -31,10 +32,11 @@ from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.sources.blob_scan import BlobScan
-from wheelgate.sources.cached import Cached
+from wheelgate.sources.cached import Cached, FindKept
 from wheelgate.sources.directory import Directory
 from wheelgate.sources.emptiness import Emptiness
 from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
+from wheelgate.sources.kept_listing import KeptListing
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
@@ -46,6 +48,9 @@ from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.foundation import Foundation, check_certificates
+
+if TYPE_CHECKING:
+    from wheelgate.storage.azure import AzureStore
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
@@ -75,6 +80,8 @@ class Sources:
         self._histories: dict[str, FileHistory] = {}
         self.absences: dict[str, AbsenceEvidence] = {}
         """Of the indexes: what a 404 of theirs is worth."""
+        self.scans: list[BlobScan] = []
+        """Containers in any layout, to be listed from the start of a server on."""
         self.read_ahead: list[EnrichedSource] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
@@ -175,16 +182,29 @@ class Sources:
         if settings.layout == "project":
             cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent, emptiness)
         else:
-            scan = base.closing(
-                BlobScan(name=settings.name, store=blobs, clock=clock, interval_s=settings.fresh_s, emptiness=emptiness)
-            )
-            scan.changed.subscribe(self.changed.emit)
-            cached = self._cache(scan, 0.0, 0.0)  # the scan itself is what is remembered
+            cached = self._build_scan(settings, blobs, emptiness)
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
         history = base.closing(BlobHistory(ProjectRecords(base.store, settings.name), reader=reader, clock=clock))
         self.recorders[settings.name] = history
         history.changed.subscribe(self.changed.emit)
         return self._enrich(cached, history)
+
+    def _build_scan(self, settings: SourceSettings, blobs: AzureStore, emptiness: Emptiness | None) -> Cached:
+        """Build a container in any layout, of which the listing itself is what is remembered."""
+        base = self._base
+        scan = BlobScan(
+            name=settings.name,
+            store=blobs,
+            clock=base.clock,
+            interval_s=settings.fresh_s,
+            emptiness=emptiness,
+            is_for_all=settings.only is None,
+            kept=KeptListing(settings.name, url=blobs.display_url, store=base.store),
+            metrics=base.metrics,
+        )
+        base.closing(scan).changed.subscribe(self.changed.emit)
+        self.scans.append(scan)
+        return self._cache(scan, 0.0, 0.0, scan.find_kept)
 
     def _build_offline(self, settings: SourceSettings) -> Source:
         """Build what the store holds of a source that is offline. There is no client for it at all."""
@@ -279,9 +299,11 @@ class Sources:
         base = self._base
         return base.closing(EnrichedSource(source, memory=memory, clock=base.clock, metrics=base.metrics))
 
-    def _cache(self, source: Source, fresh_s: float, negative_ttl_s: float) -> Cached:
+    def _cache(self, source: Source, fresh_s: float, negative_ttl_s: float, find_kept: FindKept | None = None) -> Cached:
         base = self._base
-        cached = Cached(source, clock=base.clock, metrics=base.metrics, fresh_s=fresh_s, negative_ttl_s=negative_ttl_s)
+        cached = Cached(
+            source, clock=base.clock, metrics=base.metrics, fresh_s=fresh_s, negative_ttl_s=negative_ttl_s, find_kept=find_kept
+        )
         return base.closing(cached)
 
 
