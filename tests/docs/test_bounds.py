@@ -21,11 +21,13 @@ SHORT_LIVED = {
         *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "_Target._metas"),
         *("ListingParser.blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
     },
+    "one listing while it is made": {f"ListingBuilder.{name}" for name in ("_open", "_blocks", "_fresh", "_changed")},
     "one archive while it is read": {"MemberNames._folders", "MemberNames._names", "_PartialFile._parts", "_Contents._kinds"},
     "one upload": {"_FormReader.fields"},
     "settings, as they were read": {"Rules._cooldowns", "Rules._waivers", "_Releases._names", "_Releases._patterns"},
     "the object graph, built once": {
         *("Sources.clients", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.read_ahead"),
+        "Sources.scans",
         *("Sources.absences", "Sources._histories"),
     },
     "a command": {

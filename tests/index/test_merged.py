@@ -18,6 +18,7 @@ from wheelgate.core.errors import (
     CredentialRefused,
     ProjectNotFound,
     ProjectWithheld,
+    StillListing,
     StoreError,
     UpstreamBadAnswer,
     UpstreamError,
@@ -65,6 +66,7 @@ class World:
         merges: Sequence[tuple[str, tuple[str, ...]]] = (),
         public_versions: str | None = None,
         max_bytes: int = RECENT_BYTES,
+        listing_wait_s: float = 8.0,
     ) -> Merged:
         """An index over the sources as configured; claims are shared with every other one made here."""
         by_name: dict[str, Source] = {source.name: source for source in self.sources} | self.screened
@@ -85,6 +87,7 @@ class World:
             metrics=self.metrics,
             reserved=NamePatterns(reserved),
             merges=[MergeRule(NamePatterns([pattern]), sources, limit) for pattern, sources in merges],
+            listing_wait_s=listing_wait_s,
             max_bytes=max_bytes,
         )
         return self.source
@@ -878,3 +881,86 @@ async def test_a_source_that_becomes_private_keeps_its_place(world: World) -> No
     world.index(order=("mirror", "uploads", "team", "pypi"))
     world.source.replace_member(Member(world.mirror, private=True))
     assert [member.source.name for member in world.source.members] == ["mirror", "uploads", "team", "pypi"]
+
+
+# --- sources that are still being listed
+
+
+class Listing:
+    """A first listing of a source, under way until it is told to end."""
+
+    def __init__(self, source: FakeSource) -> None:
+        self.source = source
+        self.ended = asyncio.Event()
+        source.fail(StillListing(f"source {source.name} is still being listed (7 blobs so far)", wait=self.ended.wait))
+
+    def end(self) -> None:
+        self.source.mend()
+        self.ended.set()
+
+
+async def test_a_name_that_an_earlier_source_owns_waits_for_no_listing(world: World) -> None:
+    Listing(world.team)
+    world.uploads.publish(NAME, "1.0")
+    async with asyncio.timeout(1):
+        assert filenames(await world.page()) == [wheel_name(NAME, "1.0")]
+
+
+async def test_a_name_that_its_only_does_not_cover_waits_for_no_listing(world: World) -> None:
+    Listing(world.team)
+    world.index(only={"team": ["acme-*"]})
+    world.pypi.publish("idna", "3.0")
+    async with asyncio.timeout(1):
+        assert filenames(await world.page("idna")) == [wheel_name("idna", "3.0")]
+
+
+@pytest.mark.parametrize("owns", [True, False], ids=["it has it", "it has not"])
+async def test_any_other_name_waits_for_the_listing_and_goes_by_what_it_says(world: World, owns: bool) -> None:
+    listing = Listing(world.team)
+    world.pypi.publish(NAME, "99.0")
+    if owns:
+        world.team.publish(NAME, "1.0")
+    question = asyncio.create_task(world.page())
+    await asyncio.sleep(0.05)
+    assert not question.done()
+    assert not world.public_asked
+    listing.end()
+    assert filenames(await question) == [wheel_name(NAME, "1.0" if owns else "99.0")]
+    assert world.team.asked == [NAME, NAME]
+
+
+async def test_a_listing_that_takes_longer_than_a_client_waits_is_a_failure_and_never_an_absence(world: World) -> None:
+    world.index(listing_wait_s=0.05)
+    Listing(world.team)
+    world.pypi.publish(NAME, "99.0")
+    with pytest.raises(StillListing, match=r"source team is still being listed \(7 blobs so far\)"):
+        await world.page()
+    assert not world.public_asked
+
+
+async def test_listings_are_waited_for_one_after_the_other_within_one_time(world: World) -> None:
+    listings = [Listing(world.uploads), Listing(world.team)]
+    question = asyncio.create_task(world.page())
+    world.team.publish(NAME, "1.0")
+    for listing in listings:
+        await asyncio.sleep(0.02)
+        listing.end()
+    assert filenames(await question) == [wheel_name(NAME, "1.0")]
+    world.index(listing_wait_s=0.1)
+    Listing(world.uploads)
+    Listing(world.team)
+    began = asyncio.get_running_loop().time()
+    await fails(world, StillListing, "acme-other")
+    assert asyncio.get_running_loop().time() - began < 0.19
+
+
+async def test_a_listing_that_fails_meanwhile_is_that_failure(world: World) -> None:
+    listing = Listing(world.team)
+    world.pypi.publish(NAME, "99.0")
+    question = asyncio.create_task(world.page())
+    await asyncio.sleep(0.02)
+    world.team.fail(StoreError("the storage account cannot be reached"))
+    listing.ended.set()
+    with pytest.raises(StoreError, match="cannot be reached"):
+        await question
+    assert not world.public_asked

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 
 from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import filenames
-from tests.support.stores import WatchedStore
-from wheelgate.core.errors import ProjectNotFound, StoreError
+from tests.support.stores import MemoryStore, WatchedStore
+from wheelgate.core.errors import ProjectNotFound, StillListing, StoreError
 from wheelgate.core.model import StoredFile
 from wheelgate.sources.blob_scan import BlobScan
+from wheelgate.sources.emptiness import Emptiness
+from wheelgate.sources.kept_listing import KeptListing
+from wheelgate.sources.known_projects import KnownProjects
 
 WHEEL = wheel_name("acme-lib", "1.0")
 
@@ -25,11 +29,25 @@ class Container:
     gives_digests = True
     lists_names = True
 
-    def __init__(self, clock: FakeClock, *, interval_s: float = 3600.0, retry_s: float = 3600.0, patience_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        interval_s: float = 3600.0,
+        retry_s: float = 3600.0,
+        patience_s: float = 5.0,
+        overdue_s: float = 3600.0,
+    ) -> None:
         self.store = WatchedStore()
         self.clock = clock
         self.source = self.scan = BlobScan(
-            name="curated", store=self.store, clock=clock, interval_s=interval_s, retry_s=retry_s, patience_s=patience_s
+            name="curated",
+            store=self.store,
+            clock=clock,
+            interval_s=interval_s,
+            retry_s=retry_s,
+            patience_s=patience_s,
+            overdue_s=overdue_s,
         )
 
     async def put(self, path: str, body: bytes = b"x", **facts: str) -> None:
@@ -301,24 +319,6 @@ async def test_a_digest_that_is_none_is_not_believed(world: Container, digest: s
     assert (second.hashes, second.core_metadata) == ({"sha256": "a" * 64}, None)
 
 
-async def test_a_scan_of_many_lets_requests_in_between(world: Container) -> None:
-    for number in range(2_000):
-        await world.put(f"{number}/p{number}-1.0.tar.gz")
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    other = asyncio.create_task(others())
-    await world.scan.scan()
-    other.cancel()
-    assert turns >= 5
-    assert len(await world.source.project_names()) == 2_000
-
-
 async def test_closing_ends_the_scanning(busy: Container) -> None:
     await busy.put(WHEEL)
     await busy.listed()
@@ -337,3 +337,146 @@ async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> Non
         with pytest.raises(StoreError, match="is still being listed"):
             await world.listed()
     assert world.store.calls == [], "nothing is scanned after the end"
+
+
+# --- what an earlier process kept
+
+
+class Replica:
+    """A process with a scan of one container, over one store."""
+
+    def __init__(self, blobs: MemoryStore, ours: MemoryStore, clock: FakeClock, *, place: str = "container-1") -> None:
+        self.blobs = WatchedStore(blobs)
+        self.place = place
+
+        async def identify() -> str | None:
+            if self.blobs.fails("identify", ""):
+                raise StoreError("the store cannot be reached")
+            return self.place
+
+        known = KnownProjects("curated", url="https://x", store=ours)
+        judge = Emptiness(source="curated", url="https://x", is_folder=False, known=known, identity=identify)
+        kept = KeptListing("curated", url="https://x", store=ours)
+        self.scan = BlobScan(
+            name="curated",
+            store=self.blobs,
+            clock=clock,
+            interval_s=60,
+            retry_s=0.005,
+            patience_s=0.05,
+            emptiness=judge,
+            kept=kept,
+        )
+
+    async def answer(self, project: str) -> str:
+        """What it says of a project: a version, ``absent``, ``listing`` or ``failure``."""
+        try:
+            return ", ".join((await self.scan.project_page(project)).versions)
+        except ProjectNotFound:
+            return "absent"
+        except StillListing:
+            return "listing"
+        except StoreError:
+            return "failure"
+
+    async def stand_in(self, project: str) -> str | None:
+        page = await self.scan.find_kept(project)
+        return None if page is None else ", ".join(page.versions)
+
+
+@pytest.fixture
+async def replica(clock: FakeClock) -> AsyncIterator[Callable[..., Replica]]:
+    blobs, ours, made = MemoryStore(), MemoryStore(), []
+    await blobs.put_if_absent(f"a/{WHEEL}", b"x", {})
+
+    def start(**options: str) -> Replica:
+        made.append(Replica(blobs, ours, clock, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        await one.scan.close()
+
+
+async def test_a_listing_of_a_moment_ago_answers_for_everything_and_nothing_is_listed(
+    replica: Callable[..., Replica], clock: FakeClock
+) -> None:
+    await replica().scan.scan()
+    clock.move(59)
+    later = replica()
+    assert await later.answer("acme-lib") == "1.0"
+    assert await later.answer("other") == "absent"
+    assert later.blobs.count("list") == 0
+
+
+OLD: dict[str, tuple[float, str]] = {
+    "older than the pause between listings": (61, "container-1"),
+    "of a time to come": (-10, "container-1"),
+    "of a container that was made anew": (1, "container-2"),
+}
+
+
+@pytest.mark.parametrize(("age_s", "place"), OLD.values(), ids=OLD)
+async def test_what_an_older_listing_lacks_is_not_absent(
+    replica: Callable[..., Replica], clock: FakeClock, age_s: float, place: str
+) -> None:
+    """A name that the container has gained since would go to whoever registered it in public."""
+    await replica().scan.scan()
+    clock.move(age_s)
+    later = replica(place=place)
+    later.blobs.holds["list"] = asyncio.Event()
+    assert await later.answer("other") == "listing"
+    assert await later.answer("acme-lib") == "listing"
+    assert await later.stand_in("acme-lib") == (None if place == "container-2" else "1.0")
+    assert await later.stand_in("other") is None
+    await later.blobs.put_if_absent("b/other-3.0.tar.gz", b"x", {})
+    later.blobs.holds["list"].set()
+    await until(lambda: later.scan._is_heard)
+    assert await later.answer("acme-lib") == "1.0"
+
+
+async def test_a_container_that_is_down_at_the_start_is_a_failure_and_its_last_pages_stand_in(
+    replica: Callable[..., Replica], clock: FakeClock
+) -> None:
+    await replica().scan.scan()
+    later = replica()
+    later.blobs.down()
+    assert [await later.answer("acme-lib"), await later.answer("other")] == ["failure", "failure"]
+    assert [await later.stand_in("acme-lib"), await later.stand_in("other")] == ["1.0", None]
+    later.blobs.up()
+    await until(lambda: later.scan._error is None)
+    assert [await later.answer("acme-lib"), await later.answer("other")] == ["1.0", "absent"]
+
+
+async def test_what_is_the_same_is_the_same_page_and_a_change_names_its_project(clock: FakeClock) -> None:
+    world = Container(clock)
+    told: list[str | None] = []
+    world.scan.changed.subscribe(told.append)
+    await publish_wheel(world, "acme-lib", "1.0")
+    await publish_wheel(world, "other", "1.0")
+    await publish_wheel(world, "other", "2.0")
+    await world.scan.scan()
+    assert told == [None, "other", "other"]
+    await world.source.close()
+
+
+async def test_between_listings_it_rests_ten_times_as_long_as_one_took(world: Container) -> None:
+    await world.put(WHEEL)
+    await world.scan.scan()
+    assert world.scan._period_s() == 3_600
+    assert world.scan._last is not None
+    world.scan._last = msgspec.structs.replace(world.scan._last, took_s=400.0)
+    assert world.scan._period_s() == 4_000
+
+
+async def test_no_listing_goes_on_for_ever_once_there_was_one(make: Callable[..., Container]) -> None:
+    world = make(interval_s=0.01, retry_s=0.01, overdue_s=0.2)
+    await world.put(WHEEL)
+    await world.listed()
+    world.store.holds["list"] = asyncio.Event()
+    await until(lambda: world.scan._error is not None)
+    with pytest.raises(StoreError, match="source curated could not be listed in time"):
+        await world.listed()
+    world.store.holds["list"].set()
+    await until(lambda: world.scan._error is None)
+    assert await world.listed() == [WHEEL]

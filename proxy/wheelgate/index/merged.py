@@ -27,7 +27,6 @@ import msgspec
 from wheelgate.core.errors import (
     NotHeld,
     ProjectNotFound,
-    StillListing,
     StoreError,
     UpstreamError,
     WheelgateError,
@@ -38,6 +37,7 @@ from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock
 from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcome
+from wheelgate.index.listing_wait import LISTING_WAIT_S, find_first, hear_listings
 from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.rules import limit_versions
@@ -45,8 +45,6 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.storage.claims import Claims
 
-_LISTING_WAIT_S = 8.0
-"""Time that a decision waits for first listings, so that its client has an answer within ten seconds."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +67,7 @@ class Merged:
         reserved: NamePatterns,
         merges: Sequence[MergeRule] = (),
         offline: bool = False,
+        listing_wait_s: float = LISTING_WAIT_S,
         max_bytes: int = RECENT_BYTES,
     ) -> None:
         """An index over some sources.
@@ -81,6 +80,7 @@ class Merged:
             reserved: names that no public source is asked for.
             merges: the first that names a project applies.
             offline: no remote source is asked for anything.
+            listing_wait_s: time that a decision waits for sources that are still being listed.
             max_bytes: kept of pages made of others.
         """
         self._order = tuple(members)
@@ -89,6 +89,7 @@ class Merged:
         self._reserved = reserved
         self._merges = tuple(merges)
         self._offline = offline
+        self._listing_wait_s = listing_wait_s
         self._made = MadePages(max_bytes, metrics)
         self._invalidated = Signal()
 
@@ -152,7 +153,7 @@ class Merged:
             known = msgspec.structs.replace(known, claimed=True)
             if learn and (failure := await self._record_claim(project, lister)) is not None:
                 return _fail(known, failure)
-        if (first := _find_first(known.answers)) is not None:
+        if (first := find_first(known.answers)) is not None:
             return await self._let_answer(known, order, first, f"the first private source that has it is {first.source}")
         if known.reserved_by is None:
             if claim is False and self._claims.recall(project) is not False:  # somebody claimed it while they were asked
@@ -168,7 +169,7 @@ class Merged:
             known = _spare(known, public, "a claimed name is never asked of a public source")
         else:
             known = await self._ask(known, order, askable)
-        if (first := _find_first(known.answers)) is not None:
+        if (first := find_first(known.answers)) is not None:
             reason = f"no private source has it, and the first public one that does is {first.source}"
             return await self._let_answer(known, order, first, reason)
         return await self._let_nobody_answer(known)
@@ -247,22 +248,7 @@ class Merged:
         # For one alone, as nearly always, a task of its own would only cost time.
         answers = [await question for question in questions] if len(unasked) < 2 else await asyncio.gather(*questions)
         known = msgspec.structs.replace(known, answers=(*known.answers, *answers))
-        return await self._hear_listings(known, unasked)
-
-    async def _hear_listings(self, known: Decision, members: Iterable[Member]) -> Decision:
-        """Wait for sources that are still being listed, as long as one of them may be the owner: for no other is it worth it."""
-        deadline_s = asyncio.get_running_loop().time() + _LISTING_WAIT_S
-        for member in members:
-            first = _find_first(known.answers)
-            if first is None or first.source != member.source.name or not isinstance(first.error, StillListing):
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline_s):
-                    await first.error.wait()
-            heard = await self._ask_source(member, known.project)
-            answers = tuple(heard if answer is first else answer for answer in known.answers)
-            known = msgspec.structs.replace(known, answers=answers)
-        return known
+        return await hear_listings(known, unasked, self._ask_source, self._listing_wait_s)
 
     async def _ask_private(
         self, known: Decision, order: Sequence[Member], members: Sequence[Member]
@@ -324,11 +310,6 @@ class Merged:
 def _find_unasked(known: Decision, members: Iterable[Member]) -> list[Member]:
     answered = {answer.source for answer in known.answers}
     return [member for member in members if member.source.name not in answered]
-
-
-def _find_first(answers: Iterable[Answer]) -> Answer | None:
-    """Find the first source, in the order of asking, that has the project, or that failed and so may be the owner."""
-    return next((answer for answer in answers if answer.outcome in (Outcome.LISTED, Outcome.FAILED)), None)
 
 
 def _spare(known: Decision, members: Iterable[Member], reason: str) -> Decision:

@@ -39,7 +39,6 @@ answer waits on (:class:`~wheelgate.core.errors.StillListing`)."""
 _REST = 10.0
 """Pause between two listings in lengths of the last one, so that a long one takes a tenth of a connection."""
 _OVERDUE_S = 120.0
-"""By how much a listing may come late, beside three times its usual length, before it counts as failed."""
 _SLICE_S = 0.002
 _ONE_PAGE = 5_000
 """Blobs that one request lists: a container that has no more is listed again sooner than a record could be read."""
@@ -58,6 +57,7 @@ class BlobScan:
         interval_s: float,
         retry_s: float = 5.0,
         patience_s: float = _PATIENCE_S,
+        overdue_s: float = _OVERDUE_S,
         emptiness: Emptiness | None = None,
         kept: KeptListing | None = None,
         is_for_all: bool = True,
@@ -72,6 +72,7 @@ class BlobScan:
             interval_s: between two listings, at least.
             retry_s: after one that failed.
             patience_s: time that a question waits for the first one.
+            overdue_s: by how much a listing may come late, beside three times its usual length, before it counts as failed.
             emptiness: judges an empty listing; ``None``: nobody but us fills and empties the container.
             kept: where the last listing is kept for the next process; ``None``: nowhere.
             is_for_all: any name may be its, so that none can be answered for before the first listing.
@@ -86,6 +87,7 @@ class BlobScan:
         self._interval_s = interval_s
         self._retry_s = retry_s
         self._patience_s = patience_s
+        self._overdue_s = overdue_s
         self.changed = Signal()
         """Emitted when its answers have changed, or it has begun to fail or to answer again."""
         self._last: Scan | None = None
@@ -181,7 +183,7 @@ class BlobScan:
 
     def _limit_s(self, last: Scan | None) -> float:
         """How long the next listing may take; the first one as long as it makes headway."""
-        return math.inf if last is None or not self._is_heard else _OVERDUE_S + 3 * last.took_s
+        return math.inf if last is None or not self._is_heard else self._overdue_s + 3 * last.took_s
 
     def _fail(self, error: StoreError) -> None:
         is_news, self._error = self._error is None, error

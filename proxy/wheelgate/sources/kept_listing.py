@@ -12,7 +12,6 @@ as good as none, and written anew. Of two replicas that write at once one wins.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import re
@@ -83,7 +82,7 @@ class KeptListing:
         self._url = url
         self._store = store
         self._parts: frozenset[str] = frozenset()
-        """Those that the head named when it was read or written last."""
+        """Those of the head when it was read or written last, each seen to be right."""
 
     async def load(self) -> Scan | None:
         """Read what was kept; ``None``: nothing that can be used, which is said in the log if there is something."""
@@ -141,7 +140,8 @@ class KeptListing:
             except _Damaged as damaged:
                 head, etag = None, damaged.etag
             before = frozenset(head.parts) if head is not None else frozenset[str]()
-            parts = [await self._write_part(part, before) for part in _cut(scan.listing.blocks)]
+            proven = before & self._parts
+            parts = [await self._write_part(part, proven) for part in _cut(scan.listing.blocks)]
             if len(parts) > _MOST_PARTS:
                 raise _Unusable(f"it has more than {_MOST_PARTS} parts")
             body = _encode(_Head(self._url, scan.at, scan.took_s, scan.blobs, scan.place, parts))
@@ -155,12 +155,17 @@ class KeptListing:
         except (_Unusable, StoreError) as error:
             _log.info("the listing of source %s was not kept: %s", self._source, error)
 
-    async def _write_part(self, blocks: Sequence[Block], known: frozenset[str]) -> str:
+    async def _write_part(self, blocks: Sequence[Block], proven: frozenset[str]) -> str:
         body = _encode(blocks)
         digest = hashlib.sha256(body).hexdigest()
-        if digest not in known:
-            with contextlib.suppress(BlobExists):
-                await self._store.put_if_absent(layout.listing_part(self._source, digest), body, {})
+        if digest not in proven:
+            path = layout.listing_part(self._source, digest)
+            try:
+                await self._store.put_if_absent(path, body, {})
+            except BlobExists:
+                there, info = await self._store.read(path)
+                if there != body:  # damaged
+                    await self._store.replace_if(path, body, info.etag)
         await asyncio.sleep(0)
         return digest
 

@@ -45,8 +45,8 @@ class _Columns(msgspec.Struct, array_like=True):
     """Of the times, since 1970."""
     microseconds: Annotated[dict[int, int], _A_COLUMN]
     """Of the times that have some, by the file's number."""
-    digests: Annotated[list[bytes], _A_COLUMN]
-    """The fact ``sha256``, if it is one; else empty."""
+    has_digest: bytes
+    """1 for a file whose fact ``sha256`` is among the digests, else 0."""
     facts: Annotated[dict[int, dict[str, str]], _A_COLUMN]
     """The other facts, by the file's number; most have none."""
     damages: Annotated[dict[int, str], _A_COLUMN]
@@ -60,6 +60,8 @@ class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Files that follow one another, packed."""
 
     files: bytes
+    digests: bytes
+    """32 bytes each, which nothing makes fewer."""
     keys: bytes
     """Of their projects, four bytes each."""
     count: int
@@ -68,11 +70,13 @@ class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """The files. Raises ValueError if they are damaged."""
         try:
             columns = _decode(inflate(self.files, _BLOCK_BYTES))
-            rows = zip(columns.paths, columns.sizes, columns.etags, columns.seconds, columns.digests, strict=True)
-            for number, (path, size, etag, seconds, digest) in enumerate(rows):
+            rows = zip(columns.paths, columns.sizes, columns.etags, columns.seconds, columns.has_digest, strict=True)
+            start = 0
+            for number, (path, size, etag, seconds, has_digest) in enumerate(rows):
                 facts = columns.facts.get(number, {})
-                if digest:
-                    facts["sha256"] = digest.hex()
+                if has_digest:
+                    facts["sha256"] = self.digests[start : start + 32].hex()
+                    start += 32
                 moment = _EPOCH + timedelta(0, seconds, columns.microseconds.get(number, 0))
                 yield BlobInfo(
                     path, size, f"0x{etag:X}" if isinstance(etag, int) else etag, moment, facts, columns.damages.get(number)
@@ -81,8 +85,9 @@ class Block(msgspec.Struct, frozen=True, array_like=True, gc=False):
             raise ValueError(f"a block of a listing is damaged: {error}") from None
 
 
-def _pack(files: Sequence[BlobInfo]) -> bytes:
-    columns = _Columns([], [], [], [], {}, [], {}, {})
+def _pack(files: Sequence[BlobInfo]) -> tuple[bytes, bytes]:
+    columns = _Columns([], [], [], [], {}, b"", {}, {})
+    digests = []
     for number, file in enumerate(files):
         columns.paths.append(file.path)
         columns.sizes.append(file.size)
@@ -92,13 +97,13 @@ def _pack(files: Sequence[BlobInfo]) -> bytes:
         if since.microseconds:
             columns.microseconds[number] = since.microseconds
         facts = dict(file.facts)
-        columns.digests.append(_take_digest(facts))
+        digests.append(_take_digest(facts))
         if facts:
             columns.facts[number] = facts
         if file.damage is not None:
             columns.damages[number] = file.damage
-    packed: bytes = isal_zlib.compress(_encode(columns), level=2)
-    return packed
+    columns.has_digest = bytes(map(bool, digests))
+    return isal_zlib.compress(_encode(columns), level=2), b"".join(digests)
 
 
 def _take_digest(facts: dict[str, str]) -> bytes:
@@ -168,7 +173,7 @@ class ListingBuilder:
 
     def __init__(self, earlier: PackedListing | None = None) -> None:
         self._earlier = earlier
-        self._known = {block.files: block for block in (earlier.blocks if earlier is not None else ())}
+        self._known = {(block.files, block.digests): block for block in (earlier.blocks if earlier is not None else ())}
         self._open: list[BlobInfo] = []
         self._blocks: list[Block] = []
         self._fresh: list[Block] = []
@@ -190,7 +195,7 @@ class ListingBuilder:
         if block is None:
             projects = (project_in(file.path.rpartition("/")[2]) for file in files)
             keys = dict.fromkeys(_key(project) for project in projects if project is not None)
-            block = Block(packed, array("I", keys).tobytes(), len(files))
+            block = Block(*packed, array("I", keys).tobytes(), len(files))
             self._fresh.append(block)
         self._blocks.append(block)
 

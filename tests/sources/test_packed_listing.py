@@ -1,0 +1,164 @@
+"""Packed listings: whatever is added is found again, in few bytes, and what has not changed is shared."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fake_container import path_of, project_of
+from tests.support.packages import sha256
+from wheelgate.core.names import project_in
+from wheelgate.core.protocols import BlobInfo
+from wheelgate.runtime.cooperative import Steps, T
+from wheelgate.sources.packed_listing import Block, ListingBuilder, PackedListing, assemble
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = [
+    *("acme_lib-1.0-py3-none-any.whl", "Acme.Lib-2.0.tar.gz", "acme__lib-3.0.zip", "acme-4.0.tar.gz", "acme_lib_more-1.0.tar.gz"),
+    *("README.md", "x.whl", "-a-1.0.tar.gz", "other-1.0.tar.gz"),
+]
+
+
+def run(steps: Steps[T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+def pack(files: Iterable[BlobInfo], earlier: PackedListing | None = None) -> tuple[PackedListing, frozenset[str] | None]:
+    builder = ListingBuilder(earlier)
+    for file in files:
+        builder.add(file)
+    return run(builder.finish()), builder.changed
+
+
+def big(count: int, *, facts: bool = False) -> list[BlobInfo]:
+    """As a container lists them: in the order of their paths."""
+    return sorted(
+        (
+            BlobInfo(
+                path=path_of(number),
+                size=(number * 7919) % 10**8,
+                etag=f"0x8D{int(sha256(b'%d' % number)[:13], 16):X}",
+                created=NOW + timedelta(seconds=(number * 104_729) % 10**8),
+                facts={"sha256": sha256(b"%d" % number)} if facts else {},
+            )
+            for number in range(count)
+        ),
+        key=lambda info: info.path,
+    )
+
+
+INFOS = st.builds(
+    BlobInfo,
+    path=st.builds(lambda folder, name: f"{folder}/{name}", st.text("ab/", max_size=4), st.sampled_from(NAMES)),
+    size=st.integers(0, 2**40),
+    etag=st.one_of(st.from_regex(r"0x[0-9A-Fa-f]{0,16}", fullmatch=True), st.text(max_size=8)),
+    created=st.timedeltas(timedelta(days=-3_000), timedelta(days=60_000)).map(lambda since: NOW + since),
+    facts=st.dictionaries(
+        st.sampled_from(["sha256", "yanked"]), st.one_of(st.just("ab" * 32), st.just("AB" * 32), st.text(max_size=5))
+    ),
+    damage=st.none() | st.text(max_size=5),
+)
+
+
+@given(st.lists(INFOS, max_size=200, unique_by=lambda info: info.path))
+def test_what_was_added_is_found_by_project_as_it_was(files: list[BlobInfo]) -> None:
+    listing, changed = pack(files)
+    expected: dict[str, dict[str, BlobInfo]] = {}
+    for file in sorted(files, key=lambda file: file.path):
+        filename = file.path.rpartition("/")[2]
+        if (project := project_in(filename)) is not None:
+            expected.setdefault(project, {}).setdefault(filename, file)
+    assert run(listing.names()) == expected.keys()
+    for project in ("acme-lib", "acme", "acme-lib-more", "other", "absent"):
+        assert listing.find(project) == expected.get(project, {})
+    assert changed is None
+    assert set(listing.sample(2)) <= expected.keys()
+
+
+@given(st.lists(INFOS, max_size=120, unique_by=lambda info: info.path), st.lists(INFOS, max_size=6), st.data())
+def test_what_has_changed_is_told_by_project(files: list[BlobInfo], added: list[BlobInfo], data: st.DataObject) -> None:
+    gone = data.draw(st.lists(st.sampled_from(files), max_size=3)) if files else []
+    before, _ = pack(sorted(files, key=lambda file: file.path))
+    by_path = {file.path: file for file in [*(file for file in files if file not in gone), *added]}
+    after, changed = pack(sorted(by_path.values(), key=lambda file: file.path), before)
+    projects = run(before.names()) | run(after.names())
+    assert changed is not None
+    # Of one name in two folders only one shows: more may be told than shows, never less.
+    assert changed >= {project for project in projects if before.find(project) != after.find(project)}
+
+
+def test_one_change_among_many_is_one_block_and_one_project() -> None:
+    files = big(5_000)
+    before, _ = pack(files)
+    same, changed = pack(files, before)
+    assert changed == frozenset()
+    assert all(a is b for a, b in zip(before.blocks, same.blocks, strict=True))
+    del files[2_500]
+    after, changed = pack(files, before)
+    assert changed == {project_in(big(5_000)[2_500].path.rpartition("/")[2])}
+    kept = {id(block) for block in before.blocks}
+    assert sum(id(block) not in kept for block in after.blocks) <= 2
+
+
+def test_after_many_changes_everything_counts_as_changed() -> None:
+    files = big(20_000)
+    before, _ = pack(files)
+    _, changed = pack([msgspec.structs.replace(file, size=1) for file in files], before)
+    assert changed is None
+
+
+@pytest.mark.parametrize("facts", [False, True], ids=["bare", "with digests"])
+def test_a_file_takes_sixty_bytes(facts: bool) -> None:
+    files = big(20_000, facts=facts)
+    listing, _ = pack(files)
+    blocks = sum(
+        map(sys.getsizeof, (item for block in listing.blocks for item in (block, block.files, block.digests, block.keys)))
+    )
+    index = sum(map(sys.getsizeof, listing._index._parts))
+    assert (blocks + index) / len(files) < 60, (blocks + index) / len(files)
+    assert listing.count == len(files)
+
+
+class CountedBlocks(tuple[Block, ...]):
+    """Blocks that count how often one is taken."""
+
+    __slots__ = ()
+    taken: ClassVar[int] = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        type(self).taken += 1
+        return super().__getitem__(at)
+
+
+def test_a_look_up_unpacks_what_was_asked_for_and_no_more() -> None:
+    listing, _ = pack(big(20_000))
+    counted = PackedListing(CountedBlocks(listing.blocks), listing._index)
+    assert len(counted.find(project_of(10_000))) == 10
+    assert counted.find("absent") == {}
+    assert CountedBlocks.taken <= 3
+
+
+def _damaged(blocks: Sequence[Block]) -> list[Block]:
+    (block,) = blocks
+    bodies = [b"", block.files[:-1], block.files + b"x", b"\x00" * 20]
+    return [msgspec.structs.replace(block, files=body) for body in bodies]
+
+
+def test_a_damaged_block_is_an_error_and_never_an_absence() -> None:
+    listing, _ = pack(big(20))
+    for block in _damaged(listing.blocks):
+        damaged = run(assemble([block]))
+        with pytest.raises(ValueError, match="inflate|damaged"):
+            damaged.find(project_of(3))
