@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from tests.support.stores import MemoryStore
-from wheelgate.core.errors import BlobExists, BlobNotFound
+from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError
+from wheelgate.files.delivery import Delivery
+from wheelgate.index import listing_wait, merged
+from wheelgate.index.decision import Answer, Outcome
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.generations import Generations
 from wheelgate.sources.cached import Cached
@@ -22,10 +26,12 @@ from wheelgate.storage import change_log, changes, layout
 from wheelgate.storage.change_log import Change, ChangeLog
 from wheelgate.storage.changes import Announcement, StoreChanges
 from wheelgate.storage.claims import Claims
+from wheelgate.storage.fills import Fill
 from wheelgate.storage.tokens import Tokens
 from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Uploads, compute_sha256
 from wheelgate.uploads.manage import UploadManager
+from wheelgate.web.page_cache import PageCache
 
 Patches = Mapping[tuple[object, str], object]
 
@@ -80,6 +86,48 @@ async def _delete_first(self: UploadManager, filename: str) -> None:
         await self._tombstones.write(project, filename, sha256)
 
 
+async def _claim_to_have_done_it(self: object, *given: object, **options: object) -> bool:
+    return True
+
+
+async def _make_no_token(self: Tokens, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, object]:
+    return self._mint(scopes, life, note)
+
+
+def _heed_no_other_release(self: StoreChanges, seen: ChangeLog | None, *, is_first: bool) -> None:
+    """Hear what the record says, and nothing where it begins anew."""
+    entries = () if self._log is None or seen is None else self._log.find_after(seen) or ()
+    for entry in entries:
+        if entry.is_made:
+            self._unsettled.pop((entry.change, entry.number), None)
+            self.emit(entry.change)
+        else:
+            self._unsettle([entry.change], entry.number)
+
+
+async def _listen_to_nobody(self: StoreChanges) -> None:
+    self._heard_s = self.clock.monotonic()
+    self.looked.emit()
+
+
+def _forget_known_tokens(self: Tokens, identifier: str | None) -> None:
+    """Forget the tokens that were found, and not that others were not there."""
+    self._generations.advance(identifier)
+    if identifier is None:
+        self._known.clear()
+    else:
+        self._known.pop(identifier, None)
+
+
+def _find_first_heard(answers: Iterable[Answer]) -> Answer | None:
+    return next((answer for answer in answers if answer.outcome is Outcome.LISTED), None)
+
+
+async def _serve_unrecorded(self: Merged, project: str, source: str) -> None:
+    with contextlib.suppress(StoreError):
+        await self._claims.claim(project, source, listed=True)
+
+
 async def _say_nothing_is_claimed(self: Merged, project: str) -> bool:
     await asyncio.sleep(0)
     return False
@@ -111,9 +159,31 @@ MUTATIONS: Mapping[str, Patches] = {
     "an announced claim is not heard": {(Claims, "_forget"): lambda self, project: None},
     "an announced token is not heard": {(Tokens, "_forget"): lambda self, identifier: None},
     "an announced file is not heard": {(Cached, "drop"): lambda self, project=None: None},
-    "missed changes are taken for none": {
-        (ChangeLog, "find_after"): lambda self, seen: (),
-    },
+    "missed changes are taken for none": {(ChangeLog, "find_after"): lambda self, seen: ()},
+    # what does nothing, and says that it did
+    "a deletion deletes nothing": {(UploadManager, "delete"): _do_nothing},
+    "a deletion only writes its tombstone": {(MemoryStore, "delete"): _do_nothing},
+    "a revocation revokes nothing": {(Tokens, "revoke"): _claim_to_have_done_it},
+    "a yank yanks nothing": {(UploadManager, "_change"): _do_nothing},
+    "an upload stores nothing": {(Uploads, "_put"): _claim_to_have_done_it},
+    "a token is not stored": {(Tokens, "new"): _make_no_token},
+    # who is let in
+    "a token made elsewhere is refused for good": {(Tokens, "_look_up"): _do_nothing},
+    "that there is no such token is remembered for good": {(Tokens, "_forget"): _forget_known_tokens},
+    "a warm request asks nobody about its token": {(Tokens, "still_known"): lambda self, token, generation: True},
+    # what is known of others
+    "silence is taken for no news": {(StoreChanges, "is_heard"): property(lambda self: True)},
+    "changes of others are never looked for": {(StoreChanges, "look"): _listen_to_nobody},
+    "changes of others are looked for every 25 s": {(changes, "WATCH_INTERVAL_S"): 25.0},
+    "nobody is told that a change was made": {(Announcement, "conclude"): _do_nothing},
+    "the record of another release says nothing": {(StoreChanges, "_hear"): _heed_no_other_release},
+    # what is served
+    "what cannot be recorded as private is served": {(Merged, "_record_claim"): _serve_unrecorded},
+    "a private source that fails is passed over": {(owner, "find_first"): _find_first_heard for owner in (merged, listing_wait)},
+    "an outage puts nothing in doubt": {(merged, "find_outage_window"): lambda answers, owner: None},
+    "a finished page is kept whatever happens": {(PageCache, "drop"): lambda self, project=None: None},
+    "an evicted copy is never fetched again": {(Delivery, "forget"): lambda self: None},
+    "a body is sent whatever its digest": {(Fill, "check_whole"): lambda self, size, digests: None},
 }
 
 

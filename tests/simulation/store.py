@@ -10,9 +10,11 @@ from typing import TypeVar
 
 import msgspec
 
+from tests.simulation.loop import get_loop
 from tests.support.stores import MemoryStore
 from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo, Hook
+from wheelgate.storage import layout
 
 T = TypeVar("T")
 _WRITES = frozenset({"put_if_absent", "replace_if", "set_facts", "delete"})
@@ -26,11 +28,30 @@ class Weather(msgspec.Struct, frozen=True):
     """How bad the lines to the store are, as probabilities a call."""
 
     slow_s: float = 0.05
-    """A call takes between nothing and twice this, each way; now and then ten times as long."""
+    """A call takes between nothing and twice this, each way."""
+    stalls: float = 4.0
+    """Now and then it takes so many times as long."""
     refused: float = 0.0
     """It is not carried out, and fails."""
     lost: float = 0.0
     """It is carried out, and fails: the answer is lost."""
+
+    @property
+    def is_fair(self) -> bool:
+        """True if the promise of five seconds holds in it: calls that fail or crawl may come later."""
+        return self.refused == 0.0 and self.lost == 0.0 and self.slow_s * self.stalls <= 0.2
+
+
+FAIR = Weather()
+WEATHERS = (
+    FAIR,
+    FAIR,
+    FAIR,
+    Weather(0.2, 10.0),
+    Weather(0.05, 10.0, refused=0.05),
+    Weather(0.05, 10.0, lost=0.05),
+    Weather(0.3, 10.0, 0.03, 0.03),
+)
 
 
 class SharedStore(MemoryStore):
@@ -53,44 +74,49 @@ class Line:
 
     def __init__(self, shared: SharedStore, chance: random.Random, weather: Weather, note: Callable[[str], None]) -> None:
         self._shared = shared
-        self._chance = chance
+        self._draw = chance.random
+        self._pause = get_loop().pause
         self.weather = weather
         self._note = note
         self.is_cut = False
         """A partition: every call fails after a while."""
-        self._runs = asyncio.Event()
-        """Cleared while the process stands still."""
-        self._runs.set()
+        self.is_deaf = False
+        """Of all blobs the record of changes alone cannot be had, as where a store throttles the one that all ask for."""
+        self._thawed: asyncio.Event | None = None
+        """``None`` unless the process stands still."""
         self.has_crashed = False
         self.crashes_at_write: int | None = None
         """The process dies at this write, counted from here: before it arrives, or after it was carried out."""
-        self.on_crash: Callable[[], None] = lambda: None
-        self._under_way: set[asyncio.Task[object]] = set()
 
     @property
     def is_frozen(self) -> bool:
-        return not self._runs.is_set()
+        return self._thawed is not None
 
     def freeze(self) -> None:
         """Let the process stand still wherever it is: nothing it asks for leaves, and no answer reaches it."""
-        self._runs.clear()
+        self._thawed = self._thawed or asyncio.Event()
 
     def thaw(self) -> None:
         """Let it go on."""
-        self._runs.set()
+        if self._thawed is not None:
+            self._thawed.set()
+            self._thawed = None
 
-    async def _travel(self) -> None:
-        delay_s = self._chance.uniform(0, 2 * self.weather.slow_s)
-        if self._chance.random() < 0.05:
-            delay_s *= 10
-        await asyncio.sleep(delay_s)
-        await self._runs.wait()
+    def _travel(self) -> asyncio.Future[None]:
+        weather = self.weather
+        delay_s = 2 * weather.slow_s * self._draw()
+        return self._pause(delay_s if self._draw() >= 0.05 else delay_s * weather.stalls)
+
+    async def _arrive(self) -> None:
+        """Wait as long as the process stands still."""
+        while self._thawed is not None:
+            await self._thawed.wait()
         if self.has_crashed:
             raise Crashed
 
     def _may_die(self, method: str) -> bool:
         """Whether the process dies at this write."""
-        if method not in _WRITES or self.crashes_at_write is None:
+        if self.crashes_at_write is None or method not in _WRITES:
             return False
         self.crashes_at_write -= 1
         return self.crashes_at_write < 0
@@ -98,7 +124,6 @@ class Line:
     def _die(self, method: str, path: str, when: str) -> None:
         self._note(f"dies {when} {method} {path}")
         self.has_crashed = True
-        self.on_crash()
         raise Crashed
 
     async def _call(self, method: str, path: str, work: Callable[[], T]) -> T:
@@ -106,12 +131,15 @@ class Line:
             raise Crashed
         dies = self._may_die(method)
         await self._travel()
-        if dies and self._chance.random() < 0.5:
+        if self._thawed is not None or self.has_crashed:
+            await self._arrive()
+        if dies and self._draw() < 0.5:
             self._die(method, path, "before")
-        if self.is_cut:
+        if self.is_cut or (self.is_deaf and path == layout.CHANGED):
             await self._travel()
+            await self._arrive()
             raise StoreError("the store cannot be reached")
-        if self._chance.random() < self.weather.refused:
+        if self.weather.refused and self._draw() < self.weather.refused:
             self._note(f"{method} {path}: refused")
             raise StoreError("the store is busy")
         result = work()
@@ -121,14 +149,17 @@ class Line:
         if dies:
             self._die(method, path, "after")
         await self._travel()
-        if self._chance.random() < self.weather.lost:
+        if self._thawed is not None or self.has_crashed:
+            await self._arrive()
+        if self.weather.lost and self._draw() < self.weather.lost:
             self._note(f"{method} {path}: answer lost")
             raise StoreError("the answer was lost")
         return result
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         def work() -> list[BlobInfo]:
-            return [info for path, (_, info) in sorted(self._shared.blobs.items()) if path.startswith(prefix)]
+            blobs = self._shared.blobs
+            return [blobs[path][1] for path in sorted(path for path in blobs if path.startswith(prefix))]
 
         for info in await self._call("list", prefix, work):
             yield info

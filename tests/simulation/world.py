@@ -1,52 +1,44 @@
-"""A simulated world of replicas over one store, what clients do to them, and what must never be seen.
+"""A simulated world of replicas over one store, and what clients, operators and bad luck do to them.
 
 Everything that happens is drawn from one seed: who asks what and when, how long each call to the store takes, which are refused,
-which answers are lost, who is cut off or frozen, whose clock is wrong, and who dies at which write.
+which answers are lost, who is cut off, deaf or frozen, whose clock is wrong, who dies at which write, and who is of the release
+before.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
 import random
-import re
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from tests.simulation.replica import FEED, PUBLIC, Replica
-from tests.simulation.store import Crashed, SharedStore, Weather
+from tests.simulation.judge import Broken, Judge, compute_digest
+from tests.simulation.loop import get_now_s, pause
+from tests.simulation.replica import Replica
+from tests.simulation.sources import Outside
+from tests.simulation.store import FAIR, WEATHERS, Crashed, SharedStore, Weather
 from tests.support.packages import wheel_bytes, wheel_name
-from wheelgate.core.errors import (
-    FileExists,
-    ProjectNotFound,
-    ProjectWithheld,
-    Unauthenticated,
-    UpstreamUnavailable,
-    WheelgateError,
-)
-from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.errors import FileExists, WheelgateError
 from wheelgate.storage import layout
+from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.tokens import Tokens
 
-PROJECTS = ("acme-a", "acme-b")
+PROJECTS = ("acme-a", "acme-b", "acme-c")
+_UPLOADED = PROJECTS[:2]
+"""The names of uploads; of the third only sources outside know."""
 VERSIONS = ("1.0", "2.0")
-HEARD_WITHIN_S = 5.0
-"""How soon every replica that reaches the store must know of a change."""
-SETTLED_AFTER_S = 70.0
+SETTLED_AFTER_S = 16.0
 """How long after the last change whatever was not announced must be known all the same."""
-_RANDOM = re.compile(r"tokens/\w+")
-_GRACE_S = 1.0
-"""For a request that began before."""
-
-
-class Broken(AssertionError):
-    """A promise was broken; the message says which, when and how."""
+_LONGEST_REQUEST_S = 60.0
+_LONGEST_CALL_S = 7.0
+_WITH_FORMER_RELEASE = 0.2
+_TOKEN_LIFE = timedelta(days=30)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -60,182 +52,76 @@ class Step(msgspec.Struct, frozen=True):
     content: int = 0
     extra: float = 0.0
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of the file that it is about."""
+        return self.project, wheel_name(self.project, self.version)
+
 
 class World:
-    """Three replicas, their clients, and the judge of what these see."""
+    """Three replicas, and everybody who has to do with them."""
 
     def __init__(self, seed: int, folder: Path, weather: Weather | None = None) -> None:
         """``weather``: of every line; ``None``: drawn from the seed."""
         self.chance = random.Random(seed)
+        self.secrets = random.Random(f"secrets {seed}")
+        """What the identifiers and secrets of tokens are drawn from."""
         self.shared = SharedStore()
+        self.outside = Outside()
         self.folder = folder
-        self.trace: list[str] = []
-        self.weather = self.chance.choice(
-            [Weather(), Weather(0.2), Weather(0.05, refused=0.05), Weather(0.05, lost=0.05), Weather(0.3, 0.03, 0.03)]
-        )
-        self.weather = weather or self.weather
+        self._trace: list[tuple[float, str]] = []
+        drawn = self.chance.choice(WEATHERS)
+        self.weather = weather or drawn
+        has_former = self.chance.random() < _WITH_FORMER_RELEASE and self.weather.is_fair
+        self.former = self.chance.randrange(3) if has_former else None
+        """The replica of the release before. It announces changes afterwards, so with it nobody is cut off, stopped or killed."""
         self.skews_s = [self.chance.choice([0.0, 0.0, 0.0, 30.0, -30.0, 3600.0]) for _ in range(3)]
-        self.registered: set[str] = set()
-        """Names that a stranger has registered in public."""
-        self.published: set[str] = set()
-        """Names that the private feed lists a file of."""
-        self.public_digest: dict[str, str] = {}
-        """Of the one public file of a name; a compromised index changes it."""
-        self.claimed_s: dict[str, float] = {}
-        """When the claim of a name reached the store."""
-        self.released: set[str] = set()
-        self.acknowledged: dict[tuple[str, str], str] = {}
-        """Uploads that a client was told are kept, by project and file name, with their digest."""
-        self.deleting: set[tuple[str, str]] = set()
-        """Files of which somebody has begun a deletion."""
-        self.seen: dict[tuple[str, str], str] = {}
-        """The digest under which a file name was first seen by a client."""
-        self.yanked: dict[tuple[str, str], tuple[bool | None, int]] = {}
-        """What the last acknowledged yank or its undoing said (``None``: one is under way, or failed), and its number."""
-        self._turns = count(1)
-        self.revoked_s: dict[str, float] = {}
+        if self.chance.random() < 0.5:
+            self.skews_s = [0.0] * 3
+        self.evicted_s = 0.0
         self.texts: list[str] = []
-        self.healthy_since_s: dict[int, float] = {}
-        self.shared.watchers.append(self._watch)
-        self.replicas = [Replica(self, number) for number in range(3)]
+        """Of tokens, in the order they were made."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures: list[BaseException] = []
-        self.is_over = False
-
-    # --- what is noted
+        self.judge = Judge(self, looks=self.chance.random() < 0.6)
+        self.has_impatient_clients = self.chance.random() < 0.3
+        """Whenever somebody announces a change, they ask for its page in the very moments in which it is made."""
+        self.shared.watchers.append(self._ask_impatiently)
+        self.replicas = [Replica(self, number) for number in range(3)]
 
     @property
-    def now_s(self) -> float:
-        return asyncio.get_running_loop().time()
+    def trace(self) -> list[str]:
+        return [f"{at_s:8.3f} {what}" for at_s, what in self._trace]
 
     def note(self, what: str) -> None:
-        self.trace.append(f"{self.now_s:8.3f} {_RANDOM.sub('tokens/*', what)}")
-
-    def _watch(self, method: str, path: str) -> None:
-        if path.startswith(layout.CLAIMS):
-            project = path.removeprefix(layout.CLAIMS)
-            if method == "put_if_absent":
-                self.claimed_s.setdefault(project, self.now_s)
-            elif method == "delete":
-                self.claimed_s.pop(project, None)
-
-    def _has_heard(self, replica: Replica, since_s: float, began_s: float | None = None) -> bool:
-        """Whether the replica must know by now of something that happened in the store at ``since_s``."""
-        began_s = self.now_s if began_s is None else began_s
-        lived_s = max(since_s, replica.born_s, self.healthy_since_s.get(replica.number, 0.0))
-        is_away = replica.line.is_cut or replica.line.is_frozen
-        return self.is_fair and not is_away and began_s - lived_s > HEARD_WITHIN_S + _GRACE_S
-
-    @property
-    def is_fair(self) -> bool:
-        """Whether the lines are good enough for the promise of five seconds: a call that fails or crawls may come later."""
-        return self.weather.refused == 0.0 and self.weather.lost == 0.0 and self.weather.slow_s < 0.1
-
-    # --- the promises
-
-    def check_asking(self, replica: Replica, project: str) -> None:
-        """Promise 1: a private name is never asked of a public source."""
-        known_s = replica.knows_private.get(project)
-        in_question_s = HEARD_WITHIN_S  # a question that was under way when it learnt of it
-        if known_s is not None and project not in self.released and self.now_s - known_s > in_question_s:
-            raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, which it knows to be private")
-        claimed_s = self.claimed_s.get(project)
-        if claimed_s is not None and self._has_heard(replica, claimed_s):
-            raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, claimed at {claimed_s:.3f}")
-
-    def check_page(self, replica: Replica, page: ProjectPage, began_s: float) -> None:
-        project = page.project
-        for file in page.files:
-            key = (project, file.filename)
-            if file.source == PUBLIC:
-                claimed_s = self.claimed_s.get(project)
-                if claimed_s is not None and self._has_heard(replica, claimed_s, began_s):
-                    raise Broken(f"promise 1: r{replica.number} answered {project} from pypi; claimed at {claimed_s:.3f}")
-                continue
-            replica.knows_private.setdefault(project, self.now_s)
-            if file.source == FEED:
-                continue
-            digest = file.hashes.get("sha256", "")
-            if self.seen.setdefault(key, digest) != digest:
-                raise Broken(f"promise 4: {file.filename} was {self.seen[key][:8]}, and is {digest[:8]} now")
-
-    async def check_end(self) -> None:
-        """When all is quiet and well: nothing acknowledged is lost, everybody sees the same, and what is listed is there."""
-        for (project, filename), digest in self.acknowledged.items():
-            if (project, filename) not in self.deleting:
-                self._check_kept(project, filename, digest)
-        self.is_over = True
-        for project in PROJECTS:
-            await self._check_agreement(project)
-        for text in self.revoked_s:
-            for replica in self.replicas:
-                await self._check_revoked(replica, text)
-
-    def _check_kept(self, project: str, filename: str, digest: str) -> None:
-        kept = self.shared.blobs.get(layout.package(project, filename))
-        if kept is None:
-            raise Broken(f"promise 5: the acknowledged upload of {filename} is gone")
-        if hashlib.sha256(kept[0]).hexdigest() != digest:
-            raise Broken(f"promise 5: {filename} has other bytes than were acknowledged")
-
-    async def _check_agreement(self, project: str) -> None:
-        shown, digests = [], set()
-        for replica in self.replicas:
-            began_s = self.now_s
-            try:
-                page = await replica.index.project_page(project)
-            except (ProjectNotFound, ProjectWithheld, UpstreamUnavailable):
-                shown.append([])
-                continue
-            self.check_page(replica, page, began_s)
-            for file in page.files:
-                if file.source == PUBLIC:  # each remembers its page for a while; what counts is that nobody shows other bytes
-                    digests.add(file.hashes["sha256"])
-            shown.append(sorted((f.filename, f.hashes["sha256"][:8], f.yanked) for f in page.files if f.source != PUBLIC))
-            for file in page.files:
-                if file.source == "uploads":
-                    self._check_listed(project, file)
-        if len(digests) > 1:
-            raise Broken(f"promise 4: replicas show {len(digests)} contents of the public file of {project}")
-        if any(one != shown[0] for one in shown):
-            raise Broken(f"replicas do not agree about {project}: {shown}")
-
-    async def _check_revoked(self, replica: Replica, text: str) -> None:
-        with contextlib.suppress(Unauthenticated):
-            await replica.tokens.authenticate(text)
-            raise Broken(f"r{replica.number} still lets in a token revoked at {self.revoked_s[text]:.3f}")
-
-    def _check_listed(self, project: str, file: File) -> None:
-        kept = self.shared.blobs.get(layout.package(project, file.filename))
-        if kept is None:
-            raise Broken(f"promise 9: {file.filename} is listed, and not there")
-        if hashlib.sha256(kept[0]).hexdigest() != file.hashes["sha256"]:
-            raise Broken(f"promise 3: {file.filename} is listed under another digest than it has")
-        told, _ = self.yanked.get((project, file.filename), (None, 0))
-        if told is not None and (file.yanked is not None) is not told:
-            raise Broken(f"the acknowledged {'yank' if told else 'unyank'} of {file.filename} is lost")
-
-    # --- what people do
+        self._trace.append((get_now_s(), what))
 
     async def run(self, steps: list[Step]) -> None:
         """Do the steps at their moments, let everything settle, and judge."""
         for step in steps:
-            await asyncio.sleep(max(0.0, step.at_s - self.now_s))
+            if (wait_s := step.at_s - get_now_s()) > 0:
+                await pause(wait_s)
             if self.failures:
                 break
-            task = asyncio.create_task(self._try(step))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            self.spawn(self._act(step))
         await self._settle()
         if self.failures:
             raise self.failures[0]
-        if any(not task.done() for task in self.tasks):
+        if self.tasks:
             raise Broken(f"{len(self.tasks)} requests never ended")
-        await self.check_end()
+        await self.judge.check_end(PROJECTS, cleans_up=self.chance.random() < 0.25)
+        if self.failures:
+            raise self.failures[0]
 
-    async def _try(self, step: Step) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something happen beside the rest. What breaks there ends the world."""
+        task = asyncio.create_task(self._try(work))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _try(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._act(step)
+            await work
         except (WheelgateError, Crashed, asyncio.CancelledError):  # refused, or gone with its replica
             pass
         except BaseException as error:
@@ -243,31 +129,42 @@ class World:
 
     async def _settle(self) -> None:
         """Fair weather for as long as anything may take: whoever died starts again, and what is under way ends."""
-        self.weather = Weather()
-        for _ in range(3):
-            for number, replica in enumerate(self.replicas):
-                replica.line.weather, replica.line.crashes_at_write = self.weather, None
-                self._heal(replica)
-                if replica.line.has_crashed:
-                    await self._restart(number)
-            await asyncio.sleep(30.0)
-        await asyncio.sleep(SETTLED_AFTER_S)
+        await pause(0.0)  # for the last step to begin
+        self.weather = self.weather if self.weather.is_fair else FAIR
+        self.outside.turn_feed("well")
+        for replica in self.replicas:
+            if replica.line.weather is not self.weather:
+                replica.line.weather = self.weather
+                self.judge.healthy_since_s[replica.number] = get_now_s()
+            replica.line.crashes_at_write = None
+            self._heal(replica)
+        ends_s = get_now_s() + _LONGEST_REQUEST_S
+        while self.tasks and get_now_s() < ends_s:
+            await pause(1.0)
+        await pause(_LONGEST_CALL_S)
+        for number, replica in enumerate(self.replicas):
+            if replica.line.has_crashed:
+                await self._restart(number)
+        if not self.failures:
+            await pause(SETTLED_AFTER_S)
 
     async def close(self) -> None:
+        """End whatever still runs."""
         for replica in self.replicas:
-            await replica.end()
-        for task in list(self.tasks):
+            replica.line.has_crashed = True
+            replica.line.thaw()
+        running = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in running:
             task.cancel()
-            with contextlib.suppress(BaseException):
-                await task
+        await asyncio.gather(*running, return_exceptions=True)
 
     async def _act(self, step: Step) -> None:
-        replica = self.replicas[step.replica]
-        if replica.line.has_crashed:
+        if self.former is not None and step.kind in _UNPLUGGED:
+            return
+        if self.replicas[step.replica].line.has_crashed:
             await self._restart(step.replica)
-            replica = self.replicas[step.replica]
         self.note(f"r{step.replica} {step.kind} {step.project} {step.version} {step.content}")
-        await _ACTIONS[step.kind](self, replica, step)
+        await _ACTIONS[step.kind](self, self.replicas[step.replica], step)
 
     async def _restart(self, number: int) -> None:
         old, self.replicas[number] = self.replicas[number], Replica(self, number)
@@ -275,90 +172,134 @@ class World:
         await old.end()
 
     def _heal(self, replica: Replica) -> None:
-        if replica.line.is_cut:
-            replica.line.is_cut = False
-            self.healthy_since_s[replica.number] = self.now_s
+        """End whatever keeps a replica from the store."""
+        line = replica.line
+        if line.is_cut or line.is_deaf or line.is_frozen:
+            self.judge.healthy_since_s[replica.number] = get_now_s()
+        line.is_cut = line.is_deaf = False
+        line.thaw()
+
+    # --- what clients do
 
     async def upload(self, replica: Replica, step: Step) -> None:
         path, digest = wheel_for(self.folder, step.project, step.version, step.content)
-        key = (step.project, wheel_name(step.project, step.version))
-        try:
-            await replica.uploads.accept(path, key[1], take_over=step.extra > 0.5)
-        except FileExists:
-            return
-        if key not in self.deleting:
-            self.acknowledged[key] = digest
-        if self.seen.setdefault(key, digest) != digest:
-            raise Broken(f"promise 4: {key[1]} was {self.seen[key][:8]}, and {digest[:8]} was accepted under its name")
-        replica.knows_private.setdefault(step.project, self.now_s)
-        self.note(f"r{step.replica} acknowledged {key[1]} {digest[:8]}")
+        with self.judge.operation("upload", step.key) as operation:
+            try:
+                await replica.uploads.accept(path, step.key[1], take_over=step.extra > 0.5)
+            except FileExists:
+                return
+            self.judge.note_uploaded(replica, operation, step.key, digest)
+        self.note(f"r{step.replica} acknowledged {step.key[1]} {digest[:8]}")
 
     async def read(self, replica: Replica, step: Step) -> None:
-        began_s = self.now_s
-        page = await replica.index.project_page(step.project)
+        began_s = get_now_s()
+        page = await replica.read_page(step.project)
         self.note(f"r{step.replica} shows {[(file.filename, file.source) for file in page.files]}")
-        self.check_page(replica, page, began_s)
+        self.judge.check_page(replica, page, began_s)
+
+    def _ask_impatiently(self, method: str, path: str) -> None:
+        if path == layout.CHANGED and self.has_impatient_clients:
+            step = Step(0.0, self.chance.randrange(3), "read", self.chance.choice(_UPLOADED))
+            asyncio.get_running_loop().call_later(self.chance.random(), lambda: self.spawn(self._act(step)))
+
+    async def download(self, replica: Replica, step: Step) -> None:
+        """Install: what the page lists, one of its files."""
+        began_s = get_now_s()
+        page = await replica.read_page(step.project)
+        self.judge.check_page(replica, page, began_s)
+        file = page.files[step.content % len(page.files)] if page.files else None
+        if file is None:
+            return
+        try:
+            body: bytes | WheelgateError = await replica.download(file)
+        except WheelgateError as error:
+            body = error
+        self.note(f"r{step.replica} gives {file.filename}: {'whole' if isinstance(body, bytes) else body}")
+        self.judge.check_download(replica, file, body, began_s)
 
     async def delete(self, replica: Replica, step: Step) -> None:
-        key = (step.project, wheel_name(step.project, step.version))
-        self.deleting.add(key)
-        self.yanked[key] = (None, next(self._turns))
-        await replica.manager.delete(key[1])
+        with self.judge.operation("delete", step.key) as operation:
+            await replica.manager.delete(step.key[1])
+            self.judge.note_deleted(operation, step.key)
 
     async def yank(self, replica: Replica, step: Step) -> None:
-        key = (step.project, wheel_name(step.project, step.version))
-        wanted, turn = step.extra > 0.5, next(self._turns)
-        alone = self.yanked.get(key, (False, 0))[0] is not None
-        self.yanked[key] = (None, turn)
-        await (replica.manager.yank(key[1], "broken") if wanted else replica.manager.unyank(key[1]))
-        if alone and self.yanked[key] == (None, turn) and key not in self.deleting:
-            self.yanked[key] = (wanted, turn)
+        wanted = step.extra > 0.5
+        with self.judge.operation("yank", step.key) as operation:
+            await (replica.manager.yank(step.key[1], "broken") if wanted else replica.manager.unyank(step.key[1]))
+            self.judge.note_yanked(operation, step.key, is_yanked=wanted)
 
     async def make_token(self, replica: Replica, step: Step) -> None:
-        text, _ = await replica.tokens.new(("read",), timedelta(days=30))
+        text, _ = await replica.tokens.new(("read",), _TOKEN_LIFE)
         self.texts.append(text)
+        self.judge.note_minted(replica, text)
+
+    async def guess(self, replica: Replica, step: Step) -> None:
+        """A stranger tries a token that nobody has made yet: the very next one, as bad luck will have it."""
+        state = self.secrets.getstate()
+        text = Tokens(replica.line, replica.clock, StoreChanges(replica.line, replica.clock)).guest()
+        self.secrets.setstate(state)
+        await self.judge.show_token(replica, text)
 
     async def revoke(self, replica: Replica, step: Step) -> None:
         if self.texts:
             text = self.texts[step.content % len(self.texts)]
+            self.judge.note_revoking(text)
             if await replica.tokens.revoke(text.split("_")[1]):
-                self.revoked_s.setdefault(text, self.now_s)
+                self.judge.note_revoked(text)
 
     async def authenticate(self, replica: Replica, step: Step) -> None:
-        if not self.texts:
-            return
-        text, began_s = self.texts[step.content % len(self.texts)], self.now_s
-        with contextlib.suppress(Unauthenticated):
-            await replica.tokens.authenticate(text)
-            revoked_s = self.revoked_s.get(text)
-            if revoked_s is not None and self._has_heard(replica, revoked_s, began_s):
-                raise Broken(f"r{replica.number} lets in a token revoked at {revoked_s:.3f}")
-
-    async def register(self, replica: Replica, step: Step) -> None:
-        """A stranger registers the name in public, or puts other bytes under the file that is there."""
-        self.registered.add(step.project)
-        self.public_digest[step.project] = f"{step.content + 8}" * 64
-
-    async def publish(self, replica: Replica, step: Step) -> None:
-        """The private feed gains the name, or loses it."""
-        (self.published.add if step.extra > 0.3 else self.published.discard)(step.project)
+        if self.texts:
+            await self.judge.show_token(replica, self.texts[step.content % len(self.texts)])
 
     async def release(self, replica: Replica, step: Step) -> None:
         """An operator lets public sources answer for the name again, as they may while nobody lists it privately."""
-        self.released.add(step.project)
+        self.judge.note_released(step.project)
         await replica.claims.release(step.project, "it was a mistake")
+
+    # --- what happens outside
+
+    async def register(self, replica: Replica, step: Step) -> None:
+        """A stranger registers the name in public, or puts other bytes under the file that is there."""
+        self.outside.register(step.project, step.content)
+
+    async def publish(self, replica: Replica, step: Step) -> None:
+        """The private feed gains the name, or loses it."""
+        published = self.outside.published
+        (published.add if step.extra > 0.3 else published.discard)(step.project)
+
+    async def trouble_feed(self, replica: Replica, step: Step) -> None:
+        """The private feed fails, is slow, or is well again."""
+        self.outside.turn_feed("failing" if step.extra < 0.5 else "slow" if step.extra < 0.75 else "well")
+
+    async def evict(self, replica: Replica, step: Step) -> None:
+        """A rule of the storage account cleans copies of upstream files away, and tells nobody."""
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Take all copies of upstream files away."""
+        self.evicted_s = get_now_s()
+        for path in [path for path in self.shared.blobs if path.startswith(layout.CACHE)]:
+            del self.shared.blobs[path]
+
+    # --- what befalls replicas
 
     async def freeze(self, replica: Replica, step: Step) -> None:
         """The process stands still (SIGSTOP, a paused machine), wherever it is."""
         replica.line.freeze()
-        await asyncio.sleep(1.0 + 60.0 * step.extra)
-        replica.line.thaw()
-        self.healthy_since_s[replica.number] = self.now_s
+        self._heal_later(replica, 1.0 + 60.0 * step.extra)
 
     async def cut(self, replica: Replica, step: Step) -> None:
         replica.line.is_cut = True
-        await asyncio.sleep(1.0 + 10.0 * step.extra)
-        self._heal(replica)
+        self._heal_later(replica, 1.0 + 20.0 * step.extra)
+
+    async def deafen(self, replica: Replica, step: Step) -> None:
+        """The store throttles the one record that all replicas ask for every two seconds."""
+        if not replica.line.is_deaf:
+            replica.line.is_deaf, replica.deaf_since_s = True, get_now_s()
+            self._heal_later(replica, 15.0 + 45.0 * step.extra)
+
+    def _heal_later(self, replica: Replica, after_s: float) -> None:
+        asyncio.get_running_loop().call_later(after_s, self._heal, replica)
 
     async def die(self, replica: Replica, step: Step) -> None:
         replica.line.crashes_at_write = step.content
@@ -368,37 +309,48 @@ _Action = Callable[[World, Replica, Step], Awaitable[None]]
 _ACTIONS: dict[str, _Action] = {
     "upload": World.upload,
     "read": World.read,
+    "download": World.download,
     "delete": World.delete,
     "yank": World.yank,
     "make_token": World.make_token,
+    "guess": World.guess,
     "revoke": World.revoke,
     "authenticate": World.authenticate,
     "register": World.register,
-    "cut": World.cut,
-    "freeze": World.freeze,
     "publish": World.publish,
+    "feed": World.trouble_feed,
+    "evict": World.evict,
     "release": World.release,
+    "cut": World.cut,
+    "deafen": World.deafen,
+    "freeze": World.freeze,
     "die": World.die,
 }
+_UNPLUGGED = frozenset({"cut", "deafen", "freeze", "die"})
 _WEIGHTS = {
     "upload": 8,
-    "read": 10,
+    "read": 8,
+    "download": 3,
     "delete": 3,
     "yank": 2,
     "make_token": 1,
+    "guess": 1,
     "revoke": 1,
     "authenticate": 3,
     "register": 1,
-    "cut": 1,
-    "freeze": 1,
     "publish": 2,
+    "feed": 1,
+    "evict": 1,
     "release": 1,
+    "cut": 1,
+    "deafen": 1,
+    "freeze": 1,
     "die": 2,
 }
 
 
-def steps_for(seed: int, without: frozenset[str] = frozenset()) -> list[Step]:
-    """What happens in the world of this seed, in the order of its moments, ``without`` some kinds of steps."""
+def steps_for(seed: int) -> list[Step]:
+    """What happens in the world of this seed, in the order of its moments."""
     chance = random.Random(f"steps {seed}")
     how_many, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
     at_s, steps = 0.0, []
@@ -409,13 +361,13 @@ def steps_for(seed: int, without: frozenset[str] = frozenset()) -> list[Step]:
                 round(at_s, 3),
                 chance.randrange(3),
                 kind,
-                chance.choice(PROJECTS),
+                chance.choice(_UPLOADED if kind in ("upload", "delete", "yank") else PROJECTS),
                 chance.choice(VERSIONS),
                 chance.randrange(2) if kind != "die" else chance.randrange(6),
                 round(chance.random(), 2),
             )
         )
-    return [step for step in steps if step.kind not in without]
+    return steps
 
 
 @lru_cache(maxsize=64)
@@ -424,7 +376,7 @@ def wheel_for(folder: Path, project: str, version: str, content: int) -> tuple[P
     body = wheel_bytes(project, version, extra={"content.txt": f"{content}".encode()})
     path = folder / f"{project}-{version}-{content}"
     path.write_bytes(body)
-    return path, hashlib.sha256(body).hexdigest()
+    return path, compute_digest(body)
 
 
 def new_folder() -> Path:
