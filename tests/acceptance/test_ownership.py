@@ -168,6 +168,30 @@ def _until(condition: Callable[[], bool], wait_s: float = 6) -> None:
         time.sleep(0.1)
 
 
+def test_the_list_of_projects_has_every_private_name_that_is_known(
+    start_gate: Callable[..., Gate], second_index: FakeIndex, public: FakeIndex, tmp_path: Path
+) -> None:
+    """Those of a private index too, once it listed a file of them, also on another replica, and no public ones."""
+    second_index.publish("acme-feed", wheel_name("acme-feed", "1.0"), wheel_bytes("acme-feed", "1.0"))
+    gate = start_gate(UPLOADS + index_source(second_index, name="team", private=True) + index_source(public))
+
+    def names() -> set[str]:
+        listed = json.loads(gate.get("/simple/", {"Accept": "application/vnd.pypi.simple.v1+json"}).body)
+        return {entry["name"] for entry in listed["projects"]}
+
+    assert names() == set()
+    assert files(gate, "acme-feed")
+    assert files(gate, "idna")
+    assert names() == {"acme-feed"}
+    assert gate.run("wheel", "add", make_wheel(tmp_path, "acme-new", "1.0")).returncode == 0
+    _until(lambda: names() == {"acme-feed", "acme-new"})
+    assert gate.run("wheel", "delete", "--yes", "acme_new-1.0-py3-none-any.whl").returncode == 0
+    assert gate.run("release", "acme-new", "--reason", "a trial", "--yes").returncode == 0
+    _until(lambda: names() == {"acme-feed"})
+    gate.restart()
+    assert names() == {"acme-feed"}
+
+
 def test_a_private_name_that_cannot_be_recorded_is_not_served_and_never_becomes_public(
     start_gate: Callable[..., Gate], second_index: FakeIndex, public: FakeIndex
 ) -> None:

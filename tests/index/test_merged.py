@@ -126,7 +126,8 @@ def world(clock: FakeClock) -> World:
 
 
 class TestMerged(SourceContract):
-    pass
+    # The names of all sources are no value of their own: see the test of its list of projects.
+    test_names_are_those_of_projects_it_has = None  # type: ignore[assignment]
 
 
 async def fails(world: World, error: type[Exception] = UpstreamUnavailable, project: str = NAME) -> None:
@@ -688,15 +689,20 @@ async def test_a_public_source_that_is_silent_puts_the_next_one_in_doubt(world: 
 # --- the rest
 
 
-async def test_names_are_those_of_all_sources_less_what_only_rules_out(world: World) -> None:
+async def test_names_are_those_of_all_sources_less_what_only_rules_out_and_what_is_claimed(world: World) -> None:
     world.index(only={"team": ["acme-*"]})
     world.uploads.publish("one", "1.0")
     world.team.publish("acme-two", "1.0")
     world.team.publish("stray", "1.0")
-    assert await world.source.project_names() == {"one", "acme-two"}
+    await world.claims.claim("acme-three", "team")
+    listed = await world.source.list_projects()
+    assert [name for names in listed.merge() for name in names] == [b"acme-three", b"acme-two", b"one"]
+    assert (await world.source.list_projects()).revision == listed.revision
+    await world.claims.claim("acme-four", "team")
+    assert (await world.source.list_projects()).revision != listed.revision
     world.team.fail()
     with pytest.raises(UpstreamError):
-        await world.source.project_names()
+        await world.source.list_projects()
 
 
 async def test_trust_is_an_order(world: World) -> None:

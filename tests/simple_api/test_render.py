@@ -329,14 +329,14 @@ def test_the_same_page_renders_to_the_same_bytes() -> None:
 
 
 def test_the_project_list_is_sorted_and_links_below_the_prefix() -> None:
-    names = {"zeta", "alpha", "my-demo"}
-    assert json.loads(render_names(names, JSON, "/python")) == {
+    names = [[b"alpha"], [], [b"my-demo", b"zeta"]]
+    assert json.loads(b"".join(render_names(names, JSON, "/python"))) == {
         "meta": {"api-version": "1.4"},
         "projects": [{"name": "alpha"}, {"name": "my-demo"}, {"name": "zeta"}],
     }
     for content_type in (HTML, LEGACY_HTML):
         reader = Reader()
-        reader.feed(render_names(names, content_type, "/python").decode())
+        reader.feed(b"".join(render_names(names, content_type, "/python")).decode())
         assert [link["href"] for link in reader.links] == [
             "/python/simple/alpha/",
             "/python/simple/my-demo/",
@@ -346,5 +346,5 @@ def test_the_project_list_is_sorted_and_links_below_the_prefix() -> None:
 
 
 def test_an_empty_project_list_is_complete() -> None:
-    assert json.loads(render_names([], JSON, ""))["projects"] == []
-    assert b"<a " not in render_names([], HTML, "")
+    assert json.loads(b"".join(render_names([], JSON, "")))["projects"] == []
+    assert b"<a " not in b"".join(render_names([], HTML, ""))

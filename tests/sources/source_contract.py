@@ -14,6 +14,7 @@ from tests.support.packages import sdist_bytes, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
 from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Source
 
 
@@ -79,8 +80,9 @@ class SourceContract:
         await publish_wheel(world, "acme-lib", "1.0")
         await publish_wheel(world, "other", "1.0")
         names = await world.source.project_names()
-        assert isinstance(names, frozenset)
+        assert isinstance(names, PackedNames)
         assert names == ({"acme-lib", "other"} if world.lists_names else frozenset())
+        assert (await world.source.project_names()).revision == names.revision
 
     async def test_a_source_that_cannot_be_heard_never_says_not_there(self, world: World) -> None:
         await publish_wheel(world, "acme-lib", "1.0")

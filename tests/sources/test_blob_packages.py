@@ -120,18 +120,18 @@ async def test_names_are_listed_once_until_the_store_changes(world: Packages) ->
     world.store.calls.clear()
     for _ in range(10):
         assert await world.source.project_names() == {"acme-lib"}
-    assert world.store.count("list") == 1
+    assert world.store.count("list_folder") == 1
     await world.publish("other", "other-1.0-py3-none-any.whl", b"body")
     assert await world.source.project_names() == {"acme-lib", "other"}
 
 
 async def test_names_listed_before_a_change_are_not_kept_after_it(world: Packages) -> None:
     await world.publish("acme-lib", WHEEL, b"body")
-    world.store.holds["list"] = asyncio.Event()
+    world.store.holds["list_folder"] = asyncio.Event()
     question = asyncio.create_task(world.source.project_names())
     await asyncio.sleep(0)
     await world.publish("other", "other-1.0-py3-none-any.whl", b"body")
-    world.store.holds.pop("list").set()
+    world.store.holds.pop("list_folder").set()
     await question
     assert await world.source.project_names() == {"acme-lib", "other"}
 

@@ -55,6 +55,26 @@ class BlobStoreContract:
         assert (await store.info(PATH)).facts == {"yanked": ""}
         assert [info.facts async for info in store.list("packages/")] == [{"yanked": ""}]
 
+    async def test_a_listing_is_sorted_by_path(self, store: BlobStore) -> None:
+        names = ["b", "a/z", "a-b/c", "a/y", "a0/x", "A/x"]
+        for name in names:
+            await store.put_if_absent(f"packages/{name}", SMALL, {})
+        assert [info.path async for info in store.list("packages/")] == sorted(f"packages/{name}" for name in names)
+
+    async def test_what_is_directly_below_a_folder_is_named(self, store: BlobStore) -> None:
+        async def named(folder: str) -> list[str]:
+            return sorted([name async for names in store.list_folder(folder) for name in names])
+
+        assert await named("packages/") == []
+        for path in ("loose", "acme-a/1.whl", "acme-a/2.whl", "acme-b/1.whl", "acme-b/sub/1.whl"):
+            await store.put_if_absent(f"packages/{path}", SMALL, {"sha256": sha256(SMALL)})
+        await store.put_if_absent("packages-2/x/1.whl", SMALL, {})
+        assert await named("packages/") == ["acme-a/", "acme-b/", "loose"]
+        assert await named("packages/acme-b/") == ["1.whl", "sub/"]
+        for path in ("acme-a/1.whl", "acme-a/2.whl"):
+            await store.delete(f"packages/{path}")
+        assert await named("packages/") == ["acme-b/", "loose"], "a folder without anything is none"
+
     async def test_a_blob_says_when_it_was_made(self, store: BlobStore) -> None:
         info = await store.put_if_absent(PATH, SMALL, {})
         assert info.created.tzinfo is not None

@@ -228,6 +228,31 @@ async def test_a_damaged_record_keeps_its_name_private_and_can_be_released(
     assert await claims.holds("acme-other")
 
 
+async def test_every_claimed_name_is_listed_as_it_is_claimed_and_released(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    other = Replica(store, clock)
+    await other.changes.look()
+    await other.claims.claim("acme-a", "team")
+    await store.put_if_absent("claims/No Name", b"", {})
+    await replica.changes.look()
+    assert await replica.claims.names() == {"acme-a"}
+    await replica.claims.claim("acme-b", "team")
+    assert await replica.claims.names() == {"acme-a", "acme-b"}
+    await other.claims.claim("acme-c", "team")
+    await other.claims.release("acme-a", "given up")
+    await replica.changes.look()
+    assert await replica.claims.names() == {"acme-b", "acme-c"}
+    store.fails = lambda method, path: method == "put_if_absent"
+    with pytest.raises(StoreError):
+        await replica.claims.claim("acme-d", "team", listed=True)
+    replica.claims._forget(None)
+    assert await replica.claims.names() == {"acme-b", "acme-c", "acme-d"}, "private here, also while it cannot be recorded"
+    assert store.count("list_folder") == 2
+    for each in (replica, other):
+        await each.claims.close()
+
+
 async def test_what_could_not_be_recorded_is_recorded_once_the_store_is_back(
     store: WatchedStore, replica: Replica, clock: FakeClock
 ) -> None:

@@ -28,12 +28,13 @@ ROOT = Path(wheelgate.__file__).parent
 LISTERS = {
     ("uploads/manage.py", "files"): "named beside the others, which are listed without it",
     ("sources/blob_packages.py", "project_page"): "logged, and left out; alone it is a failure, not an absence",
-    ("sources/blob_packages.py", "project_names"): "its project is there",
+    ("sources/blob_packages.py", "_has_files"): "its project is there",
     ("sources/blob_packages.py", "_check_place"): "its project is there",
     ("sources/kept_listing.py", "_sweep"): "parts of listings, told apart by their names",
     ("sources/blob_scan.py", "_list_into"): "kept; the page then leaves it out and logs it, and alone it is a failure",
     ("enrich/inspection.py", "find_damaged_records"): "named",
     ("storage/tokens.py", "all"): "read by its path, which tells that it is damaged",
+    ("storage/token_expiry.py", "remove"): "its facts mean nothing, and it is read by its path, which tells that it is damaged",
     ("storage/tombstones.py", "find_displaced"): "has no facts, so it is read by its path, which tells that it is damaged",
 }
 GOOD, BAD, ALONE = wheel_name("acme-lib", "1.0"), wheel_name("acme-lib", "2.0"), wheel_name("other", "1.0")

@@ -15,6 +15,7 @@ from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.core.names import version_of
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.runtime.metrics import Metrics
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -52,6 +53,7 @@ class FakeSource:
     def __init__(self, name: str, clock: FakeClock) -> None:
         self.name = name
         self.clock = clock
+        self._names = PackedNames()
         self.files: dict[str, dict[str, File]] = {}
         self.error: Exception | None = None
         """Raised for every project."""
@@ -95,9 +97,12 @@ class FakeSource:
             last_heard=last_heard,
         )
 
-    async def project_names(self) -> frozenset[str]:
+    async def project_names(self) -> PackedNames:
         self._raise_if_failing("")
-        return frozenset(self.files)
+        names = PackedNames.of(self.files)
+        if names != self._names:
+            self._names = names
+        return self._names
 
     async def project_page(self, project: str) -> ProjectPage:
         self.asked.append(project)

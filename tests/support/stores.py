@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -36,6 +36,10 @@ class MemoryStore:
         for path, (_, info) in sorted(self.blobs.items()):
             if path.startswith(prefix):
                 yield info
+
+    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        below = [path.removeprefix(folder) for path in self.blobs if path.startswith(folder)]
+        yield list(dict.fromkeys("".join(path.partition("/")[:2]) for path in below))
 
     async def info(self, path: str) -> BlobInfo:
         return self._get(path)[1]
@@ -136,6 +140,13 @@ class WatchedStore:
         await self._leave("list", prefix)
         for info in found:
             yield info
+
+    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        self._enter("list_folder", folder)
+        found = [names async for names in self.inner.list_folder(folder)]
+        await self._leave("list_folder", folder)
+        for names in found:
+            yield names
 
     async def info(self, path: str) -> BlobInfo:
         self._enter("info", path)

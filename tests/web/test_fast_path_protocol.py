@@ -33,6 +33,7 @@ from wheelgate.web.fast_path import FastPathProtocol, build_server
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import Route
+from wheelgate.web.project_list import ProjectListHandler
 from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 
@@ -100,7 +101,7 @@ class Site:
         )
         self.pages = PageCache(index, clock=clock, prefix="", metrics=metrics, shared=True)
         authentication = Authentication(cast("Any", None), anonymous_read=True)
-        simple = SimpleHandlers(self.pages, clock)
+        simple = SimpleHandlers(self.pages, ProjectListHandler(index, prefix="", cache_control="no-cache"), clock)
         log = RequestLog(metrics)
         self.heads = self._heads({Route.PROJECT: simple.build_finder}, log, clock)
         self.metrics = metrics

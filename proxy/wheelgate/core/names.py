@@ -14,6 +14,7 @@ from packaging.version import Version
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME = 200
+_NORMALISED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
 # No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
 # nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
@@ -38,6 +39,11 @@ def normalise_name(name: str) -> str | None:
 @lru_cache(maxsize=8_192)  # of one page's files, nearly all begin with the same spelling
 def _normalise(name: str) -> str | None:
     return _SEPARATORS.sub("-", name).lower() if _PROJECT.fullmatch(name) else None
+
+
+def is_normalised(name: str) -> bool:
+    """True if the name is valid and in its PEP 503 form. Nothing is remembered of it: there may be very many."""
+    return len(name) <= _LONGEST_NAME and _NORMALISED.fullmatch(name) is not None
 
 
 def is_safe_filename(filename: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from wheelgate.core.model import ProjectPage
+from wheelgate.core.packed_names import PackedNames
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -25,11 +26,8 @@ class Clock(Protocol):
         """Seconds that only grow: for freshness, deadlines and back-off, whatever the wall clock does."""
 
 
-class Source(Protocol):
-    """One place that lists projects and their files: an index, a feed, a container, a folder.
-
-    Wrappers (caching, rules, facts) have this same shape, so they compose in any order.
-    """
+class Pages(Protocol):
+    """Project pages by name."""
 
     @property
     def name(self) -> str:
@@ -44,8 +42,15 @@ class Source(Protocol):
             StoreError: the same, for a source that lives in a store.
         """
 
-    async def project_names(self) -> frozenset[str]:
-        """Normalised names of the projects it holds; empty for an index too large to list.
+
+class Source(Pages, Protocol):
+    """One place that lists projects and their files: an index, a feed, a container, a folder.
+
+    Wrappers (caching, rules, facts) have this same shape, so they compose in any order.
+    """
+
+    async def project_names(self) -> PackedNames:
+        """Normalised names of the projects it holds; empty for an index too large to list. The same object while nothing changed.
 
         Raises:
             UpstreamError, StoreError: as above.
@@ -67,7 +72,7 @@ class SourceWrapper:
         """See :class:`Source`."""
         return await self._source.project_page(project)
 
-    async def project_names(self) -> frozenset[str]:
+    async def project_names(self) -> PackedNames:
         """See :class:`Source`."""
         return await self._source.project_names()
 
@@ -103,7 +108,13 @@ class BodyStore(Protocol):
     """
 
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        """Every blob whose path begins with ``prefix``, in no particular order; damaged ones marked: they stop no other."""
+        """Every blob whose path begins with ``prefix``, sorted by path; damaged ones marked: they stop no other."""
+
+    def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        """The names directly below a folder (its path ends with a slash), many at a time, without looking at any.
+
+        In no particular order. Of a folder that holds something the name ends with a slash.
+        """
 
     async def info(self, path: str) -> BlobInfo:
         """The facts of one blob."""

@@ -40,6 +40,7 @@ from wheelgate.index.decision import Answer, Decision, Member, MergeRule, Outcom
 from wheelgate.index.listing_wait import LISTING_WAIT_S, find_first, hear_listings
 from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
+from wheelgate.index.project_list import ProjectList
 from wheelgate.index.rules import limit_versions
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
@@ -53,7 +54,7 @@ class _SourceReplaced(Exception):
 
 
 class Merged:
-    """Many sources as one :class:`~wheelgate.core.protocols.Source`, by the rules above."""
+    """Many sources as one :class:`~wheelgate.core.protocols.Pages`, by the rules above."""
 
     name = "index"
 
@@ -119,11 +120,11 @@ class Merged:
         """Announce that something has changed that the decision about a project, or about any (``None``), rests on."""
         self._invalidated.emit(project)
 
-    async def project_names(self) -> frozenset[str]:
-        """Every name a private source holds, and those that public sources care to list."""
+    async def list_projects(self) -> ProjectList:
+        """List every name that is claimed or that a private source holds, and those that public sources care to list."""
         members = self._order
-        held = await asyncio.gather(*(member.source.project_names() for member in members))
-        return frozenset(name for member, names in zip(members, held, strict=True) for name in names if member.may_hold(name))
+        claimed, *held = await asyncio.gather(self._claims.names(), *(member.source.project_names() for member in members))
+        return ProjectList([(claimed, None), *zip(held, (member.only for member in members), strict=True)])
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same object again while nothing changed."""

@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
-from wheelgate.core.protocols import Source
+from wheelgate.core.protocols import Pages
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions, format_hashes
@@ -40,7 +40,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
 
     plan: Plan
     """Grows as it is worked out; ``peek`` may look into it."""
-    index: Source
+    index: Pages
     resolve: Callable[[MirrorInput, Target], Awaitable[list[NeededRelease]]]
     """Finds versions for open requirements; see :meth:`wheelgate.mirror.resolving.Resolver.resolve`."""
     peek: Callable[[MirrorFile], Awaitable[Path]]

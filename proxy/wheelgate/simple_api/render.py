@@ -132,10 +132,17 @@ def _anchor(file: File, url: str) -> str:
     return f"<a {' '.join(attributes)}>{escape(file.filename)}</a><br>\n"
 
 
-def render_names(names: Iterable[str], content_type: str, prefix: str) -> bytes:
-    """Render the project list in one of the three content types."""
-    ordered = sorted(names)
+def render_names(names: Iterable[Sequence[bytes]], content_type: str, prefix: str) -> Iterator[bytes]:
+    """Render the project list in one of the three content types, part by part. ``names``: sorted, some at a time."""
     if content_type == JSON:
-        return _encode({"meta": {"api-version": API_VERSION}, "projects": [{"name": name} for name in ordered]})
-    links = "".join(f'<a href="{prefix}/simple/{name}/">{name}</a><br>\n' for name in ordered)
-    return (_HEAD.format(title="Simple index", status="") + links + _FOOT).encode()
+        before = _encode({"meta": {"api-version": API_VERSION}})[:-1] + b',"projects":['
+        for some in filter(None, names):
+            yield before + b'{"name":"' + b'"},{"name":"'.join(some) + b'"}'
+            before = b","
+        yield before.removeprefix(b",") + b"]}"
+        return
+    yield _HEAD.format(title="Simple index", status="").encode()
+    before = f'<a href="{prefix}/simple/'.encode()
+    for some in names:
+        yield b"".join([b'%b%b/">%b</a><br>\n' % (before, name, name) for name in some])
+    yield _FOOT.encode()

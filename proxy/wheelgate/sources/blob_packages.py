@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import AsyncIterator, Sequence
 
 from wheelgate.core.errors import ProjectNotFound, StoreError
 from wheelgate.core.model import ProjectPage
-from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name
+from wheelgate.core.names import Membership, is_distribution, is_normalised, is_safe_filename, normalise_name
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.simple_api.render import file_url
 from wheelgate.sources.emptiness import Emptiness
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
+from wheelgate.storage.kept_names import RELISTED_S, KeptNames
 from wheelgate.storage.tombstones import Tombstones
 
 _JUDGED_S = 60.0
@@ -55,21 +58,24 @@ class BlobPackages:
         self._store = store
         self._prefix = prefix
         self._clock = clock
-        self._names_fresh_s = names_fresh_s
         self._public_url = public_url
         self._tombstones = tombstones
-        self._names: frozenset[str] | None = None
-        self._named_s = 0.0
-        self._generation = 0
+        self._names = KeptNames(
+            f"source {name}",
+            find_all=self._find_folders,
+            holds=self._has_files,
+            clock=clock,
+            relisted_s=min(names_fresh_s, RELISTED_S),
+        )
         self._troubles = TroubleLog(_log)
 
-    def forget(self, project: str | None = None) -> None:  # noqa: ARG002 - one may be gone, or new
-        """The store changed: list the names again at the next question."""
-        self._generation += 1
-        self._names = None
+    def forget(self, project: str | None = None) -> None:
+        """A project may have come or gone; ``None``: any may."""
+        self._names.forget(project)
 
     async def close(self) -> None:
         """Stop reading and writing."""
+        await self._names.close()
         if self._emptiness is not None:
             await self._emptiness.close()
 
@@ -87,17 +93,18 @@ class BlobPackages:
         await self._emptiness.judge(place, projects=projects, is_void=is_void)
         self._judged_s = self._clock.monotonic()
 
-    async def project_names(self) -> frozenset[str]:
-        """Every project with a file."""
-        if self._names is not None and self._clock.monotonic() - self._named_s < self._names_fresh_s:
-            return self._names
-        generation = self._generation
-        start = len(self._prefix)
-        parted = {info.path[start:].partition("/")[:2] async for info in self._store.list(self._prefix)}
-        names = frozenset(folder for folder, slash in parted if slash and normalise_name(folder) == folder)
-        if generation == self._generation:  # else what was listed may be older than the change
-            self._names, self._named_s = names, self._clock.monotonic()
-        return names
+    async def project_names(self) -> PackedNames:
+        """Every project with a file, as of the last change that was told."""
+        return await self._names.get()
+
+    async def _find_folders(self) -> AsyncIterator[Sequence[str]]:
+        async for names in self._store.list_folder(self._prefix):
+            yield [name[:-1] for name in names if name.endswith("/") and is_normalised(name[:-1])]
+
+    async def _has_files(self, project: str) -> bool:
+        async for _ in self._store.list(f"{self._prefix}{project}/"):
+            return True
+        return False
 
     async def project_page(self, project: str) -> ProjectPage:
         prefix = f"{self._prefix}{project}/"

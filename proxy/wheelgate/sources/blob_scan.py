@@ -22,6 +22,7 @@ from cachetools import LRUCache
 from wheelgate.core.errors import ProjectNotFound, StillListing, StoreError
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
+from wheelgate.core.packed_names import PackedNames, PackedOnce
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import in_slices
@@ -101,6 +102,7 @@ class BlobScan:
         self._first = asyncio.Event()
         self._is_closed = False
         self._troubles = TroubleLog(_log)
+        self._packed = PackedOnce()
         self._tasks = BackgroundTasks()
         if metrics is not None:
             metrics.listing_age.labels(name).set_function(self._age_s)
@@ -177,6 +179,8 @@ class BlobScan:
             self._pages.pop(name, None)
         if changed is None:
             self._pages.clear()
+        if changed != frozenset():
+            self._packed.forget()
         self._first.set()
         for told in [None] if changed is None else sorted(changed):
             self.changed.emit(told)
@@ -220,9 +224,9 @@ class BlobScan:
                 await asyncio.sleep(0)
                 resumed = time.perf_counter()
 
-    async def project_names(self) -> frozenset[str]:
+    async def project_names(self) -> PackedNames:
         listing = await self._find_listing()
-        return await in_slices(listing.names())
+        return await self._packed.pack(lambda: in_slices(listing.names()))
 
     async def project_page(self, project: str) -> ProjectPage:
         blobs = self._find(await self._find_listing(), project)

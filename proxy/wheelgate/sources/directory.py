@@ -22,6 +22,7 @@ import msgspec
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, Location, ProjectPage, file_etag
 from wheelgate.core.names import project_in
+from wheelgate.core.packed_names import PackedNames, PackedOnce
 from wheelgate.core.protocols import Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
@@ -63,6 +64,7 @@ class Directory:
         """Files with what was read out of them. ``None``: it cannot be read now, so it is not listed; tried again after the next
         scan."""
         self._pages: dict[str, ProjectPage] = {}
+        self._packed = PackedOnce()
         self._flights: SingleFlight[None] = SingleFlight()
         self._tasks = BackgroundTasks()
 
@@ -72,9 +74,9 @@ class Directory:
         await self._flights.close()
         await self._had.close()
 
-    async def project_names(self) -> frozenset[str]:
+    async def project_names(self) -> PackedNames:
         await self._refresh()
-        return frozenset(self._projects)
+        return await self._packed.pack(self._projects)
 
     async def project_page(self, project: str) -> ProjectPage:
         await self._refresh()
@@ -117,6 +119,7 @@ class Directory:
             self._had.note(name, place)
         known = self._projects
         self._projects = {name: known[name] if known.get(name) == files else files for name, files in projects.items()}
+        self._packed.forget()
         self._pages = {
             name: page for name, page in self._pages.items() if self._projects.get(name) is known.get(name) and not page.dropped
         }

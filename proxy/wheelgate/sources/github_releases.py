@@ -18,6 +18,7 @@ from wheelgate.core.digests import SHA256
 from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer
 from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile
 from wheelgate.core.names import project_in
+from wheelgate.core.packed_names import PackedNames, PackedOnce
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.metrics import Metrics
@@ -74,6 +75,7 @@ class GithubReleases:
         self._seen: dict[str, list[_ReleasePage]] = {}
         self._releases: dict[str, list[_Release]] = {}
         """By repository, the newest first."""
+        self._packed = PackedOnce()
         self._listing: Mapping[str, Sequence[File]] = {}
         self._pages: dict[str, ProjectPage] = {}
         self._fresh_until = -math.inf
@@ -84,9 +86,9 @@ class GithubReleases:
         """Cancel what is under way."""
         await self._flights.close()
 
-    async def project_names(self) -> frozenset[str]:
+    async def project_names(self) -> PackedNames:
         await self._refresh()
-        return frozenset(self._listing)
+        return await self._packed.pack(self._listing)
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same revision while no release changed."""
@@ -110,6 +112,7 @@ class GithubReleases:
         releases = {repo: [release for page in pages for release in page.releases] for repo, pages in seen.items()}
         if releases != self._releases:
             self._releases, self._pages, self._listing = releases, {}, self._build_listing(releases)
+            self._packed.forget()
         self._seen = seen
         self._fresh_until, self._listed_at = began + self._fresh_s, self._clock.now()
 

@@ -12,6 +12,7 @@ from cachetools import LRUCache, TTLCache
 from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import ProjectPage
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import PageLinks, parse
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -30,6 +31,7 @@ DEVOPS_HEADERS = {"X-TFS-FedAuthRedirect": "Suppress"}
 # What it says of a feed, view or project of Azure DevOps that is missing, or hidden from us.
 _NO_FEED = re.compile(rb"FeedIdNotFound|FeedNotFound|FeedViewNotFound|feed with ID|ProjectDoesNotExist|TF200016|VS800075")
 _ANSWER_S = 11.0
+_NO_NAMES = PackedNames()
 """For a page, and for what shows that its 404 is one: nobody waits longer in silence."""
 _MANY_BYTES = 512 * 1024
 _FILE_BYTES = 1_200
@@ -100,9 +102,9 @@ class SimpleIndex:
         """Cancel what is under way."""
         await self.absence.close()
 
-    async def project_names(self) -> frozenset[str]:
-        """No names: a remote index may hold a million."""
-        return frozenset()
+    async def project_names(self) -> PackedNames:
+        """No names: a remote index may hold a million. Those that a private one has are claimed once it lists a file of them."""
+        return _NO_NAMES
 
     async def project_page(self, project: str) -> ProjectPage:
         oversized = self._oversized.get(project)

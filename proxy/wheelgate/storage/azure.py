@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -140,8 +140,16 @@ class AzureStore:
             raise _build_store_error(error, self.display_url) from None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        start = len(self._prefix)
-        async with aclosing(list_in_batches(self._container, self._prefix + prefix)) as batches:
+        async for batch in self._list_in_batches(prefix):
+            for info in batch:
+                yield msgspec.structs.replace(info, path=info.path.removeprefix(self._prefix)) if self._prefix else info
+
+    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        async for batch in self._list_in_batches(folder, by_folder=True):
+            yield [info.path.removeprefix(self._prefix + folder) for info in batch]
+
+    async def _list_in_batches(self, prefix: str, *, by_folder: bool = False) -> AsyncIterator[Sequence[BlobInfo]]:
+        async with aclosing(list_in_batches(self._container, self._prefix + prefix, by_folder=by_folder)) as batches:
             while True:
                 try:
                     async with asyncio.timeout(_BLOCK_S):
@@ -150,8 +158,7 @@ class AzureStore:
                     raise _build_store_error(error, self.display_url) from None
                 if batch is None:
                     return
-                for info in batch:
-                    yield msgspec.structs.replace(info, path=info.path[start:]) if start else info
+                yield batch
 
     def _info_of(self, found: BlobProperties) -> BlobInfo:
         return BlobInfo(

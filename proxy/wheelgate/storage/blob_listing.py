@@ -28,6 +28,7 @@ _FIELDS = frozenset({"Creation-Time", "Etag", "Content-Length"})
 _BLOB, _PART, _FIELD = 3, 4, 5
 """Depths: EnumerationResults / Blobs / Blob / Name, Properties, Metadata / each of them."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
 _BATCH = 250
 _TRIES = 2
 
@@ -36,8 +37,11 @@ class UnreadableListing(AzureError):
     """Listing that is none, or was cut."""
 
 
-async def list_in_batches(container: ContainerClient, prefix: str) -> AsyncGenerator[list[BlobInfo]]:
+async def list_in_batches(container: ContainerClient, prefix: str, *, by_folder: bool = False) -> AsyncGenerator[list[BlobInfo]]:
     """List the blobs whose names begin with ``prefix``, some hundred at a time, while they come in.
+
+    ``by_folder``: those with a further slash in their names are only one entry together, which ends with that slash and is
+    nothing but a name. Nothing has facts then.
 
     Raises:
         AzureError: the service refused, or cannot be reached, or what it sent cannot be read.
@@ -46,7 +50,7 @@ async def list_in_batches(container: ContainerClient, prefix: str) -> AsyncGener
     while marker is not None:
         given: set[int] = set()
         for attempt in range(1, _TRIES + 1):
-            page = _Page(container, prefix, marker)
+            page = _Page(container, prefix, marker, by_folder=by_folder)
             try:
                 async for batch in page.batches():
                     new = [info for info in batch if hash(info.path) not in given]
@@ -63,9 +67,9 @@ async def list_in_batches(container: ContainerClient, prefix: str) -> AsyncGener
 class _Page:
     """One page of a listing: five thousand blobs at most."""
 
-    def __init__(self, container: ContainerClient, prefix: str, marker: str) -> None:
+    def __init__(self, container: ContainerClient, prefix: str, marker: str, *, by_folder: bool) -> None:
         self._container = container
-        self._query = {"restype": "container", "comp": "list", "include": "metadata"}
+        self._query = {"restype": "container", "comp": "list", **({"delimiter": "/"} if by_folder else {"include": "metadata"})}
         self._query |= {name: value for name, value in (("prefix", prefix), ("marker", marker)) if value}
         self.following: str | None = None
         """The marker of the next page, once this one is read; ``None``: there is none."""
@@ -177,6 +181,11 @@ class ListingParser:
                 self._marker = text
         elif depth == _BLOB and tag == "Blob":
             self._add()
+        elif depth == _BLOB and tag == "BlobPrefix":
+            if not self._name:
+                raise ValueError("a folder without a name")
+            self.blobs.append(BlobInfo(self._name, 0, "", _NO_TIME, {}))
+            self._name = ""
 
     def _add(self) -> None:
         fields = self._fields

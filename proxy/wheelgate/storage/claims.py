@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from itertools import islice
 
@@ -16,6 +17,8 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.model import STALE_IF_ERROR_S
+from wheelgate.core.names import is_normalised
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.generations import Generation, Generations
@@ -23,6 +26,7 @@ from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
+from wheelgate.storage.kept_names import KeptNames
 
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 20 MB at most."""
@@ -55,11 +59,13 @@ class Claims:
         self._recording = BackgroundTasks()
         self._generations = Generations()
         self._lookups: SingleFlight[bool] = SingleFlight()
+        self._names = KeptNames("the claims", find_all=self._find_all, holds=self.holds, clock=clock)
         changes.subscribe(Kind.CLAIM, self._forget)
         changes.looked.subscribe(self._record_soon)
 
     async def close(self) -> None:
         """Cancel what is under way."""
+        await self._names.close()
         await self._recording.close()
         await self._lookups.close()
 
@@ -74,6 +80,19 @@ class Claims:
             self._known.clear()
         else:
             self._known.pop(project, None)
+        self._names.forget(project)
+
+    async def names(self) -> PackedNames:
+        """Every claimed name.
+
+        Raises:
+            StoreError: they could not be listed, or not yet.
+        """
+        return (await self._names.get()).updated(add=self._unrecorded)
+
+    async def _find_all(self) -> AsyncIterator[Sequence[str]]:
+        async for names in self._store.list_folder(layout.CLAIMS):
+            yield [name for name in names if is_normalised(name)]
 
     def recall(self, project: str) -> bool | None:
         """Tell whether a name is claimed without asking anybody; ``None``: it has to be looked up."""
@@ -128,6 +147,7 @@ class Claims:
                 with contextlib.suppress(BlobExists):
                     await self._store.put_if_absent(layout.claim(project), body, {})
             self._known[project] = True
+            self._names.forget(project)
         self._unrecorded.pop(project, None)
 
     def _record_soon(self, _: str | None) -> None:

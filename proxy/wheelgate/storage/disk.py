@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import heapq
 import os
 import stat
 import threading
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from io import FileIO
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +26,9 @@ from wheelgate.runtime.regular_file import NotRegularFile, open_below, open_pare
 T = TypeVar("T")
 
 _CHUNK_BYTES = 1024 * 1024
+_TOGETHER = 1_000
+"""Files that are looked at in one go."""
+_SORTED_TOGETHER = 5_000  # a sort keeps every other thread waiting
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENXIO)
 """Where a link stands in for a file, or a pipe, or a bad sector: the next file is as good as ever."""
@@ -57,8 +62,12 @@ class DiskStore(ABC):
             raise self._store_error("used", error) from None
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        for info in await self._run(self._walk, prefix):
-            yield info
+        async for infos in self._run_through(self._walk(prefix)):
+            for info in infos:
+                yield info
+
+    def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        return self._run_through(self._walk_folder(folder))
 
     async def info(self, path: str) -> BlobInfo:
         return await self._run(self._info, path)
@@ -92,33 +101,39 @@ class DiskStore(ABC):
     async def delete(self, path: str, etag: str | None = None) -> None:
         await self._run(self._delete, path, etag)
 
-    def _walk(self, prefix: str) -> Sequence[BlobInfo]:
-        found = []
+    def _walk(self, prefix: str) -> Iterator[BlobInfo]:
         for path in self._walk_names(prefix.rpartition("/")[0]):
             if path.startswith(prefix):
                 try:
-                    found.append(self._info(path))
+                    yield self._info(path)
                 except BlobNotFound:  # deleted since the folder was read
                     pass
                 except BlobDamaged as error:
-                    found.append(BlobInfo(path, 0, "", _NO_TIME, {}, str(error)))
-        return found
+                    yield BlobInfo(path, 0, "", _NO_TIME, {}, str(error))
 
     def _walk_names(self, folder: str) -> Iterator[str]:
-        """Walk over the paths of everything below a folder that is no folder, and not hidden."""
+        """Walk over the paths of everything below a folder that is no folder, and not hidden, sorted."""
+        above = f"{folder}/" if folder else ""
+        for name in _sort(self._scan(folder)):
+            if name.endswith("/"):
+                yield from self._walk_names(above + name[:-1])
+            else:
+                yield above + name
+
+    def _walk_folder(self, folder: str) -> Iterator[str]:
+        for name in self._scan(folder):
+            if not name.endswith("/") or next(self._scan(folder + name), None) is not None:
+                yield name
+
+    def _scan(self, folder: str) -> Iterator[str]:
+        """Scan what is directly below a folder and not hidden; the name of a folder ends with a slash."""
         try:
             with os.scandir(self.root / folder) as entries:
-                here = list(entries)
+                for entry in entries:
+                    if not entry.name.startswith("."):
+                        yield f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
         except (FileNotFoundError, NotADirectoryError):
             return
-        for entry in here:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk_names(path)
-            else:
-                yield path
 
     @abstractmethod
     def _info(self, path: str) -> BlobInfo:
@@ -232,6 +247,14 @@ class DiskStore(ABC):
         except OSError as error:
             raise self._store_error("used", error) from None
 
+    async def _run_through(self, items: Iterator[T]) -> AsyncIterator[Sequence[T]]:
+        """Go through what comes from the disk, many at a time: hundreds of thousands must not be held at once."""
+        many = _TOGETHER
+        while many == _TOGETHER:
+            taken = await self._run(_take, items)
+            many = len(taken)
+            yield taken
+
     def _work(self, work: Callable[..., T], *arguments: object) -> T:
         """Do something on the disk; in a thread."""
         return work(*arguments)
@@ -252,6 +275,17 @@ class DiskStore(ABC):
 
     def _changed_error(self, path: str) -> BlobChanged:
         return BlobChanged(f"{path} in {self._title} was changed by somebody else")
+
+
+def _take(items: Iterator[T]) -> list[T]:
+    return list(islice(items, _TOGETHER))
+
+
+def _sort(names: Iterator[str]) -> Iterator[str]:
+    runs = []
+    while run := sorted(islice(names, _SORTED_TOGETHER)):
+        runs.append(run)
+    return heapq.merge(*runs)
 
 
 def is_of_one_file(error: OSError) -> bool:

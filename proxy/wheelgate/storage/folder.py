@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,9 +35,9 @@ class FolderStore(DiskStore):
         with contextlib.suppress(OSError):  # another writer's files are in there
             (self.root / INCOMING).rmdir()
 
-    def _walk(self, prefix: str) -> Sequence[BlobInfo]:
+    def _walk(self, prefix: str) -> Iterator[BlobInfo]:
         self.root.stat()  # a folder that is not there is no empty one
-        return sorted(super()._walk(prefix), key=lambda info: info.path)
+        yield from super()._walk(prefix)
 
     def _info(self, path: str) -> BlobInfo:
         found = self._stat(path)

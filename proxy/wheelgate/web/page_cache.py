@@ -38,7 +38,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api import JSON
 from wheelgate.simple_api.packing import Packer
-from wheelgate.simple_api.render import render_names, render_page
+from wheelgate.simple_api.render import render_page
 from wheelgate.web.prepared_response import PreparedResponse, build_headers, prepare_response
 
 _MAX_BYTES = 20 * 1024 * 1024
@@ -75,7 +75,7 @@ class PageCache:
     ) -> None:
         """``shared``: everybody may read, so that caches between us and the client may keep what they carry."""
         # A fresh upload must be seen, so it is asked about each time; the ETag makes asking cheap.
-        self._cache_control = "no-cache" if shared else "private, no-cache"
+        self.cache_control = "no-cache" if shared else "private, no-cache"
         self._index = index
         self._clock = clock
         self._prefix = prefix
@@ -130,12 +130,6 @@ class PageCache:
         response = await self._render_entry(entry, content_type, gzip=gzip)
         self._packer.pack_soon(entry.files)
         return response, entry
-
-    async def render_names(self, content_type: str, *, gzip: bool) -> PreparedResponse:
-        """Render the list of projects, of which nothing is kept."""
-        body = render_names(await self._index.project_names(), content_type, self._prefix)
-        etag = hashlib.sha256(body).hexdigest()[:32]
-        return self._prepare(isal_zlib.compress(body, level=1, wbits=31) if gzip else body, content_type, etag, gzip=gzip)
 
     def find_file(self, entry: CachedPage, filename: str) -> File | None:
         """Return the entry of a file on a page that a client would see: only what is listed can be downloaded."""
@@ -202,17 +196,27 @@ class PageCache:
 
     def _prepare(self, body: bytes, content_type: str, etag: str, *, gzip: bool) -> PreparedResponse:
         """Prepare the answer with a page. ``etag``: of the plain body; the gzipped one's ends in ``-gzip``."""
-        etags = (f"{etag}-gzip", etag) if gzip else (etag, f"{etag}-gzip")
-        full_type = content_type if content_type == JSON else f"{content_type}; charset=utf-8"
-        headers = build_headers(full_type, self._cache_control, etags)
-        headers |= {"Vary": "Accept, Accept-Encoding", "Content-Security-Policy": _PAGE_POLICY}
-        return prepare_response(body, {**headers, "Content-Encoding": "gzip"} if gzip else headers, etags)
+        etags = build_etags(etag, gzip=gzip)
+        return prepare_response(body, build_page_headers(content_type, self.cache_control, etags, gzip=gzip), etags)
 
     def _keep(self, entry: CachedPage) -> None:
         self._entries.pop(entry.page.project, None)
         if _weigh(entry) <= self._entries.maxsize:
             self._entries[entry.page.project] = entry
         self._metrics.page_cache_bytes.set(self._entries.currsize)
+
+
+def build_etags(etag: str, *, gzip: bool) -> tuple[str, str]:
+    """Build the ETags of a body, its own first. ``etag``: of the plain one; the gzipped one's ends in ``-gzip``."""
+    return (f"{etag}-gzip", etag) if gzip else (etag, f"{etag}-gzip")
+
+
+def build_page_headers(content_type: str, cache_control: str, etags: tuple[str, ...], *, gzip: bool) -> dict[str, str]:
+    """Build the headers of a page, or of the list of pages."""
+    full_type = content_type if content_type == JSON else f"{content_type}; charset=utf-8"
+    headers = build_headers(full_type, cache_control, etags)
+    headers |= {"Vary": "Accept, Accept-Encoding", "Content-Security-Policy": _PAGE_POLICY}
+    return {**headers, "Content-Encoding": "gzip"} if gzip else headers
 
 
 def _compress(parts: Iterable[bytes]) -> Steps[tuple[bytes, str]]:

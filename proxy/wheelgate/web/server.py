@@ -29,6 +29,7 @@ from wheelgate.web.open_connections import OpenConnections
 from wheelgate.web.ops import OpsHandlers
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import Route
+from wheelgate.web.project_list import ProjectListHandler
 from wheelgate.web.request_log import RequestLog
 from wheelgate.web.simple import SimpleHandlers
 from wheelgate.web.upload import UploadHandlers
@@ -135,7 +136,8 @@ async def open_server(
     pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics, shared=anonymous_read)
     index.subscribe(pages.drop)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
-    simple, ops = SimpleHandlers(pages, clock), OpsHandlers(services, pages)
+    projects = ProjectListHandler(index, prefix=prefix, cache_control=pages.cache_control)
+    simple, ops = SimpleHandlers(pages, projects, clock), OpsHandlers(services, pages)
     files, upload = FileHandlers(services, pages, shared=anonymous_read), UploadHandlers(services, authentication)
     log = RequestLog(services.metrics)
     finders = {Route.PROJECT: simple.build_finder, Route.FILE: files.build_finder, Route.METADATA: files.build_finder}

@@ -9,13 +9,15 @@ from wheelgate.simple_api import HTML, JSON, negotiate
 from wheelgate.web.known_heads import Finder, Found
 from wheelgate.web.page_cache import PageCache
 from wheelgate.web.paths import ParsedPath
+from wheelgate.web.project_list import ProjectListHandler
 
 
 class SimpleHandlers:
     """Handlers of the project list and the project pages."""
 
-    def __init__(self, pages: PageCache, clock: Clock) -> None:
+    def __init__(self, pages: PageCache, projects: ProjectListHandler, clock: Clock) -> None:
         self._pages = pages
+        self._projects = projects
         self._clock = clock
 
     async def project(self, request: web.BaseRequest, target: ParsedPath) -> web.Response:
@@ -41,10 +43,10 @@ class SimpleHandlers:
 
         return find
 
-    async def names(self, request: web.BaseRequest) -> web.Response:
+    async def names(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with the project list."""
         content_type, gzip = _negotiate(request)
-        return (await self._pages.render_names(content_type, gzip=gzip)).respond(request)
+        return await self._projects.answer(request, content_type, gzip=gzip)
 
 
 def _negotiate(request: web.BaseRequest) -> tuple[str, bool]:
