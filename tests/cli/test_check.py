@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
-from wheelgate.cli.check import check_mirrors, check_records, check_sources
+from wheelgate.cli.check import check_layouts, check_mirrors, check_records, check_sources
 from wheelgate.config import load
+from wheelgate.core.errors import StillListing
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
@@ -42,6 +44,40 @@ async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index:
     assert (found.what, found.ok) == ("source box (private)", False)
     _, unwritten = [finding async for finding in check_sources("the store", index, [], {}, {})]
     assert unwritten.ok
+
+
+async def test_a_source_that_has_to_be_listed_first_is_waited_for(index: Merged) -> None:
+    source = index.members[0].source
+    assert isinstance(source, FakeSource)
+    ended = asyncio.Event()
+    source.fail(StillListing("source box is still being listed (7 blobs so far)", wait=ended.wait))
+
+    async def end() -> None:
+        await asyncio.sleep(0.02)
+        source.mend()
+        ended.set()
+
+    ending = asyncio.create_task(end())
+    _, found = [finding async for finding in check_sources("the store", index, [], {}, {})]
+    assert (found.ok, found.detail) == (True, "answers")
+    await ending
+
+
+@pytest.mark.parametrize(("blobs", "layout", "advised"), [(5, "any", True), (4, "any", False), (5, "project", False)])
+async def test_a_large_container_is_to_be_reordered(tmp_path: Path, blobs: int, layout: str, advised: bool) -> None:
+    path = tmp_path / "wheelgate.toml"
+    url = "https://acct.blob.core.windows.net/box"
+    path.write_text(f'[[source]]\nname = "box"\ntype = "blob"\nurl = "{url}"\nlayout = "{layout}"\n')
+    box = WatchedStore()
+    for number in range(blobs):
+        await box.put_if_absent(f"{number}", b"", {})
+    found = [finding async for finding in check_layouts(load(path, environment={}), {"box": box}, large=5)]
+    assert len(found) == advised
+    if advised:
+        assert (found[0].ok, found[0].doubtful) == (True, True)
+        assert "wheelgate container reorder box" in found[0].detail
+    box.down()
+    assert [finding async for finding in check_layouts(load(path, environment={}), {"box": box}, large=5)] == []
 
 
 MANIFEST = b'{"wheelgate_mirror": 1}'

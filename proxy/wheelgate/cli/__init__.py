@@ -15,6 +15,7 @@ _COMMANDS = {
     "connection": "Manage stored credentials.",
     "wheel": "Add, list, yank and delete wheels and sdists.",
     "mirror": "Copy what inputs need to where builds can reach it.",
+    "container": "Reorder the containers that are sources.",
     "rewrite": "Replace private URLs in requirements and conda files.",
     "token": "Manage tokens for people and builds.",
     "explain": "Explain the answer for a project.",

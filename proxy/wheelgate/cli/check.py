@@ -8,6 +8,7 @@ import logging
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -18,7 +19,7 @@ import msgspec
 
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls
 from wheelgate.config import Config, SourceSettings
-from wheelgate.core.errors import BadInput, NotHeld, ProjectNotFound, StoreError, UpstreamError
+from wheelgate.core.errors import BadInput, NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
 from wheelgate.core.protocols import BlobStore, BodyStore, Credential
 from wheelgate.core.urls import UrlScope, parse_scope
@@ -35,6 +36,8 @@ from wheelgate.storage.folder import FolderStore
 from wheelgate.uploads.accept import Destination
 
 _MOST_DAMAGE = 20
+_LARGE_CONTAINER = 20_000
+_LISTING_S = 60.0
 _PROBE = "pip"
 """A project that any index may be asked for without revealing a private name; it need not exist."""
 
@@ -65,6 +68,7 @@ async def _run_checks(config: Config) -> list[Finding]:
             checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences)
             findings = [finding async for finding in checks]
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
+            findings += [finding async for finding in check_layouts(usable, services.containers)]
             findings += await check_records(services.store)
             idle = [f"policy.{message}" for message in config.find_idle_policy(services.clock.now())]
             findings += describe_rules(services.index, services.rules.rules, idle)
@@ -213,6 +217,32 @@ async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> 
         yield Finding(_label(source.name, private=True), True, detail, doubtful=True)
 
 
+async def check_layouts(
+    config: Config, containers: Mapping[str, BlobStore], large: int = _LARGE_CONTAINER
+) -> AsyncIterator[Finding]:
+    """Advise the other layout for containers of so many blobs that listing them whole takes long."""
+    for source in config.source:
+        if source.type != "blob" or source.layout != "any":
+            continue
+        if not await _has_more_than(large - 1, containers[source.name]):
+            continue
+        detail = (
+            f"has {large:,} blobs or more, which are all listed again and again: new files show late, and a new server "
+            f'waits for the first listing; wheelgate container reorder {source.name} prepares it for layout = "project"'
+        )
+        yield Finding(_label(source.name, private=source.is_private), True, detail, doubtful=True)
+
+
+async def _has_more_than(most: int, store: BlobStore) -> bool:
+    count = 0
+    with suppress(StoreError):  # not readable, which its own finding says
+        async for _ in store.list(""):
+            count += 1
+            if count > most:
+                return True
+    return False
+
+
 def _label(source: str, *, private: bool) -> str:
     return f"source {source} ({'private' if private else 'public'})"
 
@@ -238,7 +268,9 @@ async def _check_page(member: Member, target: Destination | None, remote: _Remot
     try:
         if target is not None:
             await _check_writable(target)
-        page = await member.source.project_page(project)
+        page = await _ask_for(project, member)
+    except StillListing as error:
+        return Finding(what, True, f"answers; {error}", doubtful=True)
     except (HeldNowhere, NotHeld):
         return Finding(what, True, "is offline: only what the store holds of it is served, and it is never asked")
     except ProjectNotFound:
@@ -258,6 +290,16 @@ async def _check_page(member: Member, target: Destination | None, remote: _Remot
             "feed's upstream sources, or list its own names with `only`"
         )
     return Finding(what, True, f"answers{dropped}{withheld}{public}", doubtful=bool(public))
+
+
+async def _ask_for(project: str, member: Member) -> ProjectPage:
+    """Ask a source for a page; one that has to be listed first is waited for."""
+    try:
+        return await member.source.project_page(project)
+    except StillListing as error:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(error.wait(), _LISTING_S)
+        return await member.source.project_page(project)
 
 
 async def _check_writable(target: Destination) -> None:

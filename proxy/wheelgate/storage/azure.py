@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import quote, unquote
 
 import msgspec
 from azure.core import MatchConditions
@@ -34,7 +33,7 @@ from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.runtime.regular_file import open_regular
-from wheelgate.storage.blob_listing import EMPTY, list_in_batches
+from wheelgate.storage.blob_listing import decode_fact, encode_facts, list_in_batches
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
@@ -48,8 +47,6 @@ _ONE_REQUEST_BYTES = 1024 * 1024
 _SMALL_S = 6.0
 """One look at one blob, retries included: a page may wait that long, no client waits longer."""
 _BLOCK_S = 60.0
-# A fact may be any text; a header may not. Everything printable but '%' travels as it is.
-_PLAIN_FACT = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _ABSENT = frozenset({"BlobNotFound"})
 # The second is Azure's word to the loser of two commits: the winner's threw the other's blocks away.
 _PRESENT = frozenset({"BlobAlreadyExists", "InvalidBlockList"})
@@ -166,7 +163,7 @@ class AzureStore:
             size=found.size,
             etag=(found.etag or "").strip('"'),
             created=found.creation_time,
-            facts={key.lower(): unquote(value).strip(EMPTY) for key, value in (found.metadata or {}).items()},
+            facts={key.lower(): decode_fact(value) for key, value in (found.metadata or {}).items()},
         )
 
     async def info(self, path: str) -> BlobInfo:
@@ -204,7 +201,7 @@ class AzureStore:
         self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
     ) -> BlobInfo:
         settings = ContentSettings(content_type="application/octet-stream", cache_control="max-age=31536000, immutable")
-        commit: dict[str, Any] = {"metadata": _metadata(facts), "content_settings": settings}
+        commit: dict[str, Any] = {"metadata": encode_facts(facts), "content_settings": settings}
         blob = self._blob(path)
         try:
             put: Callable[[], Awaitable[Mapping[str, Any]]]
@@ -248,7 +245,7 @@ class AzureStore:
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         try:
-            await self._ask(path, partial(self._blob(path).set_blob_metadata, _metadata(facts), **_if_unchanged(etag)))
+            await self._ask(path, partial(self._blob(path).set_blob_metadata, encode_facts(facts), **_if_unchanged(etag)))
         except BlobChanged:
             await self.info(path)  # the service says "changed" of what is gone, too
             raise
@@ -311,10 +308,6 @@ def _check_answered_by_storage(response: PipelineResponse[Any, Any]) -> None:
     is_key = "comp=userdelegationkey" in response.http_request.url
     if not is_key and "x-ms-request-id" not in response.http_response.headers:
         raise _AnsweredByAnother(f"{response.http_response.status_code} without x-ms-request-id")
-
-
-def _metadata(facts: Mapping[str, str]) -> dict[str, str]:
-    return {key: quote(value or EMPTY, safe=_PLAIN_FACT) for key, value in facts.items()}
 
 
 def _if_unchanged(etag: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 from xml.parsers import expat
 
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -22,8 +22,9 @@ from azure.storage.blob.aio import ContainerClient
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import SLICE_S
 
-EMPTY = "\0"
-"""A fact without text: an empty header is dropped on the way, and an empty fact is not a missing one."""
+# A fact may be any text; a header may not. Everything printable but '%' travels as it is.
+_PLAIN = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
+_EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
 _FIELDS = frozenset({"Creation-Time", "Etag", "Content-Length"})
 _BLOB, _PART, _FIELD = 3, 4, 5
 """Depths: EnumerationResults / Blobs / Blob / Name, Properties, Metadata / each of them."""
@@ -172,7 +173,7 @@ class ListingParser:
             self._text = self._parser.CharacterDataHandler = None
             if depth == _FIELD:
                 if self._part == "Metadata":
-                    self._facts[tag.lower()] = unquote(text).strip(EMPTY) if "%" in text or EMPTY in text else text
+                    self._facts[tag.lower()] = decode_fact(text)
                 else:
                     self._fields[tag] = text
             elif depth == _PART:
@@ -201,6 +202,16 @@ class ListingParser:
             )
         )
         self._name, self._fields, self._facts = "", {}, {}
+
+
+def encode_facts(facts: Mapping[str, str]) -> dict[str, str]:
+    """Write facts as the service takes them, in headers."""
+    return {key: quote(value or _EMPTY, safe=_PLAIN) for key, value in facts.items()}
+
+
+def decode_fact(text: str) -> str:
+    """Read the text of a fact as the service gives it."""
+    return unquote(text).strip(_EMPTY)
 
 
 def _refuse(*_: object) -> None:
