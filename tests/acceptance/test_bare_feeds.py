@@ -102,7 +102,7 @@ def test_the_page_gains_what_the_wheel_says(server: Gate, feed: FakeIndex) -> No
     body = server.get(f"/files/{name}/{wheel}.metadata").body
     assert body == metadata(name, "1.0", requires_python=">=3.8")
     entry = entries(server, name)[wheel]
-    assert entry["core-metadata"] == {"sha256": sha256(body)} == entry["dist-info-metadata"]
+    assert entry["core-metadata"] == {"sha256": sha256(body)}
     assert entry["requires-python"] == ">=3.8"
     assert entry["size"] == len(feed.projects[name][wheel].body)
     assert entry["upload-time"] == first["upload-time"]

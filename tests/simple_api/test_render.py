@@ -144,7 +144,7 @@ def test_nothing_is_ever_null_and_only_known_keys_appear(shown: ProjectPage) -> 
     for one in body["files"]:
         assert one.keys() <= {
             *("filename", "url", "hashes", "requires-python", "size", "upload-time"),
-            *("yanked", "core-metadata", "dist-info-metadata", "provenance"),
+            *("yanked", "core-metadata", "provenance"),
         }
         assert one["yanked"] is not False if "yanked" in one else True
 
@@ -184,7 +184,6 @@ def test_every_fact_has_its_key() -> None:
         "requires-python": ">=3.9",
         "yanked": "why",
         "core-metadata": {"sha256": SHA},
-        "dist-info-metadata": {"sha256": SHA},
         "provenance": "https://index.example.com/p",
     }
 
@@ -193,10 +192,11 @@ def test_every_fact_has_its_key() -> None:
     ("core_metadata", "in_json", "in_html"),
     [(None, None, None), ({}, True, "true"), ({"sha256": SHA}, {"sha256": SHA}, f"sha256={SHA}")],
 )
-def test_core_metadata_is_offered_under_both_its_names(core_metadata: Any, in_json: object, in_html: object) -> None:
+def test_core_metadata_has_both_its_names_in_html_and_one_in_json(core_metadata: Any, in_json: object, in_html: object) -> None:
     shown = page(file(core_metadata=core_metadata))
     (one,) = as_json(shown)["files"]
-    assert one.get("core-metadata") == one.get("dist-info-metadata") == in_json
+    assert one.get("core-metadata") == in_json
+    assert "dist-info-metadata" not in one, "pip 22.3 to 23.1.2 crash on it"
     (link,) = as_html(shown).links
     assert link.get("data-core-metadata") == link.get("data-dist-info-metadata") == in_html
 

@@ -128,6 +128,12 @@ def test_the_fast_path_answers_as_the_application_does(gate: Gate, question: byt
     assert warm_count(gate) == before + 3
 
 
+@pytest.mark.parametrize("plus", ["+", "%2B", "%2b"])
+def test_a_url_can_ask_for_a_format(gate: Gate, dial: Dial, plus: str) -> None:
+    _, headers, _ = dial(gate).ask(head("demo", query=f"?format={JSON.replace('+', plus)}"))
+    assert headers["Content-Type"] == JSON
+
+
 def test_formats_and_encodings_are_never_mixed_up(gate: Gate, dial: Dial) -> None:
     questions = [question.values[0] for question in QUESTIONS]
     expected = [dial(gate).ask(question) for question in questions]

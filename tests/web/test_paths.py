@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wheelgate.core.names import is_safe_filename, normalise_name
 from wheelgate.simple_api.render import file_url
-from wheelgate.web.paths import ParsedPath, Route, parse_path
+from wheelgate.web.paths import ParsedPath, Route, find_parameter, parse_path
 
 NOTHING = ParsedPath(Route.NOTHING)
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -268,3 +268,19 @@ def test_probes_need_not_know_the_prefix(path: str) -> None:
     assert parse_path(path, "/python").route is parse_path(f"/python{path}", "/python").route
     assert parse_path(f"{path}/x", "/python").route is Route.NOTHING
     assert parse_path("/simple/", "/python").route is Route.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("format=application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.v1+json"),
+        ("format=application%2Fvnd.pypi.simple.v1%2Bjson", "application/vnd.pypi.simple.v1+json"),
+        ("version=1!2.0+cpu&format=1.0+cu%31.1", "1.0+cu1.1"),
+        ("xformat=a&format=&format=b", "b"),
+        ("format", None),
+        ("", None),
+        ("format=%ff", "\ufffd"),
+    ],
+)
+def test_a_plus_in_a_query_is_a_plus(query: str, value: str | None) -> None:
+    assert find_parameter(query, "format") == value

@@ -28,7 +28,7 @@ class _WireFile(msgspec.Struct, rename="kebab", omit_defaults=True, gc=False):
     upload_time: datetime | None = None
     yanked: bool | str = False
     core_metadata: bool | Mapping[str, str] = False
-    dist_info_metadata: bool | Mapping[str, str] = False
+    """Under this name alone: pip 22.3 to 23.1.2 cannot read a page whose JSON has the older one (PEP 714)."""
     provenance: str | None = None
 
 
@@ -67,8 +67,7 @@ def _page_json(page: ProjectPage, prefix: str) -> Iterator[bytes]:
                 file.size,
                 file.upload_time,
                 False if file.yanked is None else file.yanked or True,
-                metadata := False if file.core_metadata is None else file.core_metadata or True,
-                metadata,
+                False if file.core_metadata is None else file.core_metadata or True,
                 file.provenance,
             )
             for file, url in zip(files, _file_urls(files, page.project, prefix), strict=True)

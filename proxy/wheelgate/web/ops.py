@@ -14,7 +14,7 @@ from wheelgate.runtime.metrics import CONTENT_TYPE
 from wheelgate.services import Services
 from wheelgate.storage import layout
 from wheelgate.web.page_cache import PageCache
-from wheelgate.web.paths import ParsedPath
+from wheelgate.web.paths import ParsedPath, find_parameter
 
 _log = logging.getLogger(__name__)
 _FRESH = {"Cache-Control": "no-store"}
@@ -97,5 +97,5 @@ class OpsHandlers:
         self._pages.forget(project)  # what is explained is what is served next
         claim = await self._services.claims.get(project)
         waivers = self._services.rules.rules.waivers_for(project, self._services.clock.now())
-        version = request.rel_url.query.get("version") or None
+        version = find_parameter(request.rel_url.raw_query_string, "version")
         return web.json_response(explain_decision(decision, claim, waivers, version), headers=_FRESH)

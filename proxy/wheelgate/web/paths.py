@@ -7,7 +7,7 @@ segment decoded once, and only names that could exist go on.
 from __future__ import annotations
 
 from enum import Enum, auto
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
@@ -46,6 +46,15 @@ class ParsedPath(msgspec.Struct, frozen=True):
 
 _NOTHING = ParsedPath(Route.NOTHING)
 _PROBES = {f"/{route.name.lower()}": ParsedPath(route) for route in (Route.LIVEZ, Route.READYZ, Route.METRICS)}
+
+
+def find_parameter(raw_query: str, name: str) -> str | None:
+    """Find the first parameter of this name in a raw query; ``None``: there is none, or it is empty.
+
+    ``+`` is itself, not a space as in forms: versions have it, and content types.
+    """
+    parts = (part.partition("=") for part in raw_query.split("&"))
+    return next((unquote(value) for key, _, value in parts if key == name and value), None)
 
 
 def parse_path(raw_path: str, prefix: str) -> ParsedPath:

@@ -8,7 +8,7 @@ from wheelgate.core.protocols import Clock
 from wheelgate.simple_api import HTML, JSON, negotiate
 from wheelgate.web.known_heads import Finder, Found
 from wheelgate.web.page_cache import PageCache
-from wheelgate.web.paths import ParsedPath
+from wheelgate.web.paths import ParsedPath, find_parameter
 from wheelgate.web.project_list import ProjectListHandler
 
 
@@ -51,6 +51,6 @@ class SimpleHandlers:
 
 def _negotiate(request: web.BaseRequest) -> tuple[str, bool]:
     """Choose the content type to answer with, and whether to compress."""
-    wanted = request.rel_url.query.get("format")  # PEP 691 lets a URL ask where a header cannot be set
+    wanted = find_parameter(request.rel_url.raw_query_string, "format")  # PEP 691 lets a URL ask where a header cannot be set
     content_type = negotiate.content_type(wanted if wanted in (JSON, HTML) else request.headers.get("Accept"))
     return content_type, negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
