@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.faults.engine import NotInjected
-from tests.faults.model import CLIENT, Expect, Fault, Known, Row, find_known
+from tests.faults.model import Expect, Fault, Known, Row, find_known
 from tests.faults.site import Company, company, folder_company
 from tests.faults.steps import BY_NAME
 
@@ -158,12 +158,8 @@ LOST_STORE = {
     "upload": Expect((503,)),
 }
 """An empty folder where a store was says nothing of what is not in it."""
-QUICK = {"spool-full/cold-file", "store-full/new-page"}
-KNOWN: dict[str, Known] = {
-    "store-full/revoke": Known("disk", (CLIENT,), "the command refuses to begin"),
-    "store-full/restart": Known("disk", (CLIENT,), "the server does not start"),
-    **{f"store-full/{step}": Known("disk", (CLIENT,), "not without room") for step in ("yank", "delete")},
-}
+QUICK = {"spool-full/cold-file", "store-full/new-page", "store-full/delete", "store-full/revoke"}
+KNOWN: dict[str, Known] = {}
 
 
 def _rows() -> Iterator[Row]:

@@ -183,11 +183,12 @@ MUTATIONS = (
         5,
         "a body is written under its own name, piece by piece",
         "storage/disk.py",
-        "                os.link(ready, name, dst_dir_fd=folder)",
-        "                with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder), 'wb', 0) as made:\n"
-        "                    for chunk in iter(lambda source=ready.open('rb'): source.read(262_144), b''):\n"
-        "                        made.write(chunk)\n"
-        "                        os.fsync(made.fileno())  # most of the time it takes, so that a kill meets it half done",
+        "                    os.link(ready, name, dst_dir_fd=folder)",
+        "                    opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)\n"
+        "                    with open(opened, 'wb', 0) as made:\n"
+        "                        for chunk in iter(lambda source=ready.open('rb'): source.read(262_144), b''):\n"
+        "                            made.write(chunk)\n"
+        "                            os.fsync(made.fileno())  # most of the time it takes, so that a kill meets it half done",
         "tests/storage/test_local.py::test_a_writer_killed_at_any_moment_leaves_a_name_absent_or_whole",
     ),
     Mutation(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from wheelgate.runtime.regular_file import open_below, open_regular
-
-_CHUNK_BYTES = 1024 * 1024
+_DRAFT = ".draft-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -25,11 +22,16 @@ def is_full(error: OSError) -> bool:
 def replace_file(path: Path, text: str) -> None:
     """Write a file that only its owner can read, in one step, durable when this returns; the folder is made if it is missing.
 
+    The caller holds the folder's lock: drafts in it are of processes that died, and may hold secrets.
+
     Raises:
         OSError: it cannot be written; what was there before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".draft-")  # mode 0600
+    if os.name == "posix":  # elsewhere folders have no locks
+        for left in path.parent.glob(f"{_DRAFT}*"):
+            left.unlink(missing_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=_DRAFT)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -41,38 +43,6 @@ def replace_file(path: Path, text: str) -> None:
             Path(draft).unlink()
         raise
     sync_folder(path.parent)
-
-
-def place_body(body: Path | bytes, ready: Path) -> None:
-    """Write a body under a new name of the caller's, its bytes on disk; by a link where possible. A failure leaves nothing."""
-    try:
-        if isinstance(body, bytes) or not _link(body, ready):
-            with ready.open("xb") as file:
-                if isinstance(body, bytes):
-                    file.write(body)
-                else:
-                    with open_regular(body) as source:
-                        shutil.copyfileobj(source, file, _CHUNK_BYTES)
-                file.flush()
-                os.fsync(file.fileno())
-    except BaseException:
-        ready.unlink(missing_ok=True)
-        raise
-
-
-def _link(body: Path, ready: Path) -> bool:
-    """Link a body that is on the same disk, and have its bytes on it; ``False``: on another, or one without links."""
-    try:
-        os.link(body, ready)
-    except OSError:
-        return False
-    if sys.platform == "win32":
-        with ready.open("rb+") as file:
-            os.fsync(file.fileno())
-    else:
-        with open_below(ready.parent, ready.name) as opened:
-            os.fsync(opened.fileno())
-    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,19 +8,19 @@ import heapq
 import os
 import stat
 import threading
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from io import FileIO
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, StoreFull
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Hook
-from wheelgate.runtime.durable import file_lock, place_body, sync_open_folder
+from wheelgate.runtime.drafts import draft
+from wheelgate.runtime.durable import file_lock, is_full, sync_open_folder
 from wheelgate.runtime.regular_file import NotRegularFile, open_below, open_parent, read_all, stat_below
 
 T = TypeVar("T")
@@ -175,15 +175,26 @@ class DiskStore(ABC):
 
     def _put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
         self._refuse_taken(path)
-        with self._bring_in(body) as ready, open_parent(self.root, path, make=True) as (folder, name), self._lock():
+        with self._bring_in(body) as ready, self._lock():
             self._refuse_taken(path)
-            self._write_facts(path, ready, facts)
-            try:
-                os.link(ready, name, dst_dir_fd=folder)  # the commit: atomic, and refused if the name exists
-            except FileExistsError:
-                raise self._exists_error(path) from None
-            sync_open_folder(folder)
+            with self._removing_failed(path), open_parent(self.root, path, make=True) as (folder, name):
+                self._write_facts(path, ready, facts)
+                try:
+                    os.link(ready, name, dst_dir_fd=folder)  # the commit: atomic, and refused if the name exists
+                except FileExistsError:
+                    raise self._exists_error(path) from None
+                sync_open_folder(folder)
             return self._info(path)
+
+    @contextmanager
+    def _removing_failed(self, path: str) -> Iterator[None]:
+        """Remove what the block wrote of a new blob if it fails; the lock is held, and there is no such blob yet."""
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):
+                self._remove(path)
+            raise
 
     def _refuse_taken(self, path: str) -> None:
         try:
@@ -193,17 +204,21 @@ class DiskStore(ABC):
         raise self._exists_error(path)
 
     def _replace_if(self, path: str, body: bytes, etag: str | None) -> str:
-        with self._bring_in(body) as ready, open_parent(self.root, path, make=True) as (folder, name), self._lock():
+        with self._bring_in(body) as ready, self._lock():
             try:
                 current = self._info(path)
             except BlobNotFound:
                 current = None
             if (current and current.etag) != etag:
                 raise self._changed_error(path)
-            # Before the body, so that no moment has a new body under an old ETag.
-            self._write_facts(path, ready, current.facts if current else {})
-            os.replace(ready, name, dst_dir_fd=folder)
-            sync_open_folder(folder)
+            with (
+                self._removing_failed(path) if current is None else nullcontext(),
+                open_parent(self.root, path, make=True) as (folder, name),
+            ):
+                # Before the body, so that no moment has a new body under an old ETag.
+                self._write_facts(path, ready, current.facts if current else {})
+                os.replace(ready, name, dst_dir_fd=folder)
+                sync_open_folder(folder)
             return self._info(path).etag
 
     def _delete(self, path: str, etag: str | None) -> None:
@@ -223,17 +238,11 @@ class DiskStore(ABC):
         with suppress(FileNotFoundError), open_parent(self.root, path) as (folder, name):
             os.unlink(name, dir_fd=folder)
 
-    @contextmanager
-    def _bring_in(self, body: Path | bytes) -> Iterator[Path]:
+    def _bring_in(self, body: Path | bytes) -> AbstractContextManager[Path]:
         """The body on this file system, its bytes on disk, under a name nobody looks at."""
         if self._incoming is None:
             raise StoreError(f"{self.root} was opened to be read")
-        ready = self._incoming / uuid.uuid4().hex
-        place_body(body, ready)
-        try:
-            yield ready
-        finally:
-            ready.unlink(missing_ok=True)
+        return draft(body, self._incoming)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -260,9 +269,12 @@ class DiskStore(ABC):
         return work(*arguments)
 
     def _store_error(self, what: str, error: OSError) -> StoreError:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return StoreError(f"the disk is full: make room at {self.root}")
+        if is_full(error):
+            return self._full_error()
         return StoreError(f"{self._place} cannot be {what}: {(error.strerror or str(error)).lower()}")
+
+    def _full_error(self) -> StoreFull:
+        return StoreFull("the disk", self.root)
 
     def _not_found_error(self, path: str) -> BlobNotFound:
         return BlobNotFound(f"{self._title} has no {path}")

@@ -33,6 +33,7 @@ METADATA = "metadata/"
 RECORDS = "records/"
 CLAIMS = "claims/"
 TOKENS = "tokens/"
+TOMBSTONES = "tombstones/"
 CHANGED = "state/changed"
 EXPIRED = "state/expired"
 _PROVENANCE = ".provenance"
@@ -95,7 +96,7 @@ def release_record(project: str, moment: datetime) -> str:
 
 def tombstone(project: str, filename: str) -> str:
     """The record of a deleted upload."""
-    return f"tombstones/{project}/{filename}"
+    return f"{TOMBSTONES}{project}/{filename}"
 
 
 def record(source: str, project: str) -> str:

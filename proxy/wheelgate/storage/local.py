@@ -6,12 +6,13 @@ kernel frees when a process dies.
 
 from __future__ import annotations
 
+import logging
 import os
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,15 +21,19 @@ import msgspec
 from wheelgate.core.errors import BlobDamaged, StoreError
 from wheelgate.core.model import FormatVersion
 from wheelgate.core.protocols import BlobInfo
-from wheelgate.runtime.durable import sync_open_folder
+from wheelgate.runtime.drafts import sweep_drafts
+from wheelgate.runtime.durable import is_full, sync_open_folder
 from wheelgate.runtime.regular_file import open_parent, read_below
+from wheelgate.storage import layout
 from wheelgate.storage.disk import DiskStore, T, identify_body, is_of_one_file
+from wheelgate.storage.reserve import DiskReserve
 
 _FACTS = ".facts"
 _IDENTITY = ".identity"
 _MAX_FACTS_BYTES = 256 * 1024
 _FORM = 1
 _LEFT_BEHIND_S = 7 * 24 * 3600.0
+_log = logging.getLogger(__name__)
 
 
 class _StoredFacts(msgspec.Struct):
@@ -45,6 +50,7 @@ class LocalStore(DiskStore):
 
     def __init__(self, root: Path, name: str = "store") -> None:
         super().__init__(root, name=name, title="the store", lock=root / ".lock", incoming=root / ".incoming")
+        self._reserve = DiskReserve(root / ".reserve")
         self._identity: bytes | None = None
         """The content of its ``.identity``; ``None`` before it is prepared."""
         self._seen_at: tuple[int, int] | None = None
@@ -53,21 +59,54 @@ class LocalStore(DiskStore):
     def prepare(self, *, left_behind_s: float = _LEFT_BEHIND_S) -> None:
         """Make the folder, prove that it can be written, and sweep up after processes that died while they wrote.
 
-        ``left_behind_s``: what nobody touched for so long is half-written for good.
+        A full disk is no reason to refuse: what is there can be read, and deleted.
+
+        ``left_behind_s``: where locks do not tell, what nobody touched for so long is half-written for good.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # hashes of tokens, and private packages
             incoming = self.root / ".incoming"
             incoming.mkdir(exist_ok=True)
-            with self._bring_in(b"wheelgate"), self._lock():
-                latest = time.time() - left_behind_s
-                for left in incoming.iterdir():
-                    with suppress(OSError):  # another process's, just done with; or no file, which harms nobody
-                        if left.lstat().st_ctime < latest:
-                            left.unlink()
+            with self._lock():
+                sweep_drafts(incoming, left_behind_s)
                 self._identify()
+                is_reserved = self._reserve.keep()
+            if not (self._takes_more() and is_reserved):
+                _log.warning("%s: what is there is served, yanked and deleted, nothing new is kept", self._full_error())
         except OSError as error:
             raise self._store_error("written", error) from None
+
+    def _takes_more(self) -> bool:
+        """Tell whether it has room; :class:`OSError` if it cannot be written at all."""
+        try:
+            with self._bring_in(b"wheelgate"):
+                return True
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return False
+
+    def _write_even_if_full(self, work: Callable[[], T]) -> T:
+        """Do what has to be written, from the reserve if the disk is full."""
+        try:
+            return work()
+        except OSError as error:
+            if not is_full(error):
+                raise
+        with self._reserve.spent():
+            return work()
+
+    def _put_if_absent(self, path: str, body: Path | bytes, facts: Mapping[str, str]) -> BlobInfo:
+        put = partial(super()._put_if_absent, path, body, facts)
+        return self._write_even_if_full(put) if path.startswith(layout.TOMBSTONES) else put()
+
+    def _replace_if(self, path: str, body: bytes, etag: str | None) -> str:
+        replace = partial(super()._replace_if, path, body, etag)
+        return self._write_even_if_full(replace) if path == layout.CHANGED else replace()
+
+    def _delete(self, path: str, etag: str | None) -> None:
+        super()._delete(path, etag)
+        self._reserve.keep()  # if it was spent: now there may be room again
 
     def _identify(self) -> None:
         """Learn what tells this folder from another one in its place; the lock is held."""
@@ -129,7 +168,7 @@ class LocalStore(DiskStore):
         return BlobDamaged(f"the store's facts about {path} {why}: delete {self.root / _facts_path(path)}")
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
-        return await self._run(self._set_facts, path, facts, etag)
+        return await self._run(self._write_even_if_full, partial(self._set_facts, path, facts, etag))
 
     def _set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
         with self._lock():
@@ -140,8 +179,16 @@ class LocalStore(DiskStore):
             return self._info(path)
 
     def _remove(self, path: str) -> None:
-        super()._remove(path)
-        super()._remove(_facts_path(path))
+        for each in (path, _facts_path(path)):
+            super()._remove(each)
+            self._prune(each)
+
+    def _prune(self, path: str) -> None:
+        """Remove the folders above a path that are empty; the lock is held, under which alone they are made."""
+        with suppress(OSError):  # not empty, as most are
+            while path := path.rpartition("/")[0]:
+                with open_parent(self.root, path) as (folder, name):
+                    os.rmdir(name, dir_fd=folder)
 
     async def signed_url(self, path: str) -> str | None:  # noqa: ARG002 - a folder signs nothing
         return None

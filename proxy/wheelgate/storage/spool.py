@@ -61,20 +61,27 @@ class Spool:
         self._parent = folder
         self.folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """This process's own; the next one takes it away should this one die."""
+        self._is_prepared = False
         self._held = contextlib.ExitStack()
         self._free = free or _free_bytes
         self.room = Room(self.free_bytes, self._full_error, wait_s)
 
     def prepare(self) -> None:
-        """Make the folder, and sweep up after processes that are gone; :class:`StoreError` if it cannot be written."""
+        """Make the folder, and sweep up after processes that are gone; :class:`StoreError` if it cannot be written.
+
+        If that is for want of room, the first body that comes in tries again.
+        """
         with self.writing(self._called_first):
             self._parent.mkdir(parents=True, exist_ok=True)
             for folder in self._parent.iterdir():
                 with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
                     shutil.rmtree(folder)
-            self.folder.mkdir(mode=0o700)  # what comes in may be private
-            self._held.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self._held.enter_context(file_lock(self.folder / _LOCK))
+            with contextlib.ExitStack() as stack:
+                self.folder.mkdir(mode=0o700)  # what comes in may be private
+                stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+                stack.enter_context(file_lock(self.folder / _LOCK))
+                self._held = stack.pop_all()
+        self._is_prepared = True
 
     def close(self) -> None:
         """Remove the folder and everything in it."""
@@ -83,7 +90,7 @@ class Spool:
     def free_bytes(self) -> int:
         """Bytes that are free on its disk; :class:`StoreError` if the folder is gone."""
         try:
-            return self._free(self.folder)
+            return self._free(self.folder if self._is_prepared else self._parent)
         except OSError as error:
             raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
 
@@ -94,13 +101,16 @@ class Spool:
                 return str(self._full_error())
         except StoreError as error:
             return str(error)
-        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+        place = self.folder if self._is_prepared else self._parent
+        return None if os.access(place, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
     def _full_error(self) -> StoreFull:
         return StoreFull(self._called, self._parent)
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms. Room is promised to it as it grows."""
+        if not self._is_prepared:
+            self.prepare()
         with self.writing():
             return SpoolFile(self.folder / uuid.uuid4().hex, {"sha256", *algorithms}, self)
 

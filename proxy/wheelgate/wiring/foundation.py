@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import time
@@ -16,7 +17,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from wheelgate.config import Config
-from wheelgate.core.errors import ConfigurationError, StoreError
+from wheelgate.core.errors import ConfigurationError, StoreError, StoreFull
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.runtime.metrics import Metrics
@@ -28,6 +29,7 @@ from wheelgate.storage.spool import Spool
 
 _STORE = "the store"
 """Its name in locations; no source can be called that."""
+_log = logging.getLogger(__name__)
 
 
 class SystemClock:
@@ -138,6 +140,8 @@ async def _open_spool(config: Config, stack: AsyncExitStack, *, to_read: bool) -
     spool = Spool(config.data_folder / "spool" if config.store.is_azure else config.store_folder / ".spool")
     try:
         await asyncio.to_thread(spool.prepare)
+    except StoreFull as error:
+        _log.warning("%s: files are passed through and not kept, and uploads are refused", error)
     except StoreError:
         if not to_read:
             raise
