@@ -205,8 +205,8 @@ async def test_without_locks_only_age_tells_what_was_left_behind(store: LocalSto
     script += "sweep_drafts(Path(sys.argv[1]), float(sys.argv[2]))"
     half = store.root / ".incoming" / "half-written"
     half.write_bytes(b"half")
-    for left_behind_s, is_left in ((3600, True), (0, False)):
-        subprocess.run([sys.executable, "-c", script, half.parent, str(left_behind_s)], cwd=ROOT, check=True)
+    for latest_s, is_left in ((time.time() - 3600, True), (time.time() + 1, False)):
+        subprocess.run([sys.executable, "-c", script, half.parent, str(latest_s)], cwd=ROOT, check=True)
         assert half.exists() is is_left
 
 

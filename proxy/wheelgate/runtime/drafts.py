@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import sys
-import time
 import uuid
 from collections.abc import Iterator
 from io import FileIO
@@ -77,16 +76,17 @@ def _lock_draft(file: FileIO, ready: Path) -> bool:
         return False
 
 
-def sweep_drafts(folder: Path, left_behind_s: float) -> None:
-    """Remove the drafts of processes that are gone, and where locks do not tell, those that nobody touched for so long.
+def sweep_drafts(folder: Path, latest_s: float) -> None:
+    """Remove the drafts of processes that are gone, and where locks do not tell, those that nobody touched since a moment.
+
+    ``latest_s``: the moment, in seconds since the epoch.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    latest = time.time() - left_behind_s
     for left in folder.iterdir():
         with contextlib.suppress(OSError):  # gone meanwhile, or of a living process; or no file, which harms nobody
-            if left.lstat().st_ctime < latest:
+            if left.lstat().st_ctime < latest_s:
                 left.unlink()
                 continue
             with open_below(folder, left.name) as file:

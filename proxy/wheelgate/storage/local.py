@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -68,7 +69,7 @@ class LocalStore(DiskStore):
             incoming = self.root / ".incoming"
             incoming.mkdir(exist_ok=True)
             with self._lock():
-                sweep_drafts(incoming, left_behind_s)
+                sweep_drafts(incoming, time.time() - left_behind_s)
                 self._identify()
                 is_reserved = self._reserve.keep()
             if not (self._takes_more() and is_reserved):
