@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import random
 
@@ -15,17 +14,15 @@ from wheelgate.distfiles.sdists import BadSdist, check_sdist
 from wheelgate.distfiles.wheels import check_wheel
 
 
-def check(body: bytes, filename: str) -> str:
-    """The sha256 of an accepted upload."""
-    file = io.BytesIO(body)
-    return check_wheel(file, filename)[0] if filename.endswith(".whl") else check_sdist(file, filename)
+def check(body: bytes, filename: str) -> None:
+    (check_wheel if filename.endswith(".whl") else check_sdist)(io.BytesIO(body), filename)
 
 
 @pytest.mark.parametrize("upload", UPLOADS, ids=lambda upload: upload.id)
 def test_each_upload_is_accepted_or_refused_as_the_table_says(upload: Upload) -> None:
     body = upload.build()
     if not upload.said:
-        assert check(body, upload.filename) == hashlib.sha256(body).hexdigest()
+        check(body, upload.filename)
         return
     with bounded(mib=48, seconds=10), pytest.raises((BadWheel, BadSdist)) as caught:
         check(body, upload.filename)

@@ -110,7 +110,7 @@ class Company:
     ) -> Seen:
         """Send the upload form."""
         self.state["by_server_s"] = time.monotonic()
-        return timed(lambda: _post((server or self.server).url, token or self.token, fields, file))
+        return timed(lambda: post_form((server or self.server).url, token or self.token, fields, file))
 
     def upload(self, name: str, version: str = "1.0", body: bytes | None = None) -> Seen:
         return self.post(
@@ -133,7 +133,7 @@ class Company:
         return {"Authorization": "Basic " + base64.b64encode(f"x:{self.token}".encode()).decode()}
 
 
-def _post(url: str, token: str, fields: Mapping[str, str], file: tuple[str, bytes] | None) -> Answer:
+def post_form(url: str, token: str, fields: Mapping[str, str], file: tuple[str, bytes] | None) -> Answer:
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'.encode()

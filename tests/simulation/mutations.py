@@ -153,7 +153,7 @@ MUTATIONS: Mapping[str, Patches] = {
     "a file is stored over another": {(MemoryStore, "put_if_absent"): _put_over},
     "facts are replaced whoever changed them meanwhile": {(MemoryStore, "set_facts"): _set_facts_blindly},
     "the record of changes is replaced whoever wrote it meanwhile": {(MemoryStore, "replace_if"): _replace_blindly},
-    "an upload claims nothing": {(Claims, "claim"): _do_nothing},
+    "an upload claims nothing": {(Claims, "claim"): _do_nothing, (Claims, "record"): _do_nothing},
     "claims are not looked up": {(Merged, "_find_claim"): _say_nothing_is_claimed},
     "what was read before a change is kept after it": {(Generations, "of"): lambda self, key: (0, 0)},
     "an announced claim is not heard": {(Claims, "_forget"): lambda self, project: None},

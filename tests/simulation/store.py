@@ -187,7 +187,7 @@ class Line:
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         return await self._call("replace_if", path, lambda: _now(self._shared.replace_if(path, body, etag)))
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         return await self._call("set_facts", path, lambda: _now(self._shared.set_facts(path, facts, etag)))
 
     async def delete(self, path: str, etag: str | None = None) -> None:

@@ -15,7 +15,7 @@ from tests.simulation.world import steps_for
 
 _QUICKLY_FOUND = {
     "a change is announced after it was made": 50,
-    "an upload looks at no tombstone once it is stored": 50,
+    "an upload looks at no tombstone once it is stored": 100,
     "a file is stored over another": 50,
     "a deletion deletes nothing": 20,
     "a revocation revokes nothing": 50,

@@ -28,6 +28,7 @@ from wheelgate.core.errors import FileExists, WheelgateError
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.tokens import Tokens
+from wheelgate.uploads.checks import ReceivedFile
 
 PROJECTS = ("acme-a", "acme-b", "acme-c")
 _UPLOADED = PROJECTS[:2]
@@ -185,7 +186,7 @@ class World:
         path, digest = wheel_for(self.folder, step.project, step.version, step.content)
         with self.judge.operation("upload", step.key) as operation:
             try:
-                await replica.uploads.accept(path, step.key[1], take_over=step.extra > 0.5)
+                await replica.uploads.accept(ReceivedFile(path, step.key[1], digest), take_over=step.extra > 0.5)
             except FileExists:
                 return
             self.judge.note_uploaded(replica, operation, step.key, digest)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
@@ -62,7 +63,10 @@ async def test_a_lost_answer_to_our_own_commit_is_a_success(store: AzureStore, t
     body = tmp_path / "body"
     body.write_bytes(b"x" * 100)
     facts = {"sha256": "abc", "upload_time": "2026-01-01T00:00:00.123456+00:00"}
-    assert await store.put_if_absent("packages/a/b", body, facts) == await store.put_if_absent("packages/a/b", body, facts)
+    made = await store.put_if_absent("packages/a/b", body, facts)
+    assert await store.put_if_absent("packages/a/b", body, facts) == msgspec.structs.replace(
+        made, created=(await store.info("packages/a/b")).created
+    )
     with pytest.raises(BlobExists):
         await store.put_if_absent("packages/a/b", body, {**facts, "upload_time": "2026-01-01T00:00:00.123457+00:00"})
 

@@ -72,11 +72,11 @@ class MemoryStore:
             raise BlobChanged(f"the store's {path} was changed by somebody else")
         return self._put(path, body, current.facts if current else {}, datetime.now(UTC)).etag
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         body, info = self._get(path)
         if info.etag != etag:
             raise BlobChanged(f"the store's {path} was changed by somebody else")
-        return self._put(path, body, facts, info.created)
+        return self._put(path, body, facts, info.created).etag
 
     async def delete(self, path: str, etag: str | None = None) -> None:
         if path in self.blobs and etag not in (None, self.blobs[path][1].etag):
@@ -179,11 +179,11 @@ class WatchedStore:
         await self._leave("replace_if", path)
         return written
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         self._enter("set_facts", path)
-        info = await self.inner.set_facts(path, facts, etag)
+        written = await self.inner.set_facts(path, facts, etag)
         await self._leave("set_facts", path)
-        return info
+        return written
 
     async def delete(self, path: str, etag: str | None = None) -> None:
         self._enter("delete", path)

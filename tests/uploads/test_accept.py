@@ -37,6 +37,7 @@ from wheelgate.storage.claims import Claims
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import AcceptedUpload, Destination, Uploads
+from wheelgate.uploads.checks import ReceivedFile
 
 NAME = "acme-lib"
 WHEEL = wheel_name(NAME, "1.0")
@@ -109,7 +110,7 @@ class Gate:
     ) -> AcceptedUpload:
         spooled = self.folder / f"spooled-{next(self._numbers)}"
         spooled.write_bytes(body)
-        return await self.uploads.accept(spooled, filename, take_over=take_over, attestations=attestations)
+        return await self.uploads.accept(ReceivedFile(spooled, filename, sha256(body), attestations), take_over=take_over)
 
     async def holds(self, path: str = PATH) -> bool:
         try:
@@ -162,7 +163,17 @@ async def test_the_claim_and_the_metadata_are_written_before_the_file_each_annou
     await gate.upload()
     metadata = layout.metadata(sha256(BODY))
     said = layout.CHANGED
-    assert gate.store.written == [said, layout.claim(NAME), said, said, metadata, PATH, said]
+    assert gate.store.written == [said, layout.claim(NAME), metadata, PATH, said]
+
+
+async def test_a_further_version_is_written_behind_its_metadata_and_the_word_of_it(gate: Gate) -> None:
+    await gate.upload()
+    further = wheel_bytes(NAME, "2.0")
+    gate.store.calls.clear()
+    await gate.upload(further, wheel_name(NAME, "2.0"))
+    *before, file, said = gate.store.written
+    assert sorted(before) == sorted([layout.CHANGED, layout.metadata(sha256(further))]), "the name is claimed: in any order"
+    assert (file, said) == (layout.package(NAME, wheel_name(NAME, "2.0")), layout.CHANGED)
 
 
 @pytest.mark.parametrize("step", ["claims/", "metadata/", "packages/", layout.CHANGED])
@@ -375,7 +386,7 @@ async def test_what_is_no_file_any_more_is_not_read(gate: Gate) -> None:
     spooled = gate.folder / "spooled"
     spooled.symlink_to("/dev/null")  # in its place since it was written
     with pytest.raises(StoreError, match=f"{WHEEL} cannot be read: it is a device, not a file"):
-        await gate.uploads.accept(spooled, WHEEL)
+        await gate.uploads.accept(ReceivedFile(spooled, WHEEL, "0" * 64))
     assert gate.store.calls == []
 
 
@@ -495,7 +506,7 @@ async def test_attestations_lie_beside_their_file_which_was_there_before_them(ga
     await gate.upload(attestations=attested())
     assert await bundle(gate) == json.loads(attested())
     assert gate.store.written.index(PATH) < gate.store.written.index(layout.provenance(PATH))
-    assert gate.store.written[-3:] == [layout.CHANGED, layout.provenance(PATH), layout.CHANGED], "announced, and made"
+    assert gate.store.written[0] == gate.store.written[-1] == layout.CHANGED, "announced, and made"
     assert filenames(await gate.index.project_page(NAME)) == [WHEEL]
 
 

@@ -10,7 +10,6 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.stores import MemoryStore
 from wheelgate.core.errors import FileNotListed, StoreError, UploadRefused
-from wheelgate.core.protocols import BlobInfo
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
@@ -85,7 +84,7 @@ class Busy(LocalStore):
 
     times = 0
 
-    async def set_facts(self, path: str, facts: dict[str, str], etag: str) -> BlobInfo:  # type: ignore[override]
+    async def set_facts(self, path: str, facts: dict[str, str], etag: str) -> str:  # type: ignore[override]
         if self.times:
             self.times -= 1
             await super().set_facts(path, {**(await self.info(path)).facts, "other": str(self.times)}, etag)

@@ -97,6 +97,7 @@ def add(config: Path | None, data: Path | None, files: tuple[str, ...], url: str
 
 
 async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: bool, take_over: bool) -> bool:
+    from wheelgate.uploads.checks import ReceivedFile
     from wheelgate.wiring import open_services
 
     ca_file = None if config.server.ca_file is None else str(config.folder / config.server.ca_file)
@@ -108,9 +109,8 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
             # A copy, since what is accepted may be linked into the store: a file here is its owner's to change.
             async with services.spool.holding(size=file.size) as spooled:
                 await _receive(file, spooled)
-                accepted = await services.uploads.accept(
-                    spooled.path, file.filename, take_over=take_over, attestations=file.attestations
-                )
+                received = ReceivedFile(spooled.path, file.filename, spooled.digests()["sha256"], file.attestations)
+                accepted = await services.uploads.accept(received, take_over=take_over)
             url = f"{config.base_url}/files/{accepted.project}/{file.filename}#sha256={accepted.sha256}"
             return accepted.new, url
 

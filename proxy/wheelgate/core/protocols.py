@@ -130,6 +130,8 @@ class BodyStore(Protocol):
     ) -> BlobInfo:
         """Create a blob: body, facts and visibility in one atomic step, durable when this returns.
 
+        The blob as it was made, without asking for it again; ``created`` may be off by the time that the body took.
+
         A ``Path`` is a spool file that the caller will not write again; it may be hard-linked. ``before_commit`` is awaited once
         a large body is in place and only that step is left; what it raises is raised, and nothing is created.
 
@@ -162,8 +164,8 @@ class BlobStore(BodyStore, Protocol):
     def name(self) -> str:
         """Stable identity of the store, for locations and errors."""
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
-        """Replace the facts of a blob, its body untouched.
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
+        """Replace the facts of a blob, its body untouched; the new ETag.
 
         Raises:
             BlobNotFound, BlobChanged: gone, or changed since ``etag``.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import IO
 
@@ -24,8 +23,8 @@ class BadSdist(ValueError):
     """An sdist that breaks a rule; the message completes "it ..."."""
 
 
-def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None) -> str:
-    """Check a whole sdist by reading it once from end to end; its sha256. ``helpers`` inflate parts of it, if it is a zip file.
+def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None) -> None:
+    """Check a whole sdist by reading it once from end to end. ``helpers`` inflate parts of it, if it is a zip file.
 
     Raises:
         BadSdist: its message names the member and the rule that it breaks.
@@ -37,16 +36,15 @@ def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None)
             raise BadSdist("is empty")
         for entry in archive.entries:
             contents.add(TarMember(entry.name.removesuffix("/"), "folder" if entry.is_folder else "file", entry.size_bytes, ""))
-        sha256 = archive.check_contents(lambda _, __: None, helpers)
+        archive.check_contents(lambda _, __: None, helpers)
         contents.check_identity(archive.read(contents.pkg_info, MAX_METADATA_BYTES))
-        return sha256
-    return _check_tar(file, contents)
+    else:
+        _check_tar(file, contents)
 
 
-def _check_tar(file: IO[bytes], contents: _Contents) -> str:
+def _check_tar(file: IO[bytes], contents: _Contents) -> None:
     gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES, max_bytes=MAX_INFLATED_BYTES)
-    digest = hashlib.sha256()
-    walk = TarWalk(TarStream(_inflate(file, gunzip, digest.update)), BadSdist)
+    walk = TarWalk(TarStream(_inflate(file, gunzip)), BadSdist)
     pkg_info = None
     try:
         for member in walk:
@@ -60,15 +58,13 @@ def _check_tar(file: IO[bytes], contents: _Contents) -> str:
     if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
         raise BadSdist("has trailing data after its end")
     contents.check_identity(pkg_info)
-    return digest.hexdigest()
 
 
-def _inflate(file: IO[bytes], gunzip: BoundedGunzip, hashed: Callable[[bytes], None]) -> Iterator[bytes]:
+def _inflate(file: IO[bytes], gunzip: BoundedGunzip) -> Iterator[bytes]:
     while not gunzip.is_whole:
         chunk = file.read(PIECE_BYTES)
         if not chunk:
             raise BadGzip("is not a whole gzip file")
-        hashed(chunk)
         yield from gunzip.feed(chunk)
 
 

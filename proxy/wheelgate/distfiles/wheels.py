@@ -40,8 +40,8 @@ _MACOS = re.compile(r"macosx_\d+_\d+_(.+)", re.ASCII)
 _FAT = frozenset({"universal2", "universal", "intel", "fat", "fat3", "fat32", "fat64"})
 
 
-def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None) -> tuple[str, CoreMetadata]:
-    """Check a whole wheel by reading it once from end to end; its sha256, and its metadata. ``helpers`` inflate parts of it.
+def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None) -> CoreMetadata:
+    """Check a whole wheel by reading it once from end to end; its metadata. ``helpers`` inflate parts of it.
 
     Raises:
         BadWheel: its message names the entry and the rule that it breaks.
@@ -65,7 +65,8 @@ def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None)
     if entry_points is not None:
         check_entry_points(entry_points, BadWheel)
     rows = read_record(_read(archive, folder, "RECORD", _MAX_RECORD_BYTES), folder, archive.by_name, BadWheel)
-    return archive.check_contents(partial(_check_against, rows), helpers), metadata
+    archive.check_contents(partial(_check_against, rows), helpers)
+    return metadata
 
 
 def _check_against(rows: dict[str, RecordRow], entry: Entry, pieces: Iterator[bytes]) -> None:

@@ -1,8 +1,7 @@
-"""The bytes of an uploaded zip file, all of them: headers, data, checksums, and the digest of the whole."""
+"""The bytes of an uploaded zip file, all of them: headers, data, checksums."""
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import threading
 import zlib
@@ -93,8 +92,8 @@ class ZipReader:
             raise self._bad(f"has {show_name(name)} larger than {limit}")
         return b"".join(self._read_entry(_FilePart(self._file, entry.offset), entry))
 
-    def check_contents(self, check: Callable[[Entry, Iterator[bytes]], None], helpers: Executor | None = None) -> str:
-        """Check every byte of the file; its sha256.
+    def check_contents(self, check: Callable[[Entry, Iterator[bytes]], None], helpers: Executor | None = None) -> None:
+        """Check every byte of the file.
 
         The content of each entry goes through ``check``, which reads it; of a large file in ``helpers`` too, as far as
         these are free. Of several faults, the first in the order of the file is raised.
@@ -119,7 +118,6 @@ class ZipReader:
         is_large = sum(entry.size_bytes for entry in self.entries) > _INLINE_BYTES
         helping = [helpers.submit(work) for _ in range(_MAX_HELPERS)] if helpers is not None and is_large else []
         try:
-            sha256 = self._compute_sha256(faults)
             work()
         finally:
             started = [helper for helper in helping if not helper.cancel()]
@@ -128,14 +126,6 @@ class ZipReader:
             helper.result()
         if faults:
             raise faults[min(faults)]
-        return sha256
-
-    def _compute_sha256(self, faults: dict[int, ValueError]) -> str:
-        """Compute the digest of the whole file, unless there are faults, when nobody wants it."""
-        part, digest = _FilePart(self._file, 0), hashlib.sha256()
-        while not faults and (piece := part.take(_PIECE_BYTES)):
-            digest.update(piece)
-        return digest.hexdigest()
 
     def _check_entry(self, number: int, check: Callable[[Entry, Iterator[bytes]], None]) -> None:
         """Check one entry, and that the next one begins at its end."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 
 from cachetools import TTLCache
@@ -43,8 +43,8 @@ from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
-_HELD, _HELD_S = 20_000, 60.0
-"""Of how many files we remember that we hold them, and for how long: whoever else cleans the store up says nothing."""
+_HELD, _HELD_S, _MISSING_S = 20_000, 60.0, 2.0
+"""Of how many files we remember that we hold them, or do not, and for how long: whoever else cleans the store up says nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -102,6 +102,7 @@ class Delivery:
         self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
         self._held: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_HELD, _HELD_S)
+        self._missing: TTLCache[tuple[str, str | None], None] = TTLCache(_HELD, _MISSING_S)
         self._runs = BackgroundTasks()
         self._recorders = recorders or {}
         self._turns = FillTurns(concurrent_fills, turn_s)
@@ -117,6 +118,7 @@ class Delivery:
     def forget(self) -> None:
         """Look again what the store holds: it lacks something that we thought it had."""
         self._held.clear()
+        self._missing.clear()
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
@@ -215,28 +217,25 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         key = (path, file.hashes.get("sha256"))
         info = self._held.get(key)
-        if info is None and (info := await self._check_copy(file, path)) is not None:
-            self._held[key] = info
+        if info is None and key not in self._missing:
+            if (info := await self._check_copy(file, path)) is None:
+                self._missing[key] = None
+            else:
+                self._held[key] = info
         return info
 
-    async def fetch_copy(self, file: File) -> BlobInfo:
-        """Our own copy of a file whose source :meth:`keeps`, fetched now if need be. Whoever waits may leave: it goes on.
+    @asynccontextmanager
+    async def fetch(self, file: File, location: RemoteFile) -> AsyncIterator[Fill]:
+        """The verified body of a file whose source :meth:`keeps`, to be kept. Whoever waits may leave: it goes on.
 
-        Raises:
-            FileWithheld, UpstreamError, StoreError: it is not available now.
+        Raises: as :meth:`open`.
         """
-        held = await self.find_copy(file)
-        if held is None and isinstance(file.location, RemoteFile):
-            fill = self._start_fill(file, file.location, self._clients[file.location.source])
-            if fill is not None:
-                with fill.followed():
-                    await self._runs.wait(fill)
-                if fill.error is not None:
-                    raise fill.error.with_traceback(None)  # one object, many raisers
-            held = await self.find_copy(file)
-        if held is None:
-            raise StoreError(f"{file.filename} of source {file.source} cannot be fetched and kept now: try again")
-        return held
+        fill = self._start_fill(file, location, self._clients[location.source])
+        if fill is None:
+            raise StoreError(f"{file.filename} of source {file.source} cannot be fetched now: try again")
+        with fill.followed():
+            await fill.wait_verified()
+            yield fill
 
     async def _joins(self, file: File, passed: PassedBody) -> bool:
         """Tell whether a range of a file not held yet starts a fill, or joins the one under way."""
@@ -331,6 +330,7 @@ class Delivery:
         try:
             copy = await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
             self._proofs.note(self.store.name, path, copy.etag, is_right=True)
+            self._held[path, file.hashes.get("sha256")] = copy
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:

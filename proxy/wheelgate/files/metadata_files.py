@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -30,6 +30,7 @@ from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.runtime.together import together
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage import layout
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
@@ -115,11 +116,11 @@ class MetadataFiles:
     async def _read_wheel(self, file: File) -> bytes:
         place = _unverified_path(file)
         sha256 = file.hashes.get("sha256")
-        for path in [place] if sha256 is None else [place, layout.metadata(sha256)]:
-            if (kept := _match(file, await self._find_kept(path))) is not None:
-                if not file.core_metadata:  # another process made it
-                    self._learn(file, kept)
-                return kept.body
+        paths = [place] if sha256 is None else [place, layout.metadata(sha256)]
+        if (kept := await self._match_kept(file, paths)) is not None:
+            if not file.core_metadata:  # another process made it
+                self._learn(file, kept)
+            return kept.body
         if (beside := _match(file, await self._wheels.beside(file))) is not None:
             await self._unwritten.put_slowly(place, beside.body)
             self._learn(file, beside)
@@ -134,6 +135,16 @@ class MetadataFiles:
         await self._unwritten.put_slowly(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
+
+    async def _match_kept(self, file: File, paths: Sequence[str]) -> CoreMetadata | None:
+        """Find the first of these that is this wheel's metadata."""
+        if file.core_metadata:  # it was made before, and is nearly always at the first place
+            for path in paths:
+                if (kept := _match(file, await self._find_kept(path))) is not None:
+                    return kept
+            return None
+        bodies = await together(*map(self._find_kept, paths), self._wheels.find_held(file))
+        return next((kept for body in bodies[:-1] if (kept := _match(file, body)) is not None), None)
 
     def _learn(self, file: File, metadata: CoreMetadata | None, reading: WheelReading | None = None) -> None:
         made = ExtractedMetadata(

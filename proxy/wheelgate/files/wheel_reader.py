@@ -11,7 +11,7 @@ import msgspec
 
 from wheelgate.core.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile, StoredFile
-from wheelgate.core.protocols import BlobStore
+from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.distfiles.core_metadata import CoreMetadata
 from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, Fetch, read_by_ranges
 from wheelgate.enrich.blob_reader import read_spooled_wheel
@@ -81,17 +81,27 @@ class WheelReader:
         except BlobNotFound:
             return None
 
+    async def find_held(self, file: File) -> BlobInfo | None:
+        """Our own copy of a remote wheel, as far as the store can tell; remembered for a moment.
+
+        Raises:
+            FileWithheld: the bytes we hold under this name are not those now listed.
+        """
+        if not isinstance(file.location, RemoteFile):
+            return None
+        try:
+            return await self._delivery.find_copy(file)
+        except StoreError as error:  # the upstream may well be there
+            _log.warning("whether %s is held cannot be told: %s", file.filename, error)
+            return None
+
     async def _read(self, file: File) -> WheelReading:
         location = file.location
         if isinstance(location, StoredFile):
             return await self._from_store(file, self._stores[location.store], location.path, location.etag)
         if not isinstance(location, RemoteFile):
             raise StoreError(f"{file.filename} of source {file.source} cannot be read in parts")
-        try:
-            held = await self._delivery.find_copy(file)
-        except StoreError as error:  # the upstream may well be there
-            _log.warning("whether %s is held cannot be told: %s", file.filename, error)
-            held = None
+        held = await self.find_held(file)
         keeps = self._delivery.keeps(file.source)
         if held is None and not (keeps and file.size is not None and file.size <= TAIL_BYTES):  # no larger than what is read
             try:
@@ -99,9 +109,16 @@ class WheelReader:
             except _NoRanges:
                 if not keeps:
                     return await self._whole(file, location)
-        copy = held or await self._delivery.fetch_copy(file)
-        reading = await self._from_store(file, self._delivery.store, copy.path, copy.etag)
-        return msgspec.structs.replace(reading, sha256=copy.facts.get("sha256"))
+        if held is not None:
+            reading = await self._from_store(file, self._delivery.store, held.path, held.etag)
+            return msgspec.structs.replace(reading, sha256=held.facts.get("sha256"))
+        async with self._delivery.fetch(file, location) as fill:
+
+            async def fetch(start: int, end: int) -> bytes:
+                return b"".join([chunk async for chunk in fill.follow(start, end)])
+
+            reading = await self._read_parts(fetch, fill.spooled.size, file.filename)
+            return msgspec.structs.replace(reading, sha256=fill.spooled.digests()["sha256"])
 
     async def _from_store(self, file: File, store: BlobStore, path: str, etag: str) -> WheelReading:
         info = await store.info(path)

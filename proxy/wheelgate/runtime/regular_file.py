@@ -61,6 +61,12 @@ def open_regular(path: Path) -> FileIO:
     return _judge(descriptor, path)
 
 
+def read_head(path: Path, max_bytes: int) -> bytes:
+    """Read the first bytes of an operator's own file; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read(max_bytes)
+
+
 def read_argument(path: Path, max_bytes: int) -> bytes:
     """Read a file that a person named, or the pipe that their shell made for it (``<(...)``, ``/dev/stdin``), to its end.
 

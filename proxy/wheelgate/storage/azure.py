@@ -32,7 +32,7 @@ from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotF
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
-from wheelgate.runtime.regular_file import open_regular
+from wheelgate.runtime.regular_file import open_regular, read_head
 from wheelgate.storage.blob_listing import decode_fact, encode_facts, list_in_batches
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
@@ -205,14 +205,16 @@ class AzureStore:
         blob = self._blob(path)
         try:
             put: Callable[[], Awaitable[Mapping[str, Any]]]
-            if isinstance(body, bytes) and len(body) <= _ONE_REQUEST_BYTES:
-                put = partial(blob.upload_blob, body, overwrite=False, **commit)
+            head = body if isinstance(body, bytes) else await asyncio.to_thread(read_head, body, _ONE_REQUEST_BYTES + 1)
+            if (size := len(head)) <= _ONE_REQUEST_BYTES:
+                put = partial(blob.upload_blob, head, overwrite=False, **commit)
             else:
                 blocks = await self._stage_blocks(path, body)
+                size = sum(block.size for block in blocks)
                 put = partial(blob.commit_block_list, blocks, match_condition=MatchConditions.IfMissing, **commit)
             if before_commit is not None:
                 await before_commit()
-            etag = str((await self._ask(path, put))["etag"]).strip('"')
+            made = await self._ask(path, put)
         except (BlobExists, BlobChanged):
             kept = await self.info(path)
             if dict(kept.facts) == dict(facts):  # we ourselves: the answer to our commit was lost and asked for again
@@ -220,7 +222,7 @@ class AzureStore:
             raise BlobExists(f"the store has {path} already") from None
         except OSError as error:
             raise StoreError(f"{path} cannot be read for the upload: {(error.strerror or '').lower()}") from None
-        return msgspec.structs.replace(await self.info(path), etag=etag)  # ours, whatever became of the name since
+        return BlobInfo(path, size, str(made["etag"]).strip('"'), made["last_modified"], dict(facts))
 
     async def _stage_blocks(self, path: str, body: Path | bytes) -> _Blocks:
         """Send the body as uncommitted blocks, one at a time in memory, under random ids: nobody else's commit can name them."""
@@ -231,6 +233,7 @@ class AzureStore:
                 block = BlobBlock(uuid.uuid4().hex)
                 stage = partial(self._blob(path).stage_block, block.id, io.BytesIO(piece), length=len(piece))
                 await self._ask(path, stage, within_s=_BLOCK_S)
+                block.size = len(piece)
                 blocks.append(block)
                 del piece, stage  # else it is held while the next one is read
         return blocks
@@ -243,13 +246,13 @@ class AzureStore:
         except (BlobExists, BlobNotFound):
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
+        change = partial(self._blob(path).set_blob_metadata, encode_facts(facts), **_if_unchanged(etag))
         try:
-            await self._ask(path, partial(self._blob(path).set_blob_metadata, encode_facts(facts), **_if_unchanged(etag)))
+            return str((await self._ask(path, change))["etag"]).strip('"')
         except BlobChanged:
             await self.info(path)  # the service says "changed" of what is gone, too
             raise
-        return await self.info(path)
 
     async def delete(self, path: str, etag: str | None = None) -> None:
         condition = {} if etag is None else _if_unchanged(etag)

@@ -136,18 +136,32 @@ class Claims:
             StoreError: the claim could not be written, or others not be told. A name that is listed is private here all the
                 same, until the end of the process; it is tried again after each look at the store.
         """
-        if project not in self._unrecorded and self._known.get(project):
-            return
-        if listed:
+        if listed and not self._known.get(project):
             self._unrecorded[project] = source
+        if not await self.is_recorded(project):
+            async with self._changes.changing(Change(Kind.CLAIM, project), here=False):
+                await self.record(project, source)
+
+    async def is_recorded(self, project: str) -> bool:
+        """True if the claim is in the store; looked up unless it is known. Raises: as :meth:`claim`."""
+        known = self._known.get(project)
+        if known and project not in self._unrecorded:
+            return True
+        if known is False and self._changes.is_heard:  # writing it settles what happened since
+            return False
         generation = self._generations.of(project)
         if not await self._lookups.run((project, generation), lambda: self._look_up(project, generation)):
-            body = msgspec.json.encode(Claim(project, source, self._clock.now()))
-            async with self._changes.changing(Change(Kind.CLAIM, project), here=False):
-                with contextlib.suppress(BlobExists):
-                    await self._store.put_if_absent(layout.claim(project), body, {})
-            self._known[project] = True
-            self._names.forget(project)
+            return False
+        self._unrecorded.pop(project, None)
+        return True
+
+    async def record(self, project: str, source: str) -> None:
+        """Write a claim that was announced; ``source`` and raises: as :meth:`claim`."""
+        body = msgspec.json.encode(Claim(project, source, self._clock.now()))
+        with contextlib.suppress(BlobExists):
+            await self._store.put_if_absent(layout.claim(project), body, {})
+        self._known[project] = True
+        self._names.forget(project)
         self._unrecorded.pop(project, None)
 
     def _record_soon(self, _: str | None) -> None:

@@ -202,6 +202,13 @@ class Fill(PromisedBody):
                 await self._progress.wait()
         return self.total
 
+    async def wait_verified(self) -> None:
+        """Wait until the whole body is here and right; or raise the error the fill failed with."""
+        while not self.verified:
+            if self.error is not None:
+                raise self.error.with_traceback(None)  # one object, many raisers
+            await self._progress.wait()
+
     @contextmanager
     def followed(self) -> Iterator[None]:
         """Wait for it, so that it goes on."""

@@ -168,16 +168,16 @@ class LocalStore(DiskStore):
     def _damaged_facts_error(self, path: str, why: str) -> BlobDamaged:
         return BlobDamaged(f"the store's facts about {path} {why}: delete {self.root / _facts_path(path)}")
 
-    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         return await self._run(self._write_even_if_full, partial(self._set_facts, path, facts, etag))
 
-    def _set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> BlobInfo:
+    def _set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         with self._lock():
             info = self._info(path)
             if info.etag != etag:
                 raise self._changed_error(path)
             self._replace_facts(path, _StoredFacts(info.created, dict(facts)))
-            return self._info(path)
+            return self._info(path).etag
 
     def _remove(self, path: str) -> None:
         for each in (path, _facts_path(path)):

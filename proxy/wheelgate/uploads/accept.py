@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -34,13 +35,15 @@ from wheelgate.core.names import is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.index.merged import Merged
+from wheelgate.runtime.background import cancel_all
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.runtime.together import together
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import Announcement, StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.tombstones import Tombstones
-from wheelgate.uploads.checks import CheckedFile, UploadChecks
+from wheelgate.uploads.checks import CheckedFile, ReceivedFile, UploadChecks
 
 _log = logging.getLogger(__name__)
 
@@ -98,17 +101,11 @@ class Uploads:
         """Take no more uploads, and let the checks that run end soon."""
         self._checks.close()
 
-    async def accept(
-        self, spooled: Path, filename: str, *, take_over: bool = False, attestations: str | None = None
-    ) -> AcceptedUpload:
+    async def accept(self, received: ReceivedFile, *, take_over: bool = False) -> AcceptedUpload:
         """Check a file and keep it, durable and visible when this returns.
 
-        Args:
-            spooled: the bytes, in a file that nobody writes any more.
-            filename: the name it is to have.
-            take_over: let the target own the name although another source answers for it.
-            attestations: of this file, as the upload form carries them (PEP 740). The first that come with its bytes are kept,
-                also if the file was there before them.
+        The first attestations that come with its bytes are kept, also if the file was there before them. ``take_over``: let the
+        target own the name although another source answers for it.
 
         Raises:
             UploadRefused: it is not a wheel or sdist, is damaged, is not what its name or its attestations say, or nothing that
@@ -120,38 +117,69 @@ class Uploads:
             StoreError: the store cannot be used now.
         """
         try:
-            accepted = await self._accept(spooled, filename, take_over=take_over, attestations=attestations)
+            accepted = await self._accept(received, take_over=take_over)
         except UploadRefused:
             self._metrics.uploads.labels("refused").inc()
             raise
         self._metrics.uploads.labels("stored" if accepted.new else "known").inc()
         return accepted
 
-    async def _accept(self, spooled: Path, filename: str, *, take_over: bool, attestations: str | None) -> AcceptedUpload:
+    async def _accept(self, received: ReceivedFile, *, take_over: bool) -> AcceptedUpload:
         if not self._targets:
             raise UploadRefused(
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
             )
-        project = parse_filename_project(filename)
-        checked = await self._checks.run(spooled, project, filename, attestations, self._clock.now())
+        project = parse_filename_project(received.filename)
+        checked = await self._checks.run(received, project, self._clock.now())
         target = next((target for target in self._targets if target.only is None or project in target.only), None)
         if target is None:
             names = ", ".join(target.source for target in self._targets)
             raise UploadRefused(f"{project} cannot be uploaded: `only` of {names} does not include the name")
-        if await self._is_stored(target, checked):
-            return await self._finish(target, checked, new=False)
-        for other in self._targets:
-            if other is not target:
-                await self._is_stored(other, checked)
-        await self._check_tombstone(checked)
-        await self._check_owner(project, target.source, take_over=take_over)
-        await self._claims.claim(project, target.source)
-        async with self._changes.changing(Change(Kind.PACKAGE, project)) as announcement:
-            if checked.metadata is not None:
-                with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
-                    await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
+
+        async def look_elsewhere() -> None:
+            others = (self._is_stored(other, checked) for other in self._targets if other is not target)
+            owner = self._check_owner(project, target.source, take_over=take_over)
+            await together(*others, self._check_tombstone(checked), owner)
+
+        refusals = asyncio.create_task(look_elsewhere())
+        try:
+            is_stored = await self._is_stored(target, checked)
+            if not is_stored:
+                await refusals
+        finally:
+            await cancel_all([refusals])
+        new = False if is_stored else await self._store_file(target, checked, received.path)
+        if is_stored and checked.provenance is not None:  # the file may have come without it
+            async with self._changes.changing(Change(Kind.PACKAGE, project)) as announcement:
+                await self._put_provenance(target, checked, announcement)
+        self._changes.emit(Change(Kind.PACKAGE, project))  # whoever retries on this server must see the file
+        return AcceptedUpload(project, checked.filename, checked.sha256, new)
+
+    async def _store_file(self, target: Destination, checked: CheckedFile, spooled: Path) -> bool:
+        """Write the claim, the metadata, the file and its provenance, in this order; tell whether the file was not there yet."""
+        changes = [Change(Kind.PACKAGE, checked.project)]
+        is_claimed = await self._claims.is_recorded(checked.project)
+        if not is_claimed:
+            changes.append(Change(Kind.CLAIM, checked.project))
+        async with AsyncExitStack() as stack:
+            announcing = stack.enter_async_context(self._changes.changing(*changes, here=False))
+            if is_claimed:  # nobody looks for metadata whose wheel is not there: it need not wait until others are told
+                announcement, _ = await together(announcing, self._put_metadata(checked))
+            else:
+                announcement = await announcing
+                await self._claims.record(checked.project, target.source)
+                await self._put_metadata(checked)
             new = await self._put(target, checked, spooled, announcement)
-        return await self._finish(target, checked, new=new)
+            await self._put_provenance(target, checked, announcement)
+        if new:
+            stored = "stored %s of project %s in %s, sha256 %s"
+            _log.info(stored, checked.filename, checked.project, target.source, checked.sha256)
+        return new
+
+    async def _put_metadata(self, checked: CheckedFile) -> None:
+        if checked.metadata is not None:
+            with contextlib.suppress(BlobExists):  # of the same wheel, by its digest
+                await self._store.put_if_absent(layout.metadata(checked.sha256), checked.metadata.body, {})
 
     async def _put(self, target: Destination, checked: CheckedFile, spooled: Path, announcement: Announcement) -> bool:
         """Put the file in its place; tell whether it was not there yet."""
@@ -171,22 +199,11 @@ class Uploads:
             raise
         return True
 
-    async def _finish(self, target: Destination, checked: CheckedFile, *, new: bool) -> AcceptedUpload:
-        """Finish an upload whose file is in place.
-
-        Also if it was there before: what came with it may not be, and whoever retries on this server must see the file.
-        """
-        project, filename = checked.project, checked.filename
-        change = Change(Kind.PACKAGE, project)
+    async def _put_provenance(self, target: Destination, checked: CheckedFile, announcement: Announcement) -> None:
         if checked.provenance is not None:
-            place = layout.provenance(target.build_path(project, filename))
-            async with self._changes.changing(change):
-                with contextlib.suppress(BlobExists):  # what first came with these bytes stays
-                    await target.store.put_if_absent(place, checked.provenance, {})
-        self._changes.emit(change)
-        if new:
-            _log.info("stored %s of project %s in %s, sha256 %s", filename, project, target.source, checked.sha256)
-        return AcceptedUpload(project, filename, checked.sha256, new)
+            place = layout.provenance(target.build_path(checked.project, checked.filename))
+            with contextlib.suppress(BlobExists):  # what first came with these bytes stays
+                await target.store.put_if_absent(place, checked.provenance, {}, before_commit=announcement.renew)
 
     async def _is_stored(self, target: Destination, checked: CheckedFile) -> bool:
         """Tell whether a target has these very bytes. Other bytes whose name is kept for these give way.

@@ -28,6 +28,18 @@ _BUSY_S = 2.0
 _LONGEST_ATTESTED = 200
 
 
+class ReceivedFile(msgspec.Struct, frozen=True):
+    """An upload that has arrived, in a file that nobody writes any more."""
+
+    path: Path
+    filename: str
+    """The name it is to have."""
+    sha256: str
+    """Of its bytes, computed as they were written there."""
+    attestations: str | None = None
+    """Of this file, as the upload form carries them (PEP 740)."""
+
+
 class CheckedFile(msgspec.Struct, frozen=True):
     """An upload that was checked, and its facts."""
 
@@ -47,8 +59,8 @@ class UploadChecks:
         self._places = threading.BoundedSemaphore(_AT_ONCE + max_waiting)
         self._closed = threading.Event()
 
-    async def run(self, spooled: Path, project: str, filename: str, attestations: str | None, now: datetime) -> CheckedFile:
-        """Check a file that nobody writes any more. If the caller is cancelled, the check ends at its next piece.
+    async def run(self, received: ReceivedFile, project: str, now: datetime) -> CheckedFile:
+        """Check a file. If the caller is cancelled, the check ends at its next piece.
 
         Raises:
             UploadRefused: it is not what its name or its attestations say.
@@ -56,11 +68,12 @@ class UploadChecks:
             StoreError: it cannot be read, or the server stops.
         """
         if self._closed.is_set():
-            raise StoreError(f"{filename} cannot be checked now: the server is stopping")
+            raise StoreError(f"{received.filename} cannot be checked now: the server is stopping")
         if not self._places.acquire(blocking=False):
-            raise Busy(f"busy here: too many uploads are being checked to check {filename} now", retry_after_s=_BUSY_S)
+            busy = f"busy here: too many uploads are being checked to check {received.filename} now"
+            raise Busy(busy, retry_after_s=_BUSY_S)
         ended = threading.Event()
-        check = partial(_check_file, spooled, project, filename, attestations, now, self._helpers, (ended, self._closed))
+        check = partial(_check_file, received, project, now, self._helpers, (ended, self._closed))
         running = asyncio.get_running_loop().run_in_executor(self._threads, self._keep_place, check)
         running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be there to hear it
         try:
@@ -95,31 +108,25 @@ class _StoppableFile(io.BufferedReader):
 
 
 def _check_file(
-    spooled: Path,
-    project: str,
-    filename: str,
-    attestations: str | None,
-    now: datetime,
-    helpers: Executor,
-    stops: tuple[threading.Event, ...],
+    received: ReceivedFile, project: str, now: datetime, helpers: Executor, stops: tuple[threading.Event, ...]
 ) -> CheckedFile:
-    metadata: CoreMetadata | None
+    filename, metadata = received.filename, None
     try:
-        with _StoppableFile(open_regular(spooled), stops) as file:
+        with _StoppableFile(open_regular(received.path), stops) as file:
             if filename.endswith(".whl"):
-                sha256, metadata = check_wheel(file, filename, helpers)
+                metadata = check_wheel(file, filename, helpers)
             else:
-                sha256, metadata = check_sdist(file, filename, helpers), None
+                check_sdist(file, filename, helpers)
     except (BadWheel, BadSdist) as error:
         raise UploadRefused(f"{filename} cannot be accepted: it {error}") from None
     except OSError as error:
         raise StoreError(f"{filename} cannot be read: {(error.strerror or '').lower()}") from None
     provenance = None
-    if attestations is not None:
+    if received.attestations is not None:
         if len(filename) > _LONGEST_ATTESTED:
             raise UploadRefused(f"{filename} cannot be accepted with attestations: its name is too long to store them beside it")
         try:
-            provenance = build_provenance(attestations, filename, sha256, now)
+            provenance = build_provenance(received.attestations, filename, received.sha256, now)
         except BadAttestation as error:
             raise UploadRefused(f"{filename} cannot be accepted: its attestations {error}") from None
-    return CheckedFile(filename, project, sha256, metadata, provenance)
+    return CheckedFile(filename, project, received.sha256, metadata, provenance)

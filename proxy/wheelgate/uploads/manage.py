@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import msgspec
 
@@ -12,6 +13,7 @@ from wheelgate.core.errors import BlobChanged, BlobNotFound, FileNotListed, Stor
 from wheelgate.core.model import File
 from wheelgate.core.names import is_distribution, is_safe_filename, project_in
 from wheelgate.core.protocols import BlobInfo, BlobStore
+from wheelgate.runtime.together import together
 from wheelgate.sources.page_builder import stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
@@ -78,8 +80,10 @@ class UploadManager:
         # Before the file goes, so that there is no moment in which other bytes could take its name. There may be one already,
         # of a file that was deleted before and came back with the same bytes.
         sha256 = info.facts.get("sha256") or await compute_sha256(target.store, info)
-        async with self._changes.changing(Change(Kind.PACKAGE, project)):
-            await self._tombstones.write(project, filename, sha256)
+        async with AsyncExitStack() as stack:
+            announcing = stack.enter_async_context(self._changes.changing(Change(Kind.PACKAGE, project)))
+            # A tombstone for the bytes that are there changes nothing yet: it need not wait until others are told.
+            await together(announcing, self._tombstones.write(project, filename, sha256))
             await target.store.delete(layout.provenance(info.path))
             await target.store.delete(info.path)
         _log.info("deleted %s of project %s", filename, project)

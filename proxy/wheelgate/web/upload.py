@@ -18,6 +18,7 @@ from wheelgate.core.names import normalise_name, project_in, same_version_key, v
 from wheelgate.services import Services
 from wheelgate.storage.spool import MAX_FILE_BYTES, SpoolFile
 from wheelgate.uploads.accept import parse_filename_project
+from wheelgate.uploads.checks import ReceivedFile
 from wheelgate.web.auth import Authentication
 
 _MAX_FIELDS_BYTES = 16 * 1024 * 1024  # a README travels in a field
@@ -77,7 +78,8 @@ class UploadHandlers:
                 _check_identity(fields, project, filename)
                 _check_digests(fields, spooled.digests())
                 attestations = fields.get("attestations", "").strip() or None  # some tools send empty fields
-                accepted = await self._services.uploads.accept(spooled.path, filename, attestations=attestations)
+                received = ReceivedFile(spooled.path, filename, spooled.digests()["sha256"], attestations)
+                accepted = await self._services.uploads.accept(received)
                 return "stored" if accepted.new else "known already, with the same bytes"
             case "yank":
                 await packages.yank(filename, fields.get("reason", ""))

@@ -18,7 +18,7 @@ _MOST_READS = 16
 
 def check(data: bytes) -> None:
     whole = _read(lambda: read_core_metadata(io.BytesIO(data), _NAME))
-    checked = _read(lambda: check_wheel(io.BytesIO(data), _NAME)[1])
+    checked = _read(lambda: check_wheel(io.BytesIO(data), _NAME))
     if isinstance(checked, CoreMetadata):  # whatever passes the check, an installer reads
         assert checked == whole
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
