@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 
 from tests.benchmarks.held import held_name, hold_files, hold_names, hold_tokens
 from tests.benchmarks.report import Row
-from tests.benchmarks.servers import JSON, fetched, new_token, wheelgate
+from tests.benchmarks.servers import JSON, System, new_token, wheelgate
+from tests.support.azurite import KEY
+from tests.support.fake_container import fake_container, project_of
 from tests.support.packages import wheel_bytes, wheel_name
 
 _MOST_TIMES, _MOST_START_S, _MOST_BYTES_A_NAME = 1.5, 1.0, 60
@@ -29,6 +31,8 @@ _LAST_S = 15.0
 """One repetition: ten changes."""
 _COLD_EVERY = 20
 """Warm requests for each cold one."""
+_LISTING_S = 0.05
+"""A page of a container's listing: 5,000 blobs."""
 _PAUSE_S = 0.002
 _WARM = "small-warm"
 _BOUNDARY = "5d41402abc4b2a76b9719d911017c592"
@@ -47,6 +51,8 @@ class World:
     feeds: int = 0
     """Private indexes that are asked before the public one."""
     anonymous: str = "read"
+    blobs: int = 0
+    """In a container that is listed whole, ten to a project."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Growth:
     small: World
     large: World
     names: int = 0
-    """So many names more are held by the large one."""
+    """So many names, or blobs, more are held by the large one."""
 
 
 @dataclass
@@ -77,11 +83,14 @@ class Subject:
         home.mkdir()
         world.fill(home / "data" / "store")
         self._world = world
-        config = _configuration(world, origin)
+        container = stack.enter_context(fake_container(world.blobs, latency_s=_LISTING_S)) if world.blobs else ""
+        (folder / "key").write_text(KEY)
+        config = _configuration(world, origin, container)
         self.other = stack.enter_context(wheelgate(folder, name=f"{world.name}, other", config=config, data=home / "data"))
+        _wait_until_ready(self.other)
         began = time.perf_counter()
         self.ours = stack.enter_context(wheelgate(folder, name=world.name, config=config))
-        fetched(f"{self.ours.url}/readyz")
+        _wait_until_ready(self.ours)
         self.start_s = time.perf_counter() - began
         self._token = new_token(home, "read", "upload")
         self._cold, self._versions = itertools.count(), itertools.count()
@@ -149,9 +158,13 @@ def _growths() -> Iterator[Growth]:
     def fed(feeds: int) -> World:
         return World(f"{feeds} feeds", lambda _: None, feeds=feeds)
 
+    def listed(blobs: int) -> World:
+        return World(f"{blobs} blobs", lambda _: None, cold=lambda n: project_of(n * 10 % blobs), blobs=blobs)
+
     yield Growth("200,000 names / 1,000", holding(1_000), holding(200_000), names=199_000)
     yield Growth("10,000 tokens / 10", guarded(10), guarded(10_000))
     yield Growth("15,000 files that change / 100", crowded(100), crowded(15_000))
+    yield Growth("300,000 blobs of any layout / 10,000", listed(10_000), listed(300_000), names=290_000)
     yield Growth("30 sources / 2", fed(1), fed(29))
 
 
@@ -213,6 +226,19 @@ def _p99(times: list[float]) -> float:
     return sorted(times)[int(len(times) * 0.99)]
 
 
+def _wait_until_ready(system: System) -> None:
+    """Wait until it can answer: where a container was never listed before, every name may be its."""
+    connection = _connect(system.url)
+    while True:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status == 200:
+            connection.close()
+            return
+        time.sleep(0.05)
+
+
 def _connect(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
@@ -220,8 +246,10 @@ def _connect(url: str) -> http.client.HTTPConnection:
     return connection
 
 
-def _configuration(world: World, origin: str) -> str:
+def _configuration(world: World, origin: str, container: str) -> str:
     sources = ['[[source]]\nname = "uploads"\ntype = "store"\n']
+    if container:
+        sources.append(f'[[source]]\nname = "curated"\ntype = "blob"\nurl = "{container}"\naccount_key = "file:../key"\n')
     sources += [
         f'[[source]]\nname = "feed-{number}"\ntype = "index"\nurl = "{origin}/feeds/{number}/simple/"\nprivate = true\n'
         for number in range(world.feeds)
