@@ -360,7 +360,6 @@ KNOWN: dict[str, Known] = {
         for step in ("upload", "revoke")
     },
     **{f"body-frozen/{step}": _SILENCE for step in ("range", "stream")},
-    "flipped/stream": Known("condemned", (RECOVERY,), "403 for longer than 7 s: one wrong answer condemns the file"),
 }
 
 

@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from io import FileIO
+from typing import NamedTuple
 
 from cachetools import LRUCache
 
@@ -17,29 +19,52 @@ from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.files.bodies import Body, Redirect, hold_back
 
 _PROOFS = 20_000
+_DOUBTED_S, _MAX_DOUBTED_S = 4.0, 600.0
+"""After one wrong reading, and at most."""
 _log = logging.getLogger(__name__)
 
 
-class BodyProofs:
-    """Memory of which stored bodies were read whole and had their digest, and which had not. Bounded."""
+class _Wrong(NamedTuple):
+    """Readings of one stored body that had another digest, one after the other."""
 
-    def __init__(self) -> None:
-        self._is_right: LRUCache[tuple[str, str, str], bool] = LRUCache(_PROOFS)
+    times: int
+    until_s: float
+    """Until then, on the monotonic clock, it counts as damaged without being read again."""
+
+
+class BodyProofs:
+    """Memory of which stored bodies were read whole and had their digest, and which had not. Bounded.
+
+    A wrong reading may be the storage's mistake of one moment: after a while, twice as long each time, it is read again.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._known: LRUCache[tuple[str, str, str], bool | _Wrong] = LRUCache(_PROOFS)
+        self._monotonic = monotonic
 
     def get(self, store: str, path: str, etag: str) -> bool | None:
-        """Tell whether this version of a blob has its digest; ``None``: nobody has looked."""
-        return self._is_right.get((store, path, etag))
+        """Tell whether this version of a blob has its digest; ``None``: nobody has looked, or it is time to look again."""
+        known = self._known.get((store, path, etag))
+        if isinstance(known, _Wrong):
+            return False if self._monotonic() < known.until_s else None
+        return known
 
     def note(self, store: str, path: str, etag: str, *, is_right: bool) -> None:
-        """Remember it, until the blob is another one."""
-        self._is_right[store, path, etag] = is_right
+        """Remember a reading, until the blob is another one."""
+        known = self._known.get((store, path, etag))
+        if is_right:
+            self._known[store, path, etag] = True
+        else:
+            times = known.times + 1 if isinstance(known, _Wrong) else 1
+            until_s = self._monotonic() + min(_DOUBTED_S * 2 ** min(times - 1, 20), _MAX_DOUBTED_S)
+            self._known[store, path, etag] = _Wrong(times, until_s)
 
     def is_damaged(self, store: str, copy: BlobInfo, size: int | None) -> bool:
         """Tell whether a copy is known to be damaged; perhaps by the listed ``size`` (bytes; ``None``: not listed)."""
         known = self.get(store, copy.path, copy.etag)
         if known is None and size not in (None, copy.size):
             _log.error("%s in the store is damaged: it has %d bytes, not %d: delete it there", copy.path, copy.size, size)
-            self.note(store, copy.path, copy.etag, is_right=False)
+            self._known[store, copy.path, copy.etag] = False  # for good: no reading tells otherwise
             return True
         return known is False
 
