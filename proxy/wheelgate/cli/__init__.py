@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -55,6 +57,7 @@ def main() -> None:
     """Run the `wheelgate` command: exit status 0, 1 for a failure, 2 for wrong usage or configuration; never a traceback."""
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()  # here, where a failure can still be told
     except ConfigurationError as error:
         for problem in error.problems:
             print(f"wheelgate: {_make_printable(problem)}", file=sys.stderr)
@@ -72,6 +75,17 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
+    except OSError as error:
+        _tell_output_failed(error)
+
+
+def _tell_output_failed(error: OSError) -> None:
+    """End with a sentence about a file that could not be written, most often our own output on a full disk."""
+    what = "the output" if error.filename is None else str(error.filename)
+    with suppress(OSError):
+        print(f"wheelgate: {what} cannot be used: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again at its end, and says so in its words
+    sys.exit(1)
 
 
 def _make_printable(sentence: str) -> str:

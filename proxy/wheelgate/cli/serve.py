@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,8 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
             ) as running,
         ):
             _tune_garbage_collector()
-            print(_format_welcome(config), file=sys.stderr, flush=True)
+            with suppress(OSError):  # of a log on a full disk, which is no reason to serve nobody
+                print(_format_welcome(config), file=sys.stderr, flush=True)
             # A local server stops at once; one that others reach first lets its load balancer notice.
             await running.until_stopped(drain_s=0.0 if server.is_loopback else 5.0)
 

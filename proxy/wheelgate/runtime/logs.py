@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TextIO
 
 import msgspec
 from cachetools import LRUCache
@@ -139,9 +139,17 @@ class RepeatedWarning:
         self._silent_until, self._untold = now + self._every_s, 0
 
 
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writer of log lines. One that cannot be written, as on a full disk, is lost, and harms nobody."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def configure(style: Format, level: str = "INFO") -> None:
     """Log everything to standard error in one style; libraries only from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Json() if style == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
