@@ -87,3 +87,21 @@ async def test_what_is_gone_already_is_no_error(store: LocalStore, clock: FakeCl
     await store.delete(layout.cache_copy("public", "demo", "a"))
     await cache.add("b", 95)
     assert await cache.names() == {"b"}
+
+
+async def test_as_many_go_as_a_full_disk_needs_and_no_more(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 10_000)
+    for name in "abcde":
+        await cache.add(name)
+    await cache.use("a")
+    left = [0]
+
+    async def free(wanted: int) -> None:
+        kept = len(await cache.names())
+        await cache.limit.free(lambda: 500 - 100 * len(list((store.root / "cache/public/demo").iterdir())) >= wanted)
+        left.append(kept - len(await cache.names()))
+
+    await free(150)
+    assert await cache.names() == set("ade"), "the least recently used"
+    await free(150)
+    assert left == [0, 2, 0], "what somebody else made room for is enough"

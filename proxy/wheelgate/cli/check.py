@@ -67,6 +67,8 @@ async def _run_checks(config: Config) -> list[Finding]:
             }
             checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences)
             findings = [finding async for finding in checks]
+            if problem := services.spool.problem():
+                findings[0] = Finding("store", False, f"{usable.store_location} can be read, but {problem}")
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             findings += [finding async for finding in check_layouts(usable, services.containers)]
             findings += await check_records(services.store)

@@ -1,4 +1,4 @@
-"""Output on a full disk: a server serves without its log, and a command says in one sentence what could not be written."""
+"""Commands on a full disk: a server serves without its log, and others say in one sentence what could not be written."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.configs import UPLOADS
+from tests.storage.test_local import small_disk
 from tests.support.gate import WHEELGATE, environment, fetch
 
 FULL = Path("/dev/full")
@@ -52,3 +53,15 @@ def test_a_server_whose_log_cannot_be_written_serves(tmp_path: Path) -> None:
     finally:
         server.kill()
         server.wait()
+
+
+def test_check_says_that_the_disk_is_full(tmp_path: Path) -> None:
+    (tmp_path / "wheelgate.toml").write_text(UPLOADS)
+    with small_disk(tmp_path / "data", "size=40m") as data:
+        command = [WHEELGATE, "check", "-c", "wheelgate.toml", "--data", data]
+        subprocess.run(command, check=True, capture_output=True, env=environment(tmp_path), cwd=tmp_path)
+        (data / "filler").write_bytes(bytes(20_000_000))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(tmp_path), cwd=tmp_path)
+    assert done.returncode == 1
+    sentence = f"{data}/store can be read, but the spool is full: make room at {data}/store/.spool"
+    assert f"FAIL  store: {sentence}" in done.stdout
