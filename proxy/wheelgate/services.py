@@ -15,7 +15,7 @@ from wheelgate.index.policy_reload import PolicyReload
 from wheelgate.index.screened import RuleBook
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.absence import AbsenceEvidence
-from wheelgate.sources.blob_scan import BlobScan
+from wheelgate.sources.blob_scan import ListedWhole
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
@@ -52,7 +52,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     packages: UploadManager
     absences: Mapping[str, AbsenceEvidence]
     """Of the sources that are indexes: what their "not there" is worth."""
-    scans: Sequence[BlobScan]
+    scans: Sequence[ListedWhole]
     """The sources that are listed whole, from the start of a server on."""
     containers: Mapping[str, BlobStore]
     """The stores of those sources that are blob containers, by the source's name."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,12 @@ from tests.sources.source_contract import SourceContract, publish_wheel
 from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
-from wheelgate.core.errors import UpstreamUnavailable
+from tests.support.stores import WatchedStore
+from tests.support.turns import longest_turn
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import LocalFile, ProjectPage
 from wheelgate.sources.directory import RESCAN_S, Directory
+from wheelgate.sources.known_projects import KnownProjects
 
 _hooks: dict[str, Callable[[], object]] = {}
 
@@ -44,13 +48,19 @@ def when_read(path: Path, hook: Callable[[], object]) -> Iterator[None]:
     assert not _hooks, "it was never read"
 
 
+async def until(seen: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not seen():
+            await asyncio.sleep(0.005)
+
+
 class Folder:
     """The source, and its folder."""
 
     gives_digests = True
     lists_names = True
 
-    def __init__(self, root: Path, clock: FakeClock, **options: int) -> None:
+    def __init__(self, root: Path, clock: FakeClock, **options: Any) -> None:
         root.mkdir()
         self.root = root
         self.clock = clock
@@ -313,3 +323,110 @@ async def test_a_file_still_being_written_is_not_listed_with_the_digest_of_its_h
     world.rescan()
     (file,) = (await world.page()).files
     assert file.hashes == {"sha256": sha256(body)}
+
+
+# --- large folders
+
+
+@pytest.fixture
+async def large(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Folder]:
+    """Counts every look as a long one."""
+    folder = Folder(tmp_path / "large", clock, quick_s=0.0)
+    yield folder
+    await folder.source.close()
+
+
+async def test_of_a_large_folder_the_last_look_answers_while_the_next_is_under_way(large: Folder) -> None:
+    make_wheel(large.root, "acme-lib", "1.0")
+    page = await large.page()
+    make_wheel(large.root, "acme-lib", "2.0")
+    large.rescan()
+    go_on = threading.Event()
+    with when_read(large.root, lambda: go_on.wait(10)):
+        async with asyncio.timeout(1):
+            for _ in range(3):
+                assert (await large.page()).revision == page.revision
+                with pytest.raises(ProjectNotFound):
+                    await large.page("other")
+        await until(lambda: not _hooks)
+    go_on.set()
+    await until(lambda: large.source._fresh_until > large.clock.monotonic())
+    assert len((await large.page()).files) == 2
+
+
+async def test_a_look_that_is_overdue_is_waited_for(large: Folder) -> None:
+    """What a request is told is never older than that."""
+    make_wheel(large.root, "acme-lib", "1.0")
+    await large.page()
+    make_wheel(large.root, "acme-lib", "2.0")
+    large.clock.move(60)
+    assert len((await large.page()).files) == 2
+
+
+async def test_a_large_folder_that_is_gone_is_a_failure_once_that_is_seen_and_its_return_is_seen_at_once(large: Folder) -> None:
+    await publish_wheel(large, "acme-lib", "1.0")
+    await large.page()
+    await large.fail()
+    await large.page()
+    await until(lambda: large.source._problem is not None)
+    with pytest.raises(UpstreamUnavailable, match="cannot be read"):
+        await large.page("other")
+    await large.mend()
+    assert len((await large.page()).files) == 1
+
+
+async def test_what_was_read_of_files_that_are_gone_is_forgotten(world: Folder) -> None:
+    for name in ("one", "two", "three"):
+        make_wheel(world.root, name, "1.0")
+        world.rescan()
+        await world.page(name)
+    assert world.source._described.keys() == {"one", "two", "three"}
+    (world.root / wheel_name("one", "1.0")).unlink()
+    (world.root / wheel_name("two", "1.0")).write_bytes(wheel_bytes("two", "1.0", requires=["idna"]))
+    world.rescan()
+    await world.source.project_names()
+    assert world.source._described.keys() == {"three"}
+
+
+async def test_a_folder_may_be_named_with_any_bytes(world: Folder) -> None:
+    folder = os.fsencode(world.root) + b"/caf\xe9 \xff"
+    Path(os.fsdecode(folder)).mkdir()
+    name = wheel_name("acme-lib", "1.0")
+    body = wheel_bytes("acme-lib", "1.0")
+    Path(os.fsdecode(folder), name).write_bytes(body)
+    Path(os.fsdecode(folder + b"/\xff-1.0.tar.gz")).write_bytes(b"x")
+    (file,) = (await world.page()).files
+    assert file.hashes == {"sha256": sha256(body)}
+    assert isinstance(file.location, LocalFile)
+    assert Path(file.location.path).read_bytes() == body
+
+
+async def test_a_record_that_cannot_be_read_is_that_failure(tmp_path: Path, clock: FakeClock) -> None:
+    store = WatchedStore()
+    known = KnownProjects("wheels", url="x", store=store)
+    source = Directory(name="wheels", root=tmp_path, clock=clock, known=known)
+    store.down()
+    with pytest.raises(StoreError, match="cannot be reached"):
+        await source.project_names()
+    store.up()
+    assert await source.project_names() == frozenset()
+    await source.close()
+
+
+async def test_a_folder_of_thousands_costs_little_memory_and_holds_up_nobody(tmp_path: Path, clock: FakeClock) -> None:
+    world = Folder(tmp_path / "wheels", clock, quick_s=10.0)
+    for number in range(3_000):
+        (world.root / f"acme_part_{number:06}-1.0.tar.gz").write_bytes(b"x")
+    async with longest_turn() as turns:
+        page = await world.page("acme-part-000007")
+        assert len(page.files) == 1
+        (world.root / "acme_part_000007-2.0.tar.gz").write_bytes(b"x")
+        world.rescan()
+        assert len((await world.page("acme-part-000007")).files) == 2
+        assert len(await world.source.project_names()) == 3_000
+    assert turns.longest_s < 0.02
+    last = world.source._last
+    assert last is not None
+    blocks = [item for block in last.listing.blocks for item in (block, block.files, block.digests, block.keys)]
+    assert sum(map(sys.getsizeof, blocks)) / 3_000 < 50
+    await world.source.close()

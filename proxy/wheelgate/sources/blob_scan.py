@@ -15,6 +15,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -44,6 +45,19 @@ _SLICE_S = 0.002
 _ONE_PAGE = 5_000
 """Blobs that one request lists: a container that has no more is listed again sooner than a record could be read."""
 _log = logging.getLogger(__name__)
+
+
+class ListedWhole(Protocol):
+    """A source that has to be listed whole before it can say what it has not."""
+
+    name: str
+
+    def start(self) -> None:
+        """Begin to list, if that has not begun."""
+
+    @property
+    def holds_up_all(self) -> bool:
+        """True if no name can be answered for yet: any may be its, and the first listing has not ended."""
 
 
 class BlobScan:

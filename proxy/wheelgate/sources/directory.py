@@ -1,44 +1,54 @@
-"""Folder of wheels and sdists, in any layout: what is put there is listed within seconds, what is removed is gone."""
+"""Folder of wheels and sdists, in any layout: what is put there is listed within seconds, what is removed is gone.
+
+A folder is read whole, beside the requests. A small one is read again before whoever asks is answered; of a large one the last
+look is the answer, while the next one is under way.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import hashlib
 import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from io import FileIO
-from itertools import islice
 from pathlib import Path
 from typing import cast
 
 import msgspec
+from cachetools import LRUCache
 
-from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamUnavailable
-from wheelgate.core.model import NEVER_FRESH, File, Freshness, LocalFile, Location, ProjectPage, file_etag
-from wheelgate.core.names import project_in
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.file_list import RECENT_BYTES, page_bytes
+from wheelgate.core.model import File, Freshness, LocalFile, Location, ProjectPage, file_etag
 from wheelgate.core.packed_names import PackedNames, PackedOnce
-from wheelgate.core.protocols import Clock
+from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.cooperative import in_slices
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.folder_scan import FolderScan, scan_folder, unpack_path
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.page_builder import page_of
 
 RESCAN_S = 2.0
-_SCANS = 5
+_QUICK_S = 0.1
+"""A look that takes no longer is waited for."""
+_REST = 10.0
+"""Pause between two looks in lengths of the last one, so that a long one takes a tenth of a processor."""
+_OVERDUE_S = 30.0
+"""By how much a look may come late, beside three times its usual length, before answers wait for it."""
 _KNOWN = 4
+_LOOK = ("look",)
+"""Key of a task; those of projects are their names."""
 _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that much hashing, no more
 _TICK_S = 0.05
 """File systems count time in ticks: a file that was written in this one may be written again in it, and look the same."""
 _log = logging.getLogger(__name__)
-_Projects = dict[str, dict[str, File]]
 
 
 class Directory:
@@ -49,24 +59,50 @@ class Directory:
     """
 
     def __init__(
-        self, *, name: str, root: Path, clock: Clock, known: KnownProjects | None = None, inline_bytes: int = _INLINE_BYTES
+        self,
+        *,
+        name: str,
+        root: Path,
+        clock: Clock,
+        known: KnownProjects | None = None,
+        inline_bytes: int = _INLINE_BYTES,
+        quick_s: float = _QUICK_S,
+        metrics: Metrics | None = None,
     ) -> None:
-        """``known``: projects that it had before this process; by default there were none."""
+        """A source over ``root``.
+
+        Args:
+            name: the operator's, for the source.
+            root: the folder.
+            clock: the age of what was seen.
+            known: projects that it had before this process; by default there were none.
+            inline_bytes: of unread files that a first page waits for.
+            quick_s: a look that takes no longer is waited for.
+            metrics: show age, length and size of the last look.
+        """
         self.name = name
         self._had = known or KnownProjects(name, url=str(root))
         self._root = root
         self._clock = clock
         self._inline_bytes = inline_bytes
+        self._quick_s = quick_s
         self._fresh_until = -math.inf
-        self._projects: _Projects = {}
-        """By project and file name, as the last scan found them."""
-        self._described: dict[Location, File | None] = {}
-        """Files with what was read out of them. ``None``: it cannot be read now, so it is not listed; tried again after the next
-        scan."""
-        self._pages: dict[str, ProjectPage] = {}
+        self._looked_s = -math.inf
+        self._took_s = 0.0
+        self._last: FolderScan | None = None
+        self._problem: UpstreamError | StoreError | None = None
+        """Why the last look failed."""
+        self._described: dict[str, dict[Location, File | None]] = {}
+        """By project, files with what was read out of them. ``None``: it cannot be read now, so it is not listed; tried again
+        after the next look."""
+        self._pages: LRUCache[str, ProjectPage] = LRUCache(RECENT_BYTES, getsizeof=page_bytes)
         self._packed = PackedOnce()
         self._flights: SingleFlight[None] = SingleFlight()
         self._tasks = BackgroundTasks()
+        if metrics is not None:
+            metrics.listing_age.labels(name).set_function(self._age_s)
+            metrics.listing_seconds.labels(name).set_function(lambda: self._took_s)
+            metrics.listing_blobs.labels(name).set_function(lambda: 0 if self._last is None else self._last.listing.count)
 
     async def close(self) -> None:
         """Stop reading in the background."""
@@ -74,65 +110,155 @@ class Directory:
         await self._flights.close()
         await self._had.close()
 
+    def _age_s(self) -> float:
+        return 0.0 if self._last is None else self._clock.monotonic() - self._looked_s
+
+    def start(self) -> None:
+        """Look at the folder for the first time, before anybody asks."""
+        self._tasks.start(_LOOK, self._look)
+
+    @property
+    def holds_up_all(self) -> bool:
+        """False: a first look takes no longer than a request may wait."""
+        return False
+
     async def project_names(self) -> PackedNames:
-        await self._refresh()
-        return await self._packed.pack(self._projects)
+        last = await self._refresh()
+        return await self._packed.pack(lambda: in_slices(last.listing.names()))
 
     async def project_page(self, project: str) -> ProjectPage:
-        await self._refresh()
-        while (page := self._pages.get(project)) is None:
-            found = self._projects.get(project)
-            if not found:
-                raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._fresh_until)
-            await self._flights.run(project, lambda: self._read(project))
-            if self._projects.get(project) is found:  # else the folder was scanned meanwhile: there may be more to read
-                files = [described for file in found.values() if (described := self._described.get(file.location, file))]
-                page = page_of(project, files, as_of=self._clock.now(), dropped=len(found) - len(files))
-                break
-        # What is still being read changes the page when it has been.
-        complete = all(file.location in self._described for file in self._projects.get(project, {}).values())
-        freshness = Freshness(self._fresh_until) if complete else NEVER_FRESH
+        last = await self._refresh()
+        page = self._pages.get(project)
+        if page is None:
+            files = self._find(last, project)
+            if not files:
+                raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._find_end())
+            await self._flights.run((project, id(last)), lambda: self._read(project, files))
+            described = self._described.get(project, {})
+            listed = [known for file in files if (known := described.get(file.location, file))]
+            page = page_of(project, listed, as_of=self._clock.now(), dropped=len(files) - len(listed))
+            # What is still being read changes the page when it has been.
+            if self._last is last and all(file.location in described for file in files):
+                self._keep(page)
+            else:
+                return page
+        freshness = Freshness(self._find_end())
         if page.freshness != freshness:
             page = msgspec.structs.replace(page, freshness=freshness)
-        self._pages[project] = page
+            self._keep(page)
         return page
 
-    async def _refresh(self) -> None:
-        if self._clock.monotonic() >= self._fresh_until:
-            await self._flights.run("", self._scan)
+    def _keep(self, page: ProjectPage) -> None:
+        self._pages.pop(page.project, None)
+        if page_bytes(page) <= self._pages.maxsize:
+            self._pages[page.project] = page
 
-    async def _scan(self) -> None:
+    def _find_end(self) -> float:
+        """Until when an answer is fresh: while the folder is being looked at, for a moment."""
+        moment_s = self._clock.monotonic() + min(self._took_s, 1.0)
+        return max(self._fresh_until, moment_s) if _LOOK in self._tasks else self._fresh_until
+
+    def _find(self, scan: FolderScan, project: str) -> list[File]:
         try:
-            place, projects = await asyncio.to_thread(_scan_place, self._root, self.name)
+            found = scan.listing.find(project, order=_walk_order)
+        except ValueError as error:
+            raise UpstreamUnavailable(f"source {self.name}: {error}", source=self.name) from None
+        return [self._file_of(project, filename, info) for filename, info in found.items()]
+
+    def _file_of(self, project: str, filename: str, info: BlobInfo) -> File:
+        return File(
+            filename=filename,
+            project=project,
+            source=self.name,
+            location=LocalFile(os.path.join(self._root, unpack_path(info.path)), info.etag, str(self._root)),  # noqa: PTH118 - text
+            size=info.size,
+            upload_time=info.created,
+            core_metadata={} if filename.endswith(".whl") else None,  # read when it is asked for
+        )
+
+    async def _refresh(self) -> FolderScan:
+        """Have the folder looked at if that is due, and return the look to answer by. Raises UpstreamUnavailable."""
+        now_s = self._clock.monotonic()
+        if now_s >= self._fresh_until:
+            look = self._tasks.start(_LOOK, self._look)
+            overdue_s = self._fresh_until + 3 * self._took_s + _OVERDUE_S
+            if self._last is None or self._problem is not None or self._took_s <= self._quick_s or now_s >= overdue_s:
+                await asyncio.wait([look])  # whoever leaves, it goes on
+        if self._problem is not None:
+            raise self._problem.with_traceback(None)  # one object, many raisers
+        if self._last is None:
+            raise UpstreamUnavailable(f"source {self.name}: the folder {self._root} was not looked at", source=self.name)
+        return self._last
+
+    async def _look(self) -> None:
+        """Look at the whole folder. One that fails leaves no answer: public sources must not be asked for want of one."""
+        began_s, clock_s = time.monotonic(), self._clock.monotonic()
+        before = None if self._last is None else self._last.listing
+        try:
+            scan = await asyncio.to_thread(scan_folder, self._root, before)
+            await self._judge(scan)
+            await self._forget_gone(scan)
         except OSError as error:
             # An unmounted disk looks like this. Were it "no projects", public ones of the same names would be next.
-            raise UpstreamUnavailable(
-                f"source {self.name}: the folder {self._root} cannot be read ({(error.strerror or '').lower()})", source=self.name
-            ) from None
-        if not projects and not await self._had.may_be_empty(place):
+            why = (error.strerror or "").lower()
+            self._problem = UpstreamUnavailable(
+                f"source {self.name}: the folder {self._root} cannot be read ({why})", source=self.name
+            )
+        except (UpstreamError, StoreError) as error:
+            self._problem = error
+        except Exception:  # what the last look found would be served for ever
+            _log.exception("source %s: the folder %s cannot be read", self.name, self._root)
+            self._problem = UpstreamUnavailable(
+                f"source {self.name}: the folder {self._root} cannot be read; see the log", source=self.name
+            )
+        else:
+            self._took_s = time.monotonic() - began_s
+            self._take_up(scan)
+            self._looked_s = clock_s
+            self._fresh_until = self._clock.monotonic() + max(RESCAN_S, _REST * self._took_s)
+
+    def _take_up(self, scan: FolderScan) -> None:
+        """Answer by this look from now on."""
+        for name in list(self._pages) if scan.changed is None else scan.changed:
+            self._pages.pop(name, None)
+        for name, page in list(self._pages.items()):
+            if page.dropped:  # may be readable by now
+                del self._pages[name]
+        if scan.changed != frozenset():
+            self._packed.forget()
+        self._last, self._problem = scan, None
+
+    async def _judge(self, scan: FolderScan) -> None:
+        """Let a look pass that can be believed. Raises UpstreamUnavailable."""
+        seen = scan.listing.sample(_KNOWN)
+        if not seen and not await self._had.may_be_empty(scan.place):
             raise UpstreamUnavailable(
                 f"source {self.name}: the folder {self._root} had packages, and is another one now, without any: is its disk "
                 "mounted? If it is meant to be new, put a first package there",
                 source=self.name,
             )
-        for name in islice(projects, _KNOWN):
-            self._had.note(name, place)
-        known = self._projects
-        self._projects = {name: known[name] if known.get(name) == files else files for name, files in projects.items()}
-        self._packed.forget()
-        self._pages = {
-            name: page for name, page in self._pages.items() if self._projects.get(name) is known.get(name) and not page.dropped
-        }
-        present = {file.location for files in projects.values() for file in files.values()}
-        self._described = {at: file for at, file in self._described.items() if at in present and file is not None}
-        self._fresh_until = self._clock.monotonic() + RESCAN_S
+        for name in seen:
+            self._had.note(name, scan.place)
 
-    async def _read(self, project: str) -> None:
+    async def _forget_gone(self, scan: FolderScan) -> None:
+        """Drop what was read of files that are no longer what they were, and that some could not be read."""
+        for name, described in list(self._described.items()):
+            present = set(described)
+            if scan.changed is None or name in scan.changed:
+                present = {file.location for file in self._find(scan, name)}
+                await asyncio.sleep(0)
+            kept: dict[Location, File | None] = {at: file for at, file in described.items() if at in present and file is not None}
+            if kept:
+                self._described[name] = kept
+            else:
+                self._described.pop(name, None)
+
+    async def _read(self, project: str, files: Sequence[File]) -> None:
         """Learn what the listing needs of files not read yet: small ones now, the rest meanwhile."""
-        unread = [file for file in self._projects.get(project, {}).values() if file.location not in self._described]
+        known = self._described.get(project, {})
         later = []
         budget = self._inline_bytes
-        for file in sorted(unread, key=lambda file: file.size or 0):
+        for file in sorted((file for file in files if file.location not in known), key=lambda file: file.size or 0):
             budget -= file.size or 0
             if budget < 0:
                 later.append(file)
@@ -150,72 +276,17 @@ class Directory:
 
     async def _describe(self, file: File) -> None:
         location = cast("LocalFile", file.location)
+        described: File | None = None
         try:
-            self._described[location] = await asyncio.to_thread(_describe, file, location, self._clock.now().timestamp())
+            described = await asyncio.to_thread(_describe, file, location, self._clock.now().timestamp())
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self.name, location.path, error.strerror)
-            self._described[location] = None
+        self._described.setdefault(file.project, {})[location] = described
 
 
-def _scan_place(root: Path, source: str) -> tuple[str, _Projects]:
-    """Scan a folder, and tell it from another one of its name: a disk that is not mounted leaves one, which is empty."""
-    before = _identify(root)
-    projects = _scan_whole(root, source)
-    if _identify(root) != before:  # mounted or unmounted meanwhile
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
-    return before, projects
-
-
-def _identify(root: Path) -> str:
-    """The identity of a folder, which outlives a restart of the machine where the file system has one of its own."""
-    stat = root.stat()
-    system = os.statvfs(root).f_fsid if hasattr(os, "statvfs") else 0
-    return f"{system or stat.st_dev:x}/{stat.st_ino:x}"
-
-
-def _scan_whole(root: Path, source: str) -> _Projects:
-    """Scan everything below, or fail: with a part unheard, a name would seem to be free.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    for _ in range(_SCANS - 1):
-        with contextlib.suppress(FileNotFoundError):  # something was removed meanwhile, or all of it: look again
-            return _scan(root, source)
-    return _scan(root, source)
-
-
-def _scan(root: Path, source: str) -> _Projects:
-    projects: _Projects = {}
-    for entry in _walk(root):
-        project = project_in(entry.name)
-        if project is None:
-            continue
-        stat = entry.stat(follow_symlinks=False)
-        found = File(
-            filename=entry.name,
-            project=project,
-            source=source,
-            location=LocalFile(entry.path, file_etag(stat), str(root)),
-            size=stat.st_size,
-            upload_time=datetime.fromtimestamp(stat.st_mtime, UTC),
-            core_metadata={} if entry.name.endswith(".whl") else None,  # read when it is asked for
-        )
-        projects.setdefault(project, {}).setdefault(entry.name, found)
-    return projects
-
-
-def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Every plain file below, in a stable order. Links are not followed: they may lead out of the folder."""
-    with os.scandir(root) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            yield entry
+def _walk_order(path: str) -> list[str]:
+    """The order in which a folder is walked."""
+    return path.split("/")
 
 
 def open_listed(file: File, location: LocalFile) -> FileIO:

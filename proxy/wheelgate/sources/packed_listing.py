@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zlib import crc32
 
 import msgspec
@@ -128,8 +128,10 @@ class PackedListing:
         self.count = sum(block.count for block in blocks)
         """Files that look like distributions."""
 
-    def find(self, project: str) -> dict[str, BlobInfo]:
-        """The files of a project by name, in some ten microseconds for each block; of one name in two folders the first path's.
+    def find(self, project: str, order: Callable[[str], Any] = str) -> dict[str, BlobInfo]:
+        """The files of a project by name, in a tenth of a millisecond for each block; of one name in two folders the first.
+
+        ``order``: of paths.
 
         Raises:
             ValueError: the listing is damaged.
@@ -140,7 +142,7 @@ class PackedListing:
                 filename = file.path.rpartition("/")[2]
                 if _SEPARATORS.sub("-", filename).lower().startswith(project) and project_in(filename) == project:
                     earlier = found.get(filename)
-                    if earlier is None or file.path < earlier.path:
+                    if earlier is None or order(file.path) < order(earlier.path):
                         found[filename] = file
         return found
 

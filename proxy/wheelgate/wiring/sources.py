@@ -31,7 +31,7 @@ from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
-from wheelgate.sources.blob_scan import BlobScan
+from wheelgate.sources.blob_scan import BlobScan, ListedWhole
 from wheelgate.sources.cached import Cached, FindKept
 from wheelgate.sources.directory import Directory
 from wheelgate.sources.emptiness import Emptiness
@@ -80,8 +80,8 @@ class Sources:
         self._histories: dict[str, FileHistory] = {}
         self.absences: dict[str, AbsenceEvidence] = {}
         """Of the indexes: what a 404 of theirs is worth."""
-        self.scans: list[BlobScan] = []
-        """Containers in any layout, to be listed from the start of a server on."""
+        self.scans: list[ListedWhole] = []
+        """Those that are listed whole, from the start of a server on."""
         self.read_ahead: list[EnrichedSource] = []
         """Private ones, whose newest wheels are described before anybody asks."""
 
@@ -118,7 +118,10 @@ class Sources:
             case "directory":
                 root = self._base.config.get_source_folder(settings)
                 known = KnownProjects(settings.name, url=str(root), store=self._base.store)
-                directory = self._base.closing(Directory(name=settings.name, root=root, clock=self._base.clock, known=known))
+                directory = self._base.closing(
+                    Directory(name=settings.name, root=root, clock=self._base.clock, known=known, metrics=self._base.metrics)
+                )
+                self.scans.append(directory)
                 return self._cache(directory, 0.0, 0.0)  # it looks by itself; what stands in is remembered here
             case _ if self._base.config.is_offline(settings):
                 return self._build_offline(settings)

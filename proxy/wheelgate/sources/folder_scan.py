@@ -1,0 +1,96 @@
+"""Folder scan: everything below a folder, read in a thread into a packed listing, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from wheelgate.core.model import file_etag
+from wheelgate.core.protocols import BlobInfo
+from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
+
+_SCANS = 5
+
+
+class FolderScan(msgspec.Struct, frozen=True):
+    """One look at a folder that is complete."""
+
+    place: str
+    """The identity of the folder."""
+    listing: PackedListing
+    """Paths as :func:`pack_path` writes them, below the folder; ETags of :func:`~wheelgate.core.model.file_etag`."""
+    changed: frozenset[str] | None
+    """Projects that are not as in the look before; ``None``: any may not be."""
+
+
+def scan_folder(root: Path, before: PackedListing | None) -> FolderScan:
+    """Scan a folder, and tell it from another one of its name: a disk that is not mounted leaves one, which is empty.
+
+    Blocks for as long as that takes: some 0.01 ms a file.
+
+    Raises:
+        OSError: it cannot be read, or not all of it: with a part unheard, a name would seem to be free.
+    """
+    place = _identify(root)
+    for _ in range(_SCANS - 1):
+        with contextlib.suppress(FileNotFoundError):  # something was removed meanwhile, or all of it: look again
+            scan = _scan(root, place, before)
+            break
+    else:
+        scan = _scan(root, place, before)
+    if _identify(root) != place:  # mounted or unmounted meanwhile
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return scan
+
+
+def _identify(root: Path) -> str:
+    """The identity of a folder, which outlives a restart of the machine where the file system has one of its own."""
+    stat = root.stat()
+    system = os.statvfs(root).f_fsid if hasattr(os, "statvfs") else 0
+    return f"{system or stat.st_dev:x}/{stat.st_ino:x}"
+
+
+def _scan(root: Path, place: str, before: PackedListing | None) -> FolderScan:
+    builder = ListingBuilder(before)
+    start = len(os.path.join(root, ""))  # noqa: PTH118 - a path in text, with the separator at its end
+    for entry in _walk(root):
+        if not entry.name.isascii():  # no name of a distribution
+            continue
+        stat = entry.stat(follow_symlinks=False)
+        path = pack_path(entry.path[start:])
+        builder.add(BlobInfo(path, stat.st_size, file_etag(stat), datetime.fromtimestamp(stat.st_mtime, UTC), {}))
+    steps = builder.finish()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            return FolderScan(place, done.value, builder.changed)
+
+
+def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
+    """Every plain file below, in a stable order. Links are not followed: they may lead out of the folder."""
+    with os.scandir(root) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            yield entry
+
+
+def pack_path(path: str) -> str:
+    """Write a path of this machine as text that any encoding can hold: a folder may be named with any bytes."""
+    return path if path.isascii() else os.fsencode(path).decode("latin-1")
+
+
+def unpack_path(packed: str) -> str:
+    """Read what :func:`pack_path` wrote."""
+    return packed if packed.isascii() else os.fsdecode(packed.encode("latin-1"))
