@@ -30,7 +30,7 @@ class FillTurns:
         """
         slots = self._slots.setdefault(file.source, FairSlots(self._at_once, max_waiting=_MAX_WAITING))
         try:
-            slot = await slots.take(Deadline.after(self._wait_s))
+            slot = await slots.take(Deadline.within(self._wait_s))
         except NoTurn:
             sentence = f"too many files are being fetched to fetch {file.filename} now"
             raise Busy(sentence, source=file.source, retry_after_s=_BUSY_S) from None

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from wheelgate.runtime.deadline import context_without_deadline
+
 _log = logging.getLogger(__name__)
 Work = Coroutine[Any, Any, None]
 
@@ -17,7 +19,7 @@ class BackgroundTasks:
     """The running tasks of one owner, by key. Close it to cancel them.
 
     A task is held until it ends, since the event loop itself holds tasks weakly. Its errors are its own business; one that it
-    lets escape is logged, and harms nobody else.
+    lets escape is logged, and harms nobody else. The deadline of the request that started it is not its own.
     """
 
     def __init__(self) -> None:
@@ -33,7 +35,7 @@ class BackgroundTasks:
         """The task under way for ``key``, or a new one that runs ``work()``."""
         task = self._tasks.get(key)
         if task is None or task.done():  # and its callback is on the way
-            task = self._tasks[key] = asyncio.create_task(work())
+            task = self._tasks[key] = asyncio.create_task(work(), context=context_without_deadline())
             task.add_done_callback(partial(self._forget, key))
         return task
 

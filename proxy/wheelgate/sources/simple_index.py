@@ -118,7 +118,7 @@ class SimpleIndex:
             raise without_frames(error) from None
 
     async def _ask_for_page(self, project: str) -> ProjectPage:
-        latest = Deadline.after(_ANSWER_S)
+        latest = Deadline.within(_ANSWER_S, f"source {self.name}")
         known, answer = await self._ask(project)
         if answer.status != 404:
             return await self._read(project, answer, known)

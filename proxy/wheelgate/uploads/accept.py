@@ -36,6 +36,7 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.background import cancel_all
+from wheelgate.runtime.deadline import pause_deadline, renew_deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.together import together
 from wheelgate.storage import layout
@@ -130,7 +131,9 @@ class Uploads:
                 'no source of type "store" is configured, and none with writable = true, so nothing can be uploaded'
             )
         project = parse_filename_project(received.filename)
+        pause_deadline()  # whoever sent much waits for it to be read
         checked = await self._checks.run(received, project, self._clock.now())
+        renew_deadline()
         target = next((target for target in self._targets if target.only is None or project in target.only), None)
         if target is None:
             names = ", ".join(target.source for target in self._targets)
@@ -276,6 +279,7 @@ async def compute_sha256(store: BlobStore, info: BlobInfo) -> str:
     digest = hashlib.sha256()
     async for chunk in store.stream(info.path, 0, info.size):
         await asyncio.to_thread(digest.update, chunk)
+        renew_deadline()
     return digest.hexdigest()
 
 

@@ -86,6 +86,9 @@ class SourceClient:
     async def close(self) -> None:
         await self._hops.close()
 
+    def _deadline(self) -> Deadline:
+        return Deadline.within(PAGE_BUDGET_S, f"source {self._source}")
+
     async def resolve_redirect_target(
         self, url: str, *, accept: str | None = None, deadline: Deadline | None = None
     ) -> str | None:
@@ -94,14 +97,14 @@ class SourceClient:
         ``None``: there is none, since the upstream sends the bytes itself, for our credential alone. Raises as :meth:`page`.
         """
         headers = {"Accept": accept or "*/*", "Accept-Encoding": "identity"}
-        question = Question(url, QuestionKind.METADATA, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.METADATA, deadline or self._deadline())
         find = partial(self._hops.resolve_redirect_target, question, headers)
         return await self._ask_in_time(question, "say where a file is", find)
 
     async def page(self, url: str, *, accept: str, etag: str | None = None, deadline: Deadline | None = None) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
 
-        ``deadline``: of all attempts and all waiting together; ``None``: :data:`PAGE_BUDGET_S` from now.
+        ``deadline``: of all attempts and all waiting together; ``None``: :data:`PAGE_BUDGET_S` from now, or the request's.
 
         Raises:
             Busy: it was not asked, or not read, for want of a connection, of time or of memory.
@@ -112,7 +115,7 @@ class SourceClient:
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
-        question = Question(url, QuestionKind.PAGE, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.PAGE, deadline or self._deadline())
         try:
             answer = await self._ask_for_page(question, headers)
         except UpstreamError as error:
@@ -178,7 +181,7 @@ class SourceClient:
             UpstreamBadAnswer: the redirects lead nowhere; :class:`AddressRefused`: they lead where nobody may be asked.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        question = Question(url, QuestionKind.PAGE, Deadline.after(PAGE_BUDGET_S), is_control=True)
+        question = Question(url, QuestionKind.PAGE, self._deadline(), is_control=True)
         self._metrics.upstream_requests.labels(self._source, "control").inc()
         return await self._ask_in_time(question, "answer", lambda: self._probe_once(question, headers))
 
@@ -218,7 +221,7 @@ class SourceClient:
         if start is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
             small = small or (end is not None and end - start <= _SMALL_BYTES)
-        question = Question(url, QuestionKind.METADATA if small else QuestionKind.FILE, deadline or Deadline.after(PAGE_BUDGET_S))
+        question = Question(url, QuestionKind.METADATA if small else QuestionKind.FILE, deadline or self._deadline())
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
             open_once = partial(self._open_once, stack, question, headers)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import HttpVersion11, web
 
 from wheelgate.core.errors import ErrorKind, WheelgateError
+from wheelgate.runtime.deadline import TooLate, limiting_request
 from wheelgate.runtime.logs import AnsweredRequest, RepeatedWarning
 from wheelgate.web.auth import Authentication
 from wheelgate.web.client_connection import OVER_LIMIT, announces_body
@@ -61,8 +62,12 @@ class Dispatcher:
         self.active += 1
         self.idle.clear()
         try:
-            response = await self._answer(request, target, request_id)
+            async with limiting_request(lambda: request.writer.output_size > 0):
+                response = await self._answer(request, target, request_id)
             status = response.status
+        except TooLate as error:
+            status, asked = 503, error.asked or "this server"
+            response = build_problem(503, f"{asked} did not answer in time: try again in a moment", request, request_id)
         except (ConnectionError, TimeoutError, asyncio.CancelledError):
             status = 499  # the client left, or was left; there is nobody to answer
             raise

@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.core.names import normalise_name, project_in, same_version_key, version_of
+from wheelgate.runtime.deadline import pause_deadline, renew_deadline
 from wheelgate.services import Services
 from wheelgate.storage.spool import MAX_FILE_BYTES, SpoolFile
 from wheelgate.uploads.accept import parse_filename_project
@@ -55,9 +56,12 @@ class UploadHandlers:
         """
         token = await self._authentication.authenticate_uploader(request)
         await self._check_request(request)
+        self._services.store.check_answering()
         async with AsyncExitStack() as stack:
             form = _FormReader(partial(self._take_in, stack, request.content_length), self._stall_s)
+            pause_deadline()
             filename = await form.read(request)
+            renew_deadline()
             project = parse_filename_project(filename)
             if not token.may("upload", project):
                 raise Forbidden(f"token {token.id} may not upload {project}")
