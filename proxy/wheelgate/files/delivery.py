@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 
-from cachetools import TTLCache
-
 from wheelgate.core.errors import (
     BlobDamaged,
     BlobExists,
@@ -31,6 +29,7 @@ from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect
 from wheelgate.files.fill_turns import FillTurns
+from wheelgate.files.held_copies import HeldCopies
 from wheelgate.files.stored_bodies import BodyProofs, StoredBody, list_copy_facts, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
@@ -43,8 +42,6 @@ from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
-_HELD, _HELD_S, _MISSING_S = 20_000, 60.0, 2.0
-"""Of how many files we remember that we hold them, or do not, and for how long: whoever else cleans the store up says nothing."""
 _log = logging.getLogger(__name__)
 
 
@@ -101,8 +98,7 @@ class Delivery:
         self._cache_limit = cache_limit
         self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
-        self._held: TTLCache[tuple[str, str | None], BlobInfo] = TTLCache(_HELD, _HELD_S)
-        self._missing: TTLCache[tuple[str, str | None], None] = TTLCache(_HELD, _MISSING_S)
+        self._held = HeldCopies()
         self._runs = BackgroundTasks()
         self._recorders = recorders or {}
         self._turns = FillTurns(concurrent_fills, turn_s)
@@ -118,7 +114,6 @@ class Delivery:
     def forget(self) -> None:
         """Look again what the store holds: it lacks something that we thought it had."""
         self._held.clear()
-        self._missing.clear()
 
     async def close(self) -> None:
         """Cancel every fill; nothing half-written is kept."""
@@ -206,7 +201,7 @@ class Delivery:
         return self._modes[source] is DeliveryMode.CACHE
 
     async def find_copy(self, file: File) -> BlobInfo | None:
-        """Our copy of a remote file, if we have one of the bytes now listed. That we have one is remembered for a minute.
+        """Our copy of a remote file, if we have one of the bytes now listed. That is remembered: longer while the store is away.
 
         Raises:
             FileWithheld: we have one of other bytes. A file name never changes its content, whoever says so now.
@@ -215,14 +210,7 @@ class Delivery:
         if not self.keeps(file.source):
             return None
         path = layout.cache_copy(file.source, file.project, file.filename)
-        key = (path, file.hashes.get("sha256"))
-        info = self._held.get(key)
-        if info is None and key not in self._missing:
-            if (info := await self._check_copy(file, path)) is None:
-                self._missing[key] = None
-            else:
-                self._held[key] = info
-        return info
+        return await self._held.find((path, file.hashes.get("sha256")), lambda: self._check_copy(file, path))
 
     @asynccontextmanager
     async def fetch(self, file: File, location: RemoteFile) -> AsyncIterator[Fill]:
@@ -330,7 +318,7 @@ class Delivery:
         try:
             copy = await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
             self._proofs.note(self.store.name, path, copy.etag, is_right=True)
-            self._held[path, file.hashes.get("sha256")] = copy
+            self._held.note((path, file.hashes.get("sha256")), copy)
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
