@@ -35,7 +35,7 @@ _ALPHABET = string.digits + string.ascii_letters
 _FORM = re.compile(r"wgt_([0-9A-Za-z]{8})_([0-9A-Za-z]{43})_([0-9A-Za-z]{6})", re.ASCII)
 _SCOPE = re.compile(r"(read|upload)(?::(.+))?")
 MAX_LIFE = timedelta(days=366)
-_LAST_KNOWN_S = 3600.0
+LAST_KNOWN_S = 3600.0
 """How long a token that was looked up serves while the store is silent."""
 EXPIRES = "expires"
 """The fact of a record that says in a listing when its token expires, as ISO 8601."""
@@ -108,7 +108,7 @@ class Tokens:
         return token.id in self._guests or self._changes.is_heard
 
     def _may_rely(self) -> bool:
-        return self._changes.silent_s < _LAST_KNOWN_S
+        return self._changes.silent_s < LAST_KNOWN_S
 
     async def new(self, scopes: tuple[str, ...], life: timedelta, note: str = "") -> tuple[str, Token]:
         """A token's text, which nobody can show again, and what is stored of it.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from wheelgate.core.errors import BlobDamaged, BlobNotFound, StoreError
+from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.index.explain import explain_decision
 from wheelgate.runtime.metrics import CONTENT_TYPE
 from wheelgate.services import Services
@@ -18,13 +19,17 @@ from wheelgate.web.paths import ParsedPath, find_parameter
 
 _log = logging.getLogger(__name__)
 _FRESH = {"Cache-Control": "no-store"}
+_PATIENCE_S = 0.8
+"""Time for the store to answer: orchestrators give a probe one second."""
 
 
 class OpsHandlers:
     """Handlers for whoever runs the server."""
 
-    def __init__(self, services: Services, pages: PageCache) -> None:
+    def __init__(self, services: Services, pages: PageCache, *, known_stands_in_s: float = STALE_IF_ERROR_S) -> None:
+        """``known_stands_in_s``: how long what is known here serves while the store is silent."""
         self._services = services
+        self._known_stands_in_s = known_stands_in_s
         self._pages = pages
         self._said: dict[str, str | None] = {}
         self.draining = False
@@ -39,23 +44,26 @@ class OpsHandlers:
         return web.json_response({"status": "alive"}, headers=_FRESH)
 
     async def readyz(self) -> web.Response:
-        """Answer whether new requests should come here: whether what people install can be served.
+        """Answer whether new requests should come here: whether anything that people install can be served.
 
-        A spool that takes nothing in fails uploads alone, so it is reported without sending every installer away.
+        While the store is away, pages and files that were seen go on being served, and no other replica has a better one. A spool
+        that takes nothing in fails uploads alone.
         """
         if self.draining:
             return web.json_response({"status": "stopping"}, status=503, headers=_FRESH)
         reason = await self._find_store_problem()
-        self._say_once("not ready", reason)
-        if reason is not None:  # of which anybody may learn no more than that
-            reason = "the store cannot be used; the server's log says why"
-            return web.json_response({"status": "degraded", "reason": reason}, status=503, headers=_FRESH)
+        self._say_once("degraded", reason)
         scans = ", ".join(scan.name for scan in self._services.scans if scan.holds_up_all)
         self._say_once("not ready yet", f"listing {scans} for the first time" if scans else None)
         if scans:  # until then every request waits, for what another replica may know
             reason = "a container is being listed for the first time; the server's log says which"
             return web.json_response({"status": "starting", "reason": reason}, status=503, headers=_FRESH)
         state = {"status": "ready"}
+        if reason is not None:
+            # Of which anybody may learn no more than that.
+            state = {"status": "degraded", "reason": "the store cannot be used; the server's log says why"}
+            if self._services.changes.silent_s > self._known_stands_in_s:
+                return web.json_response(state, status=503, headers=_FRESH)
         problem = await asyncio.to_thread(self._services.spool.problem)
         self._say_once("uploads fail", problem)
         if problem is not None:
@@ -71,11 +79,14 @@ class OpsHandlers:
 
     async def _find_store_problem(self) -> str | None:
         try:
-            await self._services.store.info(layout.CHANGED)
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._services.store.info(layout.CHANGED)
         except (BlobNotFound, BlobDamaged):  # the store answers
             pass
         except StoreError as error:
             return str(error)
+        except TimeoutError:
+            return "the store takes long to answer"
         return None
 
     async def metrics(self) -> web.Response:

@@ -15,9 +15,12 @@ from pathlib import Path
 from aiohttp import web
 
 from wheelgate.core.errors import ConfigurationError
+from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.runtime.background import cancel_all
 from wheelgate.runtime.regular_file import hold_open
 from wheelgate.services import Services
+from wheelgate.storage.local import LocalStore
+from wheelgate.storage.tokens import LAST_KNOWN_S
 from wheelgate.web.acceptor import Acceptor
 from wheelgate.web.auth import Authentication
 from wheelgate.web.client_connection import ClientLimits
@@ -137,7 +140,11 @@ async def open_server(
     index.subscribe(pages.drop)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
     projects = ProjectListHandler(index, prefix=prefix, cache_control=pages.cache_control)
-    simple, ops = SimpleHandlers(pages, projects, clock), OpsHandlers(services, pages)
+    simple = SimpleHandlers(pages, projects, clock)
+    stands_in_s = STALE_IF_ERROR_S if anonymous_read else LAST_KNOWN_S
+    if isinstance(services.store, LocalStore):  # without its disk it has no file to give, and another server may have one
+        stands_in_s = 0.0
+    ops = OpsHandlers(services, pages, known_stands_in_s=stands_in_s)
     files, upload = FileHandlers(services, pages, shared=anonymous_read), UploadHandlers(services, authentication)
     log = RequestLog(services.metrics)
     finders = {Route.PROJECT: simple.build_finder, Route.FILE: files.build_finder, Route.METADATA: files.build_finder}
