@@ -117,6 +117,11 @@ def _judge_recovery(row: Row, site: Site) -> Wrong:
         if time.monotonic() - began > row.expect.recovers_s:
             return {model.RECOVERY: f"{row.expect.recovers_s:g} s after: {what[:300]}"}
         time.sleep(0.1)
+    for server in filter(None, (site.server, getattr(site, "replica", None))):
+        while (ready := ask(server, "/readyz")).status != 200 or b'"ready"' not in ready.body:
+            if time.monotonic() - began > row.expect.recovers_s:
+                return {model.RECOVERY: f"/readyz {row.expect.recovers_s:g} s after: {ready.status} {ready.body[:200]!r}"}
+            time.sleep(0.1)
     probe = ask(site.server, "/livez")
     if probe.status != 200 or probe.took_s > PROBE_S:
         return {model.OTHERS: f"/livez {probe.status} after {probe.took_s:.1f} s: {probe.reason}"}

@@ -18,7 +18,7 @@ import trustme
 
 from tests.acceptance.configs import index_source
 from tests.faults.front import StorageTalk
-from tests.faults.model import CLIENT, RECOVERY, Expect, Fault, Known, Row, find_known
+from tests.faults.model import Expect, Fault, Row
 from tests.faults.site import Company, FolderView, company
 from tests.faults.steps import BY_NAME
 from tests.faults.storage import during, every
@@ -203,8 +203,6 @@ NARROW = Fault(
     "narrow", f"storage answers with {NARROW_BYTES // 1000} kB a second", "a front before the emulator", during(every(be_narrow))
 )
 HALF_OPEN = Fault("half-open", "storage reads nothing more, and says nothing", "a front before the emulator", half_open)
-_SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
-KNOWN: dict[str, Known] = {f"half-open/{step}": _SILENCE for step in ("new-*", "range")}
 QUICK = {"dns-nxdomain/new-page", "narrow/range"}
 
 
@@ -217,7 +215,6 @@ def _row(fault: Fault, step: str, expect: Expect, open_site: Callable[[Path], Ab
         expect=expect,
         open_site=open_site,
         quick=name in QUICK,
-        known=find_known(name, KNOWN),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.faults.front import StorageTalk, Trouble
-from tests.faults.model import BROKEN_OFF, CLIENT, RECOVERY, Expect, Fault, Known, Row, find_known
+from tests.faults.model import BROKEN_OFF, CLIENT, Expect, Fault, Known, Row, find_known
 from tests.faults.site import Company, company
 from tests.faults.steps import BY_NAME, STEPS, own, package_path
 
@@ -294,9 +294,6 @@ DAMAGED = [
 LISTS = Fault("list-broken", "a list whose second page fails: 500 OperationTimedOut", IN_FRONT, during(break_lists))
 
 
-_RECOVERS_S = 7.0
-"""A source that failed is asked again at most every 5 s for each name."""
-
 UNUSABLE_STORE = {
     "page": Expect((200,), 2.0),
     "page-after-change": Expect((200,)),
@@ -314,7 +311,7 @@ UNUSABLE_STORE = {
     "yank": Expect((503,)),
     "delete": Expect((503,)),
     "revoke": Expect((503,), 14.0, retry_after=False),
-    "readyz": Expect((200, 503), 7.0, retry_after=False),
+    "readyz": Expect((200,), 2.0),
     "list": Expect((200, 503)),
 }
 """While storage cannot be used: what was seen goes on, what is not known fails closed, nothing is acknowledged, nobody waits."""
@@ -347,19 +344,8 @@ QUICK = {
     "list-broken/new-own-page",
     "silent/own-page",
 }
-_SILENCE = Known("deadlines", (CLIENT, RECOVERY), "no answer within 15 s")
-_EDGE = Known("deadlines", (CLIENT,), "12 s and some tenths", always=False)
 KNOWN: dict[str, Known] = {
-    **{f"silent/{step}": _EDGE for step in ("upload", "yank", "delete")},
-    "slow/delete": _EDGE,
-    "slow/yank": _EDGE,
-    **{f"silent/{step}": _SILENCE for step in ("new-*", "claim", "range", "stream", "list")},
-    **{f"frozen/{step}": _SILENCE for step in ("new-*", "range")},
-    **{
-        f"slow/{step}": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other")
-        for step in ("upload", "revoke")
-    },
-    **{f"body-frozen/{step}": _SILENCE for step in ("range", "stream")},
+    "slow/revoke": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other"),
 }
 
 
@@ -369,7 +355,7 @@ def _row(fault: Fault, step: str, expect: Expect) -> Row:
         group="store",
         fault=fault,
         step=BY_NAME[step],
-        expect=replace(expect, recovers_s=_RECOVERS_S),
+        expect=expect,
         open_site=company,
         quick=name in QUICK,
         known=find_known(name, KNOWN),

@@ -96,7 +96,7 @@ class Server:
         )
         packages = UploadManager(targets, store=self.store, changes=changes)
         authentication = Authentication(self.tokens, anonymous_read=True)
-        services: Any = SimpleNamespace(uploads=uploads, packages=packages, spool=self.spool)
+        services: Any = SimpleNamespace(store=self.store, uploads=uploads, packages=packages, spool=self.spool)
         self.handlers = UploadHandlers(services, authentication, stall_s=stall_s)
         self.unforeseen: list[Exception] = []
         self.token = ""

@@ -164,6 +164,9 @@ class BlobStore(BodyStore, Protocol):
     def name(self) -> str:
         """Stable identity of the store, for locations and errors."""
 
+    def check_answering(self) -> None:
+        """Raise :class:`~wheelgate.core.errors.StoreError` if it is known, without asking, that nobody is answered just now."""
+
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         """Replace the facts of a blob, its body untouched; the new ETag.
 

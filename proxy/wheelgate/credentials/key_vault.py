@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError, ResourceNotFoundError
@@ -10,9 +12,9 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 from wheelgate.core.errors import CredentialRefused, UpstreamUnavailable
 from wheelgate.core.secret import Secret
 from wheelgate.core.urls import is_loopback_host, parse
-from wheelgate.credentials.azure_transport import AzureTransport
+from wheelgate.credentials.azure_transport import UNANSWERED, AskedToWait, AzureTransport
+from wheelgate.runtime.silence_breaker import SilenceBreaker
 
-_BUDGET_S = 10.0
 # Codes of the service, and what they mean for whoever has to fix it.
 _REASONS = {
     "ForbiddenByFirewall": "its firewall does not let this machine in",
@@ -37,27 +39,34 @@ class KeyVault:
             identity,
             # A vault that names another service as the one to sign in to is refused; an emulator cannot name the real one.
             verify_challenge_resource=not is_loopback_host(self._host),
-            retry_total=2,
-            retry_backoff_factor=0.2,
-            **way.client(),
+            **way.quick_client(),
         )
+        self._asked: tuple[str, str | None] = ("", None)
+        self._breaker = SilenceBreaker(f"key vault {self._host}", probe=self._ask_again, unreachable=UNANSWERED)
 
     async def read(self, name: str, version: str | None = None) -> Secret:
         """The secret's current version, or the one given; :class:`UpstreamUnavailable` if the vault cannot be reached.
 
         Raises :class:`CredentialRefused` if there is none, or our identity may not read it.
         """
-        found = await self._ask(self._client.get_secret(name, version), name, "Key Vault Secrets User")
+        self._asked = (name, version)
+        found = await self._ask(partial(self._client.get_secret, name, version), name, "Key Vault Secrets User")
         return Secret(found.value or "")
 
     async def write(self, name: str, secret: Secret) -> None:
         """Store a new version of a secret. Raises as :meth:`read`."""
-        await self._ask(self._client.set_secret(name, secret.reveal()), name, "Key Vault Secrets Officer")
+        await self._ask(partial(self._client.set_secret, name, secret.reveal()), name, "Key Vault Secrets Officer")
 
-    async def _ask(self, question: Any, name: str, role: str) -> Any:
+    async def _ask_again(self) -> None:
+        """Ask as was asked last. That we are refused is an answer."""
+        with suppress(HttpResponseError, AskedToWait):
+            await self._client.get_secret(*self._asked)
+
+    async def _ask(self, question: Callable[[], Awaitable[Any]], name: str, role: str) -> Any:
         try:
-            async with asyncio.timeout(_BUDGET_S):
-                return await question
+            return await self._breaker.ask(question, whom=f"key vault {self._host}")
+        except AskedToWait as error:
+            raise UpstreamUnavailable(f"key vault {self._host} {error}", retry_after_s=error.seconds) from None
         except ResourceNotFoundError:
             raise CredentialRefused(f"key vault {self._host} has no secret {name}") from None
         except ClientAuthenticationError:
@@ -72,4 +81,5 @@ class KeyVault:
             raise UpstreamUnavailable(f"key vault {self._host} cannot be reached{self._way.display_name}") from None
 
     async def close(self) -> None:
+        await self._breaker.close()
         await self._client.close()

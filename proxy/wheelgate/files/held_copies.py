@@ -11,8 +11,8 @@ from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo
 
 _MOST, _FRESH_S, _MISSING_S = 20_000, 60.0, 2.0
-"""Of how many files it is remembered that they are held, or are not, and for how long that is believed: whoever else cleans the store
-up says nothing."""
+"""Of how many files it is remembered that they are held, or are not; and for how long that is believed: whoever else cleans the
+store up says nothing."""
 _Key = tuple[str, str | None]
 """A path, and the sha256 that is listed for it."""
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -96,6 +96,16 @@ class Metrics:
         self.spool_promised_bytes = gauge("wheelgate_spool_promised_bytes", "Promised to bodies on their way, not written yet")
         self.spool_used_bytes = gauge("wheelgate_spool_used_bytes", "Written into the spool by bodies on their way")
         self.disk_free_bytes = gauge("wheelgate_disk_free_bytes", "Free on the disk of the spool and of a store in a folder")
+        self.store_breaker_open = gauge(
+            "wheelgate_store_breaker_open", "1: the container is silent, and asked by probes alone", ["store"]
+        )
+        self.store_seconds = Histogram(
+            "wheelgate_store_seconds",
+            "Time until a container answered one request",
+            ["store", "operation"],
+            registry=self._registry,
+            buckets=(0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0),
+        )
         self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
         self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
         self.client_connections = gauge("wheelgate_client_connections", "Connections of clients that are open")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
@@ -18,48 +19,37 @@ from typing import IO, Any, TypeVar
 
 import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    ServiceRequestError,
-    ServiceResponseError,
-)
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.core.pipeline import PipelineResponse
 from azure.storage.blob import BlobBlock, BlobProperties, ContentSettings
-from azure.storage.blob.aio import BlobClient, BlobServiceClient, LinearRetry
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
-from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, UpstreamError, WheelgateError
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
-from wheelgate.credentials.azure_transport import AzureTransport
+from wheelgate.credentials.azure_transport import UNANSWERED, AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
+from wheelgate.runtime.deadline import renew_deadline
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.regular_file import open_regular, read_head
+from wheelgate.runtime.silence_breaker import SilenceBreaker, Unanswered
+from wheelgate.storage import layout
+from wheelgate.storage.azure_errors import (
+    FAILURES,
+    FewRetries,
+    build_blob_error,
+    build_store_error,
+    check_answered_by_storage,
+)
 from wheelgate.storage.blob_listing import decode_fact, encode_facts, list_in_batches
 from wheelgate.storage.containers import ContainerPlace, container_place
 from wheelgate.storage.signatures import Signatures
 
-_FAILURES = (AzureError, TimeoutError, UpstreamError)
-"""Of the service, and of a connection's credential, which may be missing for a moment."""
 T = TypeVar("T")
 _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the word inside it
 
 _BLOCK_BYTES = 4 * 1024 * 1024
 _ONE_REQUEST_BYTES = 1024 * 1024
-_SMALL_S = 6.0
-"""One look at one blob, retries included: a page may wait that long, no client waits longer."""
 _BLOCK_S = 60.0
-_ABSENT = frozenset({"BlobNotFound"})
-# The second is Azure's word to the loser of two commits: the winner's threw the other's blocks away.
-_PRESENT = frozenset({"BlobAlreadyExists", "InvalidBlockList"})
-_CHANGED = frozenset({"ConditionNotMet", "TargetConditionNotMet"})
-_REFUSED = frozenset(
-    {
-        "AuthenticationFailed",
-        "AuthorizationFailure",
-        "AuthorizationPermissionMismatch",
-        "InsufficientAccountPermissions",
-        "KeyBasedAuthenticationNotPermitted",
-    }
-)
 
 
 @asynccontextmanager
@@ -72,39 +62,76 @@ async def azure_store(
     sas_window_s: float,
     sas_life_s: float,
     ca_file: str | None = None,
+    whom: str | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[AzureStore]:
-    """A store that is closed when the block ends. The credential stays the caller's."""
+    """A store that is closed when the block ends. The credential stays the caller's.
+
+    ``whom``: the store as clients know it, where its ``name`` alone does not tell. ``metrics``: tell how long its answers take.
+    """
     place = container_place(url)
     async with AsyncExitStack() as stack:
+
+        def note_answer(response: PipelineResponse[Any, Any]) -> None:
+            check_answered_by_storage(response)
+            breaker.note_answer()
+
         service = await stack.enter_async_context(
             BlobServiceClient(
                 place.account_url,
                 credential=credential,
-                # Against a dead endpoint: about a second to the first error; with the library's defaults 84 s.
-                retry_policy=LinearRetry(backoff=0, retry_total=2, random_jitter_range=1),
+                retry_policy=FewRetries(),
                 max_single_put_size=_BLOCK_BYTES,
                 max_block_size=_BLOCK_BYTES,
                 max_single_get_size=_BLOCK_BYTES,
                 max_chunk_get_size=_BLOCK_BYTES,
-                raw_response_hook=_check_answered_by_storage,
+                raw_response_hook=note_answer,
                 **AzureTransport(ca_file).client(connection_timeout=2, read_timeout=20),
             )
         )
+        probed = service.get_container_client(place.container).get_blob_client(place.prefix + layout.CHANGED)
+        breaker = SilenceBreaker(
+            f"{whom or name} ({place.account_url}/{place.container})",
+            probe=probed.get_blob_properties,
+            unreachable=UNANSWERED,
+        )
+        stack.push_async_callback(breaker.close)
         key = credential if isinstance(credential, str) else None
         signatures = None
         if not isinstance(credential, SharedAccessSignature):
             signatures = Signatures(
-                service, place.account, place.container, account_key=key, clock=clock, window_s=sas_window_s, life_s=sas_life_s
+                service,
+                place.account,
+                place.container,
+                account_key=key,
+                clock=clock,
+                window_s=sas_window_s,
+                life_s=sas_life_s,
+                breaker=breaker,
             )
             stack.push_async_callback(signatures.close)
-        yield AzureStore(service, place, signatures, name)
+        if metrics is not None:
+            metrics.store_breaker_open.labels(name).set_function(lambda: breaker.is_open)
+        yield AzureStore(service, place, signatures, name, breaker, whom or name, metrics)
 
 
 class AzureStore:
     """A :class:`~wheelgate.core.protocols.BlobStore` in a container, or in a folder of one."""
 
-    def __init__(self, service: BlobServiceClient, place: ContainerPlace, signatures: Signatures | None, name: str) -> None:
+    def __init__(
+        self,
+        service: BlobServiceClient,
+        place: ContainerPlace,
+        signatures: Signatures | None,
+        name: str,
+        breaker: SilenceBreaker,
+        whom: str,
+        metrics: Metrics | None,
+    ) -> None:
         self.name = name
+        self._whom = whom
+        self._breaker = breaker
+        self._metrics = metrics
         self.display_url = f"{place.account_url}/{place.container}/{place.prefix}".rstrip("/")
         """For people."""
         self._container = service.get_container_client(place.container)
@@ -117,8 +144,17 @@ class AzureStore:
     async def prepare(self) -> None:
         """Prove that the container exists and may be written, or raise :class:`StoreError`."""
         probe = f"state/probe-{uuid.uuid4().hex}"
-        await self.put_if_absent(probe, b"wheelgate", {})
-        await self.delete(probe)
+        try:
+            await self.put_if_absent(probe, b"wheelgate", {})
+            await self.delete(probe)
+        except StoreError as error:  # of which only the operator hears
+            raise StoreError(str(error) if self.display_url in str(error) else f"{self.display_url}: {error}") from None
+
+    def check_answering(self) -> None:
+        try:
+            self._breaker.check()
+        except Unanswered as error:
+            raise build_store_error(error, self._whom, self.display_url) from None
 
     async def identify(self) -> str | None:
         """The identity of the container: another one once it was deleted and made again; ``None``: it may not be asked.
@@ -126,15 +162,18 @@ class AzureStore:
         Raises:
             StoreError: there is no such container, or it cannot be reached.
         """
-        try:
-            async with asyncio.timeout(_SMALL_S):
+
+        async def look() -> str | None:
+            try:
                 return str((await self._container.get_container_properties()).etag).strip('"')
-        except ClientAuthenticationError:
-            return None  # a signature for blobs alone
-        except _FAILURES as error:
-            if getattr(error, "status_code", None) == 403:
-                return None
-            raise _build_store_error(error, self.display_url) from None
+            except ClientAuthenticationError:
+                return None  # a signature for blobs alone
+            except HttpResponseError as error:
+                if error.status_code == 403:
+                    return None
+                raise
+
+        return await self._ask("identify", "", look)
 
     async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         async for batch in self._list_in_batches(prefix):
@@ -147,14 +186,9 @@ class AzureStore:
 
     async def _list_in_batches(self, prefix: str, *, by_folder: bool = False) -> AsyncIterator[Sequence[BlobInfo]]:
         async with aclosing(list_in_batches(self._container, self._prefix + prefix, by_folder=by_folder)) as batches:
-            while True:
-                try:
-                    async with asyncio.timeout(_BLOCK_S):
-                        batch = await anext(batches, None)
-                except _FAILURES as error:
-                    raise _build_store_error(error, self.display_url) from None
-                if batch is None:
-                    return
+            # What lies below a folder comes soon; of a whole container each page may take the service long.
+            turn, within_s = partial(anext, batches, None), None if prefix else _BLOCK_S
+            while (batch := await self._ask("list", prefix, turn, within_s=within_s)) is not None:
                 yield batch
 
     def _info_of(self, found: BlobProperties) -> BlobInfo:
@@ -167,7 +201,7 @@ class AzureStore:
         )
 
     async def info(self, path: str) -> BlobInfo:
-        return self._info_of(await self._ask(path, self._blob(path).get_blob_properties))
+        return self._info_of(await self._ask("info", path, self._blob(path).get_blob_properties))
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
         async def download() -> tuple[bytes, BlobInfo]:
@@ -178,7 +212,7 @@ class AzureStore:
                 )
             return await stream.readall(), self._info_of(stream.properties)
 
-        return await self._ask(path, download)
+        return await self._ask("read", path, download)
 
     async def stream(self, path: str, start: int, end: int) -> AsyncIterator[bytes]:
         version: dict[str, Any] = {}  # of the first piece: a name that changes hands meanwhile must not mix two bodies
@@ -191,7 +225,7 @@ class AzureStore:
                 body: bytes = await stream.readall()
                 return body
 
-            piece = await self._ask(path, download, within_s=_BLOCK_S)
+            piece = await self._ask("stream", path, download, within_s=_BLOCK_S)
             if len(piece) != count:
                 raise StoreError(f"the store's {path} is shorter than it was")
             start += count
@@ -214,7 +248,7 @@ class AzureStore:
                 put = partial(blob.commit_block_list, blocks, match_condition=MatchConditions.IfMissing, **commit)
             if before_commit is not None:
                 await before_commit()
-            made = await self._ask(path, put)
+            made = await self._ask("put", path, put)
         except (BlobExists, BlobChanged):
             kept = await self.info(path)
             if dict(kept.facts) == dict(facts):  # we ourselves: the answer to our commit was lost and asked for again
@@ -232,7 +266,8 @@ class AzureStore:
             while piece := await asyncio.to_thread(file.read, _BLOCK_BYTES):
                 block = BlobBlock(uuid.uuid4().hex)
                 stage = partial(self._blob(path).stage_block, block.id, io.BytesIO(piece), length=len(piece))
-                await self._ask(path, stage, within_s=_BLOCK_S)
+                await self._ask("stage", path, stage, within_s=_BLOCK_S)
+                renew_deadline()
                 block.size = len(piece)
                 blocks.append(block)
                 del piece, stage  # else it is held while the next one is read
@@ -242,14 +277,14 @@ class AzureStore:
         condition = {"match_condition": MatchConditions.IfMissing} if etag is None else _if_unchanged(etag)
         upload = partial(self._blob(path).upload_blob, body, overwrite=True, **condition)
         try:
-            return str((await self._ask(path, upload))["etag"]).strip('"')
+            return str((await self._ask("replace", path, upload))["etag"]).strip('"')
         except (BlobExists, BlobNotFound):
             raise BlobChanged(f"the store's {path} was changed by somebody else") from None
 
     async def set_facts(self, path: str, facts: Mapping[str, str], etag: str) -> str:
         change = partial(self._blob(path).set_blob_metadata, encode_facts(facts), **_if_unchanged(etag))
         try:
-            return str((await self._ask(path, change))["etag"]).strip('"')
+            return str((await self._ask("facts", path, change))["etag"]).strip('"')
         except BlobChanged:
             await self.info(path)  # the service says "changed" of what is gone, too
             raise
@@ -258,7 +293,7 @@ class AzureStore:
         condition = {} if etag is None else _if_unchanged(etag)
         with suppress(BlobNotFound):
             try:
-                await self._ask(path, partial(self._blob(path).delete_blob, **condition))
+                await self._ask("delete", path, partial(self._blob(path).delete_blob, **condition))
             except BlobChanged:
                 await self.info(path)  # the service says "changed" of what is gone, too
                 raise
@@ -268,79 +303,24 @@ class AzureStore:
             return None
         try:
             query = await self._signatures.query(self._prefix + path)
-        except _FAILURES as error:
-            raise _build_store_error(error, self.display_url) from None
+        except FAILURES as error:
+            raise build_store_error(error, self._whom, self.display_url) from None
         return f"{self._blob(path).url}?{query}"
 
     def open_local(self, path: str) -> None:  # noqa: ARG002 - no body is on this machine
         return None
 
-    async def _ask(self, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float = _SMALL_S) -> T:
-        """Ask the service once, its failures translated."""
+    async def _ask(self, operation: str, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
+        """Ask the service once, its failures translated. ``within_s``: of a large body; ``None``: as long as any answer takes."""
+        began_s = time.perf_counter()
         try:
-            async with asyncio.timeout(within_s):
-                return await ask()
-        except _FAILURES as error:
-            raise self._build_error(error, path) from None
-
-    def _build_error(self, error: AzureError | TimeoutError | UpstreamError, path: str) -> WheelgateError:
-        """Build the error for what the service answered about one blob.
-
-        Only a code of the service says that a blob is there, is not, or has changed. Statuses alone do not: a balancer answers
-        404 as well, and 409 is also the word for a container that is being deleted.
-        """
-        code = _code_of(error)
-        if code in _ABSENT:
-            return BlobNotFound(f"the store has no {path}")
-        if code in _PRESENT:
-            return BlobExists(f"the store has {path} already")
-        if code in _CHANGED:
-            return BlobChanged(f"the store's {path} was changed by somebody else")
-        return _build_store_error(error, self.display_url)
-
-
-class _AnsweredByAnother(AzureError):
-    """Answer that Azure Blob Storage did not give: a captive portal's, a balancer's, a proxy's."""
-
-
-def _check_answered_by_storage(response: PipelineResponse[Any, Any]) -> None:
-    """Raise unless the service answered, which puts its identifier on every answer, errors included.
-
-    The emulator leaves it out where a delegation key is asked for; what answers there shows itself by giving one.
-    """
-    is_key = "comp=userdelegationkey" in response.http_request.url
-    if not is_key and "x-ms-request-id" not in response.http_response.headers:
-        raise _AnsweredByAnother(f"{response.http_response.status_code} without x-ms-request-id")
+            return await self._breaker.ask(ask, within_s=within_s, whom=self._whom)
+        except FAILURES as error:
+            raise build_blob_error(error, path, self._whom, self.display_url) from None
+        finally:
+            if self._metrics is not None:
+                self._metrics.store_seconds.labels(self.name, operation).observe(time.perf_counter() - began_s)
 
 
 def _if_unchanged(etag: str) -> dict[str, Any]:
     return {"match_condition": MatchConditions.IfNotModified, "etag": f'"{etag}"'}
-
-
-def _build_store_error(error: AzureError | TimeoutError | UpstreamError, where: str) -> StoreError:
-    """Build the error for what the service answered at ``where`` (the container's URL), with the remedy."""
-    if isinstance(error, UpstreamError):
-        return StoreError(f"{where} cannot be used: {error}")
-    if isinstance(error, _AnsweredByAnother):
-        return StoreError(
-            f"{where} is answered by something that is not Azure Blob Storage ({error}): check the URL, and any proxy on the way"
-        )
-    code = _code_of(error)
-    if code == "ContainerNotFound":
-        return StoreError(f"the container {where} does not exist: create it, or correct the URL")
-    if isinstance(error, TimeoutError | ServiceRequestError | ServiceResponseError):
-        return StoreError(f"the storage account of {where} cannot be reached, or does not answer in time")
-    if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
-        return StoreError(
-            f"the storage account refused us at {where} ({code or 'no valid credential'}): the identity needs the role "
-            "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key or this "
-            "machine's clock is wrong"
-        )
-    status = getattr(error, "status_code", None)
-    return StoreError(f"the storage account of {where} answered {status or 'with an error'} ({code or type(error).__name__})")
-
-
-def _code_of(error: Exception) -> str | None:
-    """The service's error code (x-ms-error-code), which tells more than the status."""
-    code = getattr(error, "error_code", None)
-    return None if code is None else str(getattr(code, "value", code))

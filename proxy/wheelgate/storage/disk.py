@@ -55,6 +55,10 @@ class DiskStore(ABC):
         self._incoming = incoming
         self._thread_lock = threading.Lock()
 
+    def check_answering(self) -> None:
+        """See :class:`~wheelgate.core.protocols.BlobStore`. A disk is asked each time."""
+        return
+
     def open_local(self, path: str) -> FileIO | None:
         try:
             return self._open(path)

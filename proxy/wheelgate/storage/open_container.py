@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError, UpstreamError
 from wheelgate.core.protocols import Clock
+from wheelgate.runtime.metrics import Metrics
 
 if TYPE_CHECKING:
     from wheelgate.credentials.keyring import Keyring
@@ -27,6 +28,8 @@ async def open_container(
     account_key: str | None = None,
     sas_window_s: float | None = None,
     sas_life_s: float | None = None,
+    whom: str | None = None,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[AzureStore]:
     """Open a container by its connection or this machine's identity. Nothing is asked of it yet.
 
@@ -40,6 +43,8 @@ async def open_container(
         account_key: a reference to an account key, which is then used instead of an identity.
         sas_window_s: other than ``store.sas_window``.
         sas_life_s: other than ``store.sas_life``.
+        whom: the store as clients know it; ``None``: by its name.
+        metrics: count how long it takes to answer; ``None``: nobody does.
     """
     from wheelgate.storage.azure import azure_store  # a tenth of a second and 20 MB that a folder does not need
 
@@ -56,5 +61,7 @@ async def open_container(
         sas_window_s=config.store.sas_window if sas_window_s is None else sas_window_s,
         sas_life_s=config.store.sas_life if sas_life_s is None else sas_life_s,
         ca_file=None if ca_file is None else str(config.folder / ca_file),
+        whom=whom,
+        metrics=metrics,
     ) as container:
         yield container

@@ -76,13 +76,13 @@ class ServerCopy:
             source_etag=f'"{blob.etag}"',
             source_match_condition=MatchConditions.IfNotModified,
         )
-        await self._ask(to, start)
+        await self._ask("copy", to, start)
 
     async def _look(self, path: str) -> _BlobProof:
         return _read(await self._properties(path))
 
     async def _properties(self, path: str) -> BlobProperties:
-        return await self._ask(path, self._blob(path).get_blob_properties)
+        return await self._ask("info", path, self._blob(path).get_blob_properties)
 
     async def _look_when_complete(self, path: str) -> _BlobProof:
         for _ in range(_POLLS):

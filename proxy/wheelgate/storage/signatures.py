@@ -19,6 +19,7 @@ from cachetools import LRUCache
 from wheelgate.core.errors import UpstreamError
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.silence_breaker import SilenceBreaker
 from wheelgate.runtime.singleflight import SingleFlight
 
 _SKEW = timedelta(minutes=15)
@@ -46,7 +47,9 @@ class Signatures:
         clock: Clock,
         window_s: float,
         life_s: float,
+        breaker: SilenceBreaker | None = None,
     ) -> None:
+        self._breaker = breaker
         self._service = service
         self._account = account
         self._container = container
@@ -119,7 +122,11 @@ class Signatures:
         now = self._clock.now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         begin, end = midnight - _SKEW, midnight + _KEY_LIFE
-        async with asyncio.timeout(_FETCH_S):
-            key = self._key = await self._service.get_user_delegation_key(begin, end)
+
+        async def fetch() -> UserDelegationKey:
+            async with asyncio.timeout(_FETCH_S):
+                return await self._service.get_user_delegation_key(begin, end)
+
+        key = self._key = await (fetch() if self._breaker is None else self._breaker.ask(fetch))
         self._key_from, self._key_until, self._renew_from = begin, end, midnight + _KEY_PERIOD
         return key

@@ -77,7 +77,8 @@ async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Fou
         StoreError: the store or the spool cannot be used.
         ConfigurationError: ``server.ca_file`` cannot be used, or the store's key is not available.
     """
-    clock, ca_file = SystemClock(), check_certificates(config, config.server.ca_file, "server.ca_file")
+    clock, metrics = SystemClock(), Metrics()
+    ca_file = check_certificates(config, config.server.ca_file, "server.ca_file")
     async with AsyncExitStack() as stack:
         keyring = Keyring(config, clock, ca_file)
         stack.push_async_callback(keyring.close)
@@ -90,6 +91,7 @@ async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Fou
                 key="store.account_key",
                 name=_STORE,
                 account_key=config.store.account_key,
+                metrics=metrics,
             )
             blobs = await stack.enter_async_context(container)
             await blobs.prepare()
@@ -99,7 +101,7 @@ async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Fou
         yield Foundation(
             config=config,
             clock=clock,
-            metrics=Metrics(),
+            metrics=metrics,
             keyring=keyring,
             ca_file=ca_file,
             store=store,

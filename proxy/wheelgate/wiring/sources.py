@@ -170,6 +170,8 @@ class Sources:
             key=f"source[{number}].account_key",
             name=settings.name,
             account_key=settings.account_key,
+            whom=f"the container of source {settings.name}",
+            metrics=base.metrics,
         )
         blobs = await base.stack.enter_async_context(container)
         self.stores[settings.name] = blobs
