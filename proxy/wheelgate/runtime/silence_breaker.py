@@ -110,14 +110,15 @@ class SilenceBreaker:
         self._answered_s = asyncio.get_running_loop().time()
         if self.is_open:
             self.is_open = False
-            _log.warning("%s answers again", self._subject)
+            _log.info("%s answers again", self._subject)
 
     def _note_silence(self, since_s: float) -> None:
         """Open, unless somebody was answered since that moment."""
         if self.is_open or self._answered_s >= since_s:
             return
         self.is_open = True
-        _log.error("%s does not answer: nobody waits for it until it does", self._subject)
+        # No warning: a command would print it beside its own sentence. What fails for want of the service is one.
+        _log.info("%s does not answer: nobody waits for it until it does", self._subject)
         now_s = asyncio.get_running_loop().time()
         for limit in self._limits:
             if not limit.expired():
