@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -163,6 +163,13 @@ class Line:
 
         for info in await self._call("list", prefix, work):
             yield info
+
+    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+        def work() -> list[str]:
+            below = (path.removeprefix(folder) for path in self._shared.blobs if path.startswith(folder))
+            return sorted({"".join(path.partition("/")[:2]) for path in below})
+
+        yield await self._call("list_folder", folder, work)
 
     async def info(self, path: str) -> BlobInfo:
         return await self._call("info", path, lambda: self._shared._get(path)[1])

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from itertools import islice
 
 from wheelgate.core.errors import StoreError
 from wheelgate.core.packed_names import PackedNames, pack_pages
@@ -96,8 +95,9 @@ class KeptNames:
         is_first = self._names is None
         if self._listed_after != self._upheavals or self._clock.monotonic() >= self._fresh_until_s:
             await self._wait("list", self._list, _FIRST_S if is_first else _PATIENCE_S)
-        if self._doubtful or "settle" in self._tasks:
-            await self._wait("settle", self._settle, _PATIENCE_S)
+        for _ in range(2):  # what is being looked up, and what was doubtful before this question
+            if self._doubtful or "settle" in self._tasks:
+                await self._wait("settle", self._settle, _PATIENCE_S)
         if self._names is None:
             raise self._error or StoreError(f"the names of {self._title} are still being listed: try again")
         return self._names
@@ -124,19 +124,22 @@ class KeptNames:
         self._doubtful.update(dict.fromkeys(settled))
 
     async def _settle(self) -> None:
-        """Look up what changed. One that cannot be looked up stays doubtful."""
-        while self._names is not None and self._doubtful:
-            batch = list(islice(self._doubtful, _AT_ONCE))
+        """Look up what has changed by now: what changes meanwhile is for the next time, and so is what cannot be looked up."""
+        doubtful = list(self._doubtful)
+        for start in range(0, len(doubtful), _AT_ONCE):
+            if self._names is None:
+                return
+            batch = [name for name in doubtful[start : start + _AT_ONCE] if name in self._doubtful]
             for name in batch:
                 del self._doubtful[name]
             answers = await asyncio.gather(*map(self._holds, batch), return_exceptions=True)
             held = dict(zip(batch, answers, strict=True))
-            failed = {name: answer for name, answer in held.items() if isinstance(answer, BaseException)}
             found, gone = ({name for name, answer in held.items() if answer is side} for side in (True, False))
             if self._names is not None:
                 self._names = self._names.updated(found, gone)
-                if self._settled is not None:
-                    self._settled |= found | gone
+            if self._settled is not None:
+                self._settled |= found | gone
+            failed = {name: answer for name, answer in held.items() if isinstance(answer, BaseException)}
             self._doubtful.update(dict.fromkeys(failed))
             for error in failed.values():
                 if not isinstance(error, StoreError):
