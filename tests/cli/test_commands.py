@@ -242,10 +242,11 @@ def test_token_list_tells_expired_ones_from_others(home: Path) -> None:
     for life, note in (("1s", "short"), ("1d", "long")):
         assert run(home, "token", "new", *data, "--scope", "read", "--expires", life, "--note", note).returncode == 0
     time.sleep(1)
-    short, long = run(home, "token", "list", *data).stdout.splitlines()
-    assert short.split()[1] == "expired"
-    assert long.split()[1] == "until"
-    assert [row["expired"] for row in json.loads(run(home, "token", "list", *data, "--json").stdout)] == [True, False]
+    lines = run(home, "token", "list", *data).stdout.splitlines()
+    assert {line.split()[-1]: line.split()[1] for line in lines} == {"short": "expired", "long": "until"}
+    rows = json.loads(run(home, "token", "list", *data, "--json").stdout)
+    assert {row["note"]: row["expired"] for row in rows} == {"short": True, "long": False}
+    assert [row["id"] for row in rows] == sorted(line.split()[0] for line in lines)
 
 
 def test_check_names_an_index_whose_files_lie_elsewhere(home: Path, index: FakeIndex) -> None:

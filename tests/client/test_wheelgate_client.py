@@ -25,6 +25,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
     WheelgateError,
 )
+from wheelgate.core.model import File
 
 TOKEN = "wgt_abcdefgh_this-is-a-secret_123456"
 
@@ -268,13 +269,17 @@ def json_answer(body: bytes) -> Callable[[web.BaseRequest], Awaitable[web.Stream
     return answer
 
 
+async def listed(client: WheelgateClient, project: str | None = None) -> list[File]:
+    return [file async for file in client.files(project)]
+
+
 async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex) -> None:
     index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body", yanked="old")
     index.publish("acme-lib", "acme_lib-0.1.tar.gz", b"body", yanked=True, size=None, upload_time=None, hashes={})
     index.publish("other", "other-1.0.tar.gz", b"body")
     names = b'{"projects": [{"name": "other"}, {"name": "acme-lib"}, {"name": "gone"}, {"name": "../x"}, {"name": "Odd_Name"}]}'
     index.handlers["/simple/"] = json_answer(names)
-    files = await WheelgateClient(index.url, TOKEN).files()
+    files = await listed(WheelgateClient(index.url, TOKEN))
     assert [file.filename for file in files] == ["acme_lib-0.1.tar.gz", "acme_lib-1.0.tar.gz", "other-1.0.tar.gz"]
     assert [file.yanked for file in files] == ["", "old", None]
     assert (files[0].size, files[0].upload_time, files[0].hashes) == (None, None, {})
@@ -291,29 +296,29 @@ async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex
 async def test_one_project_and_none_of_it(index: FakeIndex) -> None:
     index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body")
     gate = WheelgateClient(index.url, None)
-    assert [file.filename for file in await gate.files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
-    assert await gate.files("nothing") == []
+    assert [file.filename for file in await listed(gate, "acme-lib")] == ["acme_lib-1.0.tar.gz"]
+    assert await listed(gate, "nothing") == []
 
 
 async def test_names_that_could_write_to_a_terminal_are_left_out(index: FakeIndex) -> None:
     names = ("acme_lib-1.0\x1b[2J.tar.gz", "acme_lib-1.0.tar.gz")
     body = page(*({"filename": name, "url": "/files/acme-lib/x", "hashes": {}} for name in names))
     index.handlers["/simple/acme-lib/"] = json_answer(body)
-    assert [file.filename for file in await WheelgateClient(index.url, None).files("acme-lib")] == ["acme_lib-1.0.tar.gz"]
+    assert [file.filename for file in await listed(WheelgateClient(index.url, None), "acme-lib")] == ["acme_lib-1.0.tar.gz"]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b"[]", b'{"files": 1}', b"[" * 100_000, b"\xff"])
 async def test_a_page_of_somebody_else_is_said_so(index: FakeIndex, body: bytes) -> None:
     index.handlers["/simple/acme-lib/"] = json_answer(body)
     with pytest.raises(UpstreamBadAnswer, match="did not answer as Wheelgate does"):
-        await WheelgateClient(index.url, TOKEN).files("acme-lib")
+        await listed(WheelgateClient(index.url, TOKEN), "acme-lib")
 
 
 async def test_a_list_that_nobody_could_read_is_not_fetched(index: FakeIndex) -> None:
     many = json.dumps({"projects": [{"name": f"p{n}"} for n in range(10_001)]})
     index.handlers["/simple/"] = json_answer(many.encode())
     with pytest.raises(UploadRefused, match="lists 10001 projects: name the one to list"):
-        await WheelgateClient(index.url, TOKEN).files()
+        await listed(WheelgateClient(index.url, TOKEN))
     assert len(index.asked) == 1
 
 
@@ -324,5 +329,5 @@ async def test_who_may_not_list_is_told_why(index: FakeIndex, status: int, kind:
 
     index.handlers["/simple/"] = refuse
     with pytest.raises(kind, match="what went wrong"):
-        await WheelgateClient(index.url, TOKEN).files()
+        await listed(WheelgateClient(index.url, TOKEN))
     assert len(index.asked) == 1

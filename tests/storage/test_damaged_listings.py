@@ -13,6 +13,7 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 from wheelgate.core.errors import ProjectNotFound, StoreError
+from wheelgate.core.model import File
 from wheelgate.core.protocols import Source
 from wheelgate.enrich.inspection import find_damaged_records
 from wheelgate.sources.blob_packages import BlobPackages
@@ -22,11 +23,11 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
-from wheelgate.uploads.manage import UploadManager
+from wheelgate.uploads.manage import DamagedUpload, UploadManager
 
 ROOT = Path(wheelgate.__file__).parent
 LISTERS = {
-    ("uploads/manage.py", "files"): "named beside the others, which are listed without it",
+    ("uploads/manage.py", "_walk"): "named beside the others, which are listed without it",
     ("sources/blob_packages.py", "project_page"): "logged, and left out; alone it is a failure, not an absence",
     ("sources/blob_packages.py", "_has_files"): "its project is there",
     ("sources/blob_packages.py", "_check_place"): "its project is there",
@@ -106,11 +107,12 @@ async def test_the_uploads_are_listed_without_them_and_they_are_named(store: Loc
     uploads = UploadManager(
         [Destination("uploads", store, layout.PACKAGES)], store=store, changes=StoreChanges(store, FakeClock())
     )
-    listing = await uploads.files()
-    assert [file.filename for file in listing.files] == [GOOD]
-    assert [BAD in listing.damaged[0], ALONE in listing.damaged[1], len(listing.damaged)] == [True, True, 2]
-    assert all("delete" in sentence for sentence in listing.damaged)
-    assert len((await uploads.files("other")).damaged) == 1
+    listed = [entry async for entry in uploads.files()]
+    assert [entry.filename for entry in listed if isinstance(entry, File)] == [GOOD]
+    damaged = [entry.sentence for entry in listed if isinstance(entry, DamagedUpload)]
+    assert [BAD in damaged[0], ALONE in damaged[1], len(damaged)] == [True, True, 2]
+    assert all("delete" in sentence for sentence in damaged)
+    assert [type(entry) async for entry in uploads.files("other")] == [DamagedUpload]
 
 
 async def test_check_names_each(store: LocalStore) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
-from tests.support.stores import MemoryStore
+from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.errors import FileNotListed, StoreError, UploadRefused
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.uploads.accept import Destination
-from wheelgate.uploads.manage import UploadListing, UploadManager
+from wheelgate.uploads.manage import UploadManager
 
 WHEEL = "acme_lib-1.0-py3-none-any.whl"
 PATH = layout.package("acme-lib", WHEEL)
@@ -39,6 +40,10 @@ async def yanked(store: LocalStore) -> str | None:
     (file,) = (await source.project_page("acme-lib")).files
     assert file.requires_python == ">=3.9"
     return file.yanked
+
+
+async def listed(packages: UploadManager, project: str | None = None) -> list[Any]:
+    return [entry async for entry in packages.files(project)]
 
 
 @pytest.mark.parametrize("reason", ["", "broken on <Windows> & é", "x" * 500])
@@ -108,7 +113,7 @@ async def test_a_yank_loses_nothing_that_somebody_else_wrote_meanwhile(tmp_path:
 
 async def test_what_came_with_a_file_goes_with_it(packages: UploadManager, store: LocalStore) -> None:
     await store.put_if_absent(layout.provenance(PATH), b"{}", {})
-    assert [file.filename for file in (await packages.files()).files] == [WHEEL]
+    assert [file.filename for file in await listed(packages)] == [WHEEL]
     await packages.delete(WHEEL)
     assert [info.path async for info in store.list(layout.PACKAGES)] == []
 
@@ -120,13 +125,27 @@ async def test_the_files_of_all_targets_or_of_one_project(store: LocalStore) -> 
     await container.put_if_absent("other/other-1.0.tar.gz", b"body", {"sha256": "a" * 64, "yanked": "old"})
     await container.put_if_absent("other/notes.txt", b"body", {})
     await container.put_if_absent("other/deep/other-2.0.tar.gz", b"body", {})
-    assert [(file.source, file.project, file.filename) for file in (await both.files()).files] == [
+    assert [(file.source, file.project, file.filename) for file in await listed(both)] == [
         ("uploads", "acme-lib", WHEEL),
         ("curated", "other", "other-1.0.tar.gz"),
     ]
-    (file,) = (await both.files("other")).files
+    (file,) = await listed(both, "other")
     assert (file.yanked, file.hashes, file.size) == ("old", {"sha256": "a" * 64}, 4)
-    assert await both.files("acme") == UploadListing([], [])
+    assert await listed(both, "acme") == []
+
+
+async def test_the_files_of_several_targets_are_listed_in_one_order(clock: FakeClock) -> None:
+    stores = [WatchedStore(), WatchedStore()]
+    names = ["acme", "acme-lib", "acme2", "bcme", "zcme"]
+    for number, name in enumerate(names):
+        for version in ("1.0", "2.0"):
+            path = f"{name}/{name.replace('-', '_')}-{version}-py3-none-any.whl"
+            await stores[number % 2].put_if_absent(path, b"body", {})
+    targets = [Destination("one", stores[0]), Destination("two", stores[1])]
+    packages = UploadManager(targets, store=stores[0], changes=StoreChanges(stores[0], clock))
+    paths = [f"{file.project}/{file.filename}" for file in await listed(packages)]
+    assert len(paths) == 10
+    assert paths == sorted(paths)
 
 
 async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombstone_is_ours(store: LocalStore) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from wheelgate.cli.json_rows import printing_rows
 from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
 from wheelgate.config import parse_duration_s
 from wheelgate.storage.tokens import Token
@@ -56,34 +57,39 @@ def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires
 @config_options
 @json_option
 def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
-    """List the tokens, without their secrets."""
+    """List the tokens by their identifiers, without their secrets."""
 
-    async def read(services: Services) -> tuple[list[tuple[Token, bool]], list[str]]:
-        found = [row async for row in services.tokens.all()]
-        sound = sorted((token for _, token in found if token is not None), key=lambda token: token.created)
-        damaged = [identifier for identifier, token in found if token is None]
-        return [(token, services.tokens.has_expired(token)) for token in sound], damaged
+    async def print_all(services: Services) -> None:
+        if as_json:
+            with printing_rows() as rows:
+                async for token in _leave_out_damaged(services.tokens.all()):
+                    rows.print(_build_row(token, expired=services.tokens.has_expired(token)))
+            return
+        async for token in _leave_out_damaged(services.tokens.all()):
+            life = f"{'expired' if services.tokens.has_expired(token) else 'until'} {token.expires:%Y-%m-%d}"
+            print(f"{token.id}  {life}  {', '.join(token.scopes)}  {token.note}".rstrip())
 
-    tokens, damaged = run_with_services(load_settings(config, data), read)
-    for identifier in damaged:
-        advice = f"it lets nobody in; remove it with wheelgate token revoke {identifier}"
-        print(f"wheelgate: the record of token {identifier} is damaged: {advice}", file=sys.stderr)
-    if as_json:
-        rows = [
-            {
-                "id": token.id,
-                "scopes": token.scopes,
-                "expires": token.expires.isoformat(),
-                "expired": expired,
-                "note": token.note,
-            }
-            for token, expired in tokens
-        ]
-        print(json.dumps(rows, indent=2))
-        return
-    for token, expired in tokens:
-        life = f"{'expired' if expired else 'until'} {token.expires:%Y-%m-%d}"
-        print(f"{token.id}  {life}  {', '.join(token.scopes)}  {token.note}".rstrip())
+    run_with_services(load_settings(config, data), print_all)
+
+
+async def _leave_out_damaged(rows: AsyncIterator[tuple[str, Token | None]]) -> AsyncIterator[Token]:
+    """Leave out what cannot be believed, and say so."""
+    async for identifier, token in rows:
+        if token is not None:
+            yield token
+        else:
+            advice = f"it lets nobody in; remove it with wheelgate token revoke {identifier}"
+            print(f"wheelgate: the record of token {identifier} is damaged: {advice}", file=sys.stderr)
+
+
+def _build_row(token: Token, *, expired: bool) -> dict[str, object]:
+    return {
+        "id": token.id,
+        "scopes": token.scopes,
+        "expires": token.expires.isoformat(),
+        "expired": expired,
+        "note": token.note,
+    }
 
 
 @token.command()

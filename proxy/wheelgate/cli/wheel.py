@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from wheelgate.cli.json_rows import printing_rows
 from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services, url_option
 from wheelgate.cli.wheel_add import add
 from wheelgate.config import read_client_settings
@@ -19,6 +19,7 @@ from wheelgate.core.names import version_of
 
 if TYPE_CHECKING:
     from wheelgate.services import Services
+    from wheelgate.uploads.manage import DamagedUpload
 
 
 @click.group()
@@ -41,22 +42,44 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
     """
     name = None if project is None else parse_project(project)
     default_url, token = read_client_settings()
+    print_all = _print_as_json if as_json else _print_lines
     if (url := url or default_url) is None:
-        listing = run_with_services(load_settings(config, data), lambda services: services.packages.files(name), to_read=True)
-        files = listing.files
-        for sentence in listing.damaged:
-            print(f"wheelgate: {_make_printable(sentence)}", file=sys.stderr)
+        count = run_with_services(
+            load_settings(config, data), lambda services: print_all(services.packages.files(name)), to_read=True
+        )
     else:
         from wheelgate.client.wheelgate_client import WheelgateClient
 
-        files = asyncio.run(WheelgateClient(url, token).files(name))
-    if as_json:
-        print(json.dumps([_build_row(file) for file in files], indent=2))
-        return
-    if not files:
+        count = asyncio.run(print_all(WheelgateClient(url, token).files(name)))
+    if not count and not as_json:
         print(f"wheelgate: {'no files yet' if name is None else f'no files of {name}'}", file=sys.stderr)
-    for file in files:
+
+
+async def _print_as_json(files: AsyncIterator[File | DamagedUpload]) -> int:
+    """Print the files as they come; return how many there were."""
+    count = 0
+    with printing_rows() as rows:
+        async for file in _leave_out_damaged(files):
+            rows.print(_build_row(file))
+            count += 1
+    return count
+
+
+async def _print_lines(files: AsyncIterator[File | DamagedUpload]) -> int:
+    count = 0
+    async for file in _leave_out_damaged(files):
         print(_format_line(file))
+        count += 1
+    return count
+
+
+async def _leave_out_damaged(files: AsyncIterator[File | DamagedUpload]) -> AsyncIterator[File]:
+    """Leave out what cannot be believed, and say so."""
+    async for file in files:
+        if isinstance(file, File):
+            yield file
+        else:
+            print(f"wheelgate: {_make_printable(file.sentence)}", file=sys.stderr)
 
 
 def _build_row(file: File) -> dict[str, object]:

@@ -23,7 +23,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.model import File
-from wheelgate.core.names import is_safe_filename, normalise_name
+from wheelgate.core.names import is_normalised, is_safe_filename
 from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.regular_file import open_regular
@@ -104,28 +104,30 @@ class WheelgateClient:
         """Yank, unyank or delete a file. Raises as :meth:`add`, and FileNotListed if the server has no such file."""
         await self._post(_build_form({":action": action, "filename": filename, "reason": reason}), filename)
 
-    async def files(self, project: str | None = None) -> list[File]:
-        """The files on the server's pages: of every name that its project list has, or of one project (empty: it has none).
+    async def files(self, project: str | None = None) -> AsyncIterator[File]:
+        """The files on the server's pages, as they come: of every name that its project list has, or of one project.
 
         Raises as :meth:`add`, and UploadRefused if the list is longer than anybody would read.
         """
         async with self._session() as session:
-            if project is not None:
-                return await self._fetch_files(session, project)
-            body = await self._fetch_body(session, self._base.joinpath("simple", ""))
-            try:
-                listed = msgspec.json.decode(body, type=_Projects)
-            except (msgspec.MsgspecError, UnicodeError, RecursionError):
-                raise self._not_wheelgate_error() from None
-            names = sorted({entry.name for entry in listed.projects if normalise_name(entry.name) == entry.name})
-            if len(names) > _MAX_PROJECTS:
-                raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
-            pages = []
+            names = await self._fetch_names(session) if project is None else [project]
             for start in range(0, len(names), _PAGES_AT_ONCE):
-                pages += await asyncio.gather(
+                for page in await asyncio.gather(
                     *(self._fetch_files(session, name) for name in names[start : start + _PAGES_AT_ONCE])
-                )
-        return [file for page in pages for file in page]
+                ):
+                    for file in page:
+                        yield file
+
+    async def _fetch_names(self, session: aiohttp.ClientSession) -> list[str]:
+        body = await self._fetch_body(session, self._base.joinpath("simple", ""))
+        try:
+            listed = msgspec.json.decode(body, type=_Projects)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            raise self._not_wheelgate_error() from None
+        names = sorted({entry.name for entry in listed.projects if is_normalised(entry.name)})
+        if len(names) > _MAX_PROJECTS:
+            raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
+        return names
 
     async def _fetch_files(self, session: aiohttp.ClientSession, project: str) -> list[File]:
         url = self._base.joinpath("simple", project, "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -26,12 +26,11 @@ _ATTEMPTS = 5
 _log = logging.getLogger(__name__)
 
 
-class UploadListing(msgspec.Struct, frozen=True):
-    """The files of all targets, or of one project."""
+class DamagedUpload(msgspec.Struct, frozen=True):
+    """A file that is there and cannot be believed."""
 
-    files: list[File]
-    damaged: list[str]
-    """A sentence for each that is there and cannot be believed, with the remedy; none of them is among the files."""
+    sentence: str
+    """With the remedy."""
 
 
 class UploadManager:
@@ -46,19 +45,28 @@ class UploadManager:
         self._tombstones = Tombstones(store)
         self._changes = changes
 
-    async def files(self, project: str | None = None) -> UploadListing:
-        """List every file, or those of one project, by name."""
-        found, damaged = [], []
-        for target in self._targets:
-            async for info in target.store.list(target.prefix if project is None else target.build_path(project, "")):
-                folder, _, filename = info.path.removeprefix(target.prefix).partition("/")
-                if not is_safe_filename(filename) or not is_distribution(filename):
-                    continue
-                if info.damage is None:
-                    found.append(stored_file(target.source, target.store.name, folder, filename, info))
-                else:
-                    damaged.append(f"source {target.source}: {info.damage}")
-        return UploadListing(sorted(found, key=lambda file: (file.project, file.filename)), sorted(damaged))
+    async def files(self, project: str | None = None) -> AsyncIterator[File | DamagedUpload]:
+        """List every file, or those of one project, sorted by path below their targets, while they are read from there."""
+        streams = [self._walk(target, project) for target in self._targets]
+        heads = {number: head for number, stream in enumerate(streams) if (head := await anext(stream, None)) is not None}
+        while heads:
+            number = min(heads, key=lambda number: heads[number][0])
+            yield heads.pop(number)[1]
+            following = await anext(streams[number], None)
+            if following is not None:
+                heads[number] = following
+
+    async def _walk(self, target: Destination, project: str | None) -> AsyncIterator[tuple[str, File | DamagedUpload]]:
+        """Walk over the files of a target, each after its path, in the order of these."""
+        async for info in target.store.list(target.prefix if project is None else target.build_path(project, "")):
+            path = info.path.removeprefix(target.prefix)
+            folder, _, filename = path.partition("/")
+            if not is_safe_filename(filename) or not is_distribution(filename):
+                continue
+            if info.damage is None:
+                yield path, stored_file(target.source, target.store.name, folder, filename, info)
+            else:
+                yield path, DamagedUpload(f"source {target.source}: {info.damage}")
 
     async def yank(self, filename: str, reason: str) -> None:
         """Yank a file (PEP 592): it installs only where its exact version is requested.
