@@ -33,6 +33,7 @@ from wheelgate.storage.change_log import EVERYTHING, Change, ChangeEntry, Kind, 
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.kept_names import KeptNames
 from wheelgate.storage.tokens import Token, Tokens
+from wheelgate.uploads.checks import ReceivedFile
 from wheelgate.web.page_cache import CachedPage, PageCache
 
 NAME, PUBLIC_NAME, NEW = "acme-a", "acme-c", "acme-b"
@@ -125,7 +126,8 @@ async def _download(replica: Replica, _: Path) -> None:
 
 
 async def _upload(replica: Replica, folder: Path) -> None:
-    await replica.uploads.accept(make_wheel(folder, NEW, "1.0"), wheel_name(NEW, "1.0"))
+    wheel = make_wheel(folder, NEW, "1.0")
+    await replica.uploads.accept(ReceivedFile(wheel, wheel.name, sha256(wheel.read_bytes())))
 
 
 class Bound(NamedTuple):
