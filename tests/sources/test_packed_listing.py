@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ from tests.support.packages import sha256
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import Steps, T
-from wheelgate.sources.packed_listing import Block, ListingBuilder, PackedListing, assemble
+from wheelgate.sources.packed_listing import Block, ListingBuilder, PackedListing, assemble, find_key
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [
@@ -97,6 +98,16 @@ def test_what_has_changed_is_told_by_project(files: list[BlobInfo], added: list[
     assert changed is not None
     # Of one name in two folders only one shows: more may be told than shows, never less.
     assert changed >= {project for project in projects if before.find(project) != after.find(project)}
+
+
+@given(
+    st.from_regex(
+        r"[A-Za-z0-9._-]{1,12}-[0-9]{1,3}(\.[0-9]|-1|a1|\.post1)?(-py3-none-any)?\.(whl|tar\.gz|zip|egg)", fullmatch=True
+    )
+)
+def test_whatever_has_a_project_is_looked_for_under_its_key(filename: str) -> None:
+    project = project_in(filename)
+    assert project is None or find_key(filename) == crc32(project.encode())
 
 
 def test_one_change_among_many_is_one_block_and_one_project() -> None:

@@ -19,7 +19,7 @@ import msgspec
 from isal import isal_zlib
 
 from wheelgate.core.inflation import inflate
-from wheelgate.core.names import is_distribution, project_in
+from wheelgate.core.names import is_distribution, normalise_name, project_in
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import Steps
 
@@ -195,9 +195,8 @@ class ListingBuilder:
         packed = _pack(files)
         block = self._known.pop(packed, None)
         if block is None:
-            projects = (project_in(file.path.rpartition("/")[2]) for file in files)
-            keys = dict.fromkeys(_key(project) for project in projects if project is not None)
-            block = Block(*packed, array("I", keys).tobytes(), len(files))
+            keys = {key for file in files if (key := find_key(file.path.rpartition("/")[2])) is not None}
+            block = Block(*packed, array("I", sorted(keys)).tobytes(), len(files))
             self._fresh.append(block)
         self._blocks.append(block)
 
@@ -241,6 +240,22 @@ def assemble(blocks: Sequence[Block]) -> Steps[PackedListing]:
 def _key(project: str) -> int:
     """The key of a project: the same in every process. Names that collide cost a look into one more block."""
     return crc32(project.encode())
+
+
+def find_key(filename: str) -> int | None:
+    """Find the key under which a file is looked for, in a tenth of the time that it takes to read its whole name.
+
+    That of its project, if it has one. ``None``: it has none. A file without a project may have a key too; that shows when it is
+    looked at.
+    """
+    if filename.endswith(".whl"):
+        head = filename.partition("-")[0]
+    elif filename.endswith((".tar.gz", ".zip")):
+        head = filename.rpartition("-")[0]
+    else:
+        return None
+    project = normalise_name(head)
+    return None if project is None else _key(project)
 
 
 class _Index:
