@@ -7,7 +7,6 @@ the store within 6 s: the judge looks by itself, whether or not anybody else ask
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import math
 from collections import defaultdict
@@ -17,13 +16,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tests.simulation.loop import get_now_s, pause
+from tests.simulation.promises import DEAF_S, PROMPT_S, Broken
 from tests.simulation.sources import FEED, FEED_FRESH_S, PUBLIC
 from tests.simulation.store import Crashed
+from tests.simulation.token_judge import TokenJudge
 from wheelgate.core.errors import (
     FileNotListed,
     FileWithheld,
     StoreError,
-    Unauthenticated,
     UpstreamError,
     WheelgateError,
 )
@@ -34,19 +34,12 @@ if TYPE_CHECKING:
     from tests.simulation.replica import Replica
     from tests.simulation.world import World
 
-PROMPT_S = 6.0
-"""How soon every replica that reaches the store must know of a change: 5 s, and one for a request that began before."""
-_DEAF_S = 10.0
-"""So long a replica that hears of no changes relies on what it remembers."""
+_ROUNDED_S = 1e-6
 
 Key = tuple[str, str]
 """A project and a file name."""
 Uploads = list[tuple[str, str, str | None]]
 """File name, beginning of the digest, and the reason of the yank of each, in order."""
-
-
-class Broken(AssertionError):
-    """A promise was broken; the message says which, when and how."""
 
 
 class Operation:
@@ -58,24 +51,15 @@ class Operation:
         """The kinds of others that were under way meanwhile: between these and its own either may win."""
 
 
-class TokenFate:
-    """The life of one token, as its holder knows it."""
-
-    def __init__(self, maker: int) -> None:
-        self.maker = maker
-        self.minted_s = get_now_s()
-        self.is_ending = False
-        """Somebody has begun to revoke it."""
-        self.revoked_s: float | None = None
-
-
 class Judge:
     """The promises to the clients of one world."""
 
     def __init__(self, world: World, *, looks: bool) -> None:
         """``looks``: it reads pages and shows tokens itself while the world goes on, as far as the weather is fair."""
         self._world = world
-        self._looks = looks and world.weather.is_fair
+        self.has_bad_weather = not world.weather.is_fair
+        self.looks = looks and world.weather.is_fair
+        self.tokens = TokenJudge(world, self)
         self._under_way: defaultdict[Key, list[Operation]] = defaultdict(list)
         self._kept: dict[Key, str] = {}
         """Digests of files that a client was told are kept, and nobody has begun to delete since."""
@@ -85,7 +69,6 @@ class Judge:
         """What the last acknowledged yank or its undoing said, unless another has begun since."""
         self._seen: dict[Key, str] = {}
         """The digest under which an upload's name was first seen by a client."""
-        self._tokens: dict[str, TokenFate] = {}
         self._claimed_s: dict[str, float] = {}
         """When the claim of a name reached the store; without it the name is not claimed."""
         self._unclaimed_s: dict[str, float] = {}
@@ -103,32 +86,34 @@ class Judge:
         if kind == "claims":
             if method == "put_if_absent":
                 self._claimed_s.setdefault(rest, get_now_s())
+                if self.looks and any(replica.line.is_deaf for replica in self._world.replicas):
+                    self._world.spawn(self._ask_the_deaf(rest))
             elif method == "delete":
                 self._claimed_s.pop(rest, None)
                 self._unclaimed_s[rest] = get_now_s()
         elif kind in ("packages", "tombstones"):
             project = rest.partition("/")[0]
             self._touched_s[project] = get_now_s()
-            if self._looks and project not in self._watched:
+            if self.looks and project not in self._watched:
                 self._watched.add(project)
                 self._world.spawn(self._look_when_quiet(project))
 
     # --- what must be known where, and when
 
-    def _must_know(self, replica: Replica, since_s: float, began_s: float) -> bool:
+    def must_know(self, replica: Replica, since_s: float, began_s: float) -> bool:
         """Whether a request that began at a moment must heed what happened in the store at ``since_s``."""
         line = replica.line
         if not line.weather.is_fair or line.is_cut or line.is_frozen or line.has_crashed or line.is_deaf:
             return False
-        return began_s - max(since_s, replica.born_s, self.healthy_since_s[replica.number]) >= PROMPT_S
+        return began_s - max(since_s, replica.born_s, self.healthy_since_s[replica.number]) >= PROMPT_S - _ROUNDED_S
 
-    def _must_have_asked(self, replica: Replica, since_s: float, began_s: float) -> bool:
+    def must_have_asked(self, replica: Replica, since_s: float, began_s: float) -> bool:
         """The same for what is looked up again by a replica that hears of no changes."""
         line = replica.line
         if not line.is_deaf or line.is_cut or line.is_frozen or line.has_crashed or not line.weather.is_fair:
-            return self._must_know(replica, since_s, began_s)
+            return self.must_know(replica, since_s, began_s)
         known_s = max(since_s, replica.born_s, replica.deaf_since_s, self.healthy_since_s[replica.number])
-        return began_s - known_s >= _DEAF_S + PROMPT_S
+        return began_s - known_s >= DEAF_S + PROMPT_S - _ROUNDED_S
 
     # --- what is done to files
 
@@ -204,7 +189,7 @@ class Judge:
         if known_s is not None and project not in self._released and now_s - known_s >= PROMPT_S:
             raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, which it knows to be private")
         claimed_s = self._claimed_s.get(project)
-        if claimed_s is not None and self._must_have_asked(replica, claimed_s, now_s):
+        if claimed_s is not None and self.must_have_asked(replica, claimed_s, now_s):
             raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, claimed at {claimed_s:.3f}")
         if project in self._world.outside.published and project not in replica.told_absent:
             raise Broken(f"promise 1: r{replica.number} asked pypi for {project}, and the feed never said that it has none")
@@ -224,7 +209,7 @@ class Judge:
 
     def _check_public(self, replica: Replica, project: str, began_s: float) -> None:
         claimed_s, outside = self._claimed_s.get(project), self._world.outside
-        if claimed_s is not None and self._must_know(replica, claimed_s, began_s):
+        if claimed_s is not None and self.must_know(replica, claimed_s, began_s):
             raise Broken(f"promise 1: r{replica.number} answered {project} from pypi; claimed at {claimed_s:.3f}")
         failing_s = outside.failing_since_s
         is_long = failing_s is not None and began_s - max(failing_s, replica.born_s) > FEED_FRESH_S + PROMPT_S
@@ -233,7 +218,7 @@ class Judge:
 
     def _must_be_recorded(self, replica: Replica, project: str, began_s: float) -> bool:
         unclaimed_s = self._unclaimed_s.get(project)
-        return project not in self._released if unclaimed_s is None else self._must_know(replica, unclaimed_s, began_s)
+        return project not in self._released if unclaimed_s is None else self.must_know(replica, unclaimed_s, began_s)
 
     async def _look_when_quiet(self, project: str) -> None:
         """Compare the pages of all replicas with the store once nothing has touched a project for 6 s."""
@@ -247,12 +232,19 @@ class Judge:
             await asyncio.gather(*(self._look(replica, project) for replica in self._world.replicas))
         self._watched.discard(project)
 
+    async def _ask_the_deaf(self, project: str) -> None:
+        """Ask replicas that hear nothing for a name that was claimed, once they must have looked it up."""
+        await pause(PROMPT_S + DEAF_S)
+        for replica in self._world.replicas:
+            if replica.line.is_deaf:
+                await self._read_files(replica, project)
+
     async def _look(self, replica: Replica, project: str) -> None:
         touched_s, began_s = self._touched_s[project], get_now_s()
-        if not self._must_know(replica, touched_s, began_s):
+        if not self.must_know(replica, touched_s, began_s):
             return
         shown = list_uploads(await self._read_files(replica, project))
-        if self._touched_s[project] == touched_s and self._must_know(replica, touched_s, began_s):
+        if self._touched_s[project] == touched_s and self.must_know(replica, touched_s, began_s):
             truth = self._list_truth(project)
             if shown != truth:
                 raise Broken(f"r{replica.number} shows {shown} of {project} {PROMPT_S:.0f} s after it became {truth}")
@@ -291,60 +283,12 @@ class Judge:
             is_other = compute_digest(outside.get_body(file.source, file.project)) != file.hashes["sha256"]
             is_down = is_other or (file.source == FEED and outside.feed == "failing")
             shaken_s = math.inf if is_down else max(outside.changed_s.get(file.project, 0.0), self._world.evicted_s)
-        if self._must_know(replica, shaken_s, began_s):
+        if self.must_know(replica, shaken_s, began_s):
             raise Broken(f"promise 9: r{replica.number} lists {file.filename} and does not give it out: {body}")
-
-    # --- tokens
-
-    def note_minted(self, replica: Replica, text: str) -> None:
-        """Note that somebody was given a token."""
-        self._tokens[text] = TokenFate(replica.number)
-        if layout.token(text.split("_")[1]) not in self._world.shared.blobs:
-            raise Broken("an acknowledged token is not stored")
-        if self._looks:
-            self._world.spawn(self._show_later(text))
-
-    def note_revoking(self, text: str) -> None:
-        """Note that somebody has begun to revoke a token: from now on it may be refused."""
-        self._tokens[text].is_ending = True
-
-    def note_revoked(self, text: str) -> None:
-        """Note that an operator was told that a token lets nobody in any more."""
-        fate = self._tokens[text]
-        if layout.token(text.split("_")[1]) in self._world.shared.blobs:
-            raise Broken("an acknowledged revocation revoked nothing")
-        if fate.revoked_s is None:
-            fate.revoked_s = get_now_s()
-            if self._looks:
-                self._world.spawn(self._show_later(text))
-
-    async def _show_later(self, text: str) -> None:
-        """Show a token to all once they must know of it, and to those that hear nothing once they must have asked."""
-        for wait_s in (PROMPT_S, _DEAF_S):
-            await pause(wait_s)
-            for replica in self._world.replicas:
-                if wait_s == PROMPT_S or replica.line.is_deaf:
-                    with contextlib.suppress(StoreError, Crashed):
-                        await self.show_token(replica, text)
-
-    async def show_token(self, replica: Replica, text: str) -> None:
-        """Show a token to a replica, and judge if it may let its holder in, or refuse."""
-        began_s = get_now_s()
-        try:
-            await replica.let_in(text)
-        except Unauthenticated:
-            fate = self._tokens.get(text)
-            is_due = fate is not None and (fate.maker == replica.number or self._must_have_asked(replica, fate.minted_s, began_s))
-            if is_due and fate is not None and not fate.is_ending:
-                raise Broken(f"r{replica.number} refuses a valid token made at {fate.minted_s:.3f}") from None
-            return
-        fate = self._tokens.get(text)
-        if fate is not None and fate.revoked_s is not None and self._must_have_asked(replica, fate.revoked_s, began_s):
-            raise Broken(f"r{replica.number} lets in a token revoked at {fate.revoked_s:.3f}")
 
     # --- the end
 
-    async def check_end(self, projects: tuple[str, ...], *, cleans_up: bool) -> None:
+    async def check_end(self, projects: set[str], *, cleans_up: bool) -> None:
         """When all is quiet and well: nothing acknowledged is lost, everybody sees the same, and what is listed is there.
 
         ``cleans_up``: it is there also when all copies of upstream files are gone.
@@ -355,16 +299,14 @@ class Judge:
             self._check_gone(key)
         for key in self._yanked:
             self._check_yanked(key)
-        for project in projects:
+        for project in sorted(projects):
             await self._check_agreement(project)
         for _ in range(2 if cleans_up else 0):
             for replica in self._world.replicas:
                 await self._download_all(replica, projects)
             self._world.clean_up()
             await pause(PROMPT_S)
-        for text in self._tokens:
-            for replica in self._world.replicas:
-                await self.show_token(replica, text)
+        await self.tokens.check_end()
 
     async def _check_agreement(self, project: str) -> None:
         truth, shown, digests = self._list_truth(project), [], set()
@@ -380,8 +322,8 @@ class Judge:
         if any(one != shown[0] for one in shown):
             raise Broken(f"replicas do not agree about {project}: {shown}")
 
-    async def _download_all(self, replica: Replica, projects: tuple[str, ...]) -> None:
-        for project in projects:
+    async def _download_all(self, replica: Replica, projects: set[str]) -> None:
+        for project in sorted(projects):
             began_s = get_now_s()
             for file in await self._read_files(replica, project):
                 try:

@@ -33,6 +33,9 @@ class _Call(list[Any]):
         return self[0] is None
 
 
+_NEVER_CALLED_OFF = _Call((None, (), None))
+
+
 class VirtualLoop(asyncio.AbstractEventLoop):
     """A loop of callbacks and moments, and nothing else: no sockets, no signals, and threads are calls.
 
@@ -41,7 +44,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self.now_s = 0.0
-        self._ready: deque[_Call] = deque()
+        self._ready: deque[Any] = deque()
         self._timers: list[tuple[float, int, _Call | asyncio.Future[None]]] = []
         self._number = 0
 
@@ -51,7 +54,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> _Call:
-        call = _Call((callback, args, context or copy_context()))
+        if context is not None:  # futures and tasks, which never call one off
+            self._ready.append((callback, args, context))
+            return _NEVER_CALLED_OFF
+        call = _Call((callback, args, copy_context()))
         self._ready.append(call)
         return call
 

@@ -138,11 +138,6 @@ async def _replace_blindly(self: MemoryStore, path: str, body: bytes, etag: str 
     return self._put(path, body, current.facts if current else {}, _now()).etag
 
 
-async def _set_facts_blindly(self: MemoryStore, path: str, facts: Mapping[str, str], etag: str) -> object:
-    body, info = self._get(path)
-    return self._put(path, body, facts, info.created)
-
-
 MUTATIONS: Mapping[str, Patches] = {
     "a change is announced after it was made": {(StoreChanges, "changing"): _announce_afterwards},
     "what is heard of is forgotten once": {(changes, "UNSETTLED_S"): -1.0},
@@ -151,7 +146,6 @@ MUTATIONS: Mapping[str, Patches] = {
     "a listing is believed without its tombstones": {(Tombstones, "find_displaced"): _find_none_displaced},
     "a tombstone comes after the deletion": {(UploadManager, "delete"): _delete_first},
     "a file is stored over another": {(MemoryStore, "put_if_absent"): _put_over},
-    "facts are replaced whoever changed them meanwhile": {(MemoryStore, "set_facts"): _set_facts_blindly},
     "the record of changes is replaced whoever wrote it meanwhile": {(MemoryStore, "replace_if"): _replace_blindly},
     "an upload claims nothing": {(Claims, "claim"): _do_nothing, (Claims, "record"): _do_nothing},
     "claims are not looked up": {(Merged, "_find_claim"): _say_nothing_is_claimed},

@@ -9,19 +9,23 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from unittest import mock
 
 from tests.simulation.loop import Stuck, run_virtually
+from tests.simulation.steps import Step, steps_for
 from tests.simulation.store import Crashed, Weather
-from tests.simulation.world import Step, World, steps_for
+from tests.simulation.world import World
 from wheelgate.distfiles.core_metadata import CoreMetadata
 from wheelgate.distfiles.wheels import check_wheel
 from wheelgate.runtime import cooperative
 from wheelgate.uploads import checks
 
 NumberedStep = tuple[int, Step]
+_secrets: ContextVar[random.Random] = ContextVar("secrets")
+"""What the secrets of the world that runs now are drawn from."""
 
 
 @lru_cache(maxsize=64)
@@ -31,25 +35,35 @@ def _check_once(body: bytes, filename: str) -> tuple[str, CoreMetadata]:
 
 
 @contextmanager
-def _steadied(world_secrets: Callable[[], random.Random]) -> Iterator[None]:
-    """The product without what differs from run to run, and without work that says nothing about replicas."""
+def steadied() -> Iterator[None]:
+    """The product without what differs from run to run, and without work that says nothing about replicas.
+
+    Around many seeds it costs nothing: each is steadied once more only if nobody has done so.
+    """
+    if math.isinf(cooperative.SLICE_S):
+        yield
+        return
     with ExitStack() as stack:
         for owner, name, instead in (
             (cooperative, "SLICE_S", math.inf),  # how quick this machine is must not show
-            (secrets, "choice", lambda letters: world_secrets().choice(letters)),
+            (secrets, "choice", lambda letters: _secrets.get().choice(letters)),
             (checks, "check_wheel", lambda file, filename, helpers: _check_once(file.read(), filename)),
         ):
             stack.enter_context(mock.patch.object(owner, name, instead))
+        logging.disable(logging.CRITICAL)
+        stack.callback(logging.disable, logging.NOTSET)
         yield
 
 
 def run_steps(seed: int, steps: list[Step], folder: Path, weather: Weather | None = None) -> tuple[str | None, list[str]]:
     """What broke, if anything did, and what happened."""
-    worlds: list[World] = []
+    trace: Callable[[], list[str]] = list
 
     async def live() -> str | None:
+        nonlocal trace
         world = World(seed, folder, weather)
-        worlds.append(world)
+        trace = world.list_trace
+        _secrets.set(world.secrets)
         try:
             await world.run(steps)
         except AssertionError as error:
@@ -60,14 +74,11 @@ def run_steps(seed: int, steps: list[Step], folder: Path, weather: Weather | Non
             await world.close()
         return None
 
-    logging.disable(logging.CRITICAL)
-    try:
-        with _steadied(lambda: worlds[0].secrets):
-            return run_virtually(live()), worlds[0].trace
-    except Stuck as error:
-        return str(error), worlds[0].trace
-    finally:
-        logging.disable(logging.NOTSET)
+    with steadied():
+        try:
+            return run_virtually(live()), trace()
+        except Stuck as error:
+            return str(error), trace()
 
 
 def run_seed(seed: int, folder: Path) -> str | None:

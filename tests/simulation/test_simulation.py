@@ -10,8 +10,8 @@ import pytest
 from tests.simulation.loop import Stuck, run_virtually
 from tests.simulation.mutations import MUTATIONS, find_first, mutated
 from tests.simulation.simulator import describe, list_steps, run_seed, run_steps, shrink
+from tests.simulation.steps import steps_for
 from tests.simulation.store import Line
-from tests.simulation.world import steps_for
 
 _QUICKLY_FOUND = {
     "a change is announced after it was made": 50,
@@ -27,6 +27,8 @@ _QUICKLY_FOUND = {
     "a private source that fails is passed over": 100,
     "a finished page is kept whatever happens": 20,
     "the record of another release says nothing": 100,
+    "silence is taken for no news": 100,
+    "nobody is told that a change was made": 100,
 }
 """Within so many seeds; the others take minutes: ``python -m tests.simulation --mutations``."""
 

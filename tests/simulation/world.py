@@ -12,51 +12,28 @@ import random
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from tests.simulation.judge import Broken, Judge, compute_digest
+from tests.simulation.judge import Judge
 from tests.simulation.loop import get_now_s, pause
+from tests.simulation.promises import Broken
 from tests.simulation.replica import Replica
 from tests.simulation.sources import Outside
+from tests.simulation.steps import UPLOADED, Step, wheel_for
 from tests.simulation.store import FAIR, WEATHERS, Crashed, SharedStore, Weather
-from tests.support.packages import wheel_bytes, wheel_name
 from wheelgate.core.errors import FileExists, WheelgateError
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.checks import ReceivedFile
 
-PROJECTS = ("acme-a", "acme-b", "acme-c")
-_UPLOADED = PROJECTS[:2]
-"""The names of uploads; of the third only sources outside know."""
-VERSIONS = ("1.0", "2.0")
 SETTLED_AFTER_S = 16.0
 """How long after the last change whatever was not announced must be known all the same."""
 _LONGEST_REQUEST_S = 60.0
 _LONGEST_CALL_S = 7.0
 _WITH_FORMER_RELEASE = 0.2
 _TOKEN_LIFE = timedelta(days=30)
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One thing that somebody does, at a moment in virtual seconds."""
-
-    at_s: float
-    replica: int
-    kind: str
-    project: str = PROJECTS[0]
-    version: str = VERSIONS[0]
-    content: int = 0
-    extra: float = 0.0
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Of the file that it is about."""
-        return self.project, wheel_name(self.project, self.version)
 
 
 class World:
@@ -84,14 +61,14 @@ class World:
         """Of tokens, in the order they were made."""
         self.tasks: set[asyncio.Task[None]] = set()
         self.failures: list[BaseException] = []
-        self.judge = Judge(self, looks=self.chance.random() < 0.6)
+        self.judge = Judge(self, looks=self.chance.random() < 0.5)
         self.has_impatient_clients = self.chance.random() < 0.3
         """Whenever somebody announces a change, they ask for its page in the very moments in which it is made."""
         self.shared.watchers.append(self._ask_impatiently)
         self.replicas = [Replica(self, number) for number in range(3)]
 
-    @property
-    def trace(self) -> list[str]:
+    def list_trace(self) -> list[str]:
+        """What happened, line by line."""
         return [f"{at_s:8.3f} {what}" for at_s, what in self._trace]
 
     def note(self, what: str) -> None:
@@ -110,7 +87,7 @@ class World:
             raise self.failures[0]
         if self.tasks:
             raise Broken(f"{len(self.tasks)} requests never ended")
-        await self.judge.check_end(PROJECTS, cleans_up=self.chance.random() < 0.25)
+        await self.judge.check_end({step.project for step in steps}, cleans_up=self.chance.random() < 0.1)
         if self.failures:
             raise self.failures[0]
 
@@ -138,11 +115,13 @@ class World:
                 replica.line.weather = self.weather
                 self.judge.healthy_since_s[replica.number] = get_now_s()
             replica.line.crashes_at_write = None
-            self._heal(replica)
+            self._heal(replica, is_deaf=replica.line.is_deaf)
         ends_s = get_now_s() + _LONGEST_REQUEST_S
         while self.tasks and get_now_s() < ends_s:
             await pause(1.0)
-        await pause(_LONGEST_CALL_S)
+        for replica in self.replicas:
+            self._heal(replica)
+        await pause(_LONGEST_CALL_S if self.judge.has_bad_weather else 1.0)
         for number, replica in enumerate(self.replicas):
             if replica.line.has_crashed:
                 await self._restart(number)
@@ -172,12 +151,12 @@ class World:
         self.note(f"r{number} starts again")
         await old.end()
 
-    def _heal(self, replica: Replica) -> None:
-        """End whatever keeps a replica from the store."""
+    def _heal(self, replica: Replica, *, is_deaf: bool = False) -> None:
+        """End whatever keeps a replica from the store. ``is_deaf``: it goes on hearing nothing."""
         line = replica.line
-        if line.is_cut or line.is_deaf or line.is_frozen:
+        if line.is_cut or line.is_frozen or (line.is_deaf and not is_deaf):
             self.judge.healthy_since_s[replica.number] = get_now_s()
-        line.is_cut = line.is_deaf = False
+        line.is_cut, line.is_deaf = False, is_deaf
         line.thaw()
 
     # --- what clients do
@@ -199,9 +178,12 @@ class World:
         self.judge.check_page(replica, page, began_s)
 
     def _ask_impatiently(self, method: str, path: str) -> None:
-        if path == layout.CHANGED and self.has_impatient_clients:
-            step = Step(0.0, self.chance.randrange(3), "read", self.chance.choice(_UPLOADED))
-            asyncio.get_running_loop().call_later(self.chance.random(), lambda: self.spawn(self._act(step)))
+        """Have somebody read a page in the moments in which a change is made, of which a replica of before hears twice."""
+        if path != layout.CHANGED or (self.former is None and not self.has_impatient_clients):
+            return
+        number, within_s = (self.chance.randrange(3), 1.0) if self.former is None else (self.former, 0.4)
+        step = Step(0.0, number, "read", self.chance.choice(UPLOADED))
+        asyncio.get_running_loop().call_later(within_s * self.chance.random(), lambda: self.spawn(self._act(step)))
 
     async def download(self, replica: Replica, step: Step) -> None:
         """Install: what the page lists, one of its files."""
@@ -232,25 +214,25 @@ class World:
     async def make_token(self, replica: Replica, step: Step) -> None:
         text, _ = await replica.tokens.new(("read",), _TOKEN_LIFE)
         self.texts.append(text)
-        self.judge.note_minted(replica, text)
+        self.judge.tokens.note_minted(replica, text)
 
     async def guess(self, replica: Replica, step: Step) -> None:
         """A stranger tries a token that nobody has made yet: the very next one, as bad luck will have it."""
         state = self.secrets.getstate()
         text = Tokens(replica.line, replica.clock, StoreChanges(replica.line, replica.clock)).guest()
         self.secrets.setstate(state)
-        await self.judge.show_token(replica, text)
+        await self.judge.tokens.show_token(replica, text)
 
     async def revoke(self, replica: Replica, step: Step) -> None:
         if self.texts:
             text = self.texts[step.content % len(self.texts)]
-            self.judge.note_revoking(text)
+            self.judge.tokens.note_revoking(text)
             if await replica.tokens.revoke(text.split("_")[1]):
-                self.judge.note_revoked(text)
+                self.judge.tokens.note_revoked(text)
 
     async def authenticate(self, replica: Replica, step: Step) -> None:
         if self.texts:
-            await self.judge.show_token(replica, self.texts[step.content % len(self.texts)])
+            await self.judge.tokens.show_token(replica, self.texts[step.content % len(self.texts)])
 
     async def release(self, replica: Replica, step: Step) -> None:
         """An operator lets public sources answer for the name again, as they may while nobody lists it privately."""
@@ -328,56 +310,6 @@ _ACTIONS: dict[str, _Action] = {
     "die": World.die,
 }
 _UNPLUGGED = frozenset({"cut", "deafen", "freeze", "die"})
-_WEIGHTS = {
-    "upload": 8,
-    "read": 8,
-    "download": 3,
-    "delete": 3,
-    "yank": 2,
-    "make_token": 1,
-    "guess": 1,
-    "revoke": 1,
-    "authenticate": 3,
-    "register": 1,
-    "publish": 2,
-    "feed": 1,
-    "evict": 1,
-    "release": 1,
-    "cut": 1,
-    "deafen": 1,
-    "freeze": 1,
-    "die": 2,
-}
-
-
-def steps_for(seed: int) -> list[Step]:
-    """What happens in the world of this seed, in the order of its moments."""
-    chance = random.Random(f"steps {seed}")
-    how_many, hurry_s = chance.randint(5, 40), chance.choice([0.05, 0.5, 3.0])
-    at_s, steps = 0.0, []
-    for kind in chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=how_many):
-        at_s += chance.expovariate(1.0) * hurry_s
-        steps.append(
-            Step(
-                round(at_s, 3),
-                chance.randrange(3),
-                kind,
-                chance.choice(_UPLOADED if kind in ("upload", "delete", "yank") else PROJECTS),
-                chance.choice(VERSIONS),
-                chance.randrange(2) if kind != "die" else chance.randrange(6),
-                round(chance.random(), 2),
-            )
-        )
-    return steps
-
-
-@lru_cache(maxsize=64)
-def wheel_for(folder: Path, project: str, version: str, content: int) -> tuple[Path, str]:
-    """A wheel on disk, with its digest; ``content`` tells two of one name apart."""
-    body = wheel_bytes(project, version, extra={"content.txt": f"{content}".encode()})
-    path = folder / f"{project}-{version}-{content}"
-    path.write_bytes(body)
-    return path, compute_digest(body)
 
 
 def new_folder() -> Path:
