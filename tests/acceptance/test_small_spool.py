@@ -71,6 +71,12 @@ def test_more_than_the_spool_holds_at_once_reaches_everybody_whole(
         print(f"all after {time.monotonic() - began:.1f} s")
         seen = Counter(outcomes)
         assert seen == {"whole": WHEELS}, f"{seen}\n{server.log[-2000:]}"
+        if listed:
+            assert {index.count(f"/packages/{name}/{wheel_name(name, '1.0')}") for name in names} == {1}
+        metrics = server.get("/metrics").body.decode()
+        assert 'wheelgate_fills_total{outcome="kept",source="public"}' in metrics
+        for gauge in ("fills_under_way", "spool_promised_bytes", "spool_used_bytes"):
+            assert f"wheelgate_{gauge} 0.0" in metrics
         assert "Traceback" not in server.log
 
 

@@ -5,6 +5,7 @@ What frees room, or takes something away from readers, is written from a reserve
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -58,8 +59,8 @@ class House:
         self.record = await self.store.replace_if(layout.record("public", "demo"), BODY, None)
 
     def tree(self) -> set[str]:
-        """Files but those of the reserve, the filler and what is announced."""
-        kept = (path.relative_to(self.disk) for path in self.disk.rglob("*") if path.is_file())
+        """Files and folders but those of the reserve and the filler."""
+        kept = (path.relative_to(self.disk) for path in self.disk.rglob("*"))
         return {str(path) for path in kept if ".reserve" not in path.parts and path.parts[0] != "filler"}
 
     async def fill(self) -> None:
@@ -155,6 +156,14 @@ async def test_what_frees_room_or_takes_something_away_is_written_all_the_same(f
     assert DiskReserve(full.store.root / ".reserve").keep()
 
 
+async def test_those_who_need_the_reserve_at_once_take_turns(full: House) -> None:
+    for _ in range(10):
+        writes = [here.changes.write([]) for here in [full] + [House(full.disk, full.clock) for _ in range(3)]]
+        outcomes = await asyncio.gather(*writes, full.uploads.yank(FILE, "a reason"), return_exceptions=True)
+        assert [outcome for outcome in outcomes if isinstance(outcome, StoreFull)] == []
+        await full.uploads.unyank(FILE)
+
+
 async def test_many_deletions_in_a_row_find_room(full: House) -> None:
     """What they write is less than what they free, and the reserve is taken again on the way."""
     for number in (1, 2):
@@ -163,6 +172,26 @@ async def test_many_deletions_in_a_row_find_room(full: House) -> None:
     assert len(list((full.store.root / ".reserve").iterdir())) == 8
     with pytest.raises(StoreFull):
         await full.store.put_if_absent(layout.package("fresh", "fresh.whl"), BODY * 20, {})
+
+
+async def test_at_whatever_step_an_upload_finds_no_more_room_it_leaves_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    """One more inode is free at each try: its draft, its folders, its facts, and their folders need some."""
+    options, fill = FULL["no inodes"]
+    with small_disk(tmp_path / "disk", options) as disk:
+        here = House(disk, clock)
+        await here.furnish()
+        fill(disk)
+        for number in range(20):
+            before = here.tree()
+            try:
+                await here.store.put_if_absent(layout.metadata("0" * 64), BODY, {"sha256": "0"})
+            except StoreFull:
+                assert here.tree() == before
+            else:
+                break
+            (disk / "filler" / str(number)).unlink()
+        assert 3 <= number < 10
+        here.spool.close()
 
 
 async def test_it_opens_and_says_so(full: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -71,8 +71,7 @@ class LocalStore(DiskStore):
             with self._lock():
                 sweep_drafts(incoming, time.time() - left_behind_s)
                 self._identify()
-                is_reserved = self._reserve.keep()
-            if not (self._takes_more() and is_reserved):
+            if not (self._reserve.keep() and self._takes_more()):
                 _log.warning("%s: what is there is served, yanked and deleted, nothing new is kept", self._full_error())
         except OSError as error:
             raise self._store_error("written", error) from None

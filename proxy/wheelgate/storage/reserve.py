@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+
+from wheelgate.runtime.durable import file_lock
 
 _PIECES = 8
 _PIECE_BYTES = 32 * 1024
@@ -24,16 +26,23 @@ class DiskReserve:
         self._is_whole = False
 
     def keep(self) -> bool:
-        """Take the room, or as much of it as there is; ``False``: there is not enough for all of it."""
+        """Take the room, or as much of it as there is; ``False``: there is not enough for all of it.
+
+        Not to be called with a lock held that somebody who spends it may wait for.
+        """
         if not self._is_whole:
             try:
                 self._folder.mkdir(exist_ok=True)
-                for piece in self._pieces:
-                    self._take(piece)
-                self._is_whole = True
+                with file_lock(self._folder):
+                    self._take_all()
             except OSError:  # the next one who frees something tries again
                 return False
         return True
+
+    def _take_all(self) -> None:
+        for piece in self._pieces:
+            self._take(piece)
+        self._is_whole = True
 
     def _take(self, piece: Path) -> None:
         try:
@@ -53,11 +62,13 @@ class DiskReserve:
 
     @contextmanager
     def spent(self) -> Iterator[None]:
-        """Give the room up inside the block."""
-        self._is_whole = False
-        for piece in self._pieces:
-            piece.unlink(missing_ok=True)
-        try:
-            yield
-        finally:
-            self.keep()
+        """Give the room up inside the block; one at a time, or one would take again what another one still needs."""
+        with file_lock(self._folder) if self._folder.is_dir() else nullcontext():
+            self._is_whole = False
+            for piece in self._pieces:
+                piece.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    self._take_all()
