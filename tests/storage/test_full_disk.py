@@ -5,9 +5,10 @@ What frees room, or takes something away from readers, is written from a reserve
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import shutil
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from hashlib import sha256
@@ -156,12 +157,26 @@ async def test_what_frees_room_or_takes_something_away_is_written_all_the_same(f
     assert DiskReserve(full.store.root / ".reserve").keep()
 
 
-async def test_those_who_need_the_reserve_at_once_take_turns(full: House) -> None:
-    for _ in range(10):
-        writes = [here.changes.write([]) for here in [full] + [House(full.disk, full.clock) for _ in range(3)]]
-        outcomes = await asyncio.gather(*writes, full.uploads.yank(FILE, "a reason"), return_exceptions=True)
-        assert [outcome for outcome in outcomes if isinstance(outcome, StoreFull)] == []
-        await full.uploads.unyank(FILE)
+def test_nobody_takes_the_reserve_again_while_another_one_needs_it(tmp_path: Path) -> None:
+    """Be it another thread or another process: a server, and a command beside it."""
+    one, other = DiskReserve(tmp_path / "reserve"), DiskReserve(tmp_path / "reserve")
+    assert one.keep()
+    assert other.keep()
+    needed, seen = threading.Event(), []
+
+    def spend() -> None:
+        with other.spent():
+            needed.wait(0.3)
+            seen.extend((tmp_path / "reserve").iterdir())
+
+    with one.spent():
+        thread = threading.Thread(target=spend)
+        thread.start()
+        time.sleep(0.1)
+    needed.set()
+    thread.join()
+    assert seen == []
+    assert len(list((tmp_path / "reserve").iterdir())) == 8
 
 
 async def test_many_deletions_in_a_row_find_room(full: House) -> None:
