@@ -227,7 +227,9 @@ async def test_a_spool_without_room_for_its_folder_takes_bodies_in_once_there_is
     except StoreFull:
         with pytest.raises(StoreFull):
             again.new()
+        assert again.problem() == f"the spool is full: make room at {full.disk / 'store' / '.spool'}"
     make_room(full.disk)
+    assert again.problem() is None
     async with again.holding() as spooled:
         await spooled.append(BODY)
     again.close()

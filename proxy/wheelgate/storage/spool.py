@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ class Spool:
         self.folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """This process's own; the next one takes it away should this one die."""
         self._is_prepared = False
+        self._preparing = threading.Lock()
         self._held = contextlib.ExitStack()
         self._free = free or _free_bytes
         self.room = Room(self.free_bytes, self._full_error, wait_s)
@@ -69,9 +71,11 @@ class Spool:
     def prepare(self) -> None:
         """Make the folder, and sweep up after processes that are gone; :class:`StoreError` if it cannot be written.
 
-        If that is for want of room, the first body that comes in tries again.
+        If that is for want of room, the first body that comes in tries again. Once is enough.
         """
-        with self.writing(self._called_first):
+        with self._preparing, self.writing(self._called_first):
+            if self._is_prepared:
+                return
             self._parent.mkdir(parents=True, exist_ok=True)
             for folder in self._parent.iterdir():
                 with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
@@ -81,7 +85,7 @@ class Spool:
                 stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
                 stack.enter_context(file_lock(self.folder / _LOCK))
                 self._held = stack.pop_all()
-        self._is_prepared = True
+            self._is_prepared = True
 
     def close(self) -> None:
         """Remove the folder and everything in it."""
@@ -97,12 +101,12 @@ class Spool:
     def problem(self) -> str | None:
         """The reason why it takes nothing in now, or ``None``. Downloads go on all the same, past it; uploads cannot."""
         try:
+            self.prepare()
             if self.room.is_full():
                 return str(self._full_error())
         except StoreError as error:
             return str(error)
-        place = self.folder if self._is_prepared else self._parent
-        return None if os.access(place, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
 
     def _full_error(self) -> StoreFull:
         return StoreFull(self._called, self._parent)
