@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -37,7 +37,7 @@ class MemoryStore:
             if path.startswith(prefix):
                 yield info
 
-    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+    async def list_folder(self, folder: str) -> AsyncGenerator[Sequence[str]]:
         below = [path.removeprefix(folder) for path in self.blobs if path.startswith(folder)]
         yield list(dict.fromkeys("".join(path.partition("/")[:2]) for path in below))
 
@@ -144,7 +144,7 @@ class WatchedStore:
         for info in found:
             yield info
 
-    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+    async def list_folder(self, folder: str) -> AsyncGenerator[Sequence[str]]:
         self._enter("list_folder", folder)
         found = [names async for names in self.inner.list_folder(folder)]
         await self._leave("list_folder", folder)

@@ -585,6 +585,34 @@ async def test_taking_over_makes_the_store_the_owner(gate: Gate, other: str) -> 
     assert gate.pypi.asked == []
 
 
+async def test_a_further_file_looks_neither_at_the_others_nor_at_the_files_that_are_there(gate: Gate) -> None:
+    await gate.upload()
+    await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
+    for asked in (gate.team.asked, gate.pypi.asked, gate.store.calls):
+        asked.clear()
+    await gate.upload(wheel_bytes(NAME, "3.0"), wheel_name(NAME, "3.0"))
+    assert gate.team.asked == gate.pypi.asked == []
+    assert "list" not in {method for method, _ in gate.store.calls}
+
+
+async def test_a_name_whose_files_were_all_deleted_is_no_longer_held_against_another_source(gate: Gate) -> None:
+    await gate.upload()
+    await gate.store.delete(layout.package(NAME, wheel_name(NAME, "1.0")))
+    gate.changes.emit(Change(Kind.PACKAGE, NAME))
+    gate.team.publish(NAME, "9.0")
+    with pytest.raises(NameTaken, match="source team answers for acme-lib"):
+        await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
+
+
+async def test_what_a_deletion_left_behind_owns_nothing(gate: Gate) -> None:
+    await gate.upload()
+    await gate.store.put_if_absent(layout.tombstone(NAME, wheel_name(NAME, "1.0")), b"0" * 64, {})
+    gate.changes.emit(Change(Kind.PACKAGE, NAME))
+    gate.team.publish(NAME, "9.0")
+    with pytest.raises(NameTaken, match="source team answers for acme-lib"):
+        await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
+
+
 @pytest.mark.parametrize("take_over", [False, True])
 async def test_a_name_owned_by_a_source_that_comes_first_cannot_be_taken(make: Callable[..., Gate], take_over: bool) -> None:
     gate = make(order=("team", "uploads", "pypi"))

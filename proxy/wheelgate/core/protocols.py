@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from io import FileIO
 from pathlib import Path
@@ -110,7 +110,7 @@ class BodyStore(Protocol):
     def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
         """Every blob whose path begins with ``prefix``, sorted by path; damaged ones marked: they stop no other."""
 
-    def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+    def list_folder(self, folder: str) -> AsyncGenerator[Sequence[str]]:
         """The names directly below a folder (its path ends with a slash), many at a time, without looking at any.
 
         In no particular order. Of a folder that holds something the name ends with a slash.

@@ -11,7 +11,7 @@ import asyncio
 import io
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -180,7 +180,7 @@ class AzureStore:
             for info in batch:
                 yield msgspec.structs.replace(info, path=info.path.removeprefix(self._prefix)) if self._prefix else info
 
-    async def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+    async def list_folder(self, folder: str) -> AsyncGenerator[Sequence[str]]:
         async for batch in self._list_in_batches(folder, by_folder=True):
             yield [info.path.removeprefix(self._prefix + folder) for info in batch]
 

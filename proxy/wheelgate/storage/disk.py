@@ -9,7 +9,7 @@ import os
 import stat
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from io import FileIO
@@ -70,7 +70,7 @@ class DiskStore(ABC):
             for info in infos:
                 yield info
 
-    def list_folder(self, folder: str) -> AsyncIterator[Sequence[str]]:
+    def list_folder(self, folder: str) -> AsyncGenerator[Sequence[str]]:
         return self._run_through(self._walk_folder(folder))
 
     async def info(self, path: str) -> BlobInfo:
@@ -260,7 +260,7 @@ class DiskStore(ABC):
         except OSError as error:
             raise self._store_error("used", error) from None
 
-    async def _run_through(self, items: Iterator[T]) -> AsyncIterator[Sequence[T]]:
+    async def _run_through(self, items: Iterator[T]) -> AsyncGenerator[Sequence[T]]:
         """Go through what comes from the disk, many at a time: hundreds of thousands must not be held at once."""
         many = _TOGETHER
         while many == _TOGETHER:

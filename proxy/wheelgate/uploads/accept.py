@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
@@ -141,7 +141,7 @@ class Uploads:
 
         async def look_elsewhere() -> None:
             others = (self._is_stored(other, checked) for other in self._targets if other is not target)
-            owner = self._check_owner(project, target.source, take_over=take_over)
+            owner = self._check_owner(project, target, take_over=take_over)
             await together(*others, self._check_tombstone(checked), owner)
 
         refusals = asyncio.create_task(look_elsewhere())
@@ -238,8 +238,22 @@ class Uploads:
                 "choose a new version"
             )
 
-    async def _check_owner(self, project: str, own: str, *, take_over: bool) -> None:
+    async def _has_file(self, target: Destination, project: str) -> bool:
+        """Tell whether a target has a file of a project that was not deleted. Looks at few names, however many there are."""
+        async with aclosing(target.store.list_folder(target.build_path(project, ""))) as listed:
+            async for names in listed:
+                files = [name for name in names if is_safe_filename(name) and parse_head(name) is not None]
+                if files:
+                    return await self._tombstones.find(project, files[0]) is None
+        return False
+
+    async def _check_owner(self, project: str, target: Destination, *, take_over: bool) -> None:
         """Refuse a name that another source owns, so that it does not change hands by accident."""
+        own = target.source
+        first = next((member for member in self._index.members if member.private and member.may_hold(project)), None)
+        comes_first = first is not None and first.source.name == own
+        if comes_first and await self._claims.is_recorded(project) and await self._has_file(target, project):
+            return  # neither the others nor all the files of a large project need be looked at
         decision = await self._index.decide(project)
         owner = decision.owner
         if owner == own or (decision.error is None and owner is None):
