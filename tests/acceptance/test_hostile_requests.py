@@ -303,3 +303,25 @@ def test_below_a_path_prefix_there_is_everything_and_beside_it_nothing(start_gat
             "//python/simple/demo/",
         ):
             assert asked(server, path)[0] in (400, 404), path
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "status"),
+    [
+        ("/livez", (), 200),
+        ("/simple/", (), 200),
+        ("/simple/demo/", (), 200),
+        ("/simple/Demo", (), 301),
+        ("/simple/unknown/", (), 404),
+        ("/explain/demo", (), 200),
+        (f"/files/demo/{FILE}", (), 200),
+        (f"/files/demo/{FILE}", ("Range: bytes=1-2",), 206),
+        (f"/files/demo/{FILE}", ("Range: bytes=999999999-",), 416),
+        (f"/files/demo/{FILE}", ("Authorization: Bearer wgt_nonsense",), 200),
+        ("/legacy/", (), 405),
+    ],
+)
+def test_no_answer_names_a_library_and_its_version(server: Gate, target: str, headers: tuple[str, ...], status: int) -> None:
+    for _ in range(2):  # the second may come from memory
+        seen, shown, _ = asked(server, target, *headers)
+        assert (seen, shown.get("server", "Wheelgate")) == (status, "Wheelgate")

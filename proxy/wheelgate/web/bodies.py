@@ -18,6 +18,7 @@ from aiohttp import web
 
 from wheelgate.core.errors import StoreError, WheelgateError
 from wheelgate.files.bodies import Body
+from wheelgate.web.prepared_response import SERVER
 
 _WRITE_S = 60.0
 """A client that takes nothing for that long is gone."""
@@ -74,7 +75,7 @@ async def send(
         UpstreamError, StoreError: before anything was sent; afterwards the connection is broken off instead, so that the client
             can tell.
     """
-    response = web.StreamResponse(status=status, headers=headers)
+    response = web.StreamResponse(status=status, headers={**headers, **SERVER})
     is_head = request.method == "HEAD"
     opened = None if is_head or start == end else await body.open_local(whole=end is None)
     if end is None and (is_head or opened is not None):

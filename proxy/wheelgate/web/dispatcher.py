@@ -17,6 +17,7 @@ from wheelgate.web.client_connection import OVER_LIMIT, announces_body
 from wheelgate.web.errors import build_error_response, build_problem
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.paths import ParsedPath, Route, parse_path
+from wheelgate.web.prepared_response import SERVER
 from wheelgate.web.request_log import RequestLog
 
 _log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ class Dispatcher:
                 request_id,
             )
             self._request_log.record(answered)
+        if not response.prepared:
+            response.headers.update(SERVER)
         return response
 
     async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:

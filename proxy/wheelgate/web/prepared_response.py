@@ -57,6 +57,10 @@ class PreparedResponse(msgspec.Struct, frozen=True):
         return web.Response(status=status, headers=self.headers[status], body=None if status == 304 else self.body)
 
 
+SERVER = {"Server": "Wheelgate"}
+"""The header that aiohttp would fill with its own name and version."""
+
+
 class _SlicedBody(Payload):
     """A large body that is written as the client takes it: asyncio keeps whatever is written and not taken yet."""
 

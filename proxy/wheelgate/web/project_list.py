@@ -15,7 +15,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.runtime.cooperative import SLICE_S
 from wheelgate.simple_api.render import render_names
 from wheelgate.web.page_cache import build_etags, build_page_headers
-from wheelgate.web.prepared_response import is_held, parse_if_none_match, prepare_response
+from wheelgate.web.prepared_response import SERVER, is_held, parse_if_none_match, prepare_response
 
 _WHOLE_BYTES = 64 * 1024
 """A list up to this length is answered whole, tagged with its digest."""
@@ -49,7 +49,7 @@ class ProjectListHandler:
         if is_whole or is_held(parse_if_none_match(request), etags):
             body = isal_zlib.compress(beginning, level=1, wbits=31) if gzip else beginning
             return prepare_response(body, headers, etags).respond(request)
-        response = web.StreamResponse(headers=headers)
+        response = web.StreamResponse(headers={**headers, **SERVER})
         await response.prepare(request)
         if request.method != "HEAD":
             rest = _chain(beginning, parts)
