@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from wheelgate.core.errors import ErrorKind, WheelgateError
 from wheelgate.core.model import ProjectPage
 from wheelgate.index.decision import Decision, Outcome
 from wheelgate.index.explain import explain_decision
+from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.web.errors import build_error_response
 from wheelgate.web.paths import Route, parse_path
@@ -51,7 +53,7 @@ def test_every_metric_stands_there_and_no_other() -> None:
 def test_every_field_of_an_explanation_stands_there_and_no_other() -> None:
     shown = {name for row in rows(PAGE, "Explain") for name in re.findall(r"`(\w+)`", row["field"])}
     page = ProjectPage(project="it", files=(), as_of=datetime(2026, 1, 1, tzinfo=UTC))
-    assert shown == explain_decision(Decision("it", (), "because", page=page), None, version="1.0").keys()
+    assert shown == asyncio.run(in_slices(explain_decision(Decision("it", (), "because", page=page), None, version="1.0"))).keys()
 
 
 def test_every_outcome_stands_there_and_no_other() -> None:

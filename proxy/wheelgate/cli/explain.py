@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 def explain(config: Path | None, data: Path | None, project: str, version: str | None, as_json: bool) -> None:
     """Explain the answer for PROJECT: which sources were asked, who owns the name, what is withheld and what to do about it."""
     from wheelgate.index.explain import explain_decision, format_explanation
+    from wheelgate.runtime.cooperative import in_slices
 
     name = parse_project(project)
     logging.getLogger().addHandler(logging.NullHandler())  # the decision says what a log would say
@@ -31,7 +32,7 @@ def explain(config: Path | None, data: Path | None, project: str, version: str |
     async def explain_project(services: Services) -> dict[str, Any]:
         decision = await services.index.decide(name, learn=False)
         waivers = services.rules.rules.waivers_for(name, services.clock.now())
-        return explain_decision(decision, await services.claims.get(name), waivers, version)
+        return await in_slices(explain_decision(decision, await services.claims.get(name), waivers, version))
 
     explanation = run_with_services(load_settings(config, data), explain_project, to_read=True)
     print(json.dumps(explanation, indent=2) if as_json else format_explanation(explanation))

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.index.decision import Decision, Outcome
 from wheelgate.index.rules import Waiver
+from wheelgate.runtime.cooperative import Steps
 from wheelgate.storage.claims import Claim
 
 _MAX_WITHHELD_LINES = 20
+_TOGETHER = 200
+"""Files that are looked at before anybody else gets his turn."""
 _OUTCOMES = {
     Outcome.LISTED: "has it",
     Outcome.ABSENT: "not there",
@@ -24,20 +27,15 @@ _OUTCOMES = {
 
 def explain_decision(
     decision: Decision, claim: Claim | None, waivers: Sequence[Waiver] = (), version: str | None = None
-) -> dict[str, Any]:
+) -> Steps[dict[str, Any]]:
     """Explain a decision as plain values; with a ``version``, each of its files, served or withheld."""
     page = decision.page
-    withheld = [
-        {
-            "file": entry.filename,
-            "source": entry.source,
-            "rule": entry.rule,
-            "reason": entry.reason,
-            "until": _stamp(entry.until),
-        }
-        for entry in (page.withheld if page else ())
-        if version is None or _is_of_version(entry.filename, decision.project, version)
-    ]
+    withheld = []
+    for number, entry in enumerate(page.withheld if page else ()):
+        if version is None or _is_of_version(entry.filename, decision.project, version):
+            withheld.append(_describe_withheld(entry))
+        if number % _TOGETHER == 0:
+            yield
     # A private source owns the name since it was claimed, a public one since we first saw its page.
     since = claim.since if claim else page.known_since if page and decision.owner is not None else None
     explanation = {
@@ -71,16 +69,29 @@ def explain_decision(
     }
     if version is not None:
         explanation["version"] = version
-        explanation["listed"] = _list_files(page, decision.project, version) if page else []
+        explanation["listed"] = (yield from _list_files(page, decision.project, version)) if page else []
     return explanation
 
 
-def _list_files(page: ProjectPage, project: str, version: str) -> list[dict[str, Any]]:
-    return [
-        {"file": file.filename, "source": file.source, "uploaded": _stamp(file.upload_time), "yanked": file.yanked}
-        for file in page.files
-        if _is_of_version(file.filename, project, version)
-    ]
+def _describe_withheld(entry: Withheld) -> dict[str, Any]:
+    return {
+        "file": entry.filename,
+        "source": entry.source,
+        "rule": entry.rule,
+        "reason": entry.reason,
+        "until": _stamp(entry.until),
+    }
+
+
+def _list_files(page: ProjectPage, project: str, version: str) -> Steps[list[dict[str, Any]]]:
+    listed = []
+    for number, file in enumerate(page.files):
+        if _is_of_version(file.filename, project, version):
+            uploaded = _stamp(file.upload_time)
+            listed.append({"file": file.filename, "source": file.source, "uploaded": uploaded, "yanked": file.yanked})
+        if number % _TOGETHER == 0:
+            yield
+    return listed
 
 
 def _is_of_version(filename: str, project: str, version: str) -> bool:

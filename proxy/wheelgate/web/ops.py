@@ -6,11 +6,13 @@ import asyncio
 import logging
 from contextlib import suppress
 
+import msgspec
 from aiohttp import web
 
 from wheelgate.core.errors import BlobDamaged, BlobNotFound, StoreError
 from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.index.explain import explain_decision
+from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.metrics import CONTENT_TYPE
 from wheelgate.services import Services
 from wheelgate.storage import layout
@@ -109,4 +111,7 @@ class OpsHandlers:
         claim = await self._services.claims.get(project)
         waivers = self._services.rules.rules.waivers_for(project, self._services.clock.now())
         version = find_parameter(request.rel_url.raw_query_string, "version")
-        return web.json_response(explain_decision(decision, claim, waivers, version), headers=_FRESH)
+        explanation = await in_slices(explain_decision(decision, claim, waivers, version))
+        return web.Response(
+            body=msgspec.json.encode(explanation), content_type="application/json", charset="utf-8", headers=_FRESH
+        )
