@@ -468,6 +468,19 @@ async def test_a_blob_that_somebody_dropped_there_is_compared_by_its_bytes(make:
         await gate.upload(wheel_bytes(NAME, "1.0", requires=["idna"]))
 
 
+async def test_a_name_is_private_once_its_upload_was_acknowledged_whoever_put_the_file_there(gate: Gate) -> None:
+    assert not await gate.claims.holds(NAME)
+    await gate.store.put_if_absent(PATH, BODY, {})
+    assert not (await gate.upload()).new
+    assert gate.claims.recall(NAME)
+    assert await gate.holds(layout.claim(NAME))
+    await gate.local.delete(PATH)
+    gate.packages.drop(NAME)
+    page = await gate.index.project_page(NAME)
+    assert not page.files
+    assert not gate.pypi.asked
+
+
 async def test_a_file_name_keeps_its_bytes_when_its_project_moves(make: Callable[..., Gate]) -> None:
     gate = make(order=BOTH, writable={"box": None, "uploads": None})
     await gate.local.put_if_absent(PATH, BODY, {"sha256": sha256(BODY)})  # from before the container could be written

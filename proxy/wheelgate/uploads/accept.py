@@ -152,6 +152,8 @@ class Uploads:
         finally:
             await cancel_all([refusals])
         new = False if is_stored else await self._store_file(target, checked, received.path)
+        if is_stored:  # by whomever: this process may not know yet that the name is claimed, and a dropped blob claims nothing
+            await self._claims.claim(project, target.source, listed=True)
         if is_stored and checked.provenance is not None:  # the file may have come without it
             async with self._changes.changing(Change(Kind.PACKAGE, project)) as announcement:
                 await self._put_provenance(target, checked, announcement)
