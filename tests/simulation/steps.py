@@ -15,6 +15,9 @@ PROJECTS = ("acme-a", "acme-b", "acme-c")
 UPLOADED = PROJECTS[:2]
 """The names of uploads; of the third only sources outside know."""
 VERSIONS = ("1.0", "2.0")
+_ABOUT_UPLOADS = frozenset({"upload", "delete", "yank"})
+_SAME_FILE = 0.4
+"""How often a step is about the same file as the one before it: who is alone meets nobody."""
 _WEIGHTS = {
     "upload": 8,
     "read": 8,
@@ -61,18 +64,24 @@ def steps_for(seed: int) -> list[Step]:
     at_s, steps = 0.0, []
     for kind in chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=how_many):
         at_s += chance.expovariate(1.0) * hurry_s
-        steps.append(
-            Step(
-                round(at_s, 3),
-                chance.randrange(3),
-                kind,
-                chance.choice(UPLOADED if kind in ("upload", "delete", "yank") else PROJECTS),
-                chance.choice(VERSIONS),
-                chance.randrange(2) if kind != "die" else chance.randrange(6),
-                round(chance.random(), 2),
-            )
+        step = Step(
+            round(at_s, 3),
+            chance.randrange(3),
+            kind,
+            chance.choice(UPLOADED if kind in _ABOUT_UPLOADS else PROJECTS),
+            chance.choice(VERSIONS),
+            chance.randrange(2) if kind != "die" else chance.randrange(6),
+            round(chance.random(), 2),
         )
+        if kind in _ABOUT_UPLOADS and chance.random() < _SAME_FILE and (rival := _find_upload(steps)) is not None:
+            step = msgspec.structs.replace(step, project=rival.project, version=rival.version)
+        steps.append(step)
     return steps
+
+
+def _find_upload(steps: list[Step]) -> Step | None:
+    """The last step that is about an uploaded file."""
+    return next((step for step in reversed(steps) if step.kind in _ABOUT_UPLOADS), None)
 
 
 @lru_cache(maxsize=64)
