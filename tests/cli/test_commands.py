@@ -237,6 +237,24 @@ def test_check_says_of_a_store_that_cannot_be_used(home: Path) -> None:
     assert done.stdout.startswith("FAIL  store: the store at ")
 
 
+def test_a_token_of_five_seconds_has_to_be_meant(home: Path) -> None:
+    done = run(home, "token", "new", "--data", home / "data", "--scope", "read", "--expires", "5")
+    assert done.returncode == 2
+    assert "--expires: must say its unit: 5d are days" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "warned"),
+    [("", True), ('[store]\nurl = "file:kept"\n', False)],
+    ids=["nothing said", "a folder that was chosen"],
+)
+def test_a_public_server_with_a_store_that_nobody_chose_warns(home: Path, settings: str, warned: bool) -> None:
+    server = Gate(home / "gate", settings + '[server]\npublic_url = "https://wheelgate.example.com"\n')
+    server.start()
+    server.stop()
+    assert ("uploads and records are kept in" in server.log) is warned
+
+
 def test_token_list_tells_expired_ones_from_others(home: Path) -> None:
     data = ("--data", home / "data")
     for life, note in (("1s", "short"), ("1d", "long")):

@@ -419,6 +419,20 @@ def test_the_environment_gives_scalars_of_every_section(given_toml: Load) -> Non
     assert config.data == Path("/scratch")
 
 
+def test_variables_that_others_set_or_that_settings_refer_to_are_no_mistakes(given_toml: Load) -> None:
+    service = {
+        "WHEELGATE_SERVICE_HOST": "10.0.0.1",
+        "WHEELGATE_SERVICE_PORT": "8080",
+        "WHEELGATE_SERVICE_PORT_HTTP": "8080",
+        "WHEELGATE_PORT": "tcp://10.0.0.1:8080",
+        "WHEELGATE_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "WHEELGATE_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "WHEELGATE_WEB_SERVICE_HOST": "10.0.0.2",
+    }
+    connection = '[[connection]]\nname = "a"\ncategory = "PythonFeed"\ntarget = "https://a.example.com"\nauth_type = "PAT"\n'
+    given_toml(f'{INDEX}{connection}value = "env:WHEELGATE_PAT"', env={**service, "WHEELGATE_PAT": "x"})
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -426,6 +440,11 @@ def test_the_environment_gives_scalars_of_every_section(given_toml: Load) -> Non
         ("WHEELGATE_SERVR__PORT", "servr: unknown setting; did you mean server?"),
         ("WHEELGATE_SERVER__PORT", "server.port: should be a valid integer, unable to parse string as an integer"),
         ("WHEELGATE_SOURCE__0__URL", "source.0.url: only scalar settings can be set in the environment"),
+        ("WHEELGATE_STORE_URL", "WHEELGATE_STORE_URL: unknown variable; did you mean WHEELGATE_STORE__URL?"),
+        ("WHEELGATE_PORT", "WHEELGATE_PORT: unknown variable; did you mean WHEELGATE_SERVER__PORT?"),
+        ("WHEELGATE_TOKENS", "WHEELGATE_TOKENS: unknown variable; did you mean WHEELGATE_TOKEN?"),
+        ("WHEELGATE_DATADIR", "WHEELGATE_DATADIR: unknown variable; did you mean WHEELGATE_DATA?"),
+        ("WHEELGATE_COLOUR", "WHEELGATE_COLOUR: unknown variable; settings are named like WHEELGATE_SERVER__PORT"),
         ("WHEELGATE_POLICY__RESERVED", 'policy.reserved: must be a list: write reserved = ["..."]'),
     ],
 )

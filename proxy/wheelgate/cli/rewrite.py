@@ -29,7 +29,7 @@ _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
 
 def _parse_life(context: click.Context, parameter: click.Parameter, value: str) -> float:  # noqa: ARG001
     try:
-        life_s = parse_duration_s(value)
+        life_s = parse_duration_s(value, needs_unit=True)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not _SHORTEST_S <= life_s <= _LONGEST_S:

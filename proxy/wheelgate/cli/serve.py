@@ -138,6 +138,12 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
             _tune_garbage_collector()
             with suppress(OSError):  # of a log on a full disk, which is no reason to serve nobody
                 print(_format_welcome(config), file=sys.stderr, flush=True)
+            if config.store.url is None and (server.public_url or not server.is_loopback):
+                _log.warning(
+                    "uploads and records are kept in %s, on this machine: set store.url to a container, or to file:FOLDER if "
+                    "this folder outlives the server",
+                    config.store_folder,
+                )
             # A local server stops at once; one that others reach first lets its load balancer notice.
             await running.until_stopped(drain_s=0.0 if server.is_loopback else 5.0)
 

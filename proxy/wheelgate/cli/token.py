@@ -38,7 +38,7 @@ def token() -> None:
 def new(config: Path | None, data: Path | None, scopes: tuple[str, ...], expires: str, note: str) -> None:
     """Create a token. It is printed once and cannot be shown again; only a hash of it is stored."""
     try:
-        life = timedelta(seconds=parse_duration_s(expires))
+        life = timedelta(seconds=parse_duration_s(expires, needs_unit=True))
     except ValueError as error:
         raise click.UsageError(f"--expires: {error}") from None
 

@@ -19,10 +19,10 @@ from wheelgate.config.connections import Connection, covers, find_conflicts
 from wheelgate.config.connections_folder import read_connections_folder
 from wheelgate.config.section import format_errors
 from wheelgate.config.settings import Config
+from wheelgate.config.variables import PREFIX, find_unknown_variables
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.runtime.regular_file import read_regular
 
-_ENVIRONMENT = "WHEELGATE_"
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -53,8 +53,9 @@ def load(
         ConfigurationError: with every problem found.
     """
     settings = read_toml(path) if path else {}
+    environment = os.environ if environment is None else environment
     problems: list[str] = []
-    _overlay(settings, _from_environment(os.environ if environment is None else environment), problems)
+    _overlay(settings, _from_environment(environment), problems)
     _overlay(settings, {key: value for key, value in (flags or {}).items() if value is not None}, problems)
     problems += [f"{key}: unknown setting" for key in ("folder", "found_connections") if key in settings]  # ours to fill in
     settings.pop("found_connections", None)
@@ -66,7 +67,10 @@ def load(
         raise ConfigurationError(problems) from None
     if problems:
         raise ConfigurationError(problems)
-    return _add_connections_folder(config, new_folder=new_folder)
+    config = _add_connections_folder(config, new_folder=new_folder)
+    if problems := find_unknown_variables(environment, [settings, *map(vars, config.found_connections)]):
+        raise ConfigurationError(problems)
+    return config
 
 
 def _add_connections_folder(config: Config, *, new_folder: bool) -> Config:
@@ -115,9 +119,9 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     return {
-        name.removeprefix(_ENVIRONMENT).lower().replace("__", "."): value
+        name.removeprefix(PREFIX).lower().replace("__", "."): value
         for name, value in environment.items()
-        if name.startswith(_ENVIRONMENT) and ("__" in name or name == "WHEELGATE_DATA")
+        if name.startswith(PREFIX) and ("__" in name or name == "WHEELGATE_DATA")
     }
 
 

@@ -22,11 +22,16 @@ _VAULT_HOST = re.compile(r"[a-z0-9-]{3,24}\.vault\.(azure\.net|azure\.cn|usgovcl
 _LONGEST_COOLDOWN_S = 3650 * 86_400.0
 
 
-def parse_duration_s(text: str) -> float:
-    """Parse ``90``, ``90s``, ``15m``, ``24h`` or ``3d`` into seconds; :class:`ValueError` if it is none of these."""
+def parse_duration_s(text: str, *, needs_unit: bool = False) -> float:
+    """Parse ``90``, ``90s``, ``15m``, ``24h`` or ``3d`` into seconds; :class:`ValueError` if it is none of these.
+
+    ``needs_unit``: a bare number is refused, as on a command line, where it is rather meant as days.
+    """
     match = _DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError("must be a duration such as 90s, 15m, 24h or 3d")
+    if needs_unit and not match[2]:
+        raise ValueError(f"must say its unit: {match[1]}d are days, {match[1]}h hours, {match[1]}m minutes, {match[1]}s seconds")
     return int(match[1]) * _SECONDS[match[2]]
 
 
