@@ -27,8 +27,9 @@ _QUICKLY_FOUND = {
     "a private source that fails is passed over": 100,
     "a finished page is kept whatever happens": 20,
     "the record of another release says nothing": 100,
-    "silence is taken for no news": 100,
-    "nobody is told that a change was made": 100,
+    "silence is taken for no news": 150,
+    "nobody is told that a change was made": 250,
+    "an evicted copy is never fetched again": 50,
 }
 """Within so many seeds; the others take minutes: ``python -m tests.simulation --mutations``."""
 
