@@ -121,14 +121,14 @@ async def test_twenty_thousand_blobs_are_listed_in_pages_and_nobody_waits(big: s
 
 
 async def test_a_page_that_breaks_off_is_asked_for_once_more_and_then_a_failure(clock: FakeClock, tmp_path: Path) -> None:
-    body = render_page(list(range(10)), 0, with_facts=False)
+    body = render_page(list(range(1_000)), 0, with_facts=False)
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
         await reader.readuntil(b"\r\n\r\n")
         asked += 1
-        sent = body if asked == 2 else body[:2_000]
+        sent = body if asked == 2 else body[:600_000]
         writer.write(
             b"HTTP/1.1 200 OK\r\nx-ms-request-id: x\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + sent
         )
@@ -138,7 +138,9 @@ async def test_a_page_that_breaks_off_is_asked_for_once_more_and_then_a_failure(
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/devstoreaccount1/c"
         async with azure_store(url, name="c", credential=KEY, clock=clock, sas_window_s=900, sas_life_s=1800) as store:
-            assert len([info async for info in store.list("")]) == 10
+            assert [info.path async for info in store.list("")] == [path_of(number) for number in range(1_000)], (
+                "each of them once"
+            )
             assert asked == 2
             with pytest.raises(StoreError):
                 [info async for info in store.list("")]
