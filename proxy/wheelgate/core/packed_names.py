@@ -17,6 +17,8 @@ from typing import Protocol
 
 _BLOCK = 256
 """Names that are packed together. A block of twice as many is parted."""
+_FEW = 8
+"""Changes of a block that are made one by one."""
 _BATCH = 2_000
 """Names that are worked on before anybody else gets his turn: some milliseconds."""
 _next_revision = count(1).__next__
@@ -51,7 +53,7 @@ class PackedNames(AbstractSet[str]):
         if not self._blocks or not isinstance(name, str) or not name.isascii():
             return False
         key = name.encode()
-        return key in self._blocks[self._find_block(key)].split(b"\n")
+        return b"\n%b\n" % key in b"\n%b\n" % self._blocks[self._find_block(key)]
 
     def __iter__(self) -> Iterator[str]:
         for block in self._blocks:
@@ -82,21 +84,19 @@ class PackedNames(AbstractSet[str]):
                 key = name.encode("ascii")
                 changes[self._find_block(key)][which].add(key)
         blocks, firsts = list(self._blocks), list(self._firsts)
-        length = self._length
+        length, is_same = self._length, True
         for at in sorted(changes, reverse=True):
-            added, removed = changes[at]
             before = self._blocks[at].split(b"\n") if at < len(self._blocks) else []
-            after = sorted({*before, *added} - removed)
+            after = _change(before, *changes[at])
             if after == before:
                 continue
+            is_same = False
             length += len(after) - len(before)
             step = len(after) if len(after) <= 2 * _BLOCK else _BLOCK
             parts = [after[start : start + step] for start in range(0, len(after), step or 1)]
             blocks[at : at + 1] = [b"\n".join(part) for part in parts]
             firsts[at : at + 1] = [part[0] for part in parts]
-        if blocks == list(self._blocks):
-            return self
-        return PackedNames(blocks, firsts, length)
+        return self if is_same else PackedNames(blocks, firsts, length)
 
     def has_same_names(self, other: PackedNames) -> bool:
         """True if both hold the same names, however they are parted into blocks."""
@@ -104,6 +104,22 @@ class PackedNames(AbstractSet[str]):
 
     def _find_block(self, key: bytes) -> int:
         return max(bisect_right(self._firsts, key) - 1, 0)
+
+
+def _change(names: list[bytes], added: set[bytes], removed: set[bytes]) -> list[bytes]:
+    """Sorted names with some and without others."""
+    if len(added) + len(removed) > _FEW:
+        return sorted({*names, *added} - removed)
+    names = names.copy()
+    for key in added - removed:
+        at = bisect_left(names, key)
+        if at == len(names) or names[at] != key:
+            names.insert(at, key)
+    for key in removed:
+        at = bisect_left(names, key)
+        if at < len(names) and names[at] == key:
+            del names[at]
+    return names
 
 
 async def pack_names(names: Iterable[str]) -> PackedNames:

@@ -24,12 +24,13 @@ from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
+from wheelgate.storage.answered_names import AnsweredNames
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.kept_names import KeptNames
 
 _MAX_REMEMBERED = 200_000
-"""Names, claimed or not: some 20 MB at most."""
+"""Names, claimed or not: some 10 MB at most."""
 _AT_ONCE = 50
 """Names that are recorded after one look at the store."""
 _log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Claims:
         self._store = store
         self._clock = clock
         self._changes = changes
-        self._known: LRUCache[str, bool] = LRUCache(_MAX_REMEMBERED)
+        self._known = AnsweredNames(_MAX_REMEMBERED)
         self._unrecorded: LRUCache[str, str] = LRUCache(_MAX_REMEMBERED)
         """Source of each name that is private here from the moment we know, also while the store cannot be written."""
         self._recording = BackgroundTasks()
@@ -76,10 +77,7 @@ class Claims:
 
     def _forget(self, project: str | None) -> None:
         self._generations.advance(project)
-        if project is None:
-            self._known.clear()
-        else:
-            self._known.pop(project, None)
+        self._known.forget(project)
         self._names.forget(project)
 
     async def names(self) -> PackedNames:
@@ -124,7 +122,7 @@ class Claims:
         except BlobDamaged:  # something is there, so somebody claimed the name
             found = True
         if generation == self._generations.of(project):
-            self._known[project] = found
+            self._known.put(project, found)
         return found
 
     async def claim(self, project: str, source: str, *, listed: bool = False) -> None:
@@ -160,7 +158,7 @@ class Claims:
         body = msgspec.json.encode(Claim(project, source, self._clock.now()))
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.claim(project), body, {})
-        self._known[project] = True
+        self._known.put(project, True)
         self._names.forget(project)
         self._unrecorded.pop(project, None)
 
