@@ -146,6 +146,8 @@ def test_sigterm_and_sigint_end_it_cleanly(start_gate: Callable[..., Gate], inde
     for how in (signal.SIGTERM, signal.SIGINT):
         gate = start_gate(uploads_and(index))
         assert gate.stop(how, wait_s=5) == 0
+        assert "stopping" in gate.log
+        assert gate.log.endswith("stopped\n")
         assert "Traceback" not in gate.log
         assert list((gate.data / "store" / ".spool").iterdir()) == []
 
@@ -156,10 +158,16 @@ def test_json_logs_are_json_and_carry_request_ids(start_gate: Callable[..., Gate
     assert (
         gate.get("/simple/nothing-here/", {"X-Request-ID": "no spaces, please\t"}).headers["X-Request-ID"] != "no spaces, please"
     )
-    lines = [json.loads(line) for line in gate.log.splitlines() if line.startswith("{")]
+    gate.get("/favicon.ico?token=secret")
+    gate.stop()
+    lines = [json.loads(line) for line in gate.log.splitlines()]  # the first and the last too
+    assert lines[0]["message"] == f"Wheelgate serves {gate.index_url}"
+    assert lines[-1]["message"] == "stopped"
+    assert "secret" not in gate.log
+    assert next(line for line in lines if line.get("route") == "nothing")["path"] == "/favicon.ico"
     entry = next(line for line in lines if line.get("request_id") == "from-the-balancer")
     assert entry["status"] == 404
-    assert entry["project"] == "nothing-here"
+    assert (entry["project"], entry["path"]) == ("nothing-here", "/simple/nothing-here/")
     assert entry["time"].endswith("Z")
 
 

@@ -46,6 +46,7 @@ def answered(**more: Any) -> logs.AnsweredRequest:
         "client": "127.0.0.1",
         "agent": "pip/26",
         "request_id": "abc",
+        "path": "/simple/demo/",
     }
     return logs.AnsweredRequest(**{**usual, **more})
 
@@ -87,6 +88,7 @@ def test_request_lines_for_a_collector_are_an_object_each(capsys: pytest.Capture
         "client": "127.0.0.1",
         "agent": "pip/26",
         "request_id": "abc",
+        "path": "/simple/demo/",
     }
     assert second["request_id"] == "def"
 

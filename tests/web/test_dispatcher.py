@@ -25,7 +25,7 @@ async def test_nobody_waits_for_the_line_about_an_answer(caplog: pytest.LogCaptu
     assert response.status == 404
     assert not caplog.records, "a log that is slow to take lines would hold the answer up"
     await asyncio.sleep(0)
-    assert [record.getMessage() for record in caplog.records] == ["GET nothing - 404"]
+    assert [record.getMessage() for record in caplog.records] == ["GET nothing /nothing/here/at/all 404"]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/livez", 503), ("POST", "/legacy/", 507)])

@@ -78,7 +78,8 @@ def serve(
     limit_free_memory()
     sys.setswitchinterval(0.001)  # seconds that a thread which packs or encodes a large page may hold up the event loop
     with asyncio.Runner(loop_factory=_find_loop_factory()) as runner:
-        runner.run(_serve(loaded, lambda: _load_again(config, data, flags), fast_path=fast_path))
+        runner.run(_serve(loaded, lambda: _load_again(config, data, flags), as_json=log_format == "json", fast_path=fast_path))
+    _log.info("stopped")
 
 
 def _load_again(config: Path | None, data: Path | None, flags: Mapping[str, object]) -> Config:
@@ -99,7 +100,7 @@ def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: bool) -> None:
+async def _serve(config: Config, reload: Callable[[], Config], *, as_json: bool, fast_path: bool) -> None:
     """Run the server until it is stopped. ``reload`` reads the settings as they are now, for SIGHUP."""
     from wheelgate.runtime.loop_lag import watch_loop_lag
     from wheelgate.web.open_connections import choose_limit
@@ -136,8 +137,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, fast_path: boo
             ) as running,
         ):
             _tune_garbage_collector()
-            with suppress(OSError):  # of a log on a full disk, which is no reason to serve nobody
-                print(_format_welcome(config), file=sys.stderr, flush=True)
+            _welcome(config, as_json=as_json)
             if config.store.url is None and (server.public_url or not server.is_loopback):
                 _log.warning(
                     "uploads and records are kept in %s, on this machine: set store.url to a container, or to file:FOLDER if "
@@ -176,7 +176,17 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def _format_welcome(config: Config) -> str:
+def _welcome(config: Config, *, as_json: bool) -> None:
+    lines = _format_welcome(config)
+    if as_json:
+        for line in lines:
+            _log.info("%s", line.strip())
+        return
+    with suppress(OSError):  # of a log on a full disk, which is no reason to serve nobody
+        print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _format_welcome(config: Config) -> list[str]:
     url = f"{config.base_url}/simple/"
     lines = [
         f"Wheelgate serves {url}",
@@ -190,4 +200,4 @@ def _format_welcome(config: Config) -> str:
         offline = ", offline: only what the store holds" if config.is_offline(source) else ""
         lines.append(f"    {source.name}: {'private' if source.is_private else 'public'}, {where}{offline}")
     lines.append(f"  data:    {config.store_location}")
-    return "\n".join(lines)
+    return lines

@@ -35,11 +35,13 @@ class AnsweredRequest(msgspec.Struct, frozen=True, gc=False):
     client: str
     agent: str
     request_id: str
+    path: str = ""
+    """As it came, without the query; cut off after 200 characters."""
     at: float = msgspec.field(default_factory=time.time)
     """Seconds since the epoch."""
 
     def __str__(self) -> str:
-        what = f"{self.project}/{self.file}" if self.file else self.project or "-"
+        what = f"{self.project}/{self.file}" if self.file else self.project or self.path or "-"
         return f"{self.method} {self.route} {what} {self.status}"
 
 

@@ -86,6 +86,7 @@ class Dispatcher:
                 request.remote or "",
                 request.headers.get("User-Agent", "")[:200],
                 request_id,
+                request.rel_url.raw_path[:200],
             )
             self._request_log.record(answered)
         if not response.prepared:

@@ -40,6 +40,7 @@ class KnownHead(msgspec.Struct, frozen=True):
     """Of what the client has (``*``: anything)."""
     is_permitted: Permission
     agent: str
+    path: str
 
 
 class KnownHeads:
@@ -73,6 +74,7 @@ class KnownHeads:
             parse_if_none_match(request),
             permission,
             request.headers.get("User-Agent", "")[:200],
+            request.rel_url.raw_path[:200],
         )
 
     def answer(self, head: bytes, client: str) -> tuple[bytes] | tuple[bytes, memoryview] | None:
@@ -101,6 +103,7 @@ class KnownHeads:
             client,
             known.agent,
             request_id,
+            known.path,
         )
         self._request_log.record(answered, warm=True)
         # As a view: a socket takes a large body in parts, and asyncio copies what remains of bytes each time.

@@ -102,6 +102,7 @@ class RunningServer:
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         await self._stop.wait()
+        _log.info("stopping: not ready from now on, and no new connections in %.0f s", drain_s)
         self._ops.draining = True
         await self._wait_unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
         await self._acceptor.stop()
