@@ -12,9 +12,17 @@ from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
 from tests.support.sources import FakeSource, counted, filenames
-from wheelgate.core.errors import Busy, CredentialRefused, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    Busy,
+    CredentialRefused,
+    ProjectNotFound,
+    StillListing,
+    StoreError,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.file_list import page_bytes
-from wheelgate.core.model import STALE_IF_ERROR_S
+from wheelgate.core.model import STALE_IF_ERROR_S, ProjectPage
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import Cached
 
@@ -487,3 +495,26 @@ async def test_names_are_the_sources_own(cached: Cached, fake: FakeSource) -> No
     fake.fail()
     with pytest.raises(UpstreamUnavailable):
         await cached.project_names()
+
+
+async def test_while_a_source_is_listed_for_the_first_time_its_kept_pages_stand_in_and_nothing_is_held_against_it(
+    fake: FakeSource, make: Callable[..., Cached], clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.publish("acme-lib", "1.0")
+    kept = await fake.project_page("acme-lib")
+    ended = asyncio.Event()
+    fake.fail(StillListing("source team is still being listed (7 blobs so far)", wait=ended.wait))
+
+    async def find_kept(project: str) -> ProjectPage | None:
+        return kept if project == "acme-lib" else None
+
+    cached = make(find_kept=find_kept, fresh_s=0.0, negative_ttl_s=0.0)
+    page = await cached.project_page("acme-lib")
+    assert (filenames(page), page.stale) == (filenames(kept), True)
+    for _ in range(2):
+        with pytest.raises(StillListing):
+            await cached.project_page("other")
+    assert "fails" not in caplog.text
+    fake.mend()
+    assert not (await cached.project_page("acme-lib")).stale
+    await absence(cached, "other")

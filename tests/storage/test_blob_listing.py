@@ -96,7 +96,14 @@ def test_what_is_no_listing_is_never_an_empty_one(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Sun, 29 Nov 2026 10:00:07 GMT", "Sun, 29 Nov 2026 10:00:07 +0000", "29 Nov 2026 12:00:07 +0200"]
+    "text",
+    [
+        "Sun, 29 Nov 2026 10:00:07 GMT",
+        "Sun, 29 Nov 2026 10:00:07 +0000",
+        "29 Nov 2026 12:00:07 +0200",
+        "Sun, 29 Nov 2026 12:00:07 +0200",
+        "29 Nov 2026 10:00:07 -0000",
+    ],
 )
 def test_a_time_in_any_spelling_of_the_standard(text: str) -> None:
     assert parse_time(text) == datetime(2026, 11, 29, 10, 0, 7, tzinfo=UTC)

@@ -38,7 +38,7 @@ _A_COLUMN = msgspec.Meta(max_length=_MOST)
 
 class _Columns(msgspec.Struct, array_like=True):
     paths: Annotated[list[str], _A_COLUMN]
-    sizes: Annotated[list[int], _A_COLUMN]
+    sizes: Annotated[list[Annotated[int, msgspec.Meta(ge=0)]], _A_COLUMN]
     etags: Annotated[list[int | str], _A_COLUMN]
     """The service's are numbers, which take half the room of their digits."""
     seconds: Annotated[list[int], _A_COLUMN]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -31,6 +32,7 @@ _BLOB, _PART, _FIELD = 3, 4, 5
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _BATCH = 250
+_MOST_DIGITS = 18
 _TRIES = 2
 
 
@@ -195,7 +197,7 @@ class ListingParser:
         self.blobs.append(
             BlobInfo(
                 path=self._name,
-                size=int(fields["Content-Length"]),
+                size=_parse_size(fields["Content-Length"]),
                 etag=fields["Etag"].strip('"'),
                 created=parse_time(fields["Creation-Time"]),
                 facts=self._facts,
@@ -218,17 +220,28 @@ def _refuse(*_: object) -> None:
     raise ValueError("it has a document type")  # no listing has; entities that grow would come with it
 
 
+def _parse_size(text: str) -> int:
+    """Parse a number of bytes: digits, and no more than any blob has. Raises ValueError."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise ValueError(f"a size of {text[:40]!r}")
+    return int(text)
+
+
 def parse_time(text: str) -> datetime:
     """A moment as HTTP writes it (RFC 1123), aware UTC. Raises ValueError."""
+    if text[25:] == " GMT":  # as the service writes it; read in a fifth of the time
+        with suppress(ValueError):
+            return datetime(
+                int(text[12:16]),
+                _MONTHS.index(text[8:11]) + 1,
+                int(text[5:7]),
+                int(text[17:19]),
+                int(text[20:22]),
+                int(text[23:25]),
+                tzinfo=UTC,
+            )
     try:
-        return datetime(
-            int(text[12:16]),
-            _MONTHS.index(text[8:11]) + 1,
-            int(text[5:7]),
-            int(text[17:19]),
-            int(text[20:22]),
-            int(text[23:25]),
-            tzinfo=UTC,
-        )
-    except ValueError:
-        return parsedate_to_datetime(text).astimezone(UTC)
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, IndexError, OverflowError) as error:
+        raise ValueError(f"a time of {text[:40]!r}") from error
