@@ -50,6 +50,8 @@ class AzureTransport:
         self.sign_in = sign_in
         self.failure: Exception | None = None
         """Why the last request got no answer that can be used; ``None``: it got one. azure-identity tells only that it failed."""
+        self.on_answer: Callable[[], None] = lambda: None
+        """Called with every answer, whatever it says."""
 
     @property
     def display_name(self) -> str:
@@ -95,6 +97,7 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it
             if URL(request.url).host != _METADATA_HOST:  # where a machine has no identity, nobody answers there
                 way.failure = error
             raise
+        way.on_answer()
         pause_s = read_pause_s(response) if response.status_code in (429, 503) else None
         if self._keeps_waiting_short and pause_s is not None and pause_s > MAX_PAUSE_S:
             way.failure = AskedToWait(pause_s)

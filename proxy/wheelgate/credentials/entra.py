@@ -37,7 +37,7 @@ _BESIDE_S = 1.0
 """How long somebody waits for a newer token while there is one that still serves."""
 _LAST_S = 30.0
 """A token with less to live than that may end on its way."""
-_AGAIN_S = 5.0
+_AGAIN_S = 2.5
 """Who asks to be left alone is asked again after that, at the soonest and at the latest."""
 _Key = tuple[str | None, ...]
 
@@ -61,6 +61,8 @@ class EntraIdentity:
         """For what a token was wanted last."""
         self._left_alone_until_s = -math.inf
         self._breaker = SilenceBreaker("Microsoft Entra", probe=self._ask_again, unreachable=UNANSWERED, silence_s=_PATIENCE_S)
+        if way is not None:
+            way.on_answer = self._breaker.note_answer
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is available.

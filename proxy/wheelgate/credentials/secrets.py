@@ -21,6 +21,8 @@ _LOOK_S = 2.0
 _VAULT_S = 300.0
 _AGAIN_S = 10.0
 """A refusal, or a vault that gives none, makes us ask for a secret again at most this often: a vault counts its requests."""
+_SOON_S = 2.0
+"""The same after a failure that may be over in a moment."""
 _VAULT_SECRET = re.compile(r"(https://[^/?#]+)/secrets/([A-Za-z0-9-]{1,127})(?:/([0-9a-f]{32}))?/?")
 _VAULT_NAME = re.compile(r"[A-Za-z0-9-]{1,127}")
 
@@ -112,7 +114,8 @@ class Secrets:
     async def _ask_vault(self, reference: str, where: str) -> Secret:
         """Ask a vault; one that gave nothing is not asked again for every request that would need it."""
         failed, at_s = self._failed.get(reference, (None, 0.0))
-        if failed is not None and self._clock.monotonic() - at_s < _AGAIN_S:
+        rest_s = _SOON_S if isinstance(failed, UpstreamUnavailable) else _AGAIN_S
+        if failed is not None and self._clock.monotonic() - at_s < rest_s:
             raise type(failed)(str(failed))
         try:
             secret = await self._read_vault(where)
