@@ -158,7 +158,7 @@ BAD_DAYS = [pytest.param(frozen, id="frozen")] + [
 ]
 
 
-@pytest.mark.parametrize("which", ["vault", "entra"])
+@pytest.mark.parametrize("which", ["vault", pytest.param("entra", marks=pytest.mark.long)])
 @pytest.mark.parametrize("bad_day", BAD_DAYS)
 def test_it_costs_seconds_once_is_named_and_is_over_soon(
     world: World, which: str, bad_day: Callable[[Service], contextmanager[None]]
