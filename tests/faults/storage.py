@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.faults.front import StorageTalk, Trouble
-from tests.faults.model import BROKEN_OFF, CLIENT, Expect, Fault, Known, Row, find_known
+from tests.faults.model import BROKEN_OFF, Expect, Fault, Row
 from tests.faults.site import Company, company
 from tests.faults.steps import BY_NAME, STEPS, own, package_path
 
@@ -344,9 +344,6 @@ QUICK = {
     "list-broken/new-own-page",
     "silent/own-page",
 }
-KNOWN: dict[str, Known] = {
-    "slow/revoke": Known("deadlines", (CLIENT,), "over 14 s: a dozen requests, one after the other"),
-}
 
 
 def _row(fault: Fault, step: str, expect: Expect) -> Row:
@@ -358,7 +355,6 @@ def _row(fault: Fault, step: str, expect: Expect) -> Row:
         expect=expect,
         open_site=company,
         quick=name in QUICK,
-        known=find_known(name, KNOWN),
     )
 
 

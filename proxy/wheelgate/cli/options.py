@@ -49,7 +49,7 @@ def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Re
     async def run() -> _Result:
         from wheelgate.wiring import open_services  # slow to import, so only once it is needed
 
-        async with open_services(config, to_read=to_read) as services:
+        async with open_services(config, to_read=to_read, proven=False) as services:
             return await action(services)
 
     return asyncio.run(run())

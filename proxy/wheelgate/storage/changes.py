@@ -97,6 +97,10 @@ class StoreChanges:
         self._signals[change.kind].emit(change.key)
 
     @property
+    def _has_looked(self) -> bool:
+        return self._heard_s != -math.inf
+
+    @property
     def is_heard(self) -> bool:
         """True while announcements reach this process, so that what it remembers "until told" may be relied on."""
         return self.silent_s < _HEARD_S
@@ -144,6 +148,8 @@ class StoreChanges:
         async with self._turn:
             self._number += 1  # what comes from here on is not in this one
             entries, self._pending = self._pending, []
+            if not self._has_looked and self._log is None:  # a command: others have announced something before it
+                self._log, self._etag = await self._read()
             log, etag = self._log, self._etag  # mostly nobody else has announced anything since we looked last
             is_first = log is None
             for _ in range(_TRIES):
@@ -166,8 +172,9 @@ class StoreChanges:
     async def look(self) -> None:
         """Ask once whether somebody announced a change, and if so pass it on; or :class:`StoreError`."""
         began_s = self.clock.monotonic()
-        if await self._find_etag() != self._etag:
-            is_first, seen = self._heard_s == -math.inf, self._log
+        is_first, etag = not self._has_looked, await self._find_etag()
+        if etag != self._etag or (is_first and etag is not None):
+            seen = self._log
             self._log, self._etag = await self._read()
             self._hear(seen, is_first=is_first)
         self._heard_s = began_s

@@ -16,6 +16,7 @@ import secrets
 import string
 import zlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import msgspec
@@ -27,6 +28,7 @@ from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.allowance import Allowances
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.runtime.together import together
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
@@ -171,14 +173,20 @@ class Tokens:
 
     async def revoke(self, identifier: str) -> bool:
         """Make a token useless for ever; ``False`` if there is none of that identifier."""
+        async with AsyncExitStack() as stack:
+            announcing = stack.enter_async_context(self._changes.changing(Change(Kind.TOKEN, identifier)))
+            is_stored, _ = await together(self._is_stored(identifier), announcing)
+            if is_stored:
+                await self._store.delete(layout.token(identifier))
+        return bool(is_stored)
+
+    async def _is_stored(self, identifier: str) -> bool:
         try:
             await self._store.info(layout.token(identifier))
         except BlobNotFound:
             return False
         except BlobDamaged:
             pass
-        async with self._changes.changing(Change(Kind.TOKEN, identifier)):
-            await self._store.delete(layout.token(identifier))
         return True
 
     async def authenticate(self, text: str, client: str = "") -> Token:

@@ -32,14 +32,16 @@ _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 
 
 @asynccontextmanager
-async def open_services(config: Config, *, to_read: bool = False) -> AsyncIterator[Services]:
+async def open_services(config: Config, *, to_read: bool = False, proven: bool = True) -> AsyncIterator[Services]:
     """Build the services of one process, and close them in reverse order. ``to_read``: for a command that only looks.
+
+    ``proven``: what is asked first of a container is whether it can be written; ``False``: whatever a command asks will tell.
 
     Raises:
         StoreError: the store or the spool cannot be used.
         ConfigurationError: a secret that the settings refer to is not available.
     """
-    async with open_foundation(config, to_read=to_read) as base:
+    async with open_foundation(config, to_read=to_read, proven=proven) as base:
         store, changes = base.store, base.changes
         claims = base.closing(Claims(store, base.clock, changes))
         tokens = Tokens(store, base.clock, changes)

@@ -70,8 +70,10 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Foundation]:
+async def open_foundation(config: Config, *, to_read: bool, proven: bool) -> AsyncIterator[Foundation]:
     """Open the ground; everything that was built upon it is closed at the end. ``to_read``: for a command that only looks.
+
+    ``proven``: as for :func:`wheelgate.wiring.open_services`.
 
     Raises:
         StoreError: the store or the spool cannot be used.
@@ -91,10 +93,12 @@ async def open_foundation(config: Config, *, to_read: bool) -> AsyncIterator[Fou
                 key="store.account_key",
                 name=_STORE,
                 account_key=config.store.account_key,
+                whom=None if proven else config.store.url,  # who runs a command may know where it is
                 metrics=metrics,
             )
             blobs = await stack.enter_async_context(container)
-            await blobs.prepare()
+            if proven:
+                await blobs.prepare()
             store: BlobStore = blobs
         else:
             store = await _open_folder(config, to_read=to_read)
