@@ -45,7 +45,6 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
         store, changes = base.store, base.changes
         claims = base.closing(Claims(store, base.clock, changes))
         tokens = Tokens(store, base.clock, changes)
-
         book = RuleBook(rules_of(config))
         sources = Sources(base, book)
         index = Merged(
@@ -60,7 +59,6 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
         for kind in (Kind.PACKAGE, Kind.CLAIM):
             changes.subscribe(kind, index.invalidate)
         sources.changed.subscribe(index.invalidate)
-
         delivery = _build_delivery(base, sources)
         uploads = Uploads(
             store=store,
