@@ -117,7 +117,7 @@ def project_in(filename: str) -> str | None:
 def without_sdist_ending(filename: str) -> str | None:
     """The part of an sdist's name before ``.tar.gz`` and its older siblings, or ``None``."""
     lowered = filename.lower()
-    for ending in _SDIST_ENDINGS:
+    for ending in _SDIST_ENDINGS if lowered.endswith(_SDIST_ENDINGS) else ():
         if lowered.endswith(ending):
             return filename[: -len(ending)]
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from cachetools import LRUCache, TTLCache
@@ -200,24 +200,25 @@ class SimpleIndex:
 
     async def _parse(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
         kind = answer.content_type
+        is_simple = kind.startswith("application/vnd.pypi.simple.")
+        is_html = kind == LEGACY_HTML or (is_simple and kind.endswith("+html"))
         if answer.claim is not None and len(answer.body) > _MANY_BYTES:
-            files = await in_slices(_count_files(answer.body))
+            files = await in_slices(_count_files(answer.body, (b"<a ", b"<A ") if is_html else (b'"filename"',)))
             await claim_memory(answer.claim, len(answer.body) + files * _FILE_BYTES, self.name)
-        if kind == LEGACY_HTML or (kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+html")):
+        if is_html:
             from wheelgate.simple_api.parse_html import parse_html  # its library takes 4 MB that most servers never need
 
             return await in_slices(parse_html(answer.body, answer.charset, project, self.name, links))
-        if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
+        if is_simple and kind.endswith("+json"):
             return await in_slices(parse_json(answer.body, project, self.name, links))
         raise NotAnIndexPage(f"the content type {kind[:60] or 'none'!r}, which is not an index page's")
 
 
-def _count_files(body: bytes | bytearray) -> Steps[int]:
-    """Count what may be the entries of a page, of either form."""
+def _count_files(body: bytes | bytearray, marks: Iterable[bytes]) -> Steps[int]:
+    """Count what may be the entries of a page, by how they begin in its form: each look takes 0.4 ms a megabyte."""
     files = 0
     for start in range(0, len(body), _MANY_BYTES):
-        end = start + _MANY_BYTES
-        files += body.count(b'"filename"', start, end) + body.count(b"<a ", start, end) + body.count(b"<A ", start, end)
+        files += sum(body.count(mark, start, start + _MANY_BYTES) for mark in marks)
         yield
     return min(files, MAX_FILES)
 
