@@ -223,6 +223,6 @@ def test_a_private_name_that_cannot_be_recorded_is_not_served_and_never_becomes_
         assert gate.get("/simple/acme-lib/").status == 503
     finally:
         subprocess.run(["umount", claims], check=True)
-    _until(lambda: (claims / "acme-lib").is_file())  # although nobody asks for it
+    _until((claims / "acme-lib").is_file)  # although nobody asks for it
     _until(lambda: "claims" not in json.loads(gate.get("/readyz").body))
     assert files(gate, "acme-lib") == {"acme_lib-1.0-py3-none-any.whl"}
