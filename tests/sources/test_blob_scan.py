@@ -480,3 +480,16 @@ async def test_no_listing_goes_on_for_ever_once_there_was_one(make: Callable[...
     world.store.holds["list"].set()
     await until(lambda: world.scan._error is None)
     assert await world.listed() == [WHEEL]
+
+
+async def test_a_first_listing_holds_up_a_server_for_minutes_and_no_longer(world: Container, clock: FakeClock) -> None:
+    world.store.holds["list"] = asyncio.Event()
+    assert not world.scan.holds_up_all, "a command has no probe"
+    world.scan.start()
+    assert world.scan.holds_up_all
+    clock.move(301)
+    assert not world.scan.holds_up_all
+    clock.move(-301)
+    world.store.holds["list"].set()
+    await until(lambda: not world.scan.holds_up_all)
+    assert await world.source.project_names() == frozenset()

@@ -41,6 +41,8 @@ answer waits on (:class:`~wheelgate.core.errors.StillListing`)."""
 _REST = 10.0
 """Pause between two listings in lengths of the last one, so that a long one takes a tenth of a connection."""
 _OVERDUE_S = 120.0
+_HELD_UP_S = 300.0
+"""Time for which a first listing keeps a server from being ready: whatever else it can answer, somebody may need by then."""
 _SLICE_S = 0.002
 _ONE_PAGE = 5_000
 """Blobs that one request lists: a container that has no more is listed again sooner than a record could be read."""
@@ -108,6 +110,8 @@ class BlobScan:
         self._last: Scan | None = None
         """The last one that was complete: of this process if it is heard, else kept by an earlier one."""
         self._is_heard = False
+        self._began_s: float | None = None
+        """When the first listing began, by the monotonic clock; ``None``: it has not."""
         self._fresh_until = -math.inf
         self._pages: LRUCache[str, ProjectPage] = LRUCache(RECENT_BYTES, getsizeof=page_bytes)
         self._error: StoreError | None = None
@@ -119,13 +123,17 @@ class BlobScan:
         self._packed = PackedOnce()
         self._tasks = BackgroundTasks()
         if metrics is not None:
-            metrics.listing_age.labels(name).set_function(self._age_s)
-            metrics.listing_seconds.labels(name).set_function(lambda: 0.0 if self._last is None else self._last.took_s)
-            metrics.listing_blobs.labels(name).set_function(lambda: 0 if self._last is None else self._last.blobs)
+            self._show_in(metrics)
+
+    def _show_in(self, metrics: Metrics) -> None:
+        metrics.listing_age.labels(self.name).set_function(self._age_s)
+        metrics.listing_seconds.labels(self.name).set_function(lambda: 0.0 if self._last is None else self._last.took_s)
+        metrics.listing_blobs.labels(self.name).set_function(lambda: 0 if self._last is None else self._last.blobs)
 
     def start(self) -> None:
         """Begin to list, if that has not begun."""
         if not self._is_closed:
+            self._began_s = self._began_s or self._clock.monotonic()
             self._tasks.start("scan", self._keep_scanning)
 
     async def close(self) -> None:
@@ -139,7 +147,8 @@ class BlobScan:
     @property
     def holds_up_all(self) -> bool:
         """True if no name can be answered for yet: any may be its, and the first listing has not ended."""
-        return self._is_for_all and not self._first.is_set()
+        is_patient = self._began_s is not None and self._clock.monotonic() - self._began_s < _HELD_UP_S
+        return self._is_for_all and is_patient and not self._first.is_set()
 
     def _age_s(self) -> float:
         return 0.0 if self._last is None else max(0.0, (self._clock.now() - self._last.at).total_seconds())
