@@ -91,7 +91,7 @@ def _load_again(config: Path | None, data: Path | None, flags: Mapping[str, obje
 
 
 def _find_loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Find uvloop, where it is installed (``pip install wheelgate[fast]``): 1.0 to 1.25 times asyncio's requests a second."""
+    """Find uvloop, where it is installed (``pip install .[fast]``): 1.0 to 1.25 times asyncio's requests a second."""
     try:
         import uvloop
     except ImportError:

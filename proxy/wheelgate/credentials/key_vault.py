@@ -33,7 +33,9 @@ class KeyVault:
         try:
             from azure.keyvault.secrets.aio import SecretClient
         except ImportError:
-            raise CredentialRefused("keyvault: needs another library: pip install 'wheelgate[keyvault]'") from None
+            raise CredentialRefused(
+                "keyvault: needs azure-keyvault-secrets: pip install '.[keyvault]' in a clone of Wheelgate"
+            ) from None
         self._host = parse(url).host or ""
         self._way = way
         self._client = SecretClient(

@@ -99,7 +99,10 @@ def _find_uv() -> str:
     try:
         from uv import find_uv_bin
     except ImportError:
-        why = "what is not pinned is resolved by uv, which is not installed: install wheelgate[mirror], or give a lock file"
+        why = (
+            "what is not pinned is resolved by uv, which is not installed: pip install uv, or '.[mirror]' in a clone; "
+            "or give a lock file"
+        )
         raise ConfigurationError([f"mirror: {why}"]) from None
     return str(find_uv_bin())
 
