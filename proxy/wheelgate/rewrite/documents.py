@@ -18,7 +18,7 @@ from wheelgate.rewrite.decisions import Edit, RewritePlan
 
 _DASH = re.compile(r"[ \t]*-[ \t]+")
 _COMMENT_LINE = re.compile(r"\s*#")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}://)([^\s\"'`<>]*)")
+_URL = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]{0,30})?://)([^\s\"'`<>]*)")
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.-]*(?::[0-9]{0,5})?")
 _HIDDEN = "***"
 
