@@ -13,6 +13,7 @@ from tests.support.clock import FakeClock
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import Busy, ConfigurationError, StoreError, Unauthenticated
 from wheelgate.core.protocols import BlobStore
+from wheelgate.runtime.background import cancel_all
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import Token, Tokens
@@ -166,6 +167,26 @@ async def test_who_guesses_tokens_is_stopped_and_nobody_else(watched: WatchedSto
     for _ in range(100):
         await guess()
     assert watched.count("read") == 111
+
+
+async def test_one_right_token_of_many_requests_at_once_is_one_try(watched: WatchedStore, replica: Replica) -> None:
+    text, _ = await replica.tokens.new(("read",), DAY)
+    replica.tokens._forget(None)
+    tries = [replica.tokens.authenticate(text, "farm") for _ in range(300)]
+    assert len(await asyncio.gather(*tries)) == 300
+
+
+async def test_a_look_up_that_was_given_up_is_no_guess(watched: WatchedStore, replica: Replica) -> None:
+    texts = [(await replica.tokens.new(("read",), DAY))[0] for _ in range(120)]
+    replica.tokens._forget(None)
+    watched.holds["read"] = asyncio.Event()
+    tasks = [asyncio.create_task(replica.tokens.authenticate(text, "impatient")) for text in texts[:100]]
+    await asyncio.sleep(0.01)
+    await cancel_all(tasks)
+    await replica.tokens._lookups.close()
+    del watched.holds["read"]
+    for text in texts[100:]:
+        await replica.tokens.authenticate(text, "impatient")
 
 
 async def test_many_right_tokens_of_one_address_are_no_guesses(watched: WatchedStore, replica: Replica) -> None:

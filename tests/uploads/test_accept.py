@@ -617,6 +617,14 @@ async def test_a_name_whose_files_were_all_deleted_is_no_longer_held_against_ano
         await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
 
 
+async def test_a_file_of_another_project_in_its_folder_owns_nothing(gate: Gate) -> None:
+    gate.team.publish(NAME, "9.0")
+    await gate.claims.claim(NAME, "team")
+    await gate.store.put_if_absent(layout.package(NAME, wheel_name("other", "1.0")), b"misplaced", {})
+    with pytest.raises(NameTaken, match="source team answers for acme-lib"):
+        await gate.upload()
+
+
 async def test_what_a_deletion_left_behind_owns_nothing(gate: Gate) -> None:
     await gate.upload()
     await gate.store.put_if_absent(layout.tombstone(NAME, wheel_name(NAME, "1.0")), b"0" * 64, {})

@@ -223,29 +223,28 @@ class Tokens:
         if token is not None and self._changes.is_heard:
             return token
         generation = self._generations.of(identifier)
-        if wait_s := self._guesses.spend(client):
-            if token is not None and self._may_rely():
-                return token
-            raise Busy("too many tokens that are not known here came from your address: try again", retry_after_s=wait_s)
         try:
-            found = await self._lookups.run((identifier, generation), lambda: self._look_up(identifier, generation))
-        except StoreError:
-            self._guesses.refund(client)  # it was looked up neither in vain nor otherwise
+            key = (identifier, generation, client)
+            return await self._lookups.run(key, lambda: self._look_up(*key))
+        except (StoreError, Busy):
             if token is None or not self._may_rely():
                 raise
             return token
-        if found is not None:
-            self._guesses.refund(client)
-        return found
 
-    async def _look_up(self, identifier: str, generation: Generation) -> Token | None:
+    async def _look_up(self, identifier: str, generation: Generation, client: str) -> Token | None:
+        if wait_s := self._guesses.spend(client):
+            raise Busy("too many tokens that are not known here came from your address: try again", retry_after_s=wait_s)
+        is_in_vain = False
         try:
             token = await self.read(identifier)
         except BlobNotFound:
-            token = None
+            token, is_in_vain = None, True
         except DamagedToken as error:
             _log.error("%s", error)
             token = None
+        finally:
+            if not is_in_vain:
+                self._guesses.refund(client)
         if generation == self._generations.of(identifier):
             if token is None:
                 self._unknown[identifier] = None

@@ -31,7 +31,7 @@ from wheelgate.core.errors import (
     UploadRefused,
     UpstreamUnavailable,
 )
-from wheelgate.core.names import is_safe_filename, normalise_name, parse_head
+from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.index.merged import Merged
@@ -244,7 +244,7 @@ class Uploads:
         """Tell whether a target has a file of a project that was not deleted. Looks at few names, however many there are."""
         async with aclosing(target.store.list_folder(target.build_path(project, ""))) as listed:
             async for names in listed:
-                files = [name for name in names if is_safe_filename(name) and parse_head(name) is not None]
+                files = [name for name in names if is_distribution(name) and name in Membership(project)]
                 if files:
                     return await self._tombstones.find(project, files[0]) is None
         return False
