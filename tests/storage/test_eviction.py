@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.storage.blob_store_contract import paths
 from tests.support.clock import FakeClock
 from wheelgate.storage import layout
-from wheelgate.storage.eviction import CacheLimit
+from wheelgate.storage.eviction import CacheLimit, choose_evicted
 from wheelgate.storage.local import LocalStore
 
 
@@ -34,6 +36,11 @@ class Cache:
     async def use(self, name: str) -> None:
         self.clock.move(60)
         await self.limit.note_use(layout.cache_copy("public", "demo", name))
+
+    async def free(self, wanted: int, *, disk_bytes: int) -> bool:
+        """Make room on a disk that holds nothing but these copies of 100 bytes."""
+        folder = self.store.root / "cache/public/demo"
+        return await self.limit.free(lambda: wanted - (disk_bytes - 100 * len(list(folder.glob("*")))), self.store.root)
 
     async def names(self) -> set[str]:
         return {path.rpartition("/")[2] for path in await paths(self.store, layout.CACHE)}
@@ -98,10 +105,48 @@ async def test_as_many_go_as_a_full_disk_needs_and_no_more(store: LocalStore, cl
 
     async def free(wanted: int) -> None:
         kept = len(await cache.names())
-        await cache.limit.free(lambda: 500 - 100 * len(list((store.root / "cache/public/demo").iterdir())) >= wanted)
+        assert await cache.free(wanted, disk_bytes=500)
         left.append(kept - len(await cache.names()))
 
     await free(150)
     assert await cache.names() == set("ade"), "the least recently used"
     await free(150)
     assert left == [0, 2, 0], "what somebody else made room for is enough"
+
+
+async def test_none_goes_where_all_would_not_be_enough(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 10_000)
+    for name in "abcde":
+        await cache.add(name)
+    for wanted in (501, 2**53 - 1):
+        assert not await cache.free(wanted, disk_bytes=500)
+    assert await cache.names() == set("abcde")
+    assert await cache.free(500, disk_bytes=500)
+
+
+@pytest.mark.parametrize("place", ["/proc", "/nowhere"])
+async def test_copies_on_another_disk_stay(store: LocalStore, clock: FakeClock, place: str) -> None:
+    cache = Cache(store, clock, 10_000)
+    await cache.add("a")
+    assert not await cache.limit.free(lambda: 50, Path(place))
+    assert await cache.names() == {"a"}
+
+
+async def test_a_copy_that_is_too_large_takes_no_others_along(store: LocalStore, clock: FakeClock) -> None:
+    cache = Cache(store, clock, 500)
+    for name in "abcd":
+        await cache.add(name)
+    await cache.add("huge", 2_000)
+    assert await cache.names() == set("abcd")
+
+
+@given(sizes=st.lists(st.integers(0, 50), max_size=12), wanted=st.integers(-5, 400))
+def test_never_more_goes_than_is_needed_and_nothing_in_vain(sizes: list[int], wanted: int) -> None:
+    copies = [(used, size, f"{used}") for used, size in enumerate(sizes)]
+    chosen = choose_evicted(copies, wanted)
+    made = sum(size for _, size, _ in chosen)
+    assert chosen == sorted(chosen)
+    assert not chosen if wanted <= 0 or sum(sizes) < wanted else made >= wanted
+    assert all(made - size < wanted for _, size, _ in chosen), "one that could have stayed"
+    same = [copy for copy in copies if copy[1] == 10]
+    assert same[: len(choose_evicted(same, wanted))] == choose_evicted(same, wanted), "of equals the least recently used"

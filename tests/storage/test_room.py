@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wheelgate.core.errors import StoreFull
-from wheelgate.storage.room import MARGIN_BYTES, STEP_BYTES, Promise, Room
+from wheelgate.core.errors import StoreError, StoreFull
+from wheelgate.storage.room import MARGIN_BYTES, MAX_FILE_BYTES, STEP_BYTES, Promise, Room
 
 MIB = 1024 * 1024
 
@@ -168,6 +168,29 @@ async def test_relief_is_asked_for_before_anybody_waits() -> None:
     disk.room.relief = relieve
     await Body(disk).promise.obtain(500)
     assert disk.room.promised_bytes == 500
+
+
+async def test_nothing_gives_way_to_what_no_file_is() -> None:
+    disk, asked = Disk(100), []
+
+    async def relieve(more_bytes: int) -> None:
+        asked.append(more_bytes)
+
+    disk.room.relief = relieve
+    for size in (MAX_FILE_BYTES + 1, 2**53 - 1):
+        with pytest.raises(StoreError, match=f"a file of {size} bytes is not taken in"):
+            await Body(disk).promise.obtain(size)
+    assert not asked
+    with pytest.raises(StoreFull):
+        await Body(disk).promise.obtain(MAX_FILE_BYTES)
+    assert asked == [MAX_FILE_BYTES]
+
+
+async def test_a_body_may_grow_up_to_the_size_of_the_largest_file() -> None:
+    disk = Disk(2 * MAX_FILE_BYTES)
+    promise = Promise(disk.room)
+    await promise.cover(MAX_FILE_BYTES)
+    assert disk.room.promised_bytes == MAX_FILE_BYTES
 
 
 async def test_a_body_of_unknown_size_gets_an_estimate_that_grows() -> None:

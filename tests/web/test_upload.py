@@ -32,8 +32,8 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
-from wheelgate.storage.room import MARGIN_BYTES
-from wheelgate.storage.spool import MAX_FILE_BYTES, Spool
+from wheelgate.storage.room import MARGIN_BYTES, MAX_FILE_BYTES
+from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager

@@ -148,7 +148,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
 def _build_opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
     from wheelgate.client.download import download
-    from wheelgate.storage.spool import MAX_FILE_BYTES
+    from wheelgate.storage.room import MAX_FILE_BYTES
 
     return partial(download, max_bytes=MAX_FILE_BYTES, user_agent=f"wheelgate/{version('wheelgate')}")
 

@@ -36,7 +36,7 @@ from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
-from wheelgate.storage.fills import Fill, FillLimits, give_up_abandoned
+from wheelgate.storage.fills import Fill, FillLimits, count_abandoned, give_up_abandoned
 from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
 
@@ -305,10 +305,17 @@ class Delivery:
             fill.finish()
 
     async def _relieve(self, more_bytes: int) -> None:
-        """Make room in the spool: end what comes in and nobody follows, then evict copies where those are limited anyway."""
-        missing = give_up_abandoned(self._fills.values(), more_bytes)
-        if missing > 0 and self._cache_limit is not None:
-            await self._cache_limit.free(lambda: self._spool.room.fits(missing))
+        """Make room in the spool: end what comes in and nobody follows, and evict copies where those are limited anyway.
+
+        Nothing goes for what would not fit all the same: a size is a word, on a page or in a header, that costs nothing.
+        """
+
+        def missing() -> int:
+            return self._spool.room.count_missing(more_bytes) - count_abandoned(self._fills.values())
+
+        if missing() > 0 and not (self._cache_limit and await self._cache_limit.free(missing, self._spool.place)):
+            return
+        give_up_abandoned(self._fills.values(), self._spool.room.count_missing(more_bytes))
 
     async def _keep(self, fill: Fill) -> str:
         """Put the verified body into the store; whoever waits for it has it already."""

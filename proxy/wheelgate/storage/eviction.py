@@ -1,5 +1,6 @@
 """Eviction of cached files from a local store: beyond a number of bytes the least recently used copies go.
 
+No copy goes in vain, and none where all of them would not be enough: a size that somebody stated must not empty the cache.
 Uploads and records are never touched. A container needs none of this: a lifecycle rule of the account does it (README).
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _SHARE_LEFT = 0.9
 """Of the bound, after an eviction: else every further file would begin another one."""
 _MARKED_EVERY_S = 60.0
 _log = logging.getLogger(__name__)
+_Copy = tuple[int, int, str]
 
 
 class CacheLimit:
@@ -59,28 +61,41 @@ class CacheLimit:
                 self._total += size
             if self._total is None or self._total > self._limit_bytes:
                 copies = await self._look()
-                if not self._is_within(1.0):
-                    await self._evict(copies, partial(self._is_within, _SHARE_LEFT))
+                if self._excess(1.0) > 0:
+                    await self._evict(copies, partial(self._excess, _SHARE_LEFT))
 
-    async def free(self, is_enough: Callable[[], bool]) -> None:
-        """Evict copies until there is enough room on the disk, or none is left."""
+    async def free(self, missing: Callable[[], int], folder: Path) -> bool:
+        """Evict as many copies as are missing on the disk, or none if those would not be enough; tell whether they were.
+
+        Args:
+            missing: bytes that would have to be free besides; not above 0: none.
+            folder: on the disk that lacks them. Copies on another one stay.
+        """
         async with self._turn:  # whoever had it before may have made room for two
-            if not is_enough():
-                await self._evict(await self._look(), is_enough)
+            if missing() > 0 and await asyncio.to_thread(self._shares_disk, folder):
+                await self._evict(await self._look(), missing)
+            return missing() <= 0
 
-    def _is_within(self, share: float) -> bool:
-        return (self._total or 0) <= self._limit_bytes * share
+    def _shares_disk(self, folder: Path) -> bool:
+        try:
+            return folder.stat().st_dev == self._store.root.stat().st_dev
+        except OSError:
+            return False
 
-    async def _look(self) -> list[tuple[int, int, str]]:
+    def _excess(self, share: float) -> int:
+        """Bytes beyond a share of the bound."""
+        return (self._total or 0) - int(self._limit_bytes * share)
+
+    async def _look(self) -> list[_Copy]:
         copies = await asyncio.to_thread(self._list_copies)
         self._total = sum(size for _, size, _ in copies)
         return copies
 
-    async def _evict(self, copies: list[tuple[int, int, str]], is_enough: Callable[[], bool]) -> None:
+    async def _evict(self, copies: list[_Copy], missing: Callable[[], int]) -> None:
         gone = 0
         try:
-            for _, size, path in sorted(copies):
-                if is_enough():
+            for _, size, path in choose_evicted(copies, missing()):
+                if missing() <= 0:
                     break
                 await self._store.delete(path)
                 self._total = (self._total or 0) - size
@@ -90,7 +105,7 @@ class CacheLimit:
         if gone:
             _log.info("evicted %d least recently used files (store.cache_size = %d)", gone, self._limit_bytes)
 
-    def _list_copies(self) -> list[tuple[int, int, str]]:
+    def _list_copies(self) -> list[_Copy]:
         """Time of the last use in nanoseconds, size and path of every copy."""
         found = []
         for folder, _, names in os.walk(self._store.root / layout.CACHE):
@@ -102,3 +117,22 @@ class CacheLimit:
                     continue
                 found.append((stat.st_atime_ns, stat.st_size, file.relative_to(self._store.root).as_posix()))
         return found
+
+
+def choose_evicted(copies: Iterable[_Copy], wanted_bytes: int) -> list[_Copy]:
+    """Choose the least recently used copies that have so many bytes, in this order: none in vain, and none if all are too few."""
+    chosen, excess_bytes = [], -wanted_bytes
+    for copy in sorted(copies):
+        if excess_bytes >= 0:
+            break
+        chosen.append(copy)
+        excess_bytes += copy[1]
+    if excess_bytes < 0:
+        return []
+    needed = []
+    for copy in reversed(chosen):  # a large one may make room enough without those before it
+        if copy[1] <= excess_bytes:
+            excess_bytes -= copy[1]
+        else:
+            needed.append(copy)
+    return needed[::-1]

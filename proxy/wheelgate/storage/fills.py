@@ -14,7 +14,8 @@ import msgspec
 
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File
-from wheelgate.storage.spool import HOLD_BYTES, MAX_FILE_BYTES, SpoolFile
+from wheelgate.storage.room import MAX_FILE_BYTES
+from wheelgate.storage.spool import HOLD_BYTES, SpoolFile
 
 PACE_S, PACE_BYTES = 30.0, 30 * 1024
 """An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
@@ -243,11 +244,15 @@ class Fill(PromisedBody):
                     await progress.wait()
 
 
-def give_up_abandoned(fills: Iterable[Fill], bytes_wanted: int) -> int:
-    """Give up the largest of the fills that nobody follows, as far as their room is wanted; what is still wanted then."""
+def count_abandoned(fills: Iterable[Fill]) -> int:
+    """Count the bytes of the fills that nobody follows."""
+    return sum(fill.spooled.size for fill in fills if fill.is_abandoned)
+
+
+def give_up_abandoned(fills: Iterable[Fill], bytes_wanted: int) -> None:
+    """Give up the largest of the fills that nobody follows, as far as their room is wanted."""
     for fill in sorted((fill for fill in fills if fill.is_abandoned), key=lambda fill: -fill.spooled.size):
         if bytes_wanted <= 0:
             break
         fill.give_up()
         bytes_wanted -= fill.spooled.size
-    return bytes_wanted

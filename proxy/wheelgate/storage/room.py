@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from wheelgate.core.errors import StoreFull
+from wheelgate.core.errors import StoreError, StoreFull
 from wheelgate.runtime.deadline import Deadline
 
 STEP_BYTES = 16 * 1024 * 1024
@@ -19,7 +19,9 @@ MARGIN_BYTES = 32 * 1024 * 1024
 """Left to whatever else writes to the disk: records, logs, other processes."""
 
 Relief = Callable[[int], Awaitable[None]]
-"""Makes room for so many bytes at the cost of what nobody waits for, or does not."""
+"""Makes room for so many bytes at the cost of what nobody waits for, no more than it takes; or leaves all where it is."""
+MAX_FILE_BYTES = 4 * 1024**3
+"""No file is larger: neither an upload nor what an upstream sends without saying where it ends."""
 
 
 class Room:
@@ -45,7 +47,11 @@ class Room:
 
     def fits(self, more_bytes: int) -> bool:
         """Tell whether so many bytes more can be promised."""
-        return self._free() - self.promised_bytes - MARGIN_BYTES >= more_bytes
+        return self.count_missing(more_bytes) <= 0
+
+    def count_missing(self, more_bytes: int) -> int:
+        """Count the bytes that would have to be free besides, for so many more to be promised; not above 0: none."""
+        return more_bytes + self.promised_bytes + MARGIN_BYTES - self._free()
 
     def is_full(self) -> bool:
         """Tell whether nothing could be taken in, even if everybody gave back what is promised."""
@@ -98,8 +104,15 @@ class Promise:
         self._room.count(more, 0, is_room_given=more < 0)
 
     async def obtain(self, size: int | None) -> None:
-        """Cover a body of so many bytes (``None``: unknown, an estimate), waiting a moment for room; or :class:`StoreFull`."""
+        """Cover a body of so many bytes (``None``: unknown, an estimate), waiting a moment for room.
+
+        Raises:
+            StoreFull: there is none.
+            StoreError: no file is that large, so that nothing makes room for it.
+        """
         wanted = STEP_BYTES if size is None else size
+        if wanted > MAX_FILE_BYTES:
+            raise StoreError(f"a file of {wanted} bytes is not taken in: none may have more than {MAX_FILE_BYTES}")
         if (more := wanted - self._covered_bytes) > 0:
             await self._room.wait_for(more)
             self.resize(wanted)
@@ -107,7 +120,7 @@ class Promise:
     async def cover(self, size: int) -> None:
         """Cover so many bytes in all, which are about to be written; beyond what was known, some more ahead."""
         if size > self._covered_bytes:
-            await self.obtain(size + STEP_BYTES)
+            await self.obtain(max(size, min(size + STEP_BYTES, MAX_FILE_BYTES)))
 
     def note_written(self, size: int) -> None:
         """Note that so many bytes are on the disk now; fewer than before, if it was cut."""

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from wheelgate.core.errors import StoreError, StoreFull
 from wheelgate.runtime.durable import file_lock, is_full
-from wheelgate.storage.room import Promise, Room
+from wheelgate.storage.room import MAX_FILE_BYTES, Promise, Room
 
 
 class Hash(Protocol):
@@ -34,8 +34,6 @@ _READ_BYTES = 256 * 1024
 _LOCK = ".lock"
 _WAIT_S = 2.0
 """Whoever finds no room waits so long for others to give theirs back."""
-MAX_FILE_BYTES = 4 * 1024**3
-"""No file is larger: neither an upload nor what an upstream sends without saying where it ends."""
 
 
 class Spool:
@@ -59,7 +57,7 @@ class Spool:
         """
         self._called = called or "the spool"
         self._called_first = called or f"the spool folder {folder}"
-        self._parent = folder
+        self.place = folder
         self.folder = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
         """This process's own; the next one takes it away should this one die."""
         self._is_prepared = False
@@ -76,8 +74,8 @@ class Spool:
         with self._preparing, self.writing(self._called_first):
             if self._is_prepared:
                 return
-            self._parent.mkdir(parents=True, exist_ok=True)
-            for folder in self._parent.iterdir():
+            self.place.mkdir(parents=True, exist_ok=True)
+            for folder in self.place.iterdir():
                 with contextlib.suppress(OSError), file_lock(folder / _LOCK, wait=False):  # held as long as its process lives
                     shutil.rmtree(folder)
             with contextlib.ExitStack() as stack:
@@ -94,7 +92,7 @@ class Spool:
     def free_bytes(self) -> int:
         """Bytes that are free on its disk; :class:`StoreError` if the folder is gone."""
         try:
-            return self._free(self.folder if self._is_prepared else self._parent)
+            return self._free(self.folder if self._is_prepared else self.place)
         except OSError as error:
             raise StoreError(f"{self._called} cannot be used: {_why(error)}") from None
 
@@ -106,10 +104,10 @@ class Spool:
                 return str(self._full_error())
         except StoreError as error:
             return str(error)
-        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self._parent} cannot be written"
+        return None if os.access(self.folder, os.W_OK | os.X_OK) else f"{self._called} at {self.place} cannot be written"
 
     def _full_error(self) -> StoreFull:
-        return StoreFull(self._called, self._parent)
+        return StoreFull(self._called, self.place)
 
     def new(self, algorithms: Iterable[str] = ()) -> SpoolFile:
         """A new empty file that will be digested with sha256 and these algorithms. Room is promised to it as it grows."""

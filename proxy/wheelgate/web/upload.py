@@ -17,7 +17,8 @@ from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.core.names import normalise_name, project_in, same_version_key, version_of
 from wheelgate.runtime.deadline import pause_deadline, renew_deadline
 from wheelgate.services import Services
-from wheelgate.storage.spool import MAX_FILE_BYTES, SpoolFile
+from wheelgate.storage.room import MAX_FILE_BYTES
+from wheelgate.storage.spool import SpoolFile
 from wheelgate.uploads.accept import parse_filename_project
 from wheelgate.uploads.checks import ReceivedFile
 from wheelgate.web.auth import Authentication
