@@ -15,6 +15,7 @@ from aiohttp.test_utils import RawTestServer
 
 from tests.support.clock import FakeClock
 from tests.support.stores import MemoryStore
+from tests.support.turns import longest_turn
 from wheelgate.core.packed_names import PackedNames, pack_names
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.merged import Merged
@@ -104,6 +105,15 @@ async def test_who_has_the_list_is_told_so_until_it_changes(names: Names, url: s
         assert status == 200
         assert other != body
         names.parts = [(packed, None)]
+
+
+@pytest.mark.parametrize("form", [JSON, HTML])
+async def test_a_short_list_out_of_many_names_is_found_in_slices(names: Names, url: str, form: str) -> None:
+    names.parts = [(await pack_names([*MANY, "zzz-own"]), NamePatterns(["zzz-*"]))]
+    async with longest_turn() as turns:
+        _, _, body = await fetch(url, Accept=form)
+    assert body.count(b"zzz-own") == (1 if form == JSON else 2)
+    assert turns.longest_s < 0.02
 
 
 async def test_a_long_list_leaves_in_slices_while_others_are_served(names: Names, url: str) -> None:

@@ -132,12 +132,15 @@ def _anchor(file: File, url: str) -> str:
 
 
 def render_names(names: Iterable[Sequence[bytes]], content_type: str, prefix: str) -> Iterator[bytes]:
-    """Render the project list in one of the three content types, part by part. ``names``: sorted, some at a time."""
+    """Render the project list in one of the three content types, part by part.
+
+    ``names``: sorted, some at a time. None of them make a part too, an empty one, so that whoever takes the parts may pause.
+    """
     if content_type == JSON:
         before = _encode({"meta": {"api-version": API_VERSION}})[:-1] + b',"projects":['
-        for some in filter(None, names):
-            yield before + b'{"name":"' + b'"},{"name":"'.join(some) + b'"}'
-            before = b","
+        for some in names:
+            yield before + b'{"name":"' + b'"},{"name":"'.join(some) + b'"}' if some else b""
+            before = b"," if some else before
         yield before.removeprefix(b",") + b"]}"
         return
     yield _HEAD.format(title="Simple index", status="").encode()

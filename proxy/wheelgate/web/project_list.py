@@ -12,7 +12,7 @@ from aiohttp import web
 from isal import isal_zlib
 
 from wheelgate.index.merged import Merged
-from wheelgate.runtime.cooperative import SLICE_S
+from wheelgate.runtime.cooperative import SLICE_S, Steps, in_slices
 from wheelgate.simple_api.render import render_names
 from wheelgate.web.page_cache import build_etags, build_page_headers
 from wheelgate.web.prepared_response import SERVER, is_held, parse_if_none_match, prepare_response
@@ -41,7 +41,7 @@ class ProjectListHandler:
         """
         projects = await self._index.list_projects()
         parts = render_names(projects.merge(), content_type, self._prefix)
-        beginning, is_whole = _take(parts, _WHOLE_BYTES)
+        beginning, is_whole = await in_slices(_take(parts, _WHOLE_BYTES))
         # A long one has no digest before its end. The names are known by their revision, which is of this process alone.
         content = beginning if is_whole else f"{_PROCESS} {projects.revision} {content_type} {self._prefix}".encode()
         etags = build_etags(hashlib.sha256(content).hexdigest()[:32], gzip=gzip)
@@ -57,13 +57,14 @@ class ProjectListHandler:
         return response
 
 
-def _take(parts: Iterator[bytes], size: int) -> tuple[bytes, bool]:
+def _take(parts: Iterator[bytes], size: int) -> Steps[tuple[bytes, bool]]:
     """Take the first so many bytes and a few more; and tell whether that was all."""
     taken = bytearray()
     for part in parts:
         taken += part
         if len(taken) > size:
             return bytes(taken), False
+        yield
     return bytes(taken), True
 
 
