@@ -82,6 +82,12 @@ BROKEN = {
     "another document": b"<html><body/></html>",
     "an error": b"<Error><Code>ServerBusy</Code></Error>",
     "a document type": b'<!DOCTYPE x [<!ENTITY a "aaaa">]><EnumerationResults><Blobs/></EnumerationResults>',
+    "nothing of a listing": b"<EnumerationResults/>",
+    "a list of containers": b"<EnumerationResults><Containers><Container><Name>c</Name></Container></Containers><NextMarker/>"
+    b"</EnumerationResults>",
+    "no marker": page(blob("a")).replace(b"<NextMarker></NextMarker>", b""),
+    "a marker elsewhere": b"<EnumerationResults><Blobs><NextMarker/></Blobs></EnumerationResults>",
+    "no blobs": b"<EnumerationResults><NextMarker/></EnumerationResults>",
     "a blob without a name": page(blob("")),
     "a blob without a size": page(blob("a").replace("<Content-Length>12</Content-Length>", "")),
     "a size that is none": page(blob("a").replace(">12<", ">x<")),
@@ -93,6 +99,10 @@ BROKEN = {
 def test_what_is_no_listing_is_never_an_empty_one(body: bytes) -> None:
     with pytest.raises((ExpatError, ValueError)):
         parse(body)
+
+
+def test_an_empty_listing_is_one() -> None:
+    assert parse(b"<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>") == ([], "")
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ from wheelgate.runtime.cooperative import SLICE_S
 _PLAIN = "!#$&'()*+,-./:;<=>?@[]^_`{|}~ \""
 _EMPTY = "\0"  # an empty header is dropped on the way, and an empty fact is not a missing one
 _FIELDS = frozenset({"Creation-Time", "Etag", "Content-Length"})
-_BLOB, _PART, _FIELD = 3, 4, 5
-"""Depths: EnumerationResults / Blobs / Blob / Name, Properties, Metadata / each of them."""
+_SECTION, _BLOB, _PART, _FIELD = 2, 3, 4, 5
+"""Depths: EnumerationResults / Blobs, NextMarker / Blob / Name, Properties, Metadata / each of them."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _BATCH = 250
@@ -132,7 +132,10 @@ class ListingParser:
         self._name = ""
         self._fields: dict[str, str] = {}
         self._facts: dict[str, str] = {}
-        self._marker = ""
+        self._marker: str | None = None
+        """``None``: there was none so far. The last page has an empty one."""
+        self._has_blobs = False
+        """True if the list of them, be it empty, has begun."""
 
     def feed(self, piece: bytes) -> None:
         """Parse some more: about 15 us a kilobyte. Raises ExpatError, ValueError."""
@@ -146,6 +149,8 @@ class ListingParser:
     def finish(self) -> str:
         """Return the marker of the next page, empty on the last. Raises ExpatError, ValueError if the page was cut or is none."""
         self._parser.Parse(b"", True)
+        if self._marker is None or not self._has_blobs:  # whatever it is, it does not say that there are no more
+            raise ValueError("it has no Blobs or no NextMarker")
         return self._marker
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
@@ -162,7 +167,9 @@ class ListingParser:
             if tag != "EnumerationResults":
                 raise ValueError(f"it is a {tag[:40]}")
             return
-        elif tag != "NextMarker":
+        elif depth != _SECTION or tag != "NextMarker":
+            if depth == _SECTION and tag == "Blobs":
+                self._has_blobs = True
             return
         self._text = []
         self._parser.CharacterDataHandler = self._text.append
