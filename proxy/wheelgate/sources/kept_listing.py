@@ -5,8 +5,8 @@
     state/listings/<source>/head            the version and a digest in its first line; which parts, of what, when
     state/listings/<source>/<sha256>        some hundred blocks, named by their digest: what is the same is not written again
 
-Only a hint of what to expect: whoever reads it decides how old it may be. What cannot be read, or is not what its digest says, is
-as good as none, and written anew. Of two replicas that write at once one wins.
+Only a hint of what to expect: whoever reads it decides how old it may be. What cannot be read, is not what its digest says, or is
+of an earlier release, is as good as none, and written anew. Of two replicas that write at once one wins.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from wheelgate.runtime.cooperative import in_slices
 from wheelgate.sources.packed_listing import Block, PackedListing, assemble
 from wheelgate.storage import layout
 
-_VERSION = 1
+_VERSION = 2
+"""To be raised with every change of what a block's bytes say, or of its keys (``find_key``), which are taken over as they are."""
 _HEADER = re.compile(rb"wheelgate listing ([1-9][0-9]{0,8}) ([0-9a-f]{64})\n")
 _LEAST, _MOST = 32, 512
 """Blocks of a part: some hundred kilobytes."""
@@ -111,6 +112,8 @@ class KeptListing:
         header = _HEADER.match(body)
         if header is not None and int(header[1]) > _VERSION:
             raise _Unusable(f"{path} in the store is of a later release")
+        if header is not None and int(header[1]) < _VERSION:
+            raise _Replaceable(f"{path} in the store is of an earlier release", info.etag)
         if header is None or hashlib.sha256(body[header.end() :]).hexdigest().encode() != header[2]:
             raise _Damaged(path, info.etag)
         try:
@@ -132,13 +135,13 @@ class KeptListing:
             raise _Unusable(f"{path} in the store is damaged") from None
 
     async def keep(self, scan: Scan) -> None:
-        """Write it for others. Where that fails they list for themselves, or find one that somebody else kept."""
+        """Write it for others. Where that fails they list, or find somebody else's."""
         try:
             etag: str | None
             try:
                 head, etag = await self._read_head()
-            except _Damaged as damaged:
-                head, etag = None, damaged.etag
+            except _Replaceable as found:
+                head, etag = None, found.etag
             before = frozenset(head.parts) if head is not None else frozenset[str]()
             proven = before & self._parts
             parts = [await self._write_part(part, proven) for part in _cut(scan.listing.blocks)]
@@ -178,10 +181,17 @@ class KeptListing:
                 await self._store.delete(info.path)
 
 
-class _Damaged(_Unusable):
-    def __init__(self, path: str, etag: str) -> None:
-        super().__init__(f"{path} in the store is damaged")
+class _Replaceable(_Unusable):
+    """A head that may be written over."""
+
+    def __init__(self, sentence: str, etag: str) -> None:
+        super().__init__(sentence)
         self.etag = etag
+
+
+class _Damaged(_Replaceable):
+    def __init__(self, path: str, etag: str) -> None:
+        super().__init__(f"{path} in the store is damaged", etag)
 
 
 def _cut(blocks: Sequence[Block]) -> Iterator[Sequence[Block]]:

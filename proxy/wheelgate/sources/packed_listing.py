@@ -248,13 +248,14 @@ def find_key(filename: str) -> int | None:
     That of its project, if it has one. ``None``: it has none. A file without a project may have a key too; that shows when it is
     looked at.
     """
+    # Keys are kept in the store and taken over by later releases: whoever changes a result raises the version of kept listings.
     if filename.endswith(".whl"):
         head = filename.partition("-")[0]
     elif filename.endswith((".tar.gz", ".zip")):
         head = filename.rpartition("-")[0]
     else:
         return None
-    project = normalise_name(head)
+    project = normalise_name(_SEPARATORS.sub("-", head))  # as a name is parsed: any number of separators is one
     return None if project is None else _key(project)
 
 
