@@ -94,7 +94,61 @@ def _empty_head(store: MemoryStore) -> None:
     store.blobs[HEAD] = (b"", store.blobs[HEAD][1])
 
 
-DAMasync def test_of_two_replicas_one_wins_and_nothing_fails(store: WatchedStore, kept: KeptListing) -> None:
+DAMAGES: dict[str, tuple[Callable[[MemoryStore], None], bool]] = {
+    # damage, may be written over
+    "a head with a flipped bit": (_spoil_head, True),
+    "an empty head": (_empty_head, True),
+    "a part with a flipped bit": (_spoil_part, True),
+    "a part that is missing": (_lose_part, True),
+    "a later release's": (_write_newer, False),
+    "an earlier release's": (_write_older, True),
+}
+
+
+@pytest.mark.parametrize(("damage", "heals"), DAMAGES.values(), ids=DAMAGES)
+async def test_what_is_damaged_is_ignored_said_and_written_anew(
+    kept: KeptListing, store: WatchedStore, damage: Callable[[MemoryStore], None], heals: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await kept.keep(scan(20_000))
+    assert isinstance(store.inner, MemoryStore)
+    damage(store.inner)
+    assert await kept.load() is None
+    assert "source box is listed anew, since its listing that was kept cannot be used: state/listings/box/" in caplog.text or (
+        "the store has no state/listings/box/" in caplog.text
+    )
+    before = store.inner.blobs[HEAD][0]
+    await kept.keep(scan(20_000, without=3))
+    assert (store.inner.blobs[HEAD][0] != before) is heals
+    assert (await kept.load() is not None) is heals
+
+
+async def test_a_listing_of_another_container_is_none_of_this_one(store: WatchedStore, kept: KeptListing) -> None:
+    await kept.keep(scan(100))
+    assert await KeptListing("box", url=URL + "2", store=store).load() is None
+
+
+AGES: dict[str, tuple[str, float, float, bool]] = {
+    # url, seconds after the other began, seconds that it took, takes its place
+    "one that began earlier and took long": (URL, -840, 800, False),
+    "one that began a moment earlier": (URL, -1, 6, False),
+    "one that began later": (URL, 1, 6, True),
+    "of another container": (URL + "2", -840, 800, True),
+    "after one of a time to come": (URL, -86_400, 6, True),
+}
+
+
+@pytest.mark.parametrize(("url", "after_s", "took_s", "replaces"), AGES.values(), ids=AGES)
+async def test_an_older_listing_never_takes_the_place_of_a_newer_one(
+    store: WatchedStore, kept: KeptListing, url: str, after_s: float, took_s: float, replaces: bool
+) -> None:
+    await kept.keep(scan(200))
+    before = store.inner.blobs[HEAD]  # type: ignore[attr-defined]
+    other = scan(100)
+    await KeptListing("box", url=url, store=store).keep(Scan(other.listing, NOW + timedelta(seconds=after_s), took_s, 100, None))
+    assert (store.inner.blobs[HEAD] != before) is replaces  # type: ignore[attr-defined]
+
+
+async def test_of_two_replicas_one_wins_and_nothing_fails(store: WatchedStore, kept: KeptListing) -> None:
     await kept.keep(scan(100))
     other = KeptListing("box", url=URL, store=store.inner)
 

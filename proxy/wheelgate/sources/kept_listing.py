@@ -6,7 +6,8 @@
     state/listings/<source>/<sha256>        some hundred blocks, named by their digest: what is the same is not written again
 
 Only a hint of what to expect: whoever reads it decides how old it may be. What cannot be read, is not what its digest says, or is
-of an earlier release, is as good as none, and written anew. Of two replicas that write at once one wins.
+of an earlier release, is as good as none, and written anew. An older listing never takes the place of a newer one, and of two
+replicas that write at once one wins.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _MOST_PARTS = 1_024
 _AT_ONCE = 4
 _ORPHAN_AGE = timedelta(hours=1)
 """By then whoever wrote a part has written the head that names it, or never will."""
+_SKEW = timedelta(minutes=1)
+"""By how much the clocks of two replicas may differ. A listing of a later time than that has not been made."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +57,10 @@ class Scan(msgspec.Struct, frozen=True):
     """Of all kinds."""
     place: str | None
     """The identity of the container; ``None``: it may not be asked."""
+
+    @property
+    def ended_at(self) -> datetime:
+        return self.at + timedelta(seconds=self.took_s)
 
 
 class _Head(msgspec.Struct):
@@ -135,13 +142,15 @@ class KeptListing:
             raise _Unusable(f"{path} in the store is damaged") from None
 
     async def keep(self, scan: Scan) -> None:
-        """Write it for others. Where that fails they list, or find somebody else's."""
+        """Write it for others, unless a newer one is there. Where that fails they list, or find somebody else's."""
         try:
             etag: str | None
             try:
                 head, etag = await self._read_head()
             except _Replaceable as found:
                 head, etag = None, found.etag
+            if head is not None and head.url == self._url and scan.at < head.at <= scan.ended_at + _SKEW:
+                return
             before = frozenset(head.parts) if head is not None else frozenset[str]()
             proven = before & self._parts
             parts = [await self._write_part(part, proven) for part in _cut(scan.listing.blocks)]
