@@ -431,8 +431,69 @@ async def test_what_an_older_listing_lacks_is_not_absent(
     assert await later.stand_in("other") is None
     await later.blobs.put_if_absent("b/other-3.0.tar.gz", b"x", {})
     later.blobs.holds["list"].set()
-    await until(lambda: later.scan._is_heard)
+    await until(lambda: later.scan._is_own)
     assert await later.answer("acme-lib") == "1.0"
+
+
+async def age_kept(replica: Replica, **values: object) -> None:
+    """Scan, and keep it as a process would have that was slower."""
+    await replica.scan.scan()
+    assert replica.scan._last is not None
+    assert replica.scan._kept is not None
+    await replica.scan._kept.keep(msgspec.structs.replace(replica.scan._last, **values))
+
+
+@pytest.mark.parametrize(("age_s", "is_believed"), [(890, True), (910, False), (4 * 3600, False)])
+async def test_what_a_slow_process_kept_is_believed_for_a_quarter_of_an_hour_and_until_our_own(
+    replica: Callable[..., Replica], clock: FakeClock, age_s: float, is_believed: bool
+) -> None:
+    await age_kept(replica(), took_s=1_800.0)
+    clock.move(age_s)
+    later = replica()
+    await later.blobs.put_if_absent("b/secret_lib-3.0.tar.gz", b"x", {})
+    later.blobs.holds["list"] = asyncio.Event()
+    assert await later.answer("secret-lib") == ("absent" if is_believed else "listing")
+    assert await later.stand_in("acme-lib") == "1.0"
+    await until(lambda: later.blobs.count("list") == 1)
+    later.blobs.holds["list"].set()
+    await until(lambda: later.scan._is_own)
+    assert await later.answer("secret-lib") == "3.0"
+
+
+async def test_what_was_kept_is_no_longer_believed_once_it_is_too_old_though_our_own_is_not_there(
+    replica: Callable[..., Replica], clock: FakeClock
+) -> None:
+    await age_kept(replica(), took_s=1_800.0)
+    clock.move(890)
+    later = replica()
+    later.blobs.holds["list"] = asyncio.Event()
+    with pytest.raises(ProjectNotFound) as absent:
+        await later.scan.project_page("other")
+    page = await later.scan.project_page("acme-lib")
+    assert absent.value.fresh_until == page.freshness.fresh_until == clock.monotonic() + 10
+    clock.move(11)
+    waiting = None
+    try:
+        await later.scan.project_page("other")
+    except StillListing as error:
+        waiting = asyncio.ensure_future(error.wait())
+    assert waiting is not None
+    assert [await later.answer("acme-lib"), await later.stand_in("acme-lib")] == ["listing", "1.0"]
+    assert not waiting.done()
+    later.blobs.holds["list"].set()
+    await asyncio.wait_for(waiting, 5)
+    assert [await later.answer("acme-lib"), await later.answer("other")] == ["1.0", "absent"]
+
+
+async def test_a_first_listing_may_take_longer_than_the_kept_one_did(replica: Callable[..., Replica], clock: FakeClock) -> None:
+    """By whose measure a slower server would never come to one of its own."""
+    await replica().scan.scan()
+    clock.move(30)
+    later = replica()
+    assert await later.answer("acme-lib") == "1.0"
+    assert later.scan._limit_s(later.scan._last) == float("inf")
+    await later.scan.scan()
+    assert later.scan._limit_s(later.scan._last) < 200
 
 
 async def test_a_container_that_is_down_at_the_start_is_a_failure_and_its_last_pages_stand_in(
@@ -460,13 +521,15 @@ async def test_what_is_the_same_is_the_same_page_and_a_change_names_its_project(
     await world.source.close()
 
 
-async def test_between_listings_it_rests_ten_times_as_long_as_one_took(world: Container) -> None:
+async def test_between_listings_it_rests_ten_times_as_long_as_one_took_and_a_quarter_of_an_hour_at_most(world: Container) -> None:
     await world.put(WHEEL)
     await world.scan.scan()
     assert world.scan._period_s() == 3_600
     assert world.scan._last is not None
-    world.scan._last = msgspec.structs.replace(world.scan._last, took_s=400.0)
-    assert world.scan._period_s() == 4_000
+    world.scan._interval_s = 60.0
+    for took_s, pause_s in ((1.0, 60), (40.0, 400), (400.0, 900)):
+        world.scan._last = msgspec.structs.replace(world.scan._last, took_s=took_s)
+        assert world.scan._period_s() == pause_s
 
 
 async def test_no_listing_goes_on_for_ever_once_there_was_one(make: Callable[..., Container]) -> None:

@@ -40,6 +40,8 @@ _PATIENCE_S = 0.25
 answer waits on (:class:`~wheelgate.core.errors.StillListing`)."""
 _REST = 10.0
 """Pause between two listings in lengths of the last one, so that a long one takes a tenth of a connection."""
+_LONGEST_REST_S = 900.0
+"""Such a pause at most, whoever took how long: a name that has come since is not known."""
 _OVERDUE_S = 120.0
 _HELD_UP_S = 300.0
 """Time for which a first listing keeps a server from being ready: whatever else it can answer, somebody may need by then."""
@@ -96,8 +98,7 @@ class BlobScan:
             metrics: show age, length and size of the listing.
         """
         self.name = name
-        self._emptiness = emptiness
-        self._kept = kept
+        self._emptiness, self._kept = emptiness, kept
         self._is_for_all = is_for_all
         self._store = store
         self._clock = clock
@@ -108,8 +109,10 @@ class BlobScan:
         self.changed = Signal()
         """Emitted when its answers have changed, or it has begun to fail or to answer again."""
         self._last: Scan | None = None
-        """The last one that was complete: of this process if it is heard, else kept by an earlier one."""
-        self._is_heard = False
+        """The last one that was complete: our own, or kept by an earlier process."""
+        self._is_own = False
+        self._believed_until = -math.inf
+        """By the monotonic clock: until then what the last one lacks is absent."""
         self._began_s: float | None = None
         """When the first listing began, by the monotonic clock; ``None``: it has not."""
         self._fresh_until = -math.inf
@@ -172,10 +175,14 @@ class BlobScan:
             pause_s = self._period_s() if self._error is None else self._retry_s
 
     def _period_s(self) -> float:
-        return max(self._interval_s, _REST * (0.0 if self._last is None else self._last.took_s))
+        took_s = 0.0 if self._last is None else self._last.took_s
+        return max(self._interval_s, min(_REST * took_s, _LONGEST_REST_S))
 
     async def _recall(self) -> float:
-        """Take up the listing that an earlier process kept, and return for how many seconds it is as good as one of ours.
+        """Take up the listing that an earlier process kept, and return in how many seconds to list anew.
+
+        It is believed while it is not older than the pause after it. But how long it took somebody else may say nothing of this
+        process, which lists as soon as it is older than the interval.
 
         Raises:
             StoreError: it cannot be told if the container is still the one that was listed.
@@ -183,21 +190,30 @@ class BlobScan:
         if self._kept is None or (kept := await self._kept.load()) is None:
             return 0.0
         self._last = kept
-        left_s = self._period_s() - (self._clock.now() - kept.at).total_seconds()
-        if not 0 < left_s <= self._period_s():  # too old, or of a time to come by this machine's clock
+        began_s, age_s = self._clock.monotonic(), (self._clock.now() - kept.at).total_seconds()
+        if not 0 <= age_s < self._period_s():  # too old, or of a time to come by this machine's clock
             return 0.0
         if self._emptiness is not None and await self._emptiness.identify() != kept.place:
             self._last = None
             return 0.0
-        self._hear(kept, None, left_s)
-        return left_s
+        self._fresh_until = self._believed_until = began_s + self._period_s() - age_s
+        self._answer_anew(None)
+        return max(0.0, self._interval_s - age_s)
 
-    def _hear(self, scan: Scan, changed: frozenset[str] | None, period_s: float) -> None:
-        """Answer with this from now on. ``changed``: projects that have changed; ``None``: any may have."""
-        if not self._is_heard or self._error is not None:
+    def _hear(self, scan: Scan, changed: frozenset[str] | None) -> None:
+        """Answer with one of this process from now on. ``changed``: projects that have changed; ``None``: any may have."""
+        if not self._is_believed or self._error is not None:
             changed = None
-        self._last, self._is_heard, self._error = scan, True, None
-        self._fresh_until = self._clock.monotonic() + period_s + self._limit_s(scan)
+        self._last, self._is_own, self._believed_until = scan, True, math.inf
+        self._fresh_until = self._clock.monotonic() + self._period_s() + self._limit_s(scan)
+        self._answer_anew(changed)
+
+    @property
+    def _is_believed(self) -> bool:
+        return self._clock.monotonic() < self._believed_until
+
+    def _answer_anew(self, changed: frozenset[str] | None) -> None:
+        self._error = None
         for name in changed or ():
             self._pages.pop(name, None)
         if changed is None:
@@ -210,7 +226,7 @@ class BlobScan:
 
     def _limit_s(self, last: Scan | None) -> float:
         """How long the next listing may take; the first one as long as it makes headway."""
-        return math.inf if last is None or not self._is_heard else self._overdue_s + 3 * last.took_s
+        return math.inf if last is None or not self._is_own else self._overdue_s + 3 * last.took_s
 
     def _fail(self, error: StoreError) -> None:
         is_news, self._error = self._error is None, error
@@ -233,7 +249,7 @@ class BlobScan:
             if self._emptiness is not None:
                 await self._emptiness.judge(place, projects=listing.sample(KNOWN), is_void=self._seen == 0)
         scan = Scan(listing, at, time.monotonic() - began, self._seen, place)
-        self._hear(scan, builder.changed, max(self._interval_s, _REST * scan.took_s))
+        self._hear(scan, builder.changed)
         if self._kept is not None and (builder.changed != frozenset() or scan.blobs > _ONE_PAGE):
             await self._kept.keep(scan)
 
@@ -297,12 +313,14 @@ class BlobScan:
 
     async def _find_listing(self) -> PackedListing:
         self.start()
+        if self._error is None and not self._is_believed and not self._is_closed:  # one that was kept is too old by now
+            self._first.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._patience_s):
                 await self._first.wait()
         if self._error is not None:
             raise self._error.with_traceback(None)  # one object, many raisers
-        if self._last is None or not self._is_heard:
+        if self._last is None or not self._is_believed:
             raise StillListing(
                 f"source {self.name} is still being listed ({self._seen:,} blobs so far): try again in a moment",
                 wait=self._first.wait,
