@@ -32,16 +32,13 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.emptiness import KNOWN, Emptiness
 from wheelgate.sources.kept_listing import KeptListing, Scan
+from wheelgate.sources.listing_pause import find_pause_s
 from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
 from wheelgate.sources.page_builder import page_of, stored_file
 
 _PATIENCE_S = 0.25
 """Time that a question waits for a first listing here: that of a small container is there by then. Whoever has to decide by the
 answer waits on (:class:`~wheelgate.core.errors.StillListing`)."""
-_REST = 10.0
-"""Pause between two listings in lengths of the last one, so that a long one takes a tenth of a connection."""
-_LONGEST_REST_S = 900.0
-"""Such a pause at most, whoever took how long: a name that has come since is not known."""
 _OVERDUE_S = 120.0
 _HELD_UP_S = 300.0
 """Time for which a first listing keeps a server from being ready: whatever else it can answer, somebody may need by then."""
@@ -175,8 +172,7 @@ class BlobScan:
             pause_s = self._period_s() if self._error is None else self._retry_s
 
     def _period_s(self) -> float:
-        took_s = 0.0 if self._last is None else self._last.took_s
-        return max(self._interval_s, min(_REST * took_s, _LONGEST_REST_S))
+        return find_pause_s(0.0 if self._last is None else self._last.took_s, self._interval_s)
 
     async def _recall(self) -> float:
         """Take up the listing that an earlier process kept, and return in how many seconds to list anew.

@@ -33,13 +33,12 @@ from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.folder_scan import FolderScan, scan_folder, unpack_path
 from wheelgate.sources.known_projects import KnownProjects
+from wheelgate.sources.listing_pause import find_pause_s
 from wheelgate.sources.page_builder import page_of
 
 RESCAN_S = 2.0
 _QUICK_S = 0.1
 """A look that takes no longer is waited for."""
-_REST = 10.0
-"""Pause between two looks in lengths of the last one, so that a long one takes a tenth of a processor."""
 _OVERDUE_S = 30.0
 """By how much a look may come late, beside three times its usual length, before answers wait for it."""
 _KNOWN = 4
@@ -215,7 +214,7 @@ class Directory:
             self._took_s = time.monotonic() - began_s
             self._take_up(scan)
             self._looked_s = clock_s
-            self._fresh_until = self._clock.monotonic() + max(RESCAN_S, _REST * self._took_s)
+            self._fresh_until = self._clock.monotonic() + find_pause_s(self._took_s, RESCAN_S)
 
     def _take_up(self, scan: FolderScan) -> None:
         """Answer by this look from now on."""
