@@ -232,7 +232,7 @@ def test_check_lists_a_secret_that_cannot_be_had_beside_the_rest(home: Path, ind
         "FAIL  source two (private): source[3].account_key: the file gone cannot be read: no such file or directory\n",
     ):
         assert line in done.stdout
-    store = '[store]\nurl = "http://127.0.0.1:9/acct/c"\naccount_key = "env:NOT_SET"\n'
+    store = '[store]\nurl = "http://127.0.0.1:9/acct/store"\naccount_key = "env:NOT_SET"\n'
     done = run(home, "check", "-c", config_file(home, store + UPLOADS + box.format("one", "file:gone")), "--json")
     assert [finding["what"] for finding in json.loads(done.stdout)] == ["store", "source one (private)"]
     assert done.returncode == 1

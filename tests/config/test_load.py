@@ -458,6 +458,54 @@ def test_relative_paths_start_at_the_file(given_toml: Load, tmp_path: Path) -> N
     assert config.get_source_folder(config.source[0]) == tmp_path / "wheels"
 
 
+@pytest.mark.parametrize(
+    ("store", "source", "how"),
+    [
+        ("https://acct.blob.core.windows.net/c", "https://acct.blob.core.windows.net/c", "is the place of"),
+        ("https://acct.blob.core.windows.net/c/", "https://ACCT.blob.core.windows.net:443/c", "is the place of"),
+        ("https://acct.blob.core.windows.net/c", "https://acct-secondary.blob.core.windows.net/c", "is the place of"),
+        ("https://acct.privatelink.blob.core.windows.net/c", "https://acct.blob.core.windows.net/c", "is the place of"),
+        ("https://acct.z1.privatelink.blob.storage.azure.net/c", "https://acct.z1.blob.storage.azure.net/c", "is the place of"),
+        ("http://127.0.0.1:10000/acct/c", "http://localhost:10000/acct/c", "is the place of"),
+        ("https://acct.blob.core.windows.net/c/gate", "https://acct.blob.core.windows.net/c", "holds"),
+        ("https://acct.blob.core.windows.net/c/a/gate", "https://acct.blob.core.windows.net/c/a/", "holds"),
+        ("https://acct.blob.core.windows.net/c", "https://acct.blob.core.windows.net/c/mirror", "lies inside"),
+        ("https://acct.blob.core.windows.net/c/gate", "https://acct.blob.core.windows.net/c/mirror", None),
+        ("https://acct.blob.core.windows.net/c/gate", "https://acct.blob.core.windows.net/c/gate-2", None),
+        ("https://acct.blob.core.windows.net/c", "https://acct.blob.core.windows.net/c2", None),
+        ("https://acct.blob.core.windows.net/c", "https://acct2.blob.core.windows.net/c", None),
+        ("http://127.0.0.1:10000/acct/c", "http://127.0.0.1:10001/acct/c", None),
+        ("http://127.0.0.1:10000/acct/c", "http://127.0.0.1:10000/acct2/c", None),
+        ("file:./kept", "https://acct.blob.core.windows.net/c", None),
+        ("https://acct.blob.core.windows.net/c", "file:./wheels", None),
+        ("file:./kept", "file:kept/../kept/", "is the place of"),
+        ("file:./kept", "file:.", "holds"),
+        ("file:./kept", "file:./kept/packages", "lies inside"),
+        ("file:./kept", "file:./link", "is the place of"),
+        ("file:./link/store", "file:./kept", "holds"),
+        ("file:./kept", "file:./link/packages", "lies inside"),
+        ("file:./kept", "file:./kept-too", None),
+        (None, "file:./here", "holds"),
+        (None, "file:./here/wheels", None),
+        ("file:./kept", "file:./nul\\u0000", None),
+    ],
+)
+def test_no_source_overlaps_the_store(given_toml: Load, tmp_path: Path, store: str | None, source: str, how: str | None) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    kind = "directory" if source.startswith("file:") else "blob"
+    text = f'data = "./here"\n{INDEX}[[source]]\nname = "box"\ntype = "{kind}"\nurl = "{source}"\n'
+    text += "" if store is None else f'[store]\nurl = "{store}"\n'
+    if how is None:
+        given_toml(text)
+        return
+    key = "data, store.url being unset" if store is None else "store.url"
+    assert problems_of(lambda: given_toml(text)) == [
+        f"source[1].url: {how} the store ({key}), whose uploads and records are no packages of this source: give each a "
+        "container or a folder of its own, neither inside the other"
+    ]
+
+
 def test_absolute_paths_stay(given_toml: Load) -> None:
     config = given_toml('[store]\nurl = "file:/kept"\n[[source]]\nname = "shelf"\ntype = "directory"\nurl = "file:/wheels"')
     assert config.store_folder == Path("/kept")

@@ -11,6 +11,7 @@ import platformdirs
 from pydantic import Field
 
 from wheelgate.config.connections import Connection, covers, find_conflicts
+from wheelgate.config.overlaps import Place, describe_overlap, find_folder_place, parse_container_place
 from wheelgate.config.policy import PolicySettings
 from wheelgate.config.references import References
 from wheelgate.config.section import Section
@@ -146,6 +147,17 @@ class Config(Section):
     def get_source_folder(self, source: SourceSettings) -> Path:
         return self.folder / (source.url or "").removeprefix("file:")
 
+    @property
+    def store_place(self) -> Place | None:
+        """Place of the store, to be compared with those of the sources."""
+        return parse_container_place(self.store.url or "") if self.store.is_azure else find_folder_place(self.store_folder)
+
+    def find_source_place(self, source: SourceSettings) -> Place | None:
+        """Find the place in storage that a source lists; ``None``: it is asked over HTTP, or is the store."""
+        if source.type == "blob":
+            return parse_container_place(source.url or "")
+        return find_folder_place(self.get_source_folder(source)) if source.type == "directory" else None
+
     def with_port(self, port: int) -> Config:
         """Copy the settings with the port that a socket really got (0 asks for any)."""
         return self.model_copy(update={"server": self.server.model_copy(update={"port": port})})
@@ -213,4 +225,10 @@ class Config(Section):
         if sum(source.type == "store" for source in self.source) > 1:
             problems.append("source: only one source may be of type store")
         problems += find_conflicts(self.connection)
+        key = "data, store.url being unset" if self.store.url is None else "store.url"
+        problems += [
+            f"source[{index}].url: {problem}"
+            for index, source in enumerate(self.source)
+            if (problem := describe_overlap(self.find_source_place(source), self.store_place, key))
+        ]
         return problems + [f"policy.{problem}" for problem in self.policy.find_misfits(names, private)]
