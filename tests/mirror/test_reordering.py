@@ -71,6 +71,25 @@ async def test_one_plan_says_what_moves_what_stays_and_what_cannot_be_told_apart
     assert (made.in_place, made.others, made.size) == (2, 1, 6)
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        "state/changed",
+        "team/store/state/changed",
+        f"tombstones/acme-lib/{WHEEL}",
+        f"store/tombstones/acme-lib/{WHEEL}",
+    ],
+)
+async def test_where_a_store_is_nothing_is_planned(record: str) -> None:
+    with pytest.raises(StoreError, match=f"^{record} is a record of a Wheelgate that keeps its store there"):
+        await plan(blob(f"packages/other/{WHEEL}"), blob(record))
+
+
+@pytest.mark.parametrize("path", [f"tombstones/{WHEEL}", f"tombstones/other/{WHEEL}", "mystate/changed", "state/changed/x.txt"])
+async def test_what_only_resembles_a_store_is_planned(path: str) -> None:
+    await plan(blob(f"x/{WHEEL}"), blob(path))
+
+
 class Account:
     """A container that copies as it is told, and what was asked of it."""
 

@@ -14,6 +14,7 @@ import msgspec
 from wheelgate.cli.options import config_options, json_option, load_settings
 from wheelgate.cli.progress import show_copying
 from wheelgate.config import Config, SourceSettings
+from wheelgate.config.overlaps import is_inside
 from wheelgate.mirror.reordering import Reordered, ReorderPlan, plan_reordering, reorder
 
 if TYPE_CHECKING:
@@ -58,8 +59,21 @@ def _find_source(config: Config, name: str) -> tuple[int, SourceSettings]:
         if source.name == name:
             if source.type != "blob":
                 raise click.UsageError(f"source {name} is of type {source.type}: only a container (blob) can be reordered")
+            _refuse_if_others_lie_inside(config, source)
             return number, source
     raise click.UsageError(f"there is no source {name}")
+
+
+def _refuse_if_others_lie_inside(config: Config, source: SourceSettings) -> None:
+    """Refuse to move the files of another source out of its folder."""
+    place = config.find_source_place(source)
+    for other in config.source:
+        inner = config.find_source_place(other)
+        if place is not None and inner is not None and is_inside(inner, place):
+            raise click.UsageError(
+                f"source {other.name} is a folder of {source.name}, and would lose its files: reorder {other.name} alone, or "
+                "give it a container of its own"
+            )
 
 
 async def _reorder(

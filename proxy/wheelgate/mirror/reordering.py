@@ -15,6 +15,7 @@ import msgspec
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo
+from wheelgate.storage import layout
 
 _AT_ONCE = 16
 _COMPANIONS = (".metadata", ".provenance")
@@ -69,10 +70,19 @@ class CopyMaker(Protocol):
 
 
 async def plan_reordering(blobs: AsyncIterator[BlobInfo]) -> ReorderPlan:
-    """Plan where each wheel and sdist of a listing belongs, with what is kept beside it. Raises StoreError."""
+    """Plan where each wheel and sdist of a listing belongs, with what is kept beside it.
+
+    Raises:
+        StoreError: it cannot be listed; or some Wheelgate keeps its store there, whose uploads and records would be moved.
+    """
     claimants: dict[str, list[BlobInfo]] = {}
     others = 0
     async for blob in blobs:
+        if is_of_a_store(blob.path):
+            raise StoreError(
+                f"{blob.path} is a record of a Wheelgate that keeps its store there, so nothing is reordered: "
+                "give the source a container or a folder that has no store in it"
+            )
         place = find_place(blob.path)
         if place is None or blob.damage is not None:
             others += 1
@@ -96,6 +106,15 @@ def find_place(path: str) -> str | None:
     ending = next((ending for ending in _COMPANIONS if filename.endswith(ending)), "")
     project = project_in(filename.removesuffix(ending))
     return None if project is None else f"{project}/{filename}"
+
+
+def is_of_a_store(path: str) -> bool:
+    """True if a blob, in whatever folder, is one that only a store has: its change log, or the tombstone of a wheel or sdist."""
+    if f"/{path}".endswith(f"/{layout.CHANGED}"):
+        return True
+    folder, _, filename = path.rpartition("/")
+    project = project_in(filename) if layout.TOMBSTONES in path else None
+    return project is not None and f"/{folder}".endswith(f"/{layout.TOMBSTONES}{project}")
 
 
 async def reorder(
