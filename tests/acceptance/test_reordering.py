@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from azure.storage.blob import BlobBlock
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from tests.acceptance.configs import UPLOADS
@@ -18,6 +19,7 @@ from tests.support.gate import Gate, command
 from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
 
 WHEEL = wheel_name("acme-lib", "1.0")
+SDIST_NAME = "acme_base-2.0.tar.gz"
 BODY, SDIST = wheel_bytes("acme-lib", "1.0"), sdist_bytes("acme-base", "2.0")
 
 
@@ -115,23 +117,48 @@ def test_what_cannot_be_told_apart_or_proven_is_left_alone_and_named(site: Site)
     assert site.blobs() == old
 
 
-def test_a_blob_without_an_md5_is_proven_by_where_its_copy_is_from(site: Site) -> None:
-    """As large uploads leave it, which come in blocks."""
-    body = SDIST * 3
+async def upload_in_blocks(container: ContainerClient, name: str, body: bytes) -> None:
+    """Upload as clients send what is large: the service then knows no MD5."""
+    blob = container.get_blob_client(name)
+    await blob.stage_block("a" * 32, body)
+    await blob.commit_block_list([BlobBlock("a" * 32)])
+    assert (await blob.get_blob_properties()).content_settings.content_md5 is None
 
-    async def upload(container: ContainerClient) -> None:
-        await container.create_container()
-        blob = container.get_blob_client("x/acme_base-2.0.tar.gz")
-        from azure.storage.blob import BlobBlock
 
-        await blob.stage_block("a" * 32, body)
-        await blob.commit_block_list([BlobBlock("a" * 32)])
-        assert (await blob.get_blob_properties()).content_settings.content_md5 is None
+def test_without_an_md5_a_copy_is_proven_by_what_was_copied(site: Site) -> None:
+    body, other = SDIST * 3, WHEEL
+    site.put({})
+    site.act(lambda container: upload_in_blocks(container, "x/acme_base-2.0.tar.gz", body))
+    site.act(lambda container: upload_in_blocks(container, f"y/{other}", b"OLD-BYTES"))
+    assert site.reorder("--apply")["copied"] == 2
+    site.act(lambda container: upload_in_blocks(container, f"y/{other}", b"NEW-BYTES"))
+    said = site.reorder("--apply", "--remove", status=1)
+    assert said["removed"] == 1
+    assert said["failed"] == [
+        f"acme-lib/{other} is there already, and cannot be shown to be the same as y/{other}: delete one of them"
+    ]
+    assert site.blobs() == {
+        "acme-base/acme_base-2.0.tar.gz": body,
+        f"acme-lib/{other}": b"OLD-BYTES",
+        f"y/{other}": b"NEW-BYTES",
+    }
 
-    site.act(upload)
-    assert site.reorder("--apply")["copied"] == 1
-    assert site.reorder("--apply", "--remove")["removed"] == 1
-    assert site.blobs() == {"acme-base/acme_base-2.0.tar.gz": body}
+
+def test_neither_a_store_nor_another_source_is_reordered(site: Site) -> None:
+    old = {f"packages/acme-lib/{WHEEL}": BODY, f"tombstones/acme-base/{SDIST_NAME}": b"{}", f"in/{SDIST_NAME}": SDIST}
+    site.put(old)
+    container = f"{site.emulator.url}/{site.container}"
+    done = command(site.home, "container", "reorder", "curated", "-c", site.config, "--apply", "--remove")
+    assert (done.returncode, f"tombstones/acme-base/{SDIST_NAME} is a record of a Wheelgate" in done.stderr) == (1, True)
+    site.config.write_text(f'[store]\nurl = "{container}/"\n{UPLOADS}{blob_source(site.emulator, site.container)}')
+    done = command(site.home, "container", "reorder", "curated", "-c", site.config, "--apply", "--remove")
+    assert (done.returncode, "source[1].url: is the place of the store (store.url)" in done.stderr) == (2, True), done.stderr
+    site.config.write_text(
+        blob_source(site.emulator, site.container) + blob_source(site.emulator, f"{site.container}/in", name="inner")
+    )
+    done = command(site.home, "container", "reorder", "curated", "-c", site.config, "--apply", "--remove")
+    assert (done.returncode, "source inner is a folder of curated, and would lose its files" in done.stderr) == (2, True)
+    assert site.blobs() == old
 
 
 def test_wrong_use_is_one_sentence(site: Site) -> None:

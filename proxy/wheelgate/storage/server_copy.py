@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -14,11 +15,13 @@ from azure.storage.blob import BlobProperties
 from wheelgate.core.errors import BlobChanged, BlobExists, StoreError
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.storage.azure import AzureStore
-from wheelgate.storage.blob_listing import encode_facts
+from wheelgate.storage.blob_listing import decode_fact, encode_facts
 
 _POLL_S = 0.5
 _POLLS = 1_200
 """Ten minutes. Within an account nearly every copy is complete at once, whatever its size."""
+_COPIED_ETAG = "copied_etag"
+"""Fact of a copy of a blob without an MD5: the ETag of what was copied, which nothing written to that name later has."""
 
 
 class _BlobProof(msgspec.Struct, frozen=True):
@@ -29,10 +32,23 @@ class _BlobProof(msgspec.Struct, frozen=True):
     etag: str
     source: str | None
     """URL of the blob it is a complete copy of; ``None``: of none."""
+    source_etag: str | None
+    """ETag of that blob when it was copied; ``None``: not known."""
+
+    def is_copy_of(self, original: _BlobProof, url: str) -> bool:
+        """True if this is shown to have the bytes of a blob as they are now: by its MD5, or by what was copied from there."""
+        if self.size != original.size:
+            return False
+        if original.md5 is not None:
+            return self.md5 == original.md5
+        return self.source == url and self.source_etag == original.etag
 
 
 class ServerCopy:
-    """A copier within one container. A copy counts once the service says that it has the same size and MD5."""
+    """A copier within one container. A copy counts once the service says that it has the same size and MD5.
+
+    Without an MD5 it counts as long as it is the copy of that very version of the original, which has one ETag alone.
+    """
 
     def __init__(self, store: AzureStore) -> None:
         self._blob, self._ask, self._delete = store._blob, store._ask, store.delete  # noqa: SLF001 - the other half of a store
@@ -50,24 +66,23 @@ class ServerCopy:
             raise BlobChanged(f"{blob.path} was changed since it was listed")
         is_new = True
         try:
-            await self._copy(blob, to)
+            await self._copy(blob, to, {} if original.md5 is not None else {_COPIED_ETAG: original.etag})
         except BlobExists:
             is_new = False
         copy = await self._look_when_complete(to)
-        proven = original.md5 == copy.md5 if original.md5 is not None else copy.source == self._url(blob.path)
-        if copy.size != original.size or not proven:
+        if not copy.is_copy_of(original, self._url(blob.path)):
             raise BlobExists(f"{to} is there already, and cannot be shown to be the same as {blob.path}")
         return is_new
 
     async def remove(self, blob: BlobInfo) -> None:
-        """Delete a blob of which a copy is there. Raises BlobChanged, StoreError as :meth:`ensure`."""
+        """Delete a blob of which :meth:`ensure` has shown a copy, if it is still that one. Raises as that does."""
         await self._delete(blob.path, blob.etag)
 
     def _url(self, path: str) -> str:
         return unquote(self._blob(path).url.partition("?")[0])
 
-    async def _copy(self, blob: BlobInfo, to: str) -> None:
-        facts = {"upload_time": blob.created.isoformat(), **blob.facts}
+    async def _copy(self, blob: BlobInfo, to: str, more: Mapping[str, str]) -> None:
+        facts = {"upload_time": blob.created.isoformat(), **blob.facts, **more}
         start = partial(
             self._blob(to).start_copy_from_url,
             self._blob(blob.path).url,
@@ -96,4 +111,7 @@ class ServerCopy:
 def _read(found: Any) -> _BlobProof:
     md5 = found.content_settings.content_md5
     source = unquote(str(found.copy.source).partition("?")[0]) if found.copy.status == "success" else None
-    return _BlobProof(found.size, None if md5 is None else bytes(md5), str(found.etag).strip('"'), source)
+    facts = {key.lower(): decode_fact(value) for key, value in (found.metadata or {}).items()}
+    return _BlobProof(
+        found.size, None if md5 is None else bytes(md5), str(found.etag).strip('"'), source, facts.get(_COPIED_ETAG)
+    )
