@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation(
         1,
         "a private source that fails is passed over",
-        "index/merged.py",
+        "index/listing_wait.py",
         "answer.outcome in (Outcome.LISTED, Outcome.FAILED)",
         "answer.outcome is Outcome.LISTED",
         _TIME + "test_a_restarted_server_whose_private_source_is_down_lets_nobody_else_answer",
@@ -174,8 +174,8 @@ MUTATIONS = (
         4,
         "a deletion leaves no tombstone",
         "uploads/manage.py",
-        "            await self._tombstones.write(project, filename, sha256)\n",
-        "",
+        "            await together(announcing, self._tombstones.write(project, filename, sha256))\n",
+        "            await announcing\n",
         "tests/acceptance/test_uploading.py::test_yank_unyank_and_delete",
     ),
     # --- 5. An acknowledged upload is there

@@ -25,6 +25,7 @@ from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.spool import Spool
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import AcceptedUpload
+from wheelgate.uploads.checks import ReceivedFile
 from wheelgate.web.auth import Authentication
 from wheelgate.web.errors import build_error_response
 from wheelgate.web.upload import UploadHandlers
@@ -50,9 +51,9 @@ class _Packages:
     def __init__(self) -> None:
         self.accepted: list[tuple[str, bytes]] = []
 
-    async def accept(self, spooled: Path, filename: str, *, attestations: str | None = None) -> AcceptedUpload:
-        self.accepted.append((filename, spooled.read_bytes()))
-        return AcceptedUpload("demo", filename, "", new=True)
+    async def accept(self, received: ReceivedFile) -> AcceptedUpload:
+        self.accepted.append((received.filename, received.path.read_bytes()))
+        return AcceptedUpload("demo", received.filename, "", new=True)
 
     async def yank(self, filename: str, reason: str) -> None: ...
 
@@ -68,7 +69,7 @@ async def _send(kind: bytes, body: bytes, folder: Path) -> None:
     store = MemoryStore()
     tokens = Tokens(store, clock, StoreChanges(store, clock))
     text, _ = await tokens.new(("upload",), timedelta(days=1))
-    services: Any = SimpleNamespace(uploads=packages, packages=packages, spool=spool)
+    services: Any = SimpleNamespace(uploads=packages, packages=packages, spool=spool, store=store)
     handlers = UploadHandlers(services, Authentication(tokens, anonymous_read=True), stall_s=5)
     unforeseen: list[BaseException] = []
     refused: list[str] = []
