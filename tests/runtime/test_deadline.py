@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from wheelgate.runtime.background import BackgroundTasks
-from wheelgate.runtime.deadline import Deadline, TooLate, limiting_request, pause_deadline, renew_deadline
+from wheelgate.runtime.deadline import Deadline, TooLate, extend_deadline, limiting_request, pause_deadline, renew_deadline
 from wheelgate.runtime.singleflight import SingleFlight
 
 
@@ -68,6 +68,17 @@ async def test_it_stands_still_while_a_client_sends_and_begins_anew_then() -> No
             await asyncio.sleep(0.9)
             renew_deadline()
             await asyncio.sleep(0.9)
+            await asyncio.Event().wait()
+
+
+async def test_a_large_body_puts_it_off_by_a_bounded_time() -> None:
+    extend_deadline(1.0)  # without a request, of nobody
+    with pytest.raises(TooLate):
+        async with limiting_request(unanswered, 0.1):
+            extend_deadline(1.0)
+            assert Deadline.within(6.0).left_s() == pytest.approx(1.1, abs=0.05)
+            renew_deadline()
+            assert Deadline.within(6.0).left_s() == pytest.approx(0.1, abs=0.05)
             await asyncio.Event().wait()
 
 

@@ -81,8 +81,8 @@ class _RequestDeadline:
         """True once the answer has begun."""
         return self._has_begun()
 
-    def renew(self) -> None:
-        self.at_s = asyncio.get_running_loop().time() + self._seconds
+    def renew(self, more_s: float = 0.0) -> None:
+        self.at_s = asyncio.get_running_loop().time() + self._seconds + more_s
 
     def pause(self) -> None:
         self.at_s = math.inf
@@ -95,6 +95,12 @@ def renew_deadline() -> None:
     """Count the request's time anew: a large body has come a piece further, or has arrived."""
     if (request := _request.get()) is not None:
         request.renew()
+
+
+def extend_deadline(seconds: float) -> None:
+    """Count the request's time anew, and so much longer: a large body goes in one piece to where nobody tells how far it is."""
+    if (request := _request.get()) is not None:
+        request.renew(seconds)
 
 
 def pause_deadline() -> None:

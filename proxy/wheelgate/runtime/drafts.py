@@ -6,17 +6,21 @@ written. A platform without ``fcntl`` has no such locks; there only age tells.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from io import FileIO
 from pathlib import Path
+from typing import TypeVar
 
 from wheelgate.runtime.regular_file import open_below, open_regular
 
+T = TypeVar("T")
 _CHUNK_BYTES = 1024 * 1024
 
 
@@ -41,6 +45,28 @@ def draft(body: Path | bytes, folder: Path) -> Iterator[Path]:
                 return
         finally:
             ready.unlink(missing_ok=True)
+
+
+@contextlib.asynccontextmanager
+async def entered_apart(manager: AbstractContextManager[T], run: Callable[[Callable[[], T]], Awaitable[T]]) -> AsyncIterator[T]:
+    """Enter a context manager, such as a draft, in a thread, and leave it in one, also if the task is cancelled meanwhile.
+
+    ``run``: runs in a thread what takes long.
+    """
+    loop, stack = asyncio.get_running_loop(), contextlib.ExitStack()
+
+    async def enter() -> T:
+        return await run(lambda: stack.enter_context(manager))
+
+    entering = asyncio.create_task(enter())
+    try:
+        yield await asyncio.shield(entering)
+    finally:
+        if entering.done():
+            with contextlib.suppress(OSError):  # what is left goes at the next start
+                await asyncio.to_thread(stack.close)
+        else:  # its thread cannot be stopped
+            entering.add_done_callback(lambda _: loop.run_in_executor(None, stack.close))
 
 
 def _link(body: Path | bytes, ready: Path) -> FileIO | None:

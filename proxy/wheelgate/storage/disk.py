@@ -10,7 +10,14 @@ import stat
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from datetime import UTC, datetime
 from io import FileIO
 from itertools import islice
@@ -19,13 +26,16 @@ from typing import TypeVar
 
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError, StoreFull
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Hook
-from wheelgate.runtime.drafts import draft
+from wheelgate.runtime.deadline import extend_deadline, renew_deadline
+from wheelgate.runtime.drafts import draft, entered_apart
 from wheelgate.runtime.durable import file_lock, is_full, sync_open_folder
 from wheelgate.runtime.regular_file import NotRegularFile, open_below, open_parent, read_all, stat_below
 
 T = TypeVar("T")
 
 _CHUNK_BYTES = 1024 * 1024
+_LEAST_BYTES_S = 8 * 1024 * 1024
+"""Of a disk, however slow: a request waits so long for a body to be durable on it, and not for ever."""
 _TOGETHER = 1_000
 """Files that are looked at in one go."""
 _SORTED_TOGETHER = 5_000  # a sort keeps every other thread waiting
@@ -95,9 +105,28 @@ class DiskStore(ABC):
     async def put_if_absent(
         self, path: str, body: Path | bytes, facts: Mapping[str, str], *, before_commit: Hook | None = None
     ) -> BlobInfo:
-        if before_commit is not None:
-            await before_commit()
-        return await self._run(self._put_if_absent, path, body, facts)
+        async with AsyncExitStack() as stack:
+            if isinstance(body, Path):
+                body = await stack.enter_async_context(self._brought_in(path, body))
+            if before_commit is not None:
+                await before_commit()
+            return await self._run(self._put_if_absent, path, body, facts)
+
+    @asynccontextmanager
+    async def _brought_in(self, path: str, body: Path) -> AsyncIterator[Path]:
+        """A body, which may be large, durable on this disk and not committed yet, until the block ends.
+
+        A request's deadline is put off by the time that a slow disk needs for it. One that is cut off then stores nothing.
+        """
+
+        def measure() -> int:
+            self._refuse_taken(path)
+            return body.stat().st_size
+
+        extend_deadline(await self._run(measure) / _LEAST_BYTES_S)
+        async with entered_apart(self._bring_in(body), self._run) as ready:
+            renew_deadline()
+            yield ready
 
     async def replace_if(self, path: str, body: bytes, etag: str | None) -> str:
         return await self._run(self._replace_if, path, body, etag)
