@@ -167,6 +167,7 @@ def test_trouble_is_one_sentence_each_and_stops_nothing_else(
     checked = gate.run("check")
     assert checked.returncode == 1
     assert checked.stdout.count("FAIL") == 3, checked.stdout
+    assert "http://127.0.0.1:9/acct/c" in checked.stdout, "an operator is told where it is"
     assert "Traceback" not in gate.log + checked.stderr
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.support.fake_container import path_of, project_of
 from tests.support.packages import sha256
+from tests.support.steps import straight
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo
-from wheelgate.runtime.cooperative import Steps, T
 from wheelgate.sources.kept_listing import _VERSION
 from wheelgate.sources.packed_listing import Block, ListingBuilder, PackedListing, assemble, find_key
 
@@ -28,20 +28,11 @@ NAMES = [
 ]
 
 
-def run(steps: Steps[T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
 def pack(files: Iterable[BlobInfo], earlier: PackedListing | None = None) -> tuple[PackedListing, frozenset[str] | None]:
     builder = ListingBuilder(earlier)
     for file in files:
         builder.add(file)
-    return run(builder.finish()), builder.changed
+    return straight(builder.finish()), builder.changed
 
 
 def big(count: int, *, facts: bool = False) -> list[BlobInfo]:
@@ -82,7 +73,7 @@ def test_what_was_added_is_found_by_project_as_it_was(files: list[BlobInfo]) -> 
         filename = file.path.rpartition("/")[2]
         if (project := project_in(filename)) is not None:
             expected.setdefault(project, {}).setdefault(filename, file)
-    assert run(listing.names()) == expected.keys()
+    assert straight(listing.names()) == expected.keys()
     for project in ("acme-lib", "acme", "acme-lib-more", "other", "absent"):
         assert listing.find(project) == expected.get(project, {})
     assert changed is None
@@ -95,7 +86,7 @@ def test_what_has_changed_is_told_by_project(files: list[BlobInfo], added: list[
     before, _ = pack(sorted(files, key=lambda file: file.path))
     by_path = {file.path: file for file in [*(file for file in files if file not in gone), *added]}
     after, changed = pack(sorted(by_path.values(), key=lambda file: file.path), before)
-    projects = run(before.names()) | run(after.names())
+    projects = straight(before.names()) | straight(after.names())
     assert changed is not None
     # Of one name in two folders only one shows: more may be told than shows, never less.
     assert changed >= {project for project in projects if before.find(project) != after.find(project)}
@@ -115,7 +106,7 @@ def test_whatever_has_a_project_is_looked_for_under_its_key(filename: str) -> No
 @pytest.mark.parametrize("filename", [f"a{'_' * 210}b-1.0.tar.gz", f"a{'-' * 210}b-1.0.zip"])
 def test_a_name_of_many_separators_is_found(filename: str) -> None:
     listing, _ = pack([BlobInfo(f"x/{filename}", 1, "0x1", NOW, {})])
-    assert run(listing.names()) == {"a-b"}
+    assert straight(listing.names()) == {"a-b"}
     assert listing.find("a-b").keys() == {filename}
 
 
@@ -204,6 +195,6 @@ def _damaged(blocks: Sequence[Block]) -> list[Block]:
 def test_a_damaged_block_is_an_error_and_never_an_absence() -> None:
     listing, _ = pack(big(20))
     for block in _damaged(listing.blocks):
-        damaged = run(assemble([block]))
+        damaged = straight(assemble([block]))
         with pytest.raises(ValueError, match="inflate|damaged"):
             damaged.find(project_of(3))

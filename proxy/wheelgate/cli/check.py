@@ -66,7 +66,7 @@ async def _run_checks(config: Config) -> list[Finding]:
                 one.name: (one, services.keyring.of_page(one.index_url).is_covered) for one in usable.source if one.is_remote
             }
             checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences)
-            findings = [finding async for finding in checks]
+            findings = [_tell_place(finding, usable) async for finding in checks]
             if problem := services.spool.problem():
                 findings[0] = Finding("store", False, f"{usable.store_location} can be read, but {problem}")
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
@@ -247,6 +247,15 @@ async def _has_more_than(most: int, store: BlobStore) -> bool:
 
 def _label(source: str, *, private: bool) -> str:
     return f"source {source} ({'private' if private else 'public'})"
+
+
+def _tell_place(finding: Finding, config: Config) -> Finding:
+    """Add to what a container failed at where it is: the sentence itself, which clients hear too, does not say."""
+    urls = {_label(source.name, private=source.is_private): source.url for source in config.source if source.type == "blob"}
+    url = urls.get(finding.what)
+    if finding.ok or url is None or url in finding.detail:
+        return finding
+    return msgspec.structs.replace(finding, detail=f"{finding.detail} ({url})")
 
 
 async def _check_source(

@@ -91,6 +91,7 @@ async def _reorder(
             clock=SystemClock(),
             key=f"source[{number}].account_key",
             name=source.name,
+            whom=f"the container of source {source.name} at {source.url}",
             account_key=source.account_key,
         ) as store,
     ):
