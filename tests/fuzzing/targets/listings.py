@@ -11,6 +11,7 @@ import msgspec
 from isal import isal_zlib
 
 from tests.fuzzing.target import Target
+from tests.support.steps import straight
 from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.sources.packed_listing import Block, ListingBuilder, PackedListing
@@ -51,13 +52,7 @@ def _pack(found: list[BlobInfo]) -> PackedListing:
     builder = ListingBuilder()
     for info in found:
         builder.add(info)
-    steps = builder.finish()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            listing: PackedListing = done.value
-            return listing
+    return straight(builder.finish())
 
 
 _BLOB = (
