@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.sources.test_packed_listing import NOW, big, pack, run
+from tests.sources.test_packed_listing import NOW, big, pack
+from tests.support.steps import straight
 from tests.support.fake_container import project_of
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.sources.kept_listing import _VERSION, KeptListing, Scan
@@ -43,7 +44,7 @@ async def test_what_was_kept_is_read_by_another_process(store: WatchedStore, kep
     assert (read.at, read.took_s, read.blobs, read.place) == (NOW, 3.5, 20_000, "container-1")
     assert read.listing.blocks == written.listing.blocks
     assert read.listing.find(project_of(777)) == written.listing.find(project_of(777))
-    assert run(read.listing.names()) == run(written.listing.names())
+    assert straight(read.listing.names()) == straight(written.listing.names())
 
 
 async def test_what_is_the_same_is_not_written_again_and_what_nobody_names_is_removed(
