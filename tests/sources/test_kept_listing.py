@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from tests.sources.test_packed_listing import NOW, big, pack
-from tests.support.steps import straight
 from tests.support.fake_container import project_of
+from tests.support.steps import straight
 from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.sources.kept_listing import _VERSION, KeptListing, Scan
 from wheelgate.storage import layout
