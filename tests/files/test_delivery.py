@@ -314,6 +314,19 @@ async def test_stopping_ends_fills_and_tells_whoever_follows_them(liar: Liar, tm
         assert not here.is_kept()
 
 
+async def test_stopping_keeps_what_has_come_in_whole(liar: Liar, tmp_path: Path) -> None:
+    async with house(liar, tmp_path) as here:
+        is_taken = here.store.holds["put_if_absent"] = asyncio.Event()
+        assert await here.body(here.file()) == liar.body("demo")
+        closing = asyncio.create_task(here.delivery.close())
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        assert here.delivery.fills_under_way
+        is_taken.set()
+        await closing
+        assert here.is_kept()
+
+
 class Broken:
     """A client with a bug."""
 

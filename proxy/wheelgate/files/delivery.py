@@ -42,6 +42,7 @@ from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
 """A range of a file up to this size starts (or joins) a fill; of a larger one it is passed through."""
+_CLOSING_S = 3.0
 _log = logging.getLogger(__name__)
 
 
@@ -116,7 +117,8 @@ class Delivery:
         self._held.clear()
 
     async def close(self) -> None:
-        """Cancel every fill; nothing half-written is kept."""
+        """Keep what has come in whole, as far as the store takes it within seconds; nothing half-written is kept."""
+        await self._runs.wait(*(fill for fill in self._fills.values() if fill.verified), within_s=_CLOSING_S)
         await self._runs.close()
 
     async def open(self, file: File, *, plain: bool, head: bool = False) -> Redirect | Body:

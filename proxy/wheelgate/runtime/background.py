@@ -45,10 +45,10 @@ class BackgroundTasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background work on %s failed", key, exc_info=error)
 
-    async def wait(self, key: Hashable) -> None:
-        """Wait until the task under way for ``key``, if there is one, has ended. Who waits may leave: the task goes on."""
-        if key in self._tasks:
-            await asyncio.wait([self._tasks[key]])
+    async def wait(self, *keys: Hashable, within_s: float | None = None) -> None:
+        """Wait until the tasks under way for ``keys`` have ended, or ``within_s`` are over. Who waits may leave: they go on."""
+        if tasks := [self._tasks[key] for key in keys if key in self._tasks]:
+            await asyncio.wait(tasks, timeout=within_s)
 
     async def close(self) -> None:
         """Cancel every task and wait until all have ended."""
