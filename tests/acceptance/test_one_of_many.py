@@ -120,6 +120,16 @@ async def test_what_one_page_or_file_asks_for_is_kept_for_it_alone(
     assert metric(gate, "wheelgate_upstream_paused_seconds") == 0
 
 
+async def test_a_first_byte_after_seven_seconds_arrives(start_gate: Callable[..., Gate]) -> None:
+    with hasty_index(7.0) as index:
+        gate = start_gate(config_of(index))
+        answers = await ask_all(gate, [f"held-{number}" for number in range(8)])
+        assert {status for status, _ in answers} == {200}
+        assert max(seconds for _, seconds in answers) < 9, "nobody was asked twice"
+        assert index.asked("held") == 8
+        assert metric(gate, "wheelgate_upstream_breaker_open") == 0
+
+
 async def test_a_frozen_upstream_is_noticed_and_heard_again_within_seconds(
     quick: HastyIndex, start_gate: Callable[..., Gate]
 ) -> None:
@@ -128,7 +138,7 @@ async def test_a_frozen_upstream_is_noticed_and_heard_again_within_seconds(
     quick.freeze()
     first = await ask_all(gate, [f"held-{number}" for number in range(1, 9)])
     assert {status for status, _ in first} == {503}
-    assert max(seconds for _, seconds in first) < 8
+    assert max(seconds for _, seconds in first) < 11, "what is slow is waited for; what is silent so long is not"
     assert metric(gate, "wheelgate_upstream_breaker_open") == 1
     later = [await ask(gate, f"/simple/held-{number}/") for number in range(10, 40)]
     assert {status for status, _ in later} == {503}

@@ -233,6 +233,36 @@ async def test_the_last_good_page_stands_in_for_a_day_and_no_longer(
         await cached.project_page("acme-lib")
 
 
+async def test_a_slow_source_is_waited_for_as_long_as_there_is_nothing_to_go_on_with(
+    make: Callable[..., Cached], fake: FakeSource, clock: FakeClock
+) -> None:
+    cached = make(patience_s=0.05)
+    fake.publish("acme-lib", "1.0")
+    hold = fake.hold = asyncio.Event()
+    first = asyncio.create_task(cached.project_page("acme-lib"))
+    await asyncio.sleep(0.1)
+    assert not first.done()
+    hold.set()
+    await first
+    fake.publish("acme-lib", "2.0")
+    clock.move(601)
+    hold = fake.hold = asyncio.Event()
+    assert (await cached.project_page("acme-lib")).stale
+    assert (await cached.project_page("acme-lib")).stale
+    hold.set()
+    await asyncio.sleep(0.01)
+    page = await cached.project_page("acme-lib")
+    assert not page.stale
+    assert len(page.files) == 2
+    cached.drop("acme-lib")  # it is known to be another by now
+    hold = fake.hold = asyncio.Event()
+    dropped = asyncio.create_task(cached.project_page("acme-lib"))
+    await asyncio.sleep(0.1)
+    assert not dropped.done()
+    hold.set()
+    await dropped
+
+
 async def test_everybody_gets_the_same_stale_page(cached: Cached, fake: FakeSource, clock: FakeClock) -> None:
     fake.publish("acme-lib", "1.0")
     await cached.project_page("acme-lib")

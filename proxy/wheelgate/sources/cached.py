@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -53,10 +54,10 @@ class Cached(SourceWrapper):
 
     * Fresh: within ``fresh_s`` (pages) or ``negative_ttl_s`` ("not there") the source is not asked.
     * Stale-while-revalidate: a page says until when it need not be asked for again, and until when it may be used while it is.
-    * Stale-if-error: if the source fails, its last good page stands in for 24 h, marked stale; also one of before this process
-      began, if ``find_kept`` finds it. A remembered "not there" is repeated too, but marked with the outage, because it may have
-      been overtaken: what may follow from it is for :class:`~wheelgate.index.merged.Merged` to decide. ``strict`` makes it a
-      failure instead.
+    * Stale-if-error: if the source fails, or is slow, its last good page stands in for 24 h, marked stale; of a source that fails
+      also one of before this process began, if ``find_kept`` finds it. A remembered "not there" is repeated too, but marked with
+      the outage, because it may have been overtaken: what may follow from it is for :class:`~wheelgate.index.merged.Merged` to
+      decide. ``strict`` makes it a failure instead.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Cached(SourceWrapper):
         stale_while_revalidate_s: float = 0.0,
         strict: bool = False,
         find_kept: FindKept | None = None,
+        patience_s: float = 5.0,
         max_bytes: int = RECENT_BYTES,
     ) -> None:
+        """``patience_s``: so long a page that was good a while ago waits for its successor. What was never heard of waits on."""
         super().__init__(source)
         self._clock = clock
         self._metrics = metrics
@@ -80,6 +83,7 @@ class Cached(SourceWrapper):
         self._stale_while_revalidate_s = stale_while_revalidate_s
         self._strict = strict
         self._find_kept = find_kept
+        self._patience_s = patience_s
         self._answers: LRUCache[str, _CachedAnswer] = LRUCache(max_bytes, getsizeof=_answer_bytes)
         self._flights: SingleFlight[ProjectPage | None] = SingleFlight()
         self._packer = Packer(_PACKED_AFTER_S)
@@ -108,7 +112,18 @@ class Cached(SourceWrapper):
             return self._stand_in(project, answer)
         # A flight that began before the content changed must not answer for after it, so the generation is in the key.
         generation = self._generations.of(project)
-        page = await self._flights.run((project, generation), lambda: self._fetch(project, generation))
+        flight = self._flights.run((project, generation), lambda: self._fetch(project, generation))
+        if answer is None or answer.page is None or answer.overtaken or not self._may_stand_in(answer):
+            page = await flight
+        else:
+            try:
+                async with asyncio.timeout(self._patience_s) as patience:
+                    page = await flight
+            except TimeoutError:
+                if not patience.expired():
+                    raise
+                answer.retry_at_s = self._clock.monotonic() + _RETRY_S  # the flight goes on, for those who come then
+                return self._stand_in(project, answer)
         heard = self._answers.get(project)
         return self._page_or_absence(project, page, -math.inf if heard is None or heard.overtaken else heard.fresh_until)
 

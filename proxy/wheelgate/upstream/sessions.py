@@ -20,7 +20,8 @@ from wheelgate.upstream.question import Question, QuestionKind
 
 Begin = Callable[[], None]
 
-_SOON = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=5)
+_SOON = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=10)
+"""What is slow is waited for until the deadline of its question: asked again, it would be slow again."""
 _TIMES = {
     QuestionKind.PAGE: _SOON,
     QuestionKind.METADATA: _SOON,
