@@ -56,6 +56,9 @@ class Connection(asyncio.Transport):
     def write(self, data: bytes) -> None:
         self.sent += bytes(data)
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def is_closing(self) -> bool:
         return self.closed
 

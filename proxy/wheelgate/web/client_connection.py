@@ -45,6 +45,10 @@ class ClientLimits(msgspec.Struct, frozen=True):
     head_bytes: int = 32 * 1024
     ahead_bytes: int = 64 * 1024
     """How much may be sent behind a request before its answer, unless that is its body."""
+    unwanted_s: float = 30.0
+    """How long a client may go on with a body after its answer."""
+    unwanted_bytes: int = 1024 * 1024 * 1024
+    """And how much of it may come."""
 
 
 class Ended(StrEnum):
@@ -56,7 +60,7 @@ class Ended(StrEnum):
     UNREAD = auto()
     """The client took nothing of its answer."""
     TOO_MUCH = auto()
-    """A head too large, or too much ahead of an answer."""
+    """A head too large, or too much ahead of an answer or behind it."""
     MADE_ROOM = auto()
     """It was quiet, and another one needed its place."""
     NO_HANDSHAKE = auto()
@@ -113,6 +117,8 @@ class ClientConnection(asyncio.Protocol):
         self._handling = False
         """Whether a handler is at work on a request."""
         self._takes_body = False
+        self._unwanted_since: float | None = None
+        """When a request was answered whose body had not come whole; the rest of it is thrown away."""
         self._whole_heads = False
         """Whether every byte so far belonged to one whole head without a body after another."""
         self._open = 0
@@ -151,6 +157,11 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._why is not None:
             return  # more may be on its way while a connection is being closed
+        if self._unwanted_since is not None:
+            self._received += len(data)
+            if self._received > self._limits.unwanted_bytes:
+                self.end(Ended.TOO_MUCH)
+            return
         if self._handling or (self._head_since is not None and not self._head_end):
             self._received += len(data)
             if self._received > self._find_allowed():
@@ -201,14 +212,27 @@ class ClientConnection(asyncio.Protocol):
         if self.over_limit:
             request[OVER_LIMIT] = True
 
-    def end_request(self, *, keep_alive: bool) -> None:
-        """Note that an answer of aiohttp's has been written."""
+    def end_request(self, *, keep_alive: bool, is_whole: bool = True) -> None:
+        """Note that an answer of aiohttp's has been written. ``is_whole``: all of the request's body had come by then."""
         self._handling = False
         self._idle_since = self._loop.time()
         self._head_since, self._received = None, 0
         self._open -= 1
         if not keep_alive:
             self._whole_heads = False
+        if not is_whole:
+            self._throw_rest_away()
+
+    def _throw_rest_away(self) -> None:
+        """Take in what still comes of a body that was answered, for a while, so that its client gets to read the answer.
+
+        Many send all of a body before they read. Closed at once, the connection would be reset under them, and the answer lost.
+        """
+        self._unwanted_since = self._loop.time()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()  # after a reset, too, whoever was told that nothing more comes finds the answer (Linux)
+        self._timer.cancel()
+        self._check()
 
     # --- deadlines
 
@@ -225,6 +249,9 @@ class ClientConnection(asyncio.Protocol):
         """The moment at which the connection has been quiet for too long; ``None`` while a request is being answered."""
         if self._is_busy:
             return None
+        if self._unwanted_since is not None:
+            unwanted_s = self._limits.over_limit_s if self.over_limit else self._limits.unwanted_s
+            return self._unwanted_since + unwanted_s, Ended.TOO_MUCH
         if self._head_since is not None:
             return self._head_since + self._head_s, Ended.NO_HEAD
         if self._idle_since is None:

@@ -45,7 +45,10 @@ _NEVER_S = 366 * 86_400.0
 _SELF_TEST_S = 5.0
 _VARYING = (b"date:", b"x-request-id:", b"server:")
 """Headers in which both ways may differ."""
-_SETTINGS: dict[str, Any] = {"lingering_time": 2.0, "auto_decompress": False}  # an upload's gzip could inflate to anything
+_SETTINGS: dict[str, Any] = {
+    "keepalive_timeout": _NEVER_S,
+    "auto_decompress": False,  # an upload's gzip could inflate to anything
+}
 _log = logging.getLogger(__name__)
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -119,7 +122,7 @@ class _AnswerEnd(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's
         if (connection := _find_connection(request)) is not None:
-            connection.end_request(keep_alive=bool(response.keep_alive))
+            connection.end_request(keep_alive=bool(response.keep_alive), is_whole=request.content.is_eof())
 
 
 class ConnectionServer(web.Server):
@@ -132,12 +135,13 @@ class ConnectionServer(web.Server):
             if (connection := _find_connection(request)) is not None:
                 connection.begin(request)
             response = await handler(request)
-            if connection is not None and connection.over_limit:
+            if (connection is not None and connection.over_limit) or not request.content.is_eof():
                 response.force_close()
             slice_body(response)
             return response
 
-        super().__init__(handle, access_log=_log, access_log_class=_AnswerEnd, keepalive_timeout=_NEVER_S, **_SETTINGS)
+        lingering_s = limits.unwanted_s + 1.0  # the connection ends earlier by itself
+        super().__init__(handle, access_log=_log, access_log_class=_AnswerEnd, lingering_time=lingering_s, **_SETTINGS)
         self._limits = limits
         self._known_heads = known_heads
 
