@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
@@ -23,7 +24,7 @@ from tests.support.attestations import attestation
 from tests.support.clock import FakeClock
 from tests.support.packages import ODD_NAMES, odd_wheel, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
-from wheelgate.core.errors import WheelgateError
+from wheelgate.core.errors import UploadRefused, WheelgateError
 from wheelgate.core.names import is_safe_filename
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.merged import Member, Merged
@@ -40,7 +41,7 @@ from wheelgate.uploads.manage import UploadManager
 from wheelgate.web.auth import Authentication, parse_authorization
 from wheelgate.web.errors import build_error_response
 from wheelgate.web.paths import parse_path
-from wheelgate.web.upload import UploadHandlers
+from wheelgate.web.upload import UploadHandlers, _check_kind
 
 WHEEL = wheel_name("acme-lib", "1.0")
 BODY = wheel_bytes("acme-lib", "1.0", padding=100_000)
@@ -250,12 +251,71 @@ async def test_a_form_may_state_the_files_name_and_version_in_any_spelling(serve
         ("version", "2.0", "is of version 1.0, not of '2.0' as the form says"),
         ("version", "1.0+cpu", "is of version 1.0, not of '1.0+cpu' as the form says"),
         ("version", "nonsense", "is of version 1.0, not of 'nonsense' as the form says"),
+        ("filetype", "sdist", "is a bdist_wheel, not a 'sdist' as the form says"),
+        ("filetype", "bdist_egg", "is a bdist_wheel, not a 'bdist_egg' as the form says"),
+        ("pyversion", "source", "is for py3, not for 'source' as the form says"),
+        ("pyversion", "cp39", "is for py3, not for 'cp39' as the form says"),
+        ("pyversion", "py2.py4", "is for py3, not for 'py2.py4' as the form says"),
+        ("pyversion", "\x1b[2J", "is for py3, not for "),
     ],
 )
 @pytest.mark.parametrize("last", [True, False])
 async def test_a_form_that_contradicts_its_file_is_refused(server: Server, name: str, value: str, said: str, last: bool) -> None:
     parts = [content(), field(name, value)]
     await refused(server, form(*(parts if last else reversed(parts))), f"{WHEEL} {said}")
+
+
+@pytest.mark.parametrize(
+    ("filename", "stated"),
+    [
+        (WHEEL, {"filetype": "bdist_wheel", "pyversion": "py3"}),  # twine, uv, flit, hatch, pdm, poetry, maturin
+        (WHEEL, {"filetype": " bdist_wheel\n", "pyversion": "PY2.py3"}),
+        (WHEEL, {"filetype": "bdist_wheel", "pyversion": "3.10"}),  # `setup.py upload`, of the Python that ran it
+        (WHEEL, {"filetype": "", "pyversion": ""}),
+        ("acme_lib-1.0.tar.gz", {"filetype": "sdist", "pyversion": "source"}),
+        ("acme_lib-1.0.tar.gz", {"filetype": "sdist", "pyversion": ""}),
+        ("acme_lib-1.0-pp39-pypy39_pp73-linux_x86_64.whl", {"filetype": "bdist_wheel", "pyversion": "cp39"}),  # maturin
+        ("acme_lib-1.0-cp37-abi3-linux_x86_64.whl", {"filetype": "bdist_wheel", "pyversion": "cp37"}),
+        ("acme_lib-1.0-py2.py3-none-any.whl", {"filetype": "bdist_wheel", "pyversion": "py3.py2"}),
+        ("acme_lib-1.0-graalpy311-graalpy230_311_native-linux_x86_64.whl", {"pyversion": "graalpy311"}),
+    ],
+)
+def test_what_tools_say_of_the_kind_of_file_is_no_contradiction(filename: str, stated: dict[str, str]) -> None:
+    _check_kind(stated, filename)
+
+
+@pytest.mark.parametrize(
+    ("filename", "stated"),
+    [
+        ("acme_lib-1.0.tar.gz", {"filetype": "bdist_wheel"}),
+        ("acme_lib-1.0.zip", {"filetype": "bdist_dumb"}),
+        ("acme_lib-1.0.tar.gz", {"pyversion": "py3"}),
+        ("acme_lib-1.0-cp312-cp312-linux_x86_64.whl", {"pyversion": "cp311"}),
+        ("acme_lib-1.0-cp312-cp312-linux_x86_64.whl", {"pyversion": "py3"}),
+    ],
+)
+def test_the_kind_of_file_is_compared_for_each(filename: str, stated: dict[str, str]) -> None:
+    with pytest.raises(UploadRefused, match=f"^{re.escape(filename)} is (a|for) .* as the form says$"):
+        _check_kind(stated, filename)
+
+
+@pytest.mark.parametrize("name", [":action", "name", "version", "filetype", "sha256_digest", "attestations"])
+async def test_a_field_that_is_stated_twice_and_not_alike_refuses_the_form(server: Server, name: str) -> None:
+    twice = (field(name, "acme-lib"), content(), field(name, "other"))
+    await refused(server, form(*twice), f"the form states {name} twice, and not alike")
+
+
+async def test_a_field_may_be_repeated(server: Server) -> None:
+    assert (await server.post(form(field("name", "acme-lib"), content(), field("name", "acme-lib")))).status == 200
+
+
+async def test_the_digest_of_an_old_upload_command_is_passed_over_where_another_is_compared(server: Server) -> None:
+    """Python 3.10's `setup.py upload` states 512 bits where 256 belong."""
+    long = field("blake2_256_digest", hashlib.blake2b(BODY).hexdigest())
+    right, wrong = (field("sha256_digest", hashlib.sha256(body).hexdigest()) for body in (BODY, b""))
+    await refused(server, form(long, content()), "the file arrived with blake2_256 ")
+    await refused(server, form(long, wrong, content()), "the file arrived with sha256 ")
+    assert (await server.post(form(long, right, content()))).status == 200
 
 
 def _digests(body: bytes) -> dict[str, list[str]]:

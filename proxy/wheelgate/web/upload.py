@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -33,8 +34,15 @@ _MAX_PARTS = 5_000
 _NO_FILE = "the form names no file: an upload has it in a field named content"
 _log = logging.getLogger(__name__)
 _DIGEST_FIELDS = {"sha256_digest": "sha256", "md5_digest": "md5", "blake2_256_digest": "blake2_256"}
-_USED = frozenset({":action", "filename", "reason", "attestations", "name", "version", *_DIGEST_FIELDS})
+_USED = frozenset({
+    *(":action", "filename", "reason", "attestations", "name", "version", "filetype", "pyversion"),
+    *_DIGEST_FIELDS,
+})  # fmt: skip
 """The other fields only repeat what the file says: they are read, and not kept."""
+_TAG = re.compile(r"[a-z]+_?([0-9][0-9_]*)", re.ASCII)
+_OF_THE_BUILDER = re.compile(r"[0-9]+(\.[0-9]+)?|any", re.ASCII)
+"""A Python that is none of the file: that which ran ``setup.py upload``."""
+_BLAKE2B_512 = re.compile(r"[0-9a-f]{128}", re.ASCII | re.IGNORECASE)
 
 
 class UploadHandlers:
@@ -81,6 +89,7 @@ class UploadHandlers:
                 if spooled is None:
                     raise UploadRefused(_NO_FILE)
                 _check_identity(fields, project, filename)
+                _check_kind(fields, filename)
                 _check_digests(fields, spooled.digests())
                 attestations = fields.get("attestations", "").strip() or None  # some tools send empty fields
                 received = ReceivedFile(spooled.path, filename, spooled.digests()["sha256"], attestations)
@@ -183,7 +192,7 @@ class _FormReader:
             await spooled.append(chunk)
 
     async def _read_field(self, part: BodyPartReader) -> None:
-        is_used = part.name in _USED and part.name not in self.fields
+        is_used = part.name in _USED
         value = bytearray()
         while chunk := await self._read_chunk(part):
             self._left -= len(chunk)
@@ -191,8 +200,9 @@ class _FormReader:
                 raise TooLarge("the fields of the form are larger than any package's description")
             if is_used:
                 value += chunk
-        if is_used:
-            self.fields[part.name or ""] = value.decode("utf-8", "replace")
+        text = value.decode("utf-8", "replace")
+        if is_used and self.fields.setdefault(part.name or "", text) != text:
+            raise UploadRefused(f"the form states {part.name} twice, and not alike")
 
 
 def _decode_filename(filename: str) -> str:
@@ -217,10 +227,29 @@ def _check_identity(fields: Mapping[str, str], project: str, filename: str) -> N
         raise UploadRefused(f"{filename} is of version {named}, not of {version[:80]!r} as the form says")
 
 
+def _check_kind(fields: Mapping[str, str], filename: str) -> None:
+    """Compare the kind of file and the Python that the form states, if it does, with those in the file's name.
+
+    Of the Python its version is compared: what tools state beside it (``py3``, ``cp39`` for PyPy too) is not the same with all.
+    """
+    filetype, python = fields.get("filetype", "").strip(), fields.get("pyversion", "").strip()
+    kind = "bdist_wheel" if filename.endswith(".whl") else "sdist"
+    if filetype not in ("", kind):
+        raise UploadRefused(f"{filename} is a {kind}, not a {filetype[:40]!r} as the form says")
+    own = filename.split("-")[-3] if kind == "bdist_wheel" else "source"
+    if python in ("", own) or _OF_THE_BUILDER.fullmatch(python):
+        return
+    named, stated = ({found[1] for tag in tags.lower().split(".") if (found := _TAG.fullmatch(tag))} for tags in (own, python))
+    if not named & stated:
+        raise UploadRefused(f"{filename} is for {own}, not for {python[:80]!r} as the form says")
+
+
 def _check_digests(fields: Mapping[str, str], computed: Mapping[str, str]) -> None:
     """Compare the digests of the form: hexadecimal, or in base64 with either alphabet, as PyPI's documentation also allows."""
     for field, algorithm in _DIGEST_FIELDS.items():
         stated, digest = fields.get(field, "").strip(), computed[algorithm]
+        if algorithm == "blake2_256" and _BLAKE2B_512.fullmatch(stated) and fields.get("sha256_digest", "").strip():
+            continue  # Python 3.10's `setup.py upload` states the longer one there, and all that it states beside is compared
         encoded = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")
         if stated and stated.lower() != digest and stated.rstrip("=").replace("+", "-").replace("/", "_") != encoded:
             raise UploadRefused(f"the file arrived with {algorithm} {digest}, not the {stated[:80]} that was announced")
