@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import traceback
 from collections.abc import Awaitable, Callable
@@ -81,7 +82,7 @@ def test_a_token_may_go_to_https_and_to_this_machine(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["wheelgate.example.com", "ftp://example.com", "https://user:pass@example.com/", "https://a b/", ""]
+    "url", ["ftp://example.com", "https://user:pass@example.com/", "user:pass@example.com", "https://a b/", "a b", ""]
 )
 def test_a_url_that_cannot_be_used_is_one_problem_without_the_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the server's URL cannot be used: it ") as raised:
@@ -90,8 +91,32 @@ def test_a_url_that_cannot_be_used_is_one_problem_without_the_url(url: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost:8080/simple/", "http://localhost:8080"),
+        ("[::1]:80", "http://[::1]:80"),
+        ("wheelgate.example.com", "https://wheelgate.example.com"),
+        ("wheelgate.example.com/python/legacy/", "https://wheelgate.example.com/python"),
+    ],
+)
+def test_a_url_without_a_scheme_is_told_with_one(url: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^the server's URL has no scheme: write {re.escape(meant)}$"):
+        WheelgateClient(url, TOKEN)
+
+
+def test_a_credential_in_the_url_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigurationError, match="it carries user information; a token belongs in WHEELGATE_TOKEN"):
+        WheelgateClient(f"https://build:{TOKEN}@wheelgate.example.com/simple/", None)
+
+
+@pytest.mark.parametrize(
     ("url", "base"),
     [
+        ("https://w.example.com/legacy", "https://w.example.com"),
+        ("https://w.example.com/legacy/", "https://w.example.com"),
+        ("https://w.example.com/simple//", "https://w.example.com"),
+        ("https://w.example.com:8443/python/legacy/", "https://w.example.com:8443/python"),
         ("https://w.example.com", "https://w.example.com"),
         ("https://w.example.com/", "https://w.example.com"),
         ("https://w.example.com/simple", "https://w.example.com"),
@@ -104,7 +129,7 @@ def test_the_index_url_will_do_and_a_files_url_is_permanent(url: str, base: str)
     assert gate.file_url("acme-lib", "acme_lib-1.0-py3-none-any.whl") == f"{base}/files/acme-lib/acme_lib-1.0-py3-none-any.whl"
 
 
-@pytest.mark.parametrize("ending", ["", "/", "/simple", "/simple/"])
+@pytest.mark.parametrize("ending", ["", "/", "/simple", "/simple/", "/legacy", "/legacy/"])
 async def test_uploads_go_to_the_form_whatever_the_urls_ending(server: Server, wheel: Path, ending: str) -> None:
     server.body = f"{wheel.name} stored\n"
     await WheelgateClient(server.index.origin + ending, TOKEN).add(wheel, nothing)
@@ -331,3 +356,30 @@ async def test_who_may_not_list_is_told_why(index: FakeIndex, status: int, kind:
     with pytest.raises(kind, match="what went wrong"):
         await listed(WheelgateClient(index.url, TOKEN))
     assert len(index.asked) == 1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 502, 503])
+@pytest.mark.parametrize("project", [None, "acme-lib"])
+async def test_an_error_in_json_is_told_in_words(index: FakeIndex, status: int, project: str | None) -> None:
+    async def refuse(request: web.BaseRequest) -> web.StreamResponse:
+        assert "json" in request.headers["Accept"]
+        fields = {"error": status, "reason": "what\x1b[2J went wrong", "request_id": "x"}
+        return web.json_response(fields, status=status)
+
+    index.handlers["/simple/"] = index.handlers["/simple/acme-lib/"] = refuse
+    if status == 404 and project:
+        assert await listed(WheelgateClient(index.url, TOKEN), project) == []
+        return
+    with pytest.raises(WheelgateError, match="what.* went wrong") as raised:
+        await listed(WheelgateClient(index.url, TOKEN), project)
+    assert not set(str(raised.value)) & {"{", '"', "\x1b"}
+
+
+async def test_whoever_has_no_token_is_told_where_to_put_one(index: FakeIndex) -> None:
+    async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+        reason = "a token is required: send it as the password, with any user name"
+        return web.json_response({"error": 401, "reason": reason, "request_id": "x"}, status=401)
+
+    index.handlers["/simple/"] = refuse
+    with pytest.raises(Unauthenticated, match="^a token is required: set WHEELGATE_TOKEN$"):
+        await listed(WheelgateClient(index.url, None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,12 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class _Problem(msgspec.Struct):
+    """An error as the server tells it in JSON."""
+
+    reason: str
+
+
 class _Project(msgspec.Struct):
     name: str
 
@@ -56,13 +62,10 @@ class _Projects(msgspec.Struct):
 
 
 class WheelgateClient:
-    """A running server, by its base URL (with or without ``/simple/``), and the token to show it."""
+    """A running server, by its base URL or that of its index or its uploads, and the token to show it."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        try:
-            self._base = parse(url.removesuffix("/").removesuffix("/simple"))
-        except UnsafeUrl as error:
-            raise ConfigurationError([f"the server's URL cannot be used: {error}"]) from None
+        self._base = _parse_base(url)
         if token is not None and self._base.scheme == "http" and not is_loopback_host(self._base.host or ""):
             raise ConfigurationError([f"the token would be sent unencrypted to {display_host(self._base)}: use an https URL"])
         self._token = token
@@ -194,18 +197,40 @@ class WheelgateClient:
         body = b""
         while len(body) < _SENTENCE_BYTES and (chunk := await response.content.read(_SENTENCE_BYTES)):
             body += chunk
+        with suppress(msgspec.MsgspecError, UnicodeError):  # whoever asks for a page in JSON hears of errors in JSON
+            body = msgspec.json.decode(body, type=_Problem).reason.encode()
         words = " ".join(body[:_SENTENCE_BYTES].decode("utf-8", "replace").split())
         if self._token:
             words = words.replace(self._token, "***")
         return "".join(character for character in words if character.isprintable())
 
     def _check(self, status: int, sentence: str) -> None:
+        if status == 401 and self._token is None:  # how else a token can be sent is of no use here
+            raise Unauthenticated(f"{sentence.partition(':')[0]}: set WHEELGATE_TOKEN")
         if status == 401:
             raise Unauthenticated(f"{sentence} (WHEELGATE_TOKEN)")
         if status in _REFUSALS:
             raise _REFUSALS[status](sentence)
         if status != 200:
             raise UpstreamUnavailable(f"{redact_url(self._base)} answered {status}: {sentence[:300]}")
+
+
+def _parse_base(text: str) -> URL:
+    """Parse the URL that people have of a server: its own, or that of its index or its uploads."""
+    base = text.rstrip("/")
+    for ending in ("/simple", "/legacy"):
+        base = base.removesuffix(ending)
+    try:
+        return parse(base)
+    except UnsafeUrl as error:
+        problem = f"the server's URL cannot be used: {error}"
+    with suppress(UnsafeUrl):
+        if "://" not in base:
+            host = parse(f"https://{base}").host or ""
+            problem = f"the server's URL has no scheme: write {'http' if is_loopback_host(host) else 'https'}://{base}"
+    if "@" in base:
+        problem += "; a token belongs in WHEELGATE_TOKEN"
+    raise ConfigurationError([problem])
 
 
 def _build_form(fields: Mapping[str, str]) -> aiohttp.MultipartWriter:
