@@ -43,6 +43,16 @@ WHEEL = "demo-1.0-py3-none-any.whl"
         ("/readyz", ParsedPath(Route.READYZ)),
         ("/metrics", ParsedPath(Route.METRICS)),
         ("/explain/My_Demo", ParsedPath(Route.EXPLAIN, "my-demo")),
+        ("/pypi/demo/json", ParsedPath(Route.JSON_API, "demo")),
+        ("/pypi/demo/json/", ParsedPath(Route.JSON_API, "demo")),
+        ("/pypi/json/json", ParsedPath(Route.JSON_API, "json")),
+        ("/pypi/demo/1%211.0%2Bcpu/json", ParsedPath(Route.JSON_API, "demo", version="1!1.0+cpu")),
+        ("/pypi/demo/1!1.0+cpu/json", ParsedPath(Route.JSON_API, "demo", version="1!1.0+cpu")),
+        ("/pypi/My_Demo/json", ParsedPath(Route.JSON_API, "my-demo", canonical="/pypi/my-demo/json")),
+        (
+            "/pypi/Demo/1!1.0+cpu/json/",
+            ParsedPath(Route.JSON_API, "demo", version="1!1.0+cpu", canonical="/pypi/demo/1%211.0%2Bcpu/json"),
+        ),
     ],
 )
 def test_a_path_is_understood(path: str, target: ParsedPath) -> None:
@@ -144,7 +154,14 @@ def test_doubled_slashes_are_borne_and_never_copied(path: str, target: ParsedPat
         "/Simple/demo/",
         "/SIMPLE/",
         "/livez/x",
-        "/pypi/demo/json",
+        "/pypi/demo",
+        "/pypi/json",
+        "/pypi/demo/1.0",
+        "/pypi/demo/1.0/2.0/json",
+        "/pypi/demo/1 0/json",
+        "/pypi/demo/1%2F0/json",
+        "/pypi/-demo/json",
+        "/pypi/demo/1.0/JSON",
         "/favicon.ico",
         "simple/demo/",
         "http://evil.invalid/simple/demo/",
@@ -193,6 +210,8 @@ pieces = st.sampled_from(
             "legacy",
             "+simple",
             "explain",
+            "pypi",
+            "json",
             "demo",
             "Demo",
             "My_Demo",
@@ -236,11 +255,15 @@ def test_only_normal_names_and_safe_file_names_come_out(path: str, prefix: str) 
         assert normalise_name(target.project) == target.project
     if target.filename:
         assert is_safe_filename(target.filename)
-    assert bool(target.project) == (target.route in (Route.PROJECT, Route.FILE, Route.METADATA, Route.PROVENANCE, Route.EXPLAIN))
+    of_projects = (Route.PROJECT, Route.FILE, Route.METADATA, Route.PROVENANCE, Route.EXPLAIN, Route.JSON_API)
+    assert bool(target.project) == (target.route in of_projects)
+    assert not target.version or target.route is Route.JSON_API
     assert bool(target.filename) == (target.route in (Route.FILE, Route.METADATA, Route.PROVENANCE))
     if target.canonical is not None:
-        assert target.canonical in (f"{prefix}/simple/", f"{prefix}/simple/{target.project}/")
-        assert parse_path(target.canonical, prefix) == ParsedPath(target.route, target.project)  # one redirect, never a second
+        if target.route is not Route.JSON_API:
+            assert target.canonical in (f"{prefix}/simple/", f"{prefix}/simple/{target.project}/")
+        # One redirect, never a second.
+        assert parse_path(target.canonical, prefix) == ParsedPath(target.route, target.project, version=target.version)
 
 
 names = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,40}[A-Za-z0-9)]", fullmatch=True).filter(is_safe_filename)

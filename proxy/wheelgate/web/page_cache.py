@@ -128,7 +128,7 @@ class PageCache:
         """Render a project's page in one content type, and return it with the page as it stands now."""
         entry = await self.entry(project)
         response = await self._render_entry(entry, content_type, gzip=gzip)
-        self._packer.pack_soon(entry.files)
+        self.pack_soon(entry)
         return response, entry
 
     def find_file(self, entry: CachedPage, filename: str) -> File | None:
@@ -139,8 +139,12 @@ class PageCache:
             if len(self._recent_files) >= _MAX_RECENT_FILES:
                 self._recent_files.clear()
             self._recent_files[key] = file
-        self._packer.pack_soon(entry.files)
+        self.pack_soon(entry)
         return file
+
+    def pack_soon(self, entry: CachedPage) -> None:
+        """Let go of the values of a page's files, once whoever asked has his answer."""
+        self._packer.pack_soon(entry.files)
 
     async def _decide(self, project: str) -> CachedPage:
         # A flight that began before something changed must not answer for after it, so the generation is in the key.

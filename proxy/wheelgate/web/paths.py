@@ -6,14 +6,16 @@ segment decoded once, and only names that could exist go on.
 
 from __future__ import annotations
 
+import re
 from enum import Enum, auto
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import msgspec
 
 from wheelgate.core.names import is_safe_filename, normalise_name
 
 _MAX_PATH = 2_000
+_VERSION = re.compile(r"[A-Za-z0-9._+!~-]{1,200}", re.ASCII)
 
 
 class Route(Enum):
@@ -21,6 +23,7 @@ class Route(Enum):
 
     LIST = auto()
     PROJECT = auto()
+    JSON_API = auto()
     FILE = auto()
     METADATA = auto()
     PROVENANCE = auto()
@@ -40,6 +43,8 @@ class ParsedPath(msgspec.Struct, frozen=True):
     project: str = ""
     """Normalised."""
     filename: str = ""
+    version: str = ""
+    """As written; only for the JSON API. Empty: the project as a whole."""
     canonical: str | None = None
     """Where the client should look instead: the normalised name, the slash at the end."""
 
@@ -94,11 +99,22 @@ def _match(segments: list[str], prefix: str, *, slash: bool) -> ParsedPath:
             return _NOTHING if project is None else ParsedPath(route, project)
         case ["files", name, filename] if not slash:  # a file is no folder
             return _match_file(normalise_name(name), filename)
+        case ["pypi", name, *version, "json"] if len(version) < 2:
+            return _match_json_api(name, "".join(version), prefix)
         case ["legacy"]:
             return ParsedPath(Route.UPLOAD)
         case [probe]:
             return _PROBES.get(f"/{probe}", _NOTHING)
     return _NOTHING
+
+
+def _match_json_api(name: str, version: str, prefix: str) -> ParsedPath:
+    project = normalise_name(name)
+    if project is None or (version and not _VERSION.fullmatch(version)):
+        return _NOTHING
+    parts = [project, version] if version else [project]
+    canonical = None if project == name else f"{prefix}/pypi/{'/'.join(map(quote, parts))}/json"
+    return ParsedPath(Route.JSON_API, project, version=version, canonical=canonical)
 
 
 def _match_file(project: str | None, filename: str) -> ParsedPath:

@@ -27,6 +27,7 @@ from wheelgate.web.client_connection import ClientLimits
 from wheelgate.web.dispatcher import Dispatcher, Handler
 from wheelgate.web.fast_path import build_server
 from wheelgate.web.files import FileHandlers
+from wheelgate.web.json_api import JsonApiHandlers
 from wheelgate.web.known_heads import KnownHeads
 from wheelgate.web.open_connections import OpenConnections
 from wheelgate.web.ops import OpsHandlers
@@ -130,39 +131,33 @@ async def open_server(
     *,
     prefix: str,
     anonymous_read: bool,
+    public_url: str | None = None,
     tls: ssl.SSLContext | None = None,
     fast_path: bool = True,
     max_connections: int = 256,
     limits: ClientLimits | None = None,
 ) -> AsyncIterator[RunningServer]:
-    """Answer requests on a bound socket until the block ends. What is still under way then is cut off."""
+    """Answer requests on a bound socket until the block ends. What is still under way then is cut off.
+
+    ``public_url``: what clients reach the server by, with the prefix; ``None``: links have no host anywhere.
+    """
     clock, index = services.clock, services.index
     pages = PageCache(index, clock=clock, prefix=prefix, metrics=services.metrics, shared=anonymous_read)
     index.subscribe(pages.drop)
     authentication = Authentication(services.tokens, anonymous_read=anonymous_read)
     projects = ProjectListHandler(index, prefix=prefix, cache_control=pages.cache_control)
     simple = SimpleHandlers(pages, projects, clock)
+    json_api = JsonApiHandlers(pages, services.metadata_files, clock, base=public_url or prefix)
     stands_in_s = STALE_IF_ERROR_S if anonymous_read else LAST_KNOWN_S
     if isinstance(services.store, LocalStore):  # without its disk it has no file to give, and another server may have one
         stands_in_s = 0.0
     ops = OpsHandlers(services, pages, known_stands_in_s=stands_in_s)
     files, upload = FileHandlers(services, pages, shared=anonymous_read), UploadHandlers(services, authentication)
     log = RequestLog(services.metrics)
-    finders = {Route.PROJECT: simple.build_finder, Route.FILE: files.build_finder, Route.METADATA: files.build_finder}
+    finders = {Route.PROJECT: simple.build_finder, Route.JSON_API: json_api.build_finder}
+    finders |= {Route.FILE: files.build_finder, Route.METADATA: files.build_finder}
     known_heads = KnownHeads(finders, log, clock)
-    routes: dict[Route, Handler] = {
-        Route.PROJECT: simple.project,
-        Route.FILE: files.file,
-        Route.METADATA: files.metadata,
-        Route.PROVENANCE: files.provenance,
-        Route.EXPLAIN: ops.explain,
-        Route.LIST: lambda request, _: simple.names(request),
-        Route.UPLOAD: lambda request, _: upload.act(request),
-        Route.LIVEZ: lambda *_: ops.livez(),
-        Route.READYZ: lambda *_: ops.readyz(),
-        Route.METRICS: lambda *_: ops.metrics(),
-        Route.HOME: lambda *_: ops.home(prefix),
-    }
+    routes = _build_routes(simple, json_api, files, upload, ops, prefix)
     dispatcher = Dispatcher(routes, authentication, known_heads, log, prefix)
     limits = limits or ClientLimits()
     server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path, limits=limits)
@@ -177,8 +172,33 @@ async def open_server(
     finally:
         await acceptor.stop()
         await runner.cleanup()
+        await json_api.close()
         await pages.close()
         log.flush()
+
+
+def _build_routes(
+    simple: SimpleHandlers,
+    json_api: JsonApiHandlers,
+    files: FileHandlers,
+    upload: UploadHandlers,
+    ops: OpsHandlers,
+    prefix: str,
+) -> dict[Route, Handler]:
+    return {
+        Route.PROJECT: simple.project,
+        Route.JSON_API: json_api.answer,
+        Route.FILE: files.file,
+        Route.METADATA: files.metadata,
+        Route.PROVENANCE: files.provenance,
+        Route.EXPLAIN: ops.explain,
+        Route.LIST: lambda request, _: simple.names(request),
+        Route.UPLOAD: lambda request, _: upload.act(request),
+        Route.LIVEZ: lambda *_: ops.livez(),
+        Route.READYZ: lambda *_: ops.readyz(),
+        Route.METRICS: lambda *_: ops.metrics(),
+        Route.HOME: lambda *_: ops.home(prefix),
+    }
 
 
 @asynccontextmanager

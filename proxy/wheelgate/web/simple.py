@@ -7,7 +7,7 @@ from aiohttp import web
 from wheelgate.core.protocols import Clock
 from wheelgate.simple_api import HTML, JSON, negotiate
 from wheelgate.web.known_heads import Finder, Found
-from wheelgate.web.page_cache import PageCache
+from wheelgate.web.page_cache import CachedPage, PageCache
 from wheelgate.web.paths import ParsedPath, find_parameter
 from wheelgate.web.project_list import ProjectListHandler
 
@@ -24,13 +24,7 @@ class SimpleHandlers:
         """Answer with a project's page; its headers say how old it is, or since when it is stale (stale-if-error)."""
         content_type, gzip = _negotiate(request)
         prepared, entry = await self._pages.render(target.project, content_type, gzip=gzip)
-        response = prepared.respond(request)
-        if entry.page.stale:
-            response.headers["X-Cache"] = "stale"
-            response.headers["X-Stale-Since"] = f"{entry.page.as_of:%Y-%m-%dT%H:%M:%SZ}"
-        elif entry.confirmed_s is not None:
-            response.headers["Age"] = str(max(0, int(self._clock.monotonic() - entry.confirmed_s)))
-        return response
+        return tell_age(prepared.respond(request), entry, self._clock)
 
     def build_finder(self, request: web.BaseRequest, target: ParsedPath) -> Finder:
         """Build what finds the same page in memory."""
@@ -47,6 +41,16 @@ class SimpleHandlers:
         """Answer with the project list."""
         content_type, gzip = _negotiate(request)
         return await self._projects.answer(request, content_type, gzip=gzip)
+
+
+def tell_age(response: web.Response, entry: CachedPage, clock: Clock) -> web.Response:
+    """Say on an answer how old the page is that it rests on, or since when that is stale; return it."""
+    if entry.page.stale:
+        response.headers["X-Cache"] = "stale"
+        response.headers["X-Stale-Since"] = f"{entry.page.as_of:%Y-%m-%dT%H:%M:%SZ}"
+    elif entry.confirmed_s is not None:
+        response.headers["Age"] = str(max(0, int(clock.monotonic() - entry.confirmed_s)))
+    return response
 
 
 def _negotiate(request: web.BaseRequest) -> tuple[str, bool]:
