@@ -45,7 +45,7 @@ def pypiserver(folder: Path, packages: Path) -> Iterator[str]:
     command = installed("pypiserver", "pypiserver==2.4.2", "passlib==1.7.4") / "pypi-server"
     digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
     (folder / "htpasswd").write_text(f"{USER}:{{SHA}}{digest}\n")
-    port = _free_port()
+    port = find_free_port()
     options = ["-i", "127.0.0.1", "-p", str(port), "-a", "download,list,update", "-P", folder / "htpasswd", "--disable-fallback"]
     with _running([command, "run", *options, packages], folder, port):
         yield f"http://127.0.0.1:{port}"
@@ -58,7 +58,7 @@ def devpi(folder: Path, packages: Sequence[Path]) -> Iterator[str]:
     devpi leaves that to plugins; this one is written here.
     """
     commands = installed("devpi", "devpi-server==6.20.3")
-    port = _free_port()
+    port = find_free_port()
     data = folder / "devpi"
     init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
     subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
@@ -107,7 +107,8 @@ def _json(url: str, method: str, body: object, headers: dict[str, str] | None = 
         return json.loads(answer.read())
 
 
-def _free_port() -> int:
+def find_free_port() -> int:
+    """A port that nobody listens on just now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port

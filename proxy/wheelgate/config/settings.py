@@ -26,7 +26,7 @@ from wheelgate.config.value_types import (
     check_vault_url,
 )
 from wheelgate.core.errors import ConfigurationError
-from wheelgate.core.urls import is_loopback_host
+from wheelgate.core.urls import is_loopback_host, parse_scope
 
 _LONGEST_SAS_S = 86_400.0
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
@@ -213,6 +213,9 @@ class Config(Section):
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
         return self.policy.find_idle_rules(now, cooldowns, [source.name for source in self.source if not source.is_private])
 
+    def _is_below_public_url(self, url: str) -> bool:
+        return self.server.public_url is not None and parse_scope(self.server.public_url).holds(parse_scope(url))
+
     def find_contradictions(self) -> list[str]:
         """Find contradictions between sections; checked only when each section is valid."""
         names = [source.name for source in self.source]
@@ -230,5 +233,10 @@ class Config(Section):
             f"source[{index}].url: {problem}"
             for index, source in enumerate(self.source)
             if (problem := describe_overlap(self.find_source_place(source), self.store_place, key))
+        ]
+        problems += [
+            f"source[{index}].url: is this server itself, as server.public_url says"
+            for index, source in enumerate(self.source)
+            if source.type == "index" and self._is_below_public_url(source.index_url)
         ]
         return problems + [f"policy.{problem}" for problem in self.policy.find_misfits(names, private)]

@@ -58,6 +58,7 @@ class ErrorKind(Enum):
     FULL = "full"  # no room to write; reading goes on
     UNAVAILABLE = "unavailable"  # unreachable, throttled or slow: try again
     BAD_ANSWER = "bad answer"  # an upstream answered wrongly, or refused our credential
+    LOOP = "loop"  # the question comes back to this server
     CONFIGURATION = "configuration"  # only the operator can fix it
     INTERNAL = "internal"
 
@@ -160,6 +161,16 @@ class UpstreamBadAnswer(UpstreamError):
     """An answer that is not an index's: wrong type, cut short, too large, wrong digest, a sign-in page."""
 
     kind = ErrorKind.BAD_ANSWER
+
+
+class LoopDetected(UpstreamBadAnswer):
+    """A source that is this server, or asks it in turn. ``chain``: the marks of the servers on the way; empty: not said."""
+
+    kind = ErrorKind.LOOP
+
+    def __init__(self, sentence: str, *, source: str = "", chain: str = "") -> None:
+        super().__init__(sentence, source=source)
+        self.chain = chain
 
 
 class NotHeld(UpstreamError):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from wheelgate.runtime.chain import leave_chain
 from wheelgate.runtime.deadline import context_without_deadline
 
 _log = logging.getLogger(__name__)
@@ -35,7 +36,9 @@ class BackgroundTasks:
         """The task under way for ``key``, or a new one that runs ``work()``."""
         task = self._tasks.get(key)
         if task is None or task.done():  # and its callback is on the way
-            task = self._tasks[key] = asyncio.create_task(work(), context=context_without_deadline())
+            context = context_without_deadline()
+            leave_chain(context)
+            task = self._tasks[key] = asyncio.create_task(work(), context=context)
             task.add_done_callback(partial(self._forget, key))
         return task
 

@@ -61,8 +61,12 @@ class SourceClient:
         outbound_proxy: str | None = None,
         headers: Mapping[str, str] | None = None,
         page_memory: ByteBudget | None = None,
+        says_chain: bool = False,
     ) -> None:
-        """``headers``: what this kind of upstream wants with every request. ``page_memory``: shared with other sources."""
+        """``headers``: what this kind of upstream wants with every request. ``page_memory``: shared with other sources.
+
+        ``says_chain``: as for :class:`~wheelgate.upstream.hops.Hops`.
+        """
         self._page_memory = page_memory or ByteBudget()
         self.rules = HostRules(parse(url), file_hosts)
         self._source = source
@@ -78,6 +82,7 @@ class SourceClient:
             headers={"User-Agent": user_agent, **(headers or {})},
             ca_file=ca_file,
             outbound_proxy=outbound_proxy,
+            says_chain=says_chain,
         )
         metrics.upstream_paused.labels(source).set_function(lambda: ceil(self._health.paused_s))
         metrics.upstream_breaker_open.labels(source).set_function(lambda: self._health.is_open)

@@ -9,9 +9,18 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 from yarl import URL
 
-from wheelgate.core.errors import AddressRefused, Busy, CredentialRefused, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    AddressRefused,
+    Busy,
+    CredentialRefused,
+    LoopDetected,
+    UpstreamBadAnswer,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse, redact_url
+from wheelgate.runtime.chain import CHAIN_HEADER, read_chain
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, beginning_of, cause_of
@@ -157,6 +166,8 @@ class Failures(HopFailures):
             self._metrics.upstream_budget.labels(self._source).set(int(remaining))
         if is_refusal(response):
             raise self.credential_refused(hop, await find_reason(response))
+        if status == 508 and CHAIN_HEADER in response.headers:
+            raise self._looped(read_chain(response.headers[CHAIN_HEADER]))
         if is_throttled(response) or status >= 500:
             asked_s = read_wait_s(response, self._clock.now())
             paused = None if asked_s is None else self._health.pause(question, asked_s, whole=is_used_up(response))
@@ -164,6 +175,16 @@ class Failures(HopFailures):
             slow = status >= 500 and question.asked_for_s() >= SILENCE_S  # a gateway that waited for what says nothing
             self._health.record_fault(question, Fault.SILENT if slow else Fault.BROKEN, str(error))
             raise error
+
+    def _looped(self, chain: str) -> LoopDetected:
+        """It is this server, or asks it in turn."""
+        way = f" ({' > '.join(chain.split(','))})" if chain else ""
+        return LoopDetected(
+            f"{self._subject} leads back to this server{way}: give it the url of an index that does not ask this one, or `only` "
+            "for names that the other does not ask for here",
+            source=self._source,
+            chain=chain,
+        )
 
     def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""

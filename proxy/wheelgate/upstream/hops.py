@@ -14,6 +14,7 @@ from yarl import URL
 
 from wheelgate.core.protocols import Credential, Credentials
 from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
+from wheelgate.runtime.chain import CHAIN_HEADER, extend_chain
 from wheelgate.runtime.fair_slots import NoTurn
 from wheelgate.upstream.answers import Hop
 from wheelgate.upstream.failures import HopFailures, is_refusal
@@ -40,8 +41,13 @@ class Hops:
         ca_file: str | None,
         outbound_proxy: str | None,
         is_final: Callable[[aiohttp.ClientResponse], bool] = is_refusal,
+        says_chain: bool = False,
     ) -> None:
-        """``headers``: of every request here. ``is_final``: whether a redirect is an answer itself, and not followed."""
+        """``headers``: of every request here. ``is_final``: whether a redirect is an answer itself, and not followed.
+
+        ``says_chain``: whoever is asked may be a server like this one, and hears by way of which the question comes.
+        """
+        self._says_chain = says_chain
         self._rules = rules
         self._credentials = credentials
         self._failures = failures
@@ -117,6 +123,8 @@ class Hops:
         if credential is not None:
             headers = {**headers, **await credential.headers()}
             asked = URL(await credential.sign_url(str(target)), encoded=True)
+        if self._says_chain:
+            headers = {**headers, CHAIN_HEADER: extend_chain()}
         through = await proxy_headers(self._credentials, self._proxy)
 
         def begin() -> None:

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import HttpVersion11, web
 
-from wheelgate.core.errors import ErrorKind, WheelgateError
+from wheelgate.core.errors import ErrorKind, LoopDetected, WheelgateError
+from wheelgate.runtime.chain import CHAIN_HEADER, enter_chain, read_chain
 from wheelgate.runtime.deadline import TooLate, limiting_request
 from wheelgate.runtime.logs import AnsweredRequest, RepeatedWarning
 from wheelgate.web.auth import Authentication
@@ -96,6 +97,10 @@ class Dispatcher:
     async def _answer(self, request: web.BaseRequest, target: ParsedPath, request_id: str) -> web.StreamResponse:
         if (refused := _refuse(request, target, request_id)) is not None:
             return refused
+        chain = enter_chain(read_chain(request.headers.get(CHAIN_HEADER, "")))
+        if chain is not None and target.route not in _PROBES:
+            sentence = f"this server is asked by itself: {' > '.join(chain.split(','))}"
+            return build_error_response(LoopDetected(sentence, chain=chain), request, request_id)
         if target.canonical is not None:
             query = request.rel_url.raw_query_string
             location = target.canonical + (f"?{query}" if query else "")

@@ -12,7 +12,8 @@ import re
 import msgspec
 from aiohttp import web
 
-from wheelgate.core.errors import ErrorKind, StoreFull, UpstreamError, WheelgateError
+from wheelgate.core.errors import ErrorKind, LoopDetected, StoreFull, UpstreamError, WheelgateError
+from wheelgate.runtime.chain import CHAIN_HEADER
 
 _STATUS = {
     ErrorKind.NOT_FOUND: 404,
@@ -25,6 +26,7 @@ _STATUS = {
     ErrorKind.FULL: 507,
     ErrorKind.UNAVAILABLE: 503,
     ErrorKind.BAD_ANSWER: 502,
+    ErrorKind.LOOP: 508,  # RFC 5842, 7.2; nobody asks again
     ErrorKind.CONFIGURATION: 500,
     ErrorKind.INTERNAL: 500,
 }
@@ -41,7 +43,10 @@ def build_error_response(error: WheelgateError, request: web.BaseRequest, reques
     sentence, status = str(error), _STATUS[error.kind]
     if isinstance(error, StoreFull):  # the operator's sentence names a folder; nobody who reads can mend it, and pip retries 503
         sentence, status = error.public, status if request.method == "POST" else 503
-    return build_problem(status, sentence, request, request_id, retry_after_s)
+    response = build_problem(status, sentence, request, request_id, retry_after_s)
+    if isinstance(error, LoopDetected):
+        response.headers[CHAIN_HEADER] = error.chain
+    return response
 
 
 def build_problem(

@@ -238,6 +238,7 @@ class Sources:
             outbound_proxy=None if proxy == NO_PROXY else proxy,
             headers=_HEADERS.get(settings.type),
             page_memory=self._page_memory,
+            says_chain=settings.type == "index" and settings.index_url != PUBLIC_INDEX,
         )
         return base.closing(client)
 
