@@ -133,3 +133,57 @@ async def test_who_leaves_blames_nobody(breaker: SilenceBreaker, service: Servic
     waiting.cancel()
     await asyncio.wait([waiting])
     assert not breaker.is_open
+
+
+async def test_it_is_probed_anew_when_it_falls_silent_again_while_a_probe_of_before_still_waits(
+    breaker: SilenceBreaker, service: Service
+) -> None:
+    service.answers.clear()
+    await took_s(breaker, service)
+    await asyncio.sleep(0.01)  # a probe waits for its answer now
+    breaker.note_answer()  # to somebody else, and the service dies
+    await asyncio.sleep(0.03)
+    service.gone = True
+    with pytest.raises(ConnectionError):
+        await breaker.ask(service.ask)
+    assert breaker.is_open
+    await asyncio.sleep(0.15)  # until nobody waits any more
+    service.gone = False
+    service.answers.set()
+    await asyncio.sleep(0.1)
+    assert not breaker.is_open
+
+
+async def test_nobody_probes_once_it_is_closed(breaker: SilenceBreaker, service: Service) -> None:
+    await breaker.close()
+    service.gone = True
+    with pytest.raises(ConnectionError):
+        await breaker.ask(service.ask)
+    asked = service.asked
+    await asyncio.sleep(0.1)
+    assert service.asked == asked
+
+
+async def test_a_large_body_that_a_request_cuts_off_says_nothing_of_silence(breaker: SilenceBreaker, service: Service) -> None:
+    service.answers.clear()
+    async with limiting_request(lambda: False, SILENCE_S * 1.5):
+        with pytest.raises(TimeoutError):
+            await breaker.ask(service.ask, within_s=5.0)
+    assert not breaker.is_open
+
+
+async def test_a_probe_that_is_cancelled_from_within_is_followed_by_others(service: Service) -> None:
+    """As where what it waits for is closed."""
+
+    async def probe() -> None:
+        if service.asked < 3:
+            service.asked += 1
+            raise asyncio.CancelledError
+
+    breaker = SilenceBreaker("the service", probe=probe, unreachable=(ConnectionError,), pause_s=0.01)
+    service.gone = True
+    with pytest.raises(ConnectionError):
+        await breaker.ask(service.ask)
+    await asyncio.sleep(0.2)
+    assert not breaker.is_open
+    await breaker.close()

@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.background import BackgroundTasks, cancel_all
 from wheelgate.runtime.deadline import Deadline
 
 SILENCE_S = 6.0
@@ -63,8 +63,10 @@ class SilenceBreaker:
         self._answered_s = -math.inf
         self._limits: set[asyncio.Timeout] = set()
         self._tasks = BackgroundTasks()
+        self._is_closed = False
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._tasks.close()
 
     def check(self) -> None:
@@ -96,7 +98,7 @@ class SilenceBreaker:
                 finally:
                     self._limits.discard(limit)
         except TimeoutError:
-            if asyncio.get_running_loop().time() - began_s >= self._silence_s:
+            if asyncio.get_running_loop().time() - began_s >= within_s:  # else its request was in a hurry
                 self._note_silence(began_s)
             raise
         except self._unreachable:
@@ -123,13 +125,19 @@ class SilenceBreaker:
         for limit in self._limits:
             if not limit.expired():
                 limit.reschedule(now_s)
-        self._tasks.start("probe", self._probe_until_answered)
+        if not self._is_closed:
+            self._tasks.start("probe", self._probe_until_answered)
 
     async def _probe_until_answered(self) -> None:
-        async with asyncio.TaskGroup() as probes:
-            while self.is_open:
-                probes.create_task(self._probe_once())
-                await asyncio.sleep(self._pause_s)
+        while self.is_open:  # again where it fell silent anew while probes of before were ending
+            probes: set[asyncio.Task[None]] = set()
+            try:
+                while self.is_open:
+                    probes.add(probe := asyncio.create_task(self._probe_once()))
+                    probe.add_done_callback(probes.discard)
+                    await asyncio.sleep(self._pause_s)
+            finally:
+                await cancel_all(tuple(probes))
 
     async def _probe_once(self) -> None:
         try:
