@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.exceptions import ClientAuthenticationError
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.core.rest import HttpRequest
 
 from tests.support.clock import FakeClock
+from wheelgate.core.errors import UpstreamUnavailable
+from wheelgate.credentials.azure_transport import AzureTransport
 from wheelgate.credentials.entra import EntraIdentity
 
 STORAGE, VAULT = "https://storage.azure.com/.default", "https://vault.azure.net/.default"
@@ -132,3 +136,44 @@ async def test_a_claims_challenge_that_fails_is_not_answered_with_the_refused_to
 async def test_it_closes_the_credential(identity: EntraIdentity, platform: Platform) -> None:
     await identity.close()
     assert platform.closed == 1
+
+
+async def test_what_befell_one_token_is_not_what_befell_another(clock: FakeClock) -> None:
+    """azure-identity tells of every failure as if there were no identity: only the transport knows, of each request its own."""
+    way, refused, asking = AzureTransport(outbound_proxy="none"), asyncio.Event(), asyncio.Event()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asking.set()
+        await reader.read()  # until whoever asks has gone
+        writer.close()
+
+    silent = await asyncio.start_server(hear, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+
+    class Chain:
+        async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+            async with way.quick_client()["transport"] as transport:
+                return await self.ask(transport, scopes)
+
+        async def ask(self, transport: Any, scopes: tuple[str, ...]) -> AccessToken:
+            if scopes[0] == STORAGE:
+                with contextlib.suppress(ServiceRequestError):
+                    await transport.send(HttpRequest("GET", "http://127.0.0.1:9/"))
+                refused.set()
+                await asking.wait()  # another request begins, which has not failed yet
+                raise ClientAuthenticationError("no credential of the chain could be used")
+            await refused.wait()
+            await transport.send(HttpRequest("GET", f"http://127.0.0.1:{port}/"))
+            raise AssertionError
+
+        async def close(self) -> None: ...
+
+    identity = EntraIdentity(clock, Chain(), way)
+    other = asyncio.create_task(identity.bearer(VAULT))
+    with pytest.raises(UpstreamUnavailable):
+        await identity.bearer(STORAGE)
+    with pytest.raises(UpstreamUnavailable):
+        await other  # nobody waits any longer for what cannot be reached
+    await identity.close()
+    silent.close()
+    await silent.wait_closed()

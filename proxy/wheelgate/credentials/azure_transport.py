@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.request import proxy_bypass
 
@@ -23,6 +24,8 @@ MAX_PAUSE_S = 2.0
 _ANSWER_S = 4
 _METADATA_HOST = "169.254.169.254"
 SignIn = Callable[[], Awaitable[Mapping[str, str] | None]]
+_failure: ContextVar[Exception | None] = ContextVar("failure", default=None)
+"""Of the task's own last request: others are under way beside it."""
 
 
 class AskedToWait(Exception):
@@ -48,10 +51,16 @@ class AzureTransport:
         self.ca_file = ca_file
         self.proxy = outbound_proxy
         self.sign_in = sign_in
-        self.failure: Exception | None = None
-        """Why the last request got no answer that can be used; ``None``: it got one. azure-identity tells only that it failed."""
         self.on_answer: Callable[[], None] = lambda: None
         """Called with every answer, whatever it says."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why this task's last request got no answer that can be used; ``None``: it got one.
+
+        azure-identity tells only that it failed.
+        """
+        return _failure.get()
 
     @property
     def display_name(self) -> str:
@@ -90,18 +99,20 @@ class _Transport(AioHttpTransport):  # type: ignore[misc]  # azure-core hands it
         self._directly = AioHttpTransport(session=_open_session(way.ca_file, trust_env=False), **settings)
 
     async def send(self, request: Any, **options: Any) -> Any:
-        way, way.failure = self._way, None
+        way = self._way
+        _failure.set(None)
         try:
             response = await self._send(request, **options)
         except UNANSWERED as error:
             if URL(request.url).host != _METADATA_HOST:  # where a machine has no identity, nobody answers there
-                way.failure = error
+                _failure.set(error)
             raise
         way.on_answer()
         pause_s = read_pause_s(response) if response.status_code in (429, 503) else None
         if self._keeps_waiting_short and pause_s is not None and pause_s > MAX_PAUSE_S:
-            way.failure = AskedToWait(pause_s)
-            raise way.failure
+            asked = AskedToWait(pause_s)
+            _failure.set(asked)
+            raise asked
         return response
 
     async def _send(self, request: Any, **options: Any) -> Any:
