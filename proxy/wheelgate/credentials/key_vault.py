@@ -46,6 +46,7 @@ class KeyVault:
             **way.quick_client(),
         )
         self._asked: tuple[str, str | None] = ("", None)
+        """The secret that was read or written last."""
         self._breaker = SilenceBreaker(
             f"key vault {self._host}", probe=self._ask_again, unreachable=UNANSWERED, silence_s=_PATIENCE_S
         )
@@ -62,10 +63,11 @@ class KeyVault:
 
     async def write(self, name: str, secret: Secret) -> None:
         """Store a new version of a secret. Raises as :meth:`read`."""
+        self._asked = (name, None)
         await self._ask(partial(self._client.set_secret, name, secret.reveal()), name, "Key Vault Secrets Officer")
 
     async def _ask_again(self) -> None:
-        """Ask as was asked last. That we are refused is an answer."""
+        """Ask for what was asked for last. That we are refused is an answer."""
         with suppress(HttpResponseError, AskedToWait):
             await self._client.get_secret(*self._asked)
 
