@@ -14,6 +14,7 @@ from wheelgate.config.value_types import check_vault_url
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable
 from wheelgate.core.protocols import Clock
 from wheelgate.core.secret import Secret, reference_parts
+from wheelgate.runtime.deadline import has_time
 from wheelgate.runtime.singleflight import SingleFlight
 
 _LOOK_S = 2.0
@@ -120,7 +121,8 @@ class Secrets:
         try:
             secret = await self._read_vault(where)
         except UpstreamError as error:
-            self._failed[reference] = (error, self._clock.monotonic())
+            if has_time():  # else it may have been our own haste
+                self._failed[reference] = (error, self._clock.monotonic())
             raise
         self._failed.pop(reference, None)
         return secret

@@ -66,7 +66,7 @@ class TooLate(Exception):
         self.asked = asked
 
 
-class _RequestDeadline:
+class RequestDeadline:
     """The deadline of a request, which moves."""
 
     def __init__(self, seconds: float, has_begun: Callable[[], bool]) -> None:
@@ -81,6 +81,11 @@ class _RequestDeadline:
         """True once the answer has begun."""
         return self._has_begun()
 
+    @property
+    def latest_s(self) -> float:
+        """The moment, on the event loop's clock, by which an answer is wanted; infinite once it has begun."""
+        return math.inf if self.is_met else self.at_s
+
     def renew(self, more_s: float = 0.0) -> None:
         self.at_s = asyncio.get_running_loop().time() + self._seconds + more_s
 
@@ -88,7 +93,17 @@ class _RequestDeadline:
         self.at_s = math.inf
 
 
-_request: ContextVar[_RequestDeadline | None] = ContextVar("request_deadline", default=None)
+_request: ContextVar[RequestDeadline | None] = ContextVar("request_deadline", default=None)
+
+
+def get_request_deadline() -> RequestDeadline | None:
+    """Return the deadline of the request that this task works for; ``None``: it works for none."""
+    return _request.get()
+
+
+def has_time() -> bool:
+    """Tell whether this task may go on: nobody's request has to be answered by now for whose sake it works."""
+    return (request := _request.get()) is None or request.latest_s > asyncio.get_running_loop().time()
 
 
 def renew_deadline() -> None:
@@ -122,7 +137,7 @@ async def limiting_request(has_begun: Callable[[], bool], seconds: float = REQUE
 
     Raises :class:`TooLate` in the place of a block that lets the deadline pass with nothing answered.
     """
-    deadline = _RequestDeadline(seconds, has_begun)
+    deadline = RequestDeadline(seconds, has_begun)
     former = _request.set(deadline)
     try:
         async with asyncio.timeout(None) as cut:
@@ -142,7 +157,7 @@ async def limiting_request(has_begun: Callable[[], bool], seconds: float = REQUE
 class _Guard:
     """A timer that follows a deadline, wherever that moves, and cuts off what is late."""
 
-    def __init__(self, deadline: _RequestDeadline, cut: asyncio.Timeout) -> None:
+    def __init__(self, deadline: RequestDeadline, cut: asyncio.Timeout) -> None:
         self._deadline = deadline
         self._cut = cut
         self._loop = asyncio.get_running_loop()
