@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter as Tallies
 from collections import defaultdict
@@ -55,6 +56,13 @@ class RequestMetrics(Collector):
                 cumulative.append((bound, float(below)))
             seconds.add_metric([route], cumulative, self._seconds[route])
         yield seconds
+
+
+def _count_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # no loop runs here
+        return 0
 
 
 class Metrics:
@@ -112,6 +120,8 @@ class Metrics:
         self.client_connections_limit = gauge("wheelgate_client_connections_limit", "How many of them there may be")
         self.client_connections_ended = counter("wheelgate_client_connections_ended", "Connections that we ended", ["why"])
         self.loop_lag = gauge("wheelgate_loop_lag_seconds", "The longest that the event loop came late in the last 15 s")
+        self.tasks = gauge("wheelgate_tasks", "Tasks of the event loop: one a connection, and what goes on beside them")
+        self.tasks.set_function(_count_tasks)
         ProcessCollector(registry=self._registry)  # descriptors, memory and processor time, under the names that everybody uses
         self.page_memory_bytes = gauge("wheelgate_page_memory_bytes", "Memory claimed by pages being read, parsed and rendered")
         self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
