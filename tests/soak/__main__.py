@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -23,13 +24,16 @@ from tests.soak.http import http_client
 from tests.soak.judge import Judge
 from tests.soak.ledger import Ledger, Record
 from tests.soak.replicas import Fleet, Replica, free_ports, write_config
-from tests.soak.report import format_report, judge_crowd, judge_slope
+from tests.soak.report import format_figures, format_verdict, judge_crowd, judge_slope, judge_store
+from tests.soak.store_watch import watching
 from tests.soak.weather import PublicIndex, public_index
 from tests.soak.writers import Writers, new_token
 from tests.support.azurite import KEY, azurite
 from wheelgate.core.errors import StoreError
+from wheelgate.storage import layout
 
 REPLICAS = 3
+_NODE_OPTIONS = ("--max-old-space-size=4096", "--require", str(Path(__file__).with_name("emulator.cjs")))
 _SPARED = 0.8
 """The part of the time during which one replica is spared."""
 
@@ -62,22 +66,24 @@ async def soak(folder: Path, store_url: str, index: PublicIndex, arguments: argp
     replicas = [Replica(number, folder, config, port, record) for number, port in enumerate(ports)]
     fleet = Fleet(replicas, record, dice)
     crowd: dict[str, Any] = {}
-    async with http_client(record, "") as http, _balancer(balancer_port, ports, folder):
-        try:
-            await fleet.start()
-            site = Site(folder, config, f"http://127.0.0.1:{balancer_port}", http, index, Ledger(), record, dice)
-            http.token = await new_token(site, "read")
-            async with asyncio.TaskGroup() as group:
-                judge = Judge(site, fleet, group)
-                await _storm(site, fleet, judge, store_url, arguments.minutes * 60)
-            slope = judge_slope(replicas[-1], record)
-            await judge.look_at_everything()
-            if arguments.crowd_seconds:
-                crowd = await gather_crowd(site, replicas[0], arguments.crowd_seconds)
-                judge_crowd(crowd, record)
-        finally:
-            await fleet.stop()
-    print(format_report(record, replicas, slope, crowd))
+    with watching(store_url, layout.CHANGED, record.note) as watch:
+        async with http_client(record, "") as http, _balancer(balancer_port, ports, folder):
+            try:
+                await fleet.start()
+                site = Site(folder, config, f"http://127.0.0.1:{balancer_port}", http, index, Ledger(), record, dice)
+                http.token = await new_token(site, "read")
+                async with asyncio.TaskGroup() as group:
+                    judge = Judge(site, fleet, group)
+                    await _storm(site, fleet, judge, store_url, arguments.minutes * 60)
+                slope = judge_slope(replicas[-1], record)
+                await judge.look_at_everything()
+                if arguments.crowd_seconds:
+                    crowd = await gather_crowd(site, replicas[0], arguments.crowd_seconds)
+                    judge_crowd(crowd, record)
+            finally:
+                await fleet.stop()
+    judge_store(watch, record)
+    print(format_figures(record, replicas, crowd), format_verdict(record, watch, slope, crowd), sep="\n\n")
     return not record.broken
 
 
@@ -161,8 +167,11 @@ def main() -> None:
     arguments = read_arguments()
     folder = Path(tempfile.mkdtemp(prefix="wheelgate-soak-")) if arguments.keep is None else arguments.keep.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    with azurite(folder / "azurite") as emulator, public_index() as index:
+    with azurite(folder / "azurite", node_options=_NODE_OPTIONS) as emulator, public_index() as index:
         held = asyncio.run(soak(folder, f"{emulator.url}/soak", index, arguments))
+        status = Path(f"/proc/{emulator.process.pid}/status").read_text()
+        [most_kib] = re.findall(r"VmHWM:\s+(\d+)", status)
+        print(f"the emulator held {int(most_kib) / 1024:.0f} MiB at most")
     if held and arguments.keep is None:
         with contextlib.suppress(OSError):
             shutil.rmtree(folder)

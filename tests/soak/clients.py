@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 from uv import find_uv_bin
 
 from tests.soak.http import JSON_PAGE, Answer, Http
-from tests.soak.ledger import Ledger, OwnFile, Record, State, parse_page, wheel
+from tests.soak.ledger import Kind, Ledger, OwnFile, Record, State, parse_page, wheel
 from tests.soak.weather import WARM, PublicIndex, cold_name
 from tests.support.gate import environment
 from tests.support.packages import metadata, sha256, wheel_name
@@ -89,7 +89,8 @@ class RealInstaller:
         site.record.time(f"{program} install", time.monotonic() - began_s)
         site.record.counts[f"{program} installs"] += 1
         if status != 0:
-            site.record.break_(f"{program} install {what} ended with {status}:\n{output[-3000:]}")
+            failed = f"{program} install {what} ended with {status}:\n{output[-3000:]}"
+            site.record.break_(failed, kind=Kind.INSTALL, since_s=began_s)
         else:
             self._check(target, file.project, file.version)
             self._check(target, file.requires, "1.0")
@@ -100,7 +101,8 @@ class RealInstaller:
         installed = target / name
         whole = wheel(project, version)  # stored, not compressed: the padding stands in it as it is
         if not installed.is_file() or installed.read_bytes() not in whole:
-            self._site.record.break_(f"{self._program} installed other bytes of {project} {version}: {name}")
+            other = f"{self._program} installed other bytes of {project} {version}: {name}"
+            self._site.record.break_(other, kind=Kind.BYTES)
 
 
 class PlainInstallers:
@@ -137,10 +139,11 @@ class PlainInstallers:
             await self._public(name, judged=True)
 
     async def _own(self, file: OwnFile) -> None:
+        began_s = time.monotonic()
         trouble = await self.fetch(file.project, file.filename, file.body, file.metadata)
         self._site.record.counts["plain installs, ours"] += 1
         if trouble:
-            self._site.record.break_(trouble)
+            note_trouble(self._site.record, trouble, began_s)
 
     async def _public(self, name: str, *, judged: bool) -> None:
         site, began_s = self._site, time.monotonic()
@@ -150,7 +153,7 @@ class PlainInstallers:
         fair = fair and site.index.has_been_fair(began_s)
         site.record.counts["never seen, in fair weather"] += fair and not judged
         if trouble and (judged or fair or "WRONG" in trouble):
-            site.record.break_(trouble + ("" if fair else f" (public index: {site.index.fault})"))
+            note_trouble(site.record, trouble + ("" if fair else f" (public index: {site.index.fault})"), began_s)
         elif trouble:
             site.record.counts["never seen and not installed in foul weather"] += 1
 
@@ -173,6 +176,14 @@ class PlainInstallers:
                 return f"{_how(answer)} metadata of {filename}: {answer}"
         answer = await http.get(file_url)
         return None if answer.status == 200 and answer.body == body else f"{_how(answer)} {filename}: {answer}"
+
+
+def note_trouble(record: Record, trouble: str, began_s: float) -> None:
+    """Note that a file was not had; ``began_s``: since when it was asked for. Wrong bytes have no excuse."""
+    if "WRONG" in trouble:
+        record.break_(trouble, kind=Kind.BYTES)
+    else:
+        record.break_(trouble, kind=Kind.INSTALL, since_s=began_s)
 
 
 def _how(answer: Answer) -> str:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.soak.clients import PlainInstallers, Site
+from tests.soak.clients import PlainInstallers, Site, note_trouble
 from tests.soak.http import JSON_PAGE
 from tests.soak.ledger import wheel
 from tests.soak.replicas import Replica
@@ -42,9 +42,10 @@ async def gather_crowd(site: Site, replica: Replica, seconds: float) -> dict[str
         await asyncio.sleep(site.dice.uniform(*_PAUSE_S) * number / INSTALLS)
         while True:
             name = WARM[number % len(WARM)]
+            began_s = time.monotonic()
             trouble = await installers.fetch(name, wheel_name(name, "1.0"), wheel(name, "1.0"), metadata(name, "1.0"))
             if trouble:
-                site.record.break_(f"in the crowd: {trouble}")
+                note_trouble(site.record, f"in the crowd: {trouble}", began_s)
             done += 1
             await asyncio.sleep(site.dice.uniform(*_PAUSE_S))
 

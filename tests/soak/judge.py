@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.soak.clients import Site
 from tests.soak.http import JSON_PAGE, Answer
-from tests.soak.ledger import SEEN_WITHIN_S, OwnFile, State, find_differences, parse_page
+from tests.soak.ledger import SEEN_WITHIN_S, Kind, OwnFile, State, find_differences, parse_page
 from tests.soak.replicas import Fleet, Replica
 from tests.soak.weather import WARM
 
@@ -86,7 +86,8 @@ class Judge:
                 self.site.record.time(measured, time.monotonic() - since_s)
                 return
             if asked_s - since_s > SEEN_WITHIN_S:
-                self.site.record.break_(f"{what}, and that is not seen after {asked_s - since_s:.1f} s", replica.name)
+                late = f"{what}, and that is not seen after {asked_s - since_s:.1f} s"
+                self.site.record.break_(late, replica.name, kind=Kind.LATE, since_s=since_s)
                 return
             await asyncio.sleep(_LOOK_EVERY_S)
 
@@ -101,7 +102,7 @@ class Judge:
                 await self._look_at_dead_tokens()
                 await asyncio.sleep(0.3)
 
-    async def _look_at(self, project: str) -> None:
+    async def _look_at(self, project: str, *, is_last: bool = False) -> None:
         files = self.site.ledger.projects[project]
         lives = {replica.number: (replica, replica.life) for replica in self.fleet.ready}
         before = self._states(project)
@@ -117,23 +118,34 @@ class Judge:
             if answer.status not in (200, 404, 403):
                 if not any(file.settled(asked_s) for file in files.values()):
                     continue  # not ours yet, and the public index is asked, which may be ill
-                self.site.record.break_(f"page of {project}: {answer}", replica.name)
+                self.site.record.break_(f"page of {project}: {answer}", replica.name, since_s=asked_s)
                 continue
             page = parse_page(answer.body) if answer.status == 200 else None
             for wrong in find_differences(files, page, asked_s):
-                self.site.record.break_(wrong, replica.name)
+                self._note_difference(wrong, replica, asked_s, is_last=is_last)
             entries = [] if page is None else page["files"]
             settled = [entry for entry in entries if entry["filename"] in files and files[entry["filename"]].settled(asked_s)]
             pages.setdefault(json.dumps(settled), replica.name)
         if len(pages) > 1:
-            self.site.record.break_(f"pages of {project} differ: {' | '.join(pages)}", "; ".join(pages.values()))
+            differ = f"pages of {project} differ: {' | '.join(pages)}"
+            since_s = None if is_last else asked_s
+            self.site.record.break_(differ, "; ".join(pages.values()), kind=Kind.LATE, since_s=since_s)
+
+    def _note_difference(self, wrong: str, replica: Replica, asked_s: float, *, is_last: bool) -> None:
+        """Note what a page has otherwise than was acknowledged. Only that it is late may be the store's fault."""
+        if "another digest" in wrong or "never ours" in wrong:
+            self.site.record.break_(wrong, replica.name, kind=Kind.BYTES)
+        elif is_last:
+            self.site.record.break_(wrong, replica.name, kind=Kind.LOST if "is not listed" in wrong else Kind.LATE)
+        else:
+            self.site.record.break_(wrong, replica.name, kind=Kind.LATE, since_s=asked_s)
 
     def _states(self, project: str) -> list[tuple[str, State, float, bool]]:
         return [(f.filename, f.state, f.since_s, f.changing) for f in self.site.ledger.projects[project].values()]
 
     async def _look_at_public(self, project: str) -> None:
         """A public page: the same files with the same digests everywhere."""
-        ready = [(replica, replica.life) for replica in self.fleet.ready]
+        ready, asked_s = [(replica, replica.life) for replica in self.fleet.ready], time.monotonic()
         answers = await asyncio.gather(*(self._page(replica, project) for replica, _ in ready))
         seen = {}
         for (replica, life), answer in zip(ready, answers, strict=True):
@@ -141,20 +153,22 @@ class Judge:
                 continue
             self.site.record.counts["pages compared"] += 1
             if answer.status != 200:
-                self.site.record.break_(f"page of {project}, seen before: {answer}", replica.name)
+                self.site.record.break_(f"page of {project}, seen before: {answer}", replica.name, since_s=asked_s)
                 continue
             seen[str([(entry["filename"], entry["hashes"]) for entry in parse_page(answer.body)["files"]])] = replica.name
         if len(seen) > 1:
-            self.site.record.break_(f"pages of {project} differ: {' | '.join(seen)}", "; ".join(seen.values()))
+            differ = f"pages of {project} differ: {' | '.join(seen)}"
+            self.site.record.break_(differ, "; ".join(seen.values()), kind=Kind.LATE)
 
     async def _look_at_dead_tokens(self) -> None:
         for replica in self.fleet.ready:
             count = min(_DEAD_ASKED_AT_ONCE, len(self.dead_tokens))
             for text in self.site.dice.sample(self.dead_tokens, count):
-                answer = await self._page(replica, FIRST_PROJECT, token=text)
+                asked_s, answer = time.monotonic(), await self._page(replica, FIRST_PROJECT, token=text)
                 self.site.record.counts["revoked tokens tried"] += 1
                 if answer.status == 200:
-                    self.site.record.break_(f"revoked token {text.split('_')[1]} is let in", replica.name)
+                    let_in = f"revoked token {text.split('_')[1]} is let in"
+                    self.site.record.break_(let_in, replica.name, kind=Kind.LATE, since_s=asked_s)
 
     async def _page(self, replica: Replica, project: str, token: str | None = None) -> Answer:
         return await self.site.http.once(f"{replica.url}/simple/{project}/", JSON_PAGE, token=token)
@@ -165,13 +179,14 @@ class Judge:
         """With all replicas up and nothing going on: every page, the bytes of every file that must be there, all tokens."""
         await asyncio.sleep(SEEN_WITHIN_S + 1)
         for project in self.site.ledger.projects:
-            await self._look_at(project)
+            await self._look_at(project, is_last=True)
         for name in WARM:
             await self._look_at_public(name)
         await self._fetch_every_file()
         for text, replica in itertools.product(self.dead_tokens, self.fleet.replicas):
             if (await self._page(replica, FIRST_PROJECT, token=text)).status != 401:
-                self.site.record.break_(f"revoked token {text.split('_')[1]} is let in at the end", replica.name)
+                let_in = f"revoked token {text.split('_')[1]} is let in at the end"
+                self.site.record.break_(let_in, replica.name, kind=Kind.LATE)
         for replica in self.fleet.replicas:
             if count := replica.tracebacks():
                 self.site.record.break_(f"{count} tracebacks in its logs", replica.name)
@@ -184,4 +199,5 @@ class Judge:
             answer = await self.site.http.get(f"{replica.url}/files/{file.project}/{file.filename}")
             self.site.record.counts["acknowledged files fetched at the end"] += 1
             if answer.status != 200 or answer.body != file.body:
-                self.site.record.break_(f"acknowledged {file.filename} at the end: {answer}", replica.name)
+                kind = Kind.BYTES if answer.status == 200 else Kind.LOST
+                self.site.record.break_(f"acknowledged {file.filename} at the end: {answer}", replica.name, kind=kind)

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tests.soak.store_watch import StoreWatch
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 
 SEEN_WITHIN_S = 5.0
@@ -115,12 +116,36 @@ def find_differences(files: dict[str, OwnFile], page: dict[str, Any] | None, ask
     return wrong
 
 
+class Kind(StrEnum):
+    """What is counted of what broke, each by itself."""
+
+    INSTALL = "installs that failed after pip's own retries"
+    BYTES = "wrong bytes, wrong digests, files of strangers"
+    LOST = "acknowledged uploads that were lost"
+    LATE = "pages and tokens not alike on all replicas within 5 s"
+    OTHER = "anything else"
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """Something that was not as promised."""
+
+    kind: Kind
+    line: str
+    at_s: float
+    """When it was found, by the monotonic clock."""
+    since_s: float | None
+    """When it began; ``None``: it has no excuse, however silent the store was."""
+
+
 @dataclass
 class Record:
     """What happened and what broke, in the order of time; everything counted."""
 
     folder: Path
-    broken: list[str] = field(default_factory=list)
+    broken: list[Breakage] = field(default_factory=list)
+    forgiven: list[Breakage] = field(default_factory=list)
+    """What broke while the store itself was silent to everybody."""
     counts: Counter[str] = field(default_factory=Counter)
     times_s: dict[str, list[float]] = field(default_factory=dict)
     began_s: float = field(default_factory=time.monotonic)
@@ -130,13 +155,20 @@ class Record:
         with (self.folder / "events.log").open("a") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {self.age_s:8.2f} s  {what}\n")
 
-    def break_(self, what: str, replica: str = "") -> None:
-        """Something was not as promised."""
+    def break_(self, what: str, replica: str = "", *, kind: Kind = Kind.OTHER, since_s: float | None = None) -> None:
+        """Something was not as promised. ``since_s``: since when, if a silence of the store would excuse it."""
         line = f"{self.age_s:8.2f} s  {f'{replica}: ' if replica else ''}{what}"
-        self.broken.append(line)
+        self.broken.append(Breakage(kind, line, time.monotonic(), since_s))
         self.note(f"BROKEN {replica} {what}")
         if len(self.broken) <= 50:
             print(f"BROKEN {line}", flush=True)
+
+    def forgive(self, watch: StoreWatch) -> None:
+        """Take out of what broke what a silence of the store excuses."""
+        broken, self.broken = self.broken, []
+        for each in broken:
+            excused = each.since_s is not None and watch.excuses(each.since_s, each.at_s)
+            (self.forgiven if excused else self.broken).append(each)
 
     def time(self, what: str, took_s: float) -> None:
         self.times_s.setdefault(what, []).append(took_s)

@@ -21,6 +21,7 @@ HOST = "127.1"  # loopback, in a spelling that the server does not take for it: 
 KILL_EVERY_S, DRAIN_EVERY_S = 15.0, 20.0
 _START_S = 60.0
 _STOP_S = 45.0
+_METRICS_S = 2.0
 _MIB = 1024 * 1024
 
 
@@ -32,6 +33,8 @@ class Sample:
     rss_mib: float
     descriptors: int
     threads: int
+    tasks: int
+    """Of its event loop."""
 
 
 @dataclass
@@ -79,6 +82,7 @@ class Replica:
             )
         while not await is_ready(self.port):
             if self.process.returncode is not None or time.monotonic() - began_s > _START_S:
+                await self._end(signal.SIGKILL)
                 raise AssertionError(f"{self.name} did not start, status {self.process.returncode}")
             await asyncio.sleep(0.1)
         self.ready_since_s = time.monotonic()
@@ -112,13 +116,17 @@ class Replica:
             self.process.kill()
             return None
 
-    def measure(self) -> None:
+    async def measure(self) -> None:
         """Write down what the process holds now."""
+        life = self.life
+        tasks = await read_gauge(self.port, "wheelgate_tasks")
         if self.process is None or self.ready_since_s is None:
             return
         if self.process.returncode is not None:
             self.record.break_(f"ended by itself with {self.process.returncode}", self.name)
             self.ready_since_s = None
+            return
+        if tasks is None or life != self.life:
             return
         place = Path(f"/proc/{self.process.pid}")
         status = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
@@ -127,6 +135,7 @@ class Replica:
             int(status["VmRSS"].split()[0]) / 1024,
             len(os.listdir(place / "fd")),  # noqa: PTH208 - names alone
             int(status["Threads"]),
+            int(tasks),
         )
         self.samples.setdefault(self.life, []).append(sample)
 
@@ -181,18 +190,21 @@ class Fleet:
     async def _renew(victim: Replica, end: object) -> None:
         assert callable(end)
         await end(victim)
-        try:
-            await victim.start()
-        except AssertionError as error:
-            victim.record.break_(str(error), victim.name)
-            await victim.kill()
-            await victim.start()
+        while True:
+            began_s = time.monotonic()
+            try:
+                await victim.start()
+            except AssertionError as error:
+                victim.record.break_(str(error), victim.name, since_s=began_s)
+                await asyncio.sleep(1)
+            else:
+                return
 
     async def measure(self) -> None:
-        """Memory, descriptors and threads of each, every 2 s, for ever."""
+        """Memory, descriptors, threads and tasks of each, every 2 s, for ever."""
         while True:
             for replica in self.replicas:
-                replica.measure()
+                await replica.measure()
             await asyncio.sleep(2)
 
     async def stop(self) -> None:
@@ -200,6 +212,21 @@ class Fleet:
             if replica.process is not None and replica.process.returncode is None:
                 replica.process.kill()
                 await replica.process.wait()
+
+
+async def read_gauge(port: int, name: str) -> float | None:
+    """The value of a metric; ``None``: it could not be had."""
+    try:
+        async with asyncio.timeout(_METRICS_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n")
+                text = (await reader.read()).decode(errors="replace")
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return None
+    return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} ")), None)
 
 
 def write_config(folder: Path, store_url: str, index_url: str) -> Path:

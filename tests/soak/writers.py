@@ -30,6 +30,8 @@ _NEW_EVERY = 4
 """One upload in so many is the first of its project; its deletion leaves a name that is claimed and empty."""
 _TRIES = 20
 _PATIENCE_S = 90.0
+_KEPT = 150
+"""Files of ours beyond which old ones are deleted, so that the store holds as much at the end as in the middle."""
 _REAL_EVERY = 12
 """One upload in so many is made by uv or twine."""
 
@@ -89,7 +91,8 @@ class Writers:
             if time.monotonic() - began_s > _PATIENCE_S:
                 break
             await asyncio.sleep(min(4.0, 0.25 * 2**tried))
-        self.site.record.break_(f"{form[':action']} of {file.filename} was not acknowledged: {answer}")
+        refused = f"{form[':action']} of {file.filename} was not acknowledged: {answer}"
+        self.site.record.break_(refused, since_s=began_s)
         return False
 
     async def _publish(self, file: OwnFile) -> bool:
@@ -113,14 +116,16 @@ class Writers:
                 return True
             self.site.record.counts["writes tried again"] += 1
             await asyncio.sleep(2)
-        self.site.record.break_(f"{' '.join(command[:3])} of {file.filename} failed again and again:\n{output[-2000:]}")
+        failed = f"{' '.join(command[:3])} of {file.filename} failed again and again:\n{output[-2000:]}"
+        self.site.record.break_(failed, since_s=began_s)
         return False
 
     async def change(self) -> None:
-        """Yanks and the end of yanks, a deletion now and then, for ever."""
+        """Yanks and the end of yanks, a deletion now and then and whenever there are many files, for ever."""
         while True:
             await asyncio.sleep(self.site.dice.uniform(0.5, 1.5))
-            done = self.site.dice.choices(["yank", "unyank", "delete"], [5, 4, 1])[0]
+            is_full = sum(file.state is not State.DELETED for file in self.site.ledger.files()) > _KEPT
+            done = self.site.dice.choices(["yank", "unyank", "delete"], [5, 4, 30 if is_full else 1])[0]
             match done:
                 case "yank":
                     file, to = self.site.ledger.pick(self.site.dice, State.LISTED), State.YANKED
@@ -143,14 +148,20 @@ class Writers:
     async def command_tokens(self) -> None:
         """Tokens made and revoked by the command line, for ever."""
         while True:
-            text = await new_token(self.site, "read")
+            began_s = time.monotonic()
+            try:
+                text = await new_token(self.site, "read")
+            except AssertionError as error:
+                self.site.record.break_(f"wheelgate token new fails again and again: {error}", since_s=began_s)
+                continue
             await self.judge.expect_token(text, alive=True)
+            began_s = time.monotonic()
             for tried in range(3):
                 status, output = await _wheelgate(self.site, "token", "revoke", text.split("_")[1])
                 if status == 0 or (tried and "there is no token" in output):
                     break
             else:
-                self.site.record.break_(f"wheelgate token revoke ended with {status}: {output}")
+                self.site.record.break_(f"wheelgate token revoke ended with {status}: {output}", since_s=began_s)
                 continue
             self.site.record.counts["tokens revoked by command"] += 1
             await self.judge.expect_token(text, alive=False)
@@ -169,6 +180,7 @@ class Writers:
                 await asyncio.sleep(self.site.dice.uniform(1, 3))
 
     async def _revoke(self, tokens: Tokens, identifier: str) -> None:
+        began_s = time.monotonic()
         for tried in range(_TRIES):
             try:
                 if not await tokens.revoke(identifier) and not tried:  # later, an earlier try may have done it
@@ -177,7 +189,7 @@ class Writers:
                 return
             except StoreError:
                 await asyncio.sleep(0.5)
-        self.site.record.break_(f"token {identifier} cannot be revoked")
+        self.site.record.break_(f"token {identifier} cannot be revoked", since_s=began_s)
 
 
 async def new_token(site: Site, scope: str) -> str:

@@ -70,13 +70,23 @@ class Azurite:
 
 
 @contextmanager
-def azurite(folder: Path, *arguments: str, scheme: str = "http", silent: bool = True, memory: bool = True) -> Iterator[Azurite]:
+def azurite(
+    folder: Path,
+    *arguments: str,
+    scheme: str = "http",
+    silent: bool = True,
+    memory: bool = True,
+    node_options: Sequence[str] = (),
+) -> Iterator[Azurite]:
     """An emulator in memory, gone when the block ends. Unless silent, `azurite.log` has a line a request."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
+    node, main = installed()
     command: Sequence[str] = [
-        *installed(),
+        node,
+        *node_options,
+        main,
         *(["--silent"] if silent else []),
         "--disableTelemetry",
         *(["--inMemoryPersistence", "--extentMemoryLimit", "2048"] if memory else []),
