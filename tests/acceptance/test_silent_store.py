@@ -93,9 +93,9 @@ def test_our_store(world: World) -> None:
     demo, own = (f"/files/{name}/{wheel_name(name, '1.0')}" for name in ("demo", "own"))
     assert world.upload("own")[0].status == 200
     until(lambda: world.server.get(demo).status == 302)
-    time.sleep(2.5)  # what was announced is heard of
     for path in known:
         assert world.ask(path)[0].status == 200
+    time.sleep(4.5)  # what was announced is heard of, the claim of a name that was just asked for too
 
     world.store.trouble = stay_silent
     answer, took_s = world.ask("/simple/never-asked/")
