@@ -159,11 +159,20 @@ def test_trouble_is_one_sentence_each_and_stops_nothing_else(
     gate = start_gate(config)
     assert gate.get("/simple/idna/").status == 200
     assert gate.page("acme-blob")["files"]
-    for name, sentence in (("gone-x", "does not exist: create it"), ("no-x", "refused us"), ("dead-x", "cannot be reached")):
+    for name, sentence in (
+        ("gone-x", "there is no such container: create it"),
+        ("no-x", "refused us"),
+        ("dead-x", "cannot be reached"),
+    ):
         answer = gate.get(f"/simple/{name}/")
         assert answer.status == 503, name
         assert answer.headers["Retry-After"]
         assert sentence in answer.body.decode(), answer.body
+        assert "127.0.0.1" not in answer.body.decode() + answer.reason, (
+            "a client hears what its source is called, not where it is"
+        )
+    assert f"{emulator.url}/nowhere: " in gate.log
+    assert f"{container}: the storage account" in gate.log
     checked = gate.run("check")
     assert checked.returncode == 1
     assert checked.stdout.count("FAIL") == 3, checked.stdout
@@ -203,7 +212,7 @@ def test_a_missing_container_for_the_store_stops_the_start_with_one_sentence(emu
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "does not exist: create it" in done.stderr
+    assert "there is no such container: create it" in done.stderr
 
 
 @pytest.mark.parametrize("count", [600, pytest.param(20_000, marks=[pytest.mark.long, pytest.mark.timeout(300)])])

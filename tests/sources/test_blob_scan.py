@@ -355,7 +355,7 @@ class Replica:
             return self.place
 
         known = KnownProjects("curated", url="https://x", store=ours)
-        judge = Emptiness(source="curated", url="https://x", is_folder=False, known=known, identity=identify)
+        judge = Emptiness(source="curated", is_folder=False, known=known, identity=identify)
         kept = KeptListing("curated", url="https://x", store=ours)
         self.scan = BlobScan(
             name="curated",

@@ -63,8 +63,7 @@ class Box:
             return self.identity
 
         known = KnownProjects("box", url="https://acct.blob.core.windows.net/c", store=self.ours)
-        url = "https://acct.blob.core.windows.net/c"
-        judge = Emptiness(source="box", url=url, is_folder=self.is_folder, known=known, identity=identify)
+        judge = Emptiness(source="box", is_folder=self.is_folder, known=known, identity=identify)
         self.known = known
         source: BlobScan | BlobPackages
         if self.kind == "scan":

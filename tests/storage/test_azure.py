@@ -88,7 +88,7 @@ async def test_a_missing_container_is_not_a_missing_blob(emulator: Azurite) -> N
         f"{emulator.url}/nowhere", name="s", credential=KEY, clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
     ) as store:
         for work in (store.prepare(), store.info("a"), store.read("a"), anext(store.list("")), anext(store.stream("a", 0, 1))):
-            with pytest.raises(StoreError, match="/nowhere does not exist: create it") as caught:
+            with pytest.raises(StoreError, match="there is no such container: create it") as caught:
                 await work
             assert type(caught.value) is StoreError
 
@@ -97,7 +97,7 @@ async def test_a_refused_credential_is_one_sentence(container: str) -> None:
     async with azure_store(
         container, name="s", credential="d3Jvbmc=", clock=FakeClock(), sas_window_s=WINDOW_S, sas_life_s=LIFE_S
     ) as store:
-        with pytest.raises(StoreError, match=r"refused us at .*Storage Blob Data Contributor"):
+        with pytest.raises(StoreError, match=r"refused us .*Storage Blob Data Contributor"):
             await store.prepare()
 
 
@@ -120,7 +120,7 @@ async def test_a_credential_that_is_missing_for_a_moment_is_a_store_that_fails()
         sas_life_s=LIFE_S,
     ) as store:
         for work in (store.info("a"), store.read("a"), anext(store.list("")), store.signed_url("a")):
-            with pytest.raises(StoreError, match=r"/c cannot be used: connection acme: the secret .* is not there"):
+            with pytest.raises(StoreError, match=r"s cannot be used: connection acme: the secret .* is not there"):
                 await work
 
 

@@ -19,11 +19,10 @@ class Emptiness:
     """
 
     def __init__(
-        self, *, source: str, url: str, is_folder: bool, known: KnownProjects, identity: Callable[[], Awaitable[str | None]]
+        self, *, source: str, is_folder: bool, known: KnownProjects, identity: Callable[[], Awaitable[str | None]]
     ) -> None:
         """``identity``: of the container, another one once it was deleted and made again; ``None``: it may not be asked."""
         self._source = source
-        self._url = url
         self._is_folder = is_folder
         self._known = known
         self._identity = identity
@@ -53,11 +52,11 @@ class Emptiness:
             return
         if not await self._known.may_be_empty(place):
             raise StoreError(
-                f"source {self._source}: {self._url} had packages and has none any more, as a container that was made anew "
+                f"source {self._source}: its container had packages and has none any more, as a container that was made anew "
                 "would: restore them, or put a first package there"
             )
         if is_void and self._is_folder:
             raise StoreError(
-                f"source {self._source}: there is nothing at {self._url}: check the folder in its url; if it is meant to be new, "
-                "put a first file there, whatever it is"
+                f"source {self._source}: there is nothing in its folder of the container: check that in its url; if it is meant "
+                "to be new, put a first file there, whatever it is"
             )

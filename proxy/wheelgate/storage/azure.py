@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import UNANSWERED, AzureTransport
 from wheelgate.credentials.entra import SharedAccessSignature
 from wheelgate.runtime.deadline import renew_deadline
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.regular_file import open_regular, read_head
 from wheelgate.runtime.silence_breaker import SilenceBreaker, Unanswered
@@ -39,6 +41,7 @@ from wheelgate.storage.azure_errors import (
     build_blob_error,
     build_store_error,
     check_answered_by_storage,
+    is_unanswered,
 )
 from wheelgate.storage.blob_listing import decode_fact, encode_facts, list_in_batches
 from wheelgate.storage.containers import ContainerPlace, container_place
@@ -50,6 +53,7 @@ _Blocks = list[BlobBlock]  # spelt here, since AzureStore's own `list` hides the
 _BLOCK_BYTES = 4 * 1024 * 1024
 _ONE_REQUEST_BYTES = 1024 * 1024
 _BLOCK_S = 60.0
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -137,6 +141,9 @@ class AzureStore:
         self._container = service.get_container_client(place.container)
         self._prefix = place.prefix
         self._signatures = signatures
+        self._is_preparing = False
+        """Whether :meth:`prepare` is under way, which raises what is to be said."""
+        self._troubles = TroubleLog(_log)
 
     def _blob(self, path: str) -> BlobClient:
         return self._container.get_blob_client(self._prefix + path)
@@ -144,17 +151,20 @@ class AzureStore:
     async def prepare(self) -> None:
         """Prove that the container exists and may be written, or raise :class:`StoreError`."""
         probe = f"state/probe-{uuid.uuid4().hex}"
+        self._is_preparing = True
         try:
             await self.put_if_absent(probe, b"wheelgate", {})
             await self.delete(probe)
         except StoreError as error:  # of which only the operator hears
             raise StoreError(str(error) if self.display_url in str(error) else f"{self.display_url}: {error}") from None
+        finally:
+            self._is_preparing = False
 
     def check_answering(self) -> None:
         try:
             self._breaker.check()
         except Unanswered as error:
-            raise build_store_error(error, self._whom, self.display_url) from None
+            raise build_store_error(error, self._whom) from None
 
     async def identify(self) -> str | None:
         """The identity of the container: another one once it was deleted and made again; ``None``: it may not be asked.
@@ -207,9 +217,7 @@ class AzureStore:
         async def download() -> tuple[bytes, BlobInfo]:
             stream = await self._blob(path).download_blob(max_concurrency=1)
             if stream.size > MAX_READ_BYTES:
-                raise BlobDamaged(
-                    f"{path} in {self.display_url} cannot be used: it has more than {MAX_READ_BYTES} bytes: delete it"
-                )
+                raise BlobDamaged(f"{path} in {self._whom} cannot be used: it has more than {MAX_READ_BYTES} bytes: delete it")
             return await stream.readall(), self._info_of(stream.properties)
 
         return await self._ask("read", path, download)
@@ -304,7 +312,7 @@ class AzureStore:
         try:
             query = await self._signatures.query(self._prefix + path)
         except FAILURES as error:
-            raise build_store_error(error, self._whom, self.display_url) from None
+            raise build_store_error(error, self._whom) from None
         return f"{self._blob(path).url}?{query}"
 
     def open_local(self, path: str) -> None:  # noqa: ARG002 - no body is on this machine
@@ -316,10 +324,18 @@ class AzureStore:
         try:
             return await self._breaker.ask(ask, within_s=within_s, whom=self._whom)
         except FAILURES as error:
-            raise build_blob_error(error, path, self._whom, self.display_url) from None
+            built = build_blob_error(error, path, self._whom)
+            if type(built) is StoreError and not is_unanswered(error):  # of silence the breaker tells
+                self._tell_operator(str(built))
+            raise built from None
         finally:
             if self._metrics is not None:
                 self._metrics.store_seconds.labels(self.name, operation).observe(time.perf_counter() - began_s)
+
+    def _tell_operator(self, sentence: str) -> None:
+        """Log a sentence that clients hear, with the place, which is not for them."""
+        if not self._is_preparing and self.display_url not in sentence:
+            self._troubles.report(sentence, f"{self.display_url}: {sentence}", logging.WARNING)
 
 
 def _if_unchanged(etag: str) -> dict[str, Any]:

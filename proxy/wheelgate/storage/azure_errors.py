@@ -63,8 +63,8 @@ class FewRetries(LinearRetry):
         return super().get_backoff_time(settings) if pause_s is None else pause_s
 
 
-def build_blob_error(error: AzureError | TimeoutError | UpstreamError, path: str, whom: str, where: str) -> WheelgateError:
-    """Build the error for what the service answered about one blob. The store is ``whom`` to clients, and at ``where``.
+def build_blob_error(error: AzureError | TimeoutError | UpstreamError, path: str, whom: str) -> WheelgateError:
+    """Build the error for what the service answered about one blob. The store is ``whom`` to clients.
 
     Only a code of the service says that a blob is there, is not, or has changed. Statuses alone do not: a balancer answers
     404 as well, and 409 is also the word for a container that is being deleted.
@@ -76,30 +76,35 @@ def build_blob_error(error: AzureError | TimeoutError | UpstreamError, path: str
         return BlobExists(f"the store has {path} already")
     if code in _CHANGED:
         return BlobChanged(f"the store's {path} was changed by somebody else")
-    return build_store_error(error, whom, where)
+    return build_store_error(error, whom)
 
 
-def build_store_error(error: AzureError | TimeoutError | UpstreamError, whom: str, where: str) -> StoreError:
-    """Build the error for what the service answered: with the remedy where there is one, at ``where`` (the container's URL)."""
+def build_store_error(error: AzureError | TimeoutError | UpstreamError, whom: str) -> StoreError:
+    """Build the error for what the service answered: with the remedy where there is one, and without the container's URL."""
     if isinstance(error, UpstreamError):
-        return StoreError(f"{where} cannot be used: {error}")
+        return StoreError(f"{whom} cannot be used: {error}")
     if isinstance(error, _AnsweredByAnother):
         return StoreError(
-            f"{where} is answered by something that is not Azure Blob Storage ({error}): check the URL, and any proxy on the way"
+            f"{whom} is answered by something that is not Azure Blob Storage ({error}): check the URL, and any proxy on the way"
         )
     code = _code_of(error)
     if code == "ContainerNotFound":
-        return StoreError(f"the container {where} does not exist: create it, or correct the URL")
-    if isinstance(error, (TimeoutError, *UNANSWERED)):
+        return StoreError(f"{whom}: there is no such container: create it, or correct the URL")
+    if is_unanswered(error):
         return StoreError(f"{whom} cannot be reached, or does not answer in time: try again in a moment")
     if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
         return StoreError(
-            f"the storage account refused us at {where} ({code or 'no valid credential'}): the identity needs the role "
+            f"the storage account of {whom} refused us ({code or 'no valid credential'}): the identity needs the role "
             "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key or this "
             "machine's clock is wrong"
         )
     status = getattr(error, "status_code", None)
     return StoreError(f"the storage account of {whom} answered {status or 'with an error'} ({code or type(error).__name__})")
+
+
+def is_unanswered(error: Exception) -> bool:
+    """True if the service said nothing, or cannot be reached."""
+    return isinstance(error, (TimeoutError, *UNANSWERED))
 
 
 def _code_of(error: Exception) -> str | None:

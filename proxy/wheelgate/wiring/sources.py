@@ -179,7 +179,6 @@ class Sources:
         if not settings.writable:  # else what it lacks is what nobody uploaded, or what was deleted through us
             emptiness = Emptiness(
                 source=settings.name,
-                url=blobs.display_url,
                 is_folder=bool(container_place(settings.url or "").prefix),
                 known=KnownProjects(settings.name, url=blobs.display_url, store=base.store),
                 identity=blobs.identify,
