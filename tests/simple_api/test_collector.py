@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
+from wheelgate.core.names import same_version_key, version_of
 from wheelgate.core.urls import HostRules, PageLinks, parse
 from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage, digests, metadata_digests
 
@@ -23,6 +24,10 @@ names = filenames | st.sampled_from(
         "Demo-1.0-py3-none-any.whl",
         "demo-1.0-1.tar.gz",
         "demo-1.0-short.whl",
+        "demo-1.0_1-py3-none-any.whl",
+        "demo-1.0_1.tar.gz",
+        "demo-1.tar.gz",
+        "demo-v1.0.zip",
         "demo-1.0.0-py3-none-any.whl",
         "demo-demo-1.0-py3-none-any.whl",
         "demo_more-1.0.tar.gz",
@@ -92,8 +97,9 @@ def collected(entries: Sequence[PageEntry], versions: Sequence[str] = (), projec
 @given(
     st.lists(entries, max_size=5, unique_by=lambda entry: entry.filename)
     | st.lists(plain, max_size=8, unique_by=lambda entry: entry.filename),
-    st.sampled_from([(), ("1.0",), ("1.0", "2.0"), ("1.0.0",)]),
+    st.sampled_from([(), ("1.0",), ("1.0", "2.0"), ("1.0.0",), ("1.0_1",), ("1.0.post1",), ("v1",)]),
 )
+@example([PageEntry("demo-1.0_1-py3-none-any.whl", "/f/a.whl", {"sha256": SHA})], ("1.0_1",))
 @example(
     [PageEntry("demo-1.0-py3-none-any.whl", "/f/a.whl", {"sha256": SHA}), PageEntry("demo-1.0.tar.gz", "/f/", {"sha256": SHA})],
     (),
@@ -103,7 +109,17 @@ def test_an_entry_is_judged_as_if_it_stood_alone(entries: list[PageEntry], versi
     page = collected(entries, versions)
     assert list(page.files) == [file for entry in entries for file in collected([entry]).files]
     assert page.dropped == len(entries) - len(page.files)
+    assert list(page.versions) == covering(page, versions)
     assert_sound(page)
+
+
+def covering(page: ParsedPage, listed: Sequence[str]) -> list[str]:
+    """The versions of a page as they follow from the whole of each file name."""
+    found = {same_version_key(version): version for version in listed}
+    for file in page.files:
+        if (version := version_of(file.filename, "demo")) is not None:
+            found.setdefault(same_version_key(version), version)
+    return list(found.values())
 
 
 @often

@@ -84,34 +84,54 @@ class Collector:
         """Judge one entry; a name, link or digest that cannot be trusted drops it."""
         filename, hashes = entry.filename, digests(entry.hashes)
         url = self._links.absolute(entry.url)
-        follows = filename.startswith(self._wheels) and filename.endswith(".whl")
-        if url is None or hashes is None or not is_safe_filename(filename) or not (follows or filename in self._members):
+        if url is None or hashes is None or not is_safe_filename(filename):
             self.dropped += 1
             return
-        if len(self._files) >= MAX_FILES:
+        covered = (filename.startswith(self._wheels) and filename.endswith(".whl")) or self._is_covered(filename)
+        if not (covered or filename in self._members):
+            self.dropped += 1
+            return
+        files, source = self._files, self._source
+        if len(files) >= MAX_FILES:
             raise OversizedPage(f"more than {MAX_FILES} files")
-        if filename in self._files:
+        if filename in files:
             self.dropped += 1
-            earlier = self._files[filename]
+            earlier = files[filename]
             if earlier is not None and earlier.hashes != hashes:
-                self._files[filename] = None  # one name, two contents: neither can be trusted
+                files[filename] = None  # one name, two contents: neither can be trusted
             return
+        size, moment, yanked, provenance = entry.size, entry.upload_time, entry.yanked, entry.provenance
         metadata = entry.core_metadata if entry.core_metadata is not None else entry.dist_info_metadata
-        self._files[filename] = File(
+        files[filename] = File(
             filename=filename,
             project=self._project,
-            source=self._source,
-            location=RemoteFile(url, self._source),
+            source=source,
+            location=RemoteFile(url, source),
             hashes=hashes,
-            size=entry.size if entry.size is not None and 0 <= entry.size < 2**53 else None,
-            upload_time=in_utc(entry.upload_time),
+            size=size if size is not None and 0 <= size < 2**53 else None,
+            upload_time=moment if moment is None or moment.tzinfo is UTC else in_utc(moment),
             requires_python=text(entry.requires_python),
-            yanked=yank_reason(entry.yanked),
+            yanked=yank_reason(yanked) if yanked else None,
             core_metadata=metadata_digests(metadata),
-            provenance=provenance_url(entry.provenance),
+            provenance=provenance_url(provenance) if provenance else None,
         )
-        if not follows:
+        if not covered:
             self._cover(filename)
+
+    def _is_covered(self, filename: str) -> bool:
+        """True if it is this project's, and of a version that is listed as it stands there, as nearly always; else it may be."""
+        if filename.endswith(".whl"):
+            head, _, rest = filename.partition("-")
+            stated = rest.partition("-")[0]
+        elif filename.endswith(".tar.gz"):
+            head, _, stated = filename[:-7].rpartition("-")
+        else:
+            return False
+        if stated not in self._versions or "_" in stated or not self._members.is_own(head):
+            return False
+        if filename.endswith(".whl"):
+            self._wheels = f"{head}-{stated}-"
+        return True
 
     def _cover(self, filename: str) -> None:
         """List the version that a file name states, if it is not yet listed in any spelling."""

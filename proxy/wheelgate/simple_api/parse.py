@@ -50,7 +50,7 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLi
     """
     if len(body) > _MAX_JSON_BYTES:
         raise OversizedPage("more JSON than any project page is")
-    if len(body) > _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
+    if len(body) > 2 * _MANY_COMMAS and (commas := body.count(b",")) > _MANY_COMMAS and commas * _BYTES_A_COMMA > len(body):
         raise OversizedPage("JSON made of far more and smaller values than a project page")
     try:
         page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
