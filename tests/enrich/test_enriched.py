@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.sources.source_contract import SourceContract
 from tests.support.clock import FakeClock
@@ -16,12 +18,12 @@ from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile
-from wheelgate.enrich.enriched import EnrichedSource
+from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile
+from wheelgate.enrich.enriched import EnrichedSource, enrich_file
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import ExtractedMetadata, KeptPage
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord, KeptPage
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
@@ -141,6 +143,51 @@ async def test_a_page_that_says_everything_is_handed_on_as_it_is(process: Proces
     page = await process.page()
     assert page.revision == (await process.cached.project_page(NAME)).revision
     assert await process.page() is page
+
+
+SHA = "a" * 64
+MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
+MADE = ExtractedMetadata(MOMENT, SHA, "b" * 64, ">=3.9")
+COMPLETE = File(
+    filename=WHEEL,
+    project=NAME,
+    source="team",
+    location=RemoteFile("https://index.example.com/f", "team"),
+    hashes={"sha256": SHA},
+    size=7,
+    upload_time=MOMENT,
+    core_metadata={},
+)
+SEEN = FileRecord(MOMENT, {"sha256": SHA}, MOMENT, 7)
+
+
+@pytest.mark.parametrize(
+    ("listed", "seen", "shown"),
+    [
+        ({}, {}, {}),
+        ({}, {"uploaded": MOMENT + timedelta(hours=1)}, {}),
+        ({}, {"made": MADE}, {}),
+        ({"filename": "acme-lib-1.0.tar.gz", "core_metadata": None}, {}, {}),
+        ({}, {"uploaded": MOMENT - timedelta(hours=1)}, {"upload_time": MOMENT - timedelta(hours=1)}),
+        ({"upload_time": None}, {}, {"upload_time": MOMENT}),
+        ({"size": None}, {}, {"size": 7}),
+        ({"hashes": {"md5": "c" * 32}}, {}, {"hashes": {"md5": "c" * 32, "sha256": SHA}}),
+        ({"core_metadata": None}, {}, {"core_metadata": {}, "metadata_in_wheel": True}),
+        ({"location": StoredFile("box", "p", "1")}, {}, {"metadata_in_wheel": True}),
+        (
+            {"filename": "acme-lib-1.0.tar.gz", "core_metadata": None},
+            {"made": MADE},
+            {"requires_python": ">=3.9"},
+        ),
+    ],
+)
+def test_a_file_is_shown_as_it_is_if_nothing_that_is_remembered_adds_to_it(
+    listed: dict[str, Any], seen: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    file, record = replace(COMPLETE, **listed), replace(SEEN, **seen)
+    enriched = enrich_file(file, record)
+    assert enriched == replace(file, **shown)
+    assert (enriched is file) is not bool(shown)
 
 
 async def test_every_wheel_offers_core_metadata_and_nothing_else_does(process: Process, fake: FakeSource) -> None:

@@ -139,14 +139,24 @@ def _describe_bytes(hashes: Mapping[str, str], size: int | None) -> str:
 
 def enrich_file(file: File, record: FileRecord) -> File:
     """The file with everything that is known of it; itself, if its source says all of it."""
+    moment, made = file.upload_time, record.made
+    if (
+        moment is not None
+        and (moment is record.uploaded or moment <= record.uploaded)
+        and file.size is not None
+        and "sha256" in file.hashes
+        and type(file.location) is RemoteFile
+        and (file.core_metadata is not None or (made is None and not file.filename.endswith(".whl")))
+    ):
+        return file  # as nearly all files of the public index: nothing that is remembered could add to it
     known: dict[str, Any] = {}
-    if file.upload_time is None or record.uploaded < file.upload_time:
+    if moment is None or record.uploaded < moment:
         known["upload_time"] = record.uploaded
     if file.size is None and record.size is not None:
         known["size"] = record.size
     if "sha256" not in file.hashes and "sha256" in record.hashes:
         known["hashes"] = {**file.hashes, "sha256": record.hashes["sha256"]}
-    is_blob, made, offered = type(file.location) is StoredFile, record.made, None
+    is_blob, offered = type(file.location) is StoredFile, None
     # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
     if is_blob or file.core_metadata is None:
         if isinstance(file.location, RemoteFile) and made and made.of not in (record.hashes.get("sha256"), file.location.url):

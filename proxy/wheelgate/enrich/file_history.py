@@ -168,7 +168,9 @@ def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime
         seen = known.get(file.filename)
         if seen is None:
             news[file.filename] = seen = FileRecord(at, file.hashes, file.upload_time or now, file.size)
-        elif (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
+            records.append(seen)
+            continue
+        if (file.hashes is not seen.hashes and file.hashes != seen.hashes) or file.size != seen.size:
             if contradicts(seen, file.hashes, file.size):
                 records.append(None)
                 continue

@@ -84,12 +84,16 @@ class ProjectState:
     def learn(self, found: Files) -> bool:
         """Merge what was found out; whether any of it is new."""
         is_new = False
-        for name, record in found.items():
-            known = self.files.get(name)
-            merged = record if known is None else merge_file_records(known, record)
-            if merged != known:
-                self.files[name] = merged
-                is_new = True
+        if not self.files:  # as at the first sight of a project
+            self.files.update(found)
+            is_new = bool(found)
+        else:
+            for name, record in found.items():
+                known = self.files.get(name)
+                merged = record if known is None else merge_file_records(known, record)
+                if merged != known:
+                    self.files[name] = merged
+                    is_new = True
         self.version += is_new
         return is_new
 
