@@ -18,7 +18,7 @@ GROWS = {
 """Calls that make something that grows. So does an empty display: ``{}``, ``[]``."""
 SHORT_LIVED = {
     "one page while it is parsed": {
-        *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "_Target._metas"),
+        *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "Collector._withheld", "_Target._metas"),
         *("ListingParser.blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
     },
     "one listing while it is made": {f"ListingBuilder.{name}" for name in ("_open", "_blocks", "_fresh", "_changed")},

@@ -48,7 +48,7 @@ def test_a_plain_page_of_pep_503_is_read() -> None:
         ('DATA-Requires-PYTHON="&gt;=3"', "requires_python", ">=3"),
         ('data-requires-python=""', "requires_python", None),
         ("data-requires-python", "requires_python", None),
-        ('data-requires-python="a&#10;b"', "requires_python", None),
+        ('data-requires-python="a&#10;b"', "requires_python", "a b"),
         ("data-yanked", "yanked", ""),
         ('data-yanked=""', "yanked", ""),
         ('data-yanked="&lt;b&gt; &amp; &quot;quotes&quot; &#39;"', "yanked", '<b> & "quotes" \''),
@@ -82,7 +82,13 @@ def test_an_attribute_means_what_its_pep_says(attributes: str, field: str, expec
         (f"#SHA256={SHA.upper()}", {"sha256": SHA}),
         (f"#md5={'b' * 32}", {"md5": "b" * 32}),
         (f"#sha512={'b' * 128}", {"sha512": "b" * 128}),
-        (f"#sha1={'b' * 40}", {}),
+        (f"#sha1={'b' * 40}", {"sha1": "b" * 40}),
+        (f"#sha3_256={SHA}", {"sha3_256": SHA}),
+        (f"#sha256-{SHA}", {"sha256": SHA}),
+        (f"#sha256%3D{SHA}", {"sha256": SHA}),
+        (f"#md5={'b' * 32}&sha256={SHA}", {"md5": "b" * 32, "sha256": SHA}),
+        (f"#blake2b={'b' * 64}", {"blake2b_256": "b" * 64}),
+        ("#version=1", {}),
         (f"#sha256={SHA}&egg=demo", {"sha256": SHA}),
         (f"#egg=demo-1.0&sha256={SHA}", {"sha256": SHA}),
         (f"#egg=demo-1.0&amp;sha256={SHA}", {"sha256": SHA}),
@@ -90,18 +96,24 @@ def test_an_attribute_means_what_its_pep_says(attributes: str, field: str, expec
         ("#anything", {}),
     ],
 )
-def test_a_fragment_gives_one_digest_and_nothing_else(fragment: str, expected: dict[str, str]) -> None:
+def test_a_fragment_gives_its_digests_and_nothing_else(fragment: str, expected: dict[str, str]) -> None:
     (file,) = parsed_html(HEADING + anchor(fragment=fragment)).files
     assert file.hashes == expected
     assert isinstance(file.location, RemoteFile)
     assert file.location.url == f"{ORIGIN}/f/{NAME}"
 
 
-@pytest.mark.parametrize("fragment", ["#md5=zz", "#sha256=", "#sha256=abc", f"#sha256={SHA}0", f"#sha256={SHA[:-1]}g"])
-def test_a_file_with_a_malformed_digest_is_dropped_and_its_neighbour_stays(fragment: str) -> None:
+@pytest.mark.parametrize(
+    "fragment",
+    [
+        *("#md5=zz", "#sha256=", "#sha256=abc", f"#sha256={SHA}0", f"#sha256={SHA[:-1]}g"),
+        *(f"#sha256={SHA}&sha256={'b' * 64}", f"#sm3={SHA}", f"#shake_128={SHA}", f"#sha256={SHA}&sm3={SHA}", f"#sm3-{SHA}"),
+    ],
+)
+def test_a_file_with_a_digest_that_cannot_be_checked_is_withheld_and_its_neighbour_stays(fragment: str) -> None:
     parsed = parsed_html(HEADING + anchor(name="demo-2.0.zip", fragment=fragment) + anchor())
     assert [file.filename for file in parsed.files] == [NAME]
-    assert parsed.dropped == 1
+    assert [(entry.filename, entry.rule) for entry in parsed.withheld] == [("demo-2.0.zip", "digest")]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +286,7 @@ def test_a_page_of_bare_links_needs_no_heading() -> None:
 def test_one_name_with_two_contents_is_trusted_with_neither() -> None:
     parsed = parsed_html(HEADING + anchor() + anchor(fragment=f"#sha256={'b' * 64}") + anchor(name="demo-2.0.zip"))
     assert [file.filename for file in parsed.files] == ["demo-2.0.zip"]
-    assert parsed.dropped == 2
+    assert (parsed.dropped, [entry.filename for entry in parsed.withheld]) == (1, [NAME])
 
 
 LONG = "".join(anchor(name=f"demo-{number}.zip") for number in range(1_000))

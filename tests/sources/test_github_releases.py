@@ -116,13 +116,22 @@ async def test_a_file_says_what_its_asset_says(hub: Github, clock: FakeClock) ->
         assert wheel.upload_time == datetime(2025, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("digest", [None, "", "md5:0", "sha256:00", "sha256:" + "g" * 64, "SHA256:" + "AB" * 32])
-async def test_a_digest_is_believed_only_if_it_is_one(hub: Github, clock: FakeClock, digest: str | None) -> None:
+@pytest.mark.parametrize(
+    ("digest", "hashes"),
+    [
+        *((None, {}), ("", {}), ("SHA256:" + "AB" * 32, {"sha256": "ab" * 32}), ("sha512:" + "ab" * 64, {"sha512": "ab" * 64})),
+        *(("md5:0", None), ("sha256:00", None), ("sha256:" + "g" * 64, None), ("sm3:" + "ab" * 32, None), ("ab" * 32, None)),
+    ],
+)
+async def test_a_digest_that_cannot_be_checked_costs_the_file(
+    hub: Github, clock: FakeClock, digest: str | None, hashes: dict[str, str] | None
+) -> None:
     hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
     hub.repos["acme/tools"][0]["assets"][0]["digest"] = digest
     async with releases(hub, "acme/tools", clock=clock) as source:
-        (file,) = (await source.project_page("acme-lib")).files
-        assert file.hashes == ({"sha256": "ab" * 32} if digest and digest.startswith("SHA256") else {})
+        page = await source.project_page("acme-lib")
+        assert [file.hashes for file in page.files] == ([] if hashes is None else [hashes])
+        assert [entry.rule for entry in page.withheld] == (["digest"] if hashes is None else [])
 
 
 async def test_listing_what_has_not_changed_costs_nothing_of_the_budget(hub: Github, clock: FakeClock) -> None:

@@ -274,8 +274,10 @@ async def test_entries_that_cannot_be_used_are_left_out_and_counted(
     index.publish("acme-lib", wheel_name("acme-lib", "3.0"), b"bad digest", hashes={"sha256": "abc"})
     page = await source.project_page("acme-lib")
     assert filenames(page) == [WHEEL]
-    assert page.dropped == 3
-    assert counted(metrics, "dropped_entries", source="team") == 3
+    assert page.dropped == 2
+    assert counted(metrics, "dropped_entries", source="team") == 2
+    assert [(entry.filename, entry.rule) for entry in page.withheld] == [(wheel_name("acme-lib", "3.0"), "digest")]
+    assert counted(metrics, "withheld_files", source="team", rule="digest") == 1
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,8 @@ def enrich_file(file: File, record: FileRecord) -> File:
         known["upload_time"] = record.uploaded
     if file.size is None and record.size is not None:
         known["size"] = record.size
-    if "sha256" not in file.hashes and "sha256" in record.hashes:
-        known["hashes"] = {**file.hashes, "sha256": record.hashes["sha256"]}
+    if record.hashes is not file.hashes and not record.hashes.keys() <= file.hashes.keys():
+        known["hashes"] = {**record.hashes, **file.hashes}  # what was said once of these bytes, they must have
     is_blob, offered = type(file.location) is StoredFile, None
     # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
     if is_blob or file.core_metadata is None:

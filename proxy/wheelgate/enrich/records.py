@@ -112,7 +112,7 @@ def merge_file_records(one: FileRecord, other: FileRecord) -> FileRecord:
         return msgspec.structs.replace(first, uploaded=uploaded)
     return FileRecord(
         at=first.at,
-        hashes=first.hashes if len(first.hashes) >= len(second.hashes) else {**second.hashes, **first.hashes},
+        hashes=first.hashes if second.hashes.keys() <= first.hashes.keys() else {**second.hashes, **first.hashes},
         uploaded=uploaded,
         size=_size(first, second),
         made=max((made for made in (first.made, second.made) if made is not None), key=_reading, default=None),

@@ -12,11 +12,12 @@ from typing import Protocol
 
 import msgspec
 
+from wheelgate.core.digests import Hash, new_hash
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage.fills import PACE_BYTES, PACE_S, Fill, PromisedBody
-from wheelgate.storage.spool import HOLD_BYTES, Hash, new_hash
+from wheelgate.storage.spool import HOLD_BYTES
 from wheelgate.upstream.answers import FileAnswer
 from wheelgate.upstream.client import SourceClient
 

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 
+from wheelgate.core.digests import are_for_us_alone
 from wheelgate.core.errors import (
-    BlobDamaged,
     BlobExists,
     BlobNotFound,
     CompanionNotFound,
@@ -29,10 +29,10 @@ from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect
 from wheelgate.files.fill_turns import FillTurns
-from wheelgate.files.held_copies import HeldCopies
-from wheelgate.files.stored_bodies import BodyProofs, StoredBody, list_copy_facts, redirect_or
+from wheelgate.files.kept_copies import KeptCopies, list_copy_facts
+from wheelgate.files.stored_bodies import BodyProofs, StoredBody, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
-from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
+from wheelgate.runtime.logs import RepeatedWarning
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
@@ -99,12 +99,10 @@ class Delivery:
         self._cache_limit = cache_limit
         self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
-        self._held = HeldCopies()
+        self._copies = KeptCopies(store, recorders or {})
         self._runs = BackgroundTasks()
-        self._recorders = recorders or {}
         self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
-        self._troubles = TroubleLog(_log)
         self._not_kept = RepeatedWarning(_log, "files are passed through and not kept")
         spool.room.relief = self._relieve
 
@@ -114,7 +112,7 @@ class Delivery:
 
     def forget(self) -> None:
         """Look again what the store holds: it lacks something that we thought it had."""
-        self._held.clear()
+        self._copies.forget()
 
     async def close(self) -> None:
         """Keep what has come in whole, as far as the store takes it within seconds; nothing half-written is kept."""
@@ -143,7 +141,7 @@ class Delivery:
             return await self._open_listed(store, file, location, redirect=plain and mode is DeliveryMode.REDIRECT)
         client = self._clients[location.source]
         mode = self._modes[location.source]
-        if mode is DeliveryMode.REDIRECT and plain:
+        if mode is DeliveryMode.REDIRECT and plain and not are_for_us_alone(file.hashes):
             url = await client.resolve_redirect_target(location.url, accept=location.accept)
             if url is not None:
                 return Redirect(url)
@@ -211,8 +209,7 @@ class Delivery:
         """
         if not self.keeps(file.source):
             return None
-        path = layout.cache_copy(file.source, file.project, file.filename)
-        return await self._held.find((path, file.hashes.get("sha256")), lambda: self._check_copy(file, path))
+        return await self._copies.find(file)
 
     @asynccontextmanager
     async def fetch(self, file: File, location: RemoteFile) -> AsyncIterator[Fill]:
@@ -232,37 +229,6 @@ class Delivery:
         fill = self._fills.get(_key(file))
         size = fill.total if fill is not None and fill.total is not None else await passed.size()
         return (size or 0) <= JOIN_BYTES
-
-    async def _check_copy(self, file: File, path: str) -> BlobInfo | None:
-        try:
-            info = await self.store.info(path)
-        except BlobNotFound:
-            return None
-        except BlobDamaged as error:
-            self._troubles.report(path, f"{file.filename} is withheld: {error}")
-            raise FileWithheld(f"{file.filename}: nobody can tell what our copy of it was: {error}") from None
-        listed, kept = file.hashes.get("sha256"), info.facts.get("sha256")
-        if kept is None:
-            sentence = f"{path} in the store has lost its digest: {file.filename} is withheld until it is deleted there"
-            self._troubles.report(path, sentence)
-            raise FileWithheld(
-                f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in "
-                "the store, and it is fetched anew"
-            )
-        if listed is not None and listed != kept:
-            alarm = "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched"
-            _log.error(alarm, file.source, file.filename, listed, kept)
-            raise FileWithheld(
-                f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
-                "a file name never changes its content"
-            )
-        self._record_facts(file, kept, info.size)
-        return info
-
-    def _record_facts(self, file: File, sha256: str | None, size: int) -> None:
-        """Have the listing say what it left out."""
-        if ("sha256" not in file.hashes or file.size is None) and file.source in self._recorders:
-            self._recorders[file.source].learn(file, sha256=sha256, size=size)
 
     def _start_fill(self, file: File, location: RemoteFile, client: SourceClient) -> Fill | None:
         """The fill under way, or a new one; ``None``: the spool takes nothing in, or other bytes of that name come in."""
@@ -327,7 +293,7 @@ class Delivery:
         try:
             copy = await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
             self._proofs.note(self.store.name, path, copy.etag, is_right=True)
-            self._held.note((path, file.hashes.get("sha256")), copy)
+            self._copies.note(file, copy)
         except BlobExists:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
@@ -337,7 +303,7 @@ class Delivery:
         except StoreError as error:
             _log.error("%s could not be kept: %s", file.filename, error)
             return "not kept"
-        self._record_facts(file, sha256, fill.spooled.size)
+        self._copies.record_facts(file, sha256, fill.spooled.size)
         if self._cache_limit is not None:
             await self._cache_limit.note_added(path, fill.spooled.size)
         return "kept"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from cachetools import LRUCache, TTLCache
 
@@ -13,8 +13,14 @@ from wheelgate.core.protocols import BlobInfo
 _MOST, _FRESH_S, _MISSING_S = 20_000, 60.0, 2.0
 """Of how many files it is remembered that they are held, or are not; and for how long that is believed: whoever else cleans the
 store up says nothing."""
-_Key = tuple[str, str | None]
-"""A path, and the sha256 that is listed for it."""
+_Key = tuple[str, str]
+"""A path, and the digests that are listed for it (:func:`key_of`)."""
+
+
+def key_of(path: str, hashes: Mapping[str, str]) -> _Key:
+    """Build the key of a copy as it is listed now: whoever lists another digest of it asks anew."""
+    sha256 = hashes.get("sha256", "")
+    return path, sha256 if len(hashes) < 2 and len(hashes) == bool(sha256) else repr(sorted(hashes.items()))
 
 
 class HeldCopies:

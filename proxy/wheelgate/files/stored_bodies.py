@@ -14,7 +14,6 @@ from typing import NamedTuple
 from cachetools import LRUCache
 
 from wheelgate.core.errors import StoreError
-from wheelgate.core.model import File
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.files.bodies import Body, Redirect, hold_back
 
@@ -118,13 +117,6 @@ class StoredBody:
             error = f"{self._path} in {self._store.name} is damaged: its sha256 is {found}, not {self._sha256}"
             _log.error("%s: delete it there", error)
             raise StoreError(error)
-
-
-def list_copy_facts(file: File, sha256: str) -> dict[str, str]:
-    """List the facts of a copy, and of its listing: should the source never be asked again, it is listed from there."""
-    uploaded = file.upload_time.isoformat() if file.upload_time else None
-    known = {"sha256": sha256, "upload_time": uploaded, "requires_python": file.requires_python, "yanked": file.yanked}
-    return {name: value for name, value in known.items() if value is not None}
 
 
 async def redirect_or(body: Body, store: BlobStore, path: str, *, redirect: bool) -> Redirect | Body:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
 
+from wheelgate.core.digests import is_known
 from wheelgate.core.errors import BadInput
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BodyStore
@@ -32,8 +32,8 @@ class MirrorFile(msgspec.Struct):
     @property
     def algorithms(self) -> frozenset[str]:
         """The algorithms that its digests are needed of."""
-        accepted = {entry.partition(":")[0] for entry in self.accepted} & hashlib.algorithms_guaranteed
-        return frozenset({"sha256", *self.file.hashes, *accepted})
+        accepted = {entry.partition(":")[0] for entry in self.accepted}
+        return frozenset({"sha256", *self.file.hashes, *filter(is_known, accepted)})
 
     def problem_with(self, digests: Mapping[str, str]) -> str | None:
         """Find what is wrong with bytes of these digests, or ``None``; completes "it ..."."""

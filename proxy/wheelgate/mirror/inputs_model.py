@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 from packaging.requirements import Requirement
 
+from wheelgate.core.digests import UnusableDigest, name_algorithm
 from wheelgate.mirror.targets import Target
 
 
@@ -82,5 +84,11 @@ class MirrorInput(msgspec.Struct, kw_only=True):
 
 
 def format_hashes(hashes: Mapping[str, str]) -> frozenset[str]:
-    """Format digests by algorithm as requirements files have them."""
-    return frozenset(f"{algorithm}:{digest.lower()}" for algorithm, digest in hashes.items())
+    """Format digests by algorithm as requirements files have them, each under the name that :func:`new_hash` knows it by."""
+    return frozenset(_format_hash(algorithm, digest) for algorithm, digest in hashes.items())
+
+
+def _format_hash(algorithm: str, digest: str) -> str:
+    with suppress(UnusableDigest):  # nothing has such a digest, so nothing will do
+        algorithm = name_algorithm(algorithm, digest)
+    return f"{algorithm}:{digest.lower()}"

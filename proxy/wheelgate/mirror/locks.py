@@ -127,7 +127,8 @@ class _UvLock(msgspec.Struct):
             file = next((file for file in package.wheels if file.name == best), package.sdist)
             if file is None:
                 raise BadInput(f"{self.path}: has no file of {package.name} {package.version} for {target}")
-            project, hashes = normalise_name(package.name) or package.name, frozenset({file.hash or ""} - {""})
+            algorithm, _, digest = (file.hash or "").partition(":")
+            project, hashes = normalise_name(package.name) or package.name, format_hashes({algorithm: digest} if digest else {})
             found.append(NeededRelease(project, package.version or "", file.name, hashes, str(self.path)))
         return found
 

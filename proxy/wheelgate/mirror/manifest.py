@@ -7,7 +7,6 @@ read the files themselves.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from wheelgate.core.digests import Sha256
+from wheelgate.core.digests import Sha256, new_hash
 from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
 from wheelgate.core.model import FormatVersion
 from wheelgate.core.protocols import BodyStore
@@ -133,7 +132,7 @@ async def read_stored(store: BodyStore, path: str, size: int) -> AsyncGenerator[
 
 async def compute_digests(store: BodyStore, path: str, size: int, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
     """Compute the digests of a file in a store; :class:`BlobNotFound` or :class:`StoreError` as for :func:`read_stored`."""
-    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms}
+    hashes = {name: new_hash(name) for name in algorithms}
     async with aclosing(read_stored(store, path, size)) as chunks:
         async for chunk in chunks:
             for digest in hashes.values():

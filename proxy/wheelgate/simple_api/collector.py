@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from binascii import unhexlify
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import msgspec
 
-from wheelgate.core.model import File, ProjectStatus, RemoteFile
+from wheelgate.core.constraints import UnshowableConstraint, read_constraint
+from wheelgate.core.digests import UnusableDigest, read_digests, read_fragment
+from wheelgate.core.model import File, ProjectStatus, RemoteFile, Withheld
 from wheelgate.core.names import Membership, is_safe_filename, same_version_key, version_of
 from wheelgate.core.urls import PageLinks
 
@@ -18,8 +19,6 @@ MAX_FILES = 200_000
 _MAX_UNUSABLE = 5_000
 """Of entries that are none: judging one takes ten times as long as reading a good one."""
 
-_DIGEST_BYTES = {"md5": 16, "sha256": 32, "sha384": 48, "sha512": 64}
-_HEX = b"0123456789abcdef"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PROVENANCE = re.compile(r"https://[!#-&(-;=?-\[\]-_a-~]*")  # printable ASCII without quotes, backslash and angle brackets
 _MAX_TEXT = 1_000
@@ -40,6 +39,8 @@ class ParsedPage(msgspec.Struct):
     versions: tuple[str, ...]
     status: ProjectStatus | None
     dropped: int
+    withheld: tuple[Withheld, ...] = ()
+    """Files of the project that cannot be offered as the page states them."""
 
 
 class PageEntry(msgspec.Struct, rename="kebab", gc=False):
@@ -69,6 +70,10 @@ class Collector:
         self._links = links
         self._members = Membership(project)
         self._files: dict[str, File | None] = {}
+        """``None``: withheld."""
+        self._withheld: dict[str, Withheld] = {}
+        self._constraint: tuple[str | None, str | None] = None, None
+        """The last one, as stated and as shown."""
         self._versions = dict.fromkeys(versions)
         self._covered: set[str] | None = None
         self._wheels = "/"
@@ -81,10 +86,10 @@ class Collector:
         return bool(self._files)
 
     def add(self, entry: PageEntry) -> None:
-        """Judge one entry; a name, link or digest that cannot be trusted drops it."""
-        filename, hashes = entry.filename, digests(entry.hashes)
+        """Judge one entry. A name or link that cannot be trusted drops it; what cannot be checked or shown withholds the file."""
+        filename = entry.filename
         url = self._links.absolute(entry.url)
-        if url is None or hashes is None or not is_safe_filename(filename):
+        if url is None or not is_safe_filename(filename):
             self.dropped += 1
             return
         covered = (filename.startswith(self._wheels) and filename.endswith(".whl")) or self._is_covered(filename)
@@ -94,11 +99,18 @@ class Collector:
         files, source = self._files, self._source
         if len(files) >= MAX_FILES:
             raise OversizedPage(f"more than {MAX_FILES} files")
+        try:
+            hashes = read_digests(entry.hashes if "#" not in entry.url else _all_digests(entry))
+            if entry.requires_python != self._constraint[0]:  # as nearly never: the files of a page follow one another
+                self._constraint = entry.requires_python, read_constraint(entry.requires_python)
+        except UnusableDigest as error:
+            self._withhold(filename, "digest", str(error))
+            return
+        except UnshowableConstraint as error:
+            self._withhold(filename, "requires-python", str(error))
+            return
         if filename in files:
-            self.dropped += 1
-            earlier = files[filename]
-            if earlier is not None and earlier.hashes != hashes:
-                files[filename] = None  # one name, two contents: neither can be trusted
+            self._add_again(filename, hashes)
             return
         size, moment, yanked, provenance = entry.size, entry.upload_time, entry.yanked, entry.provenance
         metadata = entry.core_metadata if entry.core_metadata is not None else entry.dist_info_metadata
@@ -110,7 +122,7 @@ class Collector:
             hashes=hashes,
             size=size if size is not None and 0 <= size < 2**53 else None,
             upload_time=moment if moment is None or moment.tzinfo is UTC else in_utc(moment),
-            requires_python=text(entry.requires_python),
+            requires_python=self._constraint[1],
             yanked=yank_reason(yanked) if yanked else None,
             core_metadata=metadata_digests(metadata),
             provenance=provenance_url(provenance) if provenance else None,
@@ -132,6 +144,25 @@ class Collector:
         if filename.endswith(".whl"):
             self._wheels = f"{head}-{stated}-"
         return True
+
+    def _add_again(self, filename: str, hashes: Mapping[str, str]) -> None:
+        """Take a further entry of one name: the first stands, and its bytes must be what each of them says."""
+        self.dropped += 1
+        earlier = self._files[filename]
+        if earlier is None or earlier.hashes == hashes:
+            return
+        both = {**earlier.hashes, **hashes}
+        if any(both[algorithm] != digest for algorithm, digest in earlier.hashes.items()):
+            self._withhold(filename, "digest", "two files of this name")  # neither can be trusted
+        else:
+            self._files[filename] = msgspec.structs.replace(earlier, hashes=both)
+
+    def _withhold(self, filename: str, rule: str, what: str) -> None:
+        """Withhold a file: left out in silence, an installer would take another one, and nobody would know why."""
+        self._files[filename] = None
+        reason = f"source {self._source} states {what}: have it corrected there"
+        self._withheld.setdefault(filename, Withheld(filename, self._source, rule, reason))
+        self._cover(filename)
 
     def _cover(self, filename: str) -> None:
         """List the version that a file name states, if it is not yet listed in any spelling."""
@@ -162,42 +193,34 @@ class Collector:
     def page(self, status: ProjectStatus | None) -> ParsedPage:
         """The page, with versions that cover every file."""
         files = tuple(file for file in self._files.values() if file is not None)
-        self.dropped += len(self._files) - len(files)
-        return ParsedPage(files, tuple(self._versions), status, self.dropped)
+        return ParsedPage(files, tuple(self._versions), status, self.dropped, tuple(self._withheld.values()))
 
 
-def digests(hashes: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The digests we and every installer can check, lower-case; ``None`` if one of them is malformed.
-
-    Without its digest a file would install unverified, so a bad one costs the file, not only the digest. Algorithms
-    beyond these are left out: uv rejects a page that carries a ``blake2b`` of the usual length.
-    """
-    sha256 = hashes.get("sha256") if len(hashes) == 1 else None
-    if sha256 is not None and len(sha256) == 64 and sha256.isascii() and not sha256.encode().translate(None, _HEX):
-        return hashes  # as nearly always: as it is
-    kept = {}
-    try:
-        for algorithm, stated in hashes.items():
-            if algorithm in _DIGEST_BYTES:
-                digest = stated.lower()
-                if len(unhexlify(digest)) != _DIGEST_BYTES[algorithm]:
-                    return None
-                kept[algorithm] = digest
-    except ValueError:
-        return None
-    return kept
+def _all_digests(entry: PageEntry) -> Mapping[str, str]:
+    """The digests in an entry's table and those in its link's fragment, which pip checks too."""
+    linked = read_fragment(entry.url.partition("#")[2])
+    for name in linked.keys() & entry.hashes.keys():
+        if linked[name].lower() != entry.hashes[name].lower():
+            raise UnusableDigest("one digest in its link and another beside it")
+    return {**linked, **entry.hashes}
 
 
 def metadata_digests(value: bool | Mapping[str, str] | None) -> Mapping[str, str] | None:
-    """Core metadata (PEP 714): ``None`` for not offered, or offered under a malformed digest; ``{}`` for offered without."""
+    """Core metadata (PEP 714): ``{}`` for offered without a digest; ``None`` for not offered, or under none that is compared.
+
+    What is not offered is read out of the wheel, whose own digest is.
+    """
     if value is None or value is False:
         return None
-    if value is True:
+    if value is True or not value:
         return {}
-    known = digests(value)
-    if known is None or (len(known) == 1 and "sha256" in known):
+    try:
+        known = read_digests(value)
+    except UnusableDigest:
+        return None
+    if len(known) == 1 and "sha256" in known:
         return known
-    return {"sha256": known["sha256"]} if "sha256" in known else {}
+    return {"sha256": known["sha256"]} if "sha256" in known else None
 
 
 def provenance_url(value: str | None) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from wheelgate.core.constraints import UNREADABLE
 from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
 from wheelgate.core.urls import PageLinks
@@ -92,7 +93,10 @@ def _decode_entry(raw: msgspec.Raw) -> PageEntry | None:
 
 
 def _repair(entry: object) -> PageEntry | None:
-    """Keep the usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust."""
+    """Keep the usable fields of an entry with a mistyped one; ``None`` if it has no name, link or digest table to trust.
+
+    What limits the file, a yank mark or a constraint, is not left out: pip takes anything but false for a mark.
+    """
     if not isinstance(entry, dict):
         return None
     kept: dict[str, Any] = {}
@@ -103,6 +107,10 @@ def _repair(entry: object) -> PageEntry | None:
             except msgspec.ValidationError:
                 if field.required:
                     return None
+                if field.name == "requires_python":
+                    kept[field.name] = UNREADABLE
+                elif field.name == "yanked":
+                    kept[field.name] = bool(entry[field.encode_name])
     if kept.keys() >= {"filename", "url", "hashes"}:
         return PageEntry(**kept)
     return None

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from lxml import etree
 
+from wheelgate.core.digests import read_fragment
 from wheelgate.core.names import is_distribution
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
@@ -22,7 +23,6 @@ _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
 _INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
-_DIGEST_FRAGMENT = re.compile(r"(md5|sha1|sha224|sha256|sha384|sha512)=([^&]*)", re.IGNORECASE)
 
 
 class _Target:
@@ -75,7 +75,7 @@ class _Target:
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         if not is_distribution(filename):
             return
-        entry = PageEntry(filename, address, _fragment_digests(fragment))
+        entry = PageEntry(filename, address, read_fragment(fragment))
         entry.requires_python = attributes.get("data-requires-python")
         entry.yanked = attributes["data-yanked"] or True if "data-yanked" in attributes else None
         entry.core_metadata = _attribute_digests(attributes.get("data-core-metadata"))
@@ -127,12 +127,6 @@ def _decoder(charset: str) -> codecs.IncrementalDecoder:
         return codecs.getincrementaldecoder(charset)("replace")
     except (LookupError, ValueError):
         raise NotAnIndexPage("an unknown character set") from None
-
-
-def _fragment_digests(fragment: str) -> dict[str, str]:
-    """The digest in a fragment (PEP 503: ``#sha256=...``); further fields (``&egg=...``) confuse installers and end here."""
-    match = _DIGEST_FRAGMENT.search(fragment)
-    return {match[1].lower(): match[2]} if match else {}
 
 
 def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:

@@ -10,13 +10,13 @@ from urllib.parse import quote
 
 import msgspec
 
+from wheelgate.core.digests import SHOWN, shown_digests
 from wheelgate.core.file_list import TOGETHER
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.simple_api import API_VERSION, JSON
 
 _SLICE_FILES = 4 * TOGETHER
 _NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
-_FRAGMENTS = ("sha256", "sha512", "sha384", "md5")
 
 
 class _WireFile(msgspec.Struct, rename="kebab", omit_defaults=True, gc=False):
@@ -62,7 +62,7 @@ def _page_json(page: ProjectPage, prefix: str) -> Iterator[bytes]:
             _WireFile(
                 file.filename,
                 url,
-                file.hashes,
+                stated if len(stated := file.hashes) == 1 and "sha256" in stated else shown_digests(stated),
                 file.requires_python,
                 file.size,
                 file.upload_time,
@@ -116,7 +116,7 @@ def _status_metas(page: ProjectPage) -> str:
 
 
 def _anchor(file: File, url: str) -> str:
-    fragment = next((f"#{name}={file.hashes[name]}" for name in _FRAGMENTS if name in file.hashes), "")
+    fragment = next((f"#{name}={file.hashes[name]}" for name in SHOWN if name in file.hashes), "")
     attributes = [f'href="{url}{fragment}"']
     if file.requires_python is not None:
         attributes.append(f'data-requires-python="{escape(file.requires_python)}"')

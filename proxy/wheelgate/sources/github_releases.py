@@ -14,9 +14,9 @@ from typing import Annotated
 
 import msgspec
 
-from wheelgate.core.digests import SHA256
+from wheelgate.core.digests import UnusableDigest, read_digests
 from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer
-from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile
+from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile, Withheld
 from wheelgate.core.names import project_in
 from wheelgate.core.packed_names import PackedNames, PackedOnce
 from wheelgate.core.protocols import Clock
@@ -77,6 +77,7 @@ class GithubReleases:
         """By repository, the newest first."""
         self._packed = PackedOnce()
         self._listing: Mapping[str, Sequence[File]] = {}
+        self._withheld: Mapping[str, tuple[Withheld, ...]] = {}
         self._pages: dict[str, ProjectPage] = {}
         self._fresh_until = -math.inf
         self._listed_at = clock.now()
@@ -96,7 +97,9 @@ class GithubReleases:
         files = self._listing.get(project)
         if files is None:
             raise ProjectNotFound(f"source {self.name} has no release with a file of {project}", fresh_until=self._fresh_until)
-        page = self._pages.get(project) or page_of(project, files, as_of=self._listed_at)
+        page = self._pages.get(project) or page_of(
+            project, files, as_of=self._listed_at, withheld=self._withheld.get(project, ())
+        )
         page = msgspec.structs.replace(page, as_of=self._listed_at, freshness=Freshness(self._fresh_until))
         self._pages[project] = page
         return page
@@ -142,6 +145,7 @@ class GithubReleases:
     def _build_listing(self, releases: Mapping[str, Sequence[_Release]]) -> Mapping[str, Sequence[File]]:
         """Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it."""
         projects: dict[str, dict[str, File]] = {}
+        withheld: dict[str, dict[str, Withheld]] = {}
         dropped = 0
         published = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
         for asset in chain.from_iterable(release.assets for release in published):
@@ -151,7 +155,15 @@ class GithubReleases:
             if asset.name in projects.get(project, ()) or not self._may_be_asked(asset.url):
                 dropped += 1
                 continue
-            projects.setdefault(project, {})[asset.name] = self._file(project, asset)
+            if asset.name in withheld.get(project, ()):
+                continue
+            files = projects.setdefault(project, {})
+            try:
+                files[asset.name] = self._file(project, asset)
+            except UnusableDigest as error:
+                reason = f"source {self.name} states {error}: have it corrected there"
+                withheld.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "digest", reason)
+        self._withheld = {project: tuple(entries.values()) for project, entries in withheld.items()}
         if dropped:
             self._metrics.dropped_entries.labels(self.name).inc(dropped)
         return {project: tuple(files.values()) for project, files in projects.items()}
@@ -164,14 +176,15 @@ class GithubReleases:
             return False
 
     def _file(self, project: str, asset: _Asset) -> File:
-        algorithm, _, digest = (asset.digest or "").lower().partition(":")
+        """List an asset as a file. Raises UnusableDigest."""
+        algorithm, _, digest = (asset.digest or "").partition(":")
         aware = asset.created_at is not None and asset.created_at.tzinfo is not None
         return File(
             filename=asset.name,
             project=project,
             source=self.name,
             location=RemoteFile(asset.url, self.name, accept="application/octet-stream"),
-            hashes={"sha256": digest} if algorithm == "sha256" and SHA256.fullmatch(digest) else {},
+            hashes=read_digests({algorithm: digest}) if asset.digest else {},
             size=asset.size,
             upload_time=asset.created_at if aware else None,
         )

@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 
 from wheelgate.core.digests import SHA256
 from wheelgate.core.file_list import FileList
-from wheelgate.core.model import File, ProjectPage, StoredFile
+from wheelgate.core.model import File, ProjectPage, StoredFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import BlobInfo
 
 
-def page_of(project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0) -> ProjectPage:
+def page_of(
+    project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0, withheld: tuple[Withheld, ...] = ()
+) -> ProjectPage:
     """Build a page: the files by name, with the versions that their names state."""
     ordered = FileList(sorted(files, key=lambda file: file.filename))
-    versions = dict.fromkeys(filter(None, (version_of(file.filename, project) for file in ordered)))
-    return ProjectPage(project=project, files=ordered, versions=tuple(versions), as_of=as_of, dropped=dropped)
+    names = (entry.filename for entry in (*ordered, *withheld))
+    versions = dict.fromkeys(filter(None, (version_of(name, project) for name in names)))
+    return ProjectPage(project=project, files=ordered, versions=tuple(versions), withheld=withheld, as_of=as_of, dropped=dropped)
 
 
 def stored_file(source: str, store: str, project: str, filename: str, info: BlobInfo, *, provenance: str | None = None) -> File:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Sequence
 
@@ -43,6 +44,7 @@ _NO_PACKAGE = re.compile(
     rb"PackageNotFound|package\b[^\n]{0,300}(not found|not be found|not exist|n't exist)|find (the )?package", re.IGNORECASE
 )
 _SERVICE = frozenset({"X-VSS-E2EID", "ActivityId", "X-TFS-ProcessId"})
+_log = logging.getLogger(__name__)
 _ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 
 
@@ -148,7 +150,7 @@ class SimpleIndex:
             known = _IndexAnswer(answer.etag, digest, await self._build_page(project, answer))
             if page_bytes(known.page) <= RECENT_BYTES:
                 self._known[project] = known
-        if known.page.files and self._is_own(answer):
+        if (known.page.files or known.page.withheld) and self._is_own(answer):
             self.absence.note_page(project)
         return known.page
 
@@ -158,7 +160,8 @@ class SimpleIndex:
             known, answer = await self._ask(project)
             if answer.status == 404 or not self._is_own(answer):
                 return None
-            return len((await self._read(project, answer, known)).files)
+            page = await self._read(project, answer, known)
+            return len(page.files) + len(page.withheld)
         except UpstreamBadAnswer:
             return None
 
@@ -180,7 +183,7 @@ class SimpleIndex:
         except NotAnIndexPage as error:
             kind = PageTooLarge if isinstance(error, OversizedPage) else UpstreamBadAnswer
             raise kind(f"source {self.name}, asked for {project}, answered with {error}", source=self.name) from None
-        if links.refused_hosts and not parsed.files:
+        if links.refused_hosts and not parsed.files and not parsed.withheld:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
                 f"source {self.name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
@@ -189,12 +192,20 @@ class SimpleIndex:
             )
         if parsed.dropped:
             self._metrics.dropped_entries.labels(self.name).inc(parsed.dropped)
+        for entry in parsed.withheld:
+            self._metrics.withheld_files.labels(self.name, entry.rule).inc()
+        if parsed.withheld:
+            _log.warning(
+                "project %s: %d files of %s are withheld, such as %s: %s",
+                *(project, len(parsed.withheld), self.name, parsed.withheld[0].filename, parsed.withheld[0].reason),
+            )
         return ProjectPage(
             project=project,
             files=FileList(parsed.files, claim=answer.claim),
             versions=parsed.versions,
             status=parsed.status,
             as_of=self._clock.now(),
+            withheld=parsed.withheld,
             dropped=parsed.dropped,
         )
 

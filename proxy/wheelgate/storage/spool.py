@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import shutil
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
+from wheelgate.core.digests import new_hash
 from wheelgate.core.errors import StoreError, StoreFull
 from wheelgate.runtime.durable import file_lock, is_full
 from wheelgate.storage.room import MAX_FILE_BYTES, Promise, Room
-
-
-class Hash(Protocol):
-    """A digest under way, of any algorithm."""
-
-    def update(self, data: bytes, /) -> None: ...
-    def hexdigest(self) -> str: ...
-
 
 HOLD_BYTES = 64 * 1024
 _READ_BYTES = 256 * 1024
@@ -143,13 +134,6 @@ class Spool:
         """Raise :class:`StoreError` for a body that is longer than any file."""
         if size > MAX_FILE_BYTES:
             raise StoreError(f"a file of more than {MAX_FILE_BYTES} bytes is not taken into {self._called}")
-
-
-def new_hash(algorithm: str) -> Hash:
-    """Begin a digest that is compared with a listed one."""
-    if algorithm == "blake2_256":  # upload tools' name for it; hashlib's "blake2b" is 512 bits long
-        return hashlib.blake2b(digest_size=32)
-    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 class SpoolFile:
