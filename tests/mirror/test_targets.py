@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from datetime import date
 
 import pytest
 from packaging.markers import Marker, default_environment
@@ -11,7 +12,7 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from wheelgate.core.errors import BadInput
-from wheelgate.mirror.targets import PLATFORMS, Target, parse_target, this_python
+from wheelgate.mirror.targets import PLATFORMS, Target, parse_target, require_possible, this_python
 
 
 def rank(wheel: str, where: Target) -> int | None:
@@ -85,3 +86,37 @@ def test_a_patch_version_is_kept() -> None:
 def test_what_there_is_not_is_said(python: str, where: str) -> None:
     with pytest.raises(BadInput, match=r"solaris|manylinux_3|'4.0'|'3'"):
         parse_target(python, where)
+
+
+TODAY = date(2026, 11, 29)
+
+
+@pytest.mark.parametrize("python", ["3.6", "3.9", "3.9.25", "3.13.12", "3.15", "3.15.0", "3.15.2", "3.16", "3.16.0"])
+def test_a_python_that_there_is_or_comes_next_is_possible(python: str) -> None:
+    require_possible(parse_target(python, "linux-x86_64"), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [
+        ("3.99", "there is no Python 3.99 to mirror for, the newest being 3.15; did you mean 3.9?"),
+        ("3.17", "there is no Python 3.17 to mirror for, the newest being 3.15; did you mean 3.7?"),
+        ("3.20", "there is no Python 3.20 to mirror for, the newest being 3.15; did you mean 3.12?"),
+        ("3.9.99", "there is no Python 3.9.99 to mirror for, the newest being 3.15; did you mean 3.9?"),
+        ("3.15.9", "there is no Python 3.15.9 to mirror for, the newest being 3.15; did you mean 3.15?"),
+        ("3.16.1", "there is no Python 3.16.1 to mirror for, the newest being 3.15; did you mean 3.16?"),
+        ("3.1", "Python 3.1 is too old to mirror for: 3.6 is the oldest that uv resolves for; did you mean 3.10?"),
+        ("3.5", "Python 3.5 is too old to mirror for: 3.6 is the oldest that uv resolves for"),
+    ],
+)
+def test_an_impossible_python_is_refused(python: str, sentence: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        require_possible(parse_target(python, "linux-x86_64"), TODAY)
+    assert str(caught.value) == sentence
+
+
+def test_the_next_python_is_possible_the_year_before_it_comes() -> None:
+    after_next = parse_target("3.17", "linux-x86_64")
+    with pytest.raises(BadInput):
+        require_possible(after_next, date(2027, 9, 30))
+    require_possible(after_next, date(2027, 10, 1))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -25,7 +26,7 @@ from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
-from wheelgate.mirror.targets import Target, parse_target, this_python
+from wheelgate.mirror.targets import Target, parse_target, require_possible, this_python
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import Services, SystemClock, open_keyring, open_services
 
@@ -244,6 +245,8 @@ def _find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manif
         else:
             pythons, platforms = job.pythons or (asked.python or this_python(),), job.platforms or (_DEFAULT_PLATFORM,)
             found[asked.label] = sorted({parse_target(python, platform) for python in pythons for platform in platforms})
+    for target in chain(*found.values()):
+        require_possible(target, SystemClock().now().date())
     hint = "" if job.pythons and job.platforms else " (choose others with --python and --platform)"
     labels: dict[str, list[str]] = {}
     for label, targets in found.items():

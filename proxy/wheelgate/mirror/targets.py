@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import date
+from difflib import get_close_matches
 from functools import cached_property
 from typing import cast
 
@@ -24,6 +26,11 @@ _PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,2})?", re.ASCII)
 _LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)", re.ASCII)
 _MAC_FLOOR = (13, 0)
 _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+
+# A minor version each October since 3.9 (PEP 602); never more patch releases than months, nor than these in all.
+_YEAR_OF_3_0, _RELEASE_MONTH = 2011, 10
+_MOST_PATCHES, _EARLY = 36, 2
+_OLDEST = 6
 
 _UV_GLIBC = (17, 28, *range(31, 41))
 _LINUX_NAMES = {
@@ -121,6 +128,27 @@ def parse_target(python: str, platform: str) -> Target:
             "or a floor such as manylinux_2_17_x86_64"
         )
     return Target(python, platform)
+
+
+def require_possible(target: Target, today: date) -> None:
+    """Require a Python that there is, or whose first release is the next one, and that uv can resolve for.
+
+    Raises:
+        BadInput: there is none such, and none can come soon: a mirror for it would be of use to nobody.
+    """
+    _, minor, patch = target.version.release
+    months = (today.year - _YEAR_OF_3_0 - minor) * 12 + today.month - _RELEASE_MONTH
+    newest = today.year - _YEAR_OF_3_0 - (today.month < _RELEASE_MONTH)
+    most = min(months, _MOST_PATCHES) + _EARLY if minor <= newest else 0
+    known = [f"3.{number}" for number in range(_OLDEST, newest + 2)]
+    if f"3.{minor}" in known and patch <= most:
+        return
+    if minor < _OLDEST:
+        hint = f"; did you mean 3.{minor}0?" if f"3.{minor}0" in known else ""  # as YAML has an unquoted 3.10
+        raise BadInput(f"Python {target.python} is too old to mirror for: 3.{_OLDEST} is the oldest that uv resolves for{hint}")
+    close = get_close_matches(f"3.{minor}", known, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise BadInput(f"there is no Python {target.python} to mirror for, the newest being 3.{newest}{hint}")
 
 
 def find_best_wheel(filenames: Iterable[str], target: Target) -> str | None:
