@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pty
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
@@ -386,3 +388,27 @@ def test_progress_is_drawn_at_a_terminal_and_nowhere_else(mirroring: Mirroring) 
     quiet = mirroring.run("requirements.txt", "--to", "file:./bundle", *HERE)
     assert "\x1b" not in quiet.stderr
     assert "of 4 files" not in quiet.stderr
+
+
+@pytest.mark.parametrize(
+    "input_file", [("requirements.txt", "app\n"), ("environment.yml", "dependencies: [python=3.99, pip, {pip: [app]}]\n")]
+)
+def test_an_impossible_python_is_refused_before_anything_is_asked(mirroring: Mirroring, input_file: tuple[str, str]) -> None:
+    name, text = input_file
+    options = ["--python", "3.99"] if name.endswith(".txt") else []
+    done = mirroring.run(mirroring.input(text, name), "--to", "file:./bundle", *options, status=1)
+    assert done.stderr == "wheelgate: there is no Python 3.99 to mirror for, the newest being 3.15; did you mean 3.9?\n"
+    assert mirroring.index.asked == []
+    assert not bundle_of(mirroring).exists()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+def test_without_a_terminal_a_line_now_and_then_says_what_it_is_at(mirroring: Mirroring) -> None:
+    async def slowly(request: web.BaseRequest) -> web.StreamResponse:
+        await asyncio.sleep(45)
+        return mirroring.index._file(request, "colour", wheel_name("colour", "2.0"))
+
+    mirroring.index.handlers[f"/packages/colour/{wheel_name('colour', '2.0')}"] = slowly
+    done = mirroring.run("--project", "colour", "--to", "file:./bundle", *HERE)
+    assert f"wheelgate: 0 of 1 files, 0 bytes of 600 bytes; colour/{wheel_name('colour', '2.0')}\n" in done.stderr

@@ -32,6 +32,16 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Resolve a command, or suggest one: click itself looks among those that are imported, and none is."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], _COMMANDS, n=1)
+            raise click.UsageError(error.message + (f" Did you mean '{close[0]}'?" if close else ""), ctx) from None
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
@@ -60,10 +70,10 @@ def main() -> None:
         sys.stdout.flush()  # here, where a failure can still be told
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"wheelgate: {_make_printable(problem)}", file=sys.stderr)
+            print(f"wheelgate: {make_printable(problem)}", file=sys.stderr)
         sys.exit(2)
     except WheelgateError as error:
-        print(f"wheelgate: {_make_printable(str(error))}", file=sys.stderr)
+        print(f"wheelgate: {make_printable(str(error))}", file=sys.stderr)
         sys.exit(1)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -88,6 +98,6 @@ def _tell_output_failed(error: OSError) -> None:
     sys.exit(1)
 
 
-def _make_printable(sentence: str) -> str:
+def make_printable(sentence: str) -> str:
     """Replace what a terminal would obey: sentences repeat names that an input or an upstream chose."""
     return "".join(character if character.isprintable() or character == "\n" else " " for character in sentence)

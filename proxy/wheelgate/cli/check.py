@@ -17,7 +17,8 @@ from typing import NoReturn
 import click
 import msgspec
 
-from wheelgate.cli.options import config_options, json_option, load_settings, load_tls
+from wheelgate.cli.options import config_options, json_option, load_settings, load_tls, run_to_end
+from wheelgate.cli.progress import Activity
 from wheelgate.config import Config, SourceSettings
 from wheelgate.core.errors import BadInput, NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage, RemoteFile
@@ -50,10 +51,11 @@ def check(config: Path | None, data: Path | None, as_json: bool) -> None:
     logging.getLogger().addHandler(logging.NullHandler())  # the findings say what a log would say
     settings = load_settings(config, data)
     load_tls(settings)  # a missing certificate is found here, not at the next start
-    report(asyncio.run(_run_checks(settings)), as_json=as_json)
+    activity = Activity("the connections")
+    report(run_to_end(_run_checks(settings, activity.step), activity.describe), as_json=as_json)
 
 
-async def _run_checks(config: Config) -> list[Finding]:
+async def _run_checks(config: Config, step: Callable[[str], None]) -> list[Finding]:
     from wheelgate.wiring import open_keyring, open_services
 
     async with open_keyring(config) as keyring:
@@ -65,10 +67,11 @@ async def _run_checks(config: Config) -> list[Finding]:
             remote = {
                 one.name: (one, services.keyring.of_page(one.index_url).is_covered) for one in usable.source if one.is_remote
             }
-            checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences)
+            checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences, step)
             findings = [_tell_place(finding, usable) async for finding in checks]
             if problem := services.spool.problem():
                 findings[0] = Finding("store", False, f"{usable.store_location} can be read, but {problem}")
+            step("mirrors, containers and records")
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             findings += [finding async for finding in check_layouts(usable, services.containers)]
             findings += await check_records(services.store)
@@ -179,12 +182,14 @@ async def check_sources(
     targets: Sequence[Destination],
     remote: Mapping[str, _Remote],
     absences: Mapping[str, AbsenceEvidence],
+    step: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Finding]:
     """Check every source, after the store, which was written when it was opened."""
     yield Finding("store", True, f"{store_location} can be read and written")
     writable = {target.source: target for target in targets}
     for member in index.members:
         name = member.source.name
+        step(f"source {name}")
         yield await _check_source(member, writable.get(name), remote.get(name), absences.get(name))
 
 

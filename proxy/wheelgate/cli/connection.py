@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wheelgate.cli.check import Finding, check_connection, report
-from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
+from wheelgate.cli.options import config_options, json_option, load_settings, run_to_end, run_with_services
 from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
 from wheelgate.config.connections import find_conflicts
@@ -72,7 +72,7 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     secret = document.secret
     if secret is None and wanted.value == _PLACEHOLDER:
         secret = _read_secret(wanted)
-    stored = asyncio.run(_store(settings, wanted, secret))
+    stored = run_to_end(_store(settings, wanted, secret))
     where = f" (secret: {stored.value})" if secret is not None else ""
     print(f"connection {stored.name} applies to {stored.target} and everything below it{where}")
     if document.secret is not None:

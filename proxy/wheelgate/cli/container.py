@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from wheelgate.cli.options import config_options, json_option, load_settings
-from wheelgate.cli.progress import show_copying
+from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import Config, SourceSettings
 from wheelgate.config.overlaps import is_inside
 from wheelgate.mirror.reordering import Reordered, ReorderPlan, plan_reordering, reorder
@@ -46,7 +46,8 @@ def reorder_container(config: Path | None, data: Path | None, source: str, is_ap
         raise click.UsageError("--remove needs --apply")
     settings = load_settings(config, data)
     number, found = _find_source(settings, source)
-    plan, done = asyncio.run(_reorder(settings, number, found, is_applied=is_applied, remove=remove, quiet=as_json))
+    with show_copying() as progress:
+        plan, done = asyncio.run(_reorder(settings, number, found, progress, is_applied=is_applied, remove=remove))
     if as_json:
         print(json.dumps(_describe_as_json(source, plan, done), indent=2))
     else:
@@ -77,7 +78,7 @@ def _refuse_if_others_lie_inside(config: Config, source: SourceSettings) -> None
 
 
 async def _reorder(
-    config: Config, number: int, source: SourceSettings, *, is_applied: bool, remove: bool, quiet: bool
+    config: Config, number: int, source: SourceSettings, progress: CopyProgress, *, is_applied: bool, remove: bool
 ) -> tuple[ReorderPlan, Reordered | None]:
     from wheelgate.storage.open_container import open_container  # slow to import, so only once it is needed
     from wheelgate.wiring import SystemClock, open_keyring
@@ -95,24 +96,25 @@ async def _reorder(
             account_key=source.account_key,
         ) as store,
     ):
+        progress.step(f"listing the container of source {source.name}")
         plan = await plan_reordering(store.list(""))
-        return plan, await _apply(plan, store, remove=remove, quiet=quiet) if is_applied else None
+        return plan, await _apply(plan, store, progress, remove=remove) if is_applied else None
 
 
-async def _apply(plan: ReorderPlan, store: AzureStore, *, remove: bool, quiet: bool) -> Reordered:
+async def _apply(plan: ReorderPlan, store: AzureStore, progress: CopyProgress, *, remove: bool) -> Reordered:
     from wheelgate.storage.server_copy import ServerCopy
 
-    with show_copying(quiet=quiet) as progress:
-        progress.begin(len(plan.moves), plan.size)
-        shown_bytes = 0
+    progress.step("copying within the storage account")
+    progress.begin(len(plan.moves), plan.size)
+    shown_bytes = 0
 
-        def show(done: Reordered) -> None:
-            nonlocal shown_bytes
-            progress.bytes(done.copied_bytes - shown_bytes)
-            shown_bytes = done.copied_bytes
-            progress.done(None)
+    def show(done: Reordered) -> None:
+        nonlocal shown_bytes
+        progress.bytes(done.copied_bytes - shown_bytes)
+        shown_bytes = done.copied_bytes
+        progress.done(None)
 
-        return await reorder(plan, ServerCopy(store), remove=remove, show=show)
+    return await reorder(plan, ServerCopy(store), remove=remove, show=show)
 
 
 def _describe_as_json(source: str, plan: ReorderPlan, done: Reordered | None) -> dict[str, object]:

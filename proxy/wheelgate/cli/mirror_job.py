@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
-from wheelgate.cli.progress import CopyProgress, show_copying
+from wheelgate.cli.progress import CopyProgress, format_size, show_copying
 from wheelgate.config import Config
 from wheelgate.config.policy import PolicySettings
 from wheelgate.config.settings import StoreSettings
@@ -113,8 +113,8 @@ async def _copy(
     if job.dry_run:
         missing = [item.file.size for item in items if await copier.find_present(item, look_only=True) is None]
         more = f", and {_format_count(missing.count(None), 'file')} of unknown size" if None in missing else ""
-        new = _format_size(sum(size or 0 for size in missing))
-        needed = f"{_format_count(len(items), 'file')} ({_format_size(size)}) needed"
+        new = format_size(sum(size or 0 for size in missing))
+        needed = f"{_format_count(len(items), 'file')} ({format_size(size)}) needed"
         sentence = f"{needed}; {len(missing)} to be copied ({new}{more}) to {job.to.name}"
         return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing))
     progress.begin(len(items), size)
@@ -123,8 +123,8 @@ async def _copy(
         await add_to_manifest(copier.store, job.to.name, result.entries, inputs)
     there, size = len(result.entries), sum(entry.size for entry in result.entries)
     sentence = (
-        f"{_format_count(there, 'file')} ({_format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
-        f"({_format_size(result.fetched_bytes)} copied), {len(result.repaired)} repaired, {there - result.fetched} already there"
+        f"{_format_count(there, 'file')} ({format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
+        f"({format_size(result.fetched_bytes)} copied), {len(result.repaired)} repaired, {there - result.fetched} already there"
     )
     if result.problems:
         sentence = f"{there} of {_format_count(len(items), 'file')} are in {job.to.name}; run the command again to complete it"
@@ -149,10 +149,12 @@ async def verify_inputs(job: MirrorJob) -> MirrorResult:
         entries = _find_entries(manifest, targets)
         with show_copying() as progress:
             progress.begin(len(entries), sum(entry.size for entry in entries))
-            problems = await find_damage(store, entries, jobs=job.jobs, on_bytes=progress.bytes)
+            progress.activity.step("reading every file again")
+            problems = await find_damage(store, entries, jobs=job.jobs, on_bytes=progress.bytes, on_done=progress.done)
             if not problems:
                 problems = await _resolve_from_mirror(job, plan, inputs, targets, progress.step)
                 known = manifest.by_path()
+                progress.step("reading what the inputs need now")
                 rest = [entry for path, entry in known.items() if path in plan.files and entry not in entries]
                 problems += await find_damage(store, rest, jobs=job.jobs)
                 # Files that are as they were when they were mirrored, and not those that the input allows now.
@@ -169,7 +171,7 @@ async def verify_inputs(job: MirrorJob) -> MirrorResult:
         f"{job.to.name} lacks what was asked for: {_format_count(len(problems), 'problem')}; "
         "mirror again without --verify to fix it"
         if problems
-        else f"{job.to.name} satisfies {', '.join(targets)}: {many} ({_format_size(size)}) read and verified"
+        else f"{job.to.name} satisfies {', '.join(targets)}: {many} ({format_size(size)}) read and verified"
     )
     return MirrorResult(sentence=sentence, files=len(entries), bytes=size, problems=problems, notes=plan.notes)
 
@@ -275,7 +277,7 @@ async def _open_planner(
 async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, progress: CopyProgress) -> Copier:
     """Build what brings files to a mirror, where they may be already as the manifest says."""
     manifest, _ = await read_manifest(store, job.to.name)
-    return Copier(
+    copier = Copier(
         store=store,
         spool=spool,
         origin=origin,
@@ -285,6 +287,8 @@ async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: 
         on_bytes=progress.bytes,
         on_done=progress.done,
     )
+    progress.activity.watch(copier.under_way)
+    return copier
 
 
 def _print_note(sentence: str) -> None:
@@ -293,10 +297,3 @@ def _print_note(sentence: str) -> None:
 
 def _format_count(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def _format_size(size: int) -> str:
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wheelgate.cli.progress import LINE_EVERY_S, tell_now_and_then
 from wheelgate.config import Config, load
 from wheelgate.core.names import normalise_name
 
@@ -43,6 +46,20 @@ def load_settings(
     return load(config, flags={"data": folder, **(flags or {})}, new_folder=new_folder)
 
 
+def run_to_end(
+    action: Coroutine[Any, Any, _Result], describe: Callable[[], str] | None = None, *, every_s: float = LINE_EVERY_S
+) -> _Result:
+    """Run a command's work, and say now and then that it goes on. ``describe``: what it is at; ``None``: nothing is known."""
+    began, command = time.monotonic(), click.get_current_context().command_path
+
+    def tell() -> str:
+        at = f": {describe()}" if describe is not None else ""
+        return f"{command} is still at work after {time.monotonic() - began:.0f} s{at}"
+
+    with tell_now_and_then(tell, every_s=every_s):
+        return asyncio.run(action)
+
+
 def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Result]], *, to_read: bool = False) -> _Result:
     """Run ``action`` on the services that the settings describe. ``to_read``: nothing is written to the store."""
 
@@ -52,7 +69,7 @@ def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Re
         async with open_services(config, to_read=to_read, proven=False) as services:
             return await action(services)
 
-    return asyncio.run(run())
+    return run_to_end(run())
 
 
 def load_tls(config: Config) -> SSLContext | None:
@@ -63,6 +80,16 @@ def load_tls(config: Config) -> SSLContext | None:
     from wheelgate.web.server import build_tls_context
 
     return build_tls_context(config.folder / server.tls_cert, config.folder / server.tls_key)
+
+
+def ask_to_go_on(question: str) -> bool:
+    """Ask for a yes or no on standard input; :class:`UsageError` if it ends without, and nobody is there to give it."""
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise
+        raise click.UsageError("standard input is not a terminal, so nobody can be asked: confirm with --yes") from None
 
 
 def parse_project(text: str) -> str:

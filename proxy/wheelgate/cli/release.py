@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.options import config_options, load_settings, parse_project, run_with_services
+from wheelgate.cli.options import ask_to_go_on, config_options, load_settings, parse_project, run_with_services
 from wheelgate.core.errors import NameTaken, ProjectNotFound
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def release(config: Path | None, data: Path | None, project: str, reason: str, y
     mistake: a source marked private that is not, or a package that moved to the public index.
     """
     name = parse_project(project)
-    if not yes:
-        click.confirm(f"Let public sources answer for {name} from now on?", abort=True, err=True)
+    if not yes and not ask_to_go_on(f"Let public sources answer for {name} from now on?"):
+        raise click.Abort
 
     async def release_claim(services: Services) -> None:
         decision = await services.index.decide(name, learn=False)

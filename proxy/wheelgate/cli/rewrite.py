@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
@@ -14,10 +13,10 @@ from urllib.parse import parse_qs
 
 import click
 
-from wheelgate.cli.options import config_option
+from wheelgate.cli.options import config_option, run_to_end
 from wheelgate.config import Config, load, parse_duration_s, read_client_settings
 from wheelgate.core.errors import BadInput, BlobNotFound, WheelgateError
-from wheelgate.core.urls import UnsafeUrl, parse
+from wheelgate.core.urls import UnsafeUrl, parse, suggest_url
 from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate, plan_for_storage
@@ -71,7 +70,7 @@ def rewrite(
     ours = UrlClassifier(gate, loaded)
     texts = {path: read_text(path) for path in dict.fromkeys(files)}
     documents = {path: open_document(path.name, text) for path, text in texts.items()}
-    signed = asyncio.run(_sign_all(documents, ours, loaded, life)) if sas else {}
+    signed = run_to_end(_sign_all(documents, ours, loaded, life)) if sas else {}
     rewritten = _rewrite_all(documents, ours, gate, signed, by_name=by_name)
     changed = {path: text for path, text in rewritten.items() if text != texts[path]}
     for path, text in changed.items():
@@ -99,10 +98,12 @@ def _find_gate(url: str | None, config: Config | None) -> str:
     try:
         parsed = parse(url)
     except UnsafeUrl as error:
-        raise click.UsageError(f"the URL of Wheelgate cannot be used: {error}") from None
+        meant = suggest_url(url)
+        what = f"cannot be used: {error}" if meant is None else f"has no scheme; write {meant}"
+        raise click.UsageError(f"the URL of Wheelgate {what}") from None
     if parsed.raw_query_string or parsed.raw_fragment:
         raise click.UsageError("the URL of Wheelgate must end with its path")
-    return url.rstrip("/").removesuffix("/simple")
+    return url.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
 
 
 def _rewrite_all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -11,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from wheelgate.cli.json_rows import printing_rows
-from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services, url_option
+from wheelgate.cli.options import (
+    ask_to_go_on,
+    config_options,
+    json_option,
+    load_settings,
+    parse_project,
+    run_to_end,
+    run_with_services,
+    url_option,
+)
 from wheelgate.cli.wheel_add import add
 from wheelgate.config import read_client_settings
 from wheelgate.core.model import File
@@ -50,7 +58,7 @@ def list_(config: Path | None, data: Path | None, project: str | None, url: str 
     else:
         from wheelgate.client.wheelgate_client import WheelgateClient
 
-        count = asyncio.run(print_all(WheelgateClient(url, token).files(name)))
+        count = run_to_end(print_all(WheelgateClient(url, token).files(name)))
     if not count and not as_json:
         print(f"wheelgate: {'no files yet' if name is None else f'no files of {name}'}", file=sys.stderr)
 
@@ -139,7 +147,7 @@ def delete(config: Path | None, data: Path | None, filename: str, url: str | Non
     Builds that pin it will fail. Its name stays taken: only the same bytes can return under it. The project stays private.
     """
     question = f"Delete {filename}? Builds that pin it will fail; yanking does not break them."
-    if not yes and not click.confirm(question, err=True):
+    if not yes and not ask_to_go_on(question):
         print("wheelgate: nothing was deleted", file=sys.stderr)
         sys.exit(1)
     _apply("delete", filename, url, config, data, lambda services: services.packages.delete(filename))
@@ -162,4 +170,4 @@ def _apply(
         return
     from wheelgate.client.wheelgate_client import WheelgateClient
 
-    asyncio.run(WheelgateClient(url, token).act(action, filename, reason))
+    run_to_end(WheelgateClient(url, token).act(action, filename, reason))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from wheelgate.cli.options import config_options, load_settings, url_option
-from wheelgate.cli.progress import show_transfer
+from wheelgate.cli.options import config_options, load_settings, run_to_end, url_option
+from wheelgate.cli.progress import Activity, show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, UploadRefused, WheelgateError
 from wheelgate.distfiles.attestations import MAX_BYTES
@@ -84,19 +84,21 @@ def add(config: Path | None, data: Path | None, files: tuple[str, ...], url: str
     (FILE.publish.attestation) are uploaded with it.
     """
     default_url, token = read_client_settings()
-    url = url or default_url
+    url, activity = url or default_url, Activity("beginning")
     if url is None:
-        failed = asyncio.run(_add_to_store(load_settings(config, data), files, exist_ok=exist_ok, take_over=take_over))
+        settings = load_settings(config, data)
+        adding = _add_to_store(settings, files, activity, exist_ok=exist_ok, take_over=take_over)
     elif take_over:
         raise click.UsageError(
             "--take-over needs direct access to the store: run it with the server's configuration, without --url"
         )
     else:
-        failed = asyncio.run(_add_to_server(url, token, files, exist_ok=exist_ok))
+        adding = _add_to_server(url, token, files, activity, exist_ok=exist_ok)
+    failed = run_to_end(adding, activity.describe)
     sys.exit(1 if failed else 0)
 
 
-async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: bool, take_over: bool) -> bool:
+async def _add_to_store(config: Config, files: tuple[str, ...], activity: Activity, *, exist_ok: bool, take_over: bool) -> bool:
     from wheelgate.uploads.checks import ReceivedFile
     from wheelgate.wiring import open_services
 
@@ -114,10 +116,10 @@ async def _add_to_store(config: Config, files: tuple[str, ...], *, exist_ok: boo
             url = f"{config.base_url}/files/{accepted.project}/{file.filename}#sha256={accepted.sha256}"
             return accepted.new, url
 
-        return await _add_all(adder, files, opener, exist_ok=exist_ok)
+        return await _add_all(adder, files, opener, activity, exist_ok=exist_ok)
 
 
-async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *, exist_ok: bool) -> bool:
+async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], activity: Activity, *, exist_ok: bool) -> bool:
     from wheelgate.client.wheelgate_client import WheelgateClient
     from wheelgate.storage.spool import Spool
     from wheelgate.uploads.accept import parse_filename_project
@@ -143,7 +145,7 @@ async def _add_to_server(url: str, token: str | None, files: tuple[str, ...], *,
 
     with tempfile.TemporaryDirectory(prefix="wheelgate-") as temporary:
         folder = Path(temporary)
-        return await _add_all(adder, files, _build_opener(), exist_ok=exist_ok)
+        return await _add_all(adder, files, _build_opener(), activity, exist_ok=exist_ok)
 
 
 def _build_opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
@@ -153,10 +155,12 @@ def _build_opener() -> Callable[..., AbstractAsyncContextManager[Download]]:
     return partial(download, max_bytes=MAX_FILE_BYTES, user_agent=f"wheelgate/{version('wheelgate')}")
 
 
-async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, exist_ok: bool) -> bool:
+async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, activity: Activity, *, exist_ok: bool) -> bool:
     """Add one file after the other; a failure does not stop the rest. Returns ``True`` if any failed."""
     failed = False
+    activity.begin(len(files))
     for what in files:
+        activity.step(_name_of(what))
         if what.endswith(_ATTESTATION) and any(what.startswith(f"{file}.") for file in files):
             continue  # as in `dist/*`: it is uploaded with its file
         try:
@@ -169,7 +173,13 @@ async def _add_all(adder: _Adder, files: tuple[str, ...], opener: _Opener, *, ex
             failed = True
         else:
             print(url)
+        activity.finish_file()
     return failed
+
+
+def _name_of(what: str) -> str:
+    """Name a file for progress: of a URL the last of its path, since a query may hold a secret."""
+    return what.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2] if _URL.match(what) else what
 
 
 @asynccontextmanager

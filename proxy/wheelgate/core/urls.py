@@ -31,6 +31,12 @@ _PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*+)++")  # pos
 _BEHIND_SCHEME = len("https://")
 _ENOUGH_HOSTS = 3
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# What people write who leave out the scheme: 127.0.0.1:8080, wheelgate.internal/simple/. A label is short, and a token is not.
+_LABEL = r"[a-z0-9-]{1,40}"
+_BARE_PLACE = re.compile(
+    rf"(?P<host>localhost|{_LABEL}(?:\.{_LABEL})+|{_LABEL}(?=:)|\[[0-9a-f:.]+\])(?::[1-9][0-9]{{0,4}})?(?:/[a-z0-9/_.-]{{0,60}})?",
+    re.IGNORECASE,
+)
 # Up to the first @ of the authority; a second one, or anything odd before it, is left for `parse` to refuse.
 _WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
@@ -73,6 +79,14 @@ def parse(text: str) -> URL:
     if not _PATH.fullmatch(path) or _AMBIGUOUS.search(path[1:]) or path.startswith("//"):
         raise UnsafeUrl("its path could be read in two ways")
     return url
+
+
+def suggest_url(text: str) -> str | None:
+    """Suggest the URL that was meant by a host without a scheme; ``None``: it is something else, and may hold a secret."""
+    bare = _BARE_PLACE.fullmatch(text)
+    if bare is None:
+        return None
+    return f"{'http' if is_loopback_host(bare['host'].strip('[]')) else 'https'}://{text}"
 
 
 def read(text: str) -> URL:

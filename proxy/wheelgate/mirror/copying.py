@@ -66,6 +66,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     """Between two attempts; longer before each."""
     _spooled: dict[str, SpoolFile] = msgspec.field(default_factory=dict)
     """By path, what is on its way, or was only looked at."""
+    under_way: dict[str, None] = msgspec.field(default_factory=dict)
+    """Paths that are being worked on, as many as jobs at most, the oldest first; for whoever tells of progress."""
 
     async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
         """Copy all of them. A file that is not available does not stop the others; a store that fails does."""
@@ -78,6 +80,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def _work(self, waiting: deque[MirrorFile], result: CopyResult) -> None:
         while waiting:
             item = waiting.popleft()
+            self.under_way[item.path] = None
             try:
                 entry = await self.find_present(item)
                 if entry is None:
@@ -91,6 +94,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             except StoreError as error:
                 result.problems.append(f"{item.path}: {error}")
                 waiting.clear()
+            finally:
+                self.under_way.pop(item.path, None)
 
     async def peek(self, item: MirrorFile) -> Path:
         """Open a file, verified, to be read before anything is copied. What is fetched for it is not fetched again.

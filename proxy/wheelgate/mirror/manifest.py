@@ -141,7 +141,12 @@ async def compute_digests(store: BodyStore, path: str, size: int, algorithms: It
 
 
 async def find_damage(
-    store: BodyStore, entries: Iterable[ManifestEntry], *, jobs: int = 8, on_bytes: Callable[[int], None] = lambda _: None
+    store: BodyStore,
+    entries: Iterable[ManifestEntry],
+    *,
+    jobs: int = 8,
+    on_bytes: Callable[[int], None] = lambda _: None,
+    on_done: Callable[[ManifestEntry], None] = lambda _: None,
 ) -> list[str]:
     """Find damage: read every file again and compare it; a sentence for each that is missing or damaged, by path.
 
@@ -159,6 +164,7 @@ async def find_damage(
                 problems.append(await _find_damage(store, entry.path + METADATA, entry.metadata_sha256))
             found.extend((entry.path, problem) for problem in problems if problem is not None)
             on_bytes(entry.size)
+            on_done(entry)
 
     await asyncio.gather(*(work() for _ in range(jobs)))
     return [problem for _, problem in sorted(found)]
