@@ -63,7 +63,11 @@ def _sign_in_page_for_files(request: web.BaseRequest) -> web.Response | None:
 
 MOODS: list[tuple[str, Mood, str]] = [
     ("401", lambda request: devops.challenge(""), "the credential is wrong, has expired, or is one of another organisation"),
-    ("another organisation", lambda request: devops.challenge(), "nobody it knows in that organisation"),
+    (
+        "another organisation",
+        lambda request: devops.challenge(),
+        "not valid in that organisation: the PAT is mistyped, revoked or of another one",
+    ),
     ("203", _sign_in_page(203), "it sent its sign-in page"),
     ("sign-in page with 200", _sign_in_page(200), "it sent its sign-in page"),
     ("redirect to sign-in", devops.to_sign_in, "it sent its sign-in page"),
@@ -254,7 +258,7 @@ def test_an_identity_that_the_organisation_does_not_know_is_said_so(acme: Compan
         gate = start(acme.config(TEAM_URL, connection(auth_type="ManagedIdentity")), **identity.environment)
         answer = gate.get("/simple/acme-lib/")
     assert answer.status == 502
-    assert answer.reason.startswith(REFUSED + "nobody it knows in that organisation")
+    assert answer.reason.startswith(REFUSED + "not valid in that organisation: the PAT is mistyped, revoked or of another one")
 
 
 def test_a_machine_without_an_identity_is_said_so_and_nobody_is_asked(acme: Company, start: Callable[..., Gate]) -> None:

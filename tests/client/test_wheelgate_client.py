@@ -82,7 +82,17 @@ def test_a_token_may_go_to_https_and_to_this_machine(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://example.com", "https://user:pass@example.com/", "user:pass@example.com", "https://a b/", "a b", ""]
+    "url",
+    [
+        "ftp://example.com",
+        "https://user:pass@example.com/",
+        "user:pass@example.com",
+        "wgt_01.canary-pass",
+        "PASSWORDpass0123456789",
+        "https://a b/",
+        "a b",
+        "",
+    ],
 )
 def test_a_url_that_cannot_be_used_is_one_problem_without_the_url(url: str) -> None:
     with pytest.raises(ConfigurationError, match="the server's URL cannot be used: it ") as raised:

@@ -172,7 +172,7 @@ WRONG = [
     ('[server]\npath_prefix = "/a/../b"', 'server.path_prefix: must look like "/python", without a trailing slash'),
     ('[server]\npath_prefix = "/a%2fb"', 'server.path_prefix: must look like "/python", without a trailing slash'),
     ('[server]\npath_prefix = "/\\n"', 'server.path_prefix: must look like "/python", without a trailing slash'),
-    ('[server]\npublic_url = "wheels.example.com"', "server.public_url: cannot be used: it is not an absolute http(s) URL"),
+    ('[server]\npublic_url = "wheels.example.com"', "server.public_url: has no scheme: write https://wheels.example.com"),
     (
         '[server]\npublic_url = "https://wheels.example.com/?a=b"',
         "server.public_url: must end with its path, without a query or fragment",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wheelgate.cli.options import config_options, json_option, load_settings, parse_project, run_with_services
+from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError
 
 if TYPE_CHECKING:
     from wheelgate.services import Services
@@ -32,8 +34,21 @@ def explain(config: Path | None, data: Path | None, project: str, version: str |
     async def explain_project(services: Services) -> dict[str, Any]:
         decision = await services.index.decide(name, learn=False)
         waivers = services.rules.rules.waivers_for(name, services.clock.now())
-        return await in_slices(explain_decision(decision, await services.claims.get(name), waivers, version))
+        explanation = await in_slices(explain_decision(decision, await services.claims.get(name), waivers, version))
+        if isinstance(decision.error, ProjectNotFound) and (close := await _find_close_name(services, name)) is not None:
+            explanation["error"] += f"; did you mean {close}?"
+        return explanation
 
     explanation = run_with_services(load_settings(config, data), explain_project, to_read=True)
     print(json.dumps(explanation, indent=2) if as_json else format_explanation(explanation))
     sys.exit(0 if explanation["error"] is None and explanation.get("listed", True) else 1)
+
+
+async def _find_close_name(services: Services, name: str) -> str | None:
+    """Find a name like this one among those that are claimed or held; ``None``: there is none, or they cannot be listed."""
+    try:
+        listed = await services.index.list_projects()
+    except (StoreError, UpstreamError):
+        return None
+    names = (held.decode() for part in listed.merge() for held in part if held[:1] == name[:1].encode())
+    return next(iter(get_close_matches(name, names, n=1, cutoff=0.8)), None)

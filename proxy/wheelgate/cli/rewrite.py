@@ -99,7 +99,7 @@ def _find_gate(url: str | None, config: Config | None) -> str:
         parsed = parse(url)
     except UnsafeUrl as error:
         meant = suggest_url(url)
-        what = f"cannot be used: {error}" if meant is None else f"has no scheme; write {meant}"
+        what = f"cannot be used: {error}" if meant is None else f"has no scheme: write {meant}"
         raise click.UsageError(f"the URL of Wheelgate {what}") from None
     if parsed.raw_query_string or parsed.raw_fragment:
         raise click.UsageError("the URL of Wheelgate must end with its path")

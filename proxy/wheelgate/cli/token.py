@@ -66,7 +66,7 @@ def list_(config: Path | None, data: Path | None, as_json: bool) -> None:
                     rows.print(_build_row(token, expired=services.tokens.has_expired(token)))
             return
         async for token in _leave_out_damaged(services.tokens.all()):
-            life = f"{'expired' if services.tokens.has_expired(token) else 'until'} {token.expires:%Y-%m-%d}"
+            life = f"{'expired' if services.tokens.has_expired(token) else 'until'} {token.expires:%Y-%m-%d %H:%M}Z"
             print(f"{token.id}  {life}  {', '.join(token.scopes)}  {token.note}".rstrip())
 
     run_with_services(load_settings(config, data), print_all)

@@ -24,7 +24,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File
 from wheelgate.core.names import is_normalised, is_safe_filename
-from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url
+from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url, suggest_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.regular_file import open_regular
 from wheelgate.simple_api import JSON
@@ -224,10 +224,8 @@ def _parse_base(text: str) -> URL:
         return parse(base)
     except UnsafeUrl as error:
         problem = f"the server's URL cannot be used: {error}"
-    with suppress(UnsafeUrl):
-        if "://" not in base:
-            host = parse(f"https://{base}").host or ""
-            problem = f"the server's URL has no scheme: write {'http' if is_loopback_host(host) else 'https'}://{base}"
+    if (meant := suggest_url(base)) is not None:
+        problem = f"the server's URL has no scheme: write {meant}"
     if "@" in base:
         problem += "; a token belongs in WHEELGATE_TOKEN"
     raise ConfigurationError([problem])

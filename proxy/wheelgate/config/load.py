@@ -145,5 +145,19 @@ def _suggest_setting(location: tuple[int | str, ...]) -> str:
             annotation = section.model_fields[part].annotation
             section = next(iter(get_args(annotation)), annotation)  # of a list the section that it is made of
     known = section.model_fields.keys() - {"folder", "found_connections"}
+    if elsewhere := _find_sections_with(str(location[-1])):
+        return f"; did you mean {' or '.join(elsewhere)}?"
     close = difflib.get_close_matches(str(location[-1]), sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _find_sections_with(setting: str) -> list[str]:
+    """Find the places where a setting of this name belongs: ``server.host``, ``name in [[source]]``."""
+    found = []
+    for name, field in Config.model_fields.items():
+        section: Any = next(
+            (kind for kind in (*get_args(field.annotation), field.annotation) if hasattr(kind, "model_fields")), None
+        )
+        if name != "found_connections" and section is not None and setting in section.model_fields:
+            found.append(f"{name}.{setting}" if section is field.annotation else f"{setting} in [[{name}]]")
+    return found

@@ -29,6 +29,7 @@ from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.urls import is_loopback_host, parse_scope
 
 _LONGEST_SAS_S = 86_400.0
+_HOST_AND_PORT = re.compile(r"([^:/\[\]]+|\[[^\]/]*\]):\d+")
 _PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*")
 
 
@@ -62,7 +63,12 @@ class ServerSettings(Section):
             problems.append('path_prefix: must look like "/python", without a trailing slash')
         if self.public_url is not None and (problem := check_url(self.public_url)):
             problems.append(f"public_url: {problem}")
-        if self.anonymous is None and not self.is_loopback:
+        if _HOST_AND_PORT.fullmatch(self.host):
+            host, _, port = self.host.rpartition(":")
+            problems.append(f"host: has a port in it: write {host}, and {port} as port (on the command line: --port {port})")
+        elif "/" in self.host:
+            problems.append("host: is a URL: write the address to listen on, such as 127.0.0.1, alone")
+        elif self.anonymous is None and not self.is_loopback:
             problems.append(
                 f'anonymous: must be set because other machines can reach {self.host}: anonymous = "read" (anyone who can '
                 'reach the server may install) or anonymous = "none" (a token is required); or pass --anonymous'

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ByteSize, Field
 from wheelgate.core.names import normalise_name
 from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
 from wheelgate.core.secret import reference_parts
-from wheelgate.core.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, without_user
+from wheelgate.core.urls import UnsafeUrl, is_emulator_host, is_loopback_host, parse, suggest_url, without_user
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)", re.ASCII)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -172,7 +172,8 @@ def check_url(text: str) -> str | None:
     try:
         parse(text)
     except UnsafeUrl as error:
-        return f"cannot be used: {error}"
+        meant = suggest_url(text)
+        return f"cannot be used: {error}" if meant is None else f"has no scheme: write {meant}"
     if "?" in text or "#" in text:
         return "must end with its path, without a query or fragment"
     return None

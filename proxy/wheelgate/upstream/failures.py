@@ -37,7 +37,10 @@ SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORE
 # What the services write into such answers. Only our own words leave here: an upstream may well repeat what it was sent.
 _PHRASES = (
     (rb"Personal Access Token used has expired", "the PAT has expired: make a new one"),
-    (rb"TF400813|is not authorized to access this resource", "nobody it knows in that organisation: is the target's right?"),
+    (
+        rb"TF400813|is not authorized to access this resource",
+        "not valid in that organisation: the PAT is mistyped, revoked or of another one, or the identity is no user of it",
+    ),
     (rb"TF400733|has been canceled|exceeding usage", "throttled: too many requests by this identity"),
     (
         rb"You need to have '(AddPackage\w*|\w*Upstream\w*)'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from aiohttp import web
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.runtime.background import cancel_all
-from wheelgate.runtime.regular_file import hold_open
+from wheelgate.runtime.regular_file import hold_open, read_regular
 from wheelgate.services import Services
 from wheelgate.storage.local import LocalStore
 from wheelgate.storage.tokens import LAST_KNOWN_S
@@ -41,6 +42,7 @@ from wheelgate.web.upload import UploadHandlers
 _FINISH_S = 20.0
 """How long requests under way may take to end: orchestrators kill after 30 s, of which a load balancer had 5."""
 _CUT_S = 1.0
+_MAX_PEM_BYTES = 1024 * 1024
 _BACKLOG = 1_024
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ def open_listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address, family=family, backlog=_BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigurationError([f"server.host: this machine has no address {host}; choose another with --host"]) from None
         why = os.strerror(error.errno).lower() if error.errno else str(error)
         raise ConfigurationError(
             [f"server.port: cannot listen on {host} port {port}: {why}; choose another with --port"]
@@ -74,13 +78,28 @@ def build_tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         with hold_open(cert) as cert_handle, hold_open(key) as key_handle:
-            context.load_cert_chain(cert_handle, key_handle)
+            context.load_cert_chain(cert_handle, key_handle, password=lambda: b"")  # else it is asked for at the terminal
     except FileNotFoundError as error:
         raise ConfigurationError([f"server.tls_cert, server.tls_key: {error.filename or cert}: no such file"]) from None
-    except (OSError, ssl.SSLError) as error:
-        why = getattr(error, "reason", None) or error.strerror or "unreadable"
-        raise ConfigurationError([f"server.tls_cert, server.tls_key: cannot be used: {why}"]) from None
+    except ssl.SSLError as error:
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: {_find_pem_problem(error, cert, key)}"]) from None
+    except OSError as error:
+        raise ConfigurationError([f"server.tls_cert, server.tls_key: cannot be used: {error.strerror or 'unreadable'}"]) from None
     return context
+
+
+def _find_pem_problem(error: ssl.SSLError, cert: Path, key: Path) -> str:
+    """Find out by their headings what is wrong with the two files: OpenSSL only says "PEM lib"."""
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"the key in {key} does not belong to the certificate in {cert}"
+    if b" CERTIFICATE-----" not in read_regular(cert, _MAX_PEM_BYTES):
+        return f"{cert} holds no certificate (PEM: it begins with -----BEGIN CERTIFICATE-----)"
+    text = read_regular(key, _MAX_PEM_BYTES)
+    if b"ENCRYPTED" in text:
+        return f"the key in {key} has a pass phrase: store it without one (openssl pkey -in {key.name} -out NEW)"
+    if b"PRIVATE KEY-----" not in text:
+        return f"{key} holds no private key (PEM: it begins with -----BEGIN PRIVATE KEY-----)"
+    return f"the certificate in {cert} or the key in {key} is damaged"
 
 
 class RunningServer:
