@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -34,6 +35,15 @@ sys.addaudithook(_refuse_beyond_loopback)
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Archives are no names for tests: they hold times, and two processes must collect the same."""
     return "bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobody_needs_our_usual_port() -> Iterator[None]:
+    """Hold the port that a server without settings takes: a test that needs it fails here, and not on a machine that uses it."""
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody has it already: another process of these tests, or anybody else
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        yield
 
 
 @pytest.fixture(autouse=True)

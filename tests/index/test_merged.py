@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.sources.source_contract import SourceContract
+from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames
@@ -908,7 +909,7 @@ class Listing:
 async def test_a_name_that_an_earlier_source_owns_waits_for_no_listing(world: World) -> None:
     Listing(world.team)
     world.uploads.publish(NAME, "1.0")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE_S):
         assert filenames(await world.page()) == [wheel_name(NAME, "1.0")]
 
 
@@ -916,7 +917,7 @@ async def test_a_name_that_its_only_does_not_cover_waits_for_no_listing(world: W
     Listing(world.team)
     world.index(only={"team": ["acme-*"]})
     world.pypi.publish("idna", "3.0")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE_S):
         assert filenames(await world.page("idna")) == [wheel_name("idna", "3.0")]
 
 

@@ -223,11 +223,11 @@ async def test_thousands_who_leave_at_once_do_not_stall_the_loop(flights: Single
     work = Work()
     callers = [asyncio.create_task(flights.run("key", work)) for _ in range(5_000)]
     await turns()
-    began = time.perf_counter()
+    began = time.process_time()
     for caller in callers[:-1]:
         caller.cancel()
     await turns()
     work.release.set()
     assert await callers[-1] == "result"
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
     await asyncio.gather(*callers, return_exceptions=True)

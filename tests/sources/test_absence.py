@@ -498,11 +498,11 @@ async def test_a_404_that_takes_seconds_is_believed_within_the_patience_of_pip(h
     await house.sees("acme-a")
     began_s = time.monotonic()
     assert await house.passes("first")
-    assert time.monotonic() - began_s < 2 * wait_s + 1
+    assert time.monotonic() - began_s < 3 * wait_s, "two questions"
     began_s = time.monotonic()
     found = await asyncio.gather(*(house.team.project_page(f"name-{n}") for n in range(4)), return_exceptions=True)
     assert [type(error) for error in found] == [ProjectNotFound] * 4
-    assert time.monotonic() - began_s < wait_s + 1
+    assert time.monotonic() - began_s < 2 * wait_s, "all at once"
     await house.sees("acme-b")
 
 
@@ -520,14 +520,14 @@ async def test_what_is_asked_goes_on_without_those_who_waited_and_answers_the_ne
 async def test_page_and_evidence_together_keep_nobody_longer_than_a_client_waits(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simple_index, "_ANSWER_S", 1.0)
+    monkeypatch.setattr(simple_index, "_ANSWER_S", 2.0)
     await house.start()
     await house.sees("acme-a")
-    house.index.lacks_after_s = 0.8
+    house.index.lacks_after_s = 1.9
     began_s = time.monotonic()
     with pytest.raises(Busy):
         await house.team.project_page("first")
-    assert time.monotonic() - began_s < 1.5
+    assert time.monotonic() - began_s < 2 * 1.9
 
 
 async def test_a_project_that_is_missed_needs_proof_of_after_it_was_missed(house: House) -> None:

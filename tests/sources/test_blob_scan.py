@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.sources.source_contract import SourceContract, publish_wheel
+from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import filenames
@@ -156,7 +157,7 @@ async def test_a_request_waits_for_a_first_scan_that_is_nearly_there(world: Cont
 
 async def test_a_first_scan_that_fails_is_told_at_once(world: Container) -> None:
     world.store.down()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE_S):
         for question in (world.source.project_page("acme-lib"), world.source.project_names()):
             with pytest.raises(StoreError, match="cannot be reached"):
                 await question
@@ -333,7 +334,7 @@ async def test_closing_ends_the_scanning(busy: Container) -> None:
 
 async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> None:
     await world.source.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(AT_ONCE_S):
         with pytest.raises(StoreError, match="is still being listed"):
             await world.listed()
     assert world.store.calls == [], "nothing is scanned after the end"

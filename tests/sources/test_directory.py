@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.sources.source_contract import SourceContract, publish_wheel
+from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import make_wheel, metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
@@ -343,7 +344,7 @@ async def test_of_a_large_folder_the_last_look_answers_while_the_next_is_under_w
     large.rescan()
     go_on = threading.Event()
     with when_read(large.root, lambda: go_on.wait(10)):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(AT_ONCE_S):
             for _ in range(3):
                 assert (await large.page()).revision == page.revision
                 with pytest.raises(ProjectNotFound):

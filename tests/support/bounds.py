@@ -1,4 +1,4 @@
-"""A bound on what a reader of hostile files may take."""
+"""Bounds that hold on a machine that others use, too: what a reader of hostile files may take, and how soon is at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MIB = 1024 * 1024
+AT_ONCE_S = 5.0
+"""What waits for nothing is there by then, however busy the machine; what it must not wait for takes longer, or for ever."""
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class Gate:
         """Everything the process printed so far."""
         return self._log.read_text()
 
-    def start(self, wait_s: float = 15) -> None:
+    def start(self, wait_s: float = 40) -> None:
         """Start and wait until it answers."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
