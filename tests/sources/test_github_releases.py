@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from tests.support.github import TOKEN, Github, github
 from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
 from wheelgate.config import Connection
-from wheelgate.core.errors import ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
-from wheelgate.core.model import RemoteFile
+from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import STALE_IF_ERROR_S, RemoteFile
 from wheelgate.core.protocols import Credential
 from wheelgate.credentials.connections import Connections
 from wheelgate.runtime.metrics import Metrics
@@ -40,9 +41,11 @@ class Token:
 
 
 @asynccontextmanager
-async def releases(hub: Github, *repos: str, clock: FakeClock, token: Credential | None = None) -> AsyncIterator[GithubReleases]:
+async def releases(
+    hub: Github, *repos: str, clock: FakeClock, token: Credential | None = None, target: str = "", prereleases: bool = True
+) -> AsyncIterator[GithubReleases]:
     connections = Connections(lambda _: token or Token())
-    connections.replace([Connection(name="github", category="Git", target=hub.url)])
+    connections.replace([Connection(name="github", category="Git", target=f"{hub.url}{target}")])
     metrics = Metrics()
     client = SourceClient(
         source="tools",
@@ -53,7 +56,16 @@ async def releases(hub: Github, *repos: str, clock: FakeClock, token: Credential
         metrics=metrics,
         user_agent="wheelgate/test",
     )
-    source = GithubReleases(name="tools", url=hub.url, repos=repos, client=client, clock=clock, metrics=metrics, fresh_s=FRESH_S)
+    source = GithubReleases(
+        name="tools",
+        url=hub.url,
+        repos=repos,
+        client=client,
+        clock=clock,
+        metrics=metrics,
+        fresh_s=FRESH_S,
+        prereleases=prereleases,
+    )
     try:
         yield source
     finally:
@@ -141,7 +153,8 @@ async def test_listing_what_has_not_changed_costs_nothing_of_the_budget(hub: Git
         page = await source.project_page("acme-lib")
         assert len(page.files) == 150
         left, asked = hub.budget, len(hub.asked)
-        assert asked == 2
+        assert asked == 4, "each page once, and once more to see that none has moved meanwhile"
+        assert left == 5_000 - 2
         await source.project_page("acme-lib")
         assert len(hub.asked) == asked, "within its time the list is not asked for"
         clock.move(FRESH_S)
@@ -178,13 +191,133 @@ async def test_an_asset_is_the_apis_own_or_none(hub: Github, clock: FakeClock, w
         assert filenames(await source.project_page("acme-lib")) == [wheel_name("acme-lib", "2.0")]
 
 
-async def test_a_repository_that_is_not_there_is_a_failure_of_all(hub: Github, clock: FakeClock) -> None:
+async def test_a_repository_that_is_gone_stops_no_other_and_may_have_any_other_name(
+    hub: Github, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
     """GitHub says 404 of what a token may not see: that says nothing of what is in it."""
     hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
-    async with releases(hub, "acme/tools", "acme/hidden", clock=clock) as source:
-        for project in ("acme-lib", "other"):
+    async with releases(hub, "acme/hidden", "acme/tools", clock=clock) as source:
+        assert filenames(await source.project_page("acme-lib")) == [wheel_name("acme-lib", "1.0")]
+        asked = len(hub.asked)
+        for project in ("other", "another"):
             with pytest.raises(UpstreamBadAnswer, match=r"acme/hidden, has no such repository, or the token may not see it"):
                 await source.project_page(project)
+        assert len(hub.asked) == asked, "one question, not one a name"
+        assert caplog.text.count("acme/hidden") == 1
+
+
+async def test_a_repository_that_went_has_what_it_had_for_a_day(hub: Github, clock: FakeClock) -> None:
+    hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
+    hub.release("acme/more", "v2", {wheel_name("acme-lib", "2.0"): b"y"})
+    both = [wheel_name("acme-lib", "1.0"), wheel_name("acme-lib", "2.0")]
+    async with releases(hub, "acme/tools", "acme/more", clock=clock) as source:
+        page = await source.project_page("acme-lib")
+        assert filenames(page) == both
+        del hub.repos["acme/more"]
+        clock.move(FRESH_S)
+        again = await source.project_page("acme-lib")
+        assert filenames(again) == both, "an older version must not win because a newer one cannot be seen"
+        assert again.as_of == page.as_of
+        clock.move(STALE_IF_ERROR_S)
+        assert filenames(await source.project_page("acme-lib")) == both[:1]
+
+
+async def test_all_repositories_gone_are_a_failure_of_the_source(hub: Github, clock: FakeClock) -> None:
+    hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        await source.project_page("acme-lib")
+        hub.repos.clear()
+        clock.move(FRESH_S)
+        asked = len(hub.asked)
+        for _ in range(2):
+            with pytest.raises(UpstreamBadAnswer):
+                await source.project_page("acme-lib")
+        assert len(hub.asked) == asked + 1
+
+
+async def test_a_renamed_repository_is_followed_where_the_credential_goes_and_named_where_it_does_not(
+    hub: Github, clock: FakeClock
+) -> None:
+    hub.release("acme/new", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
+    hub.renamed["acme/tools"] = "acme/new"
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        assert filenames(await source.project_page("acme-lib")) == [wheel_name("acme-lib", "1.0")]
+    async with releases(hub, "acme/tools", clock=clock, target="repos/acme") as source:
+        with pytest.raises(
+            UpstreamBadAnswer, match="acme/tools, was sent on to where the credential is not shown: it was renamed"
+        ):
+            await source.project_page("acme-lib")
+
+
+@pytest.mark.parametrize("gone", [0, 50, 120])
+async def test_a_release_deleted_while_the_list_is_read_hides_no_other(hub: Github, clock: FakeClock, gone: int) -> None:
+    for number in range(150):
+        hub.release("acme/tools", f"v{number}", {wheel_name("acme-lib", f"1.{number}"): b"x"})
+    deleted: list[dict[str, Any]] = []
+
+    def delete(number: int) -> None:
+        if number == 1 and not deleted:
+            deleted.append(hub.repos["acme/tools"].pop(gone))
+
+    hub.after_page = delete
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        assert len((await source.project_page("acme-lib")).files) == 149
+
+
+async def test_a_list_that_never_stands_still_is_no_answer(hub: Github, clock: FakeClock) -> None:
+    for number in range(150):
+        hub.release("acme/tools", f"v{number}", {wheel_name("acme-lib", f"1.{number}"): b"x"})
+    hub.after_page = lambda _: hub.release("acme/tools", f"w{len(hub.bodies)}", {wheel_name("other", f"{len(hub.bodies)}"): b"x"})
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        with pytest.raises(UpstreamUnavailable, match="the releases of acme/tools change while they are read"):
+            await source.project_page("acme-lib")
+
+
+async def test_prereleases_can_be_left_out(hub: Github, clock: FakeClock) -> None:
+    hub.release("acme/tools", "v2", {wheel_name("acme-lib", "2.0"): b"x"}, prerelease=True)
+    hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        assert len((await source.project_page("acme-lib")).files) == 2
+    async with releases(hub, "acme/tools", clock=clock, prereleases=False) as source:
+        assert filenames(await source.project_page("acme-lib")) == [wheel_name("acme-lib", "1.0")]
+
+
+async def test_a_secondary_rate_limit_is_a_pause_and_no_refusal(hub: Github, clock: FakeClock) -> None:
+    hub.refusal = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        with pytest.raises(UpstreamUnavailable, match="wants fewer requests at a time") as raised:
+            await source.project_page("acme-lib")
+        assert raised.value.retry_after_s == 60
+        for project in ("acme-lib", "other"):
+            with pytest.raises(UpstreamUnavailable):
+                await source.project_page(project)
+        assert len(hub.asked) == 1
+        hub.refusal, hub.repos["acme/tools"] = None, []
+        clock.move(60)
+        with pytest.raises(ProjectNotFound):
+            await source.project_page("acme-lib")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "Resource protected by organization SAML enforcement. You must grant your Personal Access token access",
+            "single sign-on",
+        ),
+        (
+            "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list "
+            "enabled, and your IP address is not permitted to access this resource.",
+            "lets only listed addresses in",
+        ),
+        ("Resource not accessible by personal access token", "lacks a permission"),
+    ],
+)
+async def test_a_refusal_is_told_as_what_it_is(hub: Github, clock: FakeClock, said: str, told: str) -> None:
+    hub.refusal = said
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        with pytest.raises(CredentialRefused, match=f"connection github was refused by .*{told}"):
+            await source.project_page("acme-lib")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'[{"assets": [{}]}]', b"\xff", b"[" * 10_000])

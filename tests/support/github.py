@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,12 @@ class Github:
     budget: int = 5_000
     odd: bytes | None = None
     """Answers everything, if set."""
+    refusal: str | None = None
+    """The message of a 403 without any header that tells more, for everybody."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Repositories of old names, and their new ones."""
+    after_page: Callable[[int], None] = lambda number: None
+    """Happens once a page of a release list was answered."""
 
     @property
     def url(self) -> str:
@@ -42,7 +48,7 @@ class Github:
     def asked(self) -> list[Asked]:
         return self.api.asked
 
-    def release(self, repo: str, tag: str, files: dict[str, bytes], *, draft: bool = False) -> None:
+    def release(self, repo: str, tag: str, files: dict[str, bytes], *, draft: bool = False, prerelease: bool = False) -> None:
         """A new release, as `gh release create` makes it; the newest is listed first."""
         assets = []
         for name, body in files.items():
@@ -60,7 +66,8 @@ class Github:
                 "digest": f"sha256:{hashlib.sha256(body).hexdigest()}" if self.gives_digests else None,
             }
             assets.append(asset)
-        self.repos.setdefault(repo, []).insert(0, {"id": len(self.bodies), "tag_name": tag, "draft": draft, "assets": assets})
+        marks = {"draft": draft, "prerelease": prerelease}
+        self.repos.setdefault(repo, []).insert(0, {"id": len(self.bodies), "tag_name": tag, **marks, "assets": assets})
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.api.asked.append(Asked(request.method, request.rel_url.raw_path_qs, dict(request.headers)))
@@ -72,10 +79,15 @@ class Github:
         if self.budget == 0:
             limits |= {"X-RateLimit-Reset": "1893456000"}
             return web.json_response({"message": "API rate limit exceeded"}, status=403, headers=limits)
+        if self.refusal is not None:
+            return web.json_response({"message": self.refusal}, status=403, headers={"X-GitHub-Request-Id": "AB12:34"})
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.json_response({"message": "Not Found"}, status=404, headers=limits)
         match request.rel_url.raw_path.removeprefix("/api/v3/").split("/"):
-            case ["repos", owner, repo, "releases"] if f"{owner}/{repo}" in self.repos:
+            case ["repos", owner, repo, "releases"] if f"{owner}/{repo}" in self.renamed:
+                where = f"{self.url}repositories/{self.renamed[f'{owner}/{repo}']}/releases?{request.rel_url.raw_query_string}"
+                return web.Response(status=301, headers={"Location": where, **limits})
+            case ["repos" | "repositories", owner, repo, "releases"] if f"{owner}/{repo}" in self.repos:
                 return self._releases(request, self.repos[f"{owner}/{repo}"], limits)
             case ["repos", _, _, "releases", "assets", number] if int(number) in self.bodies:
                 return self._asset(request, int(number), limits)
@@ -85,6 +97,7 @@ class Github:
         size, number = int(request.rel_url.query.get("per_page", 30)), int(request.rel_url.query.get("page", 1))
         body = json.dumps(releases[(number - 1) * size : number * size]).encode()
         etag = f'W/"{hashlib.sha256(body).hexdigest()}"'
+        self.after_page(number)
         if request.headers.get("If-None-Match") == etag:
             return web.Response(status=304, headers={"ETag": etag, **limits})
         self.budget -= 1

@@ -56,6 +56,7 @@ class SourceSettings(Section):
     outbound_proxy: str | None = None
     ca_file: Path | None = None
     repos: list[str] = []
+    prereleases: bool = True
 
     @property
     def is_remote(self) -> bool:
@@ -133,7 +134,9 @@ class SourceSettings(Section):
             problems.append(f'outbound_proxy: {problem}; for no proxy, set it to "{NO_PROXY}"')
         if self.type != "github" and self.repos:
             problems.append("repos: applies only to a source of type github")
-        elif self.type == "github" and not self.repos:
+        if self.type != "github" and not self.prereleases:
+            problems.append("prereleases: applies only to a source of type github")
+        if self.type == "github" and not self.repos:
             problems.append('repos: is missing: list the repositories whose releases hold the files, such as ["acme/tools"]')
         return problems + [
             f"repos: {repo!r} is not a repository such as acme/tools" for repo in self.repos if not _REPO.fullmatch(repo)

@@ -1,80 +1,67 @@
 """GitHub releases: wheels and sdists attached to them, in private repositories too, listed by file name.
 
-The release list is asked for again with its ETag, which costs nothing of the hourly budget when it has not changed; files are
-downloaded through the asset API, whose redirect to signed storage is followed without the token.
+Files are downloaded through the asset API, whose redirect to signed storage is followed without the token.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from itertools import chain, zip_longest
-from typing import Annotated
+from itertools import chain
 
 import msgspec
 
 from wheelgate.core.digests import UnusableDigest, read_digests
-from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer
-from wheelgate.core.model import File, Freshness, ProjectPage, RemoteFile, Withheld
+from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
+from wheelgate.core.model import STALE_IF_ERROR_S, File, Freshness, ProjectPage, RemoteFile, Withheld
 from wheelgate.core.names import project_in
 from wheelgate.core.packed_names import PackedNames, PackedOnce
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
-from wheelgate.simple_api.collector import MAX_FILES
 from wheelgate.sources.page_builder import page_of
-from wheelgate.upstream.answers import PageAnswer
+from wheelgate.sources.release_list import Asset, GithubRelease, ReleaseList
 from wheelgate.upstream.client import SourceClient
 
 GITHUB_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
-_ACCEPT = "application/vnd.github+json"
-_PER_PAGE = 100
-_MAX_PAGES = 50
-
-
-class _Asset(msgspec.Struct):
-    name: str
-    url: str
-    state: str = "uploaded"
-    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    digest: str | None = None
-    created_at: datetime | None = None
-
-
-class _Release(msgspec.Struct):
-    assets: list[_Asset] = []
-    draft: bool = False
-
-
-class _ReleasePage(msgspec.Struct, frozen=True):
-    """One page of a repository's release list, as it last was."""
-
-    etag: str | None
-    releases: list[_Release]
-
-
-_decode = msgspec.json.Decoder(list[_Release]).decode
+_RETRY_S = 5.0
+_log = logging.getLogger(__name__)
 
 
 class GithubReleases:
     """A :class:`~wheelgate.core.protocols.Source` over the releases of some repositories. The first in order has a file name."""
 
     def __init__(
-        self, *, name: str, url: str, repos: Sequence[str], client: SourceClient, clock: Clock, metrics: Metrics, fresh_s: float
+        self,
+        *,
+        name: str,
+        url: str,
+        repos: Sequence[str],
+        client: SourceClient,
+        clock: Clock,
+        metrics: Metrics,
+        fresh_s: float,
+        prereleases: bool = True,
     ) -> None:
-        """``url``: of the API. ``repos``: as ``owner/repository``."""
+        """``url``: of the API. ``repos``: as ``owner/repository``. ``prereleases``: list the files of those, too."""
         self.name = name
-        self._url = url.removesuffix("/")
-        self._repos = repos
         self._client = client
         self._clock = clock
         self._metrics = metrics
         self._fresh_s = fresh_s
-        self._seen: dict[str, list[_ReleasePage]] = {}
-        self._releases: dict[str, list[_Release]] = {}
+        self._prereleases = prereleases
+        self._lists = [ReleaseList(repo, source=name, url=url.removesuffix("/"), client=client) for repo in repos]
+        self._releases: dict[str, Sequence[GithubRelease]] = {}
         """By repository, the newest first."""
+        self._problem: UpstreamBadAnswer | None = None
+        """The reason why a repository could not be read; nobody knows of which names it has files."""
+        self._failure: UpstreamError | None = None
+        """The reason why nothing could be read, for all who ask before :attr:`_retry_s`: one question, not one a name."""
+        self._retry_s = -math.inf
+        self._troubles = TroubleLog(_log)
         self._packed = PackedOnce()
         self._listing: Mapping[str, Sequence[File]] = {}
         self._withheld: Mapping[str, tuple[Withheld, ...]] = {}
@@ -96,6 +83,8 @@ class GithubReleases:
         await self._refresh()
         files = self._listing.get(project)
         if files is None:
+            if self._problem is not None:
+                raise without_frames(self._problem)
             raise ProjectNotFound(f"source {self.name} has no release with a file of {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project) or page_of(
             project, files, as_of=self._listed_at, withheld=self._withheld.get(project, ())
@@ -106,49 +95,56 @@ class GithubReleases:
 
     async def _refresh(self) -> None:
         """List the releases again if that is due. Whoever asks meanwhile waits for the same listing."""
-        if self._clock.monotonic() >= self._fresh_until:
-            await self._flights.run("releases", self._list)
+        now = self._clock.monotonic()
+        if now < self._fresh_until:
+            return
+        if self._failure is not None and now < self._retry_s:
+            raise without_frames(self._failure)
+        await self._flights.run("releases", self._list)
 
     async def _list(self) -> None:
         began = self._clock.monotonic()
-        seen = {repo: await self._fetch_releases(repo) for repo in self._repos}
-        releases = {repo: [release for page in pages for release in page.releases] for repo, pages in seen.items()}
+        try:
+            problems = [problem for read in self._lists if (problem := await self._read(read, began)) is not None]
+            if len(problems) == len(self._lists):
+                raise problems[0]
+        except UpstreamError as error:
+            if not isinstance(error, Busy) and error.retry_after_s is None:  # else the client keeps the pause
+                self._failure, self._retry_s = error, self._clock.monotonic() + _RETRY_S
+            raise
+        self._failure, self._problem = None, problems[0] if problems else None
+        releases = {read.repo: read.releases for read in self._lists}
         if releases != self._releases:
             self._releases, self._pages, self._listing = releases, {}, self._build_listing(releases)
             self._packed.forget()
-        self._seen = seen
-        self._fresh_until, self._listed_at = began + self._fresh_s, self._clock.now()
+        self._fresh_until = began + self._fresh_s
+        if not problems:
+            self._listed_at = self._clock.now()
 
-    async def _fetch_releases(self, repo: str) -> list[_ReleasePage]:
-        pages: list[_ReleasePage] = []
-        for number, seen in zip_longest(range(1, _MAX_PAGES + 1), self._seen.get(repo, ())):
-            url = f"{self._url}/repos/{repo}/releases?per_page={_PER_PAGE}&page={number}"
-            answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
-            pages.append(seen if seen and answer.status == 304 else self._parse(repo, answer))
-            if sum(len(release.assets) for page in pages for release in page.releases) > MAX_FILES:
-                raise PageTooLarge(
-                    f"source {self.name}: the releases of {repo} have more than {MAX_FILES} files", source=self.name
-                )
-            if len(pages[-1].releases) < _PER_PAGE:
-                break
-        return pages
+    async def _read(self, read: ReleaseList, now: float) -> UpstreamBadAnswer | None:
+        """Read the releases of one repository; the reason why they cannot be read, while the others' can.
 
-    def _parse(self, repo: str, answer: PageAnswer) -> _ReleasePage:
-        problem = "has no such repository, or the token may not see it (it needs Contents: read)"
-        if answer.status == 200:
-            try:
-                return _ReleasePage(answer.etag, _decode(answer.body))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                problem = "answered with something that is not a list of releases"
-        raise UpstreamBadAnswer(f"source {self.name}, asked for the releases of {repo}, {problem}", source=self.name)
+        A repository that is gone, or not to be seen any more, has what it had, for as long as pages stand in: with its newest
+        file hidden an older one would be installed.
+        """
+        try:
+            await read.refresh()
+        except UpstreamBadAnswer as error:
+            self._troubles.report(read.repo, str(error))
+            if now - read.read_s > STALE_IF_ERROR_S:
+                read.forget()
+            return error
+        read.read_s = now
+        return None
 
-    def _build_listing(self, releases: Mapping[str, Sequence[_Release]]) -> Mapping[str, Sequence[File]]:
+    def _build_listing(self, releases: Mapping[str, Sequence[GithubRelease]]) -> Mapping[str, Sequence[File]]:
         """Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it."""
         projects: dict[str, dict[str, File]] = {}
         withheld: dict[str, dict[str, Withheld]] = {}
         dropped = 0
-        published = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
-        for asset in chain.from_iterable(release.assets for release in published):
+        in_order = (release for of_repo in releases.values() for release in reversed(of_repo))
+        shown = (release for release in in_order if not release.draft and (self._prereleases or not release.prerelease))
+        for asset in chain.from_iterable(release.assets for release in shown):
             project = project_in(asset.name)
             if project is None or asset.state != "uploaded":
                 continue
@@ -175,7 +171,7 @@ class GithubReleases:
         except UnsafeUrl:
             return False
 
-    def _file(self, project: str, asset: _Asset) -> File:
+    def _file(self, project: str, asset: Asset) -> File:
         """List an asset as a file. Raises UnusableDigest."""
         algorithm, _, digest = (asset.digest or "").partition(":")
         aware = asset.created_at is not None and asset.created_at.tzinfo is not None

@@ -47,10 +47,16 @@ _PHRASES = (
         "the identity is only a Reader of the feed: what its upstreams have needs Feed and Upstream Reader (Collaborator)",
     ),
     (rb"You need to have 'ReadPackages'", "the identity may not read this feed: make it a Reader"),
+    (rb"protected by organization SAML", "its organisation wants single sign-on: authorise the token for it (Configure SSO)"),
+    (rb"has an IP allow list enabled", "its organisation lets only listed addresses in, and this server's is not among them"),
+    (rb"not accessible by (?:personal access token|integration)", "the token lacks a permission (it needs Contents: read)"),
     (rb"vso\.packaging|required scope|Packaging \(read\)", "the token lacks the scope Packaging (Read)"),
     (rb"AuthenticationFailed|Signature not valid|Signed expiry", "the signature has expired or is wrong"),
     (rb"AuthorizationPermissionMismatch|AuthorizationFailure", "the identity lacks a role on that storage"),
 )
+_SECONDARY_LIMIT = re.compile(rb"exceeded a secondary rate limit|triggered an abuse detection", re.IGNORECASE)
+"""GitHub says so with 403, often without a header that tells how long to wait."""
+_SECONDARY_LIMIT_S = 60.0
 _SIGN_IN_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>[^<]{0,80}sign.?in", re.IGNORECASE)
 # A page of an index may be about a project called sign-in.
 _NOT_A_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>(?![^<]*links for)[^<]{0,80}\bsign.?in\b", re.IGNORECASE)
@@ -168,7 +174,11 @@ class Failures(HopFailures):
         if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
             self._metrics.upstream_budget.labels(self._source).set(int(remaining))
         if is_refusal(response):
-            raise self.credential_refused(hop, await find_reason(response))
+            said = await read_beginning(response)
+            if status == 403 and _SECONDARY_LIMIT.search(said):
+                rest_s = self._health.pause(question, _SECONDARY_LIMIT_S, whole=True)
+                raise self.unavailable("wants fewer requests at a time (its secondary rate limit)", retry_after_s=rest_s)
+            raise self.credential_refused(hop, find_reason(response, said))
         if status == 508 and CHAIN_HEADER in response.headers:
             raise self._looped(read_chain(response.headers[CHAIN_HEADER]))
         if is_throttled(response) or status >= 500:
@@ -260,9 +270,8 @@ def is_sign_in_page(body: bytes | bytearray) -> bool:
     return _NOT_A_PAGE.search(body, 0, _LOOK_BYTES) is not None
 
 
-async def find_reason(response: aiohttp.ClientResponse) -> str:
-    """Find the reason why an answer refuses, as far as it says; never its own words."""
-    text = await read_beginning(response)
+def find_reason(response: aiohttp.ClientResponse, text: bytes) -> str:
+    """Find the reason why an answer refuses, as far as its beginning says; never its own words."""
     for pattern, words in _PATTERNS:
         if pattern.search(text):
             return words

@@ -269,6 +269,7 @@ class Sources:
             name=settings.name,
             url=settings.index_url,
             repos=settings.repos,
+            prereleases=settings.prereleases,
             client=client,
             clock=self._base.clock,
             metrics=self._base.metrics,
