@@ -34,13 +34,14 @@ from wheelgate.web.auth import permit_everybody
 from wheelgate.web.client_connection import ClientConnection, ClientLimits
 from wheelgate.web.known_heads import HEAD, KnownHeads
 from wheelgate.web.paths import ParsedPath, Route
-from wheelgate.web.prepared_response import LARGE_BYTES, SLICE_BYTES, build_headers, prepare_response, slice_body
+from wheelgate.web.prepared_response import LARGE_BYTES, SERVER, SLICE_BYTES, build_headers, prepare_response, slice_body
 from wheelgate.web.request_log import RequestLog
 
 _MAX_HEAD_BYTES = 2_048
 _END = b"\r\n\r\n"
 _NOT_PLAIN = (b"content-length", b"transfer-encoding", b"\nupgrade:")
 """In a head in lower case: a body may follow, or another protocol."""
+_UNREADABLE = "this is no request that can be read: send HTTP/1.1, no line of it longer than 8 KiB, to the port that speaks it"
 _NEVER_S = 366 * 86_400.0
 _SELF_TEST_S = 5.0
 _VARYING = (b"date:", b"x-request-id:", b"server:")
@@ -125,6 +126,21 @@ class _AnswerEnd(AbstractAccessLogger):
             connection.end_request(keep_alive=bool(response.keep_alive), is_whole=request.content.is_eof())
 
 
+class _AnsweringProtocol(web.RequestHandler):
+    """aiohttp's protocol, which says in our words what it cannot read, and nothing of what it was sent or of itself."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)  # raises where an answer has begun
+        sentence = _UNREADABLE if status < 500 else "internal error"
+        answer = web.Response(status=status, text=f"{sentence}\n", headers={**SERVER, "Cache-Control": "no-store"})
+        answer.force_close()
+        return answer
+
+
 class ConnectionServer(web.Server):
     """aiohttp's server, with a protocol of ours in front of each of its own."""
 
@@ -141,14 +157,21 @@ class ConnectionServer(web.Server):
             return response
 
         lingering_s = limits.unwanted_s + 1.0  # the connection ends earlier by itself
-        super().__init__(handle, access_log=_log, access_log_class=_AnswerEnd, lingering_time=lingering_s, **_SETTINGS)
+        super().__init__(handle)
+        self._answering: dict[str, Any] = {
+            "access_log": _log,
+            "access_log_class": _AnswerEnd,
+            "lingering_time": lingering_s,
+            **_SETTINGS,
+        }
         self._limits = limits
         self._known_heads = known_heads
 
     def __call__(self) -> ClientConnection:  # type: ignore[override] # a factory of protocols, whichever they are
+        behind = _AnsweringProtocol(self, loop=asyncio.get_running_loop(), **self._answering)
         if self._known_heads is None:
-            return ClientConnection(super().__call__(), self._limits)
-        return FastPathProtocol(super().__call__(), self._limits, self._known_heads)
+            return ClientConnection(behind, self._limits)
+        return FastPathProtocol(behind, self._limits, self._known_heads)
 
 
 async def build_server(
