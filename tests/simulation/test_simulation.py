@@ -32,6 +32,12 @@ _QUICKLY_FOUND = {
     "an evicted copy is never fetched again": 50,
 }
 """Within so many seeds; the others take minutes: ``python -m tests.simulation --mutations``."""
+_FOUND_BY = {
+    "a listing is believed without its tombstones": 1_042,
+    "bytes that are there already are good": 1_042,
+    "a tombstone comes after the deletion": 452,
+}
+"""A seed that notices, of those that take long to come to."""
 
 
 @pytest.mark.parametrize("first", range(0, 1_000, 100))
@@ -43,6 +49,13 @@ def test_replicas_keep_the_promises(tmp_path: Path, first: int) -> None:
 @pytest.mark.parametrize("name", _QUICKLY_FOUND)
 def test_a_missing_defence_is_found(tmp_path: Path, name: str) -> None:
     assert find_first(name, range(_QUICKLY_FOUND[name]), lambda seed: run_seed(seed, tmp_path)), "no seed noticed"
+
+
+@pytest.mark.parametrize("name", _FOUND_BY)
+def test_a_missing_defence_is_found_by_its_seed(tmp_path: Path, name: str) -> None:
+    seed = _FOUND_BY[name]
+    assert run_seed(seed, tmp_path) is None
+    assert find_first(name, range(seed, seed + 1), lambda seed: run_seed(seed, tmp_path)), "it notices nothing any more"
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -8,6 +8,7 @@ before.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,12 +16,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.judge import Judge
+from tests.simulation.judge import Judge, compute_digest
 from tests.simulation.loop import get_now_s, pause
 from tests.simulation.promises import Broken
 from tests.simulation.replica import Replica
 from tests.simulation.sources import Outside
-from tests.simulation.steps import UPLOADED, Step, wheel_for
+from tests.simulation.steps import UPLOADED, VERSIONS, Step, wheel_for
 from tests.simulation.store import FAIR, WEATHERS, Crashed, SharedStore, Weather
 from wheelgate.core.errors import FileExists, WheelgateError
 from wheelgate.storage import layout
@@ -65,6 +66,7 @@ class World:
         self.has_impatient_clients = self.chance.random() < 0.3
         """Whenever somebody announces a change, they ask for its page in the very moments in which it is made."""
         self.shared.watchers.append(self._ask_impatiently)
+        self.shared.watchers.append(self._ask_for_displaced)
         self.replicas = [Replica(self, number) for number in range(3)]
 
     def list_trace(self) -> list[str]:
@@ -184,6 +186,29 @@ class World:
         number, within_s = (self.chance.randrange(3), 1.0) if self.former is None else (self.former, 0.4)
         step = Step(0.0, number, "read", self.chance.choice(UPLOADED))
         asyncio.get_running_loop().call_later(within_s * self.chance.random(), lambda: self.spawn(self._act(step)))
+
+    def _ask_for_displaced(self, method: str, path: str) -> None:
+        """Have others come in the moment in which other bytes have the name of a file that was deleted.
+
+        It lasts a tenth of a second, as long as their uploader lives, and hardly anybody would come by chance. Everybody reads
+        the page, and somebody uploads the same bytes.
+        """
+        if method != "put_if_absent" or not path.startswith(layout.PACKAGES):
+            return
+        project, _, filename = path.removeprefix(layout.PACKAGES).partition("/")
+        tombstone = self.shared.blobs.get(layout.tombstone(project, filename))
+        digest = compute_digest(self.shared.blobs[path][0])
+        if tombstone is None or tombstone[0].decode() == digest:
+            return
+        now_s = get_now_s()
+        steps = [Step(now_s, number, "read", project) for number in range(3)]
+        for version, content in itertools.product(VERSIONS, range(2)):
+            same = Step(now_s, self.chance.randrange(3), "upload", project, version, content)
+            if same.key[1] == filename and wheel_for(self.folder, project, version, content)[1] == digest:
+                steps.append(same)
+        for step in steps:
+            if not self.replicas[step.replica].line.has_crashed:
+                self.spawn(self._act(step))
 
     async def download(self, replica: Replica, step: Step) -> None:
         """Install: what the page lists, one of its files."""
