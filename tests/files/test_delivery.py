@@ -18,9 +18,10 @@ from tests.support.clock import FakeClock
 from tests.support.lies import Liar, running, wait_until
 from tests.support.packages import wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
-from wheelgate.core.errors import Busy, FileWithheld, StoreError, StoreFull, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import Busy, FileWithheld, StoreError, StoreFull, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import Credential
+from wheelgate.files import delivery as delivery_module
 from wheelgate.files.bodies import Body, PassedBody, Redirect
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.fill_turns import FillTurns
@@ -327,6 +328,27 @@ async def test_stopping_keeps_what_has_come_in_whole(liar: Liar, tmp_path: Path)
         assert here.is_kept()
 
 
+@pytest.mark.parametrize("room", ["files", "index"])
+def test_what_whoever_asks_can_repeat_is_logged_once(room: str) -> None:
+    """An error about one file or project goes through what remembers that it was said: anybody can ask any number of times."""
+    package = Path(delivery_module.__file__).parents[1] / room
+    found = {module.name: module.read_text().count("_log.error(") for module in package.glob("*.py")}
+    # Of a damaged body BodyProofs remembers that it is.
+    assert {name: count for name, count in found.items() if count} == ({"stored_bodies.py": 2} if room == "files" else {})
+
+
+async def test_wrong_bytes_that_are_asked_for_again_are_one_line(
+    liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with house(liar, tmp_path) as here:
+        file = here.file(hashes={"sha256": sha256(b"other").hexdigest()})
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await here.body(file)
+            await asyncio.to_thread(wait_until, lambda: not here.delivery.fills_under_way)
+    assert caplog.text.count("fill of demo-1.0-py3-none-any.whl failed") == 1
+
+
 class Broken:
     """A client with a bug."""
 
@@ -347,8 +369,10 @@ async def test_a_store_that_takes_nothing_costs_the_copy_and_not_the_file(
 ) -> None:
     async with house(liar, tmp_path) as here:
         here.store.fails = lambda method, _: method == "put_if_absent"
-        assert await here.body(here.file()) == liar.body("demo")
-        await asyncio.to_thread(wait_until, lambda: "could not be kept" in caplog.text)
+        for _ in range(3):
+            assert await here.body(here.file()) == liar.body("demo")
+            await asyncio.to_thread(wait_until, lambda: not here.delivery.fills_under_way)
+        assert caplog.text.count("could not be kept") == 1, "once a file, not once a request"
         here.store.up()
         assert await here.body(here.file()) == liar.body("demo")
         await kept_soon(here)

@@ -15,6 +15,7 @@ import msgspec
 from wheelgate.core.digests import Hash, new_hash
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer
 from wheelgate.core.model import File, LocalFile, RemoteFile
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage.fills import PACE_BYTES, PACE_S, Fill, PromisedBody
 from wheelgate.storage.spool import HOLD_BYTES
@@ -116,8 +117,9 @@ class FillBody:
 class PassedBody(PromisedBody):
     """An upstream's bytes, passed through and kept nowhere."""
 
-    def __init__(self, client: SourceClient, file: File, location: RemoteFile) -> None:
+    def __init__(self, client: SourceClient, file: File, location: RemoteFile, troubles: TroubleLog) -> None:
         super().__init__(file)
+        self._troubles = troubles
         self._client = client
         self._location = location
         self._was_asked = file.size is not None
@@ -141,7 +143,7 @@ class PassedBody(PromisedBody):
 
     def _bad_answer(self, what: str) -> UpstreamBadAnswer:
         error = super()._bad_answer(what)
-        _log.error("%s", error)
+        self._troubles.report(self._location.url, str(error))
         return error
 
     async def chunks(self, start: int, end: int | None, sent: dict[str, Hash] | None = None) -> AsyncIterator[bytes]:

@@ -32,7 +32,7 @@ from wheelgate.files.fill_turns import FillTurns
 from wheelgate.files.kept_copies import KeptCopies, list_copy_facts
 from wheelgate.files.stored_bodies import BodyProofs, StoredBody, redirect_or
 from wheelgate.runtime.background import BackgroundTasks
-from wheelgate.runtime.logs import RepeatedWarning
+from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
@@ -103,6 +103,7 @@ class Delivery:
         self._runs = BackgroundTasks()
         self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
+        self._troubles = TroubleLog(_log)
         self._not_kept = RepeatedWarning(_log, "files are passed through and not kept")
         spool.room.relief = self._relieve
 
@@ -145,7 +146,7 @@ class Delivery:
             url = await client.resolve_redirect_target(location.url, accept=location.accept)
             if url is not None:
                 return Redirect(url)
-        passed = PassedBody(client, file, location)
+        passed = PassedBody(client, file, location, self._troubles)
         return (
             passed if mode is not DeliveryMode.CACHE else await self._open_cached(file, location, passed, plain=plain, head=head)
         )
@@ -161,7 +162,8 @@ class Delivery:
             if self._cache_limit is not None:
                 await self._cache_limit.note_use(held.path)
             body = StoredBody(self.store, held.path, held.size, held.etag, held.facts.get("sha256"), self._proofs)
-            return await redirect_or(body, self.store, held.path, redirect=plain and self._store_mode is DeliveryMode.REDIRECT)
+            redirect = plain and self._store_mode is DeliveryMode.REDIRECT
+            return await redirect_or(body, self.store, held.path, self._troubles, redirect=redirect)
         if not head and (plain or await self._joins(file, passed)):
             fill = self._start_fill(file, location, self._clients[location.source])
             if fill is not None:
@@ -177,7 +179,7 @@ class Delivery:
             )
         size = file.size if file.size is not None else (await store.info(location.path)).size
         body = StoredBody(store, location.path, size, location.etag, file.hashes.get("sha256"), self._proofs)
-        return await redirect_or(body, store, location.path, redirect=redirect)
+        return await redirect_or(body, store, location.path, self._troubles, redirect=redirect)
 
     async def read_provenance(self, file: File) -> bytes:
         """The provenance object of a listed file, as it lies beside it in its store (PEP 740).
@@ -259,7 +261,7 @@ class Delivery:
             fill.fail(error)
         except (UpstreamError, StoreError) as error:
             level = logging.ERROR if isinstance(error, UpstreamBadAnswer | StoreError) else logging.WARNING
-            _log.log(level, "fill of %s failed: %s", fill.file.filename, error)
+            self._troubles.report(location.url, f"fill of {fill.file.filename} failed: {error}", level)
             fill.fail(error)
         except asyncio.CancelledError:
             fill.fail(UpstreamUnavailable("the server is stopping", source=fill.file.source))
@@ -298,10 +300,10 @@ class Delivery:
             kept = (await self.store.info(path)).facts.get("sha256")
             if kept != sha256:
                 other = f"with {kept}" if kept else "without any digest"
-                _log.error("ALARM: %s has sha256 %s; another process stored it %s", file.filename, sha256, other)
+                self._troubles.report(path, f"ALARM: {file.filename} has sha256 {sha256}; another process stored it {other}")
                 return "conflict"
         except StoreError as error:
-            _log.error("%s could not be kept: %s", file.filename, error)
+            self._troubles.report(path, f"{file.filename} could not be kept: {error}")
             return "not kept"
         self._copies.record_facts(file, sha256, fill.spooled.size)
         if self._cache_limit is not None:

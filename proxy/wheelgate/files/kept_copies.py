@@ -63,8 +63,8 @@ class KeptCopies:
                 "the store, and it is fetched anew"
             )
         if listed is not None and listed != kept:
-            alarm = "ALARM: source %s now lists %s with sha256 %s; it was %s when first fetched"
-            _log.error(alarm, file.source, file.filename, listed, kept)
+            now = f"source {file.source} now lists {file.filename} with sha256 {listed}"
+            self._troubles.report(path, f"ALARM: {now}; it was {kept} when first fetched")
             raise FileWithheld(
                 f"{file.filename}: source {file.source} now lists other bytes than it first served under this name; "
                 "a file name never changes its content"

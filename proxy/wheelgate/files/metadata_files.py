@@ -86,7 +86,7 @@ class MetadataFiles:
     async def _body(self, file: File) -> bytes:
         location = file.location
         if isinstance(location, LocalFile):
-            return await asyncio.to_thread(_read_local_wheel, file, location)
+            return await asyncio.to_thread(_read_local_wheel, file, location, self._troubles)
         if file.metadata_in_wheel:
             return await self._read_wheel(file)
         if isinstance(location, RemoteFile):
@@ -131,7 +131,7 @@ class MetadataFiles:
             _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
             self._learn(file, None)
             raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
-        body = _verify(file, reading.metadata.body)
+        body = _verify(file, reading.metadata.body, self._troubles)
         await self._unwritten.put_slowly(layout.metadata(reading.sha256) if reading.sha256 else place, body)
         self._learn(file, reading.metadata, reading)
         return body
@@ -160,12 +160,12 @@ class MetadataFiles:
     async def _fetch_beside(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
         if wheel_sha256 is None:  # nothing to keep it by
-            return _verify(file, await self._fetch(file, location))
+            return _verify(file, await self._fetch(file, location), self._troubles)
         path = layout.upstream_metadata(file.source, wheel_sha256)
         kept = await self._find_kept(path)
         if kept is not None and _is_listed(file, kept):
             return kept
-        body = _verify(file, await self._fetch(file, location))
+        body = _verify(file, await self._fetch(file, location), self._troubles)
         if kept is None:
             await self._unwritten.put_slowly(path, body)
         return body
@@ -239,18 +239,18 @@ def _is_listed(file: File, body: bytes) -> bool:
     return advertised is None or hashlib.sha256(body).hexdigest() == advertised
 
 
-def _verify(file: File, body: bytes) -> bytes:
+def _verify(file: File, body: bytes, troubles: TroubleLog) -> bytes:
     if not _is_listed(file, body):
         message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
-        _log.error(message)
+        troubles.report(_place(file), message)
         raise UpstreamBadAnswer(message, source=file.source)
     return body
 
 
-def _read_local_wheel(file: File, location: LocalFile) -> bytes:
+def _read_local_wheel(file: File, location: LocalFile, troubles: TroubleLog) -> bytes:
     try:
         with open_listed(file, location) as wheel:
-            body = _verify(file, read_core_metadata(wheel, file.filename).body)
+            body = _verify(file, read_core_metadata(wheel, file.filename).body, troubles)
             check_unchanged(file, location, wheel)
             return body
     except BadWheel as error:

@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from wheelgate.core.errors import StoreError
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.files.bodies import Body, Redirect, hold_back
+from wheelgate.runtime.logs import TroubleLog
 
 _PROOFS = 20_000
 _DOUBTED_S, _MAX_DOUBTED_S = 4.0, 600.0
@@ -119,14 +120,14 @@ class StoredBody:
             raise StoreError(error)
 
 
-async def redirect_or(body: Body, store: BlobStore, path: str, *, redirect: bool) -> Redirect | Body:
+async def redirect_or(body: Body, store: BlobStore, path: str, troubles: TroubleLog, *, redirect: bool) -> Redirect | Body:
     """Return a redirect to a blob where one is wanted and the store can sign, else its body."""
     if redirect:
         try:
             url = await store.signed_url(path)
         except StoreError as error:
             # What the signature would have spared us is work, not a check: the bytes can still go through us.
-            _log.error("%s: no URL can be signed, so it is streamed: %s", path, error)
+            troubles.report(path, f"{path}: no URL can be signed, so it is streamed: {error}")
             url = None
         if url is not None:
             return Redirect(url, ours=True)

@@ -17,6 +17,7 @@ from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, Fetch, read_by_ranges
 from wheelgate.enrich.blob_reader import read_spooled_wheel
 from wheelgate.files.bodies import PassedBody
 from wheelgate.files.delivery import Delivery
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
 from wheelgate.upstream.client import SourceClient
@@ -49,6 +50,7 @@ class WheelReader:
     def __init__(
         self, *, stores: Mapping[str, BlobStore], clients: Mapping[str, SourceClient], delivery: Delivery, spool: Spool
     ) -> None:
+        self._troubles = TroubleLog(_log)
         self._stores = stores
         self._clients = clients
         self._delivery = delivery
@@ -191,7 +193,7 @@ class WheelReader:
 
     async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
         """Read all of it, where the operator wants nothing of a source kept."""
-        passed = PassedBody(self._clients[location.source], file, location)
+        passed = PassedBody(self._clients[location.source], file, location, self._troubles)
         async with self._spool.holding(size=file.size) as spooled:
             async for chunk in passed.chunks(0, None):
                 await spooled.append(chunk)

@@ -42,6 +42,7 @@ from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.project_list import ProjectList
 from wheelgate.index.rules import limit_versions
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.storage.claims import Claims
@@ -93,6 +94,7 @@ class Merged:
         self._listing_wait_s = listing_wait_s
         self._made = MadePages(max_bytes, metrics)
         self._invalidated = Signal()
+        self._troubles = TroubleLog(_log)
 
     @property
     def members(self) -> Sequence[Member]:
@@ -289,7 +291,7 @@ class Merged:
         try:
             await self._claims.claim(project, source, listed=True)
         except StoreError as error:
-            _log.error("project %s cannot be recorded as private: %s", project, error)
+            self._troubles.report(project, f"project {project} cannot be recorded as private: {error}")
             return StoreError(f"source {source} has {project}, which cannot be recorded as private, so it is not served: {error}")
         return None
 
