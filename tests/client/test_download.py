@@ -77,6 +77,12 @@ async def test_the_digest_it_states(index: FakeIndex, fragment: str) -> None:
     assert await fetched(f"{index.origin}{PATH}#{fragment}") == (WHEEL, BODY)
 
 
+@pytest.mark.parametrize("headers", [{"Content_Type": "text/html"}, {"Content_Encoding": "gzip"}])
+async def test_where_a_digest_is_stated_it_decides_what_the_bytes_are(index: FakeIndex, headers: dict[str, str]) -> None:
+    index.handlers[PATH] = answering(**headers)
+    assert await fetched(f"{index.origin}{PATH}#sha256={SHA256}") == (WHEEL, BODY)
+
+
 @pytest.mark.parametrize(
     ("fragment", "sentence"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from azure.storage.blob import ContentSettings
 from azure.storage.blob.aio import BlobServiceClient
 
 from tests.storage.blob_store_contract import BlobStoreContract
@@ -69,6 +71,18 @@ async def test_a_lost_answer_to_our_own_commit_is_a_success(store: AzureStore, t
     )
     with pytest.raises(BlobExists):
         await store.put_if_absent("packages/a/b", body, {**facts, "upload_time": "2026-01-01T00:00:00.123457+00:00"})
+
+
+async def test_bytes_that_are_called_compressed_are_given_out_as_they_lie(store: AzureStore, emulator: Azurite) -> None:
+    """Tools that guess by the name of a ``.tar.gz`` say so of its own compression."""
+    body = gzip.compress(bytes(range(256)) * 64, mtime=0)
+    async with BlobServiceClient(emulator.url, credential=KEY) as service:
+        client = service.get_container_client(store.display_url.rstrip("/").split("/")[-2])
+        settings = ContentSettings(content_type="application/x-tar", content_encoding="gzip")
+        await client.upload_blob("folder/demo-1.0.tar.gz", body, content_settings=settings)
+    assert b"".join([piece async for piece in store.stream("demo-1.0.tar.gz", 0, len(body))]) == body
+    assert b"".join([piece async for piece in store.stream("demo-1.0.tar.gz", 5, 9)]) == body[5:9]
+    assert (await store.read("demo-1.0.tar.gz"))[0] == body
 
 
 async def test_two_uploads_of_one_name_never_mix(store: AzureStore, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from wheelgate.core.beginnings import can_begin, is_web_page
 from wheelgate.core.errors import (
     CredentialRefused,
     TooLarge,
@@ -19,7 +20,7 @@ from wheelgate.core.errors import (
 from wheelgate.core.names import project_in
 from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback_host, parse, redact_url
 from wheelgate.runtime.deadline import Deadline
-from wheelgate.upstream.answers import Hop, cause_of
+from wheelgate.upstream.answers import Hop, cause_of, first_bytes
 from wheelgate.upstream.failures import HopFailures
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Question, QuestionKind
@@ -43,10 +44,14 @@ class Download(msgspec.Struct, frozen=True, kw_only=True):
     """As the URL states it."""
     max_bytes: int
     response: aiohttp.ClientResponse
+    beginning: bytes
+    """Of the body: what was looked at already."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, in pieces of at most 256 KiB; or :class:`TooLarge`, or :class:`UpstreamUnavailable` if it breaks off."""
-        received = 0
+        received = len(self.beginning)
+        if self.beginning:
+            yield self.beginning
         try:
             async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)
@@ -98,8 +103,10 @@ async def download(
         question = Question(str(target.with_fragment(None)), QuestionKind.FILE, Deadline.after(_PATIENCE_S))
         async with hops.follow(question, {}) as hop:
             await failures.check(hop)
+            filename = _find_filename(target, hop.response)
             yield Download(
-                filename=_find_filename(target, hop.response),
+                beginning=await failures.look_into(hop.response, filename, stated=sha256 is not None),
+                filename=filename,
                 size=hop.response.content_length,
                 place=redact_url(target),
                 sha256=sha256,
@@ -140,12 +147,22 @@ class _DownloadFailures(HopFailures):
             raise self.unavailable(f"answered {status}: try again later")
         if status != 200:
             raise self.bad(f"answered {status}, which is no file")
-        if hop.response.content_type == "text/html":
-            raise self.bad("is a web page, not a file: give the URL that its download link leads to")
-        if hop.response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise self.bad("was sent in an encoding that was not asked for")
         if length is not None and length > self._max_bytes:
             raise TooLarge(f"{self._subject} has {length} bytes, more than the {self._max_bytes} that one file may have")
+
+    async def look_into(self, response: aiohttp.ClientResponse, filename: str, *, stated: bool) -> bytes:
+        """Read the beginning of a body whose headers call it something else. ``stated``: its digest will tell."""
+        is_page = response.content_type == "text/html"
+        coding = response.headers.get("Content-Encoding", "").strip().lower()
+        if not is_page and coding in ("", "identity"):
+            return b""
+        beginning = await first_bytes(response, self._subject)
+        is_file = stated or can_begin(filename, beginning, coding=coding)
+        if is_page and (is_web_page(beginning) or not is_file):
+            raise self.bad("is a web page, not a file: give the URL that its download link leads to")
+        if not is_file:
+            raise self.bad("was sent in an encoding that was not asked for")
+        return beginning
 
 
 def _read_digest(url: URL) -> str | None:

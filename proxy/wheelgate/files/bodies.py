@@ -137,6 +137,7 @@ class PassedBody(PromisedBody):
     @asynccontextmanager
     async def _ask(self, start: int | None = None, end: int | None = None) -> AsyncIterator[FileAnswer]:
         async with self._client.file(self._location.url, accept=self._location.accept, start=start, end=end) as answer:
+            self.judge(answer)
             self._was_asked = True
             self.announce(answer.total)
             yield answer

@@ -254,6 +254,7 @@ class Delivery:
                 await fill.spooled.promise.obtain(fill.file.size)
                 await self._turns.enter(stack, fill.file)
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
+                fill.judge(answer)
                 await fill.receive(answer.chunks(), answer.total)
             outcome = await self._keep(fill)
         except StoreFull as error:

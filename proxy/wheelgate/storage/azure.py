@@ -215,7 +215,7 @@ class AzureStore:
 
     async def read(self, path: str) -> tuple[bytes, BlobInfo]:
         async def download() -> tuple[bytes, BlobInfo]:
-            stream = await self._blob(path).download_blob(max_concurrency=1)
+            stream = await self._blob(path).download_blob(max_concurrency=1, decompress=False)
             if stream.size > MAX_READ_BYTES:
                 raise BlobDamaged(f"{path} in {self._whom} cannot be used: it has more than {MAX_READ_BYTES} bytes: delete it")
             return await stream.readall(), self._info_of(stream.properties)
@@ -228,7 +228,9 @@ class AzureStore:
             count = min(_BLOCK_BYTES, end - start)
 
             async def download(start: int = start, count: int = count) -> bytes:
-                stream = await self._blob(path).download_blob(offset=start, length=count, max_concurrency=1, **version)
+                stream = await self._blob(path).download_blob(
+                    offset=start, length=count, max_concurrency=1, decompress=False, **version
+                )
                 version.update(etag=stream.properties.etag, match_condition=MatchConditions.IfNotModified)
                 body: bytes = await stream.readall()
                 return body

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 
 import msgspec
 
+from wheelgate.core.beginnings import can_begin
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File
 from wheelgate.storage.room import MAX_FILE_BYTES
 from wheelgate.storage.spool import HOLD_BYTES, SpoolFile
+from wheelgate.upstream.answers import FileAnswer
 
 PACE_S, PACE_BYTES = 30.0, 30 * 1024
 """An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
@@ -42,8 +44,24 @@ class PromisedBody:
 
     def __init__(self, file: File) -> None:
         self.file = file
+        self._coding = ""
         self.total = file.size
         """Bytes of the whole body; ``None`` until somebody says."""
+
+    def judge(self, answer: FileAnswer) -> None:
+        """Take an answer whose headers say that it is something else, if digest or size will tell; else if it begins as the file.
+
+        Raises:
+            UpstreamBadAnswer: nothing says that these bytes are the file.
+        """
+        self._coding = answer.coding
+        is_stated = bool(self.file.hashes) or self.file.size is not None
+        if (
+            answer.doubt is not None
+            and not is_stated
+            and not can_begin(self.file.filename, answer.beginning, coding=answer.coding)
+        ):
+            raise answer.doubt
 
     def announce(self, total: int | None) -> None:
         """Take the size that the upstream announces: never another than the listing's, or than it announced before."""
@@ -93,6 +111,8 @@ class PromisedBody:
         return UpstreamUnavailable(f"source {self.file.source} {what}", source=self.file.source)
 
     def _bad_answer(self, what: str) -> UpstreamBadAnswer:
+        if self._coding:
+            what += f"; it calls them encoded ({self._coding!r}), which was not asked for"
         return UpstreamBadAnswer(f"source {self.file.source}, asked for {self.file.filename}, {what}", source=self.file.source)
 
 

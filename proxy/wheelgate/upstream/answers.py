@@ -13,6 +13,7 @@ from contextlib import suppress
 import aiohttp
 import msgspec
 
+from wheelgate.core.beginnings import BEGINNING_BYTES
 from wheelgate.core.errors import Busy, PageTooLarge, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip, GzipTooLarge
@@ -75,9 +76,17 @@ class FileAnswer(msgspec.Struct, frozen=True):
     """Bytes of the whole file, if the upstream says."""
     response: aiohttp.ClientResponse
     source: str
+    beginning: bytes = b""
+    """Of the body: what was looked at already."""
+    coding: str = ""
+    """Said to have been applied to the body, though none was asked for (``gzip``); the bytes are taken as they came."""
+    doubt: UpstreamBadAnswer | None = None
+    """Why the bytes may not be the file: to be raised unless a digest or a size, or they themselves, say that they are."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body, in pieces of at most 256 KiB; :class:`UpstreamUnavailable` if it breaks off or stalls before its end."""
+        if self.beginning:
+            yield self.beginning
         try:
             async for chunk in self.response.content.iter_chunked(_CHUNK_BYTES):
                 yield chunk
@@ -85,6 +94,17 @@ class FileAnswer(msgspec.Struct, frozen=True):
             raise UpstreamUnavailable(
                 f"source {self.source} broke off in the middle of a file ({cause_of(error)})", source=self.source
             ) from None
+
+
+async def first_bytes(response: aiohttp.ClientResponse, subject: str, source: str = "") -> bytes:
+    """Read the first bytes of a file as they come; :class:`UpstreamUnavailable`, about the ``subject``, if it breaks off."""
+    body = b""
+    try:
+        while len(body) < BEGINNING_BYTES and (piece := await response.content.read(BEGINNING_BYTES - len(body))):
+            body += piece
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UpstreamUnavailable(f"{subject} broke off at the beginning of a file ({cause_of(error)})", source=source) from None
+    return body
 
 
 def read_marks(response: aiohttp.ClientResponse) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from functools import partial
 from math import ceil
 from typing import TypeVar
 
+import msgspec
+
+from wheelgate.core.beginnings import is_web_page
 from wheelgate.core.errors import (
     AddressRefused,
     Busy,
@@ -26,7 +29,16 @@ from wheelgate.core.urls import HostRules, parse
 from wheelgate.runtime.byte_budget import ByteBudget, ByteClaim
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.upstream.answers import FileAnswer, Hop, PageAnswer, beginning_of, busy_with_pages, page_body, read_marks
+from wheelgate.upstream.answers import (
+    FileAnswer,
+    Hop,
+    PageAnswer,
+    beginning_of,
+    busy_with_pages,
+    first_bytes,
+    page_body,
+    read_marks,
+)
 from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
@@ -229,29 +241,24 @@ class SourceClient:
         question = Question(url, QuestionKind.METADATA if small else QuestionKind.FILE, deadline or self._deadline())
         async with AsyncExitStack() as stack:
             # Until the body begins: whoever waits hears of it in time.
-            open_once = partial(self._open_once, stack, question, headers)
-            hop = await self._ask_in_time(question, "begin to send a file", open_once)
-            yield self._check_file_answer(hop, start, end)
+            open_once = partial(self._open_once, stack, question, headers, start, end)
+            yield await self._ask_in_time(question, "begin to send a file", open_once)
 
-    async def _open_once(self, stack: AsyncExitStack, question: Question, headers: Mapping[str, str]) -> Hop:
+    async def _open_once(
+        self, stack: AsyncExitStack, question: Question, headers: Mapping[str, str], start: int | None, end: int | None
+    ) -> FileAnswer:
         """An answer that is not a failure of the source; ``stack`` closes it."""
         async with AsyncExitStack() as opened:
             hop = await opened.enter_async_context(self._hops.follow(question, headers))
             await self._failures.check(hop)
+            answer = await self._judge_type(self._check_file_answer(hop, start, end), start)
             stack.push_async_exit(opened.pop_all())
-        return hop
+        return answer
 
     def _check_file_answer(self, hop: Hop, start: int | None, end: int | None) -> FileAnswer:
         response = hop.response
         if response.status not in ((200,) if start is None else (200, 206)):
             raise self._failures.bad(f"answered {response.status} for a file that it lists")
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise self._failures.bad("sent a file in an encoding we did not ask for")
-        if response.content_type == "text/html":
-            raise CredentialRefused(
-                f"source {self._source} answered with a web page (a sign-in page?) for a file that it lists",
-                source=self._source,
-            )
         total = response.content_length
         if response.status == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
@@ -260,6 +267,33 @@ class SourceClient:
             if match is None or int(match[1]) != start or (last is not None and int(match[2]) != last - 1):
                 raise self._failures.bad("answered with another range of a file than it was asked for")
         return FileAnswer(response.status, hop.url, total, response, self._source)
+
+    async def _judge_type(self, answer: FileAnswer, start: int | None) -> FileAnswer:
+        """Look at the first bytes of a file of an odd type or coding: they, and not its headers, say what it is.
+
+        pip does not undo a coding that it did not ask for either. Servers and networks of caches call an sdist's own compression
+        a coding, and whatever they do not know a web page.
+
+        Raises:
+            CredentialRefused: it is a web page.
+        """
+        response = answer.response
+        coding = response.headers.get("Content-Encoding", "").strip().lower()[:20]
+        is_page, is_coded = response.content_type == "text/html", coding not in ("", "identity")
+        if not is_page and not is_coded:
+            return answer
+        is_beginning = answer.status == 200 or not start
+        beginning = await first_bytes(response, f"source {self._source}", self._source) if is_beginning else b""
+        doubt = UpstreamBadAnswer(
+            f"source {self._source} sent a file in an encoding that was not asked for ({coding!r})", source=self._source
+        )
+        if is_page:
+            doubt = CredentialRefused(
+                f"source {self._source} answered with a web page (a sign-in page?) for a file that it lists", source=self._source
+            )
+            if is_web_page(beginning):
+                raise doubt
+        return msgspec.structs.replace(answer, beginning=beginning, coding=coding if is_coded else "", doubt=doubt)
 
     async def _ask_in_time(
         self, question: Question, what: str, ask: Callable[[], Awaitable[T]], claim: ByteClaim | None = None
