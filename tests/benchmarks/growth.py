@@ -110,6 +110,16 @@ class Subject:
     def ask_cold(self) -> None:
         self.times.cold.append(self._ask(self._world.cold(next(self._cold))))
 
+    def list_names(self) -> None:
+        """Ask for the list of projects, until it has been made."""
+        while True:
+            self._connection.request("GET", "/simple/", headers={"Accept": JSON, **self._token})
+            answer = self._connection.getresponse()
+            answer.read()
+            if answer.status == 200:
+                return
+            time.sleep(1)  # it says that the names are still being listed
+
     def change(self) -> None:
         """One upload, taken by the other server."""
         version = f"2.{next(self._versions)}"
@@ -186,6 +196,8 @@ def _compare(grown: Growth, small: Subject, large: Subject, pairs: int) -> Itera
             yield Row(f"{grown.name}: {kind}, {what}", _MOST_TIMES, ratios, at_most=True, unit="x", seen=seen)
     yield Row(f"{grown.name}: start-up", _MOST_START_S, [large.start_s], "s", at_most=True, seen=f"{small.start_s:.2f} s")
     if grown.names:
+        for subject in (small, large):
+            subject.list_names()
         held = [(large.ours.memory_bytes() - small.ours.memory_bytes()) / grown.names]
         yield Row(f"{grown.name}: memory a name", _MOST_BYTES_A_NAME, held, "B", at_most=True)
 

@@ -12,7 +12,6 @@ import pytest
 from tests.support.azurite import KEY
 from tests.support.clock import FakeClock
 from tests.support.fake_container import fake_container, project_of
-from tests.support.steps import straight
 from tests.support.stores import MemoryStore
 from tests.support.turns import longest_turn
 from wheelgate.core.errors import ProjectNotFound
@@ -99,7 +98,7 @@ async def test_a_page_costs_the_same_whatever_the_container_holds(big: Big) -> N
     await scan.scan()
     assert scan._last is not None
     listing = scan._last.listing
-    assert len(straight(listing.names())) == big.count // 10
+    assert len(set().union(*listing.names())) == big.count // 10
     began = time.thread_time()
     for number in range(0, big.count, big.count // 100):
         assert len(listing.find(project_of(number))) == 10

@@ -16,7 +16,8 @@ from aiohttp.test_utils import RawTestServer
 from tests.support.clock import FakeClock
 from tests.support.stores import MemoryStore
 from tests.support.turns import longest_turn
-from wheelgate.core.packed_names import PackedNames, pack_names
+from wheelgate.core.name_table import pack_names
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.merged import Merged
 from wheelgate.index.project_list import ProjectList

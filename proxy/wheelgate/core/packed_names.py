@@ -1,40 +1,217 @@
-"""Packed names: a sorted set of hundreds of thousands of short names, in some 20 bytes each.
+"""Packed names: sorted sets of hundreds of thousands of short names, in some 20 bytes each, however many sets have a name.
 
-A value: whoever iterates sees the set as it was, whatever is added meanwhile. A change makes another set, which shares all blocks
-but the ones that differ.
+All of them are values: whoever iterates sees a set as it was, whatever changes meanwhile. A change makes another one, which
+shares all blocks but the ones that differ.
 """
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import count, islice, zip_longest
-from typing import Protocol
+from itertools import compress, count, zip_longest
+from typing import NamedTuple, Protocol
 
 _BLOCK = 256
-"""Names that are packed together. A block of twice as many is parted."""
-_FEW = 8
-"""Changes of a block that are made one by one."""
-_BATCH = 2_000
-"""Names that are worked on before anybody else gets his turn: some milliseconds."""
-_next_revision = count(1).__next__
+"""Names that are packed together. A block of more than twice as many is parted."""
+next_revision = count(1).__next__
+"""Makes identities of sets within this process."""
+
+
+class _Block(NamedTuple):
+    """Names that follow one another, and which columns have them."""
+
+    names: bytes
+    """With a line end between two."""
+    marks: tuple[bytes, ...]
+    """By column: 1 for each name that it has, else 0; empty: it has none of these. Columns beyond the last have none either."""
+
+    def split(self) -> list[bytes]:
+        return self.names.split(b"\n")
+
+    def of(self, column: int) -> bytes:
+        """The marks of a column; empty: it has none of the names."""
+        return self.marks[column] if column < len(self.marks) else b""
+
+    def has(self, column: int, key: bytes) -> bool:
+        marks = self.of(column)
+        names = b"\n%b\n" % self.names if marks else b""
+        at = names.find(b"\n%b\n" % key)
+        return at >= 0 and marks[names.count(b"\n", 0, at)] == 1
+
+    def select(self, column: int) -> list[bytes]:
+        """The names that a column has."""
+        marks = self.of(column)
+        return list(compress(self.split(), marks)) if marks else []
+
+    def without(self, column: int) -> tuple[_Block, ...]:
+        """Take a column away; the blocks that are left, if any."""
+        opened = _OpenBlock(self)
+        opened.marks[column] = bytearray(len(opened.names))
+        opened.drop_unmarked()
+        return opened.pack()
+
+
+class _OpenBlock:
+    """The names and marks of a block, unpacked to be changed."""
+
+    def __init__(self, block: _Block | None) -> None:
+        self.names = [] if block is None else block.split()
+        self._joined = b"" if block is None else block.names
+        """As it was, for a block that keeps all its names and gets none; empty: it does not."""
+        marks = () if block is None else block.marks
+        self.marks = [bytearray(given or len(self.names)) for given in marks]
+
+    def change(self, column: int, add: Iterable[bytes], remove: Iterable[bytes]) -> None:
+        while len(self.marks) <= column:
+            self.marks.append(bytearray(len(self.names)))
+        marks, new = self.marks[column], []
+        for key in add:
+            if (at := self._find(key)) is None:
+                new.append(key)
+            else:
+                marks[at] = 1
+        if new:
+            self._insert(column, new)
+        is_less = False
+        for key in remove:
+            if (at := self._find(key)) is not None:
+                self.marks[column][at], is_less = 0, True
+        if is_less:
+            self.drop_unmarked()
+
+    def _find(self, key: bytes) -> int | None:
+        at = bisect_left(self.names, key)
+        return at if at < len(self.names) and self.names[at] == key else None
+
+    def _insert(self, column: int, new: Iterable[bytes]) -> None:
+        self._joined = b""
+        former = {name: at for at, name in enumerate(self.names)}
+        self.names = sorted([*self.names, *new])
+        places = [former.get(name, -1) for name in self.names]
+        for number, marks in enumerate(self.marks):
+            marks.append(number == column)  # the last one is what stands at -1
+            self.marks[number] = bytearray(map(marks.__getitem__, places))
+
+    def drop_unmarked(self) -> None:
+        """Leave out the names that no column has."""
+        used = [marks for marks in self.marks if 1 in marks]
+        kept = bytes(map(max, *used)) if len(used) > 1 else bytes(used[0] if used else 0)
+        if kept.count(1) < len(self.names):
+            self._joined = b""
+            self.names = list(compress(self.names, kept))
+            self.marks = [bytearray(compress(marks, kept)) for marks in self.marks]
+
+    def pack(self) -> tuple[_Block, ...]:
+        """The blocks that come of it."""
+        names = self.names
+        step = len(names) if len(names) <= 2 * _BLOCK or self._joined else _BLOCK
+        parts = (slice(start, start + step) for start in range(0, len(names), step or 1))
+        return tuple(_Block(self._joined or b"\n".join(names[part]), self._pack_marks(part)) for part in parts)
+
+    def _pack_marks(self, part: slice) -> tuple[bytes, ...]:
+        packed = [bytes(marks[part]) if 1 in marks[part] else b"" for marks in self.marks]
+        while packed and not packed[-1]:
+            del packed[-1]
+        return tuple(packed)
+
+
+class NameBlocks:
+    """A value: names, each once, in blocks, and for each of some columns those that it has. A column is a number from 0 on."""
+
+    __slots__ = ("_blocks", "_counts", "firsts")
+
+    def __init__(self, blocks: Sequence[_Block] = (), firsts: Sequence[bytes] = (), counts: Sequence[int] = ()) -> None:
+        self._blocks = tuple(blocks)
+        self.firsts = tuple(firsts)
+        """The first name of each block: bounds between which there are few names."""
+        self._counts = tuple(counts)
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks."""
+        return len(self._blocks)
+
+    def count(self, column: int) -> int:
+        """The number of names that a column has."""
+        return self._counts[column] if column < len(self._counts) else 0
+
+    def has(self, column: int, name: object) -> bool:
+        """True if a column has a name."""
+        if not self._blocks or not isinstance(name, str) or not name.isascii():
+            return False
+        key = name.encode()
+        return self._blocks[self.find_block(key)].has(column, key)
+
+    def select(self, column: int) -> Iterator[list[bytes]]:
+        """The names that a column has, some at a time."""
+        for block in self._blocks:
+            yield block.select(column)
+
+    def between(self, column: int, first: bytes, end: bytes | None) -> list[bytes]:
+        """The names of a column from ``first`` on (included) up to ``end`` (excluded; ``None``: to the last)."""
+        found: list[bytes] = []
+        for at in range(self.find_block(first), len(self._blocks)):
+            if end is not None and self.firsts[at] >= end:
+                break
+            names = self._blocks[at].select(column)
+            low = bisect_left(names, first)
+            found += names[low : len(names) if end is None else bisect_left(names, end)]
+        return found
+
+    def find_block(self, key: bytes) -> int:
+        """The number of the block that has a name, or where it belongs."""
+        return max(bisect_right(self.firsts, key) - 1, 0)
+
+    def have_same(self, one: int, other: int) -> bool:
+        """True if two columns have the same names."""
+        return all(block.of(one) == block.of(other) for block in self._blocks)
+
+    def changed(self, column: int, add: Iterable[bytes], remove: Iterable[bytes] = ()) -> NameBlocks:
+        """The names with some more in a column, and without others; itself, if that is the same."""
+        changes: defaultdict[int, tuple[set[bytes], set[bytes]]] = defaultdict(lambda: (set(), set()))
+        for which, keys in enumerate((add, remove)):
+            for key in keys:
+                changes[self.find_block(key)][which].add(key)
+        made: dict[int, tuple[_Block, ...]] = {}
+        for at, (added, removed) in changes.items():
+            opened = _OpenBlock(self._blocks[at] if self._blocks else None)
+            opened.change(column, added, removed)
+            if (blocks := opened.pack()) != self._blocks[at : at + 1]:
+                made[at] = blocks
+        return self._with_blocks(made)
+
+    def swept(self, column: int, start: int, end: int) -> NameBlocks:
+        """The names without what a column has in some blocks."""
+        parts = ((at, self._blocks[at]) for at in range(start, end))
+        return self._with_blocks({at: block.without(column) for at, block in parts if block.of(column)})
+
+    def _with_blocks(self, made: dict[int, tuple[_Block, ...]]) -> NameBlocks:
+        """The names with other blocks in the place of some."""
+        if not made:
+            return self
+        blocks, firsts, counts = list(self._blocks), list(self.firsts), list(self._counts)
+        for at in sorted(made, reverse=True):
+            for sign, each in ((-1, blocks[at : at + 1]), (1, made[at])):
+                for block in each:
+                    counts += [0] * (len(block.marks) - len(counts))
+                    for column, marks in enumerate(block.marks):
+                        counts[column] += sign * marks.count(1)
+            blocks[at : at + 1] = made[at]
+            firsts[at : at + 1] = [block.names.partition(b"\n")[0] for block in made[at]]
+        return NameBlocks(blocks, firsts, counts)
 
 
 class PackedNames(AbstractSet[str]):
-    """A sorted set of ASCII names without line ends, none of them empty."""
+    """A sorted set of ASCII names without line ends, none of them empty: one column of some names, as they were."""
 
-    __slots__ = ("_blocks", "_firsts", "_length", "revision")
+    __slots__ = ("_column", "_names", "revision")
 
-    def __init__(self, blocks: Sequence[bytes] = (), firsts: Sequence[bytes] = (), length: int = 0) -> None:
-        """``blocks``: names, sorted, with a line end between two; ``firsts``: the first of each."""
-        self._blocks = tuple(blocks)
-        self._firsts = tuple(firsts)
-        self._length = length
-        self.revision = _next_revision()
+    def __init__(self, names: NameBlocks | None = None, column: int = 0, revision: int | None = None) -> None:
+        self._names = names or NameBlocks()
+        self._column = column
+        self.revision = next_revision() if revision is None else revision
         """Identity of the set within this process: equal revisions mean equal names."""
 
     @classmethod
@@ -43,124 +220,38 @@ class PackedNames(AbstractSet[str]):
         return cls().updated(add=list(names))
 
     def __len__(self) -> int:
-        return self._length
+        return self._names.count(self._column)
 
     @classmethod
     def _from_iterable(cls, names: Iterable[str]) -> AbstractSet[str]:  # type: ignore[override] # what & and | make is no set of these
         return frozenset(names)
 
     def __contains__(self, name: object) -> bool:
-        if not self._blocks or not isinstance(name, str) or not name.isascii():
-            return False
-        key = name.encode()
-        return b"\n%b\n" % key in b"\n%b\n" % self._blocks[self._find_block(key)]
+        return self._names.has(self._column, name)
 
     def __iter__(self) -> Iterator[str]:
-        for block in self._blocks:
-            yield from block.decode("ascii").split("\n")
+        for names in self._names.select(self._column):
+            for name in names:
+                yield name.decode("ascii")
 
     @property
     def firsts(self) -> Sequence[bytes]:
-        """The first name of each block: bounds between which there are few names."""
-        return self._firsts
+        """Bounds between which there are few names."""
+        return self._names.firsts
 
     def between(self, first: bytes, end: bytes | None) -> list[bytes]:
         """The names from ``first`` on (included) up to ``end`` (excluded; ``None``: to the last)."""
-        if not self._blocks:
-            return []
-        at, found = self._find_block(first), []
-        while at < len(self._blocks) and (end is None or self._firsts[at] < end):
-            names = self._blocks[at].split(b"\n")
-            low = bisect_left(names, first)
-            found += names[low : len(names) if end is None else bisect_left(names, end)]
-            at += 1
-        return found
+        return self._names.between(self._column, first, end)
 
     def updated(self, add: Collection[str] = (), remove: Collection[str] = ()) -> PackedNames:
         """The set with some names and without others; itself, if that is the same."""
-        changes: defaultdict[int, tuple[set[bytes], set[bytes]]] = defaultdict(lambda: (set(), set()))
-        for which, names in enumerate((add, remove)):
-            for name in names:
-                key = name.encode("ascii")
-                changes[self._find_block(key)][which].add(key)
-        blocks, firsts = list(self._blocks), list(self._firsts)
-        length, is_same = self._length, True
-        for at in sorted(changes, reverse=True):
-            before = self._blocks[at].split(b"\n") if at < len(self._blocks) else []
-            after = _change(before, *changes[at])
-            if after == before:
-                continue
-            is_same = False
-            length += len(after) - len(before)
-            step = len(after) if len(after) <= 2 * _BLOCK else _BLOCK
-            parts = [after[start : start + step] for start in range(0, len(after), step or 1)]
-            blocks[at : at + 1] = [b"\n".join(part) for part in parts]
-            firsts[at : at + 1] = [part[0] for part in parts]
-        return self if is_same else PackedNames(blocks, firsts, length)
-
-    def has_same_names(self, other: PackedNames) -> bool:
-        """True if both hold the same names, however they are parted into blocks."""
-        return self._length == other._length and b"\n".join(self._blocks) == b"\n".join(other._blocks)
-
-    def _find_block(self, key: bytes) -> int:
-        return max(bisect_right(self._firsts, key) - 1, 0)
+        after = self._names.changed(self._column, encode_names(add), encode_names(remove))
+        return self if after is self._names else PackedNames(after, self._column)
 
 
-def _change(names: list[bytes], added: set[bytes], removed: set[bytes]) -> list[bytes]:
-    """Sorted names with some and without others."""
-    if len(added) + len(removed) > _FEW:
-        return sorted({*names, *added} - removed)
-    names = names.copy()
-    for key in added - removed:
-        at = bisect_left(names, key)
-        if at == len(names) or names[at] != key:
-            names.insert(at, key)
-    for key in removed:
-        at = bisect_left(names, key)
-        if at < len(names) and names[at] == key:
-            del names[at]
-    return names
-
-
-async def pack_names(names: Iterable[str]) -> PackedNames:
-    """Pack many names, in whatever order, with everyone else served in between."""
-
-    async def part() -> AsyncIterator[Sequence[str]]:
-        left = iter(names)
-        while page := list(islice(left, _BATCH)):
-            yield page
-
-    return await pack_pages(part())
-
-
-async def pack_pages(pages: AsyncIterator[Sequence[str]]) -> PackedNames:
-    """Pack names that come many at a time, in whatever order, with everyone else served in between."""
-    runs: list[list[bytes]] = []
-    async for page in pages:
-        for start in range(0, len(page), _BATCH):
-            run = sorted(name.encode("ascii") for name in page[start : start + _BATCH])
-            runs.append([b"\n".join(run[at : at + _BLOCK]) for at in range(0, len(run), _BLOCK)])
-            await asyncio.sleep(0)
-    blocks, firsts, length, block = [], [], 0, [b""]
-    for at, key in enumerate(heapq.merge(*map(_unpack, runs)), 1):
-        if key != block[-1]:
-            block.append(key)
-        if len(block) > _BLOCK:
-            blocks.append(b"\n".join(block[1:]))
-            firsts.append(block[1])
-            length += len(block) - 1
-            block = block[-1:]
-        if at % _BATCH == 0:
-            await asyncio.sleep(0)
-    if len(block) > 1:
-        blocks.append(b"\n".join(block[1:]))
-        firsts.append(block[1])
-    return PackedNames(blocks, firsts, length + len(block) - 1)
-
-
-def _unpack(blocks: Sequence[bytes]) -> Iterator[bytes]:
-    for block in blocks:
-        yield from block.split(b"\n")
+def encode_names(names: Iterable[str]) -> Iterator[bytes]:
+    """Write names as they are packed."""
+    return (name.encode("ascii") for name in names)
 
 
 class SortedNames(Protocol):
@@ -179,27 +270,3 @@ def merge_names(sets: Sequence[SortedNames]) -> Iterator[list[bytes]]:
     bounds = sorted({first for names in sets for first in names.firsts})
     for first, end in zip_longest(bounds, bounds[1:]):
         yield sorted({name for names in sets for name in names.between(first, end)})
-
-
-class PackedOnce:
-    """The packed names of what is replaced whole whenever it changes."""
-
-    def __init__(self) -> None:
-        self._version = 0
-        self._packed_version = -1
-        self._names = PackedNames()
-
-    def forget(self) -> None:
-        """It was replaced."""
-        self._version += 1
-
-    async def pack(self, names: Collection[str] | Callable[[], Awaitable[Collection[str]]]) -> PackedNames:
-        """The names there are now, or what finds them: packed when they are asked for first."""
-        version = self._version
-        if version != self._packed_version:
-            found = await names() if callable(names) else list(names)
-            packed = await pack_names(found)
-            if not packed.has_same_names(self._names):
-                self._names = packed
-            self._packed_version = version
-        return self._names

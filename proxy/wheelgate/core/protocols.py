@@ -50,7 +50,7 @@ class Source(Pages, Protocol):
     """
 
     async def project_names(self) -> PackedNames:
-        """Normalised names of the projects it holds; empty for an index too large to list. The same object while nothing changed.
+        """Normalised names of the projects it holds; empty for an index too large to list. One revision while nothing changed.
 
         Raises:
             UpstreamError, StoreError: as above.

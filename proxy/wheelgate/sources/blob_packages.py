@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from wheelgate.core.errors import ProjectNotFound, StoreError
 from wheelgate.core.model import ProjectPage
+from wheelgate.core.name_table import NameTable
 from wheelgate.core.names import Membership, is_distribution, is_normalised, is_safe_filename, normalise_name
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobStore, Clock
@@ -39,6 +40,7 @@ class BlobPackages:
         public_url: str | None = None,
         tombstones: Tombstones | None = None,
         emptiness: Emptiness | None = None,
+        table: NameTable | None = None,
     ) -> None:
         """A source over a folder of a store.
 
@@ -51,6 +53,7 @@ class BlobPackages:
             public_url: what stands before ``/files/`` for the world. Without it no provenance is offered (PEP 740).
             tombstones: of the files that were deleted here; ``None``: nothing is ever uploaded to it.
             emptiness: judges a container that has nothing; ``None``: nobody but us fills and empties it.
+            table: keeps the names; ``None``: nobody else has any.
         """
         self.name = name
         self._emptiness = emptiness
@@ -66,6 +69,7 @@ class BlobPackages:
             holds=self._has_files,
             clock=clock,
             relisted_s=min(names_fresh_s, RELISTED_S),
+            table=table,
         )
         self._troubles = TroubleLog(_log)
 

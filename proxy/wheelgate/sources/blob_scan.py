@@ -23,7 +23,8 @@ from cachetools import LRUCache
 from wheelgate.core.errors import ProjectNotFound, StillListing, StoreError
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
-from wheelgate.core.packed_names import PackedNames, PackedOnce
+from wheelgate.core.name_table import NameTable
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import in_slices
@@ -32,6 +33,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.emptiness import KNOWN, Emptiness
 from wheelgate.sources.kept_listing import KeptListing, Scan
+from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.listing_pause import find_pause_s
 from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
 from wheelgate.sources.page_builder import page_of, stored_file
@@ -78,6 +80,7 @@ class BlobScan:
         kept: KeptListing | None = None,
         is_for_all: bool = True,
         metrics: Metrics | None = None,
+        table: NameTable | None = None,
     ) -> None:
         """A scan that begins with :meth:`start`, or with the first question.
 
@@ -93,16 +96,14 @@ class BlobScan:
             kept: where the last listing is kept for the next process; ``None``: nowhere.
             is_for_all: any name may be its, so that none can be answered for before the first listing.
             metrics: show age, length and size of the listing.
+            table: keeps the names; ``None``: nobody else has any.
         """
         self.name = name
         self._emptiness, self._kept = emptiness, kept
         self._is_for_all = is_for_all
-        self._store = store
-        self._clock = clock
-        self._interval_s = interval_s
-        self._retry_s = retry_s
-        self._patience_s = patience_s
-        self._overdue_s = overdue_s
+        self._store, self._clock = store, clock
+        self._interval_s, self._retry_s = interval_s, retry_s
+        self._patience_s, self._overdue_s = patience_s, overdue_s
         self.changed = Signal()
         """Emitted when its answers have changed, or it has begun to fail or to answer again."""
         self._last: Scan | None = None
@@ -120,7 +121,7 @@ class BlobScan:
         self._first = asyncio.Event()
         self._is_closed = False
         self._troubles = TroubleLog(_log)
-        self._packed = PackedOnce()
+        self._packed = ListedNames(table)
         self._tasks = BackgroundTasks()
         if metrics is not None:
             self._show_in(metrics)
@@ -261,7 +262,7 @@ class BlobScan:
 
     async def project_names(self) -> PackedNames:
         listing = await self._find_listing()
-        return await self._packed.pack(lambda: in_slices(listing.names()))
+        return await self._packed.pack(listing.names)
 
     async def project_page(self, project: str) -> ProjectPage:
         blobs = self._find(await self._find_listing(), project)

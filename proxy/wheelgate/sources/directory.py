@@ -23,16 +23,17 @@ from cachetools import LRUCache
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import File, Freshness, LocalFile, Location, ProjectPage, file_etag
-from wheelgate.core.packed_names import PackedNames, PackedOnce
+from wheelgate.core.name_table import NameTable
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobInfo, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
-from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.folder_scan import FolderScan, scan_folder, unpack_path
 from wheelgate.sources.known_projects import KnownProjects
+from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.listing_pause import find_pause_s
 from wheelgate.sources.page_builder import page_of
 
@@ -67,6 +68,7 @@ class Directory:
         inline_bytes: int = _INLINE_BYTES,
         quick_s: float = _QUICK_S,
         metrics: Metrics | None = None,
+        table: NameTable | None = None,
     ) -> None:
         """A source over ``root``.
 
@@ -78,6 +80,7 @@ class Directory:
             inline_bytes: of unread files that a first page waits for.
             quick_s: a look that takes no longer is waited for.
             metrics: show age, length and size of the last look.
+            table: keeps the names; ``None``: nobody else has any.
         """
         self.name = name
         self._had = known or KnownProjects(name, url=str(root))
@@ -95,7 +98,7 @@ class Directory:
         """By project, files with what was read out of them. ``None``: it cannot be read now, so it is not listed; tried again
         after the next look."""
         self._pages: LRUCache[str, ProjectPage] = LRUCache(RECENT_BYTES, getsizeof=page_bytes)
-        self._packed = PackedOnce()
+        self._packed = ListedNames(table)
         self._flights: SingleFlight[None] = SingleFlight()
         self._tasks = BackgroundTasks()
         if metrics is not None:
@@ -123,7 +126,7 @@ class Directory:
 
     async def project_names(self) -> PackedNames:
         last = await self._refresh()
-        return await self._packed.pack(lambda: in_slices(last.listing.names()))
+        return await self._packed.pack(last.listing.names)
 
     async def project_page(self, project: str) -> ProjectPage:
         last = await self._refresh()

@@ -15,13 +15,15 @@ import msgspec
 from wheelgate.core.digests import UnusableDigest, read_digests
 from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
 from wheelgate.core.model import STALE_IF_ERROR_S, File, Freshness, ProjectPage, RemoteFile, Withheld
+from wheelgate.core.name_table import NameTable
 from wheelgate.core.names import project_in
-from wheelgate.core.packed_names import PackedNames, PackedOnce
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.page_builder import page_of
 from wheelgate.sources.release_list import Asset, GithubRelease, ReleaseList
 from wheelgate.upstream.client import SourceClient
@@ -45,8 +47,21 @@ class GithubReleases:
         metrics: Metrics,
         fresh_s: float,
         prereleases: bool = True,
+        table: NameTable | None = None,
     ) -> None:
-        """``url``: of the API. ``repos``: as ``owner/repository``. ``prereleases``: list the files of those, too."""
+        """Releases of some repositories, each as ``owner/repository``.
+
+        Args:
+            name: the operator's, for the source.
+            url: of the API.
+            repos: in the order of precedence.
+            client: asks the API.
+            clock: of the age of what was listed.
+            metrics: count what is left out.
+            fresh_s: time for which a listing is known.
+            prereleases: list the files of those, too.
+            table: keeps the names; ``None``: nobody else has any.
+        """
         self.name = name
         self._client = client
         self._clock = clock
@@ -62,7 +77,7 @@ class GithubReleases:
         """The reason why nothing could be read, for all who ask before :attr:`_retry_s`: one question, not one a name."""
         self._retry_s = -math.inf
         self._troubles = TroubleLog(_log)
-        self._packed = PackedOnce()
+        self._packed = ListedNames(table)
         self._listing: Mapping[str, Sequence[File]] = {}
         self._withheld: Mapping[str, tuple[Withheld, ...]] = {}
         self._pages: dict[str, ProjectPage] = {}
@@ -76,7 +91,7 @@ class GithubReleases:
 
     async def project_names(self) -> PackedNames:
         await self._refresh()
-        return await self._packed.pack(self._listing)
+        return await self._packed.pack(lambda: [self._listing])
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same revision while no release changed."""

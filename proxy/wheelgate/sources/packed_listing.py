@@ -146,13 +146,9 @@ class PackedListing:
                         found[filename] = file
         return found
 
-    def names(self) -> Steps[frozenset[str]]:
-        """All projects, block by block."""
-        found: set[str] = set()
-        for block in self.blocks:
-            found |= _projects_of(block)
-            yield
-        return frozenset(found)
+    def names(self) -> Iterator[set[str]]:
+        """All projects, block by block; one may be in several."""
+        return map(_projects_of, self.blocks)
 
     def sample(self, most: int) -> list[str]:
         """Some of the projects."""

@@ -1,16 +1,18 @@
-"""Answered names: yes or no for each of hundreds of thousands of names, in some 25 bytes each."""
+"""Answered names: yes or no for each of hundreds of thousands of names, in 25 bytes each, or one where others have it."""
 
 from __future__ import annotations
 
-from wheelgate.core.packed_names import PackedNames
+from wheelgate.core.name_table import NameTable
 
 
 class AnsweredNames:
     """Answers about names. Bounded: beyond ``most`` with one answer all of these are forgotten."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, table: NameTable | None = None) -> None:
+        """``table``: keeps them, beside what others know of the same names; ``None``: nobody else does."""
         self._most = most
-        self._by_answer = (PackedNames(), PackedNames())
+        table = table or NameTable()
+        self._by_answer = (table.column(), table.column())
         """Those with the answer no, and those with yes."""
 
     def __len__(self) -> int:
@@ -24,15 +26,16 @@ class AnsweredNames:
     def put(self, name: str, answer: bool) -> None:
         """Remember an answer."""
         others, known = self._by_answer[not answer], self._by_answer[answer]
-        known = (known if len(known) < self._most else PackedNames()).updated(add=[name])
+        if len(known) >= self._most:
+            known.clear()
+        known.update(add=[name])
         if name in others:
-            others = others.updated(remove=[name])
-        self._by_answer = (others, known) if answer else (known, others)
+            others.update(remove=[name])
 
     def forget(self, name: str | None) -> None:
         """Remember no answer about a name; ``None``: about any."""
-        if name is None:
-            self._by_answer = (PackedNames(), PackedNames())
-        else:
-            no, yes = self._by_answer
-            self._by_answer = (no.updated(remove=[name]), yes.updated(remove=[name]))
+        for known in self._by_answer:
+            if name is None:
+                known.clear()
+            elif name in known:
+                known.update(remove=[name])

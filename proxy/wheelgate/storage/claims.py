@@ -17,6 +17,7 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.model import STALE_IF_ERROR_S
+from wheelgate.core.name_table import NameTable
 from wheelgate.core.names import is_normalised
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobStore, Clock
@@ -50,17 +51,19 @@ class Claims:
     A claim is announced through ``changes``: another replica that never heard of it would ask a public source for the name.
     """
 
-    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges) -> None:
+    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges, *, table: NameTable | None = None) -> None:
+        """``table``: keeps the names, beside what sources know of them; ``None``: no source does."""
         self._store = store
         self._clock = clock
         self._changes = changes
-        self._known = AnsweredNames(_MAX_REMEMBERED)
+        table = table or NameTable()
+        self._known = AnsweredNames(_MAX_REMEMBERED, table)
         self._unrecorded: LRUCache[str, str] = LRUCache(_MAX_REMEMBERED)
         """Source of each name that is private here from the moment we know, also while the store cannot be written."""
         self._recording = BackgroundTasks()
         self._generations = Generations()
         self._lookups: SingleFlight[bool] = SingleFlight()
-        self._names = KeptNames("the claims", find_all=self._find_all, holds=self.holds, clock=clock)
+        self._names = KeptNames("the claims", find_all=self._find_all, holds=self.holds, clock=clock, table=table)
         changes.subscribe(Kind.CLAIM, self._forget)
         changes.looked.subscribe(self._record_soon)
 

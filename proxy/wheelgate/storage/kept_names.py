@@ -8,7 +8,8 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from wheelgate.core.errors import StoreError
-from wheelgate.core.packed_names import PackedNames, pack_pages
+from wheelgate.core.name_table import NameTable
+from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
 from wheelgate.runtime.background import BackgroundTasks, Work
 
@@ -38,6 +39,7 @@ class KeptNames:
         holds: Callable[[str], Awaitable[bool]],
         clock: Clock,
         relisted_s: float = RELISTED_S,
+        table: NameTable | None = None,
     ) -> None:
         """Names that can be listed, or looked up one by one.
 
@@ -47,13 +49,15 @@ class KeptNames:
             holds: looks one up; may raise StoreError.
             clock: of the list's age.
             relisted_s: the age from which on the list is made anew.
+            table: keeps them, beside what others know of the same names; ``None``: nobody else does.
         """
         self._title = title
         self._find_all = find_all
         self._holds = holds
         self._clock = clock
         self._relisted_s = relisted_s
-        self._names: PackedNames | None = None
+        self._column = (table or NameTable()).column()
+        self._is_listed = False
         self._error: StoreError | None = None
         """Why the list could not be made last time."""
         self._asked_s = -math.inf
@@ -75,7 +79,8 @@ class KeptNames:
     def forget(self, name: str | None = None) -> None:
         """A name may have come or gone; ``None``: any may."""
         if self._clock.monotonic() - self._asked_s > RELISTED_S:
-            self._names, self._listed_after = None, -1
+            self._is_listed, self._listed_after = False, -1
+            self._column.clear()
             self._doubtful.clear()
             return
         if name is None or len(self._doubtful) >= _MAX_DOUBTFUL:
@@ -92,15 +97,15 @@ class KeptNames:
             StoreError: they could not be listed, or not yet.
         """
         self._asked_s = self._clock.monotonic()
-        is_first = self._names is None
+        is_first = not self._is_listed
         if self._listed_after != self._upheavals or self._clock.monotonic() >= self._fresh_until_s:
             await self._wait("list", self._list, _FIRST_S if is_first else _PATIENCE_S)
         for _ in range(2):  # what is being looked up, and what was doubtful before this question
             if self._doubtful or "settle" in self._tasks:
                 await self._wait("settle", self._settle, _PATIENCE_S)
-        if self._names is None:
+        if not self._is_listed:
             raise self._error or StoreError(f"the names of {self._title} are still being listed: try again")
-        return self._names
+        return self._column.names
 
     async def _wait(self, key: str, work: Callable[[], Work], within_s: float) -> None:
         """Wait for a task until it ends, but not long: it goes on."""
@@ -110,16 +115,14 @@ class KeptNames:
         upheavals, settled = self._upheavals, set[str]()
         self._settled = settled
         try:
-            names = await pack_pages(self._find_all())
+            await self._column.fill(self._find_all())
         except StoreError as error:
             _log.info("the names of %s cannot be listed: %s", self._title, error)
             self._error = error.with_traceback(None)  # one object, many raisers
             return
         finally:
             self._settled = None
-        if self._names is None or not names.has_same_names(self._names):
-            self._names = names
-        self._error, self._listed_after = None, upheavals
+        self._is_listed, self._error, self._listed_after = True, None, upheavals
         self._fresh_until_s = self._clock.monotonic() + self._relisted_s
         self._doubtful.update(dict.fromkeys(settled))
 
@@ -127,7 +130,7 @@ class KeptNames:
         """Look up what has changed by now: what changes meanwhile is for the next time, and so is what cannot be looked up."""
         doubtful = list(self._doubtful)
         for start in range(0, len(doubtful), _AT_ONCE):
-            if self._names is None:
+            if not self._is_listed:
                 return
             batch = [name for name in doubtful[start : start + _AT_ONCE] if name in self._doubtful]
             for name in batch:
@@ -135,8 +138,8 @@ class KeptNames:
             answers = await asyncio.gather(*map(self._holds, batch), return_exceptions=True)
             held = dict(zip(batch, answers, strict=True))
             found, gone = ({name for name, answer in held.items() if answer is side} for side in (True, False))
-            if self._names is not None:
-                self._names = self._names.updated(found, gone)
+            if self._is_listed:
+                self._column.update(found, gone)
             if self._settled is not None:
                 self._settled |= found | gone
             failed = {name: answer for name, answer in held.items() if isinstance(answer, BaseException)}

@@ -43,7 +43,7 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
     """
     async with open_foundation(config, to_read=to_read, proven=proven) as base:
         store, changes = base.store, base.changes
-        claims = base.closing(Claims(store, base.clock, changes))
+        claims = base.closing(Claims(store, base.clock, changes, table=base.table))
         tokens = Tokens(store, base.clock, changes)
         book = RuleBook(rules_of(config))
         sources = Sources(base, book)

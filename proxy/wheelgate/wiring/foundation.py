@@ -18,6 +18,7 @@ import msgspec
 
 from wheelgate.config import Config
 from wheelgate.core.errors import ConfigurationError, StoreError, StoreFull
+from wheelgate.core.name_table import NameTable
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.runtime.metrics import Metrics
@@ -61,6 +62,8 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
     store: BlobStore
     spool: Spool
     changes: StoreChanges
+    table: NameTable
+    """All names that the process keeps, so that one which several parts know of takes no more room than once."""
     stack: AsyncExitStack
 
     def closing(self, part: _AnyPart) -> _AnyPart:
@@ -111,6 +114,7 @@ async def open_foundation(config: Config, *, to_read: bool, proven: bool) -> Asy
             store=store,
             spool=await _open_spool(config, stack, to_read=to_read),
             changes=StoreChanges(store, clock),
+            table=NameTable(),
             stack=stack,
         )
 

@@ -118,8 +118,11 @@ class Sources:
             case "directory":
                 root = self._base.config.get_source_folder(settings)
                 known = KnownProjects(settings.name, url=str(root), store=self._base.store)
-                directory = self._base.closing(
-                    Directory(name=settings.name, root=root, clock=self._base.clock, known=known, metrics=self._base.metrics)
+                base = self._base
+                directory = base.closing(
+                    Directory(
+                        name=settings.name, root=root, clock=base.clock, known=known, metrics=base.metrics, table=base.table
+                    )
                 )
                 self.scans.append(directory)
                 return self._cache(directory, 0.0, 0.0)  # it looks by itself; what stands in is remembered here
@@ -150,6 +153,7 @@ class Sources:
             public_url=self._public_url,
             tombstones=Tombstones(self._base.store) if is_writable else None,
             emptiness=emptiness,
+            table=self._base.table,
         )
         self._base.closing(packages)
         cached = self._cache(packages, fresh_s, negative_ttl_s)
@@ -205,6 +209,7 @@ class Sources:
             is_for_all=settings.only is None,
             kept=KeptListing(settings.name, url=blobs.display_url, store=base.store),
             metrics=base.metrics,
+            table=base.table,
         )
         base.closing(scan).changed.subscribe(self.changed.emit)
         self.scans.append(scan)
@@ -218,6 +223,7 @@ class Sources:
             prefix=layout.cache_of(settings.name),
             clock=self._base.clock,
             names_fresh_s=settings.fresh_s,
+            table=self._base.table,
         )
         return OfflineSource(self._cache(copies, settings.fresh_s, settings.absent), alone=self._base.config.server.offline)
 
@@ -274,6 +280,7 @@ class Sources:
             clock=self._base.clock,
             metrics=self._base.metrics,
             fresh_s=settings.fresh_s,
+            table=self._base.table,
         )
         return self._remember(self._base.closing(releases), settings, 0.0, 0.0)  # it remembers its listing by itself
 
