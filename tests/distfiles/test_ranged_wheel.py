@@ -187,13 +187,12 @@ async def test_lies_that_installers_do_not_look_at_change_nothing(lies: dict[str
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-async def test_an_entry_named_twice_is_refused() -> None:
+async def test_of_an_entry_named_twice_the_last_is_read() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        for version in ("1.0", "1.0"):
-            archive.writestr(f"{INFO}/METADATA", metadata(NAME, version))
-    with pytest.raises(BadWheel, match="two entries"):
-        await Remote(buffer.getvalue()).read()
+        for requires in ("first", "last"):
+            archive.writestr(f"{INFO}/METADATA", metadata(NAME, "1.0", requires=[requires]))
+    assert (await Remote(buffer.getvalue()).read()).body == metadata(NAME, "1.0", requires=["last"])
 
 
 async def test_what_reading_raises_is_passed_on() -> None:

@@ -43,6 +43,7 @@ def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
 
 def _from_zip(sdist: IO[bytes]) -> bytes | None:
     with zips.open_zip(sdist, UnknownBuildRequirements) as archive:
+        zips.check_names(archive, UnknownBuildRequirements)
         for entry in archive.infolist():
             if _PYPROJECT.fullmatch(entry.filename):
                 if entry.file_size > _MAX_PYPROJECT_BYTES or not zips.is_bounded(entry):

@@ -1,16 +1,22 @@
-"""Core metadata: METADATA out of a wheel that is not trusted (PEP 427, PEP 658; the zip rules are PyPI's)."""
+"""Core metadata: METADATA out of a wheel that is not trusted (PEP 427, PEP 658), found where installers find it.
+
+Whatever an installer can read of a wheel is read, as it stands there; what is odd elsewhere in the wheel is the installer's to
+judge. Uploads are held to more (:mod:`~wheelgate.distfiles.wheels`).
+"""
 
 from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import suppress
+from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import HeaderParser
 from typing import IO
 
 import msgspec
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from wheelgate.distfiles import zips
 
@@ -18,13 +24,17 @@ MAX_METADATA_BYTES = 10 * 1024 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
 _MAX_LINES = 20_000
 """Of the fields, with the lines that continue them: a README may be one of them."""
-_METADATA = re.compile(r"([^/\\]+)\.dist-info/METADATA")
+_METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _BLANKS = " \t\r\n"  # what installers take off a field: any other white space is part of it
 _END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
 
 
 class BadWheel(ValueError):
     """A wheel that breaks a rule; the message completes "it ..."."""
+
+
+class NoMetadata(BadWheel):
+    """A whole zip file without METADATA that could be this wheel's: that is definite."""
 
 
 class CoreMetadata(msgspec.Struct, frozen=True):
@@ -44,44 +54,69 @@ def read_core_metadata(wheel: IO[bytes], filename: str) -> CoreMetadata:
         filename: its name.
 
     Raises:
-        BadWheel: not a zip, without METADATA, with two, too large, or of another name or version than the file name says.
+        NoMetadata: it has none, several, one that is too large, or one of another name or version than the file name says.
+        BadWheel: it is not a whole zip file. Whether it ever was is not known.
     """
     with zips.open_zip(wheel, BadWheel) as archive:
-        found = [name for name in archive.namelist() if _METADATA.fullmatch(name)]
+        found = {name for name in archive.namelist() if _METADATA.fullmatch(name)}
         if len(found) != 1:
-            raise BadWheel("has no METADATA" if not found else "has more than one METADATA")
-        name = found[0]
-        fields = read_fields(_read(archive, name), filename)
-    project = parse_wheel_filename(filename)[0]
-    folder = canonicalize_name(name.partition(".dist-info/")[0].rpartition("-")[0])
-    if folder != project:
-        raise BadWheel(f"is named for {project}, but its METADATA lies in {name[:200]!r}")
-    return fields
+            raise NoMetadata("has no METADATA" if not found else "has more than one METADATA")
+        body = _read(wheel, archive, found.pop())
+    return read_fields(body, filename)
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> bytes:
-    if not zips.is_bounded(archive.getinfo(name)):
-        raise BadWheel("has a METADATA compressed in a way that installers do not read")
-    if archive.getinfo(name).file_size > MAX_METADATA_BYTES:  # says so itself: no need to read that much
-        raise BadWheel("has a METADATA larger than 10 MiB")
-    with archive.open(name) as entry:
-        body = entry.read(MAX_METADATA_BYTES + 1)
+def _read(wheel: IO[bytes], archive: zipfile.ZipFile, name: str) -> bytes:
+    entry = archive.getinfo(name)  # of two entries of that name the last one, as for pip
+    if entry.file_size > MAX_METADATA_BYTES:  # says so itself: no need to read that much
+        raise NoMetadata("has a METADATA larger than 10 MiB")
+    if not zips.is_bounded(entry):
+        return zips.inflate_rare(wheel, entry, NoMetadata)
+    with archive.open(entry) as opened:
+        body = opened.read(MAX_METADATA_BYTES + 1)
     if len(body) > MAX_METADATA_BYTES:
-        raise BadWheel("has a METADATA larger than 10 MiB")
+        raise NoMetadata("has a METADATA larger than 10 MiB")
     return body
 
 
 def read_fields(body: bytes, filename: str) -> CoreMetadata:
-    """Read the fields of a METADATA, checked against its wheel's name; :class:`BadWheel` if it is another's, or too large."""
-    headers = parse_headers(body, "METADATA", BadWheel)
-    try:
-        project, stated, _, _ = parse_wheel_filename(filename)
-    except InvalidWheelFilename:
-        raise BadWheel("has a name that no installer reads") from None
-    name, version = read_identity(headers, "METADATA", project, stated, BadWheel)
+    """Read the fields of a METADATA, checked against its wheel's name; :class:`NoMetadata` if it is another's.
+
+    Of very many fields the first ones are read; a wheel's name that only newer installers know is compared as far as it can be.
+    """
+    headers = _parse(b"\n".join(_cut_fields(body).splitlines()[:_MAX_LINES]))
+    project, version = _read_name(filename)
+    _read_as_uv(headers, version)
+    name, stated = read_identity(headers, "METADATA", project, version, NoMetadata)
     requires = str(headers.get("Requires-Python", "")).strip()
     usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
-    return CoreMetadata(body, name, version, requires if usable else None)
+    return CoreMetadata(body, name, stated, requires if usable else None)
+
+
+def _read_name(filename: str) -> tuple[str, Version]:
+    """Read project and version in a wheel's name, which may have further parts, such as the label of a variant."""
+    with suppress(InvalidWheelFilename):
+        return parse_wheel_filename(filename)[:2]
+    parts = filename.removesuffix(".whl").split("-")
+    try:
+        if not 5 <= len(parts) <= 7:
+            raise NoMetadata("has a name that no installer reads")
+        return canonicalize_name(parts[0]), Version(parts[1])
+    except InvalidVersion:
+        raise NoMetadata("has a name that no installer reads") from None
+
+
+def _read_as_uv(headers: Message, version: Version) -> None:
+    """Let stand what uv takes beyond pip: encoded words, and a local version that the file name alone has."""
+    if "=?" in str(headers.get("Name", "")):
+        with suppress(ValueError, LookupError):
+            headers.replace_header("Name", str(make_header(decode_header(str(headers["Name"])))))
+    with suppress(ValueError):
+        if version.local and Version(str(headers.get("Version", "")).strip(_BLANKS)) == Version(version.public):
+            headers.replace_header("Version", str(version))
+
+
+def _cut_fields(body: bytes) -> bytes:
+    return _END_OF_FIELDS.split(body[:_MAX_FIELDS_BYTES], maxsplit=1)[0]
 
 
 def parse_headers(body: bytes, file: str, bad: type[ValueError]) -> Message:
@@ -91,6 +126,10 @@ def parse_headers(body: bytes, file: str, bad: type[ValueError]) -> Message:
         raise bad(f"has more than 1 MiB of fields in its {file}")
     if len(fields.splitlines()) > _MAX_LINES:
         raise bad(f"has more than {_MAX_LINES} lines of fields in its {file}")
+    return _parse(fields)
+
+
+def _parse(fields: bytes) -> Message:
     return HeaderParser().parsestr(fields.decode("utf-8", "replace"))
 
 

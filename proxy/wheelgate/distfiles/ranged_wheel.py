@@ -7,7 +7,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import IO, cast
 
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.distfiles.core_metadata import CoreMetadata, NoMetadata, read_core_metadata
 
 TAIL_BYTES = 64 * 1024
 """The bytes that are read first. Of most wheels it holds the table of contents and METADATA: tools write ``.dist-info`` last."""
@@ -35,8 +35,8 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
     No thread waits for the network: the wheel is read as far as it is known, and again once the missing part has come.
 
     Raises:
-        BadWheel: as :func:`~wheelgate.distfiles.core_metadata.read_core_metadata`, or it wants more reading than any honest
-            wheel.
+        NoMetadata, BadWheel: as :func:`~wheelgate.distfiles.core_metadata.read_core_metadata`; also if it wants more reading
+            than any honest wheel.
         Whatever ``fetch`` raises.
     """
     wheel = _PartialFile(size)
@@ -57,7 +57,7 @@ async def read_by_ranges(fetch: Fetch, size: int, filename: str, *, head: bytes 
             if not read and end == size - TAIL_BYTES:  # the table of contents
                 start = max(start - min(missing.end - missing.start, _BEFORE_BYTES), len(head))
             block *= 2
-    raise BadWheel("has its METADATA spread over too many places")
+    raise NoMetadata("has its METADATA spread over too many places")
 
 
 class _PartialFile(io.RawIOBase):

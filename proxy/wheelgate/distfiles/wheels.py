@@ -18,7 +18,14 @@ from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, parse_headers, read_fields
+from wheelgate.distfiles.core_metadata import (
+    MAX_METADATA_BYTES,
+    BadWheel,
+    CoreMetadata,
+    parse_headers,
+    read_fields,
+    read_identity,
+)
 from wheelgate.distfiles.entry_points import MAX_ENTRY_POINTS_BYTES, check_entry_points, check_script_name
 from wheelgate.distfiles.member_names import show_name
 from wheelgate.distfiles.wheel_record import RecordRow, read_record
@@ -58,7 +65,9 @@ def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None)
     folder = _find_folder(archive)
     metadata = read_fields(_read(archive, folder, "METADATA", MAX_METADATA_BYTES), filename)
     _check_folder(folder, project, version)
-    _check_requirements(parse_headers(metadata.body, "METADATA", BadWheel))
+    headers = parse_headers(metadata.body, "METADATA", BadWheel)
+    read_identity(headers, "METADATA", project, version, BadWheel)
+    _check_requirements(headers)
     _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), filename, tags)
     _check_data(archive.by_name, folder)
     entry_points = archive.read(f"{folder}/entry_points.txt", MAX_ENTRY_POINTS_BYTES)

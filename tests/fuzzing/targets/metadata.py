@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+from email.header import decode_header, make_header
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -24,7 +25,10 @@ def check(data: bytes) -> None:
     assert fields.requires_python is None or (fields.requires_python.isascii() and fields.requires_python.isprintable())
     assert fields.body == data
     client = email.message_from_string(data.decode("utf-8", "replace"))  # the whole of it, as pip does
-    assert canonicalize_name(client["Name"].strip(" \t\r\n")) == "demo", "pip reads another name"
+    stated = client["Name"]
+    if "=?" in stated:
+        stated = str(make_header(decode_header(stated)))  # as uv
+    assert canonicalize_name(stated.strip(" \t\r\n")) == "demo", "installers read another name"
     assert Version(client["Version"]) == Version("1.0"), "pip reads another version"
 
 

@@ -39,7 +39,7 @@ def check(data: bytes) -> None:
     assert ranged == whole, "by ranges it is another wheel"
     if isinstance(whole, CoreMetadata):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1]
+            (name,) = {name for name in archive.namelist() if name.endswith(".dist-info/METADATA") and name.count("/") == 1}
             assert archive.read(name) == whole.body
 
 
