@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
-from wheelgate.core.model import ProjectStatus, RemoteFile
+from wheelgate.core.model import File, ProjectStatus, RemoteFile
 from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage
 from wheelgate.simple_api.parse_html import parse_html
 
@@ -21,6 +22,11 @@ NAME = "demo-1.0-py3-none-any.whl"
 
 def anchor(attributes: str = "", name: str = NAME, fragment: str = f"#sha256={SHA}") -> str:
     return f'<a href="/f/{name}{fragment}" {attributes}>{name}</a><br>\n'
+
+
+def one_file(attributes: str) -> File:
+    (file,) = parsed_html(HEADING + anchor(attributes) + "</body></html>").files
+    return file
 
 
 def names(body: str | bytes, charset: str = "utf-8") -> list[str]:
@@ -465,3 +471,49 @@ def test_both_serialisations_are_judged_by_one_set_of_rules() -> None:
         '"yanked":"why","core-metadata":true,"requires-python":">=3"}'
     )
     assert parsed_json(f'{{"files":[{entry}]}}'.encode()) == html
+
+
+@pytest.mark.parametrize(
+    ("attribute", "size"),
+    [
+        ("7", 7),
+        ("+7", 7),
+        ("007", 7),
+        ("0", None),
+        ("", None),
+        (" 7", None),
+        ("-7", None),
+        ("7.5", None),
+        ("7 MB", None),
+        ("\u0667", None),
+    ],
+)
+def test_a_size_is_read_as_uv_reads_it(attribute: str, size: int | None) -> None:
+    assert one_file(f'data-size="{attribute}"').size == size
+
+
+@pytest.mark.parametrize(
+    ("attribute", "moment"),
+    [
+        ("2025-04-23T15:03:12Z", datetime(2025, 4, 23, 15, 3, 12, tzinfo=UTC)),
+        ("2025-04-23t15:03:12z", datetime(2025, 4, 23, 15, 3, 12, tzinfo=UTC)),
+        ("2025-04-23 15:03:12+02:00", datetime(2025, 4, 23, 13, 3, 12, tzinfo=UTC)),
+        ("2025-04-23T15:03:12.123456789Z", datetime(2025, 4, 23, 15, 3, 12, 123456, tzinfo=UTC)),
+        ("20250423T150312Z", datetime(2025, 4, 23, 15, 3, 12, tzinfo=UTC)),
+        ("2025-04-23T15:03:12", None),
+        ("2025-04-23", None),
+        ("1745420592", None),
+        ("yesterday", None),
+        ("", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("Z" * 100_000, None),
+    ],
+)
+def test_an_upload_time_is_read_as_uv_reads_it(attribute: str, moment: datetime | None) -> None:
+    """As PyTorch's pages have it. One without an offset is none."""
+    assert one_file(f'data-upload-time="{attribute}"').upload_time == moment
+
+
+def test_an_attribute_that_cannot_be_read_costs_nothing_but_itself() -> None:
+    file = one_file('data-size="large" data-upload-time="yesterday" data-yanked data-requires-python="&gt;=3.9"')
+    assert (file.size, file.upload_time, file.yanked, file.requires_python) == (None, None, "", ">=3.9")

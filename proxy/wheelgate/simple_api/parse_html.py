@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from urllib.parse import unquote
 
 from lxml import etree
@@ -23,6 +24,8 @@ _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
 _INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
+_SIZE = re.compile(r"\+?[0-9]{1,19}")
+_MAX_MOMENT = 64
 
 
 class _Target:
@@ -81,6 +84,8 @@ class _Target:
         entry.core_metadata = _attribute_digests(attributes.get("data-core-metadata"))
         entry.dist_info_metadata = _attribute_digests(attributes.get("data-dist-info-metadata"))
         entry.provenance = attributes.get("data-provenance")
+        entry.size = _attribute_size(attributes.get("data-size"))
+        entry.upload_time = _attribute_moment(attributes.get("data-upload-time"))
         self._collector.add(entry)
 
     def result(self) -> ParsedPage:
@@ -135,3 +140,21 @@ def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:
         return None if value is None else False
     algorithm, equals, digest = value.partition("=")
     return {algorithm: digest} if equals else True
+
+
+def _attribute_size(value: str | None) -> int | None:
+    """A size in an attribute that no standard names and uv reads; what cannot be the size of a file is left out."""
+    return int(value) or None if value is not None and _SIZE.fullmatch(value) else None
+
+
+def _attribute_moment(value: str | None) -> datetime | None:
+    """An upload time in an attribute that no standard names and uv reads, as pages of PyTorch have it; else it is left out.
+
+    :func:`~wheelgate.simple_api.collector.in_utc` leaves out one without an offset, which is no moment, as uv does.
+    """
+    if value is None or len(value) > _MAX_MOMENT:
+        return None
+    try:
+        return datetime.fromisoformat(value.upper())
+    except ValueError:
+        return None
