@@ -27,7 +27,7 @@ SHORT_LIVED = {
     "one upload": {"_FormReader.fields"},
     "settings, as they were read": {"Rules._cooldowns", "Rules._waivers", "_Releases._names", "_Releases._patterns"},
     "the object graph, built once": {
-        *("Sources.clients", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.read_ahead"),
+        *("Sources.clients", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
         *("Sources.absences", "Sources._histories"),
     },

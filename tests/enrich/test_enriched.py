@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,13 +17,13 @@ from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
-from wheelgate.core.errors import CompanionNotFound, ProjectNotFound, UpstreamUnavailable
+from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile
 from wheelgate.enrich.enriched import EnrichedSource, enrich_file
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import ExtractedMetadata, FileRecord, KeptPage
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord, KeptPage, Observation
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
@@ -800,31 +800,148 @@ async def test_much_news_waits_for_a_store_that_is_down_without_asking_it_all_th
 # --- ahead of any question
 
 
-async def test_the_newest_wheels_are_described_ahead(process: Process, fake: FakeSource, clock: FakeClock) -> None:
-    described: list[str] = []
+def sees(process: Process, clock: FakeClock, seen: list[str], **observed: object) -> Callable[[File], Awaitable[None]]:
+    """Reads a file, and remembers what that told, as a server does."""
 
     async def describe(file: File) -> None:
-        described.append(file.filename)
-        if file.filename == wheel_name(NAME, "29.0"):
-            raise CompanionNotFound("it has none")
-        process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], "ab" * 32))
+        seen.append(file.filename)
+        of = file.hashes.get("sha256", "")
+        process.memory.learn(
+            file,
+            made=ExtractedMetadata(clock.now(), of, "ab" * 32) if file.metadata_in_wheel and not file.core_metadata else None,
+            observed=Observation(clock.now(), of, **{"size": 7, **observed}),  # type: ignore[arg-type]
+        )
 
-    process.source.read_ahead(describe, delay_s=0)
+    return describe
+
+
+async def quiet(seen: list[str]) -> None:
+    """Until nothing more is read."""
+    count = -1
+    while count != (count := len(seen)):
+        await asyncio.sleep(0.05)
+
+
+async def test_a_page_is_completed_by_one_read_of_each_file_and_then_stays(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    seen: list[str] = []
+    process.source.complete_pages(sees(process, clock, seen), delay_s=0, at_a_time=20)
     for version in range(30):
         fake.publish(NAME, f"{version}.0", upload_time=None)
-    await process.page()
-    newest = [wheel_name(NAME, f"{version}.0") for version in range(29, 24, -1)]
-    async with asyncio.timeout(5):
-        while len(described) < 5:
-            await asyncio.sleep(0.001)
-    assert described == newest
-    for _ in range(5):
-        await process.page()
+    fake.publish(NAME, "1.0", filename="acme_lib-1.0.tar.gz", upload_time=None)
+    assert (await process.page()).unread == 31
+    await quiet(seen)
+    assert seen == [wheel_name(NAME, f"{version}.0") for version in range(29, 9, -1)], "the newest first, and so many at a time"
+    assert (await process.page()).unread == 11
+    await quiet(seen)
+    assert len(seen) == len(set(seen)) == 31
+    page = await process.page()
+    assert page.unread == 0
+    assert {(file.size, bool(file.core_metadata)) for file in page.files} == {(7, True), (7, False)}
+    for _ in range(3):
+        assert await process.page() is page
         await asyncio.sleep(0.01)
-    assert [name for name in described[5:] if name not in newest] == [], "no more than five of a page"
+    assert len(seen) == 31
+    again = await restarted(process, start)
+    assert (await again.page()).files == page.files
+    assert (await again.page()).unread == 0
 
 
-async def test_of_many_pages_only_some_are_described_ahead(process: Process, fake: FakeSource) -> None:
+async def test_a_page_that_says_everything_is_not_read(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    seen: list[str] = []
+    process.source.complete_pages(sees(process, clock, seen), delay_s=0)
+    file = fake.publish(NAME, "1.0", core_metadata={"sha256": "ab" * 32})
+    fake.files[NAME][file.filename] = msgspec.structs.replace(file, size=7)
+    assert (await process.page()).unread == 0
+    await quiet(seen)
+    assert seen == []
+
+
+# --- how old a file is
+
+
+HOURS = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("modified", "shown"),
+    [(-48 * HOURS, -48 * HOURS), (HOURS, timedelta()), (-30 * 365 * 24 * HOURS, timedelta()), (None, timedelta())],
+    ids=["before", "after", "in the last century", "not said"],
+)
+async def test_what_was_there_at_the_first_look_is_as_old_as_its_place_says(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, modified: timedelta | None, shown: timedelta
+) -> None:
+    began, seen = clock.now(), list[str]()
+    moment = None if modified is None else began + modified
+    process.source.complete_pages(sees(process, clock, seen, modified=moment), delay_s=0)
+    fake.publish(NAME, "1.0", upload_time=None)
+    assert (await process.file()).upload_time == began
+    await quiet(seen)
+    assert (await process.file()).upload_time == began + shown
+    assert (await (await restarted(process, start)).file()).upload_time == began + shown
+
+
+async def test_what_came_later_is_not_older_than_our_sight_of_it(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    """Whoever uploads may be able to choose what a server says of a file's age: a cool-down must not go by that."""
+    seen: list[str] = []
+    long_ago = clock.now() - 1_000 * HOURS
+    process.source.complete_pages(sees(process, clock, seen, modified=long_ago), delay_s=0)
+    fake.publish(NAME, "1.0", upload_time=None)
+    await process.page()
+    await quiet(seen)
+    clock.move(HOUR)
+    fake.publish(NAME, "2.0", upload_time=None)
+    sighted, newer = clock.now(), wheel_name(NAME, "2.0")
+    await process.page()
+    await quiet(seen)
+    for _ in range(2):
+        assert (await process.file(newer)).upload_time == sighted
+        del fake.files[NAME][WHEEL]  # what was there first may go
+        fake.publish(NAME, "1.0", upload_time=None)
+        process = await restarted(process, start)
+        assert (await process.file()).upload_time == long_ago
+
+
+async def test_what_its_source_states_comes_before_what_was_observed(
+    process: Process, fake: FakeSource, clock: FakeClock
+) -> None:
+    seen: list[str] = []
+    process.source.complete_pages(sees(process, clock, seen, modified=clock.now() - 48 * HOURS), delay_s=0)
+    fake.publish(NAME, "1.0", upload_time=None)
+    await process.page()
+    await quiet(seen)
+    assert (await process.file()).size == 7
+    stated = clock.now() - HOURS
+    file = fake.publish(NAME, "1.0", upload_time=stated)
+    fake.files[NAME][file.filename] = msgspec.structs.replace(file, size=8)
+    clock.move(61)
+    assert [(file.size, file.upload_time) for file in (await process.page()).files] == [(8, stated)], "not withheld, not older"
+
+
+async def test_metadata_that_its_source_does_not_send_is_replaced_while_it_advertises_that(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    file = fake.publish(NAME, "1.0", core_metadata={"sha256": "ab" * 32})
+    await process.page()
+    process.memory.learn(file, made=ExtractedMetadata(clock.now(), file.hashes["sha256"], "cd" * 32, None, "ab" * 32))
+    for _ in range(2):
+        shown = await process.file()
+        assert (shown.core_metadata, shown.metadata_in_wheel) == ({"sha256": "cd" * 32}, True)
+        process = await restarted(process, start)
+    for advertised in ({"sha256": "ef" * 32}, {}):
+        fake.publish(NAME, "1.0", core_metadata=advertised, upload_time=file.upload_time)
+        clock.move(61)
+        shown = await process.file()
+        assert (shown.core_metadata, shown.metadata_in_wheel) == (advertised, False), "it may have been mended"
+
+
+# --- trouble
+
+
+async def test_of_many_pages_only_some_are_completed_at_a_time(process: Process, fake: FakeSource) -> None:
     described: list[str] = []
     held = asyncio.Event()
 
@@ -832,7 +949,7 @@ async def test_of_many_pages_only_some_are_described_ahead(process: Process, fak
         described.append(file.project)
         await held.wait()
 
-    process.source.read_ahead(describe, delay_s=0)
+    process.source.complete_pages(describe, delay_s=0)
     for number in range(60):
         fake.publish(f"name-{number}", "1.0")
         await process.page(f"name-{number}")
@@ -841,7 +958,7 @@ async def test_of_many_pages_only_some_are_described_ahead(process: Process, fak
     assert len(described) == 50
 
 
-async def test_trouble_with_two_wheels_ends_describing_ahead_until_the_page_changes(process: Process, fake: FakeSource) -> None:
+async def test_trouble_with_two_files_in_a_row_lets_the_page_rest(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     """One says nothing of the others."""
     described: list[str] = []
 
@@ -849,10 +966,14 @@ async def test_trouble_with_two_wheels_ends_describing_ahead_until_the_page_chan
         described.append(file.filename)
         raise UpstreamUnavailable("source team is down")
 
-    process.source.read_ahead(describe, delay_s=0)
+    process.source.complete_pages(describe, delay_s=0)
     for version in range(5):
         fake.publish(NAME, f"{version}.0")
     for _ in range(5):
         await process.page()
         await asyncio.sleep(0.01)
     assert len(described) == 2
+    clock.move(301)
+    await process.page()
+    await asyncio.sleep(0.05)
+    assert len(described) == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from wheelgate.core.errors import (
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile, file_etag
 from wheelgate.core.protocols import BlobInfo, Credential
 from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
-from wheelgate.enrich.records import ExtractedMetadata
+from wheelgate.enrich.records import ExtractedMetadata, Observation
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
@@ -67,11 +67,17 @@ class Recorder:
         self.learned: list[dict[str, Any]] = []
 
     def learn(
-        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+        self,
+        file: File,
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        made: ExtractedMetadata | None = None,
+        observed: Observation | None = None,
     ) -> None:
         assert file.filename == WHEEL
-        if made is not None:
-            self.learned.append({"sha256": sha256, "size": size, "made": made})
+        if made is not None or observed is not None:
+            self.learned.append({"sha256": sha256, "size": size, "made": made, "observed": observed})
 
 
 @pytest.fixture
@@ -203,47 +209,144 @@ async def test_without_a_digest_of_the_wheel_nothing_is_kept(
     assert store.written == []
 
 
-async def test_another_digest_than_advertised_is_a_bad_answer_and_not_kept(
-    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, store: WatchedStore
+WRONG = {
+    "sign-in": (b"<html>Sign in</html>", 200, "text/html"),
+    "sign-in in disguise": (b"<html>Sign in</html>", 200, "application/octet-stream"),
+    "empty": (b"", 200, "application/octet-stream"),
+    "a wheel": (b"PK\x03\x04", 200, "application/octet-stream"),
+    "endless": (b"Metadata-Version: 2.1\n" + b"x" * MAX_METADATA_BYTES, 200, "application/octet-stream"),
+    "not found": (b"not found", 404, "text/plain"),
+    "gone": (b"", 410, "text/plain"),
+    "unauthorised": (b"", 401, "text/plain"),
+    "forbidden, as object stores say of what is not there": (b"", 403, "application/xml"),
+    "no content": (b"", 204, "text/plain"),
+    "of another": (metadata("evil", "1.0"), 200, "application/octet-stream"),
+}
+"""What upstreams send for metadata that they advertise."""
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("advertised", [None, {}], ids=["with a digest", "without"])
+async def test_what_is_not_as_advertised_is_read_out_of_the_wheel_from_then_on(
+    files: MetadataFiles,
+    remote: Callable[..., File],
+    index: FakeIndex,
+    recorder: Recorder,
+    advertised: dict[str, str] | None,
+    wrong: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if wrong == "of another" and advertised == {}:
+        return  # nothing says that it is not the wheel's
+    index.handlers[f"{PATH}.metadata"] = answering(*WRONG[wrong])  # type: ignore[assignment]
+    for _ in range(2):
+        assert await files.body(remote(advertised=advertised)) == METADATA
+    made = recorder.learned[0]["made"]
+    assert (made.metadata_sha256, made.instead_of) == (sha256(METADATA), "" if advertised == {} else sha256(METADATA))
+    assert caplog.text.count("advertises core metadata that it does not send") == 1
+    assert "credential" not in caplog.text
+
+
+async def test_a_digest_that_is_not_the_wheels_is_a_bad_answer_once(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder
 ) -> None:
     index.handlers[f"{PATH}.metadata"] = answering(metadata("evil", "1.0"))  # type: ignore[assignment]
-    with pytest.raises(UpstreamBadAnswer, match="with another digest than it lists"):
-        await files.body(remote())
+    with pytest.raises(UpstreamBadAnswer, match="the page was mended: ask for it again"):
+        await files.body(remote(advertised={"sha256": "ab" * 32}))
+    made = recorder.learned[0]["made"]
+    assert (made.metadata_sha256, made.instead_of) == (sha256(METADATA), "ab" * 32)
     await files.close()  # what waits is written
-    assert store.written == []
-    index.handlers.clear()
-    assert await files.body(remote()) == METADATA
+    assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "what the wheel says, and nothing else"
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "kind"),
-    [
-        (b"<html>Sign in</html>", 200, "text/html"),
-        (b"<html>Sign in</html>", 200, "application/octet-stream"),
-        (b"", 200, "application/octet-stream"),
-        (b"PK\x03\x04", 200, "application/octet-stream"),
-        (b"Metadata-Version: 2.1\n" + b"x" * MAX_METADATA_BYTES, 200, "application/octet-stream"),
-        (b"not found", 404, "text/plain"),
-        (b"", 401, "text/plain"),
-        (b"", 503, "text/plain"),
-    ],
-    ids=["sign-in", "sign-in in disguise", "empty", "wheel", "endless", "404", "401", "503"],
-)
-async def test_what_is_no_metadata_is_a_failure_and_not_kept(
+@pytest.mark.parametrize("advertised", [None, {}], ids=["with a digest", "without"])
+async def test_silence_is_not_remembered(
     files: MetadataFiles,
     remote: Callable[..., File],
     index: FakeIndex,
     store: WatchedStore,
-    body: bytes,
-    status: int,
-    kind: str,
+    recorder: Recorder,
+    advertised: dict[str, str] | None,
 ) -> None:
-    index.handlers[f"{PATH}.metadata"] = answering(body, status, kind)  # type: ignore[assignment]
-    with pytest.raises(UpstreamError) as raised:
-        await files.body(remote(advertised={}))
-    assert isinstance(raised.value, UpstreamUnavailable) is (status == 503)
+    index.handlers[f"{PATH}.metadata"] = answering(b"", 503, "text/plain")  # type: ignore[assignment]
+    assert await files.body(remote(advertised=advertised)) == METADATA, "the wheel can be heard"
+    assert recorder.learned == []
+    with pytest.raises(UpstreamUnavailable):
+        await files.body(remote(advertised={"sha256": "ab" * 32}))
+    index.down = True
+    with pytest.raises(UpstreamUnavailable):
+        await files.body(remote(advertised=advertised))
     await files.close()  # what waits is written
     assert store.written == []
+    assert recorder.learned == []
+
+
+async def test_of_a_wheel_that_has_none_nothing_more_is_advertised(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, recorder: Recorder
+) -> None:
+    index.publish(NAME, WHEEL, wheel_bytes(NAME, "1.0", without=["METADATA"]))
+    with pytest.raises(CompanionNotFound):
+        await files.body(remote(advertised={}))
+    assert recorder.learned[0]["made"].metadata_sha256 is None
+
+
+@pytest.mark.parametrize("sent", [b"<html>We are working on it</html>", b"", BODY[:-100]], ids=["a page", "nothing", "cut short"])
+async def test_what_is_no_wheel_says_nothing_of_the_wheel(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, recorder: Recorder, store: WatchedStore, sent: bytes
+) -> None:
+    file = msgspec.structs.replace(remote(advertised={}, digest=False), metadata_in_wheel=True)
+    index.publish(NAME, WHEEL, sent)
+    with pytest.raises(UpstreamBadAnswer):
+        await files.body(file)
+    assert recorder.learned == []
+    index.publish(NAME, WHEEL, BODY)
+    assert await files.body(file) == METADATA
+
+
+# --- of a wheel that has just come in whole
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "other spool")
+    spool.prepare()
+    yield spool
+    spool.close()
+
+
+@pytest.mark.parametrize(
+    ("advertised", "learned"),
+    [
+        ({"sha256": sha256(METADATA)}, None),
+        ({"sha256": "ab" * 32}, "ab" * 32),
+        ({}, ""),
+        (None, "nothing"),
+    ],
+    ids=["as it is", "of another", "without a digest", "none"],
+)
+async def test_what_was_advertised_of_it_is_compared_once(
+    files: MetadataFiles,
+    remote: Callable[..., File],
+    recorder: Recorder,
+    store: WatchedStore,
+    spool: Spool,
+    advertised: dict[str, str] | None,
+    learned: str | None,
+    index: FakeIndex,
+) -> None:
+    file = msgspec.structs.replace(remote(), core_metadata=advertised)
+    async with spool.holding(size=len(BODY)) as spooled:
+        await spooled.append(BODY)
+        await files.compare(file, spooled)
+    assert [fact["made"].instead_of for fact in recorder.learned] == (
+        [] if learned is None else [None if learned == "nothing" else learned]
+    )
+    await files.close()
+    assert store.written == ([] if learned is None else [layout.metadata(sha256(BODY))])
+    assert index.asked == []
+
+
+# --- what no source may do for another
 
 
 async def test_no_source_can_put_words_into_anothers_wheel(
@@ -320,8 +423,8 @@ async def test_it_is_read_once_and_kept_as_what_this_source_says(
     assert len(spans(index)) == 1
     await files.close()  # what waits is written
     assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "nobody compared it with the whole wheel"
-    size, made = recorder.learned[0]["size"], recorder.learned[0]["made"]
-    assert size == len(BODY)
+    observed, made = recorder.learned[0]["observed"], recorder.learned[0]["made"]
+    assert (observed.of, observed.size) == (sha256(BODY), len(BODY))
     assert (made.of, made.metadata_sha256) == (sha256(BODY), sha256(METADATA))
 
 
@@ -442,7 +545,7 @@ async def test_of_wheels_that_cost_much_memory_few_are_read_at_a_time(
         for number, path in enumerate(paths)
     ]
     outcomes = await asyncio.gather(*(files.body(file) for file in listed), return_exceptions=True)
-    assert all(isinstance(outcome, CompanionNotFound) for outcome in outcomes), outcomes
+    assert all(isinstance(outcome, UpstreamBadAnswer) for outcome in outcomes), outcomes
     assert 1 <= most <= 2
 
 
@@ -504,9 +607,7 @@ async def test_where_there_are_no_ranges_the_wheel_is_fetched_once_and_kept(
     assert (await store.read(layout.metadata(sha256(BODY))))[0] == METADATA
 
 
-@pytest.mark.parametrize(
-    "body", [wheel_bytes(NAME, "1.0", without=["METADATA"]), wheel_bytes("other", "1.0"), b"no wheel at all"]
-)
+@pytest.mark.parametrize("body", [wheel_bytes(NAME, "1.0", without=["METADATA"]), wheel_bytes("other", "1.0")])
 async def test_a_wheel_that_has_none_is_remembered(
     files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore, recorder: Recorder, body: bytes
 ) -> None:

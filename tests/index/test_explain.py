@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.support.sources import listed
@@ -68,6 +69,7 @@ def test_the_text_of_an_owned_name_with_more_withheld_than_is_shown() -> None:
     page = ProjectPage(project=NAME, files=(listed(NAME, "99.0", source="team"),), withheld=withheld, as_of=NOW)
     decision = Decision(NAME, (), "because", "team", "acme-*", claimed=True, page=page)
     lines = format_explanation(explain(decision, Claim(NAME, "team", NOW))).splitlines()
+    assert lines.pop(2) == f"  page: sha256 {explain(decision)['digest']}; complete"
     assert lines[:4] == [
         "acme-lib: because",
         "  owner: team since 2026-01-02 03:04:05Z; 1 files, 22 withheld",
@@ -95,3 +97,15 @@ def test_thousands_of_files_are_explained_in_short_steps(version: str | None) ->
         worst_s = max(worst_s, time.thread_time() - began)
     assert len(explanation["withheld"]) == (10_000 if version is None else 1)
     assert worst_s < 0.02
+
+
+def test_a_page_is_known_again_by_its_digest_and_says_whether_it_is_complete() -> None:
+    files = tuple(listed(NAME, f"{number}.0") for number in range(300))
+    page = ProjectPage(project=NAME, files=files, as_of=NOW, unread=3)
+    explanation = explain(Decision(NAME, (), "because", page=page))
+    assert explanation["unread"] == 3
+    assert "; 3 files are still to be read" in format_explanation({**explanation, "owner": "team"})
+    later = msgspec.structs.replace(page, as_of=NOW + timedelta(hours=1), unread=0)
+    assert explain(Decision(NAME, (), "because", page=later))["digest"] == explanation["digest"]
+    other = page.with_files((msgspec.structs.replace(files[0], size=1), *files[1:]), ())
+    assert explain(Decision(NAME, (), "because", page=other))["digest"] != explanation["digest"]

@@ -147,6 +147,8 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
     withheld: tuple[Withheld, ...] = ()
     dropped: int = 0
     """Entries left out because they were not this project's or had no safe link."""
+    unread: int = 0
+    """Files of which one read will tell more than the page says; it is done in the background."""
     revision: int = msgspec.field(default_factory=_next_revision)
     """Identity of the content above within this process: equal revisions mean equal content. Whoever changes content takes a
     new one (:meth:`with_files`); a page that is confirmed, or stands in, keeps its own."""

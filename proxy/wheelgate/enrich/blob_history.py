@@ -21,7 +21,7 @@ from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.blob_reader import BlobReader, UnreadableBlob
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, Observation
 from wheelgate.runtime.background import BackgroundTasks
 
 _AT_ONCE = 2
@@ -90,6 +90,7 @@ class BlobHistory(FileMemory):
         sha256: str | None = None,  # noqa: ARG002
         size: int | None = None,  # noqa: ARG002
         made: ExtractedMetadata | None = None,
+        observed: Observation | None = None,  # noqa: ARG002
     ) -> None:
         """Learn of metadata that somebody asked for before its wheel was read here; digest and size are read here."""
         state = self.state_at_hand(file.project)

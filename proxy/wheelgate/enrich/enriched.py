@@ -1,7 +1,8 @@
 """Enriched source: adds to a listing what it leaves out, and withholds what contradicts what was seen before.
 
 Every wheel is offered with core metadata (we read it out of the wheel where the source sends none), every file with an upload
-time (else the first sight), with size and digest once they are known.
+time (else the first sight), with size and digest once they are known. What one read of each file tells is learned in the
+background, so that a page says all of it soon, and then stays.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from cachetools import TTLCache
 from packaging.version import InvalidVersion, Version
 
 from wheelgate.core.errors import CompanionNotFound, WheelgateError
@@ -21,7 +24,7 @@ from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, With
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
-from wheelgate.enrich.records import FileRecord
+from wheelgate.enrich.records import FileRecord, Observation
 from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -29,13 +32,19 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
 _SLICE = 500
-_AHEAD, _AHEAD_PAGES, _AHEAD_DELAY_S = 5, 50, 2.0
-"""Wheels of one page that are read ahead, the newest first; of so many pages at a time; after what a build itself asks for."""
-_AHEAD_FAILURES = 2
-"""One wheel that cannot be read says nothing of the others of its page; two do."""
+_AT_A_TIME, _PAGES, _DELAY_S = 1_000, 50, 2.0
+"""Files of one page that are read before another page's turn, the newest first; of so many pages; after what a build asks for."""
+_FAILURES = 2
+"""One file that cannot be read says nothing of the others of its page; two in a row do."""
+_REST_S, _RESTING = 300.0, 10_000
+"""Time for which a page is left alone after files of it could not be read; of how many pages that is known."""
+_NO_OLDER = datetime(2000, 1, 1, tzinfo=UTC)
+"""An earlier ``Last-Modified`` stands for "not known": build systems set the times of files to such."""
+_LOOKED_WITHIN = timedelta(minutes=1)
+"""Of one look at a page, by the clocks of several processes."""
 _log = logging.getLogger(__name__)
 Describe = Callable[[File], Awaitable[object]]
-"""Makes the core metadata of a listed wheel, and lets the source's memory know."""
+"""Reads what a listed file tells beyond its listing, and lets the source's memory know."""
 
 
 class EnrichedSource(SourceWrapper):
@@ -48,17 +57,19 @@ class EnrichedSource(SourceWrapper):
         self._metrics = metrics
         self._flights: SingleFlight[Projection] = SingleFlight()
         self._describe: Describe | None = None
-        self._ahead_delay_s = _AHEAD_DELAY_S
-        self._ahead_turn = asyncio.Lock()
-        self._ahead = BackgroundTasks()
+        self._delay_s = _DELAY_S
+        self._at_a_time = _AT_A_TIME
+        self._turn = asyncio.Lock()
+        self._completing = BackgroundTasks()
+        self._resting: TTLCache[str, bool] = TTLCache(_RESTING, _REST_S, clock.monotonic)
 
-    def read_ahead(self, describe: Describe, *, delay_s: float = _AHEAD_DELAY_S) -> None:
-        """Have the newest wheels of a page described before anybody asks for their metadata."""
-        self._describe, self._ahead_delay_s = describe, delay_s
+    def complete_pages(self, describe: Describe, *, delay_s: float = _DELAY_S, at_a_time: int = _AT_A_TIME) -> None:
+        """Have pages completed that leave out what one read of each file tells, before anybody asks for it."""
+        self._describe, self._delay_s, self._at_a_time = describe, delay_s, at_a_time
 
     async def close(self) -> None:
-        """Stop reading ahead, and cancel what is under way."""
-        await self._ahead.close()
+        """Stop completing pages, and cancel what is under way."""
+        await self._completing.close()
         await self._flights.close()
 
     async def project_page(self, project: str) -> ProjectPage:
@@ -72,40 +83,65 @@ class EnrichedSource(SourceWrapper):
         result = shown.page.with_state_of(page)
         if result is not shown.page:  # confirmed since, or it stands in now
             self._memory.record_projection(page, state, msgspec.structs.replace(shown, page=result))
+        describe = self._describe
+        is_due = result.unread and not page.stale and page.project not in self._resting
+        if describe is not None and is_due and len(self._completing) < _PAGES:
+            self._completing.start(page.project, lambda: self._complete(page, describe))
         return result
 
     async def _enrich_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> Projection:
         matched = await self._memory.match_files(page, state, asked_s)
-        files, withheld = await in_slices(self._enrich_files(page, matched))
-        enriched = page if files is None else page.with_files(FileList(files, [page.files]), tuple(withheld))
+        files, withheld, unread = await in_slices(self._enrich_files(page, matched, _find_first_look(page, matched.state)))
+        if files is not None:
+            enriched = page.with_files(FileList(files, [page.files]), tuple(withheld), unread=unread)
+        else:
+            enriched = page if unread == page.unread else msgspec.structs.replace(page, unread=unread)
         projection = Projection(page.revision, matched.version, enriched)
         self._memory.record_projection(page, matched.state, projection)
-        describe = self._describe
-        if describe is not None and not page.stale and len(self._ahead) < _AHEAD_PAGES and any(map(_is_waiting, enriched.files)):
-            self._ahead.start(page.project, lambda: self._describe_newest(enriched.files, describe))
         return projection
 
-    async def _describe_newest(self, files: Sequence[File], describe: Describe) -> None:
+    async def _complete(self, page: ProjectPage, describe: Describe) -> None:
+        """Read the files of a page that say more than it does, one at a time."""
         set_asker(BACKGROUND)
-        await asyncio.sleep(self._ahead_delay_s)
-        failed = 0
-        async with self._ahead_turn:
-            for file in filter(_is_waiting, await asyncio.to_thread(_newest, files)):
+        await asyncio.sleep(self._delay_s)
+        async with self._turn:
+            state = self._memory.state_at_hand(page.project)
+            first_look = _find_first_look(page, state)
+            failed, is_whole = 0, True
+            for file in await asyncio.to_thread(self._find_lacking, page, state, first_look):
                 try:
-                    await describe(file)
+                    before = None
+                    for _ in range(2):  # metadata, and what is told beside it
+                        record = state.files.get(file.filename)
+                        if record is None or record is before or not lacks(file, record, first_look):
+                            break
+                        await describe(enrich_file(file, record, first_look))
+                        before = record
+                    failed = 0
                 except CompanionNotFound:
                     continue
                 except WheelgateError as error:
-                    _log.info("source %s: %s is not described ahead: %s", self.name, file.filename, error)
+                    _log.info("source %s: %s is not described yet: %s", self.name, file.filename, error)
+                    is_whole = False
                     failed += 1
-                    if failed == _AHEAD_FAILURES:
-                        return  # the others would fare the same; whoever asks for one hears why
+                    if failed == _FAILURES:
+                        break  # the others would fare the same; whoever asks for one hears why
+            if not is_whole:
+                self._resting[page.project] = True
 
-    def _enrich_files(self, page: ProjectPage, matched: MatchedFiles) -> Steps[tuple[list[File] | None, list[Withheld]]]:
-        """The files to show (``None``: the page's own, none of them changed), and those withheld."""
+    def _find_lacking(self, page: ProjectPage, state: ProjectState, first_look: datetime | None) -> list[File]:
+        """Find files of a page, the newest first. Many pages may wait: it is done in their turn, and nothing is held before."""
+        found = (file for file in page.files if (known := state.files.get(file.filename)) and lacks(file, known, first_look))
+        return heapq.nlargest(self._at_a_time, found, key=_age)
+
+    def _enrich_files(
+        self, page: ProjectPage, matched: MatchedFiles, first_look: datetime | None
+    ) -> Steps[tuple[list[File] | None, list[Withheld], int]]:
+        """The files to show (``None``: the page's own, none of them changed), those withheld, and how many are unread."""
         files: list[File] = []
         withheld = list(page.withheld)
         changed = False
+        unread = 0
         for number, (file, record) in enumerate(zip(page.files, matched.records, strict=True)):
             if not number % _SLICE:
                 yield
@@ -113,10 +149,12 @@ class EnrichedSource(SourceWrapper):
                 withheld.append(self._withhold(file, matched.state.files[file.filename]))
                 changed = True
             else:
-                enriched = enrich_file(file, record)
+                enriched = enrich_file(file, record, first_look)
                 changed = changed or enriched is not file
                 files.append(enriched)
-        return files if changed else None, withheld
+                is_doubtful = enriched is not file or file.size is None
+                unread += is_doubtful and lacks(file, record, first_look)
+        return files if changed else None, withheld, unread
 
     def _withhold(self, file: File, seen: FileRecord) -> Withheld:
         day = f"{seen.at:%Y-%m-%d}"
@@ -137,30 +175,37 @@ def _describe_bytes(hashes: Mapping[str, str], size: int | None) -> str:
     return ", ".join(f"{algorithm} {digest}" for algorithm, digest in hashes.items()) or f"{size} bytes"
 
 
-def enrich_file(file: File, record: FileRecord) -> File:
-    """The file with everything that is known of it; itself, if its source says all of it."""
+def enrich_file(file: File, record: FileRecord, first_look: datetime | None = None) -> File:
+    """The file with everything that is known of it; itself, if its source says all of it.
+
+    ``first_look``: when its project was first seen; ``None``: not known.
+    """
     moment, made = file.upload_time, record.made
     if (
         moment is not None
         and (moment is record.uploaded or moment <= record.uploaded)
         and file.size is not None
         and "sha256" in file.hashes
+        and made is None
         and type(file.location) is RemoteFile
-        and (file.core_metadata is not None or (made is None and not file.filename.endswith(".whl")))
+        and (file.core_metadata is not None or not file.filename.endswith(".whl"))
     ):
         return file  # as nearly all files of the public index: nothing that is remembered could add to it
     known: dict[str, Any] = {}
-    if moment is None or record.uploaded < moment:
-        known["upload_time"] = record.uploaded
-    if file.size is None and record.size is not None:
-        known["size"] = record.size
+    uploaded = _find_upload_time(file, record, first_look)
+    if uploaded != file.upload_time:
+        known["upload_time"] = uploaded
+    observed = _find_observation(file, record)
+    if file.size is None and (size := record.size if record.size is not None or observed is None else observed.size) is not None:
+        known["size"] = size
     if record.hashes is not file.hashes and not record.hashes.keys() <= file.hashes.keys():
         known["hashes"] = {**record.hashes, **file.hashes}  # what was said once of these bytes, they must have
     is_blob, offered = type(file.location) is StoredFile, None
+    if made is not None and not is_blob and not _is_about(made.of, file, record):
+        made = None  # read out of another wheel; of a blob, the record is of this version
+    is_replaced = made is not None and file.core_metadata is not None and made.instead_of == file.core_metadata.get("sha256", "")
     # Whoever stated the metadata of a blob may have had another store than ours: what it has is read out of the wheel.
-    if is_blob or file.core_metadata is None:
-        if isinstance(file.location, RemoteFile) and made and made.of not in (record.hashes.get("sha256"), file.location.url):
-            made = None  # read out of another wheel; of a blob, the record is of this version
+    if is_blob or file.core_metadata is None or is_replaced:
         if file.filename.endswith(".whl") and (made is None or made.metadata_sha256 is not None):
             offered = {"sha256": made.metadata_sha256} if made else {}
         if offered is not None or file.core_metadata is not None:
@@ -172,14 +217,46 @@ def enrich_file(file: File, record: FileRecord) -> File:
     return msgspec.structs.replace(file, **known) if known else file
 
 
-def _is_waiting(file: File) -> bool:
-    """Tell whether its metadata is still to be read out of it."""
-    return file.metadata_in_wheel and not file.core_metadata
+def _is_about(of: str, file: File, record: FileRecord) -> bool:
+    """Tell whether what was read is of this very file."""
+    return isinstance(file.location, RemoteFile) and of in (record.hashes.get("sha256"), file.location.url)
 
 
-def _newest(files: Sequence[File]) -> list[File]:
-    """Wheels of a page, of which many may wait here: they are looked through when their turn comes, and not held until then."""
-    return heapq.nlargest(_AHEAD, (file for file in files if file.filename.endswith(".whl")), key=_age)
+def _find_observation(file: File, record: FileRecord) -> Observation | None:
+    seen = record.observed
+    return seen if seen is not None and _is_about(seen.of, file, record) else None
+
+
+def _find_upload_time(file: File, record: FileRecord, first_look: datetime | None) -> datetime:
+    """The earliest time that its source ever stated; else the first sight, or how old the file was by then (docs/rules.md).
+
+    Only of what was there at the first look at its project: what came later is no older than the look before.
+    """
+    if file.upload_time is not None:
+        return min(record.uploaded, file.upload_time)
+    observed = _find_observation(file, record)
+    if observed is None or observed.modified is None or not _needs_age(record, first_look):
+        return record.uploaded
+    return observed.modified if _NO_OLDER <= observed.modified < record.uploaded else record.uploaded
+
+
+def _needs_age(record: FileRecord, first_look: datetime | None) -> bool:
+    """Tell whether a file has no other time than its first sight, at the first look at its project."""
+    is_first_sight = abs(record.uploaded - record.at) < timedelta(seconds=1)
+    return is_first_sight and first_look is not None and record.at - first_look <= _LOOKED_WITHIN
+
+
+def lacks(file: File, record: FileRecord, first_look: datetime | None) -> bool:
+    """Tell whether one read of a remote file would tell what its page does not say yet. ``file``: as its source lists it."""
+    shown = enrich_file(file, record, first_look)
+    if shown.metadata_in_wheel and not shown.core_metadata:
+        return True
+    is_unaged = file.upload_time is None and _needs_age(record, first_look)
+    return (shown.size is None or is_unaged) and _find_observation(file, record) is None
+
+
+def _find_first_look(page: ProjectPage, state: ProjectState) -> datetime | None:
+    return min((moment for moment in (page.known_since, state.first_look) if moment is not None), default=None)
 
 
 def _age(file: File) -> tuple[float, Version]:

@@ -17,7 +17,7 @@ from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, contradicts
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, Observation, contradicts
 from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.runtime.cooperative import Steps, in_slices
 
@@ -115,7 +115,13 @@ class FileHistory(FileMemory):
         return state.page
 
     def learn(
-        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+        self,
+        file: File,
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        made: ExtractedMetadata | None = None,
+        observed: Observation | None = None,
     ) -> None:
         state = self.state_at_hand(file.project)
         now = self._clock.now()
@@ -126,7 +132,11 @@ class FileHistory(FileMemory):
             return  # bytes that are withheld say nothing of those first seen
         hashes = known.hashes if sha256 is None else {"sha256": sha256, **known.hashes}
         learned = msgspec.structs.replace(
-            known, hashes=hashes, size=known.size if known.size is not None else size, made=made or known.made
+            known,
+            hashes=hashes,
+            size=known.size if known.size is not None else size,
+            made=made or known.made,
+            observed=observed or known.observed,
         )
         if self._learn(file.project, state, {file.filename: learned}):
             self.changed.emit(file.project)

@@ -58,6 +58,8 @@ class ProjectState:
     def __init__(self) -> None:
         self.files: Files = {}
         """By file name; changed by :meth:`learn` alone."""
+        self.first_look: datetime | None = None
+        """The moment when the first of the files was first seen."""
         self.version = 0
         """Grows with everything that may change what a page shows."""
         self.page: ProjectPage | None = None
@@ -87,12 +89,14 @@ class ProjectState:
         if not self.files:  # as at the first sight of a project
             self.files.update(found)
             is_new = bool(found)
+            self.first_look = min((record.at for record in found.values()), default=None)
         else:
             for name, record in found.items():
                 known = self.files.get(name)
                 merged = record if known is None else merge_file_records(known, record)
                 if merged != known:
                     self.files[name] = merged
+                    self.first_look = merged.at if self.first_look is None else min(self.first_look, merged.at)
                     is_new = True
         self.version += is_new
         return is_new

@@ -35,7 +35,7 @@ from wheelgate.core.file_list import TOGETHER, FileList
 from wheelgate.core.inflation import inflate
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.protocols import BlobStore
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, ProjectRecord
+from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, Observation, ProjectRecord
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
@@ -67,6 +67,7 @@ class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     hashes: Mapping[str, str] | None = None
     made: ExtractedMetadata | None = None
     blob: BlobVersion | None = None
+    observed: Observation | None = None
 
 
 class _Rows(msgspec.Struct, array_like=True):
@@ -173,8 +174,8 @@ def _pack_digest(hashes: Mapping[str, str]) -> bytes | None:
 def _rests(rows: Sequence[FileRecord], digests: Sequence[bytes | None]) -> Iterator[tuple[int, _Rest]]:
     for number, (row, digest) in enumerate(zip(rows, digests, strict=True)):
         odd = row.hashes if row.hashes and digest is None else None
-        if odd is not None or row.made is not None or row.blob is not None:
-            yield number, _Rest(odd, row.made, row.blob)
+        if odd is not None or row.made is not None or row.blob is not None or row.observed is not None:
+            yield number, _Rest(odd, row.made, row.blob, row.observed)
 
 
 def decode(stored: bytes) -> ProjectRecord:
@@ -208,8 +209,9 @@ def _moments_of(record: ProjectRecord) -> Iterable[datetime]:
     """List all moments. What is written is in UTC; others may have no equal there."""
     rows, page = record.files.values(), record.page
     made = (row.made.at for row in rows if row.made is not None)
+    seen = (moment for row in rows if (o := row.observed) is not None for moment in (o.at, o.modified or o.at))
     kept = () if page is None else (page.as_of, page.known_since or page.as_of)
-    return chain((row.at for row in rows), (row.uploaded for row in rows), made, kept)
+    return chain((row.at for row in rows), (row.uploaded for row in rows), made, seen, kept)
 
 
 def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
@@ -227,7 +229,7 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
         if rest.hashes and not SHA256.fullmatch(rest.hashes.get("sha256", _UNKNOWN)):
             raise ValueError("it has a sha256 that is none")
         row = seen[number]
-        seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob)
+        seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob, rest.observed)
     return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
 
 

@@ -36,6 +36,22 @@ class ExtractedMetadata(msgspec.Struct, frozen=True, array_like=True, gc=False):
     metadata_sha256: Sha256 | None
     """``None``: it has none that can be offered."""
     requires_python: str | None = None
+    instead_of: str | None = None
+    """The sha256 that the source advertised for metadata that it does not send, or that is not the wheel's (``""``: it
+    advertised some without a digest). As long as it advertises that, this is offered instead. ``None``: it advertised none."""
+
+
+class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Facts that the answer to a request for a file's bytes told beside them. What its source states stands before them."""
+
+    at: Moment
+    """When. Of two observations the later one stands."""
+    of: str
+    """As in :class:`ExtractedMetadata`."""
+    size: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Bytes of the whole file."""
+    modified: Moment | None = None
+    """Moment when the file was put where it is, as whoever keeps it says (``Last-Modified``)."""
 
 
 class FileRecord(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +67,7 @@ class FileRecord(msgspec.Struct, frozen=True, gc=False):
     made: ExtractedMetadata | None = None
     blob: BlobVersion | None = None
     """The blob that was read; ``None``: a file of a remote source."""
+    observed: Observation | None = None
 
 
 Files = dict[str, FileRecord]
@@ -83,9 +100,18 @@ class FactRecorder(Protocol):
     """Receiver of what the bytes of a source's files told: the memory that its listing is enriched from."""
 
     def learn(
-        self, file: File, *, sha256: str | None = None, size: int | None = None, made: ExtractedMetadata | None = None
+        self,
+        file: File,
+        *,
+        sha256: str | None = None,
+        size: int | None = None,
+        made: ExtractedMetadata | None = None,
+        observed: Observation | None = None,
     ) -> None:
-        """Remember facts of a listed file (``None``: nothing new); from now on the listing says so."""
+        """Remember facts of a listed file (``None``: nothing new); from now on the listing says so.
+
+        ``sha256``, ``size``: of a whole body that was checked.
+        """
         ...
 
 
@@ -117,6 +143,7 @@ def merge_file_records(one: FileRecord, other: FileRecord) -> FileRecord:
         size=_size(first, second),
         made=max((made for made in (first.made, second.made) if made is not None), key=_reading, default=None),
         blob=first.blob,
+        observed=max((seen for seen in (first.observed, second.observed) if seen is not None), key=_observation, default=None),
     )
 
 
@@ -132,8 +159,19 @@ def _sight(seen: FileRecord) -> tuple[datetime, tuple[str, str], list[tuple[str,
     return seen.at, blob, sorted(seen.hashes.items()), seen.size or 0
 
 
-def _reading(made: ExtractedMetadata) -> tuple[datetime, str, str, str]:
-    return made.at, made.of, made.metadata_sha256 or "", made.requires_python or ""
+def _reading(made: ExtractedMetadata) -> tuple[datetime, str, str, str, bool, str]:
+    return (
+        made.at,
+        made.of,
+        made.metadata_sha256 or "",
+        made.requires_python or "",
+        made.instead_of is not None,
+        made.instead_of or "",
+    )
+
+
+def _observation(seen: Observation) -> tuple[datetime, str, int, bool, datetime]:
+    return seen.at, seen.of, -1 if seen.size is None else seen.size, seen.modified is None, seen.modified or seen.at
 
 
 def merge_files(one: Files, other: Files) -> Files:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from enum import Enum
 
@@ -37,7 +37,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.eviction import CacheLimit
 from wheelgate.storage.fills import Fill, FillLimits, count_abandoned, give_up_abandoned
-from wheelgate.storage.spool import Spool
+from wheelgate.storage.spool import Spool, SpoolFile
 from wheelgate.upstream.client import SourceClient
 
 JOIN_BYTES = 64 * 1024 * 1024
@@ -105,6 +105,7 @@ class Delivery:
         self._proofs = BodyProofs()
         self._troubles = TroubleLog(_log)
         self._not_kept = RepeatedWarning(_log, "files are passed through and not kept")
+        self.inspect: Callable[[File, SpoolFile], Awaitable[None]] | None = None  # looks at what has come in whole
         spool.room.relief = self._relieve
 
     @property
@@ -256,6 +257,8 @@ class Delivery:
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
                 fill.judge(answer)
                 await fill.receive(answer.chunks(), answer.total)
+            if self.inspect is not None:
+                await self.inspect(fill.file, fill.spooled)
             outcome = await self._keep(fill)
         except StoreFull as error:
             self._not_kept.give(str(error))

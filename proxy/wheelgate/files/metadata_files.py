@@ -10,30 +10,32 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from urllib.parse import urlsplit, urlunsplit
 
 from wheelgate.core.errors import (
     BlobDamaged,
     BlobExists,
     BlobNotFound,
+    Busy,
     CompanionNotFound,
     StoreError,
     UpstreamBadAnswer,
     UpstreamError,
-    UpstreamUnavailable,
 )
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_core_metadata, read_fields
-from wheelgate.enrich.records import ExtractedMetadata, FactRecorder
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata, read_fields
+from wheelgate.enrich.blob_reader import read_spooled_wheel
+from wheelgate.enrich.records import ExtractedMetadata, FactRecorder, Observation
 from wheelgate.enrich.write_behind import WriteBehind
+from wheelgate.files.advertised_metadata import fetch_beside
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.runtime.together import together
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage import layout
-from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
+from wheelgate.storage.spool import SpoolFile
+from wheelgate.upstream.client import SourceClient
 
 _DELAY_S = 0.5
 _MUCH_BYTES = 4 * 1024 * 1024
@@ -83,6 +85,34 @@ class MetadataFiles:
         listed = (file.source, file.project, file.filename, file.hashes.get("sha256"), file.core_metadata.get("sha256"))
         return await self._flights.run(listed, lambda: self._body(file))
 
+    async def describe(self, file: File) -> None:
+        """Learn what one read of a remote file tells beyond its listing, so that the listing says it. Raises as :meth:`body`."""
+        if file.metadata_in_wheel and not file.core_metadata:
+            await self.body(file)
+        else:
+            glance = await self._wheels.glance(file)
+            self._learn(file, observed=Observation(self._clock.now(), _identify(file), glance.size, glance.modified))
+
+    async def compare(self, file: File, spooled: SpoolFile) -> None:
+        """Compare what a source advertises as a wheel's metadata with the wheel, which has just come in whole.
+
+        Where they differ, or nothing was known yet, the wheel's own is offered from now on: pip compares them too, and stops.
+        """
+        if not file.filename.endswith(".whl") or (file.metadata_in_wheel and file.core_metadata):
+            return
+        try:
+            metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
+        except (BadWheel, StoreError):  # no installer reads it either
+            return
+        if file.core_metadata and _is_listed(file, metadata.body):
+            return
+        if file.core_metadata:
+            self._report(file, "advertises core metadata that is not its wheel's")
+        await self._unwritten.put_slowly(layout.metadata(spooled.digests()["sha256"]), metadata.body)
+        self._learn(
+            file, made=self._describe_made(file, metadata, instead=file.core_metadata is not None and not file.metadata_in_wheel)
+        )
+
     async def _body(self, file: File) -> bytes:
         location = file.location
         if isinstance(location, LocalFile):
@@ -119,22 +149,31 @@ class MetadataFiles:
         paths = [place] if sha256 is None else [place, layout.metadata(sha256)]
         if (kept := await self._match_kept(file, paths)) is not None:
             if not file.core_metadata:  # another process made it
-                self._learn(file, kept)
+                self._learn(file, made=self._describe_made(file, kept))
             return kept.body
         if (beside := _match(file, await self._wheels.beside(file))) is not None:
             await self._unwritten.put_slowly(place, beside.body)
-            self._learn(file, beside)
+            self._learn(file, made=self._describe_made(file, beside))
             return beside.body
         try:
             reading = await self._wheels.read(file)
         except BadWheel as error:
             _log.warning("source %s: %s offers no core metadata: it %s", file.source, file.filename, error)
-            self._learn(file, None)
+            self._learn(file, made=self._describe_made(file, None))
             raise CompanionNotFound(f"{file.filename} of source {file.source} {error}") from None
-        body = _verify(file, reading.metadata.body, self._troubles)
-        await self._unwritten.put_slowly(layout.metadata(reading.sha256) if reading.sha256 else place, body)
-        self._learn(file, reading.metadata, reading)
-        return body
+        return _verify(file, await self._take(file, reading), self._troubles)
+
+    async def _take(self, file: File, reading: WheelReading, *, instead: bool = False) -> bytes:
+        """Keep and learn what was read out of a wheel. ``instead``: of what its source advertised."""
+        metadata = reading.metadata
+        if _is_listed(file, metadata.body) or instead:
+            path = layout.metadata(reading.sha256) if reading.sha256 else _unverified_path(file)
+            await self._unwritten.put_slowly(path, metadata.body)
+            made, observed = self._describe_made(file, metadata, instead=instead), None
+            if reading.sha256 is None:
+                observed = Observation(self._clock.now(), _identify(file), reading.size, reading.modified)
+            self._learn(file, made=made, observed=observed, reading=reading)
+        return metadata.body
 
     async def _match_kept(self, file: File, paths: Sequence[str]) -> CoreMetadata | None:
         """Find the first of these that is this wheel's metadata."""
@@ -146,29 +185,80 @@ class MetadataFiles:
         bodies = await together(*map(self._find_kept, paths), self._wheels.find_held(file))
         return next((kept for body in bodies[:-1] if (kept := _match(file, body)) is not None), None)
 
-    def _learn(self, file: File, metadata: CoreMetadata | None, reading: WheelReading | None = None) -> None:
-        made = ExtractedMetadata(
+    def _describe_made(self, file: File, metadata: CoreMetadata | None, *, instead: bool = False) -> ExtractedMetadata:
+        return ExtractedMetadata(
             at=self._clock.now(),
-            of=file.hashes.get("sha256") or _place(file),
+            of=_identify(file),
             metadata_sha256=None if metadata is None else hashlib.sha256(metadata.body).hexdigest(),
             requires_python=None if metadata is None else metadata.requires_python,
+            instead_of=(file.core_metadata or {}).get("sha256", "") if instead else None,
         )
-        size, sha256 = (reading.size, reading.sha256) if reading else (None, None)
+
+    def _learn(
+        self,
+        file: File,
+        *,
+        made: ExtractedMetadata | None = None,
+        observed: Observation | None = None,
+        reading: WheelReading | None = None,
+    ) -> None:
+        whole = reading if reading is not None and reading.sha256 is not None else None
+        size, sha256 = (whole.size, whole.sha256) if whole else (None, None)
         if file.source in self._recorders:
-            self._recorders[file.source].learn(file, sha256=sha256, size=size, made=made)
+            self._recorders[file.source].learn(file, sha256=sha256, size=size, made=made, observed=observed)
+
+    def _report(self, file: File, trouble: str) -> None:
+        """Say once of a project what its source does; the wheel's own metadata stands in."""
+        sentence = f"source {file.source} {trouble} ({file.filename}): what the wheel itself says is offered instead"
+        self._troubles.report(f"{file.source}/{file.project}", sentence, logging.WARNING)
 
     async def _fetch_beside(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
-        if wheel_sha256 is None:  # nothing to keep it by
-            return _verify(file, await self._fetch(file, location), self._troubles)
-        path = layout.upstream_metadata(file.source, wheel_sha256)
-        kept = await self._find_kept(path)
+        path = None if wheel_sha256 is None else layout.upstream_metadata(file.source, wheel_sha256)  # else nothing to keep it by
+        kept = None if path is None else await self._find_kept(path)
         if kept is not None and _is_listed(file, kept):
             return kept
-        body = _verify(file, await self._fetch(file, location), self._troubles)
-        if kept is None:
+        try:
+            body = await fetch_beside(self._clients[location.source], file, location)
+            _check_listed(file, body)
+        except Busy:
+            raise
+        except UpstreamError as error:
+            return await self._read_instead(file, error)
+        if path is not None and kept is None:
             await self._unwritten.put_slowly(path, body)
         return body
+
+    async def _read_instead(self, file: File, error: UpstreamError) -> bytes:
+        """Read the wheel itself, whose source does not send the metadata that it advertises.
+
+        A wrong answer to that is remembered, and what the wheel says offered from then on; silence is not.
+        """
+        is_definite = isinstance(error, UpstreamBadAnswer)
+        try:
+            reading = await self._wheels.read(file)
+        except BadWheel as nothing:
+            if not is_definite:
+                raise error from None
+            self._report(file, "advertises core metadata that it does not send, and its wheel has none")
+            self._learn(file, made=self._describe_made(file, None, instead=True))
+            raise CompanionNotFound(f"{file.filename} of source {file.source} {nothing}") from None
+        except (UpstreamError, StoreError):
+            if is_definite:  # then the wheel tells more
+                raise
+            raise error from None
+        if is_definite:
+            self._report(file, "advertises core metadata that it does not send")
+            await self._take(file, reading, instead=True)
+        if _is_listed(file, reading.metadata.body):
+            return reading.metadata.body
+        if not is_definite:
+            raise error
+        raise UpstreamBadAnswer(
+            f"source {file.source} advertised core metadata for {file.filename} with another digest than its wheel's has; the "
+            "page was mended: ask for it again",
+            source=file.source,
+        )
 
     async def _find_kept(self, path: str) -> bytes | None:
         if (unwritten := self._unwritten.find(path)) is not None:
@@ -184,28 +274,6 @@ class MetadataFiles:
             _log.warning("core metadata cannot be read from the store: %s", error)
             return None
 
-    async def _fetch(self, file: File, location: RemoteFile) -> bytes:
-        parts = urlsplit(location.url)
-        url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
-        body = b""
-        try:
-            async with asyncio.timeout(PAGE_BUDGET_S), self._clients[location.source].file(url, small=True) as answer:
-                async for chunk in answer.chunks():
-                    body += chunk
-                    if len(body) > MAX_METADATA_BYTES:
-                        raise UpstreamBadAnswer(
-                            f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
-                        )
-        except TimeoutError:
-            raise UpstreamUnavailable(
-                f"source {file.source} sends the core metadata of {file.filename} too slowly", source=file.source
-            ) from None
-        if not body.lstrip()[:64].lower().startswith((b"metadata-version:", b"name:", b"version:")):
-            raise UpstreamBadAnswer(
-                f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
-            )
-        return body
-
     async def _put(self, path: str, body: bytes) -> None:
         with suppress(BlobExists):
             await self._store.put_if_absent(path, body, {})
@@ -219,6 +287,11 @@ def _match(file: File, body: bytes | None) -> CoreMetadata | None:
         return read_fields(body, file.filename)
     except BadWheel:
         return None
+
+
+def _identify(file: File) -> str:
+    """The wheel that is described: its digest, where its source lists one, else its place."""
+    return file.hashes.get("sha256") or _place(file)
 
 
 def _unverified_path(file: File) -> str:
@@ -239,11 +312,18 @@ def _is_listed(file: File, body: bytes) -> bool:
     return advertised is None or hashlib.sha256(body).hexdigest() == advertised
 
 
-def _verify(file: File, body: bytes, troubles: TroubleLog) -> bytes:
+def _check_listed(file: File, body: bytes) -> None:
     if not _is_listed(file, body):
         message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
-        troubles.report(_place(file), message)
         raise UpstreamBadAnswer(message, source=file.source)
+
+
+def _verify(file: File, body: bytes, troubles: TroubleLog) -> bytes:
+    try:
+        _check_listed(file, body)
+    except UpstreamBadAnswer as error:
+        troubles.report(_place(file), str(error))
+        raise
     return body
 
 

@@ -6,13 +6,15 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
 from wheelgate.core.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
-from wheelgate.distfiles.core_metadata import CoreMetadata
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, NoMetadata
 from wheelgate.distfiles.ranged_wheel import TAIL_BYTES, Fetch, read_by_ranges
 from wheelgate.enrich.blob_reader import read_spooled_wheel
 from wheelgate.files.bodies import PassedBody
@@ -20,6 +22,7 @@ from wheelgate.files.delivery import Delivery
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
+from wheelgate.upstream.answers import FileAnswer
 from wheelgate.upstream.client import SourceClient
 
 _log = logging.getLogger(__name__)
@@ -38,6 +41,16 @@ class WheelReading(msgspec.Struct, frozen=True):
     """Of the wheel, in bytes."""
     sha256: str | None = None
     """Of the wheel, if we have all of its bytes and know it ourselves."""
+    modified: datetime | None = None
+    """Moment when the upstream says that the wheel was put where it is; ``None``: it does not say, or was not asked."""
+
+
+class Glance(msgspec.Struct, frozen=True):
+    """Facts that an upstream's answer tells of a whole file, whatever part of it was asked for."""
+
+    size: int | None
+    modified: datetime | None
+    """As in :class:`WheelReading`."""
 
 
 class _NoRanges(Exception):
@@ -63,15 +76,32 @@ class WheelReader:
         Raises:
             BadWheel: definite: the wheel has none that can be offered.
             FileWithheld: the bytes we hold under this name are not those now listed.
-            UpstreamError, StoreError: it cannot be read now.
+            UpstreamError, StoreError: it cannot be read now; or what is sent instead of it is no wheel, which nobody can tell
+                from a page for people who are to come back later.
         """
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 return await self._read(file)
+        except NoMetadata:
+            raise
+        except BadWheel as error:
+            if not isinstance(file.location, RemoteFile):
+                raise
+            raise UpstreamBadAnswer(
+                f"source {file.source} sent something else than a wheel for {file.filename}: it {error}", source=file.source
+            ) from None
         except TimeoutError:
             raise UpstreamUnavailable(
                 f"source {file.source} takes long to send {file.filename}: try again in a moment", source=file.source
             ) from None
+
+    async def glance(self, file: File) -> Glance:
+        """Ask for one byte of a remote file, which tells of the whole: not every upstream answers HEAD. Raises UpstreamError."""
+        location = file.location
+        if not isinstance(location, RemoteFile):
+            return Glance(None, None)
+        async with self._clients[location.source].file(location.url, accept=location.accept, start=0, end=1) as answer:
+            return Glance(answer.total, _read_modified(answer))
 
     async def beside(self, file: File) -> bytes | None:
         """The metadata file beside a wheel in its container, as a mirror puts it there: the same people's word."""
@@ -150,16 +180,18 @@ class WheelReader:
         size, head = file.size, b""
         url = location.url
         """After the redirects, once a part of it was read: the others are asked for there."""
+        modified: datetime | None = None
 
         async def part(start: int, end: int) -> tuple[int, bytes]:
-            nonlocal url
+            nonlocal url, modified
             try:
-                total, body, url = await self._range(file, location, url, start, end, size)
+                total, body, answer = await self._range(file, location, url, start, end, size)
             except (UpstreamError, _NoRanges):
                 if url == location.url:
                     raise
                 # A signature does not hold for ever, and the next one may lead elsewhere.
-                total, body, url = await self._range(file, location, location.url, start, end, size)
+                total, body, answer = await self._range(file, location, location.url, start, end, size)
+            url, modified = answer.url, _read_modified(answer)
             return total, body
 
         async def fetch(start: int, end: int) -> bytes:
@@ -167,12 +199,13 @@ class WheelReader:
 
         if size is None:  # its beginning tells; and a small wheel is all there then
             size, head = await part(0, TAIL_BYTES)
-        return await self._read_parts(fetch, size, file.filename, head=head)
+        reading = await self._read_parts(fetch, size, file.filename, head=head)
+        return msgspec.structs.replace(reading, modified=modified)
 
     async def _range(
         self, file: File, location: RemoteFile, url: str, start: int, end: int, size: int | None
-    ) -> tuple[int, bytes, str]:
-        """The size of the whole file, bytes of it, and where they were in the end."""
+    ) -> tuple[int, bytes, FileAnswer]:
+        """The size of the whole file, bytes of it, and the answer that they came in, which is over."""
         client = self._clients[location.source]
         async with client.file(url, accept=location.accept, start=start, end=end) as answer:
             if answer.status != 206 or answer.total is None:
@@ -189,7 +222,7 @@ class WheelReader:
                     break
             if len(body) != wanted:
                 raise UpstreamBadAnswer(f"source {file.source} sent another range of {file.filename}", source=file.source)
-            return answer.total, bytes(body), answer.url
+            return answer.total, bytes(body), answer
 
     async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
         """Read all of it, where the operator wants nothing of a source kept."""
@@ -199,3 +232,12 @@ class WheelReader:
                 await spooled.append(chunk)
             metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
             return WheelReading(metadata, spooled.size, spooled.digests()["sha256"])
+
+
+def _read_modified(answer: FileAnswer) -> datetime | None:
+    """Read the moment when a file was put where it is, as whoever sends it says (RFC 9110, 8.8.2)."""
+    try:
+        moment = parsedate_to_datetime(answer.response.headers.get("Last-Modified", ""))
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

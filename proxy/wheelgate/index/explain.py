@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,8 @@ from wheelgate.core.names import same_version_key, version_of
 from wheelgate.index.decision import Decision, Outcome
 from wheelgate.index.rules import Waiver
 from wheelgate.runtime.cooperative import Steps
+from wheelgate.simple_api import JSON
+from wheelgate.simple_api.render import render_page
 from wheelgate.storage.claims import Claim
 
 _MAX_WITHHELD_LINES = 20
@@ -45,6 +48,8 @@ def explain_decision(
         "reason": decision.reason,
         "error": None if decision.error is None else str(decision.error),
         "files": len(page.files) if page else 0,
+        "digest": (yield from _digest(page)) if page else None,
+        "unread": page.unread if page else 0,
         "stale": page.stale if page else False,
         "status": page.status.status if page and page.status else None,
         "changes_at": _stamp(page.freshness.valid_until) if page else None,
@@ -71,6 +76,15 @@ def explain_decision(
         explanation["version"] = version
         explanation["listed"] = (yield from _list_files(page, decision.project, version)) if page else []
     return explanation
+
+
+def _digest(page: ProjectPage) -> Steps[str]:
+    """Digest what the page says in JSON below no prefix: equal for equal pages, whichever replica says so, and when."""
+    digest = hashlib.sha256()
+    for part in render_page(page, JSON, ""):
+        digest.update(part)
+        yield
+    return digest.hexdigest()
 
 
 def _describe_withheld(entry: Withheld) -> dict[str, Any]:
@@ -110,6 +124,10 @@ def format_explanation(explanation: dict[str, Any]) -> str:
     if explanation["owner"]:
         since = f" since {_format_time(explanation['owner_since'])}" if explanation["owner_since"] else ""
         lines.append(f"  owner: {explanation['owner']}{since}; {files} files, {len(withheld)} withheld")
+    if explanation["digest"]:
+        unread = explanation["unread"]
+        rest = f"; {unread} files are still to be read for what their source leaves out" if unread else "; complete"
+        lines.append(f"  page: sha256 {explanation['digest']}{rest}")
     if explanation["status"]:
         lines.append(f"  status: {explanation['status']}")
     if claim:

@@ -94,6 +94,7 @@ def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
         status=pages[0].status,
         withheld=tuple(withheld),
         dropped=sum(page.dropped for page in pages),
+        unread=sum(page.unread for page in pages),
         as_of=pages[0].as_of,
     )
     return _with_merged_state(content, pages, Freshness.earliest(page.freshness for page in pages).valid_until)

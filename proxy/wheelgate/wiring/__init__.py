@@ -125,7 +125,8 @@ def _build_metadata_files(base: Foundation, sources: Sources, delivery: Delivery
         clock=base.clock,
     )
     base.closing(metadata_files)
-    for enriched in sources.read_ahead:
-        enriched.read_ahead(metadata_files.body)
+    delivery.inspect = metadata_files.compare
+    for enriched in sources.completed:
+        enriched.complete_pages(metadata_files.describe)
         base.closing(enriched)  # before what it asks
     return metadata_files

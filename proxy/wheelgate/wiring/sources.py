@@ -25,6 +25,7 @@ from wheelgate.enrich.file_memory import FileMemory
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
+from wheelgate.index.policy_reload import rules_of
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.allocator import FreeMemory
 from wheelgate.runtime.byte_budget import ByteBudget
@@ -82,8 +83,8 @@ class Sources:
         """Of the indexes: what a 404 of theirs is worth."""
         self.scans: list[ListedWhole] = []
         """Those that are listed whole, from the start of a server on."""
-        self.read_ahead: list[EnrichedSource] = []
-        """Private ones, whose newest wheels are described before anybody asks."""
+        self.completed: list[EnrichedSource] = []
+        """Those whose pages are completed before anybody asks for what they leave out."""
 
     async def build_member(self, number: int, settings: SourceSettings) -> Member:
         """Build ``source[number]``, whole: what the index asks.
@@ -304,8 +305,9 @@ class Sources:
             find_kept=history.find_last_good,
         )
         enriched = self._enrich(base.closing(cached), history)
-        if settings.is_private:
-            self.read_ahead.append(enriched)
+        # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
+        if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
+            self.completed.append(enriched)
         return enriched
 
     def _enrich(self, source: Source, memory: FileMemory) -> EnrichedSource:

@@ -1,0 +1,40 @@
+"""Core metadata as an upstream advertises it, in a file beside the wheel (PEP 658)."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import urlsplit, urlunsplit
+
+from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.model import File, RemoteFile
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
+from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
+
+
+async def fetch_beside(client: SourceClient, file: File, location: RemoteFile) -> bytes:
+    """Fetch what an upstream has beside a wheel; nobody has compared it with the listing yet.
+
+    Raises:
+        UpstreamBadAnswer: definite: it sends nothing that could be metadata.
+        UpstreamUnavailable: it cannot be heard now.
+    """
+    parts = urlsplit(location.url)
+    url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
+    body = b""
+    try:
+        async with asyncio.timeout(PAGE_BUDGET_S), client.file(url, small=True) as answer:
+            async for chunk in answer.chunks():
+                body += chunk
+                if len(body) > MAX_METADATA_BYTES:
+                    raise UpstreamBadAnswer(
+                        f"source {file.source} sent core metadata of more than 10 MiB for {file.filename}", source=file.source
+                    )
+    except TimeoutError:
+        raise UpstreamUnavailable(
+            f"source {file.source} sends the core metadata of {file.filename} too slowly", source=file.source
+        ) from None
+    if not body.lstrip()[:64].lower().startswith((b"metadata-version:", b"name:", b"version:")):
+        raise UpstreamBadAnswer(
+            f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
+        )
+    return body
