@@ -12,6 +12,7 @@ from datetime import datetime
 import msgspec
 from packaging.version import Version
 
+from wheelgate.core.digests import shown_digests
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
 from wheelgate.core.wheel_names import python_tag_of
@@ -157,7 +158,7 @@ def _build_entry(file: File, base: str) -> _WireRelease:
     moment = file.upload_time
     return _WireRelease(
         core_metadata=False if file.core_metadata is None else file.core_metadata or True,
-        digests=file.hashes,
+        digests=shown_digests(file.hashes),
         filename=file.filename,
         md5_digest=file.hashes.get("md5"),
         packagetype=_find_type(file.filename) or "",
