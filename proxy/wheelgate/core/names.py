@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from packaging.utils import canonicalize_version, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import canonicalize_version, parse_sdist_filename
 from packaging.version import Version
+
+from wheelgate.core.wheel_names import parse_wheel_name
 
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME = 200
@@ -56,6 +58,19 @@ def is_distribution(filename: str) -> bool:
     return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *_OTHER_ENDINGS))
 
 
+def is_index_document(filename: str) -> bool:
+    """True if the name is that of a version's list of variants (PEP 825): ``{name}-{version}-variants.json``.
+
+    The index writes it, and writes it anew when a variant is added: of all names it alone may change its content.
+    """
+    return filename.endswith("-variants.json") and filename.count("-") == 2
+
+
+def is_listable(filename: str) -> bool:
+    """True if the name may stand on a page: a distribution file's, or an index document's."""
+    return is_distribution(filename) or is_index_document(filename)
+
+
 class Membership:
     """The file names that belong to one project.
 
@@ -71,6 +86,8 @@ class Membership:
         """True if the file is this project's."""
         if filename.endswith(".whl"):
             return self.is_own(filename.partition("-")[0]) or (parse_head(filename) is None and self._starts(filename))
+        if is_index_document(filename):
+            return self.is_own(filename.partition("-")[0])
         stem = without_sdist_ending(filename)
         if stem is not None and "-" in stem:
             head, _, tail = stem.rpartition("-")
@@ -103,14 +120,19 @@ class Membership:
 def parse_head(filename: str) -> str | None:
     """The name that a wheel (PEP 427) or sdist (PEP 625) has before its version, in any spelling; ``None``: it is neither."""
     try:
-        return (parse_wheel_filename(filename) if filename.endswith(".whl") else parse_sdist_filename(filename))[0]
+        return parse_wheel_name(filename).project if filename.endswith(".whl") else parse_sdist_filename(filename)[0]
     except ValueError:  # InvalidWheelFilename, InvalidSdistFilename, or a number of thousands of digits
         return None
 
 
+def _parse_document_head(filename: str) -> str:
+    return filename.partition("-")[0]
+
+
 def project_in(filename: str) -> str | None:
-    """The project that a wheel or sdist says it belongs to; ``None`` for any other or unsafe name."""
-    head = parse_head(filename) if is_safe_filename(filename) else None
+    """The project that a wheel, an sdist or an index document says it belongs to; ``None`` for any other or unsafe name."""
+    parse = _parse_document_head if is_index_document(filename) else parse_head
+    head = parse(filename) if is_safe_filename(filename) else None
     return None if head is None else normalise_name(head)  # packaging reads more than PEP 508 allows
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from wheelgate.core.names import is_distribution, is_safe_filename, normalise_name
+from wheelgate.core.names import is_listable, is_safe_filename, normalise_name
 
 _ALPHABET = re.compile(r"[A-Za-z0-9._*-]{1,200}", re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -69,7 +69,7 @@ def parse_release(text: str) -> Release:
     Raises:
         ValueError: it is none of these; the message says why, without the entry.
     """
-    if is_distribution(text):
+    if is_listable(text):
         if not is_safe_filename(text) or "*" in text:
             raise ValueError("must be the whole name of a file, in which * stands for nothing")
         return Release(text)

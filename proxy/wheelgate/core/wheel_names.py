@@ -9,6 +9,7 @@ from packaging.tags import Tag
 from packaging.utils import BuildTag, InvalidWheelFilename, NormalizedName, parse_wheel_filename
 from packaging.version import Version
 
+_PYTHON_TAG = re.compile(r"[a-z]+\d\w*(\.[a-z]+\d\w*)*", re.ASCII)
 _LABEL = re.compile(r"[0-9a-z_.]+", re.ASCII)
 
 
@@ -36,13 +37,13 @@ def parse_wheel_name(filename: str) -> WheelName:
 def split_label(filename: str) -> tuple[str, str | None]:
     """Split a wheel's name into that of the wheel that is no variant, and the label; ``None``: it has no place for one.
 
-    The label stands last. A third field that begins with a digit is a build tag, since no Python tag does.
+    The label stands last, behind the three tags, of which the first is for a Python: ``py3``, ``cp311``, ``py2.py3``.
 
     Raises:
         InvalidWheelFilename: in its place stands something else.
     """
     fields = filename.removesuffix(".whl").split("-")
-    if len(fields) != (7 if len(fields) > 2 and fields[2][:1].isdigit() else 6):
+    if not filename.endswith(".whl") or len(fields) not in (6, 7) or not _PYTHON_TAG.fullmatch(fields[-4]):
         return filename, None
     *plain, label = fields
     if not _LABEL.fullmatch(label):

@@ -10,9 +10,10 @@ import base64
 from datetime import datetime
 
 import msgspec
-from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.utils import parse_sdist_filename
 
 from wheelgate.core.model import FormatVersion
+from wheelgate.core.wheel_names import parse_wheel_name
 
 MAX_BYTES = 256 * 1024
 """Of all attestations of one file; a real one has some 5 KiB."""
@@ -102,7 +103,7 @@ def _same_name(stated: str, filename: str) -> bool:
     """True if two names are of one file, compared as parsed (PEP 740): tools differ in how they normalise ``Acme.Tool``."""
     if stated == filename:
         return True
-    parse = parse_wheel_filename if filename.endswith(".whl") else parse_sdist_filename
+    parse = parse_wheel_name if filename.endswith(".whl") else parse_sdist_filename
     try:
         return parse(stated) == parse(filename)
     except ValueError:  # InvalidWheelFilename, InvalidSdistFilename, or a number of thousands of digits

@@ -15,9 +15,10 @@ from email.parser import HeaderParser
 from typing import IO
 
 import msgspec
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from wheelgate.core.wheel_names import parse_wheel_name
 from wheelgate.distfiles import zips
 
 MAX_METADATA_BYTES = 10 * 1024 * 1024
@@ -93,9 +94,10 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
 
 
 def _read_name(filename: str) -> tuple[str, Version]:
-    """Read project and version in a wheel's name, which may have further parts, such as the label of a variant."""
+    """Read project and version in a wheel's name, which may have further parts, or a label that none has today."""
     with suppress(InvalidWheelFilename):
-        return parse_wheel_filename(filename)[:2]
+        wheel = parse_wheel_name(filename)
+        return wheel.project, wheel.version
     parts = filename.removesuffix(".whl").split("-")
     try:
         if not 5 <= len(parts) <= 7:

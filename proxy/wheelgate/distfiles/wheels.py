@@ -13,11 +13,13 @@ from email.message import Message
 from functools import partial
 from typing import IO
 
+import msgspec
 from packaging.requirements import Requirement
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
 
+from wheelgate.core.wheel_names import parse_wheel_name, split_label
 from wheelgate.distfiles.core_metadata import (
     MAX_METADATA_BYTES,
     BadWheel,
@@ -33,6 +35,7 @@ from wheelgate.distfiles.zip_directory import Entry
 from wheelgate.distfiles.zip_reading import ZipReader
 
 _MAX_WHEEL_BYTES = 128 * 1024
+_MAX_VARIANT_BYTES = 1024 * 1024
 _MAX_REQUIREMENTS = 2_000
 _MAX_REQUIREMENT_CHARACTERS = 4_096
 _MAX_REQUIREMENTS_CHARACTERS = 256 * 1024
@@ -47,6 +50,14 @@ _MACOS = re.compile(r"macosx_\d+_\d+_(.+)", re.ASCII)
 _FAT = frozenset({"universal2", "universal", "intel", "fat", "fat3", "fat32", "fat64"})
 
 
+class _VariantJson(msgspec.Struct):
+    variants: dict[str, dict[str, dict[str, list[str]]]]
+    """Label to namespace to feature to values."""
+
+
+_decode_variants = msgspec.json.Decoder(_VariantJson).decode
+
+
 def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None) -> CoreMetadata:
     """Check a whole wheel by reading it once from end to end; its metadata. ``helpers`` inflate parts of it.
 
@@ -54,21 +65,23 @@ def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None)
         BadWheel: its message names the entry and the rule that it breaks.
     """
     try:
-        project, version, _, tags = parse_wheel_filename(filename)
+        wheel, (plain, label) = parse_wheel_name(filename), split_label(filename)
     except InvalidWheelFilename:
         raise BadWheel("has a name that no installer reads") from None
-    stem_tags = "-".join(filename.removesuffix(".whl").split("-")[-3:])
+    stem_tags = "-".join(plain.removesuffix(".whl").split("-")[-3:])
     if not _TAGS.fullmatch(stem_tags.lower()):
         raise BadWheel(f"has tags in its name that no installer knows ({stem_tags!r}): give it back the name it was built with")
     archive = ZipReader(file, BadWheel)
-    archive.check_names(folds_case=not all(_FOLDS_NO_CASE.match(tag.platform) for tag in tags))
+    archive.check_names(folds_case=not all(_FOLDS_NO_CASE.match(tag.platform) for tag in wheel.tags))
     folder = _find_folder(archive)
     metadata = read_fields(_read(archive, folder, "METADATA", MAX_METADATA_BYTES), filename)
-    _check_folder(folder, project, version)
+    _check_folder(folder, wheel.project, wheel.version)
     headers = parse_headers(metadata.body, "METADATA", BadWheel)
-    read_identity(headers, "METADATA", project, version, BadWheel)
+    read_identity(headers, "METADATA", wheel.project, wheel.version, BadWheel)
     _check_requirements(headers)
-    _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), filename, tags)
+    _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), plain, wheel.tags)
+    if label is not None:
+        _check_variant(archive, folder, label)
     _check_data(archive.by_name, folder)
     entry_points = archive.read(f"{folder}/entry_points.txt", MAX_ENTRY_POINTS_BYTES)
     if entry_points is not None:
@@ -172,6 +185,17 @@ def _platform_family(platform: str) -> str:
     if macos:
         return "macosx" if macos[1] in _FAT else f"macosx_{macos[1]}"
     return platform
+
+
+def _check_variant(archive: ZipReader, folder: str, label: str) -> None:
+    """Check that a variant wheel says what its label stands for (PEP 825): an index document is made of that."""
+    try:
+        variants = _decode_variants(_read(archive, folder, "variant.json", _MAX_VARIANT_BYTES)).variants
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise BadWheel("has a variant.json that is not the JSON of PEP 825") from None
+    if variants.keys() != {label}:
+        named = ", ".join(sorted(map(show_name, variants))[:3]) or "none"
+        raise BadWheel(f"is named for the variant {label}, but its variant.json has {named}")
 
 
 def _check_data(names: Iterable[str], folder: str) -> None:

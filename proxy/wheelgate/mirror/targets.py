@@ -17,10 +17,10 @@ from typing import cast
 import msgspec
 from packaging.markers import Environment, Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
-from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from wheelgate.core.errors import BadInput
+from wheelgate.core.wheel_names import parse_wheel_name
 
 _PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,2})?", re.ASCII)
 _LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)", re.ASCII)
@@ -157,12 +157,12 @@ def find_best_wheel(filenames: Iterable[str], target: Target) -> str | None:
     fitting = []
     for filename in filenames:
         try:
-            _, _, build, tags = parse_wheel_filename(filename)
+            wheel = parse_wheel_name(filename)
         except ValueError:  # InvalidWheelFilename, or digits that no number has
             continue
-        rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
-        if rank is not None:
-            fitting.append((-rank, build, filename))
+        rank = min((ranks[tag] for tag in wheel.tags if tag in ranks), default=None)
+        if rank is not None and wheel.label is None:  # no installer takes a variant unless it knows variants
+            fitting.append((-rank, wheel.build, filename))
     return max(fitting)[2] if fitting else None
 
 

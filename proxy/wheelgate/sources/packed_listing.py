@@ -19,7 +19,7 @@ import msgspec
 from isal import isal_zlib
 
 from wheelgate.core.inflation import inflate
-from wheelgate.core.names import is_distribution, normalise_name, project_in
+from wheelgate.core.names import is_index_document, is_listable, normalise_name, project_in
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import Steps
 
@@ -178,8 +178,8 @@ class ListingBuilder:
         self._changed: set[str] | None = None
 
     def add(self, file: BlobInfo) -> None:
-        """Add the next file; whatever does not look like a distribution is left out. At most about a millisecond."""
-        if not is_distribution(file.path):
+        """Add the next file; whatever does not look like what a page lists is left out. At most about a millisecond."""
+        if not is_listable(file.path.rpartition("/")[2]):
             return
         self._open.append(file)
         count = len(self._open)
@@ -245,7 +245,7 @@ def find_key(filename: str) -> int | None:
     looked at.
     """
     # Keys are kept in the store and taken over by later releases: whoever changes a result raises the version of kept listings.
-    if filename.endswith(".whl"):
+    if filename.endswith(".whl") or is_index_document(filename):
         head = filename.partition("-")[0]
     elif filename.endswith((".tar.gz", ".zip")):
         head = filename.rpartition("-")[0]
