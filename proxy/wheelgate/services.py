@@ -9,6 +9,7 @@ import msgspec
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.delivery import Delivery
+from wheelgate.files.index_documents import IndexDocuments
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """All sources as one index."""
     delivery: Delivery
     metadata_files: MetadataFiles
+    index_documents: IndexDocuments
     targets: Sequence[Destination]
     """Where uploads may go, in the order of the sources."""
     uploads: Uploads

@@ -340,6 +340,26 @@ async def test_other_bytes_under_an_old_name_are_withheld_with_an_alarm(
     assert len((await process.page()).files) == 2
 
 
+async def test_an_index_document_may_change_under_its_name(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also one that an earlier release remembers as it remembers files."""
+    name = "acme_lib-1.0-variants.json"
+    first = fake.publish(NAME, "", filename=name, content="one label")
+    await process.page()
+    process.memory.learn(first, sha256=first.hashes["sha256"], size=7)
+    for content in ("two labels", "three labels", None):
+        clock.move(61)
+        hashes = {"hashes": {}} if content is None else {"content": content}
+        listed = fake.publish(NAME, "", filename=name, **hashes)
+        page = await process.page()
+        assert page.withheld == ()
+        assert [(file.hashes, file.size, file.core_metadata) for file in page.files] == [(listed.hashes, None, None)]
+        assert page.files[0].upload_time == first.upload_time, "a cool-down does not begin anew with each label"
+        process = await restarted(process, start)
+    assert "ALARM" not in caplog.text
+
+
 async def test_a_file_that_comes_back_with_other_bytes_is_withheld(
     process: Process, fake: FakeSource, clock: FakeClock, start: Start
 ) -> None:

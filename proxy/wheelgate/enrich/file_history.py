@@ -14,6 +14,7 @@ import msgspec
 from wheelgate.core.errors import ProjectNotFound
 from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import File, ProjectPage
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
@@ -176,6 +177,12 @@ def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime
         if not number % _SLICE:
             yield
         seen = known.get(file.filename)
+        if is_index_document(file.filename):
+            if seen is None:
+                news[file.filename] = seen = FileRecord(at, {}, file.upload_time or now)
+            # Other bytes under its name are no other file: of what was seen, the time alone is still so.
+            records.append(FileRecord(seen.at, file.hashes, min(seen.uploaded, file.upload_time or now), file.size))
+            continue
         if seen is None:
             news[file.filename] = seen = FileRecord(at, file.hashes, file.upload_time or now, file.size)
             records.append(seen)

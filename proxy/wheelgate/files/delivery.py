@@ -25,6 +25,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.model import File, LocalFile, RemoteFile, StoredFile
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redirect
@@ -148,9 +149,9 @@ class Delivery:
             if url is not None:
                 return Redirect(url)
         passed = PassedBody(client, file, location, self._troubles)
-        return (
-            passed if mode is not DeliveryMode.CACHE else await self._open_cached(file, location, passed, plain=plain, head=head)
-        )
+        if mode is not DeliveryMode.CACHE or is_index_document(file.filename):
+            return passed
+        return await self._open_cached(file, location, passed, plain=plain, head=head)
 
     async def _open_cached(
         self, file: File, location: RemoteFile, passed: PassedBody, *, plain: bool, head: bool

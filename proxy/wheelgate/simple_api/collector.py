@@ -12,7 +12,7 @@ import msgspec
 from wheelgate.core.constraints import UnshowableConstraint, read_constraint
 from wheelgate.core.digests import UnusableDigest, read_digests, read_fragment
 from wheelgate.core.model import File, ProjectStatus, RemoteFile, Withheld
-from wheelgate.core.names import Membership, is_safe_filename, same_version_key, version_of
+from wheelgate.core.names import Membership, is_index_document, is_safe_filename, same_version_key, version_of
 from wheelgate.core.urls import PageLinks
 
 MAX_FILES = 200_000
@@ -124,7 +124,7 @@ class Collector:
             upload_time=moment if moment is None or moment.tzinfo is UTC else in_utc(moment),
             requires_python=self._constraint[1],
             yanked=yank_reason(yanked) if yanked else None,
-            core_metadata=metadata_digests(metadata),
+            core_metadata=None if is_index_document(filename) else metadata_digests(metadata),
             provenance=provenance_url(provenance) if provenance else None,
         )
         if not covered:

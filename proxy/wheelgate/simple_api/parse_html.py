@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from lxml import etree
 
 from wheelgate.core.digests import read_fragment
-from wheelgate.core.names import is_distribution
+from wheelgate.core.names import is_listable
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
 from wheelgate.simple_api.collector import Collector, NotAnIndexPage, PageEntry, ParsedPage
@@ -76,7 +76,7 @@ class _Target:
             return
         address, _, fragment = href.strip().partition("#")
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
-        if not is_distribution(filename):
+        if not is_listable(filename):
             return
         entry = PageEntry(filename, address, read_fragment(fragment))
         entry.requires_python = attributes.get("data-requires-python")

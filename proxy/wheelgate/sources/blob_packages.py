@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from wheelgate.core.errors import ProjectNotFound, StoreError
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.name_table import NameTable
-from wheelgate.core.names import Membership, is_distribution, is_normalised, is_safe_filename, normalise_name
+from wheelgate.core.names import Membership, is_listable, is_normalised, is_safe_filename, normalise_name
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobStore, Clock
 from wheelgate.runtime.logs import TroubleLog
@@ -91,7 +91,7 @@ class BlobPackages:
         async for info in self._store.list(self._prefix):
             is_void = False
             folder, slash, filename = info.path.removeprefix(self._prefix).partition("/")
-            if slash and normalise_name(folder) == folder and is_distribution(filename):
+            if slash and normalise_name(folder) == folder and is_listable(filename):
                 projects.append(folder)
                 break
         await self._emptiness.judge(place, projects=projects, is_void=is_void)
@@ -116,7 +116,7 @@ class BlobPackages:
         listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
         blobs = {info.path.removeprefix(prefix): info for info in listed}
         members = Membership(project)
-        names = [name for name in blobs if is_safe_filename(name) and is_distribution(name) and name in members]
+        names = [name for name in blobs if is_safe_filename(name) and is_listable(name) and name in members]
         damaged = [sentence for name in names if (sentence := blobs[name].damage) is not None]
         for sentence in damaged:
             self._troubles.report(sentence, f"source {self.name}: {sentence}")

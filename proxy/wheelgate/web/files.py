@@ -10,9 +10,11 @@ from aiohttp import web
 from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobNotFound, FileNotListed, FileWithheld, ProjectWithheld, StoreError
-from wheelgate.core.model import File, Location
+from wheelgate.core.model import File, Location, RemoteFile
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import Clock
 from wheelgate.files.bodies import Body, FillBody, LocalBody, Redirect
+from wheelgate.files.index_documents import ListingOutdated
 from wheelgate.files.stored_bodies import StoredBody
 from wheelgate.services import Services
 from wheelgate.web.bodies import Range, parse_range, send
@@ -25,7 +27,13 @@ SMALL_BYTES = 256 * 1024
 _MAX_BYTES = 32 * 1024 * 1024
 _REDIRECT_S = 20.0
 """How long others get the redirect that somebody got: the signed URL itself lives for many minutes more."""
-_TYPES = {".whl": "application/zip", ".zip": "application/zip", ".egg": "application/zip", ".gz": "application/gzip"}
+_TYPES = {
+    ".whl": "application/zip",
+    ".zip": "application/zip",
+    ".egg": "application/zip",
+    ".gz": "application/gzip",
+    ".json": "application/json",
+}
 _PROVENANCE_TYPE = "application/vnd.pypi.integrity.v1+json"
 _IMMUTABLE = "max-age=31536000, immutable"
 
@@ -67,11 +75,15 @@ class FileHandlers:
     async def file(self, request: web.BaseRequest, target: ParsedPath) -> web.StreamResponse:
         """Answer with the file: redirected, whole, or a range of it."""
         file = await self._find_listed(target.project, target.filename)
+        is_document = is_index_document(file.filename)
+        if is_document and isinstance(file.location, RemoteFile):
+            return await self._send_document(request, file, file.location)
         if (kept := self._small.get(file)) is not None and "Range" not in request.headers:
             return kept.respond(request)
         etags = _get_etags(file, "file")
         media_type = _TYPES.get(file.filename[file.filename.rfind(".") :].lower(), "application/octet-stream")
-        headers = {**build_headers(media_type, self._keep, etags), "Accept-Ranges": "bytes"}  # a name never changes its content
+        keep = self._ask_again if is_document else self._keep  # any other name never changes its content
+        headers = {**build_headers(media_type, keep, etags), "Accept-Ranges": "bytes"}
         if is_held(parse_if_none_match(request), etags):
             return web.Response(status=304, headers=headers)
         try:
@@ -100,7 +112,8 @@ class FileHandlers:
     async def _deliver(self, request: web.BaseRequest, file: File, headers: dict[str, str]) -> web.StreamResponse:
         asked = parse_range(request, file.hashes.get("sha256"))
         head = request.method == "HEAD"
-        answer = await self._services.delivery.open(file, plain=asked is None and not head, head=head)
+        plain = asked is None and not head and not is_index_document(file.filename)
+        answer = await self._services.delivery.open(file, plain=plain, head=head)
         if isinstance(answer, Redirect):
             # 302, and never to be kept: pip stores a 301 or 308 for good, and fails once the signature has expired.
             location = {"Location": answer.url, "Cache-Control": "no-store"}
@@ -118,6 +131,17 @@ class FileHandlers:
             self._small.keep(file, whole)
             return whole.respond(request)
         return await send(request, answer, headers, start=0, end=None)
+
+    async def _send_document(self, request: web.BaseRequest, file: File, location: RemoteFile) -> web.Response:
+        """Answer with an index document of a remote source, whole: once more by a newer page, if ours is out of date."""
+        documents = self._services.index_documents
+        try:
+            body = await documents.body(file, location)
+        except ListingOutdated:
+            file = await self._find_listed(file.project, file.filename)
+            body = await documents.body(file, location if not isinstance(file.location, RemoteFile) else file.location)
+        etags = (hashlib.sha256(body).hexdigest(),)
+        return prepare_response(body, build_headers("application/json", self._ask_again, etags), etags).respond(request)
 
     async def _send_part(self, request: web.BaseRequest, body: Body, asked: Range, headers: dict[str, str]) -> web.StreamResponse:
         size = await (body.known_size() if isinstance(body, FillBody) else body.size())

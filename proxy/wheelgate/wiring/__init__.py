@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from wheelgate.config import Config
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.files.delivery import Delivery, DeliveryMode
+from wheelgate.files.index_documents import IndexDocuments
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
 from wheelgate.index.merged import Merged
@@ -42,8 +43,8 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
         ConfigurationError: a secret that the settings refer to is not available.
     """
     async with open_foundation(config, to_read=to_read, proven=proven) as base:
-        store, changes = base.store, base.changes
-        claims = base.closing(Claims(store, base.clock, changes, table=base.table))
+        store, changes, clock = base.store, base.changes, base.clock
+        claims = base.closing(Claims(store, clock, changes, table=base.table))
         tokens = Tokens(store, base.clock, changes)
         book = RuleBook(rules_of(config))
         sources = Sources(base, book)
@@ -60,14 +61,9 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             changes.subscribe(kind, index.invalidate)
         sources.changed.subscribe(index.invalidate)
         delivery = _build_delivery(base, sources)
+        targets = sources.targets
         uploads = Uploads(
-            store=store,
-            targets=sources.targets,
-            index=index,
-            claims=claims,
-            changes=changes,
-            clock=base.clock,
-            metrics=base.metrics,
+            store=store, targets=targets, index=index, claims=claims, changes=changes, clock=clock, metrics=base.metrics
         )
         base.closing(uploads)
         yield Services(
@@ -81,6 +77,7 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             index=index,
             delivery=delivery,
             metadata_files=_build_metadata_files(base, sources, delivery),
+            index_documents=_build_documents(base, sources, delivery),
             targets=sources.targets,
             uploads=uploads,
             packages=UploadManager(sources.targets, store=store, changes=changes),
@@ -113,6 +110,13 @@ def _build_delivery(base: Foundation, sources: Sources) -> Delivery:
         cache_limit=cache_limit,
     )
     return base.closing(delivery)
+
+
+def _build_documents(base: Foundation, sources: Sources, delivery: Delivery) -> IndexDocuments:
+    documents = IndexDocuments(
+        store=base.store, clients=sources.clients, keeps=delivery.keeps, ask_again=sources.ask_again, clock=base.clock
+    )
+    return base.closing(documents)
 
 
 def _build_metadata_files(base: Foundation, sources: Sources, delivery: Delivery) -> MetadataFiles:

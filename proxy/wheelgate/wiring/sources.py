@@ -79,6 +79,8 @@ class Sources:
         self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
         self._histories: dict[str, FileHistory] = {}
+        self._listings: dict[str, Cached] = {}
+        """Of the remote sources: what they said last."""
         self.absences: dict[str, AbsenceEvidence] = {}
         """Of the indexes: what a 404 of theirs is worth."""
         self.scans: list[ListedWhole] = []
@@ -93,6 +95,11 @@ class Sources:
             ConfigurationError: its key or its certificates are not available.
         """
         return self._screen(await self._build_source(number, settings), settings)
+
+    def ask_again(self, source: str, project: str) -> None:
+        """Have a remote source asked anew for a project's page, at the next request for it."""
+        self._listings[source].drop(project)
+        self.changed.emit(project)
 
     def _note_page_memory(self, used_bytes: int) -> None:
         self._base.metrics.page_memory_bytes.set(used_bytes)
@@ -304,6 +311,7 @@ class Sources:
             strict=settings.strict,
             find_kept=history.find_last_good,
         )
+        self._listings[source.name] = cached
         enriched = self._enrich(base.closing(cached), history)
         # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
         if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
