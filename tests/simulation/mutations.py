@@ -140,7 +140,7 @@ async def _replace_blindly(self: MemoryStore, path: str, body: bytes, etag: str 
 
 MUTATIONS: Mapping[str, Patches] = {
     "a change is announced after it was made": {(StoreChanges, "changing"): _announce_afterwards},
-    "what is heard of is forgotten once": {(changes, "UNSETTLED_S"): -1.0},
+    "what is heard of is forgotten once": {(StoreChanges, "_unsettle"): lambda self, made, number="": None},
     "an upload looks at no tombstone once it is stored": {(Uploads, "_check_tombstone"): _do_nothing},
     "bytes that are there already are good": {(Uploads, "_is_stored"): _trust_the_name},
     "a listing is believed without its tombstones": {(Tombstones, "find_displaced"): _find_none_displaced},

@@ -28,6 +28,7 @@ _QUICKLY_FOUND = {
     "a finished page is kept whatever happens": 20,
     "the record of another release says nothing": 100,
     "silence is taken for no news": 150,
+    "what is heard of is forgotten once": 150,
     "nobody is told that a change was made": 250,
     "an evicted copy is never fetched again": 50,
 }
