@@ -335,3 +335,15 @@ async def test_encoding_a_large_record_holds_nobody_up() -> None:
     stop.set()
     await watching
     assert worst < 0.1
+
+
+@example(["ab", "1" * 126])
+@example(["a" * 64, " " + "a" * 64])
+@given(st.lists(st.sampled_from(["1" * 64, "b" * 64, "0" * 64, "A" * 64, "z" * 64, "1" * 62, "1" * 66, "ab", ""]), max_size=4))
+def test_digests_come_out_of_a_record_as_they_went_in_or_not_at_all(digests: list[str]) -> None:
+    """None is cut in two, put in another's place, or taken for one in another case."""
+    record = ProjectRecord({f"{number}": row(hashes={"sha256": digest}) for number, digest in enumerate(digests)})
+    try:
+        assert decode(encode(record)).files == record.files
+    except ValueError:
+        assert not {"1" * 64, "b" * 64, "0" * 64}.issuperset(digests)

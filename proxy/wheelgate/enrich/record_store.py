@@ -130,10 +130,10 @@ def encode(record: ProjectRecord) -> bytes:
     files, page = record.files, record.page
     names = _names_to_keep(files, page)
     seen = [files[name] for name in names]
-    digests = [_pack_digest(row.hashes) for row in seen]
+    digests = _pack_digests([row.hashes for row in seen])
     rows = _Rows(
         names=names,
-        sha256=b"".join(digest or _NO_DIGEST for digest in digests),
+        sha256=b"".join([digest or _NO_DIGEST for digest in digests]),
         at=[row.at for row in seen],
         uploaded=[row.uploaded for row in seen],
         sizes=[row.size for row in seen],
@@ -159,16 +159,21 @@ def _names_to_keep(files: Mapping[str, FileRecord], page: KeptPage | None) -> li
     return [*listed, *others[: max(0, _MAX_FILES - len(listed))]][:_MAX_ROWS]
 
 
-def _pack_digest(hashes: Mapping[str, str]) -> bytes | None:
-    """The sha256, which has a column; ``None``: there are others, or it would not come out of the column as it is."""
-    if len(hashes) != 1 or "sha256" not in hashes:
-        return None
-    sha256 = hashes["sha256"]
+def _pack_digests(tables: Sequence[Mapping[str, str]]) -> list[bytes | None]:
+    """The sha256 of each, which has a column; ``None``: there are others, or it would not come out of the column as it is."""
+    stated = [table.get("sha256", "") if len(table) == 1 else "" for table in tables]
+    column = _unhex("".join(stated)) if set(map(len, stated)) == {64} else None  # in half the time
+    digests = [_unhex(text) for text in stated] if column is None else [column[at : at + 32] for at in range(0, len(column), 32)]
+    return [digest if digest and len(digest) == len(_NO_DIGEST) and digest != _NO_DIGEST else None for digest in digests]
+
+
+def _unhex(text: str) -> bytes | None:
+    """The bytes; ``None``: :meth:`bytes.hex` would write them otherwise."""
     try:
-        digest = bytes.fromhex(sha256)
+        found = bytes.fromhex(text)
     except ValueError:
         return None
-    return digest if len(digest) == len(_NO_DIGEST) and digest.hex() == sha256 != _UNKNOWN else None
+    return found if found.hex() == text else None
 
 
 def _rests(rows: Sequence[FileRecord], digests: Sequence[bytes | None]) -> Iterator[tuple[int, _Rest]]:
