@@ -13,7 +13,7 @@ from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
 from wheelgate.core.names import is_safe_filename, normalise_name, same_version_key, version_of
 from wheelgate.core.urls import HostRules, PageLinks, parse
 from wheelgate.simple_api.collector import ParsedPage
-from wheelgate.simple_api.parse import parse_json
+from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.simple_api.parse_html import parse_html
 
 INDEX = "https://index.example.com/simple/"
@@ -31,7 +31,7 @@ def links(project: str = "demo", *file_hosts: str) -> PageLinks:
 def parsed_json(page: object, project: str = "demo") -> ParsedPage:
     """A JSON page as parsed; bytes are taken as they are."""
     body = page if isinstance(page, bytes) else json.dumps(page).encode()
-    return straight(parse_json(body, project, "upstream", links(project)))
+    return straight(parse_json(split_json(body), project, "upstream", links(project)))
 
 
 def parsed_html(page: str | bytes, project: str = "demo", charset: str = "utf-8") -> ParsedPage:

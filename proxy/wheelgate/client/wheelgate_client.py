@@ -29,7 +29,7 @@ from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.regular_file import open_regular
 from wheelgate.simple_api import JSON
 from wheelgate.simple_api.collector import NotAnIndexPage
-from wheelgate.simple_api.parse import parse_json
+from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.upstream.answers import cause_of
 
 _PIECE_BYTES = 256 * 1024
@@ -137,7 +137,7 @@ class WheelgateClient:
         links = PageLinks(url, HostRules(self._base))
         try:
             body = await self._fetch_body(session, url)
-            page = await in_slices(parse_json(body, project, redact_url(self._base), links))
+            page = await in_slices(parse_json(split_json(body), project, redact_url(self._base), links))
         except FileNotListed:
             return []
         except NotAnIndexPage:

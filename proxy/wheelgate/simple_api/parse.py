@@ -30,7 +30,9 @@ _BYTES_A_COMMA = 16
 _MAX_LOOSE_BYTES = 1024 * 1024
 
 
-class _JsonPage(msgspec.Struct, rename="kebab", kw_only=True):
+class JsonPage(msgspec.Struct, rename="kebab", kw_only=True):
+    """A page split into its entries, none of which is read yet: bytes of the answer, which they keep alive."""
+
     files: list[msgspec.Raw]
     name: msgspec.Raw = msgspec.Raw()
     meta: msgspec.Raw = msgspec.Raw()
@@ -38,16 +40,16 @@ class _JsonPage(msgspec.Struct, rename="kebab", kw_only=True):
     project_status: msgspec.Raw = msgspec.Raw()
 
 
-_page_decoder = msgspec.json.Decoder(_JsonPage)
+_page_decoder = msgspec.json.Decoder(JsonPage)
 _entry_decoder = msgspec.json.Decoder(PageEntry)
 _entries_decoder = msgspec.json.Decoder(list[PageEntry])
 
 
-def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:
-    """Parse a PEP 691 project page, in slices.
+def split_json(body: bytes | bytearray) -> JsonPage:
+    """Split a PEP 691 project page into its entries, in one go of half a millisecond a megabyte.
 
     Raises:
-        NotAnIndexPage: not JSON, not such a page, another project's, or of a major version we do not know (PEP 629).
+        NotAnIndexPage: not JSON, or no such page.
     """
     if len(body) > _MAX_JSON_BYTES:
         raise OversizedPage("more JSON than any project page is")
@@ -57,9 +59,17 @@ def parse_json(body: bytes | bytearray, project: str, source: str, links: PageLi
         page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
-    yield
     if len(page.files) > MAX_FILES:
         raise OversizedPage(f"more than {MAX_FILES} files")
+    return page
+
+
+def parse_json(page: JsonPage, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:
+    """Parse a project page that was split, in slices.
+
+    Raises:
+        NotAnIndexPage: another project's, or of a major version we do not know (PEP 629).
+    """
     check_version(_get(_decode_loosely(page.meta), "api-version"))
     name = _decode_loosely(page.name)
     if isinstance(name, str) and normalise_name(name) != project:
@@ -81,14 +91,14 @@ def _decode_entries(raws: Sequence[msgspec.Raw]) -> Iterable[PageEntry | None]:
     """Decode some of a page's entries; ``None`` for one that is none at all."""
     try:
         return _entries_decoder.decode(b"[%b]" % b",".join(raws))  # together: asking the decoder for each costs as much again
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return map(_decode_entry, raws)
 
 
 def _decode_entry(raw: msgspec.Raw) -> PageEntry | None:
     try:
         return _entry_decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return _repair(_decode_loosely(raw))
 
 
