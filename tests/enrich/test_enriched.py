@@ -868,6 +868,30 @@ async def test_a_page_is_completed_by_one_read_of_each_file_and_then_stays(
     assert (await again.page()).unread == 0
 
 
+async def test_of_a_page_that_is_being_completed_news_is_told_now_and_then(
+    process: Process, fake: FakeSource, clock: FakeClock
+) -> None:
+    """Each time it is made anew for whoever asks."""
+    told: list[str | None] = []
+    process.memory.changed.subscribe(told.append)
+    seen: list[str] = []
+    see = sees(process, clock, seen)
+
+    async def describe(file: File) -> None:
+        await see(file)
+        clock.move(0.5)
+
+    process.source.complete_pages(describe, delay_s=0)
+    for version in range(20):
+        fake.publish(NAME, f"{version}.0", upload_time=None)
+    await process.page()
+    await quiet(seen)
+    assert len(seen) == 20
+    assert told == [NAME] * 5
+    process.memory.learn(await process.file(wheel_name(NAME, "1.0")), made=ExtractedMetadata(clock.now(), "x", None))
+    assert len(told) == 6, "at once again"
+
+
 async def test_a_page_that_says_everything_is_not_read(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     seen: list[str] = []
     process.source.complete_pages(sees(process, clock, seen), delay_s=0)

@@ -58,6 +58,8 @@ class FakeIndex:
     ranges: bool = True
     heads: bool = True
     """Whether files answer HEAD, or 405."""
+    modified: str | None = None
+    """What file answers say as ``Last-Modified``."""
     redirects: bool = False
     """Files are redirected (303) to a signed place, another one each time."""
     lists: bool = True
@@ -165,11 +167,12 @@ class FakeIndex:
             return web.Response(status=405)
         body = published.body
         span = request.http_range
+        headers = {} if self.modified is None else {"Last-Modified": self.modified}
         if not self.ranges or (span.start is None and span.stop is None):
             self.sent_bytes += len(body)
-            return web.Response(body=body, content_type="application/octet-stream")
+            return web.Response(body=body, headers=headers, content_type="application/octet-stream")
         start, stop, _ = span.indices(len(body))
-        headers = {"Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
         self.sent_bytes += stop - start
         return web.Response(status=206, body=body[start:stop], headers=headers, content_type="application/octet-stream")
 

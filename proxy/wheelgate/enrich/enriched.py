@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,6 +39,8 @@ _FAILURES = 2
 """One file that cannot be read says nothing of the others of its page; two in a row do."""
 _REST_S, _RESTING = 300.0, 10_000
 """Time for which a page is left alone after files of it could not be read; of how many pages that is known."""
+_TOLD_S = 2.0
+"""How often a page that is being completed is made anew."""
 _NO_OLDER = datetime(2000, 1, 1, tzinfo=UTC)
 """An earlier ``Last-Modified`` stands for "not known": build systems set the times of files to such."""
 _LOOKED_WITHIN = timedelta(minutes=1)
@@ -107,27 +110,38 @@ class EnrichedSource(SourceWrapper):
         async with self._turn:
             state = self._memory.state_at_hand(page.project)
             first_look = _find_first_look(page, state)
-            failed, is_whole = 0, True
-            for file in await asyncio.to_thread(self._find_lacking, page, state, first_look):
-                try:
-                    before = None
-                    for _ in range(2):  # metadata, and what is told beside it
-                        record = state.files.get(file.filename)
-                        if record is None or record is before or not lacks(file, record, first_look):
-                            break
-                        await describe(enrich_file(file, record, first_look))
-                        before = record
-                    failed = 0
-                except CompanionNotFound:
-                    continue
-                except WheelgateError as error:
-                    _log.info("source %s: %s is not described yet: %s", self.name, file.filename, error)
-                    is_whole = False
-                    failed += 1
-                    if failed == _FAILURES:
-                        break  # the others would fare the same; whoever asks for one hears why
-            if not is_whole:
-                self._resting[page.project] = True
+            try:
+                await self._read_files(
+                    await asyncio.to_thread(self._find_lacking, page, state, first_look), state, describe, first_look
+                )
+            finally:
+                self._memory.gather(page.project, is_over=True)
+
+    async def _read_files(
+        self, files: Sequence[File], state: ProjectState, describe: Describe, first_look: datetime | None
+    ) -> None:
+        failed, told_s = 0, -math.inf
+        for file in files:
+            if self._clock.monotonic() >= told_s + _TOLD_S:
+                self._memory.gather(file.project)
+                told_s = self._clock.monotonic()
+            try:
+                before = None
+                for _ in range(2):  # metadata, and what is told beside it
+                    record = state.files.get(file.filename)
+                    if record is None or record is before or not lacks(file, record, first_look):
+                        break
+                    await describe(enrich_file(file, record, first_look))
+                    before = record
+                failed = 0
+            except CompanionNotFound:
+                continue
+            except WheelgateError as error:
+                _log.info("source %s: %s is not described yet: %s", self.name, file.filename, error)
+                self._resting[file.project] = True
+                failed += 1
+                if failed == _FAILURES:
+                    return  # the others would fare the same; whoever asks for one hears why
 
     def _find_lacking(self, page: ProjectPage, state: ProjectState, first_look: datetime | None) -> list[File]:
         """Find files of a page, the newest first. Many pages may wait: it is done in their turn, and nothing is held before."""

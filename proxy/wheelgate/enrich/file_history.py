@@ -140,7 +140,7 @@ class FileHistory(FileMemory):
             observed=observed or known.observed,
         )
         if self._learn(file.project, state, {file.filename: learned}):
-            self.changed.emit(file.project)
+            self.tell(file.project)
 
     def _learn(self, project: str, state: ProjectState, found: Files) -> bool:
         is_new = state.learn(found)

@@ -166,6 +166,8 @@ class FileMemory(ABC):
         """States that somebody still holds, also those that were dropped meanwhile: a project has one state at a time."""
         self._reads = BackgroundTasks()
         self._is_failing = False
+        self._gathered: dict[str, bool] = {}
+        """Projects of which much is being learned, and whether some of it was not told yet."""
         self.changed = Signal()
         """Emitted whenever more is known of a file than pages said so far."""
 
@@ -187,6 +189,22 @@ class FileMemory(ABC):
         """Remember how a page is shown."""
         state.projection = projection
         self.weigh(page.project, state)
+
+    # --- news
+
+    def tell(self, project: str) -> None:
+        """Tell that more is known of a project; while :meth:`gather` is under way, with the next part of it."""
+        if project in self._gathered:
+            self._gathered[project] = True
+        else:
+            self.changed.emit(project)
+
+    def gather(self, project: str, *, is_over: bool = False) -> None:
+        """Tell of what was learned since the last call, and gather what will be; so that not each fact costs a page anew."""
+        if self._gathered.pop(project, False):
+            self.changed.emit(project)
+        if not is_over:
+            self._gathered[project] = False
 
     # --- states
 
