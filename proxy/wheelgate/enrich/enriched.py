@@ -60,15 +60,21 @@ class EnrichedSource(SourceWrapper):
         self._metrics = metrics
         self._flights: SingleFlight[Projection] = SingleFlight()
         self._describe: Describe | None = None
+        self._newest: int | None = None
         self._delay_s = _DELAY_S
         self._at_a_time = _AT_A_TIME
         self._turn = asyncio.Lock()
         self._completing = BackgroundTasks()
         self._resting: TTLCache[str, bool] = TTLCache(_RESTING, _REST_S, clock.monotonic)
 
-    def complete_pages(self, describe: Describe, *, delay_s: float = _DELAY_S, at_a_time: int = _AT_A_TIME) -> None:
-        """Have pages completed that leave out what one read of each file tells, before anybody asks for it."""
-        self._describe, self._delay_s, self._at_a_time = describe, delay_s, at_a_time
+    def complete_pages(
+        self, describe: Describe, *, newest: int | None = None, delay_s: float = _DELAY_S, at_a_time: int = _AT_A_TIME
+    ) -> None:
+        """Have pages completed that leave out what one read of each file tells, before anybody asks for it.
+
+        ``newest``: so many files of a page at most, the newest; ``None``: all of them.
+        """
+        self._describe, self._newest, self._delay_s, self._at_a_time = describe, newest, delay_s, at_a_time
 
     async def close(self) -> None:
         """Stop completing pages, and cancel what is under way."""
@@ -110,16 +116,18 @@ class EnrichedSource(SourceWrapper):
         async with self._turn:
             state = self._memory.state_at_hand(page.project)
             first_look = _find_first_look(page, state)
+            files = await asyncio.to_thread(self._find_lacking, page, state, first_look)
+            if not files:
+                self._resting[page.project] = True
             try:
-                await self._read_files(
-                    await asyncio.to_thread(self._find_lacking, page, state, first_look), state, describe, first_look
-                )
+                await self._read_files(files, state, describe, first_look)
             finally:
                 self._memory.gather(page.project, is_over=True)
 
     async def _read_files(
         self, files: Sequence[File], state: ProjectState, describe: Describe, first_look: datetime | None
     ) -> None:
+        """Read files of one page. If one of them cannot be read, the page rests for a while."""
         failed, told_s = 0, -math.inf
         for file in files:
             if self._clock.monotonic() >= told_s + _TOLD_S:
@@ -145,7 +153,8 @@ class EnrichedSource(SourceWrapper):
 
     def _find_lacking(self, page: ProjectPage, state: ProjectState, first_look: datetime | None) -> list[File]:
         """Find files of a page, the newest first. Many pages may wait: it is done in their turn, and nothing is held before."""
-        found = (file for file in page.files if (known := state.files.get(file.filename)) and lacks(file, known, first_look))
+        files = page.files if self._newest is None else heapq.nlargest(self._newest, page.files, key=_age)
+        found = (file for file in files if (known := state.files.get(file.filename)) and lacks(file, known, first_look))
         return heapq.nlargest(self._at_a_time, found, key=_age)
 
     def _enrich_files(

@@ -130,7 +130,7 @@ def _build_metadata_files(base: Foundation, sources: Sources, delivery: Delivery
     )
     base.closing(metadata_files)
     delivery.inspect = metadata_files.compare
-    for enriched in sources.completed:
-        enriched.complete_pages(metadata_files.describe)
+    for enriched, newest in sources.completed:
+        enriched.complete_pages(metadata_files.describe, newest=newest)
         base.closing(enriched)  # before what it asks
     return metadata_files

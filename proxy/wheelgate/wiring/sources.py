@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 _VERSION = version("wheelgate")
 _HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
+_FEW_NEWEST = 5
+"""Files of a page that are read ahead where reading them has a price."""
 _STALE_WHILE_REVALIDATE_S = 600.0
 """How long a page may at most be served beyond its freshness, while its source is being asked."""
 
@@ -85,8 +87,8 @@ class Sources:
         """Of the indexes: what a 404 of theirs is worth."""
         self.scans: list[ListedWhole] = []
         """Those that are listed whole, from the start of a server on."""
-        self.completed: list[EnrichedSource] = []
-        """Those whose pages are completed before anybody asks for what they leave out."""
+        self.completed: list[tuple[EnrichedSource, int | None]] = []
+        """Those whose pages are completed before anybody asks for what they leave out; how many files of each, if not all."""
 
     async def build_member(self, number: int, settings: SourceSettings) -> Member:
         """Build ``source[number]``, whole: what the index asks.
@@ -315,7 +317,9 @@ class Sources:
         enriched = self._enrich(base.closing(cached), history)
         # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
         if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
-            self.completed.append(enriched)
+            # A feed keeps for good what it passes on from its own upstreams, once it is read; that room is paid for.
+            passes_on = settings.type == "devops" and settings.only is None
+            self.completed.append((enriched, _FEW_NEWEST if passes_on else None))
         return enriched
 
     def _enrich(self, source: Source, memory: FileMemory) -> EnrichedSource:
