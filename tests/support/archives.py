@@ -84,7 +84,7 @@ def build_zip(
         after: bytes behind everything.
         comment: of the end record.
         zip64: ``right``, or how it is wrong: ``count``, ``locator``, ``extensible``.
-        end: fields of the end record that lie: ``count``, ``size``, ``offset``.
+        end: fields of the end record that lie: ``count``, ``size``, ``offset``, ``disk``.
     """
     body, table, offset = bytearray(before), bytearray(), 0
     start = len(before) if shifted else 0
@@ -107,7 +107,15 @@ def build_zip(
         body += struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44 + len(more), 45, 45, 0, 0, number, number, len(table), place) + more
         body += struct.pack("<4sLQL", b"PK\x06\x07", 0, record - (zip64 == "locator"), 1)
     body += struct.pack(
-        "<4s4H2LH", b"PK\x05\x06", 0, 0, values["count"], values["count"], values["size"], values["offset"], len(comment)
+        "<4s4H2LH",
+        b"PK\x05\x06",
+        values.get("disk", 0),
+        0,
+        values["count"],
+        values["count"],
+        values["size"],
+        values["offset"],
+        len(comment),
     )
     return bytes(body) + comment + after
 
@@ -227,9 +235,14 @@ def pad(content: bytes) -> bytes:
     return content + b"\0" * (-len(content) % 512)
 
 
-def gnu_name(name: str) -> bytes:
-    """GNU's header for a long name."""
-    return tar_header(b"././@LongLink", len(name) + 1, b"L", magic=GNU) + pad(name.encode() + b"\0")
+def gnu_name(name: str, kind: bytes = b"L") -> bytes:
+    """GNU's header for a long name, or (``K``) for what a link leads to."""
+    return tar_header(b"././@LongLink", len(name) + 1, kind, magic=GNU) + pad(name.encode() + b"\0")
+
+
+def tar_link(name: str, target: str, kind: bytes = b"2", **options: Any) -> bytes:
+    """A link: symbolic, or (``1``) hard."""
+    return tar_header(name.encode(), kind=kind, target=target.encode(), **options)
 
 
 def pax(kind: bytes = b"x", **records: str) -> bytes:

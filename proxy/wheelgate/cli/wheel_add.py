@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from io import FileIO
@@ -21,6 +21,7 @@ import click
 import msgspec
 
 from wheelgate.cli.options import config_options, load_settings, run_to_end, url_option
+from wheelgate.cli.own_wheel import pack_own_wheel
 from wheelgate.cli.progress import Activity, show_transfer
 from wheelgate.config import NO_PROXY, Config, read_client_settings
 from wheelgate.core.errors import FileExists, UploadRefused, WheelgateError
@@ -72,11 +73,14 @@ _Adder = Callable[[_Incoming], Awaitable[tuple[bool, str]]]
 
 @click.command()
 @config_options
-@click.argument("files", nargs=-1, required=True, metavar="FILE|URL...")
+@click.argument("files", nargs=-1, metavar="FILE|URL...")
+@click.option("--self", "own", is_flag=True, help="Add the wheel of this very Wheelgate, for networks that get it nowhere else.")
 @url_option
 @click.option("--exist-ok", is_flag=True, help="Succeed if the same bytes are there already; other bytes are refused.")
 @click.option("--take-over", is_flag=True, help="Take the name from the source that answers for it: its files are hidden.")
-def add(config: Path | None, data: Path | None, files: tuple[str, ...], url: str | None, exist_ok: bool, take_over: bool) -> None:
+def add(
+    config: Path | None, data: Path | None, files: tuple[str, ...], own: bool, url: str | None, exist_ok: bool, take_over: bool
+) -> None:
     """Add wheels or sdists: to a running server with --url, otherwise directly to the configured store.
 
     Each is a path or an https URL, which is downloaded without credentials; a #sha256=... fragment is checked. Prints a permanent
@@ -85,16 +89,20 @@ def add(config: Path | None, data: Path | None, files: tuple[str, ...], url: str
     """
     default_url, token = read_client_settings()
     url, activity = url or default_url, Activity("beginning")
-    if url is None:
-        settings = load_settings(config, data)
-        adding = _add_to_store(settings, files, activity, exist_ok=exist_ok, take_over=take_over)
-    elif take_over:
+    if url is not None and take_over:
         raise click.UsageError(
             "--take-over needs direct access to the store: run it with the server's configuration, without --url"
         )
-    else:
-        adding = _add_to_server(url, token, files, activity, exist_ok=exist_ok)
-    failed = run_to_end(adding, activity.describe)
+    if not files and not own:
+        raise click.UsageError("name the files to add, or pass --self")
+    with ExitStack() as stack:
+        if own:
+            files = (*files, str(pack_own_wheel(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wheelgate-"))))))
+        if url is None:
+            adding = _add_to_store(load_settings(config, data), files, activity, exist_ok=exist_ok, take_over=take_over)
+        else:
+            adding = _add_to_server(url, token, files, activity, exist_ok=exist_ok)
+        failed = run_to_end(adding, activity.describe)
     sys.exit(1 if failed else 0)
 
 
