@@ -20,17 +20,25 @@ from tests.support import archives
 from tests.support.archives import (
     GNU,
     INFO,
+    METADATA,
     MODULE,
+    PYPROJECT,
     SDIST,
     TOP,
     WHEEL,
+    WHEEL_FILE,
     Part,
+    build_backend,
     build_sdist,
     build_wheel,
+    gnu_name,
     pax,
     record_line,
+    sdist_members,
     tar_file,
     tar_header,
+    tar_link,
+    wheel_parts,
 )
 from tests.support.packages import metadata
 
@@ -570,9 +578,598 @@ SOUND = [
 ]
 
 
+def _fields(*lines: bytes) -> bytes:
+    """METADATA with more fields."""
+    return b"\n".join([b"Metadata-Version: 2.1", b"Name: acme", b"Version: 1.0", *lines]) + b"\n\nA description.\n"
+
+
+def _record(build: Callable[[str], str]) -> Callable[[], bytes]:
+    """A wheel whose RECORD is made of the right one without its own row."""
+
+    def make() -> bytes:
+        rows = (record_line(part.name, part.content) for part in wheel_parts()[:-1] if isinstance(part.name, str))
+        return build_wheel(record=build("".join(rows)))
+
+    return make
+
+
+def _without(*members: bytes) -> Callable[[], bytes]:
+    """An sdist of these members alone."""
+    return lambda: build_sdist(members=b"".join(members))
+
+
+def _informed(*members: bytes) -> Callable[[], bytes]:
+    """An sdist with these members in place of its PKG-INFO."""
+    return lambda: build_sdist(*members, members=sdist_members(pkg_info=None))
+
+
+def _built_by(pyproject: bytes) -> Callable[[], bytes]:
+    """An sdist with this pyproject.toml."""
+    return _without(PKG_INFO, tar_file(f"{TOP}/backend.py", build_backend()), tar_file(f"{TOP}/pyproject.toml", pyproject))
+
+
+def _zip_bomb() -> bytes:
+    return zip_sdist(Part(f"{TOP}/b", bytes(160 * MIB)))()
+
+
+PACKED, SIZE, FULL = len(Part("", MODULE[1]).pack()), len(MODULE[1]), 2**32 - 1
+ZIP64 = struct.pack("<2H2Q", 1, 16, SIZE, PACKED)
+PKG_INFO = tar_file(f"{TOP}/PKG-INFO", METADATA)
+FOLDER = tar_file(f"{TOP}/d/x", b"x")
+EGG = b"Metadata-Version: 2.1\nName: other\nVersion: 2.0\n"
+WHEELS = [
+    Upload("nul-in-name", wheel(second("b\0.py")), "entry whose name has characters that cannot be printed: 'b", pip=True),
+    Upload(
+        "name-utf8-unmarked",
+        wheel(Part("é.py".encode(), b"1")),
+        "entry whose name is not UTF-8 and marked as that: '\\\\xc3\\\\",
+        pip=True,
+    ),
+    Upload(
+        "utf8-flag-in-one",
+        module(central={"flags": 0x800}),
+        "entry whose two headers differ in name, flags or method: '",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload("utf8-flag-on-ascii", both(flags=0x800), pip=True, uv=True),
+    Upload("zip64-entry", both(packed=FULL, size=FULL, extra=ZIP64), pip=True, uv=True),
+    Upload(
+        "zip64-entry-differs",
+        lies(packed=FULL, size=FULL, extra=struct.pack("<2H2Q", 1, 16, SIZE + 1, PACKED)),
+        "entry whose two headers differ in checksum or size: 'acme.",
+        pip=True,
+    ),
+    Upload("zip64-entry-local", lies(packed=FULL, size=FULL, extra=ZIP64), pip=True, uv=True),
+    Upload("zip64-entry-redundant", both(extra=ZIP64), "entry whose zip64 sizes are not where they belong: 'acme.p", pip=True),
+    Upload(
+        "zip64-entry-lacks", both(packed=FULL, size=FULL), "entry whose zip64 sizes are not where they belong: 'acme.p", pip=True
+    ),
+    Upload(
+        "method-deflate64",
+        module(9, data=Part("", MODULE[1]).pack()),
+        "entry compressed in a way that not every installer reads (",
+    ),
+    Upload("strong-encryption", both(flags=0x2000), "entry that is encrypted: 'acme.py'", pip=True, uv=True, why=SAFETY),
+    Upload("split", zipped(end={"disk": 1}), "is one part of a zip file that was split", pip=True, uv=True, why=SAFETY),
+    Upload("zip-within", wheel(Part("inner.zip", build_wheel(), method=0)), pip=True, uv=True),
+    Upload(
+        "bomb-within", lambda: build_wheel(Part("inner.zip", build_wheel(Part("bomb.bin", bytes(160 * MIB))))), pip=True, uv=True
+    ),
+    Upload("many-members", wheel(*(second(f"many/m{n}.py") for n in range(3000))), pip=True, uv=True),
+    Upload("double-slash", wheel(second("//server/x.py")), "entry that leaves its folder: '//server/x.py'", uv=True),
+    Upload("trailing-blank", wheel(second("b.py ")), pip=True, uv=True),
+    Upload("windows-device", wheel(second("con.py")), pip=True, uv=True),
+    Upload("colon-inside", wheel(second("ab:c.py")), pip=True, uv=True),
+    Upload(
+        "record-leaves",
+        wheel(record_more=record_line("../x.py", b"x")),
+        "RECORD that names a file which is not there: '../x.py'",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload(
+        "record-absolute",
+        wheel(record_more=record_line("/etc/x.py", b"x")),
+        "RECORD that names a file which is not there: '/etc/x.py'",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload(
+        "record-leading-slash",
+        wheel(second("b.py"), record_more=record_line("/b.py", b"SECOND = 1\n"), unrecorded=["b.py"]),
+        pip=True,
+        uv=True,
+    ),
+    Upload(
+        "record-case",
+        wheel(second("b.py"), record_more=record_line("B.py", b"SECOND = 1\n"), unrecorded=["b.py"]),
+        "RECORD that names a file which is not there: 'B.py'",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload(
+        "record-sha1",
+        wheel(second("b.py"), record_more=record_line("b.py", b"SECOND = 1\n", "sha1"), unrecorded=["b.py"]),
+        "RECORD that states no sha256 or better for 'b.py'",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "record-sha3",
+        wheel(second("b.py"), record_more=record_line("b.py", b"SECOND = 1\n", "sha3_256"), unrecorded=["b.py"]),
+        "RECORD that states no sha256 or better for 'b.py'",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload("record-crlf", _record(lambda t: (t + f"{INFO}/RECORD,,\n").replace("\n", "\r\n")), pip=True, uv=True),
+    Upload("record-without-itself", _record(lambda t: t), pip=True, uv=True),
+    Upload("record-own-hash", _record(lambda t: t + f"{INFO}/RECORD,sha256={'A' * 43},7\n"), pip=True, uv=True),
+    Upload(
+        "record-bom",
+        _record(lambda t: "\ufeff" + t + f"{INFO}/RECORD,,\n"),
+        "RECORD that names a file which is not there: ",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload("info-other-case", wheel(info="Acme-1.0.dist-info"), pip=True, uv=True),
+    Upload("info-other-spelling", wheel(info="acme-1.0.0.dist-info"), pip=True, uv=True),
+    Upload("metadata-version-unknown", info(METADATA=METADATA.replace(b"2.1", b"9.9")), pip=True, uv=True),
+    Upload("metadata-version-none", info(METADATA=METADATA.replace(b"Metadata-Version: 2.1\n", b"")), pip=True, uv=True),
+    Upload(
+        "metadata-two-names",
+        info(METADATA=METADATA.replace(b"Name: acme", b"Name: acme\nName: other")),
+        "METADATA that states Name more than once",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "metadata-two-versions",
+        info(METADATA=METADATA.replace(b"Version: 1.0", b"Version: 1.0\nVersion: 2.0")),
+        "METADATA that states Version more than once",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "metadata-latin1", info(METADATA=_fields(b"Summary: caf\xe9")), "METADATA that is not UTF-8, at which pip stops", uv=True
+    ),
+    Upload("metadata-bom", info(METADATA=b"\xef\xbb\xbf" + METADATA), "is named for acme, but its METADATA says ''"),
+    Upload("metadata-crlf", info(METADATA=METADATA.replace(b"\n", b"\r\n")), pip=True, uv=True),
+    Upload("metadata-nul", info(METADATA=_fields(b"Summary: a\0b")), pip=True, uv=True),
+    Upload("extra-invalid", info(METADATA=_fields(b"Provides-Extra: a b!")), pip=True, uv=True),
+    Upload("no-purelib", info(WHEEL=WHEEL_FILE.replace(b"Root-Is-Purelib: true\n", b"")), pip=True, uv=True),
+    Upload("purelib-odd", info(WHEEL=WHEEL_FILE.replace(b": true", b": maybe")), pip=True, uv=True),
+    Upload("wheel-latin1", info(WHEEL=WHEEL_FILE.replace(b"test", b"caf\xe9")), "WHEEL that is not UTF-8, at which pip stops"),
+    Upload(
+        "wheel-two-versions",
+        info(WHEEL=b"Wheel-Version: 1.0\n" + WHEEL_FILE.replace(b": 1.0", b": 2.0")),
+        "WHEEL that states Wheel-Version more than once",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "entry-points-latin1",
+        info(**{"entry_points.txt": b"[console_scripts]\ntool = acme:main\n# caf\xe9\n"}),
+        "entry_points.txt that cannot be read",
+    ),
+    Upload(
+        "entry-points-twice",
+        _scripts("tool = acme:main\ntool = acme:other"),
+        "entry_points.txt that states 'tool' twice, which uv refuse",
+        pip=True,
+    ),
+    Upload("entry-point-blank", _scripts(" = acme:main"), "entry_points.txt that cannot be read", pip=True),
+    Upload("entry-point-space", _scripts("my tool = acme:main"), pip=True, uv=True),
+    Upload("entry-point-semicolon", _scripts("to;ol = acme:main"), pip=True, uv=True),
+    Upload(
+        "entry-point-absolute", _scripts("/tmp/evil = acme:main"), "script in entry_points.txt whose name leaves its folder: '"
+    ),
+    Upload(
+        "entry-point-code",
+        _scripts("tool = acme:main;import os"),
+        "script 'tool' in entry_points.txt that names no function (",
+        pip=True,
+    ),
+    Upload(
+        "entry-point-code-2",
+        _scripts("tool = acme:main\\nimport os"),
+        "script 'tool' in entry_points.txt that names no function (",
+        pip=True,
+    ),
+    Upload("entry-point-extra-bad", _scripts("tool = acme:main ["), "script 'tool' in entry_points.txt that names no function ("),
+    Upload("entry-point-nul", _scripts("to\0ol = acme:main"), "script in entry_points.txt whose name cannot be printed: '"),
+    Upload(
+        "entry-point-drive",
+        _scripts("C:evil = acme:main"),
+        "script in entry_points.txt whose name leaves its folder: '",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload(
+        "data-shadows",
+        wheel(second(f"{DATA}/purelib/acme.py")),
+        "two entries for one place: 'acme.py' and 'acme-1.0.data/pu",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "data-twice",
+        wheel(second(f"{DATA}/purelib/b.py"), second(f"{DATA}/platlib/b.py")),
+        "two entries for one place: 'b.py' and 'acme-1.0.data/platl",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "data-shadows-metadata",
+        wheel(Part(f"{DATA}/purelib/{INFO}/METADATA", METADATA)),
+        "two entries for one place: 'acme-1.0.dist-info/METADATA' a",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "data-other-dist-info",
+        wheel(Part(f"{DATA}/purelib/other-2.0.dist-info/METADATA", metadata("other", "2.0"))),
+        "more than one .dist-info folder: 'acme-1.0.data/purelib/ot",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload("data-scheme-case", wheel(second(f"{DATA}/Scripts/x")), ".data entry in none of the folders data, headers, platlib,"),
+    Upload(
+        "data-script-nested",
+        wheel(second(f"{DATA}/scripts/a/b")),
+        "script in a folder, which uv refuses: 'acme-1.0.data/scrip",
+        pip=True,
+    ),
+    Upload(
+        "data-other-case",
+        wheel(second("ACME-1.0.data/data/x")),
+        ".data entry that is not in 'acme-1.0.data', where uv looks",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload(
+        "data-other-spelling",
+        wheel(second("acme-1.0.0.data/data/x")),
+        ".data entry that is not in 'acme-1.0.data', where uv looks",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload("data-dist-info", wheel(second(f"{DATA}/data/lib/x.dist-info/RECORD")), pip=True, uv=True),
+    Upload(
+        "info-direct-url", info(**{"direct_url.json": b'{"url":"file:///x","dir_info":{"editable":true}}'}), pip=True, uv=True
+    ),
+    Upload("info-installer", info(INSTALLER=b"conda\n"), pip=True, uv=True),
+    Upload("info-requested", info(REQUESTED=b""), pip=True, uv=True),
+    Upload("info-nested", wheel(second("x/other-1.0.dist-info/METADATA")), pip=True, uv=True),
+    Upload(
+        "info-is-a-file",
+        wheel(second("other-1.0.dist-info")),
+        "more than one .dist-info folder: 'acme-1.0.dist-info', 'ot",
+        uv=True,
+    ),
+    Upload(
+        "info-of-egg",
+        wheel(second("other-1.0.egg-info/PKG-INFO")),
+        "'other-1.0.egg-info/PKG-INFO' without a version, at which ",
+        uv=True,
+    ),
+    Upload("upper-case-name", wheel(info="Acme-1.0.dist-info"), pip=True, uv=True, filename="Acme-1.0-py3-none-any.whl"),
+    Upload("with-build", wheel(), pip=True, uv=True, filename="acme-1.0-1-py3-none-any.whl"),
+    Upload("version-spelling", wheel(), pip=True, uv=True, filename="acme-1-py3-none-any.whl"),
+    Upload(
+        "entry-points-twice-elsewhere",
+        info(**{"entry_points.txt": b"[console_scripts]\ntool = acme:main\n[plug]\na = x\na = y\n"}),
+        "entry_points.txt that states 'a' twice, which uv refuses",
+        pip=True,
+    ),
+    Upload(
+        "entry-points-section-twice",
+        info(**{"entry_points.txt": b"[console_scripts]\ntool = acme:main\n[console_scripts]\nother = acme:main\n"}),
+        "entry_points.txt that states 'console_scripts' twice, whic",
+        pip=True,
+    ),
+    Upload(
+        "entry-points-both-kinds",
+        info(**{"entry_points.txt": b"[console_scripts]\ntool = acme:main\n[gui_scripts]\ntool = acme:main\n"}),
+        pip=True,
+        uv=True,
+    ),
+    Upload("egg-info-proper", wheel(Part("other-2.0.egg-info/PKG-INFO", EGG)), pip=True, uv=True),
+    Upload("egg-info-own", wheel(Part("acme.egg-info/PKG-INFO", EGG.replace(b"other", b"acme"))), pip=True, uv=True),
+    Upload("egg-info-file", wheel(Part("other.egg-info", EGG)), pip=True, uv=True),
+    Upload(
+        "data-script-folder-entry",
+        wheel(Part(f"{DATA}/scripts/", b"", method=0), second(f"{DATA}/scripts/tool")),
+        pip=True,
+        uv=True,
+    ),
+    Upload(
+        "metadata-description-latin1",
+        info(METADATA=METADATA + b"caf\xe9\n"),
+        "METADATA that is not UTF-8, at which pip stops",
+        uv=True,
+    ),
+    Upload("wheel-bom", info(WHEEL=b"\xef\xbb\xbf" + WHEEL_FILE), "WHEEL of version '', which not every installer reads (1.0 "),
+    Upload(
+        "rp-nonsense",
+        info(METADATA=_fields(b"Requires-Python: nonsense")),
+        "METADATA whose Requires-Python uv does not understand: 'no",
+        pip=True,
+    ),
+    Upload("rp-star", info(METADATA=_fields(b"Requires-Python: >=3.6.*")), pip=True, uv=True),
+    Upload("rp-comma", info(METADATA=_fields(b"Requires-Python: >=3.6,")), pip=True, uv=True),
+    Upload("rp-space", info(METADATA=_fields(b"Requires-Python: >= 3.6")), pip=True, uv=True),
+    Upload("rp-quoted", info(METADATA=_fields(b'Requires-Python: ">=3.6"')), pip=True, uv=True),
+    Upload(
+        "rp-twice",
+        info(METADATA=_fields(b"Requires-Python: >=3.6", b"Requires-Python: >=3.7")),
+        "METADATA that states Requires-Python more than once",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "rp-caret",
+        info(METADATA=_fields(b"Requires-Python: ^3.6")),
+        "METADATA whose Requires-Python uv does not understand: '^3",
+        pip=True,
+    ),
+    Upload(
+        "rp-bare",
+        info(METADATA=_fields(b"Requires-Python: 3.11")),
+        "METADATA whose Requires-Python uv does not understand: '3.",
+        pip=True,
+    ),
+]
+MORE_SDISTS = [
+    Upload(
+        "tar-backslash", sdist(tar_file(f"{TOP}/a\\..\\b")), "entry that leaves its folder: 'acme-1.0/a\\\\..\\\\b'", pip=True
+    ),
+    Upload(
+        "tar-nul",
+        sdist(pax(path=f"{TOP}/a\0b") + tar_file(f"{TOP}/x")),
+        "entry whose name has characters that cannot be printed: 'a",
+    ),
+    Upload(
+        "symlink-out-behind-pax",
+        sdist(pax(linkpath="../../etc") + tar_link(f"{TOP}/a", "b")),
+        "link that leads out of its top folder, or up again on its ",
+    ),
+    Upload(
+        "symlink-out-behind-long-name",
+        gnu(gnu_name("../../etc", b"K") + tar_link(f"{TOP}/a", "b", magic=GNU)),
+        "link that leads out of its top folder, or up again on its ",
+    ),
+    Upload(
+        "symlink-chain",
+        sdist(tar_link(f"{TOP}/l2", "."), tar_link(f"{TOP}/l1", "l2/l2/../..")),
+        "link that leads out of its top folder, or up again on its ",
+    ),
+    Upload(
+        "symlink-chain-before",
+        sdist(tar_link(f"{TOP}/l1", "l2/l2/../.."), tar_link(f"{TOP}/l2", ".")),
+        "link that leads out of its top folder, or up again on its ",
+        pip=True,
+    ),
+    Upload("symlink-to-link", sdist(tar_link(f"{TOP}/l2", "backend.py"), tar_link(f"{TOP}/l1", "l2")), pip=True, uv=True),
+    Upload(
+        "symlink-through-link",
+        sdist(tar_header(f"{TOP}/d/".encode(), kind=b"5"), FOLDER, tar_link(f"{TOP}/l2", "d"), tar_link(f"{TOP}/l1", "l2/x")),
+        pip=True,
+        uv=True,
+    ),
+    Upload("symlink-folder", sdist(FOLDER, tar_link(f"{TOP}/l", "d")), pip=True, uv=True),
+    Upload(
+        "symlink-loop",
+        sdist(tar_link(f"{TOP}/l1", "l2"), tar_link(f"{TOP}/l2", "l1")),
+        "link that leads round in a circle, or along more than 40 l",
+        pip=True,
+    ),
+    Upload(
+        "symlink-itself",
+        sdist(tar_link(f"{TOP}/l1", "l1")),
+        "link that leads round in a circle, or along more than 40 l",
+        pip=True,
+    ),
+    Upload(
+        "pkg-info-link",
+        _informed(tar_file(f"{TOP}/other", METADATA) + tar_link(f"{TOP}/PKG-INFO", "other")),
+        "no PKG-INFO in its top folder 'acme-1.0'",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "pkg-info-hardlink",
+        _informed(tar_file(f"{TOP}/other", METADATA) + tar_link(f"{TOP}/PKG-INFO", f"{TOP}/other", b"1")),
+        "no PKG-INFO in its top folder 'acme-1.0'",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload("pkg-info-latin1", _informed(tar_file(f"{TOP}/PKG-INFO", _fields(b"Summary: caf\xe9"))), pip=True, uv=True),
+    Upload(
+        "pkg-info-two-names",
+        _informed(tar_file(f"{TOP}/PKG-INFO", METADATA.replace(b"Name: acme", b"Name: acme\nName: other"))),
+        "PKG-INFO that states Name more than once",
+        pip=True,
+        uv=True,
+        why=TRUTH,
+    ),
+    Upload(
+        "setup-py-is-a-folder",
+        _without(PKG_INFO, tar_header(f"{TOP}/setup.py/".encode(), kind=b"5")),
+        "neither a pyproject.toml nor a setup.py in its top folder,",
+    ),
+    Upload(
+        "pyproject-link-dangling",
+        _without(PKG_INFO, tar_link(f"{TOP}/pyproject.toml", "gone")),
+        "neither a pyproject.toml nor a setup.py in its top folder,",
+    ),
+    Upload(
+        "pyproject-broken",
+        _without(PKG_INFO, tar_file(f"{TOP}/backend.py", build_backend()), tar_file(f"{TOP}/pyproject.toml", b"[build-system\n")),
+        "pyproject.toml that is not TOML",
+    ),
+    Upload(
+        "pyproject-no-requires",
+        _without(
+            PKG_INFO,
+            tar_file(f"{TOP}/backend.py", build_backend()),
+            tar_file(f"{TOP}/pyproject.toml", PYPROJECT.replace(b"requires = []\n", b"")),
+        ),
+        "pyproject.toml whose build-system has no list named requir",
+    ),
+    Upload(
+        "pyproject-latin1",
+        _without(
+            PKG_INFO,
+            tar_file(f"{TOP}/backend.py", build_backend()),
+            tar_file(f"{TOP}/pyproject.toml", PYPROJECT + b"# caf\xe9\n"),
+        ),
+        "pyproject.toml that is not TOML",
+    ),
+    Upload("top-of-another-version", sdist(members=sdist_members("acme-2.0")), pip=True, uv=True),
+    Upload("top-other-spelling", sdist(members=sdist_members("ACME-1.0.0")), pip=True, uv=True),
+    Upload(
+        "sparse-gnu",
+        gnu(tar_header(f"{TOP}/a".encode(), kind=b"S", magic=GNU)),
+        "member that is a device, or of another kind that no instal",
+        pip=True,
+    ),
+    Upload(
+        "contiguous",
+        sdist(tar_header(f"{TOP}/a".encode(), kind=b"7")),
+        "member that is a device, or of another kind that no instal",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload("tar-case", sdist(tar_file(f"{TOP}/a", b"1"), tar_file(f"{TOP}/A", b"2")), pip=True, uv=True),
+    Upload(
+        "hardlink-to-symlink",
+        sdist(tar_link(f"{TOP}/a", "backend.py"), tar_link(f"{TOP}/b", f"{TOP}/a", b"1")),
+        "hard link to no file before it: 'acme-1.0/b'",
+        pip=True,
+    ),
+    Upload(
+        "symlink-up-and-down",
+        sdist(FOLDER, tar_link(f"{TOP}/l", "d/../backend.py")),
+        "link that leads out of its top folder, or up again on its ",
+        pip=True,
+    ),
+    Upload("symlink-up", sdist(FOLDER, tar_link(f"{TOP}/d/l", "../backend.py")), pip=True, uv=True),
+    Upload("symlink-dot", sdist(tar_link(f"{TOP}/l", "./backend.py")), pip=True, uv=True),
+    Upload("symlink-slashes", sdist(FOLDER, tar_link(f"{TOP}/l", "d//x")), pip=True, uv=True),
+    Upload("symlink-slash-end", sdist(FOLDER, tar_link(f"{TOP}/l", "d/")), pip=True, uv=True),
+    Upload("symlink-to-top", sdist(tar_link(f"{TOP}/l", ".")), pip=True, uv=True),
+    Upload(
+        "symlink-long-chain",
+        sdist(tar_link(f"{TOP}/l0", "backend.py"), *(tar_link(f"{TOP}/l{n}", f"l{n - 1}") for n in range(1, 60))),
+        "link that leads round in a circle, or along more than 40 l",
+        pip=True,
+    ),
+    Upload(
+        "pyproject-bad-requirement",
+        _built_by(PYPROJECT.replace(b"requires = []", b'requires = ["a b c !"]')),
+        "pyproject.toml that requires what is no requirement: 'a b ",
+    ),
+    Upload(
+        "pyproject-requires-text",
+        _built_by(PYPROJECT.replace(b"requires = []", b'requires = "x"')),
+        "pyproject.toml whose build-system has no list named requir",
+    ),
+    Upload(
+        "pyproject-backend-number",
+        _built_by(PYPROJECT.replace(b'build-backend = "backend"', b"build-backend = 1")),
+        "pyproject.toml whose build-backend is no text",
+    ),
+    Upload(
+        "pyproject-path-out",
+        _built_by(PYPROJECT.replace(b'backend-path = ["."]', b'backend-path = [".."]')),
+        "pyproject.toml whose backend-path leads out of the sdist",
+    ),
+    Upload(
+        "pyproject-build-system-text",
+        _built_by(b'build-system = "x"\n'),
+        "pyproject.toml whose build-system has no list named requir",
+    ),
+    Upload("pyproject-bom", _built_by(b"\xef\xbb\xbf" + PYPROJECT), "pyproject.toml that is not TOML", uv=True),
+    Upload(
+        "pyproject-link",
+        _without(
+            PKG_INFO,
+            tar_file(f"{TOP}/backend.py", build_backend()),
+            tar_file(f"{TOP}/other.toml", PYPROJECT),
+            tar_link(f"{TOP}/pyproject.toml", "other.toml"),
+        ),
+        pip=True,
+        uv=True,
+    ),
+    Upload(
+        "pyproject-toml-1-1",
+        _built_by(PYPROJECT.replace(b"requires = []", b"requires = [\n]") + b"[tool.x]\na = {b = 1,\n c = 2,}\n"),
+        "pyproject.toml that is not TOML",
+        uv=True,
+    ),
+    Upload(
+        "setup-cfg-alone",
+        _without(PKG_INFO, tar_file(f"{TOP}/setup.cfg", b"[metadata]\nname=acme\nversion=1.0\n")),
+        "neither a pyproject.toml nor a setup.py in its top folder,",
+    ),
+]
+MORE_ZIP_SDISTS = [
+    Upload(
+        "zip-backslash",
+        zip_sdist(Part(f"{TOP}/a\\..\\b", b"x")),
+        "entry that leaves its folder: 'acme-1.0/a\\\\..\\\\b'",
+        pip=True,
+        uv=True,
+        why=SAFETY,
+    ),
+    Upload("zip-case", zip_sdist(Part(f"{TOP}/a", b"x"), Part(f"{TOP}/A", b"x")), pip=True, uv=True),
+    Upload(
+        "zip-bomb",
+        _zip_bomb,
+        "inflates to far more than a distribution needs (167773716 ",
+        pip=True,
+        uv=True,
+        why="a bomb",
+    ),
+    Upload(
+        "zip-bzip2",
+        zip_sdist(Part(f"{TOP}/b", b"x", method=12, data=bz2.compress(b"x"))),
+        "entry compressed in a way that not every installer reads (",
+        pip=True,
+    ),
+]
+
+
 def _named(uploads: list[Upload], filename: str) -> list[Upload]:
     return [replace(upload, filename=filename) for upload in uploads]
 
 
 SOUND = [upload if not upload.id.startswith("sdist") else _named([upload], SDIST)[0] for upload in SOUND]
-UPLOADS = [*ZIPS, *NAMES, *RECORDS, *INFOS, *_named(SDISTS, SDIST), *_named(ZIP_SDISTS, ZIP_SDIST), *SOUND]
+UPLOADS = [
+    *(*ZIPS, *NAMES, *RECORDS, *INFOS, *WHEELS),
+    *_named([*SDISTS, *MORE_SDISTS], SDIST),
+    *_named([*ZIP_SDISTS, *MORE_ZIP_SDISTS], ZIP_SDIST),
+    *SOUND,
+]

@@ -276,6 +276,7 @@ async def test_a_form_that_contradicts_its_file_is_refused(server: Server, name:
         ("acme_lib-1.0.tar.gz", {"filetype": "sdist", "pyversion": ""}),
         ("acme_lib-1.0-pp39-pypy39_pp73-linux_x86_64.whl", {"filetype": "bdist_wheel", "pyversion": "cp39"}),  # maturin
         ("acme_lib-1.0-cp37-abi3-linux_x86_64.whl", {"filetype": "bdist_wheel", "pyversion": "cp37"}),
+        ("acme_lib-1.0-cp312-abi3-linux_x86_64-cu126.whl", {"filetype": "bdist_wheel", "pyversion": "cp312"}),
         ("acme_lib-1.0-py2.py3-none-any.whl", {"filetype": "bdist_wheel", "pyversion": "py3.py2"}),
         ("acme_lib-1.0-graalpy311-graalpy230_311_native-linux_x86_64.whl", {"pyversion": "graalpy311"}),
     ],

@@ -25,6 +25,8 @@ MAX_METADATA_BYTES = 10 * 1024 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
 _MAX_LINES = 20_000
 """Of the fields, with the lines that continue them: a README may be one of them."""
+STATED_ONCE = ("Metadata-Version", "Name", "Version", "Requires-Python")
+"""Fields of METADATA and PKG-INFO that decide what a file is, and who may install it."""
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
 _BLANKS = " \t\r\n"  # what installers take off a field: any other white space is part of it
 _END_OF_FIELDS = re.compile(rb"\r?\n\r?\n")
@@ -133,6 +135,21 @@ def parse_headers(body: bytes, file: str, bad: type[ValueError]) -> Message:
 
 def _parse(fields: bytes) -> Message:
     return HeaderParser().parsestr(fields.decode("utf-8", "replace"))
+
+
+def check_text(body: bytes, file: str, bad: type[ValueError]) -> None:
+    """Check that a whole METADATA or WHEEL is UTF-8; or raise ``bad``, whose message completes "it ..."."""
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise bad(f"has a {file} that is not UTF-8, at which pip stops") from None
+
+
+def check_stated_once(headers: Message, file: str, fields: tuple[str, ...], bad: type[ValueError]) -> None:
+    """Check that none of some fields stands there twice, since readers choose one each in its way; or raise ``bad``."""
+    for field in fields:
+        if len(headers.get_all(field) or ()) > 1:
+            raise bad(f"has a {file} that states {field} more than once")
 
 
 def read_identity(headers: Message, file: str, project: str, version: Version, bad: type[ValueError]) -> tuple[str, str]:

@@ -17,20 +17,25 @@ _RESERVED = re.compile(r"(pythonw?|python3|graalpy|pypy[23]?|python3\.\d{1,3}t?|
 
 def check_entry_points(body: bytes, bad: type[ValueError]) -> None:
     """Check an ``entry_points.txt``; ``bad``, whose message completes "it ...", if an installer stops at it."""
-    parser = configparser.ConfigParser(delimiters=("=",), strict=False, interpolation=None, default_section="\n")
+    parser = configparser.ConfigParser(delimiters=("=",), strict=True, interpolation=None, default_section="\n")
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # as its documentation says to keep case
     try:
         text = body.decode("utf-8")
         if sum(line.lstrip().startswith("[") for line in text.splitlines()) > _MAX_SECTIONS:
             raise bad(f"has an entry_points.txt of more than {_MAX_SECTIONS} sections")
         parser.read_string(text)
+    except (configparser.DuplicateSectionError, configparser.DuplicateOptionError) as error:
+        name = error.option if isinstance(error, configparser.DuplicateOptionError) else error.section
+        raise bad(f"has an entry_points.txt that states {show_name(name)} twice, which uv refuses") from None
     except (configparser.Error, UnicodeDecodeError):
         raise bad("has an entry_points.txt that cannot be read") from None
     for section in _SECTIONS:
         for name, reference in parser.items(section) if parser.has_section(section) else ():
             if not _REFERENCE.fullmatch(reference):
                 raise bad(f"has a script {show_name(name)} in entry_points.txt that names no function (module:function)")
-            if "/" in name or "\\" in name or name in (".", ".."):
+            if not name.isprintable():
+                raise bad(f"has a script in entry_points.txt whose name cannot be printed: {show_name(name)}")
+            if "/" in name or "\\" in name or name in (".", "..") or name[1:2] == ":":
                 raise bad(f"has a script in entry_points.txt whose name leaves its folder: {show_name(name)}")
             check_script_name(name, bad)
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import IO
 
 from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
 
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, parse_headers, read_identity
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, STATED_ONCE, check_stated_once, parse_headers, read_identity
 from wheelgate.distfiles.member_names import MemberNames, show_name
+from wheelgate.distfiles.pyproject import MAX_PYPROJECT_BYTES, check_pyproject
 from wheelgate.distfiles.tar_members import TarMember, TarStream, TarWalk, is_plain, stays_inside
 from wheelgate.distfiles.zip_reading import MAX_INFLATED_BYTES, ZipReader
 from wheelgate.runtime.bounded_gzip import PIECE_BYTES, BadGzip, BoundedGunzip
 
 _FREE_BYTES = 64 * 1024 * 1024
 _MAX_MEMBERS = 150_000
+_MAX_LINKS = 5_000
+_MAX_HOPS = 40
+"""Beyond as many a system follows a chain of links no further."""
 _BUILDS = ("pyproject.toml", "setup.py")
 
 
@@ -38,6 +43,7 @@ def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None)
             contents.add(TarMember(entry.name.removesuffix("/"), "folder" if entry.is_folder else "file", entry.size_bytes, ""))
         archive.check_contents(lambda _, __: None, helpers)
         contents.check_identity(archive.read(contents.pkg_info, MAX_METADATA_BYTES))
+        check_pyproject(archive.read(contents.pyproject, MAX_PYPROJECT_BYTES), BadSdist)
     else:
         _check_tar(file, contents)
 
@@ -45,19 +51,21 @@ def check_sdist(file: IO[bytes], filename: str, helpers: Executor | None = None)
 def _check_tar(file: IO[bytes], contents: _Contents) -> None:
     gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES, max_bytes=MAX_INFLATED_BYTES)
     walk = TarWalk(TarStream(_inflate(file, gunzip)), BadSdist)
-    pkg_info = None
+    read: dict[str, bytes] = {}
     try:
         for member in walk:
             contents.add(member)
-            if member.name == contents.pkg_info and member.kind == "file":
-                if member.size_bytes > MAX_METADATA_BYTES:
-                    raise BadSdist("has a PKG-INFO larger than 10 MiB")
-                pkg_info = walk.read()
+            max_bytes = contents.limits.get(member.name) if member.kind == "file" else None
+            if max_bytes is not None:
+                if member.size_bytes > max_bytes:
+                    raise BadSdist(f"has {show_name(member.name)} larger than {max_bytes // 1024} KiB")
+                read[member.name] = walk.read()
     except BadGzip as error:
         raise BadSdist(str(error)) from None
     if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
         raise BadSdist("has trailing data after its end")
-    contents.check_identity(pkg_info)
+    contents.check_identity(read.get(contents.pkg_info))
+    check_pyproject(read.get(contents.pyproject), BadSdist)
 
 
 def _inflate(file: IO[bytes], gunzip: BoundedGunzip) -> Iterator[bytes]:
@@ -79,12 +87,23 @@ class _Contents:
         self._top = ""
         self._names = MemberNames(BadSdist, folds_case=False)
         self._kinds: dict[str, str] = {}
+        self._links: dict[str, str] = {}
         self._members = 0
 
     @property
     def pkg_info(self) -> str:
         """The name that PKG-INFO has in it."""
         return f"{self._top}/PKG-INFO"
+
+    @property
+    def pyproject(self) -> str:
+        """The name that pyproject.toml has in it."""
+        return f"{self._top}/pyproject.toml"
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The members that are looked into, and how many bytes each may have."""
+        return {self.pkg_info: MAX_METADATA_BYTES, self.pyproject: MAX_PYPROJECT_BYTES}
 
     def add(self, member: TarMember) -> None:
         """Add a member, or raise :class:`BadSdist`."""
@@ -105,7 +124,11 @@ class _Contents:
             if self._kinds.get(folder) == "symlink":
                 raise BadSdist(f"has a member that lies behind a link: {show_name(member.name)}")
         if member.kind == "symlink" and not stays_inside(member, self._top):
-            raise BadSdist(f"has a link that leads out of its top folder: {show_name(member.name)}")
+            raise BadSdist(f"has a link that leads out of its top folder, or up again on its way: {show_name(member.name)}")
+        if member.kind == "symlink":
+            self._links[member.name] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.target))
+        if len(self._links) > _MAX_LINKS:
+            raise BadSdist(f"has more than {_MAX_LINKS} symbolic links")
         if member.kind == "hardlink" and self._kinds.get(member.target) != "file":
             raise BadSdist(f"has a hard link to no file before it: {show_name(member.name)}")
         self._kinds[member.name] = member.kind
@@ -126,5 +149,23 @@ class _Contents:
             raise BadSdist(f"has no PKG-INFO in its top folder {show_name(self._top)}")
         headers = parse_headers(pkg_info, "PKG-INFO", BadSdist)
         read_identity(headers, "PKG-INFO", self._project, self._version, BadSdist)
-        if not any(f"{self._top}/{name}" in self._kinds for name in _BUILDS):
+        check_stated_once(headers, "PKG-INFO", STATED_ONCE, BadSdist)
+        for name in self._links:
+            if self._follow(name) is None:
+                raise BadSdist(
+                    f"has a link that leads round in a circle, or along more than {_MAX_HOPS} links: {show_name(name)}"
+                )
+        if not any(self._kinds.get(self._follow(f"{self._top}/{name}") or "") in ("file", "hardlink") for name in _BUILDS):
             raise BadSdist("has neither a pyproject.toml nor a setup.py in its top folder, so that nothing can build it")
+
+    def _follow(self, name: str) -> str | None:
+        """Follow symbolic links from a name to a member that is none; ``None``: they go round in a circle, or on and on."""
+        for _ in range(_MAX_HOPS + 1):
+            end = name.find("/")
+            while end > 0 and name[:end] not in self._links:
+                end = name.find("/", end + 1)
+            link = name[:end] if end > 0 else name
+            if link not in self._links:
+                return name
+            name = self._links[link] + name[len(link) :]
+        return None

@@ -6,7 +6,6 @@ at a damaged header where uv stops. The formats are those of POSIX (ustar and pa
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator
 from typing import Literal
@@ -202,11 +201,15 @@ class TarWalk:
 
 
 def stays_inside(member: TarMember, top: str) -> bool:
-    """True if a symbolic link means a place below ``top``, the folder that all members are in and that pip takes away."""
+    """True if a symbolic link means a place below ``top``, the folder that all members are in and that pip takes away.
+
+    It goes up first, if at all: behind a folder that is a link itself, what ``..`` means is not what it reads like.
+    """
     if not is_plain(member.target) or not member.target.isprintable() or member.target.startswith("/") or "\\" in member.target:
         return False
-    folder = posixpath.dirname(member.name.removeprefix(f"{top}/"))
-    return posixpath.normpath(posixpath.join(folder, member.target)).split("/")[0] != ".."
+    parts = [part for part in member.target.split("/") if part != "."]
+    ups = parts.count("..")
+    return parts[:ups] == [".."] * ups and ups < member.name.removeprefix(f"{top}/").count("/") + 1
 
 
 def is_plain(name: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Executor
 from email.message import Message
 from functools import partial
@@ -15,6 +15,7 @@ from typing import IO
 
 import msgspec
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import Version
@@ -22,8 +23,11 @@ from packaging.version import Version
 from wheelgate.core.wheel_names import parse_wheel_name, split_label
 from wheelgate.distfiles.core_metadata import (
     MAX_METADATA_BYTES,
+    STATED_ONCE,
     BadWheel,
     CoreMetadata,
+    check_stated_once,
+    check_text,
     parse_headers,
     read_fields,
     read_identity,
@@ -43,6 +47,9 @@ _MAX_REQUIREMENTS_CHARACTERS = 256 * 1024
 _MAX_RECORD_BYTES = 32 * 1024 * 1024
 _TAGS = re.compile(r"[a-z0-9_.]+-[a-z0-9_.]+-[a-z0-9_.]+", re.ASCII)
 _WHEEL_VERSION = re.compile(r"1\.[0-9]+|0\.1", re.ASCII)
+_EGG_INFO = re.compile(r"[^/]+\.egg-info(/PKG-INFO)?")
+_STAR = re.compile(r"([<>]=?\s*[0-9.]+)\.\*")
+_JOINED = re.compile(r"([0-9*])\s*([<>=!~]=?)")
 _SCHEMES = ("data", "headers", "platlib", "purelib", "scripts")
 _FOLDS_NO_CASE = re.compile(r"(many|musl)?linux", re.ASCII)
 _LINUX = re.compile(r"(?:many|musl)?linux(?:\d+|_\d+_\d+)?_(.+)", re.ASCII)
@@ -78,11 +85,19 @@ def check_wheel(file: IO[bytes], filename: str, helpers: Executor | None = None)
     _check_folder(folder, wheel.project, wheel.version)
     headers = parse_headers(metadata.body, "METADATA", BadWheel)
     read_identity(headers, "METADATA", wheel.project, wheel.version, BadWheel)
+    check_text(metadata.body, "METADATA", BadWheel)
+    check_stated_once(headers, "METADATA", STATED_ONCE, BadWheel)
+    _check_python(str(headers.get("Requires-Python", "")))
     _check_requirements(headers)
-    _check_tags(parse_headers(_read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES), "WHEEL", BadWheel), plain, wheel.tags)
+    body = _read(archive, folder, "WHEEL", _MAX_WHEEL_BYTES)
+    headers = parse_headers(body, "WHEEL", BadWheel)
+    check_text(body, "WHEEL", BadWheel)
+    check_stated_once(headers, "WHEEL", ("Wheel-Version", "Root-Is-Purelib", "Build"), BadWheel)
+    _check_tags(headers, plain, wheel.tags)
     if label is not None:
         _check_variant(archive, folder, label)
     _check_data(archive.by_name, folder)
+    _check_egg_infos(archive)
     entry_points = archive.read(f"{folder}/entry_points.txt", MAX_ENTRY_POINTS_BYTES)
     if entry_points is not None:
         check_entry_points(entry_points, BadWheel)
@@ -128,11 +143,30 @@ def _check_folder(folder: str, project: str, version: Version) -> None:
         raise BadWheel(f"is named for version {version}, but its METADATA lies in {show_name(folder)}")
 
 
+def _check_egg_infos(archive: ZipReader) -> None:
+    """Check that pip, which takes each for an installed distribution, finds its name and version."""
+    for name in filter(_EGG_INFO.fullmatch, archive.by_name):
+        headers = parse_headers(archive.read(name, MAX_METADATA_BYTES) or b"", show_name(name), BadWheel)
+        try:
+            Version(str(headers.get("Version", "")).strip())
+        except ValueError:
+            raise BadWheel(f"has {show_name(name)} without a version, at which pip stops") from None
+
+
 def _read(archive: ZipReader, folder: str, name: str, max_bytes: int) -> bytes:
     body = archive.read(f"{folder}/{name}", max_bytes)
     if body is None:
         raise BadWheel(f"has no {name}, without which no installer takes it")
     return body
+
+
+def _check_python(stated: str) -> None:
+    """Check that uv, which mends some that are not right, understands Requires-Python; else it takes the file for none of its."""
+    mended = _STAR.sub(r"\1", _JOINED.sub(r"\1,\2", stated.replace("'", "").replace('"', ""))).strip(" ,")
+    try:
+        SpecifierSet(mended)
+    except ValueError:
+        raise BadWheel(f"has a METADATA whose Requires-Python uv does not understand: {show_name(stated)}") from None
 
 
 def _check_requirements(headers: Message) -> None:
@@ -198,9 +232,10 @@ def _check_variant(archive: ZipReader, folder: str, label: str) -> None:
         raise BadWheel(f"is named for the variant {label}, but its variant.json has {named}")
 
 
-def _check_data(names: Iterable[str], folder: str) -> None:
+def _check_data(names: Collection[str], folder: str) -> None:
     """Check what lies in folders named ``.data``, which are spread over the environment."""
     own = folder.removesuffix(".dist-info") + ".data"
+    seen = set(names)
     for name in names:
         top, _, inside = name.partition("/")
         if not top.endswith(".data") or not inside or name.endswith("/"):
@@ -210,5 +245,18 @@ def _check_data(names: Iterable[str], folder: str) -> None:
             raise BadWheel(f"has a .data entry in none of the folders {', '.join(_SCHEMES)}: {show_name(name)}")
         if top != own:
             raise BadWheel(f"has a .data entry that is not in {show_name(own)}, where uv looks: {show_name(name)}")
-        if scheme == "scripts" and "/" not in path:
+        if scheme in ("purelib", "platlib"):
+            _check_library(name, path, seen)
+        elif scheme == "scripts":
+            if "/" in path:
+                raise BadWheel(f"has a script in a folder, which uv refuses: {show_name(name)}")
             check_script_name(path, BadWheel)
+
+
+def _check_library(name: str, path: str, seen: set[str]) -> None:
+    """Check that an entry of ``.data`` that goes beside the modules takes the place of none, and is no other distribution."""
+    if path in seen:
+        raise BadWheel(f"has two entries for one place: {show_name(path)} and {show_name(name)}")
+    if path.partition("/")[0].endswith(".dist-info"):
+        raise BadWheel(f"has more than one .dist-info folder: {show_name(name)}")
+    seen.add(path)

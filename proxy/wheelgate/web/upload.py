@@ -16,6 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from wheelgate.core.errors import Forbidden, TooLarge, UploadRefused
 from wheelgate.core.names import normalise_name, project_in, same_version_key, version_of
+from wheelgate.core.wheel_names import python_tag_of
 from wheelgate.runtime.deadline import pause_deadline, renew_deadline
 from wheelgate.services import Services
 from wheelgate.storage.room import MAX_FILE_BYTES
@@ -236,7 +237,7 @@ def _check_kind(fields: Mapping[str, str], filename: str) -> None:
     kind = "bdist_wheel" if filename.endswith(".whl") else "sdist"
     if filetype not in ("", kind):
         raise UploadRefused(f"{filename} is a {kind}, not a {filetype[:40]!r} as the form says")
-    own = filename.split("-")[-3] if kind == "bdist_wheel" else "source"
+    own = python_tag_of(filename) or "source"
     if python in ("", own) or _OF_THE_BUILDER.fullmatch(python):
         return
     named, stated = ({found[1] for tag in tags.lower().split(".") if (found := _TAG.fullmatch(tag))} for tags in (own, python))
