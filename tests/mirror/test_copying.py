@@ -262,3 +262,27 @@ async def test_every_kind_of_damage_is_named(world: World) -> None:
     assert (await find_damage(world.store, [entry]))[0] == f"{PATH} is missing"
     await world.store.put_if_absent(PATH, BODY + b"x", {})
     assert f"{PATH} is damaged: it has {len(BODY) + 1} bytes" in (await find_damage(world.store, [entry]))[0]
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+async def test_an_index_document_is_brought_again_once_it_has_changed(world: World, hashed: bool) -> None:
+    """Where nobody states its digest, only its source can tell."""
+
+    def document() -> MirrorFile:
+        hashes = {"sha256": sha256(world.upstream.bytes)} if hashed else {}
+        return item(filename="demo-1.0-variants.json", hashes=hashes, size=None)
+
+    for number, content in enumerate((b'{"variants": {"a": {}}}', b'{"variants": {"a": {}, "b": {}}}'), start=1):
+        world.upstream.bytes = content
+        for _ in range(2):
+            (entry,) = (await world.copy(document())).entries
+            world.known = {entry.path: entry}
+            assert (await world.store.read("demo/demo-1.0-variants.json"))[0] == content
+        assert world.upstream.asked == (number if hashed else 2 * number)
+
+
+async def test_a_variant_wheel_arrives_with_its_metadata(world: World) -> None:
+    path = PATH.replace(".whl", "-cu128.whl")
+    outcome = await world.copy(item(filename=path.partition("/")[2]))
+    assert outcome.entries[0].metadata_sha256 == sha256(metadata("demo", "1.0", requires_python=">=3.9"))
+    assert world.store.written == [f"{path}.metadata", path]

@@ -159,3 +159,35 @@ async def test_yanked_files_are_mentioned(tmp_path: Path) -> None:
     world = World(tmp_path, PURE, yanked="broken")
     await world.planner.add(read_projects(["demo"], {}), [LINUX])
     assert world.plan.notes == ["demo-1.0-py3-none-any.whl was yanked: broken; it is needed nevertheless"]
+
+
+VARIANTS = {
+    "demo": [
+        "demo-1.0-py3-none-any.whl",
+        "demo-1.0-py3-none-any-cu128.whl",
+        "demo-1.0-variants.json",
+        "demo-2.0-py3-none-any-cu128.whl",
+        "demo-2.0-variants.json",
+    ]
+}
+
+
+async def test_variants_come_with_the_document_that_installers_choose_by(tmp_path: Path) -> None:
+    world = World(tmp_path, VARIANTS, all_files=True)
+    await world.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert set(world.plan.files) == {f"demo/{name}" for name in VARIANTS["demo"][:3]}
+    plain = World(tmp_path, VARIANTS)
+    await plain.planner.add(read_projects(["demo"], {}), [LINUX])
+    assert set(plain.plan.files) == {"demo/demo-1.0-py3-none-any.whl"}, (
+        "nobody chooses a variant for an installer that knows none"
+    )
+
+
+async def test_a_lock_of_a_variant_brings_its_document_whatever_its_hashes(tmp_path: Path) -> None:
+    world = World(tmp_path, VARIANTS)
+    locked = NeededRelease(
+        "demo", "1.0", filename=VARIANTS["demo"][1], hashes=frozenset({f"sha256:{'1' * 64}"}), where="pylock.toml"
+    )
+    await world.planner.add(MirrorInput(label="pylock.toml", lock=lambda _: [locked]), [LINUX])
+    assert set(world.plan.files) == {"demo/demo-1.0-py3-none-any-cu128.whl", "demo/demo-1.0-variants.json"}
+    assert not world.plan.files["demo/demo-1.0-variants.json"].accepted, "the lock's hashes are the wheel's"

@@ -51,6 +51,14 @@ def split_label(filename: str) -> tuple[str, str | None]:
     return f"{'-'.join(plain)}.whl", label
 
 
+def is_variant(filename: str) -> bool:
+    """True if the name is that of a variant wheel."""
+    try:
+        return split_label(filename)[1] is not None
+    except InvalidWheelFilename:
+        return False
+
+
 def python_tag_of(filename: str) -> str | None:
     """The Python tag in a wheel's name, without reading the rest of it; ``None``: it has no place for one."""
     try:

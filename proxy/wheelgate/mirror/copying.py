@@ -26,6 +26,7 @@ from wheelgate.core.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
@@ -126,6 +127,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             StoreError: the store cannot be read.
         """
         known = self.known.get(item.path)
+        if is_index_document(item.file.filename) and not item.file.hashes:  # only its source can tell if it is still so
+            return None
         try:
             info = await self.store.info(item.path)
         except (BlobNotFound, BlobDamaged):  # what lies there instead is taken away when it is brought

@@ -15,8 +15,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
-from wheelgate.core.names import same_version_key, version_of, without_sdist_ending
+from wheelgate.core.names import is_index_document, same_version_key, version_of, without_sdist_ending
 from wheelgate.core.protocols import Pages
+from wheelgate.core.wheel_names import is_variant
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions, format_hashes
@@ -114,7 +115,8 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
 
     def _choose(self, need: NeededRelease, label: str, options: SelectionOptions, target: Target) -> None:
         page = self._pages[need.project]
-        for file in choose_files(need, page, target, options, all_files=False):
+        chosen = choose_files(need, page, target, options, all_files=False)
+        for file in chosen:
             path = self._add_file(file, need, label, target)
             if _is_sdist(file.filename) and (path, label, target) not in self._planned_builds:
                 self._planned_builds.add((path, label, target))
@@ -123,8 +125,15 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             # A lock's hash is of one file: the others are of the same version, and verified by what the index lists.
             hashes = frozenset[str]() if need.filename else need.hashes
             version = msgspec.structs.replace(need, filename=None, hashes=hashes)
-            for file in choose_files(version, page, target, SelectionOptions(), all_files=True):
+            others = choose_files(version, page, target, SelectionOptions(), all_files=True)
+            for file in others:
                 self._add_file(file, version, label, target)
+            chosen += others
+        if any(is_variant(file.filename) for file in chosen):  # without their document no installer takes one of them
+            unlocked = msgspec.structs.replace(need, filename=None, hashes=frozenset())
+            for file in _of_version(need, page):
+                if is_index_document(file.filename):
+                    self._add_file(file, unlocked, label, target)
 
     async def _load_pages(self, needs: Iterable[NeededRelease]) -> None:
         turns = asyncio.Semaphore(_PAGES_AT_ONCE)
@@ -189,8 +198,7 @@ def choose_files(
     """
     if need.filename is not None:
         return [_find_locked_file(need, page)]
-    key = same_version_key(need.version)
-    of_version = [file for file in page.files if same_version_key(version_of(file.filename, need.project) or "") == key]
+    of_version = _of_version(need, page)
     if not of_version:
         raise Unresolvable(f"no source lists a file of {need.project} {need.version}{_describe_withheld(need, page)}")
     files = [file for file in of_version if _has_digest(file, need)]
@@ -206,6 +214,12 @@ def choose_files(
         if file is not None:
             return [file]
     raise Unresolvable(f"{need.project} {need.version} has no wheel and no sdist that a source lists for {target}")
+
+
+def _of_version(need: NeededRelease, page: ProjectPage) -> list[File]:
+    """Find everything that is listed of the version."""
+    key = same_version_key(need.version)
+    return [file for file in page.files if same_version_key(version_of(file.filename, need.project) or "") == key]
 
 
 def _choose_best(files: Sequence[File], target: Target) -> File | None:
