@@ -292,3 +292,28 @@ async def test_what_was_released_meanwhile_is_not_recorded_again(store: WatchedS
     await replica.claims._recording.wait("record")
     assert [await replica.claims.holds(name) for name in ("acme-a", "acme-b")] == [True, False]
     await replica.claims.close()
+
+
+async def test_all_claims_are_listed_by_name_without_a_look_at_each(
+    store: WatchedStore, claims: Claims, clock: FakeClock
+) -> None:
+    for number in range(120):
+        await claims.claim(f"acme-{number:03}", "team")
+    await store.put_if_absent("claims/acme-old", b'{"project":"acme-old","source":"feed","since":"2025-01-01T00:00:00Z"}', {})
+    await store.put_if_absent("claims/acme-zz", b"{", {})
+    await store.put_if_absent("claims/No Name", b"{}", {})
+    store.calls.clear()
+    listed = [claim async for claim in claims.all()]
+    assert [claim.project for claim in listed] == [*(f"acme-{number:03}" for number in range(120)), "acme-old", "acme-zz"]
+    assert {claim.source for claim in listed} == {"team", "feed", "unknown (its record is damaged)"}
+    assert listed[0].since == datetime(2026, 1, 1, tzinfo=UTC)
+    assert [path for method, path in store.calls if method == "read"] == ["claims/acme-old", "claims/acme-zz"]
+
+
+async def test_claims_that_end_together_are_announced_together(store: WatchedStore, claims: Claims) -> None:
+    for name in ("acme-a", "acme-b"):
+        await claims.claim(name, "team")
+    store.calls.clear()
+    assert await claims.release_all(["acme-a", "acme-b", "acme-c"], "passed through") == ["acme-a", "acme-b"]
+    assert store.written.count(layout.CHANGED) == 2
+    assert [claim async for claim in claims.all()] == []

@@ -21,6 +21,7 @@ _COMMANDS = {
     "rewrite": "Replace private URLs in requirements and conda files.",
     "token": "Manage tokens for people and builds.",
     "explain": "Explain the answer for a project.",
+    "claims": "List the names that are private, and whose they are.",
     "release": "Let public sources answer for a claimed name again.",
 }
 """In the order a newcomer needs them."""

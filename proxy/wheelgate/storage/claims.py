@@ -6,6 +6,7 @@ or a feed that loses its memory, never hands the name to whoever registered it i
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -20,7 +21,7 @@ from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.core.name_table import NameTable
 from wheelgate.core.names import is_normalised
 from wheelgate.core.packed_names import PackedNames
-from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.singleflight import SingleFlight
@@ -33,7 +34,9 @@ from wheelgate.storage.kept_names import KeptNames
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 10 MB at most."""
 _AT_ONCE = 50
-"""Names that are recorded after one look at the store."""
+"""Names that are recorded after one look at the store; records that are read side by side for a list of all."""
+SOURCE, SINCE = "source", "since"
+"""Facts of a record that say in a listing what stands in it; records of earlier releases have none."""
 _log = logging.getLogger(__name__)
 
 
@@ -158,9 +161,10 @@ class Claims:
 
     async def record(self, project: str, source: str) -> None:
         """Write a claim that was announced; ``source`` and raises: as :meth:`claim`."""
-        body = msgspec.json.encode(Claim(project, source, self._clock.now()))
+        claim = Claim(project, source, self._clock.now())
+        facts = {SOURCE: source, SINCE: claim.since.isoformat()}
         with contextlib.suppress(BlobExists):
-            await self._store.put_if_absent(layout.claim(project), body, {})
+            await self._store.put_if_absent(layout.claim(project), msgspec.json.encode(claim), facts)
         self._known.put(project, True)
         self._names.forget(project)
         self._unrecorded.pop(project, None)
@@ -179,17 +183,52 @@ class Claims:
 
     async def release(self, project: str, reason: str) -> bool:
         """End a claim: from now on public sources may answer for the name. ``False`` if there was none. The reason is kept."""
-        claim = await self.get(project)
-        if claim is None:
-            return False
+        return project in await self.release_all([project], reason)
+
+    async def release_all(self, projects: Sequence[str], reason: str) -> Sequence[str]:
+        """End some claims, announced together; those that there were. The reason is kept with each."""
+        found = await asyncio.gather(*map(self.get, projects))
+        claims = [claim for claim in found if claim is not None]
+        # From here on, or what waits to be recorded would be so again, beside the deletion.
+        waiting = {claim.project: source for claim in claims if (source := self._unrecorded.pop(claim.project, None))}
+        try:
+            await asyncio.gather(*(self._keep_released(claim, reason) for claim in claims))
+            if claims:
+                async with self._changes.changing(*(Change(Kind.CLAIM, claim.project) for claim in claims)):
+                    await asyncio.gather(*(self._store.delete(layout.claim(claim.project)) for claim in claims))
+        except BaseException:
+            self._unrecorded.update(waiting)
+            raise
+        return [claim.project for claim in claims]
+
+    async def _keep_released(self, claim: Claim, reason: str) -> None:
         now = self._clock.now()
         released = msgspec.json.encode({"claim": claim, "released": now, "reason": reason})
         with contextlib.suppress(BlobExists):
-            await self._store.put_if_absent(layout.release_record(project, now), released, {})
-        async with self._changes.changing(Change(Kind.CLAIM, project)):
-            await self._store.delete(layout.claim(project))
-            self._unrecorded.pop(project, None)
-        return True
+            await self._store.put_if_absent(layout.release_record(claim.project, now), released, {})
+
+    async def all(self) -> AsyncIterator[Claim]:
+        """Every claim, by name, in bounded memory. One whose record is damaged is of no source that could be told."""
+        listed: list[BlobInfo] = []
+        async for info in self._store.list(layout.CLAIMS):
+            if is_normalised(info.path.removeprefix(layout.CLAIMS)):
+                listed.append(info)
+            if len(listed) == _AT_ONCE:
+                for claim in await asyncio.gather(*map(self._read_listed, listed)):
+                    if claim is not None:
+                        yield claim
+                listed.clear()
+        for claim in await asyncio.gather(*map(self._read_listed, listed)):
+            if claim is not None:
+                yield claim
+
+    async def _read_listed(self, info: BlobInfo) -> Claim | None:
+        """Read a claim out of the listing, or else its record; ``None``: it was released since it was listed."""
+        project = info.path.removeprefix(layout.CLAIMS)
+        with contextlib.suppress(KeyError, ValueError):
+            if (since := datetime.fromisoformat(info.facts[SINCE])).tzinfo is not None and info.damage is None:
+                return Claim(project, info.facts[SOURCE], since)
+        return await self.get(project)
 
     async def get(self, project: str) -> Claim | None:
         """The record of a claim; ``None``: the name is not claimed. A damaged record still makes the name private."""

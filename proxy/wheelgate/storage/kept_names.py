@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from wheelgate.core.errors import StoreError
+from wheelgate.core.errors import StillListing, StoreError
 from wheelgate.core.name_table import NameTable
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
@@ -104,7 +104,10 @@ class KeptNames:
             if self._doubtful or "settle" in self._tasks:
                 await self._wait("settle", self._settle, _PATIENCE_S)
         if not self._is_listed:
-            raise self._error or StoreError(f"the names of {self._title} are still being listed: try again")
+            raise self._error or StillListing(
+                f"the names of {self._title} are still being listed: try again",
+                wait=lambda: asyncio.wait([self._tasks.start("list", self._list)]),
+            )
         return self._column.names
 
     async def _wait(self, key: str, work: Callable[[], Work], within_s: float) -> None:

@@ -1,0 +1,83 @@
+"""`wheelgate claims`: who owns which names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wheelgate.cli.json_rows import printing_rows
+from wheelgate.cli.options import config_options, json_option, load_settings, run_with_services
+
+if TYPE_CHECKING:
+    from wheelgate.services import Services
+    from wheelgate.storage.claims import Claim
+
+MOST_LINES = 20
+"""Names that are said one by one where there may be very many."""
+
+
+@click.command()
+@config_options
+@click.option("--source", "sources", multiple=True, help="Only names that this source was the first to list. Repeatable.")
+@click.option("--empty", is_flag=True, help="Only names that no private source lists now: each of them is asked.")
+@json_option
+def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], empty: bool, as_json: bool) -> None:
+    """List the names that are claimed as private, by name: which source was the first to list a file of each, and since when.
+
+    `wheelgate release` ends a claim. Exit status 1 if of some names it cannot be told whether anybody lists them.
+    """
+    doubts = Doubts()
+
+    async def print_all(services: Services) -> int:
+        found = _find_claims(services, sources, doubts if empty else None)
+        count = 0
+        if as_json:
+            with printing_rows() as rows:
+                async for claim in found:
+                    rows.print({"project": claim.project, "source": claim.source, "since": claim.since.isoformat()})
+                    count += 1
+            return count
+        async for claim in found:
+            print(f"{claim.project}  {claim.source}  since {claim.since:%Y-%m-%d %H:%M}Z")
+            count += 1
+        return count
+
+    count = run_with_services(load_settings(config, data), print_all, to_read=True)
+    if not count and not as_json:
+        of = f" of source {' or '.join(sources)}" if sources else ""
+        print(f"wheelgate: no claims{of}{' that no source lists' if empty else ''}", file=sys.stderr)
+    if doubts.count:
+        print(f"wheelgate: of {doubts.count:,} names it cannot be told whether a source lists them", file=sys.stderr)
+        sys.exit(1)
+
+
+class Doubts:
+    """Names of which nobody can tell whether a source lists them: the first are said, and all are counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, project: str, why: str) -> None:
+        self.count += 1
+        if self.count <= MOST_LINES:
+            print(f"wheelgate: {project}: {why}", file=sys.stderr)
+
+
+async def _find_claims(services: Services, sources: tuple[str, ...], doubts: Doubts | None) -> AsyncIterator[Claim]:
+    """Find claims, of some sources or all. ``doubts``: only those that nobody lists."""
+    from wheelgate.index.listers import Listers
+
+    chosen = (claim async for claim in services.claims.all() if not sources or claim.source in sources)
+    if doubts is None:
+        async for claim in chosen:
+            yield claim
+        return
+    async for claim, lister in Listers(services.index).tell(chosen):
+        if lister.silence is not None:
+            doubts.add(claim.project, lister.silence)
+        elif lister.source is None:
+            yield claim

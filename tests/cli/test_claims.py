@@ -1,0 +1,87 @@
+"""Who owns which names, and how names get out: on a real store, by name, by pattern and by source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.acceptance.configs import UPLOADS, index_source
+from tests.support.gate import Gate
+from tests.support.index import FakeIndex
+from tests.support.packages import wheel_bytes, wheel_name
+
+FEED = ("acme-a", "acme-b", "idna", "requests")
+
+
+@pytest.fixture
+def gate(start_gate: Callable[..., Gate], second_index: FakeIndex, public: FakeIndex) -> Gate:
+    """A server that claimed four names of a feed, of which two are gone since."""
+    for name in FEED:
+        second_index.publish(name, wheel_name(name, "1.0"), wheel_bytes(name, "1.0"))
+    started = start_gate(
+        UPLOADS + index_source(second_index, "feed", private=True, fresh="0s", absent="0s") + index_source(public)
+    )
+    for name in FEED:
+        assert started.get(f"/simple/{name}/").status == 200
+    for name in ("idna", "requests"):
+        del second_index.projects[name]
+    return started
+
+
+@pytest.fixture
+def public(index: FakeIndex) -> FakeIndex:
+    index.publish("idna", wheel_name("idna", "9.0"), wheel_bytes("idna", "9.0"))
+    return index
+
+
+def test_claims_are_listed_and_released_by_source_pattern_and_name(gate: Gate) -> None:
+    listed = gate.run("claims")
+    assert [line.split()[:2] for line in listed.stdout.splitlines()] == [[name, "feed"] for name in FEED]
+    rows = json.loads(gate.run("claims", "--empty", "--json").stdout)
+    assert [(row["project"], row["source"]) for row in rows] == [("idna", "feed"), ("requests", "feed")]
+    none = gate.run("claims", "--source", "nobody")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "no claims of source nobody" in none.stderr
+
+    tried = gate.run("release", "--source", "feed", "--except", "acme_b", "--dry-run")
+    assert tried.stdout.splitlines() == [
+        "would release idna",
+        "would release requests",
+        "would release 2 names; nothing was changed",
+    ]
+    assert "source feed lists acme-a, so the name would be claimed again at once" in tried.stderr
+    assert "acme-b" not in tried.stderr + tried.stdout
+    assert tried.returncode == 1
+    assert len(gate.run("claims").stdout.splitlines()) == len(FEED)
+
+    done = gate.run("release", "id*", "acme-nobody", "--reason", "passed through", "--yes")
+    assert done.stdout == "released idna\n"
+    assert "acme-nobody is not claimed" in done.stderr
+    assert done.returncode == 1
+    done = gate.run("release", "--source", "feed", "--except", "acme-*", "--reason", "passed through", "--yes")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "released requests\n", "")
+    assert [line.split()[0] for line in gate.run("claims").stdout.splitlines()] == ["acme-a", "acme-b"]
+    (kept,) = (gate.data / "store" / "released" / "requests").iterdir()
+    assert "passed through" in kept.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "name the projects to release, or their --source"),
+        (("idna",), "--reason is needed"),
+        (("*", "--reason", "x"), "'*' is every name: say whose, with --source"),
+        (("a b", "--reason", "x"), "'a b' is not a project name"),
+        (("--source", "feed", "--except", "a b", "--dry-run"), "'a b' is not a pattern of project names"),
+    ],
+)
+def test_what_is_not_meant_is_refused(arguments: tuple[str, ...], sentence: str) -> None:
+    from click.testing import CliRunner
+
+    from wheelgate.cli.release import release
+
+    told = CliRunner().invoke(release, list(arguments))
+    assert told.exit_code == 2
+    assert sentence in told.output
