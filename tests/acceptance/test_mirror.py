@@ -7,6 +7,7 @@ import contextlib
 import os
 import pty
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -26,8 +27,10 @@ from tests.support.mirrors import (
     ON_BOTH,
     ON_LINUX,
     Mirroring,
+    assert_served_as_known,
     distributions,
     manifest,
+    mirror_twice,
     publish_catalogue,
     tree,
     without_times,
@@ -199,6 +202,20 @@ def test_a_mirror_serves_as_a_directory_source(mirroring: Mirroring, home: Path,
         assert {path.stem for path in (home / "site").glob("*.py")} >= {"app", "lib", "sourced"}
         assert server.page("app")["files"][0]["upload-time"].startswith("2025-01-01")
         assert all(not name["filename"].endswith(".metadata") for name in server.page("lib")["files"])
+
+
+def test_a_folder_is_served_with_what_its_manifest_knows(mirroring: Mirroring, home: Path, tmp_path: Path) -> None:
+    """What the index said of a file when it was mirrored last: yank marks, constraints of sdists too, upload times."""
+    mirror_twice(mirroring, "file:./bundle")
+    bundle = tmp_path / "carried"
+    shutil.copytree(bundle_of(mirroring), bundle, copy_function=shutil.copyfile)  # the times of the files are lost
+    config = f'[[source]]\nname = "mirror"\ntype = "directory"\nurl = "file:{bundle}"\nlayout = "project"\n'
+    with gate(tmp_path / "gate", config) as server:
+        assert_served_as_known(server)
+        options = ["--no-cache-dir", "--index-url", server.index_url]
+        pip(home, "install", *options, "--target", home / "pip", "tool")
+        uv(home, "pip", "install", *options, "--target", home / "uv", "tool")
+        assert ['"1.0"' in (home / client / "tool.py").read_text() for client in ("pip", "uv")] == [True, True]
 
 
 def test_locks_are_taken_as_they_stand(mirroring: Mirroring) -> None:

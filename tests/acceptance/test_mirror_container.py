@@ -15,7 +15,17 @@ from tests.support.azurite import KEY, Azurite, azurite
 from tests.support.clients import pip
 from tests.support.gate import Gate
 from tests.support.index import FakeIndex
-from tests.support.mirrors import BOTH, HERE, ON_BOTH, Mirroring, publish_catalogue, tree, without_times
+from tests.support.mirrors import (
+    BOTH,
+    HERE,
+    ON_BOTH,
+    Mirroring,
+    assert_served_as_known,
+    mirror_twice,
+    publish_catalogue,
+    tree,
+    without_times,
+)
 
 APP = "app/app-2.0-py3-none-any.whl"
 WITH_KEY = ("--account-key", "env:STORAGE_KEY")
@@ -139,6 +149,21 @@ def test_what_other_tools_carried_there_is_proven_by_the_manifest_and_not_fetche
     assert "4 new" in back.stdout
     without = {name: body for name, body in tree(mirroring.folder / "bundle").items() if not name.endswith(".json")}
     assert {name: body for name, body in tree(mirroring.folder / "back").items() if not name.endswith(".json")} == without
+
+
+@pytest.mark.parametrize(("layout", "carried"), [("project", "mirrored"), ("any", "azcopied")])
+def test_a_container_is_served_with_what_its_manifest_knows(
+    mirroring: Mirroring, container: Container, start_gate: Callable[..., Gate], tmp_path: Path, layout: str, carried: str
+) -> None:
+    if carried == "mirrored":
+        mirror_twice(mirroring, container.url, *WITH_KEY)
+    else:
+        mirror_twice(mirroring, "file:./bundle")
+        container.put(tree(mirroring.folder / "bundle"))
+    (tmp_path / "gate0").mkdir()
+    (tmp_path / "gate0" / "key").write_text(KEY)
+    source = f'[[source]]\nname = "mirror"\ntype = "blob"\nurl = "{container.url}"\naccount_key = "file:key"\n'
+    assert_served_as_known(start_gate(f'{source}layout = "{layout}"\n'))
 
 
 @pytest.mark.parametrize("layout", ["project", "any"])

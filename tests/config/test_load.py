@@ -270,7 +270,7 @@ WRONG = [
         "source[0].account_key: must say where the secret is: env:NAME, file:PATH, keyvault:NAME or secret:NAME, "
         "never the secret itself",
     ),
-    (f'{INDEX}layout = "project"', "source[0].layout: applies only to a source of type blob"),
+    (f'{INDEX}layout = "project"', "source[0].layout: applies only to a source of type blob or directory"),
     (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a source of type blob"),
     (f"{CONTAINER}".replace('/c"', '/"'), NO_CONTAINER.format(key="source[0]")),
     (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.configs import index_source
-from tests.support.gate import WHEELGATE, environment
+from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
 from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
 
@@ -116,3 +116,30 @@ def without_times(loaded: dict[str, Any]) -> dict[str, Any]:
     for asked in loaded["inputs"].values():
         assert asked.pop("mirrored")
     return loaded
+
+
+def mirror_twice(mirroring: Mirroring, to: str, *arguments: str) -> None:
+    """Mirror ``tool``, of which 2.0 is yanked only after it was copied, and ``limited``, an sdist."""
+    index = mirroring.index
+    for version in ("1.0", "2.0"):
+        index.publish("tool", wheel_name("tool", version), wheel_bytes("tool", version), metadata=metadata("tool", version))
+    limited: dict[str, Any] = {"requires_python": ">=3.6,<4", "upload_time": "2024-02-03T04:05:06Z"}
+    index.publish("limited", "limited-1.0.tar.gz", sdist_bytes("limited", "1.0"), **limited)
+    index.publish("setuptools", wheel_name("setuptools", "80.0"), build_backend("limited", "1.0"))
+    for yanked in (None, "it broke"):
+        index.publish(
+            "tool", wheel_name("tool", "2.0"), wheel_bytes("tool", "2.0"), metadata=metadata("tool", "2.0"), yanked=yanked
+        )
+        files = [published for project in ("tool", "limited") for published in index.projects[project].values()]
+        pins = [(*one.entry["filename"].removesuffix(".tar.gz").split("-")[:2], one.entry["hashes"]["sha256"]) for one in files]
+        text = "".join(f"{name}=={version} --hash=sha256:{sha256}\n" for name, version, sha256 in pins)
+        mirroring.run(mirroring.input(text, "pins.txt"), "--to", to, *HERE, *arguments)
+
+
+def assert_served_as_known(server: Gate) -> None:
+    """The pages of a server of that mirror."""
+    old, new = server.page("tool")["files"]
+    assert (old.get("yanked", False), new["yanked"]) == (False, "it broke")
+    limited = next(file for file in server.page("limited")["files"] if file["filename"].endswith(".tar.gz"))
+    assert limited["requires-python"] == ">=3.6,<4"
+    assert limited["upload-time"].startswith("2024-02-03T04:05:06")

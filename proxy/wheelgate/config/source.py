@@ -101,8 +101,10 @@ class SourceSettings(Section):
         if problem := self._check_url():
             problems.append(f"url: {problem}")
         problems += self._check_remote_settings()
-        if self.type != "blob" and (self.account_key is not None or self.layout != "any"):
-            problems.append(f"{'layout' if self.account_key is None else 'account_key'}: applies only to a source of type blob")
+        if self.type != "blob" and self.account_key is not None:
+            problems.append("account_key: applies only to a source of type blob")
+        if self.type not in ("blob", "directory") and self.layout != "any":
+            problems.append("layout: applies only to a source of type blob or directory")
         if self.writable and self.type != "blob":
             problems.append(
                 "writable: applies only to a source of type blob; the store is always writable, other sources never are"

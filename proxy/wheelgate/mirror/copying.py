@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from packaging.utils import InvalidWheelFilename
@@ -27,7 +28,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.names import is_index_document
-from wheelgate.core.protocols import BlobInfo, BodyStore, Clock
+from wheelgate.core.protocols import BlobInfo, BlobStore, BodyStore, Clock
 from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
 from wheelgate.mirror.manifest import METADATA, ManifestEntry, compute_digests, read_stored
@@ -157,6 +158,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         entry = self._build_entry(item, info, sha256, stated)
         if known is not None and known.sha256 == sha256:
             entry = msgspec.structs.replace(entry, stored=known.stored)
+        if not look_only:
+            entry = msgspec.structs.replace(entry, etag=await self._update_facts(item, info, known) or entry.etag)
         if not item.path.endswith(".whl") or (stated is not None and lies == stated):
             return entry
         if look_only:
@@ -167,6 +170,20 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                 return None
             metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.file.filename)
         return msgspec.structs.replace(entry, metadata_sha256=await self._put_metadata(item.path, metadata))
+
+    async def _update_facts(self, item: MirrorFile, info: BlobInfo, known: ManifestEntry | None) -> str | None:
+        """Tell a container what its index says of a file now, that it was yanked since, say; the new ETag, or ``None``.
+
+        What somebody else said of it there stays.
+        """
+        then = known.yanked if known is not None else None
+        if isinstance(self.store, FolderStore) or "sha256" not in info.facts or info.facts.get("yanked") != then:
+            return None
+        said = {"requires_python": item.file.requires_python or info.facts.get("requires_python"), "yanked": item.file.yanked}
+        facts = {name: value for name, value in {**info.facts, **said}.items() if value is not None}
+        if facts == info.facts:
+            return None
+        return await cast("BlobStore", self.store).set_facts(item.path, facts, info.etag)
 
     async def _read_back(self, item: MirrorFile, size: int, spooled: SpoolFile) -> None:
         async with aclosing(read_stored(self.store, item.path, size)) as chunks:
@@ -230,7 +247,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             "sha256": sha256,
             "upload_time": file.upload_time.astimezone(UTC).isoformat() if file.upload_time else None,
             "metadata_sha256": metadata_sha256,
-            "requires_python": metadata.requires_python if metadata else None,
+            "requires_python": file.requires_python or (metadata.requires_python if metadata else None),
             "yanked": file.yanked,
         }
         stated = {name: value for name, value in facts.items() if value is not None}

@@ -1,7 +1,7 @@
 """The manifest of a mirror, ``wheelgate-mirror.json``: what it holds, from where, with which digest, for whom, since when.
 
-It is for people, for proofs (that the files are still what it says) and for the way onward. Nothing is served by it: sources
-read the files themselves.
+It is for people, for proofs (that the files are still what it says) and for the way onward. A folder is served with what it says
+of each file (:mod:`wheelgate.sources.mirror_facts`); which files there are, sources see for themselves.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from wheelgate.core.digests import Sha256, new_hash
 from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
 from wheelgate.core.model import FormatVersion
 from wheelgate.core.protocols import BodyStore
+from wheelgate.sources.mirror_facts import MANIFEST_NAME, MANIFEST_VERSION
 
-NAME = "wheelgate-mirror.json"
+NAME = MANIFEST_NAME
 METADATA = ".metadata"
 """The ending of the core metadata beside a wheel (PEP 658)."""
-_VERSION = 1
+_VERSION = MANIFEST_VERSION
 _ATTEMPTS = 8
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]

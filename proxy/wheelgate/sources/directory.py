@@ -35,6 +35,7 @@ from wheelgate.sources.folder_scan import FolderScan, scan_folder, unpack_path
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.listing_pause import find_pause_s
+from wheelgate.sources.mirror_facts import MirrorFacts, read_mirror_facts
 from wheelgate.sources.page_builder import page_of
 
 RESCAN_S = 2.0
@@ -55,7 +56,7 @@ class Directory:
     """A :class:`~wheelgate.core.protocols.Source` over a folder of this machine, read again at most every two seconds.
 
     A file's digest and core metadata are worked out when its project is first asked for (large files in the background; they
-    are listed without a digest until then). The modification time stands as upload time.
+    are listed without a digest until then). The modification time stands as upload time, unless a mirror's manifest says more.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Directory:
         known: KnownProjects | None = None,
         inline_bytes: int = _INLINE_BYTES,
         quick_s: float = _QUICK_S,
+        by_project: bool = False,
         metrics: Metrics | None = None,
         table: NameTable | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class Directory:
             known: projects that it had before this process; by default there were none.
             inline_bytes: of unread files that a first page waits for.
             quick_s: a look that takes no longer is waited for.
+            by_project: its packages lie as ``<project>/<file>``, and what lies elsewhere is none.
             metrics: show age, length and size of the last look.
             table: keeps the names; ``None``: nobody else has any.
         """
@@ -91,6 +94,8 @@ class Directory:
         self._fresh_until = -math.inf
         self._looked_s = -math.inf
         self._took_s = 0.0
+        self._by_project = by_project
+        self._facts = MirrorFacts()
         self._last: FolderScan | None = None
         self._problem: UpstreamError | StoreError | None = None
         """Why the last look failed."""
@@ -137,7 +142,9 @@ class Directory:
                 raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._find_end())
             await self._flights.run((project, id(last)), lambda: self._read(project, files))
             described = self._described.get(project, {})
-            listed = [known for file in files if (known := described.get(file.location, file))]
+            listed = [
+                self._facts.describe_local(known, self._root) for file in files if (known := described.get(file.location, file))
+            ]
             page = page_of(project, listed, as_of=self._clock.now(), dropped=len(files) - len(listed))
             # What is still being read changes the page when it has been.
             if self._last is last and all(file.location in described for file in files):
@@ -197,7 +204,8 @@ class Directory:
         began_s, clock_s = time.monotonic(), self._clock.monotonic()
         before = None if self._last is None else self._last.listing
         try:
-            scan = await asyncio.to_thread(scan_folder, self._root, before)
+            scan = await asyncio.to_thread(scan_folder, self._root, before, by_project=self._by_project)
+            facts = await asyncio.to_thread(read_mirror_facts, self._root, self._facts)
             await self._judge(scan)
             await self._forget_gone(scan)
         except OSError as error:
@@ -215,12 +223,15 @@ class Directory:
             )
         else:
             self._took_s = time.monotonic() - began_s
-            self._take_up(scan)
+            self._take_up(scan, facts)
             self._looked_s = clock_s
             self._fresh_until = self._clock.monotonic() + find_pause_s(self._took_s, RESCAN_S)
 
-    def _take_up(self, scan: FolderScan) -> None:
+    def _take_up(self, scan: FolderScan, facts: MirrorFacts) -> None:
         """Answer by this look from now on."""
+        if facts is not self._facts:
+            self._pages.clear()
+        self._facts = facts
         for name in list(self._pages) if scan.changed is None else scan.changed:
             self._pages.pop(name, None)
         for name, page in list(self._pages.items()):

@@ -39,6 +39,7 @@ from wheelgate.sources.emptiness import Emptiness
 from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
 from wheelgate.sources.kept_listing import KeptListing
 from wheelgate.sources.known_projects import KnownProjects
+from wheelgate.sources.mirror_facts import MirroredContainer
 from wheelgate.sources.offline import OfflineSource
 from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
@@ -131,7 +132,13 @@ class Sources:
                 base = self._base
                 directory = base.closing(
                     Directory(
-                        name=settings.name, root=root, clock=base.clock, known=known, metrics=base.metrics, table=base.table
+                        name=settings.name,
+                        root=root,
+                        clock=base.clock,
+                        known=known,
+                        by_project=settings.layout == "project",
+                        metrics=base.metrics,
+                        table=base.table,
                     )
                 )
                 self.scans.append(directory)
@@ -201,11 +208,12 @@ class Sources:
             cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent, emptiness)
         else:
             cached = self._build_scan(settings, blobs, emptiness)
+        mirrored = base.closing(MirroredContainer(cached, store=blobs, clock=clock, fresh_s=settings.fresh_s))
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
         history = base.closing(BlobHistory(ProjectRecords(base.store, settings.name), reader=reader, clock=clock))
         self.recorders[settings.name] = history
         history.changed.subscribe(self.changed.emit)
-        return self._enrich(cached, history)
+        return self._enrich(mirrored, history)
 
     def _build_scan(self, settings: SourceSettings, blobs: AzureStore, emptiness: Emptiness | None) -> Cached:
         """Build a container in any layout, of which the listing itself is what is remembered."""
