@@ -68,11 +68,11 @@ def entries(server: Gate, name: str) -> dict[str, dict[str, object]]:
     return {entry["filename"]: entry for entry in server.page(name)["files"]}
 
 
-@pytest.mark.parametrize("html", [False, True], ids=["json", "html"])
+@pytest.mark.parametrize("html", [False, pytest.param(True, marks=pytest.mark.long)], ids=["json", "html"])
 def test_uv_takes_a_label_that_is_added_later_as_directly(
     start_gate: Callable[..., Gate], index: FakeIndex, home: Path, html: bool
 ) -> None:
-    index.html = html
+    index.html = html  # on the wire also below
     publish(index, "varpkg", "future")
     server = start_gate(uploads_and(index, fresh="1s"))
     assert (install(home, index.url, "varpkg"), install(home, server.index_url, "varpkg")) == (None, None)

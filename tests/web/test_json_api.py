@@ -153,7 +153,7 @@ some_rules = st.fixed_dictionaries(
 some_files = st.lists(st.tuples(st.sampled_from(VERSIONS), st.booleans(), st.integers(0, 5)), max_size=4)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     said=some_rules,
     public=some_files,
