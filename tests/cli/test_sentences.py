@@ -83,6 +83,17 @@ def test_a_setting_in_the_wrong_place_or_form_is_told_with_the_right_one(tmp_pat
     assert problems_of(tmp_path, text) == [sentence]
 
 
+def test_all_problems_are_told_at_once_and_none_that_another_one_made(tmp_path: Path) -> None:
+    source = '[[source]]\nname = "Team Feed"\ntype = "index"\nurl = "pypi.example.com/simple"\nonly = "acme-*"\nfresh = "soon"\n'
+    assert sorted(problem.partition(": ")[0] for problem in problems_of(tmp_path, source)) == [
+        f"source[0].{key}" for key in ("fresh", "name", "only", "url")
+    ]
+    server = '[server]\ntls_cert = 7\ntls_key = "key.pem"\nport = 99999\nhost = "0.0.0.0"\n'
+    assert sorted(problem.partition(": ")[0] for problem in problems_of(tmp_path, server)) == [
+        f"server.{key}" for key in ("anonymous", "port", "tls_cert")
+    ]
+
+
 def test_an_address_of_another_machine(home: Path) -> None:
     done = command(home, "serve", "--host", "192.0.2.1", "--port", "0", "--anonymous", "read", "--data", home / "data")
     assert told(done, 2) == "server.host: this machine has no address 192.0.2.1; choose another with --host"

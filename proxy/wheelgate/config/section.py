@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Callable, Collection
+from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 # No secret looks like this; messages do not repeat anything else that stands in place of a word.
 WORD = re.compile(r"[A-Za-z][A-Za-z0-9_. -]{0,29}")
+_KNOWN_KINDS = frozenset(get_args(ErrorType))
 _TABLES = ("source", "connection", "policy.merge", "policy.waiver")
 
 
@@ -26,12 +28,52 @@ class Section(BaseModel):
             raise PydanticCustomError("contradictions", "contradictions", {"problems": problems})
         return self
 
+    @model_validator(mode="wrap")  # below the other, which it must contain
+    @classmethod
+    def _report_all(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Report, beside the values that are invalid by themselves, what is wrong between the others."""
+        try:
+            return validate(given)
+        except ValidationError as error:
+            details = error.errors()
+            wrong = {detail["loc"][0] for detail in details if detail["loc"]}
+            if not wrong or not isinstance(given, dict) or any(isinstance(part, str) for it in details for part in it["loc"][1:]):
+                raise
+            rest = {key: value for key, value in given.items() if key not in wrong}
+            more = _find_problems_between(validate, rest, wrong)
+            raise ValidationError.from_exception_data(cls.__name__, [*map(_as_line, details), *more]) from None
+
     def find_contradictions(self) -> list[str]:
         """Find what is wrong between values that are valid by themselves; each message begins with the key path from here.
 
         Every section checks its own, so that a mistake in one does not hide mistakes in the others.
         """
         return []
+
+
+def _find_problems_between(
+    validate: Callable[[dict[str, Any]], object], rest: dict[str, Any], wrong: Collection[object]
+) -> list[InitErrorDetails]:
+    """Find the contradictions among settings that are valid, other than those that the invalid ones may have caused."""
+    try:
+        validate(rest)
+    except ValidationError as error:
+        for detail in error.errors():
+            if detail["type"] == "contradictions":
+                found = detail["ctx"]["problems"]
+                kept = [
+                    problem for problem in found if not any(re.search(rf"\b{re.escape(str(key))}\b", problem) for key in wrong)
+                ]
+                if kept:
+                    return [_as_line({**detail, "ctx": {"problems": kept}})]
+    return []
+
+
+def _as_line(detail: ErrorDetails) -> InitErrorDetails:
+    """Make an error anew, for raising it together with others."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    what = kind if kind in _KNOWN_KINDS else PydanticCustomError(kind, detail["msg"], context)
+    return InitErrorDetails(type=what, loc=detail["loc"], input=detail["input"], ctx=context)
 
 
 def find_changed_keys(one: Section, other: Section) -> list[str]:
