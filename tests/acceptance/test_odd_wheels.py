@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.configs import UPLOADS, index_source
-from tests.acceptance.test_every_pip import wheel_of
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, environment
 from tests.support.index import FakeIndex
+from tests.support.installers import wheel_of
 from tests.support.odd_wheels import CONTENTS, ELSEWHERE, OLDER_PIP, OddWheel
 
 IN_CI = ("metadata-twice", "version-not-local", "leaves-its-folder")
