@@ -32,6 +32,8 @@ class OddWheel:
     older_pip: bool = False
     uv: bool = False
     filename: str = WHEEL
+    older_pip_here: bool = True
+    """``False``: the older pip goes by the name of the folder where it reads the wheel, and not where it reads METADATA alone."""
     left: str = ""
     """Our reason to offer nothing of what an installer reads; then the page stops offering it once it was read."""
 
@@ -90,9 +92,13 @@ CONTENTS: list[OddWheel] = [
     OddWheel("name-normalised", _saying(_FIELDS.replace(b"acme", b"ACME")), **ALL),
     OddWheel("name-twice", _saying(_FIELDS + b"Name: other\n"), **ALL),
     OddWheel("name-of-another-first", _saying(b"Name: other\n" + _FIELDS), older_pip=True, left=ANOTHERS),
-    OddWheel("name-encoded", _saying(_FIELDS.replace(b"acme", b"=?utf-8?q?acme?=")), older_pip=True, uv=True),
+    OddWheel(
+        "name-encoded", _saying(_FIELDS.replace(b"acme", b"=?utf-8?q?acme?=")), older_pip=True, uv=True, older_pip_here=False
+    ),
     OddWheel("name-in-lower-case", _saying(_FIELDS.lower()), **ALL),
-    OddWheel("name-folded", _saying(_FIELDS.replace(b"Name: acme", b"Name:\n acme")), older_pip=True, uv=True),
+    OddWheel(
+        "name-folded", _saying(_FIELDS.replace(b"Name: acme", b"Name:\n acme")), older_pip=True, uv=True, older_pip_here=False
+    ),
     OddWheel("name-none", _saying(_FIELDS.replace(b"Name: acme\n", b"")), older_pip=True, left=ANOTHERS),
     OddWheel("version-none", _saying(_FIELDS.replace(b"Version: 1.0\n", b""))),
     OddWheel("version-longer", _saying(_FIELDS.replace(b": 1.0", b": 1.0.0")), **ALL),
