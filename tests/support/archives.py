@@ -42,9 +42,9 @@ class Part:
     data: bytes | None = None
     """Its compressed bytes, if they are not to be those of the content."""
     local: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of its local header that lie: ``name``, ``flags``, ``method``, ``crc``, ``packed``, ``size``, ``extra``."""
+    """Its local header's lies: ``name``, ``flags``, ``method``, ``version``, ``crc``, ``packed``, ``size``, ``extra``."""
     central: Mapping[str, Any] = field(default_factory=dict)
-    """Likewise in the table of contents, where there are ``mode``, ``offset`` and ``version`` too."""
+    """Likewise in the table of contents, where there are ``mode`` and ``offset`` too."""
     flags: int = 0
     descriptor: str = ""
     """``plain``, ``signed``, ``zip64``: behind the data, with zeros in the local header; ``wrong``: with another size."""
@@ -144,8 +144,13 @@ def _headers(part: Part, offset: int) -> tuple[bytes, bytes]:
         numbers = [values[key] for key in ("flags", "method")], [values[key] for key in ("crc", "packed", "size")]
         return struct.pack("<2H", *numbers[0]) + struct.pack("<2H", 0, 0x21) + struct.pack("<3L", *numbers[1])
 
-    local = b"PK\x03\x04" + struct.pack("<H", 20) + common(told) + struct.pack("<2H", len(told["name"]), len(told["extra"]))
-    central = b"PK\x01\x02" + struct.pack("<BBBB", 20, 3, listed["version"], 0) + common(listed)
+    local = (
+        b"PK\x03\x04"
+        + struct.pack("<H", told["version"])
+        + common(told)
+        + struct.pack("<2H", len(told["name"]), len(told["extra"]))
+    )
+    central = b"PK\x01\x02" + struct.pack("<BBH", 20, 3, listed["version"]) + common(listed)
     central += struct.pack("<5H2L", len(listed["name"]), len(listed["extra"]), 0, 0, 0, listed["mode"] << 16, listed["offset"])
     return local + told["name"] + told["extra"], central + listed["name"] + listed["extra"]
 

@@ -175,6 +175,7 @@ ZIPS = [
     Upload("encrypted", both(flags=1), "that is encrypted: 'acme.py'"),
     Upload("patched", both(flags=0x20), "features of zip that not every installer knows: 'acme.py'"),
     Upload("newer-version", module(central={"version": 70}), "features of zip that not every installer knows"),
+    Upload("newer-version-local", lies(version=70), "features of zip that not every installer knows", pip=True),
     Upload("crc-wrong", both(crc=1), "a wrong checksum: 'acme.py'"),
     Upload("crc-wrong-stored", module(0, local={"crc": 1}, central={"crc": 1}), "a wrong checksum: 'acme.py'"),
     Upload("size-wrong", both(size=3), "states another size than that of 'acme.py'"),
@@ -532,6 +533,8 @@ ZIP_SDISTS = [
 SOUND = [
     Upload("plain", wheel(), pip=True, uv=True),
     Upload("stored", module(0), pip=True, uv=True),
+    Upload("version-of-a-system", both(version=0x0314), pip=True, uv=True),
+    Upload("version-none", both(version=0), pip=True, uv=True),
     Upload("descriptor", module(descriptor="plain"), pip=True, uv=True),
     Upload("descriptor-signed", module(descriptor="signed"), pip=True, uv=True),
     Upload("descriptor-zip64", module(descriptor="zip64"), pip=True, uv=True),

@@ -231,9 +231,11 @@ def measure_local(head: bytes, entry: Entry, bad: type[ValueError]) -> int:
 
 def parse_local(head: bytes, rest: bytes, bad: type[ValueError]) -> LocalHeader:
     """Parse a local header, in its fixed part and what follows it."""
-    _, _, flags, method, _, _, crc, packed, size, name_bytes, _ = _LOCAL.unpack(head)
+    _, version, flags, method, _, _, crc, packed, size, name_bytes, _ = _LOCAL.unpack(head)
     raw_name, extra = rest[:name_bytes], rest[name_bytes:]
     name = decode_name(raw_name, flags, bad)
+    if version & 0xFF > _NEWEST_VERSION:
+        raise bad(f"has an entry that uses features of zip that not every installer knows: {show_name(name)}")
     zip64 = _parse_extra(extra, name, raw_name, bad)
     packed, size = _resolve(zip64, name, (packed, size), bad)
     return LocalHeader(raw_name, flags, method, crc, packed, size, zip64 is not None)
