@@ -44,7 +44,6 @@ from wheelgate.web.prepared_response import PreparedResponse, build_headers, pre
 _MAX_BYTES = 20 * 1024 * 1024
 """About 250 bytes a file: the pages of some hundred projects, or of five with 15,000 files each."""
 _INLINE_GZIPPED_BYTES = 128 * 1024
-_PACKED_AFTER_S = 0.05  # by then an answer has left; its end would wait for 2 us a file else
 _MAX_RECENT_FILES = 1_000  # finding one on a page that is packed takes 70 microseconds
 # A page of links needs nothing else; should an upstream's text ever slip through as markup, it stays inert.
 _PAGE_POLICY = "default-src 'none'; style-src 'self'"
@@ -87,7 +86,7 @@ class PageCache:
         self._decisions: SingleFlight[CachedPage] = SingleFlight()
         self._renderings: SingleFlight[PreparedResponse] = SingleFlight()
         self._refreshing = BackgroundTasks()
-        self._packer = Packer(_PACKED_AFTER_S)
+        self._packer = Packer()
         self._generations = Generations()
 
     async def close(self) -> None:
