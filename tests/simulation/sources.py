@@ -124,6 +124,8 @@ class SmallAnswer(msgspec.Struct, frozen=True):
 
     body: bytes
     status: int = 200
+    coding: str = ""
+    doubt: str | None = None
 
     @property
     def total(self) -> int:
