@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
 import traceback
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ from aiohttp import web
 
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel
+from wheelgate.client.project_names import read_names
 from wheelgate.client.wheelgate_client import WheelgateClient
 from wheelgate.core.errors import (
     ConfigurationError,
@@ -312,7 +315,7 @@ async def test_the_files_of_every_listed_project_with_the_token(index: FakeIndex
     index.publish("acme-lib", "acme_lib-1.0.tar.gz", b"body", yanked="old")
     index.publish("acme-lib", "acme_lib-0.1.tar.gz", b"body", yanked=True, size=None, upload_time=None, hashes={})
     index.publish("other", "other-1.0.tar.gz", b"body")
-    names = b'{"projects": [{"name": "other"}, {"name": "acme-lib"}, {"name": "gone"}, {"name": "../x"}, {"name": "Odd_Name"}]}'
+    names = b'{"projects": [{"name": "../x"}, {"name": "Odd_Name"}, {"name": "acme-lib"}, {"name": "gone"}, {"name": "other"}]}'
     index.handlers["/simple/"] = json_answer(names)
     files = await listed(WheelgateClient(index.url, TOKEN))
     assert [file.filename for file in files] == ["acme_lib-0.1.tar.gz", "acme_lib-1.0.tar.gz", "other-1.0.tar.gz"]
@@ -349,12 +352,36 @@ async def test_a_page_of_somebody_else_is_said_so(index: FakeIndex, body: bytes)
         await listed(WheelgateClient(index.url, TOKEN), "acme-lib")
 
 
-async def test_a_list_that_nobody_could_read_is_not_fetched(index: FakeIndex) -> None:
-    many = json.dumps({"projects": [{"name": f"p{n}"} for n in range(10_001)]})
+async def test_a_list_of_any_length_is_gone_through_page_by_page(index: FakeIndex) -> None:
+    index.publish("p3", "p3-1.0.tar.gz", b"x")
+    many = json.dumps({"meta": {"api-version": "1.4"}, "projects": [{"name": f"p{n}"} for n in range(100_000)]})
     index.handlers["/simple/"] = json_answer(many.encode())
-    with pytest.raises(UploadRefused, match="lists 10001 projects: name the one to list"):
-        await listed(WheelgateClient(index.url, TOKEN))
-    assert len(index.asked) == 1
+    files = WheelgateClient(index.url, TOKEN).files()
+    assert (await anext(files)).project == "p3"
+    await files.aclose()
+    assert len(index.asked) <= 1 + 8
+
+
+def test_names_of_a_long_list_are_read_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_text(json.dumps({"meta": {}, "projects": [{"name": f"acme-{n}", "_x": [1]} for n in range(100_000)]}, indent=1))
+    tracemalloc.start()
+    try:
+        with path.open("rb") as body:
+            assert sum(name.startswith("acme-") for name in read_names(body)) == 100_000
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 2_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "<html>", "{}", '{"projects":[', '{"projects":[{"name":"a"}', '{"projects":[{"name":', '{"projects":[' + "[" * 60_000],
+)
+def test_a_list_that_is_none_or_was_cut_is_no_list(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        list(read_names(io.BytesIO(text.encode())))
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthenticated), (403, Forbidden), (302, UpstreamUnavailable)])

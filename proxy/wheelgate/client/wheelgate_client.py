@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from wheelgate.client.project_names import read_names
 from wheelgate.core.errors import (
     ConfigurationError,
     FileNotListed,
@@ -23,7 +26,7 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.model import File
-from wheelgate.core.names import is_normalised, is_safe_filename
+from wheelgate.core.names import is_safe_filename
 from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url, suggest_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.regular_file import open_regular
@@ -35,7 +38,7 @@ from wheelgate.upstream.answers import cause_of
 _PIECE_BYTES = 256 * 1024
 _SENTENCE_BYTES = 4_000
 _MAX_PAGE_BYTES = 64 * 1024 * 1024
-_MAX_PROJECTS = 10_000
+_MAX_LIST_BYTES = 1024 * 1024 * 1024
 _PAGES_AT_ONCE = 8
 _REFUSALS = {400: UploadRefused, 403: Forbidden, 404: FileNotListed, 413: UploadRefused}
 _TIMES = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120)
@@ -51,14 +54,6 @@ class _Problem(msgspec.Struct):
     """An error as the server tells it in JSON."""
 
     reason: str
-
-
-class _Project(msgspec.Struct):
-    name: str
-
-
-class _Projects(msgspec.Struct):
-    projects: list[_Project]
 
 
 class WheelgateClient:
@@ -110,27 +105,35 @@ class WheelgateClient:
     async def files(self, project: str | None = None) -> AsyncIterator[File]:
         """The files on the server's pages, as they come: of every name that its project list has, or of one project.
 
-        Raises as :meth:`add`, and UploadRefused if the list is longer than anybody would read.
+        However long the list is, it is held on the disk. Raises as :meth:`add`.
         """
-        async with self._session() as session:
-            names = await self._fetch_names(session) if project is None else [project]
-            for start in range(0, len(names), _PAGES_AT_ONCE):
-                for page in await asyncio.gather(
-                    *(self._fetch_files(session, name) for name in names[start : start + _PAGES_AT_ONCE])
-                ):
-                    for file in page:
-                        yield file
+        with tempfile.TemporaryFile() as listed:
+            async with self._session() as session:
+                names: Iterator[str] = iter([project] if project is not None else await self._fetch_names(session, listed))
+                while batch := self._take(names):
+                    for page in await asyncio.gather(*(self._fetch_files(session, name) for name in batch)):
+                        for file in page:
+                            yield file
 
-    async def _fetch_names(self, session: aiohttp.ClientSession) -> list[str]:
-        body = await self._fetch_body(session, self._base.joinpath("simple", ""))
+    def _take(self, names: Iterator[str]) -> list[str]:
         try:
-            listed = msgspec.json.decode(body, type=_Projects)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return list(islice(names, _PAGES_AT_ONCE))
+        except ValueError:
             raise self._not_wheelgate_error() from None
-        names = sorted({entry.name for entry in listed.projects if is_normalised(entry.name)})
-        if len(names) > _MAX_PROJECTS:
-            raise UploadRefused(f"{redact_url(self._base)} lists {len(names)} projects: name the one to list")
-        return names
+
+    async def _fetch_names(self, session: aiohttp.ClientSession, into: IO[bytes]) -> Iterator[str]:
+        """Fetch the list first: a server does not wait until the pages of half of it have been read."""
+        url, size = self._base.joinpath("simple", ""), 0
+        async with self._request(session, "GET", url, accept=f"{JSON}, text/plain;q=0.1") as response:
+            if response.status != 200:
+                self._check(response.status, await self._read_sentence(response))
+            async for chunk in response.content.iter_chunked(_PIECE_BYTES):
+                size += len(chunk)
+                if size > _MAX_LIST_BYTES:
+                    raise UpstreamBadAnswer(f"{redact_url(url)} is longer than any list of projects is")
+                into.write(chunk)
+        into.seek(0)
+        return read_names(into)
 
     async def _fetch_files(self, session: aiohttp.ClientSession, project: str) -> list[File]:
         url = self._base.joinpath("simple", project, "")
