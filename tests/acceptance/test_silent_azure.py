@@ -89,6 +89,13 @@ class World:
     vault: Service
     entra: Service
 
+    def is_silent(self, which: str) -> bool:
+        """Whether the gauge of the vault's breaker, or Entra's, says so."""
+        label = 'vault="127.0.0.1"' if which == "vault" else 'identity="this machine"'
+        metrics = self.server.get("/metrics").body.decode()
+        assert f"wheelgate_{which}_breaker_open{{{label}}}" in metrics
+        return f"wheelgate_{which}_breaker_open{{{label}}} 1.0" in metrics
+
     def ask(self, project: str) -> tuple[int, str, float]:
         """Status, sentence and seconds of a page; what has to be true of any answer is."""
         began = time.monotonic()
@@ -171,10 +178,13 @@ def test_it_costs_seconds_once_is_named_and_is_over_soon(
             status, sentence, took_s = world.ask(project)
             assert (status, service.words in sentence) == (503, True), sentence
             assert took_s < AT_ONCE_S
+        if bad_day is not throttled:  # who asks to be left alone has answered
+            assert world.is_silent(which)
     back_s = time.monotonic()
     while (answer := world.ask("acme-b"))[0] != 200:
         assert time.monotonic() - back_s < BACK_S, answer
         time.sleep(0.2)
+    assert not world.is_silent(which)
     with bad_day(service):  # what was read before serves on
         status, sentence, took_s = world.ask("acme-a")
         assert status == 200, sentence

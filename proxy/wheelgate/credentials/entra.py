@@ -64,6 +64,11 @@ class EntraIdentity:
         if way is not None:
             way.on_answer = self._breaker.note_answer
 
+    @property
+    def is_silent(self) -> bool:
+        """True while nobody answers this identity, and probes alone ask."""
+        return self._breaker.is_open
+
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """A token for the scopes with some minutes left to live, or the last one as long as it lives if no other is available.
 

@@ -52,6 +52,11 @@ class KeyVault:
         )
         way.on_answer = self._breaker.note_answer
 
+    @property
+    def is_silent(self) -> bool:
+        """True while the vault answers nobody, and is asked by probes alone."""
+        return self._breaker.is_open
+
     async def read(self, name: str, version: str | None = None) -> Secret:
         """The secret's current version, or the one given; :class:`UpstreamUnavailable` if the vault cannot be reached.
 

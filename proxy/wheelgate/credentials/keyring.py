@@ -13,10 +13,12 @@ from wheelgate.config.connections import find_conflicts
 from wheelgate.config.connections_folder import fingerprint_folder, read_connections_folder
 from wheelgate.core.errors import ConfigurationError, CredentialRefused
 from wheelgate.core.protocols import Clock
+from wheelgate.core.urls import parse
 from wheelgate.credentials.auth_types import credential_for
 from wheelgate.credentials.connections import Connections, SourceCredentials
 from wheelgate.credentials.secrets import Secrets
 from wheelgate.runtime.background import run_beside
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.hops import proxy_headers
 
 if TYPE_CHECKING:
@@ -31,8 +33,10 @@ _log = logging.getLogger(__name__)
 class Keyring:
     """The credentials of one process. Nothing is fetched before it is needed; close it when done."""
 
-    def __init__(self, config: Config, clock: Clock, ca_file: str | None) -> None:
+    def __init__(self, config: Config, clock: Clock, ca_file: str | None, metrics: Metrics | None = None) -> None:
+        """``metrics``: show which vaults and identities are silent; ``None``: nobody looks."""
         self._config = config
+        self._metrics = metrics
         self._clock = clock
         self._ca_file = ca_file
         self._vaults: dict[str, KeyVault] = {}
@@ -78,7 +82,10 @@ class Keyring:
         if not url:
             raise CredentialRefused("server.key_vault is not set: set it, or name the vault in the reference")
         if url not in self._vaults:
-            self._vaults[url] = KeyVault(url, self._find_identity(None), self._transport())
+            vault = self._vaults[url] = KeyVault(url, self._find_identity(None), self._transport())
+            if self._metrics is not None:
+                gauge = self._metrics.vault_breaker_open.labels(parse(url).host or "")
+                gauge.set_function(lambda: vault.is_silent)
             self._opened.push_async_callback(self._vaults[url].close)
         return self._vaults[url]
 
@@ -121,6 +128,9 @@ class Keyring:
             else:
                 identity = machine_identity(self._clock, self._transport(), client_id)
             self._identities[principal or client_id] = identity
+            if self._metrics is not None:
+                label = client_id or "this machine" if principal is None else f"connection {principal.name}"
+                self._metrics.entra_breaker_open.labels(label).set_function(lambda: identity.is_silent)
             self._opened.push_async_callback(identity.close)
         return identity
 

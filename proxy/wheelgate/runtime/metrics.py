@@ -104,9 +104,9 @@ class Metrics:
         self.spool_promised_bytes = gauge("wheelgate_spool_promised_bytes", "Promised to bodies on their way, not written yet")
         self.spool_used_bytes = gauge("wheelgate_spool_used_bytes", "Written into the spool by bodies on their way")
         self.disk_free_bytes = gauge("wheelgate_disk_free_bytes", "Free on the disk of the spool and of a store in a folder")
-        self.store_breaker_open = gauge(
-            "wheelgate_store_breaker_open", "1: the container is silent, and asked by probes alone", ["store"]
-        )
+        self.store_breaker_open = gauge("wheelgate_store_breaker_open", "1: the container is silent, and only probed", ["store"])
+        self.vault_breaker_open = gauge("wheelgate_vault_breaker_open", "1: the key vault is silent, and only probed", ["vault"])
+        self.entra_breaker_open = gauge("wheelgate_entra_breaker_open", "1: Entra is silent for an identity", ["identity"])
         self.store_seconds = Histogram(
             "wheelgate_store_seconds",
             "Time until a container answered one request",

@@ -85,7 +85,7 @@ async def open_foundation(config: Config, *, to_read: bool, proven: bool) -> Asy
     clock, metrics = SystemClock(), Metrics()
     ca_file = check_certificates(config, config.server.ca_file, "server.ca_file")
     async with AsyncExitStack() as stack:
-        keyring = Keyring(config, clock, ca_file)
+        keyring = Keyring(config, clock, ca_file, metrics)
         stack.push_async_callback(keyring.close)
         if config.store.url is not None and config.store.is_azure:
             container = open_container(
