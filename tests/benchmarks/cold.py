@@ -27,6 +27,7 @@ _AHEAD = 16
 def pages(origin: str, ours: System, pairs: int) -> Iterator[Row]:
     """First requests for pages never seen."""
     _first_s(ours.url, "small-warming")
+    time.sleep(_AFTER_S)
     for kind, bar_ms in _BARS_MS.items():
         over, before = [], ours.cpu_s()
         for number in range(pairs):
