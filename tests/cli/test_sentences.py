@@ -180,7 +180,11 @@ def test_a_command_that_is_nearly_one(arguments: tuple[str, ...], meant: str) ->
 
 @pytest.mark.parametrize("arguments", [("wheel", "delete", "acme-1.0.tar.gz"), ("release", "acme", "--reason", "x")])
 def test_a_question_that_nobody_can_answer(home: Path, arguments: tuple[str, ...]) -> None:
-    done = command(home, *arguments)
+    (home / "wheelgate.toml").write_text(UPLOADS)
+    settings = {"WHEELGATE_CONFIG": str(home / "wheelgate.toml")}
+    command(home, "wheel", "add", make_wheel(home, "acme", "1.0"), **settings)
+    command(home, "wheel", "delete", "--yes", wheel_name("acme", "1.0"), **settings)  # its claim stays
+    done = command(home, *arguments, **settings)
     assert done.returncode == 2
     assert "Error: standard input is not a terminal, so nobody can be asked: confirm with --yes\n" in done.stderr
 

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from wheelgate.cli.claims import MOST_LINES
-from wheelgate.cli.options import config_options, load_settings, parse_project, run_with_services
+from wheelgate.cli.options import ask_to_go_on, config_options, load_settings, parse_project, run_with_services
 from wheelgate.core.patterns import NamePatterns
 
 if TYPE_CHECKING:
@@ -154,10 +154,12 @@ async def _find_claims(services: Services, choice: _Choice) -> AsyncIterator[Cla
 
 def _confirm(names: Sequence[str]) -> None:
     if len(names) == 1:
-        click.confirm(f"Let public sources answer for {names[0]} from now on?", abort=True, err=True)
+        if not ask_to_go_on(f"Let public sources answer for {names[0]} from now on?"):
+            raise click.Abort
         return
     _print_names(names, to_stderr=True)
-    click.confirm(f"Let public sources answer for these {len(names):,} names from now on?", abort=True, err=True)
+    if not ask_to_go_on(f"Let public sources answer for these {len(names):,} names from now on?"):
+        raise click.Abort
 
 
 def _print_names(lines: Sequence[str], *, to_stderr: bool = False) -> None:
