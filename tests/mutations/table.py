@@ -416,4 +416,13 @@ MUTATIONS = (
         "        if self._known is None:",
         "tests/sources/test_emptiness.py::test_what_an_empty_place_is_worth",
     ),
+    # --- 13. Nobody waits in silence
+    Mutation(
+        13,
+        "everybody waits out the time for a service that is known to be silent",
+        "runtime/silence_breaker.py",
+        "        if self.is_open:\n            raise Unanswered",
+        "        if False:\n            raise Unanswered",
+        "tests/runtime/test_silence_breaker.py::test_silence_costs_once_and_is_over_by_itself",
+    ),
 )
