@@ -18,12 +18,13 @@ from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
-from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile
+from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile, Withheld
 from wheelgate.enrich.enriched import EnrichedSource, enrich_file
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import MatchedFiles, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord, KeptPage, Observation
+from wheelgate.index.merge_pages import merge_pages
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
@@ -621,6 +622,24 @@ async def test_a_kept_page_is_never_taken_for_fresh(process: Process, fake: Fake
     page = await process.page()
     assert not page.stale
     assert len(page.files) == 2
+
+
+async def test_what_a_kept_page_withholds_stays_withheld_and_its_name_taken(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start
+) -> None:
+    fake.publish(NAME, "1.0")
+    withheld = Withheld(wheel_name(NAME, "2.0"), "team", "digest", "source team states two different digests of sha256")
+    fake.withheld = (withheld,)
+    assert (await process.page()).withheld == (withheld,)
+    fake.fail()
+    process = await restarted(process, start)
+    page = await process.page()
+    assert page.stale
+    assert page.withheld == (withheld,)
+    other = FakeSource("other", clock)
+    other.publish(NAME, "2.0")
+    merged = merge_pages([page, await other.project_page(NAME)])
+    assert [file.filename for file in merged.files] == [WHEEL], "no other source takes the place of what is withheld"
 
 
 async def test_swapped_bytes_on_a_kept_page_are_withheld_too(

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 
 from wheelgate.core.file_list import TOGETHER, FileList
-from wheelgate.core.model import File, LocalFile, ProjectPage, RemoteFile, StoredFile
-from wheelgate.enrich.record_store import decode, encode, pack, unpack
+from wheelgate.core.model import File, LocalFile, ProjectPage, RemoteFile, StoredFile, Withheld
+from wheelgate.enrich.kept_pages import pack, unpack
+from wheelgate.enrich.record_store import decode, encode
 from wheelgate.enrich.records import ExtractedMetadata, FileRecord, KeptPage, ProjectRecord, merge_files
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -146,6 +147,11 @@ def test_a_kept_page_that_lists_what_none_can_list_is_none(what: str) -> None:
     assert unpack(pack_files(PAGES[what]), "a", "team") is None
 
 
+def test_a_kept_page_withholds_nothing_but_files() -> None:
+    kept = pack(ProjectPage(project="a", files=(), as_of=NOW, withheld=(Withheld("../a", "team", "digest", "x"),)))
+    assert unpack(kept, "a", "team") is None
+
+
 # --- of few bytes never many are made
 
 
@@ -172,6 +178,7 @@ BOMBS = {
     "a block of files": page_bomb(bomb(b"\xdd\x03\xff\xff\xff", b"\xc0")),
     "many blocks": page_bomb(*[FULL] * 60),
     "blocks of nothing": page_bomb(*[b""] * 4_000),
+    "withheld files": msgspec.msgpack.encode([1, (), None, 0, [], bomb(b"\xdd\x03\xff\xff\xff", b"\x93\xa0\xa0\xa0")]),
 }
 
 

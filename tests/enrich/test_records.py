@@ -16,8 +16,9 @@ from tests.support.packages import sha256
 from tests.support.sources import content
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import BlobChanged
-from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
-from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode, pack
+from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
+from wheelgate.enrich.kept_pages import pack
+from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode
 from wheelgate.enrich.records import (
     BlobVersion,
     ExtractedMetadata,
@@ -156,7 +157,8 @@ async def test_a_kept_page_comes_back_whole() -> None:
     seen = {f"{name}.whl": row(digest=name, size=5) for name in "abc"}
     files = [file(name, row) for name, row in seen.items()]
     swapped = msgspec.structs.replace(files[0], hashes={"sha256": "99" * 32})
-    listed = page(swapped, *files[1:])
+    withheld = (Withheld("d.whl", SOURCE, "digest", "as it states none that is one"), Withheld("e.whl", SOURCE, "x", "y"))
+    listed = page(swapped, *files[1:], withheld=withheld)
     kept = pack(listed)
     again = await ProjectRecords(WatchedStore(), SOURCE).unpack_page(
         PROJECT, decode(encode(ProjectRecord(seen, kept))).page or kept

@@ -28,7 +28,8 @@ from wheelgate.core.model import ProjectPage, StoredFile
 from wheelgate.core.protocols import BlobStore
 from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.inspection import find_damaged_records
-from wheelgate.enrich.record_store import ProjectRecords, encode, pack
+from wheelgate.enrich.kept_pages import pack
+from wheelgate.enrich.record_store import ProjectRecords, encode
 from wheelgate.enrich.records import FileRecord, ProjectRecord
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles

@@ -13,7 +13,7 @@ from tests.support.clock import FakeClock
 from tests.support.packages import wheel_name
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.file_list import FileList
-from wheelgate.core.model import File, ProjectPage, RemoteFile
+from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.runtime.metrics import Metrics
@@ -63,6 +63,8 @@ class FakeSource:
         self.hold: asyncio.Event | None = None
         """If set, answers are computed at once and given when it is set."""
         self.before_answer: Callable[[str], None] = lambda project: None
+        self.withheld: tuple[Withheld, ...] = ()
+        """Of every page that is made from now on."""
         self._pages: dict[str, ProjectPage] = {}
 
     def publish(self, project: str, version: str, **known: object) -> File:
@@ -129,7 +131,12 @@ class FakeSource:
             files = FileList(self.files[project].values())
             versions = tuple(dict.fromkeys(filter(None, (version_of(file.filename, project) for file in files))))
             page = self._pages[project] = ProjectPage(
-                project=project, files=files, versions=versions, as_of=self.clock.now(), known_since=self.clock.now()
+                project=project,
+                files=files,
+                versions=versions,
+                withheld=self.withheld,
+                as_of=self.clock.now(),
+                known_since=self.clock.now(),
             )
         return page
 

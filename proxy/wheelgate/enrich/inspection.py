@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from wheelgate.core.errors import BlobDamaged, BlobNotFound
 from wheelgate.core.protocols import BlobInfo, BlobStore
-from wheelgate.enrich.record_store import NewerRecord, decode, unpack
+from wheelgate.enrich.kept_pages import unpack
+from wheelgate.enrich.record_store import NewerRecord, decode
 from wheelgate.storage import layout
 
 _AT_ONCE = 8

@@ -31,17 +31,15 @@ from isal import isal_zlib
 
 from wheelgate.core.digests import SHA256, Sha256
 from wheelgate.core.errors import BlobDamaged, BlobNotFound
-from wheelgate.core.file_list import TOGETHER, FileList
 from wheelgate.core.inflation import inflate
-from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile
+from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import BlobStore
+from wheelgate.enrich.kept_pages import list_files, pack, unpack
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, Observation, ProjectRecord
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
 VERSION = 3
-_PAGE_FORMAT = 1
-"""To be raised with every change to :class:`~wheelgate.core.model.File` that is not one more field at its end."""
 _HEADER = re.compile(rb"wheelgate record ([1-9][0-9]{0,8})\n")
 _NO_DIGEST = bytes(32)
 _UNKNOWN = _NO_DIGEST.hex()
@@ -87,16 +85,6 @@ class _RecordBody(msgspec.Struct, array_like=True):
     page: KeptPage | None
 
 
-class _PackedPage(msgspec.Struct, array_like=True):
-    """Content of a kept page: its files packed as they are in memory, so that keeping it costs next to nothing."""
-
-    form: int
-    versions: Annotated[tuple[str, ...], msgspec.Meta(max_length=5 * _MAX_ROWS)]
-    status: ProjectStatus | None
-    dropped: int
-    files: Annotated[list[bytes], msgspec.Meta(max_length=_MAX_ROWS // TOGETHER)]
-
-
 class _Version1(msgspec.Struct):
     """A blob in the first format."""
 
@@ -120,7 +108,6 @@ class _Version1(msgspec.Struct):
 
 _encoder = msgspec.msgpack.Encoder()
 _decode_body = msgspec.msgpack.Decoder(_RecordBody).decode
-_decode_page = msgspec.msgpack.Decoder(_PackedPage).decode
 _decode_rows = msgspec.msgpack.Decoder(_Rows).decode
 _decode_version_1 = msgspec.json.Decoder(dict[str, _Version1]).decode
 
@@ -154,7 +141,7 @@ def _names_to_keep(files: Mapping[str, FileRecord], page: KeptPage | None) -> li
     listed: set[str] = set()
     if page is not None:
         with contextlib.suppress(ValueError):  # of a damaged page nothing is to be kept
-            listed = files.keys() & {file.filename for file in _unpack_files(page)[1]}
+            listed = files.keys() & {file.filename for file in list_files(page)}
     others = sorted(files.keys() - listed, key=lambda name: (files[name].at, name))
     return [*listed, *others[: max(0, _MAX_FILES - len(listed))]][:_MAX_ROWS]
 
@@ -236,47 +223,6 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
         row = seen[number]
         seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob, rest.observed)
     return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
-
-
-def pack(page: ProjectPage) -> KeptPage:
-    """The page, to be kept. Its files are packed from then on."""
-    files = FileList.of(page.files)
-    body = _PackedPage(_PAGE_FORMAT, page.versions, page.status, page.dropped, list(files.pack()))
-    return KeptPage(page.as_of, page.known_since, _encoder.encode(body))
-
-
-def _unpack_files(kept: KeptPage) -> tuple[_PackedPage, FileList]:
-    """What a kept page says. Raises ValueError if it is damaged."""
-    try:
-        body = _decode_page(kept.body)
-        return body, FileList.from_blocks(body.files)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise ValueError("damaged") from error
-
-
-def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
-    """The page of a source again; ``None`` if it is damaged, or was kept by another version of this program."""
-    try:
-        body, files = _unpack_files(kept)
-    except ValueError:
-        return None
-    if body.form != _PAGE_FORMAT or any(file.project != project or not _is_remote(file, source) for file in files):
-        return None
-    return ProjectPage(
-        project=project,
-        files=files,
-        versions=body.versions,
-        status=body.status,
-        as_of=kept.as_of,
-        known_since=kept.known_since,
-        dropped=body.dropped,
-    )
-
-
-def _is_remote(file: File, source: str) -> bool:
-    """Tell whether a file is one of a remote source: a record in the store must name no file of this machine."""
-    location = file.location
-    return file.source == source and isinstance(location, RemoteFile) and location.source == source
 
 
 class StoredRecord(msgspec.Struct):

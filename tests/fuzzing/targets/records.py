@@ -12,7 +12,7 @@ from isal import isal_zlib
 
 from tests.fuzzing.target import Target
 from wheelgate.core.model import File, ProjectPage, RemoteFile
-from wheelgate.enrich import record_store
+from wheelgate.enrich import kept_pages, record_store
 from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, ProjectRecord, merge_files
 
 _HEAD = b"wheelgate record 3\n"
@@ -35,10 +35,10 @@ def check(data: bytes) -> None:
         assert _decode(record_store.encode(ProjectRecord(merged))) == ProjectRecord(merged)
         assert merge_files(record.files, record.files) == record.files
         if record.page is not None:
-            page = record_store.unpack(record.page, "demo", "pypi")
+            page = kept_pages.unpack(record.page, "demo", "pypi")
             assert page is None or page.project == "demo"
             if page is not None:
-                assert record_store.unpack(record_store.pack(_copy(page)), "demo", "pypi") is not None
+                assert kept_pages.unpack(kept_pages.pack(_copy(page)), "demo", "pypi") is not None
                 assert all(isinstance(file.location, RemoteFile) for file in page.files)
 
 
@@ -70,7 +70,7 @@ _FILES = {
     "demo-1.0.tar.gz": FileRecord(at=_MOMENT, hashes={"md5": "c" * 32}, uploaded=_MOMENT),
 }
 _FILE = File(filename="demo-1.0.tar.gz", project="demo", source="pypi", location=RemoteFile("https://h/x", "pypi"))
-_PAGE = record_store.pack(ProjectPage(project="demo", files=[_FILE], versions=("1.0",), as_of=_MOMENT))
+_PAGE = kept_pages.pack(ProjectPage(project="demo", files=[_FILE], versions=("1.0",), as_of=_MOMENT))
 _OTHER = ProjectRecord({"demo-1.0.tar.gz": FileRecord(at=_MOMENT, hashes={"sha256": "d" * 64}, uploaded=_MOMENT, size=2)})
 _STORED = record_store.encode(ProjectRecord(_FILES, _PAGE))
 _ROWS = isal_zlib.decompress(msgspec.msgpack.decode(_STORED.partition(b"\n")[2])[1])
@@ -80,7 +80,7 @@ _LISTED = isal_zlib.decompress(msgspec.msgpack.decode(_PAGE.body)[4][0])
 _RESTS = ([{"sha256": "zz"}], [{"sha256": "0" * 64}], [None, ["2026-01-01T00:00:00", "x", None]], [None, [_MOMENT, "x", "../x"]])
 TARGET = Target(
     check=check,
-    modules=("wheelgate.enrich.record_store", "wheelgate.enrich.records"),
+    modules=("wheelgate.enrich.record_store", "wheelgate.enrich.kept_pages", "wheelgate.enrich.records"),
     seeds=(
         _STORED,
         _STORED.partition(b"\n")[2],
