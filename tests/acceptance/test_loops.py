@@ -69,6 +69,25 @@ def test_a_chain_that_is_too_long_ends(start_gate: Callable[..., Gate]) -> None:
     assert gate.get("/simple/missing/", {CHAIN_HEADER: ",".join(["0" * 8] * 8)}).status == 508
 
 
+def test_what_is_refused_to_one_chain_is_held_against_nobody_else(start_gate: Callable[..., Gate]) -> None:
+    behind = start_gate(UPLOADS)
+    assert behind.run("wheel", "add", make_wheel(behind.folder, "acme-lib", "1.0")).returncode == 0
+    source = (
+        f'[[source]]\nname = "next"\ntype = "index"\nurl = "{behind.index_url}"\nprivate = true\nfresh = "1s"\nabsent = "1s"\n'
+    )
+    gate = start_gate(UPLOADS + source)
+    assert gate.get("/simple/acme-lib/").status == 200
+    assert gate.get("/simple/missing/").status == 404
+    time.sleep(2.1)  # as stale as a page may be that is served while it is asked for anew
+    too_long = {CHAIN_HEADER: ",".join(["0" * 8] * 7)}  # with the mark of the first server, for the second
+    for name, status in (("acme-lib", 200), ("missing", 508), ("new", 508)):
+        assert gate.get(f"/simple/{name}/", too_long).status == status, name
+    for name, status in (("acme-lib", 200), ("missing", 404), ("new", 404)):
+        answer = gate.get(f"/simple/{name}/")
+        assert (answer.status, answer.headers.get("X-Cache")) == (status, None), name
+    assert "fails" not in gate.log
+
+
 def test_its_own_public_address_is_no_source(start_gate: Callable[..., Gate]) -> None:
     source = '[[source]]\nname = "self"\ntype = "index"\nurl = "https://Packages.acme.example/simple/"\nprivate = false\n'
     with pytest.raises(AssertionError, match=r"source\[0\].url: is this server itself, as server.public_url says"):

@@ -21,6 +21,7 @@ from tests.support.stores import WatchedStore
 from wheelgate.core.errors import (
     BlobNotFound,
     CompanionNotFound,
+    LoopDetected,
     StoreError,
     UpstreamBadAnswer,
     UpstreamError,
@@ -33,6 +34,7 @@ from wheelgate.enrich.records import ExtractedMetadata, Observation
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
+from wheelgate.runtime.chain import CHAIN_HEADER
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.storage import layout
 from wheelgate.storage.spool import Spool
@@ -279,6 +281,19 @@ async def test_silence_is_not_remembered(
     await files.close()  # what waits is written
     assert store.written == []
     assert recorder.learned == []
+
+
+async def test_a_question_that_comes_back_is_not_remembered(
+    files: MetadataFiles, remote: Callable[..., File], index: FakeIndex, recorder: Recorder
+) -> None:
+    async def refuse(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=508, headers={CHAIN_HEADER: "0" * 8})
+
+    index.handlers[f"{PATH}.metadata"] = refuse
+    assert await files.body(remote()) == METADATA, "the wheel can be heard"
+    assert recorder.learned == []
+    with pytest.raises(LoopDetected):
+        await files.body(remote(advertised={"sha256": "ab" * 32}))
 
 
 async def test_of_a_wheel_that_has_none_nothing_more_is_advertised(

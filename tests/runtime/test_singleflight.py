@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from wheelgate.runtime.chain import RefusedForChain, enter_chain
 from wheelgate.runtime.singleflight import SingleFlight
 
 
@@ -231,3 +232,27 @@ async def test_thousands_who_leave_at_once_do_not_stall_the_loop(flights: Single
     assert await callers[-1] == "result"
     assert time.process_time() - began < 2
     await asyncio.gather(*callers, return_exceptions=True)
+
+
+# --- chains
+
+
+@pytest.mark.parametrize(("failure", "begun"), [(RefusedForChain("refused"), 2), (ValueError("broken"), 1)])
+async def test_what_was_refused_to_one_chain_is_asked_anew_for_another(
+    flights: SingleFlight[object], failure: Exception, begun: int
+) -> None:
+    works = [Work(failure), Work("result")]
+    for work in works:
+        work.release.set()
+
+    async def begin_next() -> object:
+        return await works[sum(work.begun for work in works)]()
+
+    async def ask(chain: str) -> object:
+        enter_chain(chain)
+        return await flights.run("key", begin_next)
+
+    answers = await asyncio.gather(*map(ask, ["0" * 8, "0" * 8, "", ""]), return_exceptions=True)
+    assert answers[:2] == [failure] * 2
+    assert answers[2:] == (["result"] * 2 if begun == 2 else [failure] * 2)
+    assert sum(work.begun for work in works) == begun

@@ -25,6 +25,7 @@ from wheelgate.core.file_list import page_bytes
 from wheelgate.core.model import STALE_IF_ERROR_S, ProjectPage
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.cached import Cached
+from wheelgate.upstream.failures import ChainRefused
 
 HOUR = 3600.0
 
@@ -359,18 +360,26 @@ async def test_an_answer_about_another_project_does_not_end_the_outage_of_this_o
     assert (await absence(cached, "one")).outage_since == clock.now()
 
 
-async def test_that_this_server_is_busy_is_no_outage_of_the_source(
-    cached: Cached, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "error",
+    [
+        Busy("source team was not asked: this server is busy here", source="team"),
+        ChainRefused("source team leads back to this server", source="team"),
+    ],
+    ids=["busy", "chain"],
+)
+async def test_what_is_no_fault_of_the_source_is_no_outage_of_it(
+    cached: Cached, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture, error: UpstreamError
 ) -> None:
     """Its last page is as good as before; of what it did not have, it could have been asked, so nothing is repeated."""
     fake.publish("acme-lib", "1.0")
     await cached.project_page("acme-lib")
     await absence(cached, "other")
     clock.move(601)
-    fake.fail(Busy("source team was not asked: this server is busy here", source="team"))
+    fake.fail(error)
     assert (await cached.project_page("acme-lib")).stale
     for project in ("other", "new"):
-        with pytest.raises(Busy):
+        with pytest.raises(type(error)):
             await cached.project_page(project)
     assert not caplog.records
     clock.move(60)

@@ -13,6 +13,7 @@
       * CredentialRefused
       * AddressRefused
       * PageTooLarge
+      * LoopDetected
     * NotHeld
   * StoreError
     * BlobNotFound

@@ -17,6 +17,7 @@ from wheelgate.core.errors import (
     BlobNotFound,
     Busy,
     CompanionNotFound,
+    LoopDetected,
     StoreError,
     UpstreamBadAnswer,
     UpstreamError,
@@ -234,7 +235,7 @@ class MetadataFiles:
 
         A wrong answer to that is remembered, and what the wheel says offered from then on; silence is not.
         """
-        is_definite = isinstance(error, UpstreamBadAnswer)
+        is_definite = isinstance(error, UpstreamBadAnswer) and not isinstance(error, LoopDetected)
         try:
             reading = await self._wheels.read(file)
         except BadWheel as nothing:

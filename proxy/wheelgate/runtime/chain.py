@@ -19,6 +19,10 @@ _OWN = secrets.token_hex(4)
 _came_through: ContextVar[str] = ContextVar("chain", default="")
 
 
+class RefusedForChain(Exception):
+    """The base of errors that are about the way on which a question came. They say nothing of whoever was asked."""
+
+
 def read_chain(header: str) -> str:
     """The marks of the servers a request came through, in their order; empty if none of them said so readably."""
     return header if _READABLE.fullmatch(header) else ""
@@ -29,6 +33,11 @@ def enter_chain(chain: str) -> str | None:
     _came_through.set(chain)
     marks = chain.split(",")
     return f"{chain},{_OWN}" if _OWN in marks or len(marks) >= _MOST else None
+
+
+def get_chain() -> str:
+    """The marks of the servers that this work comes from; empty: it began here."""
+    return _came_through.get()
 
 
 def leave_chain(context: Context) -> None:

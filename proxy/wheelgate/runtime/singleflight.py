@@ -1,8 +1,9 @@
 """One piece of work per key at a time, shared by everyone who asks for it meanwhile.
 
 The work is a task of its own, so whoever asked first may leave without harming the others; an error goes to everyone who
-waited and is then forgotten, so the next request tries again. The work has the deadline of whoever began it. What failed for want
-of that time alone is nobody else's failure: whoever joined and has more asks anew.
+waited and is then forgotten, so the next request tries again. The work has the deadline of whoever began it, and comes from the
+servers that request came from. What failed for want of that time, or for that way, alone is nobody else's failure: whoever joined
+and has more, or came otherwise, asks anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from wheelgate.runtime.asker import Askers, get_askers, open_context
 from wheelgate.runtime.background import cancel_all
+from wheelgate.runtime.chain import RefusedForChain, get_chain
 from wheelgate.runtime.deadline import RequestDeadline, get_request_deadline
 
 T = TypeVar("T")
@@ -34,12 +36,17 @@ class _Flight(Generic[T]):
         self.landed = asyncio.Event()
         self.trace: TracebackType | None = None
         self.deadline = get_request_deadline()
+        self.chain = get_chain()
         self.latest_s = math.inf
         """The moment until which it had time, as it was when it failed."""
 
-    def failed_in_a_hurry(self, own: RequestDeadline | None) -> bool:
-        """Tell whether it failed when its time was nearly up, and a request with another deadline has more."""
-        if own is self.deadline or self.task.cancelled() or self.task.exception() is None:
+    def failed_for_its_beginner(self, own: RequestDeadline | None) -> bool:
+        """Tell whether it failed for its way, or when its time was nearly up, and the request that is at work has another."""
+        if self.task.cancelled() or (error := self.task.exception()) is None:
+            return False
+        if isinstance(error, RefusedForChain) and self.chain != get_chain():
+            return True
+        if own is self.deadline:
             return False
         now_s, own_latest_s = asyncio.get_running_loop().time(), math.inf if own is None else own.latest_s
         return self.latest_s - now_s <= _HURRY_S and own_latest_s - max(self.latest_s, now_s) >= _MORE_S
@@ -58,7 +65,7 @@ class SingleFlight(Generic[T]):
         each of them.
         """
         own = get_request_deadline()
-        while (flight := await self._join(key, work, own)).failed_in_a_hurry(own):
+        while (flight := await self._join(key, work, own)).failed_for_its_beginner(own):
             pass
         if not flight.task.cancelled() and (error := flight.task.exception()) is not None:
             raise error.with_traceback(flight.trace)  # one object, many raisers: each starts from the work's trace

@@ -19,6 +19,7 @@ from wheelgate.runtime.generations import Generation, Generations
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.packing import Packer
+from wheelgate.upstream.failures import ChainRefused
 
 FindKept = Callable[[str], Awaitable[ProjectPage | None]]
 """Finds a page of before this process began, by the project; ``None``: there is none."""
@@ -147,7 +148,7 @@ class Cached(SourceWrapper):
             self._packer.pack_soon(FileList.of(page.files))
         except ProjectNotFound as error:
             page, stated_s = None, error.fresh_until
-        except (Busy, StillListing) as error:  # not its source's fault: what it said last is as good as before
+        except (Busy, StillListing, ChainRefused) as error:  # not its source's fault: what it said last is as good as before
             answer = self._answers.get(project)
             if isinstance(error, StillListing):  # in this process it has said nothing
                 answer = answer or await self._revive(project)

@@ -39,7 +39,7 @@ from wheelgate.upstream.answers import (
     page_body,
     read_marks,
 )
-from wheelgate.upstream.failures import SIGN_IN_REASON, Failures, is_sign_in_page, read_beginning
+from wheelgate.upstream.failures import SIGN_IN_REASON, ChainRefused, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Fault, Question, QuestionKind
@@ -137,7 +137,7 @@ class SourceClient:
             answer = await self._ask_for_page(question, headers)
         except UpstreamError as error:
             self._metrics.upstream_requests.labels(self._source, type(error).__name__).inc()
-            if not isinstance(error, Busy):
+            if not isinstance(error, Busy | ChainRefused):
                 self._note_failing(url)
             raise
         self._metrics.upstream_requests.labels(self._source, str(answer.status)).inc()

@@ -20,7 +20,7 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse, redact_url
-from wheelgate.runtime.chain import CHAIN_HEADER, read_chain
+from wheelgate.runtime.chain import CHAIN_HEADER, RefusedForChain, get_chain, read_chain
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, beginning_of, cause_of
@@ -61,6 +61,10 @@ _SIGN_IN_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>[^<]{0,80}
 # A page of an index may be about a project called sign-in.
 _NOT_A_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>(?![^<]*links for)[^<]{0,80}\bsign.?in\b", re.IGNORECASE)
 _PATTERNS = [(re.compile(pattern, re.IGNORECASE), words) for pattern, words in _PHRASES]
+
+
+class ChainRefused(LoopDetected, RefusedForChain):
+    """A source that refused the way on which this question came to us. Asked by others, or by ourselves, it may answer."""
 
 
 class HopFailures:
@@ -192,7 +196,8 @@ class Failures(HopFailures):
     def _looped(self, chain: str) -> LoopDetected:
         """It is this server, or asks it in turn."""
         way = f" ({' > '.join(chain.split(','))})" if chain else ""
-        return LoopDetected(
+        loop = ChainRefused if get_chain() else LoopDetected
+        return loop(
             f"{self._subject} leads back to this server{way}: give it the url of an index that does not ask this one, or `only` "
             "for names that the other does not ask for here",
             source=self._source,
