@@ -109,7 +109,9 @@ def test_an_entry_without_a_name_link_or_digest_to_trust_is_dropped_and_its_neig
         ("hashes", {"sha256": ""}, "digest", "a sha256 that is none ('')"),
         ("hashes", {"sha256": SHA, "md5": "zz"}, "digest", "a md5 that is none"),
         ("hashes", {"sha256": SHA, "md5": SHA}, "digest", "a md5 of 64 digits"),
-        ("hashes", {"sha256": SHA, "unheard-of": "x"}, "digest", "a digest by 'unheard-of', which is not known here"),
+        ("hashes", {"md5": "0" * 32, "unheard-of": "x"}, "digest", "a digest by 'unheard-of', which is not known here"),
+        ("hashes", {"unheard-of": "x", "sha1": "0" * 40}, "digest", "a digest by 'unheard-of', which is not known here"),
+        ("hashes", {"sha256": "abc", "unheard-of": "x"}, "digest", "a sha256 that is none ('abc')"),
         ("hashes", {"shake_128": SHA}, "digest", "'shake_128'"),
         ("hashes", {"sha256": SHA, "SHA256": "c" * 64}, "digest", "two different digests of sha256"),
         ("hashes", {"blake2s": "0" * 66}, "digest", "a blake2s of 66 digits"),
@@ -132,6 +134,14 @@ def test_a_file_whose_digest_or_constraint_cannot_be_gone_by_is_withheld_for_a_r
     assert said in entry.reason
     assert entry.reason.isprintable()
     assert parsed.versions == parsed_json(page(FULL, GOOD)).versions
+
+
+@pytest.mark.parametrize("unknown", [{"blake3": SHA}, {"unheard-of": "x"}, {"": ""}, {"commit": "0" * 40, "sm3": SHA}])
+@pytest.mark.parametrize("strong", [{"sha256": SHA}, {"sha224": "0" * 56, "md5": "0" * 32}, {"blake2b": SHA}])
+def test_what_an_index_adds_to_a_strong_digest_costs_nothing(strong: dict[str, str], unknown: dict[str, str]) -> None:
+    parsed = parsed_json(page({**FULL, "hashes": {**unknown, **strong}, "core-metadata": {**unknown, "sha256": SHA}}))
+    assert parsed.withheld == ()
+    assert parsed.files == parsed_json(page({**FULL, "hashes": strong, "core-metadata": {"sha256": SHA}})).files
 
 
 @pytest.mark.parametrize(

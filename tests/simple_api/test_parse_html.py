@@ -96,6 +96,8 @@ def test_an_attribute_means_what_its_pep_says(attributes: str, field: str, expec
         (f"#blake2b={'b' * 64}", {"blake2b_256": "b" * 64}),
         ("#version=1", {}),
         (f"#sha256={SHA}&egg=demo", {"sha256": SHA}),
+        (f"#sha256={SHA}&commit={'b' * 40}", {"sha256": SHA}),
+        (f"#sm3={SHA}&sha256={SHA}", {"sha256": SHA}),
         (f"#egg=demo-1.0&sha256={SHA}", {"sha256": SHA}),
         (f"#egg=demo-1.0&amp;sha256={SHA}", {"sha256": SHA}),
         ("#egg=demo-1.0", {}),
@@ -113,7 +115,7 @@ def test_a_fragment_gives_its_digests_and_nothing_else(fragment: str, expected: 
     "fragment",
     [
         *("#md5=zz", "#sha256=", "#sha256=abc", f"#sha256={SHA}0", f"#sha256={SHA[:-1]}g"),
-        *(f"#sha256={SHA}&sha256={'b' * 64}", f"#sm3={SHA}", f"#shake_128={SHA}", f"#sha256={SHA}&sm3={SHA}", f"#sm3-{SHA}"),
+        *(f"#sha256={SHA}&sha256={'b' * 64}", f"#sm3={SHA}", f"#shake_128={SHA}", f"#md5={'b' * 32}&sm3={SHA}", f"#sm3-{SHA}"),
     ],
 )
 def test_a_file_with_a_digest_that_cannot_be_checked_is_withheld_and_its_neighbour_stays(fragment: str) -> None:

@@ -34,6 +34,8 @@ _DIGEST_BYTES = {
 _LONGEST_BYTES = {"blake2b": 64, "blake2s": 32}
 """Of those whose digests may be shorter; each length is an algorithm of its own: ``blake2b_256`` is no part of ``blake2b``."""
 _LEAST_BYTES = 16
+_STRONG_BYTES = 28
+"""Shorter ones, md5 and sha1 among them, give way to whoever tries: they do not stand for another one."""
 _NAMES = {name.replace("_", ""): name for name in (*_DIGEST_BYTES, *_LONGEST_BYTES)} | {
     "blake2b256": "blake2b",
     "blake2256": "blake2b",  # as upload tools call it
@@ -56,22 +58,34 @@ class UnusableDigest(ValueError):
     """A stated digest that nothing can be compared with; the message completes "its source states ..."."""
 
 
+class UnknownAlgorithm(UnusableDigest):
+    """A stated digest by an algorithm that is not known here."""
+
+
 def read_digests(stated: Mapping[str, str]) -> Mapping[str, str]:
     """Read the digests that are stated of one file: by algorithm as :func:`new_hash` knows it, in lower case.
 
-    All of them are to be checked. One that cannot be is no reason to go without: whoever stated it meant it to be compared.
+    All of them are to be checked. One that cannot be is no reason to go without: whoever stated it meant it to be compared. But
+    beside a strong one an unknown one is left out, as installers do: an index may add what is yet to come to what it has.
 
     Raises:
-        UnusableDigest: one is malformed, or of an algorithm that is not known.
+        UnusableDigest: one is malformed, or of an algorithm that is not known, and none beside it is strong.
     """
     sha256 = stated.get("sha256") if len(stated) == 1 else None
     if sha256 is not None and len(sha256) == 64 and sha256.isascii() and not sha256.encode().translate(None, _HEX):
         return stated  # as nearly always: as it is
     found: dict[str, str] = {}
+    unknown: UnknownAlgorithm | None = None
     for name, digest in stated.items():
-        algorithm = name_algorithm(name, digest)
+        try:
+            algorithm = name_algorithm(name, digest)
+        except UnknownAlgorithm as error:
+            unknown = error
+            continue
         if found.setdefault(algorithm, digest.lower()) != digest.lower():
             raise UnusableDigest(f"two different digests of {algorithm}")
+    if unknown is not None and not any(len(digest) >= 2 * _STRONG_BYTES for digest in found.values()):
+        raise unknown
     return found
 
 
@@ -79,11 +93,12 @@ def name_algorithm(stated: str, digest: str) -> str:
     """Find the algorithm of a stated digest: one that :func:`new_hash` knows, and whose digests have this length.
 
     Raises:
-        UnusableDigest: there is none.
+        UnknownAlgorithm: nothing is known by this name.
+        UnusableDigest: it has another length, or is none.
     """
     name = _NAMES.get(_SEPARATORS.sub("", stated.lower()))
     if name is None:
-        raise UnusableDigest(f"a digest by {_quote(stated)}, which is not known here")
+        raise UnknownAlgorithm(f"a digest by {_quote(stated)}, which is not known here")
     size, odd = divmod(len(digest), 2)
     if odd or not _HEX_DIGITS.fullmatch(digest):
         raise UnusableDigest(f"a {name} that is none ({_quote(digest)})")
