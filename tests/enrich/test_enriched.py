@@ -996,6 +996,23 @@ async def test_what_its_source_states_comes_before_what_was_observed(
     assert [(file.size, file.upload_time) for file in (await process.page()).files] == [(8, stated)], "not withheld, not older"
 
 
+async def test_what_was_observed_is_never_recorded_as_what_was_stated(
+    process: Process, fake: FakeSource, clock: FakeClock, start: Start, store: WatchedStore
+) -> None:
+    url = bare(fake).location.url  # type: ignore[union-attr]
+    first_sight, made = clock.now(), ExtractedMetadata(clock.now(), url, sha256(b"metadata"))
+    await process.file()
+    process.memory.learn(await process.file(), observed=Observation(clock.now(), url, 1_234, clock.now() - timedelta(days=400)))
+    shown = await process.file()
+    assert (shown.size, shown.upload_time) == (1_234, clock.now() - timedelta(days=400))
+    process = await restarted(process, start)
+    clock.move(10)
+    process.memory.learn(shown, made=made)  # of a page that is still in use, though nothing is known of its project here
+    await process.close()
+    known = (await ProjectRecords(store, "team").read(NAME)).record.files[WHEEL]
+    assert (known.size, known.uploaded, known.made) == (None, first_sight, made)
+
+
 async def test_metadata_that_its_source_does_not_send_is_replaced_while_it_advertises_that(
     process: Process, fake: FakeSource, clock: FakeClock, start: Start
 ) -> None:

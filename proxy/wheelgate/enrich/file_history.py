@@ -126,9 +126,9 @@ class FileHistory(FileMemory):
     ) -> None:
         state = self.state_at_hand(file.project)
         now = self._clock.now()
-        known = state.files.get(file.filename) or FileRecord(
-            now.replace(microsecond=0), file.hashes, file.upload_time or now, file.size
-        )
+        known = state.files.get(file.filename)
+        if known is None:  # forgotten here, so what is listed now may be what was observed: the record knows what was stated
+            known = FileRecord(now.replace(microsecond=0), file.hashes, now)
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
             return  # bytes that are withheld say nothing of those first seen
         hashes = known.hashes if sha256 is None else {"sha256": sha256, **known.hashes}
