@@ -14,7 +14,7 @@ from enum import StrEnum, auto
 from typing import cast
 
 import msgspec
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 OVER_LIMIT = web.RequestKey("wheelgate.over_limit", bool)
 """The key that a request has which came on a connection beyond the limit: only probes are answered there."""
@@ -117,6 +117,8 @@ class ClientConnection(asyncio.Protocol):
         self._handling = False
         """Whether a handler is at work on a request."""
         self._takes_body = False
+        self._unwanted: StreamReader | None = None
+        """The body of a request that was answered before it had come whole."""
         self._unwanted_since: float | None = None
         """When a request was answered whose body had not come whole; the rest of it is thrown away."""
         self._whole_heads = False
@@ -141,6 +143,8 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        if self._unwanted is not None:
+            self._unwanted.feed_eof()  # or aiohttp's task would wait for it as long as for somebody who is there
         self._behind.connection_lost(exc)
         self.ended(self, self._why)
 
@@ -212,23 +216,23 @@ class ClientConnection(asyncio.Protocol):
         if self.over_limit:
             request[OVER_LIMIT] = True
 
-    def end_request(self, *, keep_alive: bool, is_whole: bool = True) -> None:
-        """Note that an answer of aiohttp's has been written. ``is_whole``: all of the request's body had come by then."""
+    def end_request(self, *, keep_alive: bool, unwanted: StreamReader | None = None) -> None:
+        """Note that an answer of aiohttp's has been written. ``unwanted``: the request's body, if it has not come whole."""
         self._handling = False
         self._idle_since = self._loop.time()
         self._head_since, self._received = None, 0
         self._open -= 1
         if not keep_alive:
             self._whole_heads = False
-        if not is_whole:
-            self._throw_rest_away()
+        if unwanted is not None:
+            self._throw_rest_away(unwanted)
 
-    def _throw_rest_away(self) -> None:
+    def _throw_rest_away(self, unwanted: StreamReader) -> None:
         """Take in what still comes of a body that was answered, for a while, so that its client gets to read the answer.
 
         Many send all of a body before they read. Closed at once, the connection would be reset under them, and the answer lost.
         """
-        self._unwanted_since = self._loop.time()
+        self._unwanted, self._unwanted_since = unwanted, self._loop.time()
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()  # after a reset, too, whoever was told that nothing more comes finds the answer (Linux)
         self._timer.cancel()

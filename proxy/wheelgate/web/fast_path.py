@@ -123,7 +123,8 @@ class _AnswerEnd(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - aiohttp's
         if (connection := _find_connection(request)) is not None:
-            connection.end_request(keep_alive=bool(response.keep_alive), is_whole=request.content.is_eof())
+            body = request.content
+            connection.end_request(keep_alive=bool(response.keep_alive), unwanted=None if body.is_eof() else body)
 
 
 class _AnsweringProtocol(web.RequestHandler):
