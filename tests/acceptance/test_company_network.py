@@ -156,7 +156,7 @@ LOOKS = 'must look like "http://proxy.example.com:3128"'
         (
             SERVER,
             'outbound_proxy = "proxy:3128"',
-            f"server.outbound_proxy: {LOOKS}; this URL cannot be used: it is not an absolute",
+            f"server.outbound_proxy: {LOOKS}; this URL has no scheme",
         ),
         (SERVER, 'outbound_proxy = "direct"', f"server.outbound_proxy: {LOOKS}"),
         (SERVER, 'outbound_proxy = "socks5://p:1"', f"server.outbound_proxy: {LOOKS}"),

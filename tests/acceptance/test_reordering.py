@@ -171,4 +171,4 @@ def test_wrong_use_is_one_sentence(site: Site) -> None:
         assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     done = command(site.home, "container", "reorder", "curated", "-c", site.config)
     assert done.returncode == 1
-    assert "does not exist" in done.stderr
+    assert "there is no such container" in done.stderr

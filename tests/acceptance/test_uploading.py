@@ -276,7 +276,9 @@ def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> Non
     assert missing.returncode == 1
     assert "the store has no file acme_life-2.0" in missing.stderr
 
-    assert run("delete", wheel.name).returncode == 130  # nobody answered the question
+    unasked = run("delete", wheel.name)
+    assert unasked.returncode == 2
+    assert "nobody can be asked: confirm with --yes" in unasked.stderr
     declined = run("delete", wheel.name, answer="n\n")
     assert declined.returncode == 1
     assert declined.stderr.endswith("wheelgate: nothing was deleted\n")

@@ -67,6 +67,12 @@ def render_page(order: list[int], start: int, with_facts: bool) -> bytes:
     return f"{_HEAD}<Blobs>{''.join(rows)}</Blobs>{marker}</EnumerationResults>".encode()
 
 
+_NOT_FOUND = (
+    b"HTTP/1.1 404 The specified blob does not exist.\r\nx-ms-error-code: BlobNotFound\r\nx-ms-request-id: fake\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+
+
 class _Service:
     def __init__(self, blobs: int, latency_s: float, with_facts: bool) -> None:
         self._order = _order(blobs)
@@ -79,6 +85,9 @@ class _Service:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 target = head.split(b" ", 2)[1].decode()
                 query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
+                if not query and target.count("/") > 2:  # no blob that anybody asks for by name
+                    writer.write(_NOT_FOUND)
+                    continue
                 body = await self._answer(query)
                 writer.write(
                     b'HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nETag: "0x8DC0FFEE"\r\nx-ms-request-id: fake\r\n'

@@ -163,6 +163,7 @@ def check_proxy_url(text: str) -> str | None:
     if "@" in text:
         return "must not contain a user or password: store a connection for the proxy's URL instead"
     if problem := check_url(text):
+        problem = "has no scheme" if suggest_url(text) else problem  # which one, nobody can tell of a proxy
         return f'must look like "http://proxy.example.com:3128"; this URL {problem}'
     return None if parse(text).raw_path == "/" else 'must look like "http://proxy.example.com:3128", without a path'
 

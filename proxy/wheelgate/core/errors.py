@@ -10,6 +10,7 @@
     * UpstreamUnavailable
       * Busy
     * UpstreamBadAnswer
+      * LoopDetected
       * CredentialRefused
       * AddressRefused
       * PageTooLarge
