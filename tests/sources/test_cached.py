@@ -264,6 +264,27 @@ async def test_a_slow_source_is_waited_for_as_long_as_there_is_nothing_to_go_on_
     await dropped
 
 
+async def test_a_page_that_is_dropped_while_its_successor_is_waited_for_goes_to_nobody(
+    make: Callable[..., Cached], fake: FakeSource, clock: FakeClock
+) -> None:
+    cached = make(patience_s=0.05)
+    fake.publish("acme-lib", "1.0")
+    await cached.project_page("acme-lib")
+    clock.move(601)
+    hold = fake.hold = asyncio.Event()
+    waiting = asyncio.create_task(cached.project_page("acme-lib"))
+    await asyncio.sleep(0.01)
+    fake.remove("acme-lib")
+    fake.publish("acme-lib", "2.0")
+    cached.drop("acme-lib")
+    later = asyncio.create_task(cached.project_page("acme-lib"))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    assert not later.done()
+    hold.set()
+    assert filenames(await waiting) == filenames(await later) == ["acme_lib-2.0-py3-none-any.whl"]
+
+
 async def test_everybody_gets_the_same_stale_page(cached: Cached, fake: FakeSource, clock: FakeClock) -> None:
     fake.publish("acme-lib", "1.0")
     await cached.project_page("acme-lib")

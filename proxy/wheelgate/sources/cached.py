@@ -123,6 +123,8 @@ class Cached(SourceWrapper):
             except TimeoutError:
                 if not patience.expired():
                     raise
+                if generation != self._generations.of(project):  # what there is to go on with was changed meanwhile
+                    return await self.project_page(project)
                 answer.retry_at_s = self._clock.monotonic() + _RETRY_S  # the flight goes on, for those who come then
                 return self._stand_in(project, answer)
         heard = self._answers.get(project)
