@@ -19,6 +19,7 @@ class ListedNames:
         self._version = 0
         self._packed_version = -1
         self._column = (table or NameTable()).column()
+        self._packing = asyncio.Lock()
 
     def forget(self) -> None:
         """The listing was replaced."""
@@ -26,11 +27,12 @@ class ListedNames:
 
     async def pack(self, find: Callable[[], Iterable[Collection[str]]]) -> PackedNames:
         """The names there are now, packed when they are asked for first. ``find``: finds them, some at a time."""
-        version = self._version
-        if version != self._packed_version:
-            await self._column.fill(_in_turns(find()))
-            self._packed_version = version
-        return self._column.names
+        async with self._packing:  # once for all who ask meanwhile: side by side nobody would be done in time
+            version = self._version
+            if version != self._packed_version:
+                await self._column.fill(_in_turns(find()))
+                self._packed_version = version
+            return self._column.names
 
 
 async def _in_turns(found: Iterable[Collection[str]]) -> AsyncIterator[Collection[str]]:
