@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
 from tests.acceptance.configs import UPLOADS, index_source
-from tests.support.gate import Gate
+from tests.support.gate import WHEELGATE, Gate, environment
 from tests.support.index import FakeIndex
 from tests.support.packages import wheel_bytes, wheel_name
 
@@ -65,6 +69,26 @@ def test_claims_are_listed_and_released_by_source_pattern_and_name(gate: Gate) -
     assert [line.split()[0] for line in gate.run("claims").stdout.splitlines()] == ["acme-a", "acme-b"]
     (kept,) = (gate.data / "store" / "released" / "requests").iterdir()
     assert "passed through" in kept.read_text()
+
+
+def test_ctrl_c_at_the_question_ends_it_at_once(gate: Gate) -> None:
+    ours, theirs = pty.openpty()
+    command = [WHEELGATE, "release", "idna", "--reason", "passed through", "-c", gate.config, "--data", gate.data]
+    env = environment(gate.folder, **gate.env)
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=env) as asking:
+        try:
+            assert asking.stderr is not None
+            said = b""
+            while not said.endswith(b"[y/N]: "):
+                said += (more := os.read(asking.stderr.fileno(), 4_096))
+                assert more, said
+            asking.send_signal(signal.SIGINT)
+            assert asking.wait(10) == 130
+        finally:
+            asking.kill()
+            os.close(ours)
+            os.close(theirs)
+    assert "idna" in gate.run("claims").stdout
 
 
 @pytest.mark.parametrize(

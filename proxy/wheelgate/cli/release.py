@@ -74,22 +74,16 @@ def release(
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("--reason is needed: it is kept with each claim that ends")
 
-    async def release_chosen(services: Services) -> int:
-        chosen, kept = await _sort_out(services, choice)
-        if dry_run:
-            _print_names([f"would release {name}" for name in chosen])
-            print(f"would release {len(chosen):,} names; nothing was changed")
-            return kept
-        if chosen and not yes:
-            await asyncio.to_thread(_confirm, chosen)
-        for start in range(0, len(chosen), _TOGETHER):
-            if start:
-                await asyncio.sleep(_EVERY_S)
-            for name in await services.claims.release_all(chosen[start : start + _TOGETHER], reason or ""):
-                print(f"released {name}")
-        return kept
-
-    sys.exit(1 if run_with_services(load_settings(config, data), release_chosen) else 0)
+    settings = load_settings(config, data)
+    chosen, kept = run_with_services(settings, lambda services: _sort_out(services, choice))
+    if dry_run:
+        _print_names([f"would release {name}" for name in chosen])
+        print(f"would release {len(chosen):,} names; nothing was changed")
+    elif chosen:
+        if not yes:
+            _confirm(chosen)
+        run_with_services(settings, lambda services: _release(services, chosen, reason or ""))
+    sys.exit(1 if kept else 0)
 
 
 def _read_choice(names: Sequence[str], sources: Sequence[str], spared: Sequence[str]) -> _Choice:
@@ -128,6 +122,14 @@ async def _sort_out(services: Services, choice: _Choice) -> tuple[Sequence[str],
     if not chosen and not kept:
         print("wheelgate: no claimed name is meant by that", file=sys.stderr)
     return chosen, kept
+
+
+async def _release(services: Services, chosen: Sequence[str], reason: str) -> None:
+    for start in range(0, len(chosen), _TOGETHER):
+        if start:
+            await asyncio.sleep(_EVERY_S)
+        for name in await services.claims.release_all(chosen[start : start + _TOGETHER], reason):
+            print(f"released {name}")
 
 
 def _by(choice: _Choice) -> str:
