@@ -412,6 +412,15 @@ async def test_an_error_in_json_is_told_in_words(index: FakeIndex, status: int, 
     assert not set(str(raised.value)) & {"{", '"', "\x1b"}
 
 
+async def test_an_error_in_json_without_end_is_an_error_like_any_other(index: FakeIndex) -> None:
+    async def refuse(_: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=500, body=b'{"x":' + b"[" * 3_900, content_type="application/json")
+
+    index.handlers["/simple/"] = refuse
+    with pytest.raises(UpstreamUnavailable):
+        await listed(WheelgateClient(index.url, TOKEN))
+
+
 async def test_whoever_has_no_token_is_told_where_to_put_one(index: FakeIndex) -> None:
     async def refuse(_: web.BaseRequest) -> web.StreamResponse:
         reason = "a token is required: send it as the password, with any user name"

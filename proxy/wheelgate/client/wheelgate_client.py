@@ -200,7 +200,9 @@ class WheelgateClient:
         body = b""
         while len(body) < _SENTENCE_BYTES and (chunk := await response.content.read(_SENTENCE_BYTES)):
             body += chunk
-        with suppress(msgspec.MsgspecError, UnicodeError):  # whoever asks for a page in JSON hears of errors in JSON
+        with suppress(
+            msgspec.MsgspecError, UnicodeError, RecursionError
+        ):  # whoever asks for a page in JSON hears of errors in JSON
             body = msgspec.json.decode(body, type=_Problem).reason.encode()
         words = " ".join(body[:_SENTENCE_BYTES].decode("utf-8", "replace").split())
         if self._token:
