@@ -121,6 +121,7 @@ class Delivery:
         """Keep what has come in whole, as far as the store takes it within seconds; nothing half-written is kept."""
         await self._runs.wait(*(fill for fill in self._fills.values() if fill.verified), within_s=_CLOSING_S)
         await self._runs.close()
+        await self._copies.close()
 
     async def open(self, file: File, *, plain: bool, head: bool = False) -> Redirect | Body:
         """Answer a request for a listed file.

@@ -6,15 +6,24 @@ import asyncio
 import logging
 from collections.abc import Mapping
 
+from cachetools import TTLCache
+
 from wheelgate.core.digests import new_hash
-from wheelgate.core.errors import BlobDamaged, BlobNotFound, FileWithheld
+from wheelgate.core.errors import BlobDamaged, BlobNotFound, FileWithheld, StoreError
 from wheelgate.core.model import File
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.files.held_copies import HeldCopies, key_of
+from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
+_MOST, _FOUND_S = 5_000, 3_600.0
+"""Of how many versions of copies it is remembered what reading them back told, and for how long."""
+_AT_ONCE, _WAITING = 2, 100
+"""Of such readings; and how many more may wait for their turn."""
+_Reading = tuple[str, str, tuple[str, ...]]
+"""A path, an ETag, and the algorithms by which it is read."""
 _log = logging.getLogger(__name__)
 
 
@@ -26,7 +35,15 @@ class KeptCopies:
         self._store = store
         self._recorders = recorders
         self._held = HeldCopies()
+        self._found: TTLCache[_Reading, Mapping[str, str]] = TTLCache(_MOST, _FOUND_S)
+        self._readings = BackgroundTasks()
+        """Of whole copies: they may take longer than any request, and serve whoever comes again."""
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         self._troubles = TroubleLog(_log)
+
+    async def close(self) -> None:
+        """End what is being read back."""
+        await self._readings.close()
 
     def forget(self) -> None:
         """Look again what the store holds."""
@@ -78,21 +95,36 @@ class KeptCopies:
 
         Raises:
             FileWithheld: it is something else.
+            StoreError: it cannot be read now.
         """
         unproven = find_unproven(file.hashes, info.facts)
         if not unproven:
             return
-        found = {name: new_hash(name) for name in unproven}
-        async for chunk in self._store.stream(info.path, 0, info.size):
-            for digest in found.values():
-                await asyncio.to_thread(digest.update, chunk)
+        reading = info.path, info.etag, tuple(unproven)
+        if reading not in self._found and (reading in self._readings or len(self._readings) < _WAITING):
+            await asyncio.wait([self._readings.start(reading, lambda: self._read_back(info, reading))])
+        found = self._found.get(reading)
+        if found is None:
+            raise StoreError(f"our copy of {file.filename} cannot be compared with what is listed now: try again")
         for name, digest in found.items():
-            if digest.hexdigest() != unproven[name]:
+            if digest != unproven[name]:
                 self._troubles.report(info.path, f"{info.path} in the store is not the file that source {file.source} lists")
                 raise FileWithheld(
-                    f"{file.filename}: our copy of it has the {name} {digest.hexdigest()}, and source {file.source} states "
+                    f"{file.filename}: our copy of it has the {name} {digest}, and source {file.source} states "
                     f"{unproven[name]}: delete {info.path} in the store if the source is right, and it is fetched anew"
                 )
+
+    async def _read_back(self, info: BlobInfo, reading: _Reading) -> None:
+        digests = {name: new_hash(name) for name in reading[2]}
+        try:
+            async with self._turns:
+                async for chunk in self._store.stream(info.path, 0, info.size):
+                    for digest in digests.values():
+                        await asyncio.to_thread(digest.update, chunk)
+        except StoreError as error:
+            self._troubles.report(f"{info.path} read back", f"{info.path} cannot be read back: {error}")
+            return
+        self._found[reading] = {name: digest.hexdigest() for name, digest in digests.items()}
 
     def record_facts(self, file: File, sha256: str | None, size: int) -> None:
         """Have the listing say what it left out."""
