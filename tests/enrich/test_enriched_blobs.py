@@ -340,6 +340,15 @@ async def test_a_wheel_copied_from_another_store_is_read_so_that_its_metadata_ca
         await world.store.read(layout.metadata(sha256(BODY)))
 
 
+@pytest.mark.parametrize(("stated", "shown"), [(">=3.12", ">=3.12"), ("", ">=3.9")])
+async def test_a_constraint_that_is_stated_of_a_blob_stands_before_its_wheels(world: World, stated: str, shown: str) -> None:
+    """As a mirror's manifest has it of what an index states: the wheel itself may want less."""
+    world.put(WHEEL, BODY, **({"requires_python": stated} if stated else {}))
+    world.put(wheel_name(NAME, "2.0"), wheel_bytes(NAME, "2.0"), requires_python=">=3.13")
+    files = await world.settled(lambda files: all(file.hashes and file.core_metadata for file in files.values()))
+    assert [file.requires_python for file in files.values()] == [shown, ">=3.13"]
+
+
 async def test_of_a_large_wheel_that_says_its_digest_only_the_end_is_read(world: World) -> None:
     big = wheel_bytes(NAME, "1.0", padding=5_000_000, requires_python=">=3.9")
     world.put(WHEEL, big, sha256=sha256(big))

@@ -234,8 +234,7 @@ def enrich_file(file: File, record: FileRecord, first_look: datetime | None = No
         if offered is not None or file.core_metadata is not None:
             known["core_metadata"] = offered
             known["metadata_in_wheel"] = offered is not None
-        is_read = is_blob and made is not None and made.metadata_sha256 is not None
-        if made is not None and (is_read or (made.requires_python is not None and file.requires_python is None)):
+        if made is not None and made.requires_python is not None and file.requires_python is None:
             known["requires_python"] = made.requires_python
     return msgspec.structs.replace(file, **known) if known else file
 
