@@ -73,6 +73,12 @@ async def test_the_page_says_what_the_manifest_knows_and_follows_it(mirror: Mirr
     assert await mirror.files() == plain
 
 
+async def test_a_moment_that_is_none_in_utc_says_nothing(mirror: Mirror) -> None:
+    plain = await mirror.files()
+    mirror.say(upload_time="0001-01-01T00:00:00+14:00", yanked="")
+    assert [file.upload_time for file in (await mirror.files()).values()] == [file.upload_time for file in plain.values()]
+
+
 async def test_what_it_says_is_said_of_those_bytes_alone(mirror: Mirror) -> None:
     mirror.say(**TOLD)
     (mirror.root / "demo" / SDIST).write_bytes(BODIES[SDIST][:-1] + b"\1")

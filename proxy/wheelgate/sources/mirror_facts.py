@@ -7,7 +7,7 @@ import math
 import operator
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -22,7 +22,7 @@ from wheelgate.core.model import File, FormatVersion, LocalFile, ProjectPage, St
 from wheelgate.core.protocols import BlobStore, Clock, Source, SourceWrapper
 from wheelgate.runtime.regular_file import open_below, stat_below
 from wheelgate.runtime.singleflight import SingleFlight
-from wheelgate.simple_api.collector import clean
+from wheelgate.simple_api.collector import clean, in_utc
 
 MANIFEST_NAME = "wheelgate-mirror.json"
 MANIFEST_VERSION = 1
@@ -64,7 +64,7 @@ class MirrorFacts(msgspec.Struct, frozen=True):
             return file
         return msgspec.structs.replace(
             file,
-            upload_time=entry.upload_time.astimezone(UTC) if entry.upload_time is not None else file.upload_time,
+            upload_time=in_utc(entry.upload_time) or file.upload_time,
             requires_python=read_constraint(entry.requires_python) or file.requires_python,
             yanked=file.yanked if entry.yanked is None else clean(entry.yanked),
         )
