@@ -116,6 +116,12 @@ def test_metadata_of_another_name_or_version_is_refused(body: bytes, sentence: s
     assert refused(zipped((PLACE, body))) == sentence
 
 
+@pytest.mark.parametrize("name", [b"=?utf-8?b?a?=", b"=?\xff?q?demo?=", b"=?nope?q?demo?=", b"=?zlib?q?demo?="])
+def test_a_name_in_encoded_words_that_nobody_decodes_is_another(name: bytes) -> None:
+    stated = refused(zipped((PLACE, b"Name: " + name + b"\nVersion: 1.0\n")))
+    assert stated == f"is named for demo, but its METADATA says {name.decode('utf-8', 'replace')!r}"
+
+
 def test_metadata_of_another_in_its_folder_is_refused() -> None:
     assert read(zipped(("other-1.0.dist-info/METADATA", METADATA))).body == METADATA, "uv goes by what it says"
     assert "its METADATA says 'other'" in refused(zipped(("other-1.0.dist-info/METADATA", metadata("other", "1.0"))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import zipfile
 from contextlib import suppress
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from email.message import Message
 from email.parser import HeaderParser
@@ -112,7 +113,7 @@ def _read_name(filename: str) -> tuple[str, Version]:
 def _read_as_uv(headers: Message, version: Version) -> None:
     """Let stand what uv takes beyond pip: encoded words, and a local version that the file name alone has."""
     if "=?" in str(headers.get("Name", "")):
-        with suppress(ValueError, LookupError):
+        with suppress(ValueError, LookupError, MessageError):
             headers.replace_header("Name", str(make_header(decode_header(str(headers["Name"])))))
     with suppress(ValueError):
         if version.local and Version(str(headers.get("Version", "")).strip(_BLANKS)) == Version(version.public):
