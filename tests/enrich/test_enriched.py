@@ -1069,3 +1069,26 @@ async def test_trouble_with_two_files_in_a_row_lets_the_page_rest(process: Proce
     await process.page()
     await asyncio.sleep(0.05)
     assert len(described) == 4
+
+
+async def test_an_unforeseen_error_keeps_no_other_file_from_being_read_and_is_not_repeated_at_every_request(
+    process: Process, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+    describe = sees(process, clock, seen)
+
+    async def stumble(file: File) -> None:
+        if file.filename == wheel_name(NAME, "2.0"):
+            seen.append(file.filename)
+            raise RuntimeError("odd")
+        await describe(file)
+
+    process.source.complete_pages(stumble, delay_s=0)
+    for version in range(4):
+        fake.publish(NAME, f"{version}.0")
+    for _ in range(5):
+        await process.page()
+        await asyncio.sleep(0.01)
+    assert sorted(set(seen)) == [wheel_name(NAME, f"{version}.0") for version in range(4)]
+    assert seen.count(wheel_name(NAME, "2.0")) == 1
+    assert f"{wheel_name(NAME, '2.0')} cannot be described" in caplog.text

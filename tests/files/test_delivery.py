@@ -169,6 +169,19 @@ async def test_what_has_no_room_in_the_spool_is_passed_through_and_not_kept(
         await kept_soon(here)
 
 
+async def test_a_file_that_cannot_be_looked_at_is_kept_all_the_same(
+    liar: Liar, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def stumble(file: File, spooled: SpoolFile) -> None:
+        raise RuntimeError("odd")
+
+    async with house(liar, tmp_path) as here:
+        here.delivery.inspect = stumble
+        assert await here.body(here.file()) == liar.body("demo")
+        await kept_soon(here)
+        assert "cannot be looked at" in caplog.text
+
+
 @pytest.mark.parametrize("wanted", [(None, None), (10, 2_000)])
 async def test_a_file_that_turns_out_too_large_for_the_spool_is_passed_through(
     liar: Liar, tmp_path: Path, wanted: tuple[int | None, int | None]

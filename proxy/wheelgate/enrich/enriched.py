@@ -144,8 +144,11 @@ class EnrichedSource(SourceWrapper):
                 failed = 0
             except CompanionNotFound:
                 continue
-            except WheelgateError as error:
-                _log.info("source %s: %s is not described yet: %s", self.name, file.filename, error)
+            except Exception as error:
+                if isinstance(error, WheelgateError):
+                    _log.info("source %s: %s is not described yet: %s", self.name, file.filename, error)
+                else:  # one odd file must not keep the others from being described
+                    _log.exception("source %s: %s cannot be described", self.name, file.filename)
                 self._resting[file.project] = True
                 failed += 1
                 if failed == _FAILURES:

@@ -259,8 +259,7 @@ class Delivery:
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
                 fill.judge(answer)
                 await fill.receive(answer.chunks(), answer.total)
-            if self.inspect is not None:
-                await self.inspect(fill.file, fill.spooled)
+            await self._look_at(fill)
             outcome = await self._keep(fill)
         except StoreFull as error:
             self._not_kept.give(str(error))
@@ -279,6 +278,14 @@ class Delivery:
             self._metrics.fills.labels(fill.file.source, outcome).inc()
             del self._fills[_key(fill.file)]
             fill.finish()
+
+    async def _look_at(self, fill: Fill) -> None:
+        """Have what has come in whole looked at. It is the listed file, whatever becomes of that."""
+        if self.inspect is not None:
+            try:
+                await self.inspect(fill.file, fill.spooled)
+            except Exception:
+                _log.exception("%s of source %s cannot be looked at", fill.file.filename, fill.file.source)
 
     async def _relieve(self, more_bytes: int) -> None:
         """Make room in the spool: end what comes in and nobody follows, and evict copies where those are limited anyway.
