@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 
 from tests.support.bounds import MIB, bounded
 from tests.support.packages import metadata, wheel_bytes, wheel_name
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, NoMetadata, read_core_metadata
+from wheelgate.distfiles.core_metadata import (
+    MAX_METADATA_BYTES,
+    BadWheel,
+    CoreMetadata,
+    NoMetadata,
+    read_core_metadata,
+    read_fields,
+)
 
 NAME = "demo-1.0-py3-none-any.whl"
 PLACE = "demo-1.0.dist-info/METADATA"
@@ -313,3 +320,9 @@ def test_any_bytes_are_refused(body: bytes, ended: bool) -> None:
 
 def test_the_names_of_our_own_packages_are_read_back() -> None:
     assert read(wheel_bytes("My.Demo", "2.0"), wheel_name("My_Demo", "2.0")).name == "My.Demo"
+
+
+def test_an_encoded_name_that_is_too_long_is_refused_in_no_time() -> None:
+    body = b"Metadata-Version: 2.1\nName: %b\nVersion: 1.0\n\n" % (b"=?a?q? " * 20_000)
+    with bounded(mib=20, seconds=1), pytest.raises(NoMetadata, match="is named for demo, but its METADATA says"):
+        read_fields(body, NAME)

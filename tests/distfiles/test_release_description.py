@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from wheelgate.distfiles.core_metadata import BadWheel
+from wheelgate.distfiles.core_metadata import BadWheel, read_fields
 from wheelgate.distfiles.release_description import ReleaseDescription, read_release_description
 
 HEAD = b"Metadata-Version: 2.4\nName: Acme_Tool\nVersion: 1.0.0\n"
@@ -48,3 +48,11 @@ def test_any_bytes_are_read_or_refused(fields: bytes) -> None:
 def test_it_is_of_this_very_release(project: str, version: str) -> None:
     with pytest.raises(BadWheel):
         read_release_description(HEAD, project, Version(version))
+
+
+@pytest.mark.parametrize("name", [b"acme-tool", b"=?utf-8?q?Acme=5FTool?="])
+def test_it_is_read_where_its_wheel_can_be(name: bytes) -> None:
+    """As for ``.metadata``: uv takes an encoded name, and a local version that the file name alone has."""
+    body = b"Metadata-Version: 2.4\nName: %b\nVersion: 1.0\nSummary: it works\n" % name
+    assert read_fields(body, "acme_tool-1.0+cu128-py3-none-any.whl").body == body
+    assert read_release_description(body, "acme-tool", Version("1.0+cu128")).summary == "it works"

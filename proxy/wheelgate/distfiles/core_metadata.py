@@ -26,6 +26,7 @@ MAX_METADATA_BYTES = 10 * 1024 * 1024
 _MAX_FIELDS_BYTES = 1024 * 1024  # a megabyte takes the parser a second; the description behind the fields takes none
 _MAX_LINES = 20_000
 """Of the fields, with the lines that continue them: a README may be one of them."""
+_LONGEST_ENCODED_NAME = 1_000  # decoding takes quadratic time, during which no other thread runs
 STATED_ONCE = ("Metadata-Version", "Name", "Version", "Requires-Python")
 """Fields of METADATA and PKG-INFO that decide what a file is, and who may install it."""
 _METADATA = re.compile(r"[^/]+\.dist-info/METADATA")
@@ -89,7 +90,7 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
     """
     headers = _parse(b"\n".join(_cut_fields(body).splitlines()[:_MAX_LINES]))
     project, version = _read_name(filename)
-    _read_as_uv(headers, version)
+    read_as_uv(headers, version)
     name, stated = read_identity(headers, "METADATA", project, version, NoMetadata)
     requires = str(headers.get("Requires-Python", "")).strip()
     usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
@@ -110,11 +111,12 @@ def _read_name(filename: str) -> tuple[str, Version]:
         raise NoMetadata("has a name that no installer reads") from None
 
 
-def _read_as_uv(headers: Message, version: Version) -> None:
+def read_as_uv(headers: Message, version: Version) -> None:
     """Let stand what uv takes beyond pip: encoded words, and a local version that the file name alone has."""
-    if "=?" in str(headers.get("Name", "")):
+    name = str(headers.get("Name", ""))
+    if "=?" in name and len(name) <= _LONGEST_ENCODED_NAME:
         with suppress(ValueError, LookupError, MessageError):
-            headers.replace_header("Name", str(make_header(decode_header(str(headers["Name"])))))
+            headers.replace_header("Name", str(make_header(decode_header(name))))
     with suppress(ValueError):
         if version.local and Version(str(headers.get("Version", "")).strip(_BLANKS)) == Version(version.public):
             headers.replace_header("Version", str(version))

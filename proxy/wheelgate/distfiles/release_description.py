@@ -8,7 +8,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from wheelgate.distfiles.core_metadata import BadWheel, parse_headers, read_identity
+from wheelgate.distfiles.core_metadata import BadWheel, parse_headers, read_as_uv, read_identity
 
 _UNKNOWN = "UNKNOWN"  # what setuptools wrote for a field that had no value, until 2022
 
@@ -48,6 +48,7 @@ def read_release_description(body: bytes, project: str, version: Version) -> Rel
         BadWheel: it is of another project or version, or has more than that.
     """
     headers = parse_headers(body, "METADATA", BadWheel)
+    read_as_uv(headers, version)
     read_identity(headers, "METADATA", canonicalize_name(project), version, BadWheel)
     return ReleaseDescription(
         author=_read_one(headers, "Author"),
