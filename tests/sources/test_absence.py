@@ -24,6 +24,7 @@ from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Credential
 from wheelgate.index.decision import Member, Outcome
 from wheelgate.index.merged import Merged
+from wheelgate.runtime.chain import CHAIN_HEADER, enter_chain
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources import simple_index
 from wheelgate.sources.absence import KIND_S, SEEN_S
@@ -61,6 +62,7 @@ class House:
             clock=self.clock,
             metrics=self.metrics,
             user_agent="wheelgate/test",
+            says_chain=True,
         )
         self._stack.push_async_callback(client.close)
         known = KnownProjects("team", url=self.index.url, store=self.store)
@@ -126,6 +128,17 @@ async def test_an_index_is_believed_in_its_own_words(house: House, own: Say404) 
         assert await house.passes(name), name
     house.clock.move(KIND_S)
     assert await house.passes("another")
+
+
+async def test_evidence_is_asked_for_by_this_server_whoever_waits_for_it(house: House) -> None:
+    """A server of several behind one address may refuse somebody's chain as evidence is asked for: all would wait in vain."""
+    await house.start()
+    enter_chain("0" * 8)
+    assert await house.passes("somebody-elses")
+    enter_chain("")
+    chains = [(asked.path, len(asked.headers[CHAIN_HEADER].split(","))) for asked in house.index.asked]
+    assert {marks for path, marks in chains if path == "/simple/somebody-elses/"} == {2}
+    assert {marks for path, marks in chains if path != "/simple/somebody-elses/"} == {1}
 
 
 async def at_start(house: House, front: Say404) -> None:

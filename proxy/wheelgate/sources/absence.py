@@ -30,6 +30,7 @@ from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse
 from wheelgate.runtime.asker import set_asker
 from wheelgate.runtime.background import cancel_all
+from wheelgate.runtime.chain import enter_chain
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
@@ -111,8 +112,7 @@ class AbsenceEvidence:
         self._expected = expected
         self._is_last = is_last
         self._kinds: tuple[AnswerKind, ...] = ()
-        self._learned_s = -math.inf
-        self._seen_s = -math.inf
+        self._learned_s = self._seen_s = -math.inf
         self._proof = ""
         self._doubt: UpstreamError | None = None
         self._retry_at_s = -math.inf
@@ -205,6 +205,7 @@ class AbsenceEvidence:
         """Ask what has to be known now. Seen a moment ago is not enough: another kind of 404 may mean another server since."""
         began_s = self._clock.monotonic()
         set_asker(f"evidence of {self._source}")  # a client of its own: who waits for it may have thousands of names in line
+        enter_chain("")  # and may have come by a way that is refused
         tasks: list[asyncio.Task[str] | asyncio.Task[AnswerKind]] = [proving := asyncio.create_task(self._find_proof(project))]
         learning = None
         if not self._is_last and (answer is None or not self._fits(project, answer)):
