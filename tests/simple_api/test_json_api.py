@@ -151,3 +151,13 @@ def test_what_the_release_says_stands_in_info_but_for_what_the_page_says() -> No
     told = render([file], described)["info"]
     assert (told["summary"], told["requires_python"], told["requires_dist"]) == ("it", ">=2", ["idna"])
     assert render([msgspec.structs.replace(file, requires_python=">=3.9")], described)["info"]["requires_python"] == ">=3.9"
+
+
+@pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1_700])
+def test_no_release_is_rendered_all_at_once(count: int) -> None:
+    files = [listed("demo", "1.0", filename=f"demo-1.0-{number}-py3-none-any.whl") for number in range(count)]
+    told = render(files)
+    assert [len(told["urls"])] + [len(entries) for entries in told["releases"].values()] == [count] * (2 if count else 1)
+    releases = group_releases(page(files))
+    parts = list(render_releases(page(files), choose_release(releases), None, releases, ""))
+    assert max(map(len, parts)) < 400_000

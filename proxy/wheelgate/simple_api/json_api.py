@@ -19,6 +19,8 @@ from wheelgate.core.wheel_names import python_tag_of
 from wheelgate.simple_api.render import file_url
 
 _UNREADABLE = 2
+_TOGETHER = 500
+"""Files that are rendered at once."""
 _OTHERS = {
     ".egg": "bdist_egg",
     ".exe": "bdist_wininst",
@@ -148,10 +150,22 @@ def render_releases(
     if releases is not None:
         before = b',"releases":{'
         for release in releases:
-            yield before + _encode(release.version) + b":" + _encode([_build_entry(file, base) for file in release.files])
+            yield before + _encode(release.version) + b":"
+            yield from _render_files(release.files, base)
             before = b","
         yield (b"" if releases else before) + b"}"
-    yield b',"urls":' + _encode([_build_entry(file, base) for file in files]) + b',"vulnerabilities":[]}\n'
+    yield b',"urls":'
+    yield from _render_files(files, base)
+    yield b',"vulnerabilities":[]}\n'
+
+
+def _render_files(files: Sequence[File], base: str) -> Iterator[bytes]:
+    """Render a list of files, some at a time: of 20,000 at once nothing else would go on for 25 ms."""
+    before = b"["
+    for start in range(0, len(files), _TOGETHER):
+        yield before + _encode([_build_entry(file, base) for file in files[start : start + _TOGETHER]])[1:-1]
+        before = b","
+    yield b"]" if files else b"[]"
 
 
 def _build_entry(file: File, base: str) -> _WireRelease:
