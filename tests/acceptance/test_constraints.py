@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.acceptance.test_every_pip import wheel_of
 
 from tests.acceptance.configs import index_source
 from tests.support import clients
 from tests.support.gate import Gate, environment
 from tests.support.index import FakeIndex
+from tests.support.installers import wheel_of
 from tests.support.packages import wheel_bytes, wheel_name
 
 SPELLINGS = {

@@ -35,6 +35,10 @@ LISTERS = {
     ("sources/kept_listing.py", "_sweep"): "parts of listings, told apart by their names",
     ("sources/blob_scan.py", "_list_into"): "kept; the page then leaves it out and logs it, and alone it is a failure",
     ("enrich/inspection.py", "find_damaged_records"): "named",
+    (
+        "storage/claims.py",
+        "all",
+    ): "its facts mean nothing; its record is read, and one that is damaged makes the name private still",
     ("storage/tokens.py", "all"): "read by its path, which tells that it is damaged",
     ("storage/token_expiry.py", "remove"): "its facts mean nothing, and it is read by its path, which tells that it is damaged",
     ("storage/tombstones.py", "find_displaced"): "has no facts, so it is read by its path, which tells that it is damaged",
