@@ -12,6 +12,7 @@ from tests.support.stores import WatchedStore
 from wheelgate.core.errors import StoreError
 from wheelgate.core.model import STALE_IF_ERROR_S
 from wheelgate.storage import layout
+from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import UNSETTLED_S, StoreChanges
 from wheelgate.storage.claims import Claims
 
@@ -108,6 +109,30 @@ async def test_that_a_name_is_not_claimed_is_believed_only_while_others_are_hear
     assert replica.claims.recall("requests") is None
     await Replica(store, clock).claims.claim("requests", "team")
     assert await replica.claims.holds("requests")
+
+
+async def test_a_claim_that_was_just_heard_of_stands_in_while_the_store_is_silent(
+    store: WatchedStore, replica: Replica, clock: FakeClock
+) -> None:
+    """What is announced may be a release, and is looked up; where nobody can look, the name was private a moment ago."""
+    await replica.claims.claim("acme-lib", "uploads")
+    another = Replica(store, clock)
+    async with another.changes.changing(Change(Kind.CLAIM, "acme-lib")):
+        pass
+    await replica.changes.look()
+    assert replica.claims.recall("acme-lib") is None
+    store.down()
+    assert await replica.claims.holds("acme-lib")
+    await replica.claims.claim("acme-lib", "uploads", listed=True)
+    assert replica.claims.unrecorded == 1, "and is looked at again"
+    with pytest.raises(StoreError):
+        await replica.claims.claim("acme-lib2", "uploads", listed=True)
+    store.up()
+    await replica.claims.claim("acme-lib", "uploads", listed=True)
+    assert replica.claims.unrecorded == 1, "the other one"
+    await another.claims.release("acme-lib", "a mistake")
+    await replica.changes.look()
+    assert not await Replica(store, clock).claims.holds("acme-lib")
 
 
 async def test_what_was_known_stands_in_for_a_day_while_the_store_is_silent(

@@ -33,6 +33,7 @@ from wheelgate.storage.kept_names import KeptNames
 
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 10 MB at most."""
+_MAX_DOUBTED = 10_000
 _AT_ONCE = 50
 """Names that are recorded after one look at the store; records that are read side by side for a list of all."""
 SOURCE, SINCE = "source", "since"
@@ -63,6 +64,8 @@ class Claims:
         self._known = AnsweredNames(_MAX_REMEMBERED, table)
         self._unrecorded: LRUCache[str, str] = LRUCache(_MAX_REMEMBERED)
         """Source of each name that is private here from the moment we know, also while the store cannot be written."""
+        self._doubted: LRUCache[str, None] = LRUCache(_MAX_DOUBTED)
+        """Names that were claimed when something was announced of them, and were not looked up since."""
         self._recording = BackgroundTasks()
         self._generations = Generations()
         self._lookups: SingleFlight[bool] = SingleFlight()
@@ -83,6 +86,8 @@ class Claims:
 
     def _forget(self, project: str | None) -> None:
         self._generations.advance(project)
+        if project is not None and self._known.get(project):
+            self._doubted[project] = None
         self._known.forget(project)
         self._names.forget(project)
 
@@ -114,7 +119,7 @@ class Claims:
         try:
             return await self._lookups.run((project, generation), lambda: self._look_up(project, generation))
         except StoreError:
-            remembered = self._known.get(project)
+            remembered = True if project in self._doubted else self._known.get(project)
             if remembered is None or self._changes.silent_s > STALE_IF_ERROR_S:
                 raise
             return remembered  # what was known when the store fell silent stands in, as everywhere
@@ -129,6 +134,7 @@ class Claims:
             found = True
         if generation == self._generations.of(project):
             self._known.put(project, found)
+            self._doubted.pop(project, None)
         return found
 
     async def claim(self, project: str, source: str, *, listed: bool = False) -> None:
@@ -138,11 +144,18 @@ class Claims:
 
         Raises:
             StoreError: the claim could not be written, or others not be told. A name that is listed is private here all the
-                same, until the end of the process; it is tried again after each look at the store.
+                same, until the end of the process; it is tried again after each look at the store. It is not raised of a listed
+                name that was recorded before something was announced of it.
         """
         if listed and not self._known.get(project):
             self._unrecorded[project] = source
-        if not await self.is_recorded(project):
+        try:
+            is_recorded = await self.is_recorded(project)
+        except StoreError:
+            if listed and project in self._doubted:
+                return
+            raise
+        if not is_recorded:
             async with self._changes.changing(Change(Kind.CLAIM, project), here=False):
                 await self.record(project, source)
 
@@ -166,6 +179,7 @@ class Claims:
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.claim(project), msgspec.json.encode(claim), facts)
         self._known.put(project, True)
+        self._doubted.pop(project, None)
         self._names.forget(project)
         self._unrecorded.pop(project, None)
 
