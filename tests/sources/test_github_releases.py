@@ -273,6 +273,34 @@ async def test_a_list_that_never_stands_still_is_no_answer(hub: Github, clock: F
             await source.project_page("acme-lib")
 
 
+async def test_a_list_whose_downloads_are_counted_while_it_is_read_stands_still(hub: Github, clock: FakeClock) -> None:
+    for number in range(150):
+        hub.release("acme/tools", f"v{number}", {wheel_name("acme-lib", f"1.{number}"): b"x"})
+
+    def download(_: int) -> None:
+        for release in hub.repos["acme/tools"]:
+            release["assets"][0]["download_count"] = len(hub.asked)
+
+    hub.after_page = download
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        assert len((await source.project_page("acme-lib")).files) == 150
+    assert len(hub.asked) == 4
+
+
+async def test_what_older_releases_have_than_are_read_is_unknown(hub: Github, clock: FakeClock) -> None:
+    hub.release("acme/tools", "v1", {wheel_name("acme-old", "1.0"): b"x"})
+    hub.repos["acme/tools"][:0] = [{"id": number, "tag_name": f"w{number}", "assets": []} for number in range(4_999)]
+    async with releases(hub, "acme/tools", clock=clock) as source:
+        with pytest.raises(UpstreamBadAnswer, match="of the releases of acme/tools the newest 5000 are read"):
+            await source.project_page("acme-lib")
+        assert len((await source.project_page("acme-old")).files) == 1
+        hub.release("acme/tools", "v2", {wheel_name("acme-lib", "2.0"): b"x"})
+        clock.move(FRESH_S)
+        assert len((await source.project_page("acme-lib")).files) == 1
+        with pytest.raises(UpstreamBadAnswer):
+            await source.project_page("acme-old")
+
+
 async def test_prereleases_can_be_left_out(hub: Github, clock: FakeClock) -> None:
     hub.release("acme/tools", "v2", {wheel_name("acme-lib", "2.0"): b"x"}, prerelease=True)
     hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})

@@ -72,7 +72,7 @@ class GithubReleases:
         self._releases: dict[str, Sequence[GithubRelease]] = {}
         """By repository, the newest first."""
         self._problem: UpstreamBadAnswer | None = None
-        """The reason why a repository could not be read; nobody knows of which names it has files."""
+        """The reason why a repository could not be read, or not whole; nobody knows of which names it has files."""
         self._failure: UpstreamError | None = None
         """The reason why nothing could be read, for all who ask before :attr:`_retry_s`: one question, not one a name."""
         self._retry_s = -math.inf
@@ -127,7 +127,8 @@ class GithubReleases:
             if not isinstance(error, Busy) and error.retry_after_s is None:  # else the client keeps the pause
                 self._failure, self._retry_s = error, self._clock.monotonic() + _RETRY_S
             raise
-        self._failure, self._problem = None, problems[0] if problems else None
+        unread = (read.unread for read in self._lists if read.unread is not None)
+        self._failure, self._problem = None, problems[0] if problems else next(unread, None)
         releases = {read.repo: read.releases for read in self._lists}
         if releases != self._releases:
             self._releases, self._pages, self._listing = releases, {}, self._build_listing(releases)

@@ -61,6 +61,8 @@ class ReleaseList:
         self.repo = repo
         self.releases: Sequence[GithubRelease] = ()
         """The newest first."""
+        self.unread: UpstreamBadAnswer | None = None
+        """The reason why nobody knows of the releases before these; ``None``: there are none."""
         self.read_s = -math.inf
         """When they were read, for whoever reads them."""
         self._source = source
@@ -78,8 +80,10 @@ class ReleaseList:
         """
         for _ in range(_PASSES):
             before, pages = self._pages, await self._read_pages()
-            if len(pages) == 1 or pages == before:
+            # Not their ETags, which are others after every download.
+            if len(pages) == 1 or [page.releases for page in pages] == [page.releases for page in before]:
                 self.releases = [release for page in pages for release in page.releases]
+                self.unread = self._tell_unread() if len(self.releases) == _MAX_PAGES * _PER_PAGE else None
                 return
         raise UpstreamUnavailable(
             f"source {self._source}: the releases of {self.repo} change while they are read", source=self._source
@@ -87,7 +91,14 @@ class ReleaseList:
 
     def forget(self) -> None:
         """Hold nothing of it any more."""
-        self.releases, self._pages = (), []
+        self.releases, self._pages, self.unread = (), [], None
+
+    def _tell_unread(self) -> UpstreamBadAnswer:
+        most = _MAX_PAGES * _PER_PAGE
+        return PageTooLarge(
+            f"source {self._source}: of the releases of {self.repo} the newest {most} are read, and no others are known",
+            source=self._source,
+        )
 
     async def _read_pages(self) -> list[_ReleasePage]:
         known, pages = self._pages, list[_ReleasePage]()
