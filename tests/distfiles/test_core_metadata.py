@@ -96,6 +96,7 @@ def test_spellings_of_one_name_and_version_agree(name: str, version: str, filena
     [
         (">=3.9", ">=3.9"),
         ("  >=3.9  ", ">=3.9"),
+        (">=3.9,\n        <4", ">=3.9, <4"),
         ("garbage", "garbage"),
         ("≥3", None),
         (">=3" + "x" * 1_000, None),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.archives import METADATA, Part, build_sdist, build_wheel, pax, tar_file
 from tests.support.bounds import bounded
+from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.distfiles.core_metadata import BadWheel
 from wheelgate.distfiles.member_names import MemberNames
 from wheelgate.distfiles.sdists import BadSdist, check_sdist
@@ -56,6 +57,10 @@ COSTLY = {
         entry_points(b"[console_scripts]\na = a:b" + b" " * 900_000 + b"x\n"),
         "entry_points.txt' larger than 128 KiB",
     ),
+    "egg-infos": (
+        build_wheel(*(Part(f"x{number}.egg-info", b"Version: 1\n") for number in range(101))),
+        "more than 100 .egg-info entries",
+    ),
     "spaced-script": (entry_points(b"[console_scripts]\na = a:b" + b" " * 120_000 + b"x\n"), "names no function"),
 }
 
@@ -67,6 +72,18 @@ def test_a_small_wheel_that_costs_much_time_is_refused_at_once(case: str) -> Non
     began_s = time.thread_time()
     with pytest.raises(BadWheel, match=said):
         check_wheel(io.BytesIO(body), name)
+    assert time.thread_time() - began_s < 0.5
+
+
+@pytest.mark.parametrize("line", [b"a%b = 1", b"[a%b]", b"a = {a%b = 1}"])
+def test_a_small_sdist_that_costs_much_time_is_refused_at_once(line: bytes) -> None:
+    project = line % (b".a" * 20_000)
+    body = build_sdist(members=tar_file("acme-1.0/PKG-INFO", METADATA) + tar_file("acme-1.0/pyproject.toml", project))
+    began_s = time.thread_time()
+    with pytest.raises(BadSdist, match="a line of more than 500 dots"):
+        check_sdist(io.BytesIO(body), SDIST)
+    with pytest.raises(UnknownBuildRequirements, match="cannot be read"):
+        build_requirements(io.BytesIO(body), SDIST)
     assert time.thread_time() - began_s < 0.5
 
 

@@ -7,12 +7,12 @@ It is read leniently, as it comes from an index: what an installer reads, is rea
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import IO
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelgate.distfiles import zips
+from wheelgate.distfiles.pyproject import load_pyproject
 from wheelgate.distfiles.tar_members import TarStream
 from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip
 
@@ -34,7 +34,7 @@ def build_requirements(sdist: IO[bytes], filename: str) -> tuple[str, ...]:
     if text is None:
         return LEGACY
     try:
-        table = tomllib.loads(text.decode("utf-8")).get("build-system", {})
+        table = load_pyproject(text).get("build-system", {})
         stated = table.get("requires") if "requires" in table else list(LEGACY)
         return tuple(str(Requirement(entry)) for entry in stated)
     except (ValueError, TypeError, AttributeError, RecursionError, InvalidRequirement):

@@ -19,6 +19,7 @@ import msgspec
 from packaging.utils import InvalidWheelFilename, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from wheelgate.core.constraints import UnshowableConstraint, read_constraint
 from wheelgate.core.wheel_names import parse_wheel_name
 from wheelgate.distfiles import zips
 
@@ -92,9 +93,15 @@ def read_fields(body: bytes, filename: str) -> CoreMetadata:
     project, version = _read_name(filename)
     read_as_uv(headers, version)
     name, stated = read_identity(headers, "METADATA", project, version, NoMetadata)
-    requires = str(headers.get("Requires-Python", "")).strip()
-    usable = requires and len(requires) < 1_000 and requires.isascii() and requires.isprintable()
-    return CoreMetadata(body, name, stated, requires if usable else None)
+    return CoreMetadata(body, name, stated, _read_python(str(headers.get("Requires-Python", ""))))
+
+
+def _read_python(stated: str) -> str | None:
+    """Read Requires-Python as pages state it; ``None``: there is none, or it is for whoever reads the METADATA alone."""
+    with suppress(UnshowableConstraint):
+        requires = read_constraint(stated)
+        return requires if requires is not None and len(requires) < 1_000 and requires.isascii() else None
+    return None
 
 
 def _read_name(filename: str) -> tuple[str, Version]:

@@ -40,6 +40,8 @@ from wheelgate.distfiles.zip_reading import ZipReader
 
 _MAX_WHEEL_BYTES = 128 * 1024
 _MAX_VARIANT_BYTES = 1024 * 1024
+_MAX_EGG_INFOS = 100
+"""Each may take tens of milliseconds to read."""
 _MAX_REQUIREMENTS = 2_000
 _MAX_REQUIREMENT_CHARACTERS = 4_096
 _MAX_REQUIREMENTS_CHARACTERS = 256 * 1024
@@ -145,7 +147,10 @@ def _check_folder(folder: str, project: str, version: Version) -> None:
 
 def _check_egg_infos(archive: ZipReader) -> None:
     """Check that pip, which takes each for an installed distribution, finds its name and version."""
-    for name in filter(_EGG_INFO.fullmatch, archive.by_name):
+    names = list(filter(_EGG_INFO.fullmatch, archive.by_name))
+    if len(names) > _MAX_EGG_INFOS:
+        raise BadWheel(f"has more than {_MAX_EGG_INFOS} .egg-info entries, each a distribution to pip")
+    for name in names:
         headers = parse_headers(archive.read(name, MAX_METADATA_BYTES) or b"", show_name(name), BadWheel)
         try:
             Version(str(headers.get("Version", "")).strip())
