@@ -1050,6 +1050,33 @@ async def test_of_many_pages_only_some_are_completed_at_a_time(process: Process,
     assert len(described) == 50
 
 
+async def test_pages_are_completed_also_where_memory_holds_few_of_them(
+    start: Start, fake: FakeSource, clock: FakeClock, store: WatchedStore
+) -> None:
+    process = start(max_bytes=3_000)
+    seen: list[str] = []
+    process.source.complete_pages(sees(process, clock, seen), delay_s=0.1)
+    for number in range(12):
+        fake.publish(f"name-{number}", "1.0", upload_time=None)
+        await process.page(f"name-{number}")
+    await asyncio.sleep(0.2)
+    await quiet(seen)
+    assert sorted(seen) == sorted(wheel_name(f"name-{number}", "1.0") for number in range(12))
+
+
+async def test_what_is_withheld_is_not_read(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    await process.page()
+    fake.publish(NAME, "1.0", content="evil")
+    fake.publish(NAME, "2.0")
+    clock.move(61)
+    seen: list[str] = []
+    process.source.complete_pages(sees(process, clock, seen), delay_s=0)
+    await process.page()
+    await quiet(seen)
+    assert seen == [wheel_name(NAME, "2.0")]
+
+
 async def test_trouble_with_two_files_in_a_row_lets_the_page_rest(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     """One says nothing of the others."""
     described: list[str] = []

@@ -25,7 +25,7 @@ from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, With
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
-from wheelgate.enrich.records import FileRecord, Observation
+from wheelgate.enrich.records import FileRecord, Observation, contradicts
 from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -114,7 +114,7 @@ class EnrichedSource(SourceWrapper):
         set_asker(BACKGROUND)
         await asyncio.sleep(self._delay_s)
         async with self._turn:
-            state = self._memory.state_at_hand(page.project)
+            state = await self._memory.state_of(page.project)  # which may have gone while others had their turn
             first_look = _find_first_look(page, state)
             files = await asyncio.to_thread(self._find_lacking, page, state, first_look)
             if not files:
@@ -157,7 +157,7 @@ class EnrichedSource(SourceWrapper):
     def _find_lacking(self, page: ProjectPage, state: ProjectState, first_look: datetime | None) -> list[File]:
         """Find files of a page, the newest first. Many pages may wait: it is done in their turn, and nothing is held before."""
         files = page.files if self._newest is None else heapq.nlargest(self._newest, page.files, key=_age)
-        found = (file for file in files if (known := state.files.get(file.filename)) and lacks(file, known, first_look))
+        found = (file for file in files if (known := state.files.get(file.filename)) and _is_to_read(file, known, first_look))
         return heapq.nlargest(self._at_a_time, found, key=_age)
 
     def _enrich_files(
@@ -278,6 +278,10 @@ def lacks(file: File, record: FileRecord, first_look: datetime | None) -> bool:
         return True
     is_unaged = file.upload_time is None and _needs_age(record, first_look)
     return (shown.size is None or is_unaged) and _find_observation(file, record) is None
+
+
+def _is_to_read(file: File, record: FileRecord, first_look: datetime | None) -> bool:
+    return lacks(file, record, first_look) and not contradicts(record, file.hashes, file.size)
 
 
 def _find_first_look(page: ProjectPage, state: ProjectState) -> datetime | None:
