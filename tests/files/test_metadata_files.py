@@ -361,6 +361,19 @@ async def test_what_was_advertised_of_it_is_compared_once(
     assert index.asked == []
 
 
+@pytest.mark.parametrize(("made", "is_learned"), [(METADATA, False), (METADATA + b"Summary: as it was\n", True)])
+async def test_what_parts_of_a_wheel_said_is_compared_with_all_of_it(
+    files: MetadataFiles, remote: Callable[..., File], recorder: Recorder, spool: Spool, made: bytes, is_learned: bool
+) -> None:
+    """A file may be replaced where its source states no digest, and parts of one are what anybody sends."""
+    file = msgspec.structs.replace(remote(), hashes={}, core_metadata={"sha256": sha256(made)}, metadata_in_wheel=True)
+    async with spool.holding(size=len(BODY)) as spooled:
+        await spooled.append(BODY)
+        await files.compare(file, spooled)
+    read = [(fact["made"].metadata_sha256, fact["made"].instead_of) for fact in recorder.learned]
+    assert read == [(sha256(METADATA), None)] * is_learned
+
+
 # --- what no source may do for another
 
 

@@ -95,11 +95,11 @@ class MetadataFiles:
             self._learn(file, observed=Observation(self._clock.now(), _identify(file), glance.size, glance.modified))
 
     async def compare(self, file: File, spooled: SpoolFile) -> None:
-        """Compare what a source advertises as a wheel's metadata with the wheel, which has just come in whole.
+        """Compare what is offered as a wheel's metadata with the wheel, which has just come in whole.
 
         Where they differ, or nothing was known yet, the wheel's own is offered from now on: pip compares them too, and stops.
         """
-        if not file.filename.endswith(".whl") or (file.metadata_in_wheel and file.core_metadata):
+        if not file.filename.endswith(".whl"):
             return
         try:
             metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
@@ -108,7 +108,8 @@ class MetadataFiles:
         if file.core_metadata and _is_listed(file, metadata.body):
             return
         if file.core_metadata:
-            self._report(file, "advertises core metadata that is not its wheel's")
+            does = "sent parts of another wheel" if file.metadata_in_wheel else "advertises core metadata that is not its wheel's"
+            self._report(file, does)
         await self._unwritten.put_slowly(layout.metadata(spooled.digests()["sha256"]), metadata.body)
         self._learn(
             file, made=self._describe_made(file, metadata, instead=file.core_metadata is not None and not file.metadata_in_wheel)
