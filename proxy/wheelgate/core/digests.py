@@ -18,6 +18,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 SHOWN = ("sha256", "sha512", "sha384", "md5")
 """The algorithms that every release of uv takes, the one first that a page in HTML states. uv refuses a whole page in HTML for
 any other, and one in JSON for the ``blake2b`` of the usual length."""
+_ALL_SHOWN = frozenset(SHOWN)
 _DIGEST_BYTES = {
     "md5": 16,
     "sha1": 20,
@@ -128,10 +129,9 @@ def new_hash(algorithm: str) -> Hash:
 
 def shown_digests(hashes: Mapping[str, str]) -> Mapping[str, str]:
     """Those of a file's digests that clients are shown; the same object where that is all of them."""
-    if len(hashes) == 1 and "sha256" in hashes:
+    if hashes.keys() <= _ALL_SHOWN:
         return hashes
-    shown = {name: hashes[name] for name in SHOWN if name in hashes}
-    return hashes if len(shown) == len(hashes) else shown
+    return {name: hashes[name] for name in SHOWN if name in hashes}
 
 
 def are_for_us_alone(hashes: Mapping[str, str]) -> bool:
