@@ -20,7 +20,7 @@ async def fetch_beside(client: SourceClient, file: File, location: RemoteFile) -
     """
     parts = urlsplit(location.url)
     url = urlunsplit(parts._replace(path=parts.path + ".metadata"))  # before a query, where the upstream looks for it
-    body = b""
+    body = bytearray()  # grows in place, in however many pieces it comes
     try:
         async with asyncio.timeout(PAGE_BUDGET_S), client.file(url, small=True) as answer:
             async for chunk in answer.chunks():
@@ -37,4 +37,4 @@ async def fetch_beside(client: SourceClient, file: File, location: RemoteFile) -
         raise UpstreamBadAnswer(
             f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
         )
-    return body
+    return bytes(body)
