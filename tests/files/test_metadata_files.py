@@ -18,6 +18,7 @@ from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
 from tests.support.sources import listed
 from tests.support.stores import WatchedStore
+from tests.support.turns import longest_turn
 from wheelgate.core.errors import (
     BlobNotFound,
     CompanionNotFound,
@@ -614,6 +615,18 @@ async def test_what_is_known_of_the_very_wheel_is_taken(
     assert await files.body(in_wheel()) == METADATA
     assert index.asked == []
     assert recorder.learned[0]["made"].metadata_sha256 == sha256(METADATA)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["not known yet", "advertised"])
+async def test_long_fields_that_are_kept_hold_nothing_else_up(
+    files: MetadataFiles, in_wheel: Callable[..., File], store: WatchedStore, known: bool
+) -> None:
+    fields, blank, text = METADATA.partition(b"\n\n")
+    long = fields + b"".join(b"\nX-%d: %30d" % (number, number) for number in range(18_000)) + blank + text
+    await store.put_if_absent(layout.metadata(sha256(BODY)), long, {})
+    async with longest_turn() as turns:
+        assert await files.body(in_wheel(advertised={"sha256": sha256(long)} if known else {})) == long
+    assert turns.longest_s < 0.02
 
 
 async def test_what_is_kept_and_is_not_of_this_wheel_is_not_taken(

@@ -39,6 +39,8 @@ from wheelgate.storage.spool import SpoolFile
 from wheelgate.upstream.client import SourceClient
 
 _DELAY_S = 0.5
+_SHORT_BYTES = 64 * 1024
+"""Longer metadata may take tens of milliseconds to read: in a thread."""
 _MUCH_BYTES = 4 * 1024 * 1024
 _MAX_BYTES = 16 * 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -153,7 +155,7 @@ class MetadataFiles:
             if not file.core_metadata:  # another process made it
                 self._learn(file, made=self._describe_made(file, kept))
             return kept.body
-        if (beside := _match(file, await self._wheels.beside(file))) is not None:
+        if (beside := await _match(file, await self._wheels.beside(file))) is not None:
             await self._unwritten.put_slowly(place, beside.body)
             self._learn(file, made=self._describe_made(file, beside))
             return beside.body
@@ -181,11 +183,14 @@ class MetadataFiles:
         """Find the first of these that is this wheel's metadata."""
         if file.core_metadata:  # it was made before, and is nearly always at the first place
             for path in paths:
-                if (kept := _match(file, await self._find_kept(path))) is not None:
+                if (kept := await _match(file, await self._find_kept(path))) is not None:
                     return kept
             return None
         bodies = await together(*map(self._find_kept, paths), self._wheels.find_held(file))
-        return next((kept for body in bodies[:-1] if (kept := _match(file, body)) is not None), None)
+        for body in bodies[:-1]:
+            if (kept := await _match(file, body)) is not None:
+                return kept
+        return None
 
     def _describe_made(self, file: File, metadata: CoreMetadata | None, *, instead: bool = False) -> ExtractedMetadata:
         return ExtractedMetadata(
@@ -281,12 +286,14 @@ class MetadataFiles:
             await self._store.put_if_absent(path, body, {})
 
 
-def _match(file: File, body: bytes | None) -> CoreMetadata | None:
+async def _match(file: File, body: bytes | None) -> CoreMetadata | None:
     """Read what may be a wheel's metadata; ``None`` if it is not this wheel's, or has another digest than is advertised."""
     if body is None or not _is_listed(file, body):
         return None
     try:
-        return read_fields(body, file.filename)
+        if len(body) <= _SHORT_BYTES:
+            return read_fields(body, file.filename)
+        return await asyncio.to_thread(read_fields, body, file.filename)
     except BadWheel:
         return None
 
