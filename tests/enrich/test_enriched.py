@@ -15,8 +15,9 @@ from tests.sources.source_contract import SourceContract
 from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
-from tests.support.sources import FakeSource, counted, filenames, listed
+from tests.support.sources import LONG_AGO, FakeSource, counted, filenames, listed
 from tests.support.stores import WatchedStore
+from wheelgate.core.digests import new_hash
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile, Withheld
 from wheelgate.enrich.enriched import EnrichedSource, enrich_file
@@ -189,6 +190,15 @@ def test_a_file_is_shown_as_it_is_if_nothing_that_is_remembered_adds_to_it(
     enriched = enrich_file(file, record)
     assert enriched == replace(file, **shown)
     assert (enriched is file) is not bool(shown)
+
+
+def test_a_digest_that_a_later_release_read_is_not_compared() -> None:
+    """Its replicas write the same records."""
+    file = listed(NAME, "1.0", hashes={})
+    known = {"sha256": "ab" * 32, "blake9": "cd" * 32, "blake2b_7": "00", "blake2b_256": "ef" * 32}
+    shown = enrich_file(file, FileRecord(LONG_AGO, known, LONG_AGO)).hashes
+    assert shown == {"sha256": "ab" * 32, "blake2b_256": "ef" * 32}
+    assert all(map(new_hash, shown))
 
 
 async def test_every_wheel_offers_core_metadata_and_nothing_else_does(process: Process, fake: FakeSource) -> None:

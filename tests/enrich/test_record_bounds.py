@@ -137,6 +137,7 @@ PAGES = {
     "a size below nothing": listed(size=-1),
     "a file of this machine": listed(location=LocalFile("/etc/shadow", "e", "/etc")),
     "a file of our store": listed(location=StoredFile("store", "tokens/x", "e")),
+    "a digest that a later release reads": listed(hashes={"sha256": GOOD, "blake9": "00" * 32}),
     "a file through another source": listed(location=RemoteFile("https://h/a-1.0.tar.gz", "private")),
 }
 

@@ -114,7 +114,9 @@ def name_algorithm(stated: str, digest: str) -> str:
 def is_known(algorithm: str) -> bool:
     """Tell whether :func:`new_hash` knows an algorithm by this name."""
     name, _, bits = algorithm.partition("_")
-    return algorithm in _DIGEST_BYTES or algorithm in _LONGEST_BYTES or (name in _LONGEST_BYTES and bits.isdecimal())
+    if algorithm in _DIGEST_BYTES or name not in _LONGEST_BYTES:
+        return algorithm in _DIGEST_BYTES
+    return algorithm == name or bits in {str(8 * size) for size in range(_LEAST_BYTES, _LONGEST_BYTES[name] + 1)}
 
 
 def new_hash(algorithm: str) -> Hash:

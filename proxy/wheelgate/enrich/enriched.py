@@ -19,6 +19,7 @@ import msgspec
 from cachetools import TTLCache
 from packaging.version import InvalidVersion, Version
 
+from wheelgate.core.digests import is_known
 from wheelgate.core.errors import CompanionNotFound, WheelgateError
 from wheelgate.core.file_list import FileList
 from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, Withheld
@@ -225,7 +226,8 @@ def enrich_file(file: File, record: FileRecord, first_look: datetime | None = No
     if file.size is None and (size := record.size if record.size is not None or observed is None else observed.size) is not None:
         known["size"] = size
     if record.hashes is not file.hashes and not record.hashes.keys() <= file.hashes.keys():
-        known["hashes"] = {**record.hashes, **file.hashes}  # what was said once of these bytes, they must have
+        # What was said once of these bytes, they must have; what a later release read of them, nobody here can compare.
+        known["hashes"] = {name: digest for name, digest in {**record.hashes, **file.hashes}.items() if is_known(name)}
     is_blob, offered = type(file.location) is StoredFile, None
     if made is not None and not is_blob and not _is_about(made.of, file, record):
         made = None  # read out of another wheel; of a blob, the record is of this version

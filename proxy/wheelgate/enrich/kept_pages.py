@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from isal import isal_zlib
 
+from wheelgate.core.digests import is_known
 from wheelgate.core.file_list import TOGETHER, FileList
 from wheelgate.core.inflation import inflate
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
@@ -70,7 +71,7 @@ def unpack(kept: KeptPage, project: str, source: str) -> ProjectPage | None:
         withheld = tuple(_unpack_withheld(body.withheld, source))
     except ValueError:
         return None
-    if body.form != _FORM or any(file.project != project or not _is_remote(file, source) for file in files):
+    if body.form != _FORM or not all(file.project == project and _is_remote(file, source) for file in files):
         return None
     return ProjectPage(
         project=project,
@@ -104,6 +105,10 @@ def _unpack_withheld(packed: bytes, source: str) -> Iterable[Withheld]:
 
 
 def _is_remote(file: File, source: str) -> bool:
-    """Tell whether a file is one of a remote source: a record in the store must name no file of this machine."""
+    """Tell whether a file is one of a remote source: a record in the store must name no file of this machine.
+
+    Nor a digest that cannot be compared, as a later release may have read.
+    """
     location = file.location
-    return file.source == source and isinstance(location, RemoteFile) and location.source == source
+    is_its = file.source == source and isinstance(location, RemoteFile) and location.source == source
+    return is_its and all(map(is_known, file.hashes))
