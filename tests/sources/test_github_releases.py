@@ -15,6 +15,7 @@ from tests.support.clock import FakeClock
 from tests.support.github import TOKEN, Github, github
 from tests.support.packages import sdist_bytes, sha256, wheel_bytes, wheel_name
 from tests.support.sources import filenames
+from tests.support.turns import longest_turn
 from wheelgate.config import Connection
 from wheelgate.core.errors import CredentialRefused, ProjectNotFound, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import STALE_IF_ERROR_S, RemoteFile
@@ -299,6 +300,16 @@ async def test_what_older_releases_have_than_are_read_is_unknown(hub: Github, cl
         assert len((await source.project_page("acme-lib")).files) == 1
         with pytest.raises(UpstreamBadAnswer):
             await source.project_page("acme-old")
+
+
+async def test_very_many_files_are_listed_with_everyone_else_served_in_between(hub: Github, clock: FakeClock) -> None:
+    names = [wheel_name("acme-lib", f"1.{number}") for number in range(8_000)]
+    more = {"url": f"{hub.url}repos/acme/tools/releases/assets/1", "digest": f"sha256:{'a' * 64}"}
+    assets = [{"name": name, **more} for name in names]
+    hub.repos["acme/tools"] = [{"id": 1, "tag_name": "v1", "assets": assets}]
+    async with releases(hub, "acme/tools", clock=clock) as source, longest_turn() as turns:
+        assert len((await source.project_page("acme-lib")).files) == 8_000
+    assert turns.longest_s < 0.03
 
 
 async def test_prereleases_can_be_left_out(hub: Github, clock: FakeClock) -> None:

@@ -20,6 +20,7 @@ from wheelgate.core.names import project_in
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
+from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
@@ -131,7 +132,8 @@ class GithubReleases:
         self._failure, self._problem = None, problems[0] if problems else next(unread, None)
         releases = {read.repo: read.releases for read in self._lists}
         if releases != self._releases:
-            self._releases, self._pages, self._listing = releases, {}, self._build_listing(releases)
+            listing, withheld = await in_slices(self._build_listing(releases))
+            self._releases, self._pages, self._listing, self._withheld = releases, {}, listing, withheld
             self._packed.forget()
         self._fresh_until = began + self._fresh_s
         if not problems:
@@ -153,14 +155,20 @@ class GithubReleases:
         read.read_s = now
         return None
 
-    def _build_listing(self, releases: Mapping[str, Sequence[GithubRelease]]) -> Mapping[str, Sequence[File]]:
-        """Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it."""
+    def _build_listing(
+        self, releases: Mapping[str, Sequence[GithubRelease]]
+    ) -> Steps[tuple[Mapping[str, Sequence[File]], Mapping[str, tuple[Withheld, ...]]]]:
+        """The files of each project, and those that are withheld.
+
+        Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it.
+        """
         projects: dict[str, dict[str, File]] = {}
         withheld: dict[str, dict[str, Withheld]] = {}
         dropped = 0
         in_order = (release for of_repo in releases.values() for release in reversed(of_repo))
         shown = (release for release in in_order if not release.draft and (self._prereleases or not release.prerelease))
         for asset in chain.from_iterable(release.assets for release in shown):
+            yield
             project = project_in(asset.name)
             if project is None or asset.state != "uploaded":
                 continue
@@ -175,10 +183,12 @@ class GithubReleases:
             except UnusableDigest as error:
                 reason = f"source {self.name} states {error}: have it corrected there"
                 withheld.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "digest", reason)
-        self._withheld = {project: tuple(entries.values()) for project, entries in withheld.items()}
         if dropped:
             self._metrics.dropped_entries.labels(self.name).inc(dropped)
-        return {project: tuple(files.values()) for project, files in projects.items()}
+        return (
+            {project: tuple(files.values()) for project, files in projects.items()},
+            {project: tuple(entries.values()) for project, entries in withheld.items()},
+        )
 
     def _may_be_asked(self, url: str) -> bool:
         """Assets are the API's own: a link that leads elsewhere was put there by somebody else."""
