@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -15,6 +16,8 @@ from tests.files.test_metadata_files import NoCredentials
 from tests.support.clock import FakeClock
 from tests.support.index import FakeIndex
 from tests.support.stores import WatchedStore
+from tests.support.turns import longest_turn
+from wheelgate.core.digests import new_hash
 from wheelgate.core.errors import BlobNotFound, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.files.index_documents import IndexDocuments, ListingOutdated
@@ -218,3 +221,20 @@ async def test_what_is_remembered_of_documents_is_bounded(upstream: Upstream, cl
             assert await process.get((file, place)) == upstream.body
         assert process.documents._known.currsize <= 20_000
         assert 0 < len(process.documents._known) < 20
+
+
+async def test_a_large_document_with_many_digests_holds_nothing_else_up(upstream: Upstream, clock: FakeClock) -> None:
+    upstream.body = content("x" * 1_000_000)
+    file, place = upstream.listed()
+    stated = {}
+    for algorithm in ("sha3_512", *(f"blake2b_{8 * n}" for n in range(16, 64)), *(f"blake2s_{8 * n}" for n in range(16, 32))):
+        computed = new_hash(algorithm)
+        computed.update(upstream.body)
+        stated[algorithm] = computed.hexdigest()
+    file = msgspec.structs.replace(file, hashes={**file.hashes, **stated})
+    async with opened(upstream, WatchedStore(), clock, max_bytes=2_000_000) as process:
+        assert await process.get((file, place)) == upstream.body
+        async with longest_turn() as turns:
+            assert await process.get((file, place)) == upstream.body
+            await asyncio.sleep(0)  # the watch has its turn
+        assert turns.longest_s < 0.02
