@@ -211,6 +211,19 @@ async def test_the_copy_follows_the_document(upstream: Upstream, clock: FakeCloc
             await unkept.info(COPY)
 
 
+async def test_the_copy_follows_a_document_that_changes_while_it_is_written(upstream: Upstream, clock: FakeClock) -> None:
+    store = WatchedStore()
+    store.holds["put_if_absent"] = asyncio.Event()
+    async with opened(upstream, store, clock) as process:
+        for labels in (("a",), ("a", "b")):
+            upstream.body = content(*labels)
+            await process.get(upstream.listed())
+            clock.move(6)
+        store.holds["put_if_absent"].set()
+        await process.documents._writes.wait(("team", NAME, DOCUMENT))
+    assert (await store.read(COPY))[0] == upstream.body
+
+
 async def test_what_is_remembered_of_documents_is_bounded(upstream: Upstream, clock: FakeClock) -> None:
     async with opened(upstream, WatchedStore(), clock, max_bytes=20_000) as process:
         for n in range(60):

@@ -129,11 +129,11 @@ class IndexDocuments:
                 raise
             self._troubles.report(location.url, f"{file.filename}: the last good one stands in: {error}", logging.WARNING)
             return kept
-        if known is None or known.body != heard.body:
-            self._writes.start(key, lambda: self._write(file, heard.body))
         self._known.pop(key, None)
         if 1_000 + len(heard.body) <= self._known.maxsize:
             self._known[key] = heard
+        if known is None or known.body != heard.body:
+            self._writes.start(key, lambda: self._write_newest(key, file, heard.body))
         return heard
 
     async def _fetch(self, file: File, location: RemoteFile, known: _Document | None, etag: str | None) -> _Document:
@@ -161,6 +161,13 @@ class IndexDocuments:
             if hashlib.sha256(body).hexdigest() == info.facts.get("sha256"):
                 return _Document(body)
         return None
+
+    async def _write_newest(self, key: _Key, file: File, body: bytes) -> None:
+        """Keep the document, and then whatever came in its place meanwhile."""
+        await self._write(file, body)
+        while (known := self._known.get(key)) is not None and known.body != body:
+            body = known.body
+            await self._write(file, body)
 
     async def _write(self, file: File, body: bytes) -> None:
         """Put the document in the place of the one before it."""
