@@ -27,3 +27,20 @@ async def test_however_many_ask_at_once_the_names_are_packed_once() -> None:
     first.cancel()
     assert len(await second) == len(NAMES), "who asks first may leave"
     assert found == 3
+
+
+async def test_whoever_waits_with_a_listing_that_was_replaced_meanwhile_leaves_none_of_it_behind() -> None:
+    names = ListedNames()
+    packing = [asyncio.create_task(names.pack(lambda: [NAMES])) for _ in range(2)]
+    await asyncio.sleep(0)
+    names.forget()
+    packing.append(asyncio.create_task(names.pack(lambda: [["acme-new"]])))
+    await asyncio.gather(*packing)
+    assert await names.pack(lambda: [["acme-newest"]]) == {"acme-new"}
+    names.forget()
+    waiting = [asyncio.create_task(names.pack(lambda: [NAMES])) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    names.forget()
+    await waiting[1]
+    assert await names.pack(lambda: [["acme-newest"]]) == {"acme-newest"}

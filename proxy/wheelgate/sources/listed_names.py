@@ -27,9 +27,9 @@ class ListedNames:
 
     async def pack(self, find: Callable[[], Iterable[Collection[str]]]) -> PackedNames:
         """The names there are now, packed when they are asked for first. ``find``: finds them, some at a time."""
+        version = self._version  # of what `find` finds, however long others are packing
         async with self._packing:  # once for all who ask meanwhile: side by side nobody would be done in time
-            version = self._version
-            if version != self._packed_version:
+            if version > self._packed_version:
                 await self._column.fill(_in_turns(find()))
                 self._packed_version = version
             return self._column.names
