@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links, parsed_json
+from tests.support.steps import straight
 from wheelgate.core.model import ProjectStatus, RemoteFile
 from wheelgate.simple_api.collector import NotAnIndexPage
 from wheelgate.simple_api.parse import parse_json, split_json
@@ -472,6 +473,52 @@ def test_a_long_page_is_parsed_in_short_slices() -> None:
     files = [{**FULL, "filename": f"demo-{number}.tar.gz"} for number in range(5_000)]
     steps = parse_json(split_json(json.dumps(page(*files)).encode()), "demo", "upstream", links())
     assert sum(1 for _ in steps) == 5_000 // 250
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"url": "/f/demo-1.0.tar.gz#" + "a&" * 3_900},
+        {"url": "/f/demo-1.0.tar.gz#" + "%26" * 2_600},
+        {"hashes": {"s_h-a" * 1_500: "a", "sha256": SHA}},
+        {"hashes": {f"{'x' * 150}{number}": "a" for number in range(49)} | {"sha256": SHA}},
+        {"requires-python": "\x7f>" * 3_900},
+    ],
+    ids=["fields", "quoted fields", "long names", "many names", "constraint"],
+)
+def test_long_entries_are_judged_in_short_slices(more: dict[str, Any]) -> None:
+    files = [{**GOOD, **more, "filename": f"demo-1.{number}.tar.gz"} for number in range(500)]
+    body = json.dumps(page(*files)).encode()
+    took, began = [], time.process_time()
+    for _ in parse_json(split_json(body), "demo", "upstream", links()):
+        took.append(time.process_time() - began)
+        began = time.process_time()
+    assert len(took) >= len(body) // (256 * 1024)
+    assert min(took[:-1]) < 0.02, "each of them; the quickest, since this machine may be busy"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"url": "/f/x#" + "&" * 3_000_000}, {"hashes": {"s_" * 8_000_000: "a"}}, {"url": "/f/x#" + "%26" * 2_000_000}],
+    ids=["fields", "a name", "quoted fields"],
+)
+def test_one_entry_however_long_holds_nobody_up(more: dict[str, Any]) -> None:
+    steps = parse_json(split_json(json.dumps(page({**FULL, **more}, GOOD)).encode()), "demo", "upstream", links())
+    began = time.process_time()
+    parsed = straight(steps)
+    assert time.process_time() - began < 0.3
+    assert [file.filename for file in parsed.files] == [GOOD["filename"]]
+
+
+def test_an_entry_of_more_values_than_any_is_no_page() -> None:
+    hashes = {f"{number:018d}": "a" for number in range(200_000)}
+    with pytest.raises(NotAnIndexPage, match="more values"):
+        parsed_json(page({**FULL, "hashes": hashes}))
+
+
+def test_of_very_many_digests_none_is_looked_at() -> None:
+    (entry,) = parsed_json(page({**FULL, "hashes": {"sha256": SHA} | {f"x{number}": "a" for number in range(50)}})).withheld
+    assert "51 digests of one file" in entry.reason
 
 
 def test_hostile_text_is_judged_in_linear_time() -> None:

@@ -116,6 +116,7 @@ def test_a_fragment_gives_its_digests_and_nothing_else(fragment: str, expected: 
     [
         *("#md5=zz", "#sha256=", "#sha256=abc", f"#sha256={SHA}0", f"#sha256={SHA[:-1]}g"),
         *(f"#sha256={SHA}&sha256={'b' * 64}", f"#sm3={SHA}", f"#shake_128={SHA}", f"#md5={'b' * 32}&sm3={SHA}", f"#sm3-{SHA}"),
+        *(f"#sha256={SHA}{'&' * 60}", f"#sha256={SHA}&{'x' * 2_000}", f"#{'x%26' * 60}"),
     ],
 )
 def test_a_file_with_a_digest_that_cannot_be_checked_is_withheld_and_its_neighbour_stays(fragment: str) -> None:

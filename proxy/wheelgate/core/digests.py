@@ -46,6 +46,8 @@ _HEX = b"0123456789abcdef"
 _HEX_DIGITS = re.compile(r"[0-9a-f]+", re.ASCII | re.IGNORECASE)
 _FORGEJO_FIELD = re.compile(r"([a-z0-9_]{2,20})[-:]([0-9a-f]{32,})", re.ASCII | re.IGNORECASE)
 _MAX_QUOTED = 40
+_MAX_STATED, _MAX_NAME, _MAX_FRAGMENT = 50, 40, 2_000
+"""Digests of one file, characters of an algorithm's name, and of a fragment: no more are looked at, as each takes its time."""
 
 
 class Hash(Protocol):
@@ -75,6 +77,8 @@ def read_digests(stated: Mapping[str, str]) -> Mapping[str, str]:
     sha256 = stated.get("sha256") if len(stated) == 1 else None
     if sha256 is not None and len(sha256) == 64 and sha256.isascii() and not sha256.encode().translate(None, _HEX):
         return stated  # as nearly always: as it is
+    if len(stated) > _MAX_STATED:
+        raise UnusableDigest(f"{len(stated)} digests of one file")
     found: dict[str, str] = {}
     unknown: UnknownAlgorithm | None = None
     for name, digest in stated.items():
@@ -97,10 +101,12 @@ def name_algorithm(stated: str, digest: str) -> str:
         UnknownAlgorithm: nothing is known by this name.
         UnusableDigest: it has another length, or is none.
     """
-    name = _NAMES.get(_SEPARATORS.sub("", stated.lower()))
+    name = _NAMES.get(_SEPARATORS.sub("", stated.lower())) if len(stated) <= _MAX_NAME else None
     if name is None:
         raise UnknownAlgorithm(f"a digest by {_quote(stated)}, which is not known here")
     size, odd = divmod(len(digest), 2)
+    if size > max(_DIGEST_BYTES.values()):
+        raise UnusableDigest(f"a {name} of {len(digest)} digits, which none has")
     if odd or not _HEX_DIGITS.fullmatch(digest):
         raise UnusableDigest(f"a {name} that is none ({_quote(digest)})")
     longest = _LONGEST_BYTES.get(name)
@@ -148,8 +154,11 @@ def read_fragment(fragment: str) -> dict[str, str]:
     """
     if fragment.startswith("sha256=") and "&" not in fragment:
         return {"sha256": fragment[7:]}
+    fields = (fragment if "=" in fragment else unquote(fragment[:_MAX_FRAGMENT])).split("&", _MAX_STATED)
+    if len(fields) > _MAX_STATED or len(fragment) > _MAX_FRAGMENT:
+        return {"a fragment longer than any": ""}  # no algorithm, and no digest: anything in it may be one
     found: dict[str, str] = {}
-    for field in (fragment if "=" in fragment else unquote(fragment)).split("&"):
+    for field in fields:
         name, equals, value = field.partition("=")
         if not equals and (match := _FORGEJO_FIELD.fullmatch(field)):  # #sha256-...
             name, value = match[1], match[2]

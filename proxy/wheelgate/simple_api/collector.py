@@ -16,6 +16,8 @@ from wheelgate.core.names import Membership, is_index_document, is_safe_filename
 from wheelgate.core.urls import PageLinks
 
 MAX_FILES = 200_000
+MAX_LINK = 8_000
+"""Characters, its fragment included."""
 _MAX_UNUSABLE = 5_000
 """Of entries that are none: judging one takes ten times as long as reading a good one."""
 
@@ -88,7 +90,7 @@ class Collector:
     def add(self, entry: PageEntry) -> None:
         """Judge one entry. A name or link that cannot be trusted drops it; what cannot be checked or shown withholds the file."""
         filename = entry.filename
-        url = self._links.absolute(entry.url)
+        url = self._links.absolute(entry.url) if len(entry.url) <= MAX_LINK else None
         if url is None or not is_safe_filename(filename):
             self.dropped += 1
             return
@@ -235,7 +237,7 @@ def yank_reason(value: bool | str | None) -> str | None:
 
 def clean(value: str) -> str:
     """Upstream text that may stand in a page, a log line or a header: no control characters, bounded."""
-    return _CONTROL.sub(" ", value)[:_MAX_TEXT]
+    return _CONTROL.sub(" ", value[:_MAX_TEXT])
 
 
 def text(value: str | None) -> str | None:

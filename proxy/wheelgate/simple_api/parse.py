@@ -7,7 +7,7 @@ cannot be trusted is dropped. Only an answer that is not an index page at all is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +20,10 @@ from wheelgate.runtime.cooperative import Steps
 from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, OversizedPage, PageEntry, ParsedPage, clean, text
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
-_SLICE_FILES = 250
+_SLICE_FILES, _SLICE_BYTES = 250, 128 * 1024
+"""Of entries that are judged in one go: of long ones fewer, since they take longer."""
+_LONG_BYTES, _MAX_COMMAS = 256 * 1024, 10_000
+"""Of one entry: a longer one has no more values than that."""
 _BOM = b"\xef\xbb\xbf"
 _MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public index
 # Decoding goes by the number of values, in one go: a hundred thousand real entries take less than a million bare numbers. In a
@@ -77,14 +80,29 @@ def parse_json(page: JsonPage, project: str, source: str, links: PageLinks) -> S
     versions = _decode_loosely(page.versions)
     listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
     collector = Collector(project, source, links, listed)
-    for start in range(0, len(page.files), _SLICE_FILES):
-        for entry in _decode_entries(page.files[start : start + _SLICE_FILES]):
+    for raws in _slice_entries(page.files):
+        for entry in _decode_entries(raws):
             if entry is None:
                 collector.drop_unusable()
             else:
                 collector.add(entry)
         yield
     return collector.page(status_of(_decode_loosely(page.project_status)))
+
+
+def _slice_entries(raws: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    """Cut a page's entries into slices. Raises OversizedPage if one of them alone would hold everybody up."""
+    start = size = 0
+    for number, raw in enumerate(raws):
+        length = len(memoryview(raw))
+        if length > _LONG_BYTES and bytes(raw).count(b",") > _MAX_COMMAS:
+            raise OversizedPage("an entry of more values than any project page has")
+        size += length
+        if size >= _SLICE_BYTES or number - start >= _SLICE_FILES:
+            yield raws[start : number + 1]
+            start, size = number + 1, 0
+    if start < len(raws):
+        yield raws[start:]
 
 
 def _decode_entries(raws: Sequence[msgspec.Raw]) -> Iterable[PageEntry | None]:

@@ -14,12 +14,11 @@ from wheelgate.core.digests import read_fragment
 from wheelgate.core.names import is_listable
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import Collector, NotAnIndexPage, PageEntry, ParsedPage
+from wheelgate.simple_api.collector import MAX_LINK, Collector, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
 _MAX_DEPTH = 500
-_MAX_HREF = 8_000
 _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
@@ -71,7 +70,7 @@ class _Target:
         """The end of the document, which the parser announces; nothing is held back."""
 
     def _anchor(self, href: str, attributes: Mapping[str, str]) -> None:
-        if len(href) > _MAX_HREF:
+        if len(href) > MAX_LINK:
             self._collector.drop_unusable()
             return
         address, _, fragment = href.strip().partition("#")
