@@ -24,7 +24,14 @@ SHORT_LIVED = {
     "one listing while it is made": {f"ListingBuilder.{name}" for name in ("_open", "_blocks", "_fresh", "_changed")},
     "one block of names while it is changed": {"_OpenBlock.names"},
     "one archive while it is read": {
-        *("MemberNames._folders", "MemberNames._names", "_PartialFile._parts", "_Contents._kinds", "_Contents._links")
+        *(
+            "MemberNames._folders",
+            "MemberNames._names",
+            "_PartialFile._parts",
+            "_Contents._kinds",
+            "_Contents._links",
+            "_Contents._hard_links",
+        )
     },
     "one upload": {"_FormReader.fields"},
     "settings, as they were read": {"Rules._cooldowns", "Rules._waivers", "_Releases._names", "_Releases._patterns"},

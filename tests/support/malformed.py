@@ -1116,6 +1116,16 @@ MORE_SDISTS = [
     ),
     Upload("pyproject-bom", _built_by(b"\xef\xbb\xbf" + PYPROJECT), "pyproject.toml that is not TOML", uv=True),
     Upload(
+        "pyproject-link-broken",
+        _without(
+            PKG_INFO,
+            tar_file(f"{TOP}/other.toml", b"[build-system\n"),
+            tar_link(f"{TOP}/again.toml", f"{TOP}/other.toml", b"1"),
+            tar_link(f"{TOP}/pyproject.toml", "again.toml"),
+        ),
+        "pyproject.toml that is not TOML",
+    ),
+    Upload(
         "pyproject-link",
         _without(
             PKG_INFO,

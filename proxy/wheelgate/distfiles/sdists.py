@@ -65,7 +65,19 @@ def _check_tar(file: IO[bytes], contents: _Contents) -> None:
     if gunzip.has_more or file.read(1):  # a second archive, which some readers would add to the first
         raise BadSdist("has trailing data after its end")
     contents.check_identity(read.get(contents.pkg_info))
-    check_pyproject(read.get(contents.pyproject), BadSdist)
+    linked = contents.find_linked(contents.pyproject)
+    check_pyproject(read.get(contents.pyproject) if linked is None else _read_again(file, linked), BadSdist)
+
+
+def _read_again(file: IO[bytes], name: str) -> bytes | None:
+    """Read a pyproject.toml that has another name, which was not known when it was passed."""
+    file.seek(0)
+    gunzip = BoundedGunzip("an sdist", free_bytes=_FREE_BYTES, max_bytes=MAX_INFLATED_BYTES)
+    walk = TarWalk(TarStream(_inflate(file, gunzip)), BadSdist)
+    member = next(member for member in walk if member.name == name)
+    if member.size_bytes > MAX_PYPROJECT_BYTES:
+        raise BadSdist(f"has a pyproject.toml larger than {MAX_PYPROJECT_BYTES // 1024} KiB")
+    return walk.read()
 
 
 def _inflate(file: IO[bytes], gunzip: BoundedGunzip) -> Iterator[bytes]:
@@ -88,6 +100,7 @@ class _Contents:
         self._names = MemberNames(BadSdist, folds_case=False)
         self._kinds: dict[str, str] = {}
         self._links: dict[str, str] = {}
+        self._hard_links: dict[str, str] = {}
         self._members = 0
 
     @property
@@ -123,15 +136,20 @@ class _Contents:
         while folder := folder.rpartition("/")[0]:
             if self._kinds.get(folder) == "symlink":
                 raise BadSdist(f"has a member that lies behind a link: {show_name(member.name)}")
-        if member.kind == "symlink" and not stays_inside(member, self._top):
-            raise BadSdist(f"has a link that leads out of its top folder, or up again on its way: {show_name(member.name)}")
         if member.kind == "symlink":
-            self._links[member.name] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.target))
+            self._add_symbolic_link(member)
+        elif member.kind == "hardlink":
+            if self._kinds.get(member.target) != "file":
+                raise BadSdist(f"has a hard link to no file before it: {show_name(member.name)}")
+            self._hard_links[member.name] = member.target
+        self._kinds[member.name] = member.kind
+
+    def _add_symbolic_link(self, member: TarMember) -> None:
+        if not stays_inside(member, self._top):
+            raise BadSdist(f"has a link that leads out of its top folder, or up again on its way: {show_name(member.name)}")
+        self._links[member.name] = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), member.target))
         if len(self._links) > _MAX_LINKS:
             raise BadSdist(f"has more than {_MAX_LINKS} symbolic links")
-        if member.kind == "hardlink" and self._kinds.get(member.target) != "file":
-            raise BadSdist(f"has a hard link to no file before it: {show_name(member.name)}")
-        self._kinds[member.name] = member.kind
 
     def _check_top(self, member: TarMember) -> None:
         top, _, inside = member.name.partition("/")
@@ -157,6 +175,12 @@ class _Contents:
                 )
         if not any(self._kinds.get(self._follow(f"{self._top}/{name}") or "") in ("file", "hardlink") for name in _BUILDS):
             raise BadSdist("has neither a pyproject.toml nor a setup.py in its top folder, so that nothing can build it")
+
+    def find_linked(self, name: str) -> str | None:
+        """Find the file that a name of a link stands for; ``None``: it is none, or of no file."""
+        place = self._follow(name) or ""
+        place = self._hard_links.get(place, place)
+        return place if place != name and self._kinds.get(place) == "file" else None
 
     def _follow(self, name: str) -> str | None:
         """Follow symbolic links from a name to a member that is none; ``None``: they go round in a circle, or on and on."""
