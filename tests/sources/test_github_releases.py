@@ -321,6 +321,23 @@ async def test_prereleases_can_be_left_out(hub: Github, clock: FakeClock) -> Non
         assert filenames(await source.project_page("acme-lib")) == [wheel_name("acme-lib", "1.0")]
 
 
+async def test_a_name_of_which_nothing_may_be_listed_is_the_sources_all_the_same(hub: Github, clock: FakeClock) -> None:
+    hub.release("acme/tools", "v3", {wheel_name("acme-new", "3.0"): b"x", wheel_name("acme-lib", "3.0"): b"x"}, prerelease=True)
+    hub.release("acme/tools", "v2", {wheel_name("acme-half", "2.0"): b"x", wheel_name("acme-led", "2.0"): b"x"})
+    hub.repos["acme/tools"][0]["assets"][0]["state"] = "starter"
+    hub.repos["acme/tools"][0]["assets"][1]["url"] = "https://evil.example/x"
+    hub.release("acme/tools", "v1", {wheel_name("acme-lib", "1.0"): b"x"})
+    async with releases(hub, "acme/tools", clock=clock, prereleases=False) as source:
+        for name, said in (("acme-new", "prereleases = false"), ("acme-half", "not got"), ("acme-led", "leads away")):
+            page = await source.project_page(name)
+            assert filenames(page) == []
+            assert said in page.withheld[0].reason
+        page = await source.project_page("acme-lib")
+        assert (filenames(page), page.withheld) == ([wheel_name("acme-lib", "1.0")], ())
+        with pytest.raises(ProjectNotFound):
+            await source.project_page("acme-other")
+
+
 async def test_a_secondary_rate_limit_is_a_pause_and_no_refusal(hub: Github, clock: FakeClock) -> None:
     hub.refusal = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
     async with releases(hub, "acme/tools", clock=clock) as source:

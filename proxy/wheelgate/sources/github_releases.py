@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import msgspec
 
@@ -164,18 +163,19 @@ class GithubReleases:
         """
         projects: dict[str, dict[str, File]] = {}
         withheld: dict[str, dict[str, Withheld]] = {}
+        left_out: dict[str, dict[str, Withheld]] = {}
         dropped = 0
-        in_order = (release for of_repo in releases.values() for release in reversed(of_repo))
-        shown = (release for release in in_order if not release.draft and (self._prereleases or not release.prerelease))
-        for asset in chain.from_iterable(release.assets for release in shown):
+        in_order = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
+        for release, asset in ((each, asset) for each in in_order for asset in each.assets):
             yield
             project = project_in(asset.name)
-            if project is None or asset.state != "uploaded":
+            if project is None or asset.name in withheld.get(project, ()):
                 continue
-            if asset.name in projects.get(project, ()) or not self._may_be_asked(asset.url):
+            if asset.name in projects.get(project, ()):
                 dropped += 1
                 continue
-            if asset.name in withheld.get(project, ()):
+            if (obstacle := self._find_obstacle(release, asset)) is not None:
+                left_out.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "release", obstacle)
                 continue
             files = projects.setdefault(project, {})
             try:
@@ -183,12 +183,26 @@ class GithubReleases:
             except UnusableDigest as error:
                 reason = f"source {self.name} states {error}: have it corrected there"
                 withheld.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "digest", reason)
+        for project in [project for project in left_out if not projects.get(project)]:  # it is the source's all the same
+            projects[project] = {}
+            withheld[project] = left_out[project] | withheld.get(project, {})
         if dropped:
             self._metrics.dropped_entries.labels(self.name).inc(dropped)
         return (
             {project: tuple(files.values()) for project, files in projects.items()},
             {project: tuple(entries.values()) for project, entries in withheld.items()},
         )
+
+    def _find_obstacle(self, release: GithubRelease, asset: Asset) -> str | None:
+        """Find why an asset is not listed, in a sentence; ``None``: it may be."""
+        if release.prerelease and not self._prereleases:
+            return f"source {self.name} has {asset.name} in pre-releases alone, which prereleases = false leaves out"
+        if asset.state != "uploaded":
+            return f"source {self.name} has not got {asset.name} whole yet: try again later"
+        if not self._may_be_asked(asset.url):
+            self._metrics.dropped_entries.labels(self.name).inc()
+            return f"source {self.name} leads away from its API for {asset.name}"
+        return None
 
     def _may_be_asked(self, url: str) -> bool:
         """Assets are the API's own: a link that leads elsewhere was put there by somebody else."""
