@@ -14,7 +14,6 @@
       * CredentialRefused
       * AddressRefused
       * PageTooLarge
-      * LoopDetected
     * NotHeld
   * StoreError
     * BlobNotFound
