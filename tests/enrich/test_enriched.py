@@ -1087,6 +1087,26 @@ async def test_what_is_withheld_is_not_read(process: Process, fake: FakeSource, 
     assert seen == [wheel_name(NAME, "2.0")]
 
 
+async def test_an_alarm_is_given_once_however_often_its_page_is_made_anew(
+    process: Process, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.publish(NAME, "1.0", content="good")
+    for version in range(2, 10):
+        fake.publish(NAME, f"{version}.0", upload_time=None)
+    await process.page()
+    evil = fake.publish(NAME, "1.0", content="evil")
+    for version in range(2, 10):
+        clock.move(61)
+        file = next(file for file in (await process.page()).files if file.filename == wheel_name(NAME, f"{version}.0"))
+        process.memory.learn(file, size=7)
+    assert [entry.rule for entry in (await process.page()).withheld] == ["digest"]
+    assert caplog.text.count(f"ALARM: project {NAME}: {evil.filename}") == 1
+    fake.publish(NAME, "1.0", content="worse")
+    clock.move(61)
+    await process.page()
+    assert caplog.text.count(f"ALARM: project {NAME}: {evil.filename}") == 2
+
+
 async def test_trouble_with_two_files_in_a_row_lets_the_page_rest(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     """One says nothing of the others."""
     described: list[str] = []

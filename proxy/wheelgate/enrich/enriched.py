@@ -30,6 +30,7 @@ from wheelgate.enrich.records import FileRecord, Observation, contradicts
 from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 
@@ -59,6 +60,8 @@ class EnrichedSource(SourceWrapper):
         self._memory = memory
         self._clock = clock
         self._metrics = metrics
+        self._alarms = TroubleLog(_log)
+        """A page is made anew every two seconds while it is being completed."""
         self._flights: SingleFlight[Projection] = SingleFlight()
         self._describe: Describe | None = None
         self._newest: int | None = None
@@ -186,10 +189,8 @@ class EnrichedSource(SourceWrapper):
     def _withhold(self, file: File, seen: FileRecord) -> Withheld:
         day = f"{seen.at:%Y-%m-%d}"
         now, then = _describe_bytes(file.hashes, file.size), _describe_bytes(seen.hashes, seen.size)
-        _log.error(
-            "ALARM: project %s: %s: source %s lists it with %s; first seen on %s with %s",
-            *(file.project, file.filename, file.source, now, day, then),
-        )
+        sentence = f"source {file.source} lists it with {now}; first seen on {day} with {then}"
+        self._alarms.report(f"{file.project}/{file.filename}", f"ALARM: project {file.project}: {file.filename}: {sentence}")
         self._metrics.withheld_files.labels(file.source, "digest").inc()
         reason = (
             f"source {file.source} lists other bytes under this name than it did on {day}; a file name never changes its "
