@@ -69,7 +69,7 @@ def read_digests(stated: Mapping[str, str]) -> Mapping[str, str]:
     """Read the digests that are stated of one file: by algorithm as :func:`new_hash` knows it, in lower case.
 
     All of them are to be checked. One that cannot be is no reason to go without: whoever stated it meant it to be compared. But
-    beside a strong one an unknown one is left out, as installers do: an index may add what is yet to come to what it has.
+    beside a strong one an unknown one is left out, as uv does: an index may add what is yet to come to what it has.
 
     Raises:
         UnusableDigest: one is malformed, or of an algorithm that is not known, and none beside it is strong.
