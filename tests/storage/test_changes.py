@@ -382,6 +382,41 @@ async def test_whether_this_process_hears_is_known(store: WatchedStore, clock: F
     assert one.changes.silent_s == 60
 
 
+async def test_what_a_writer_finds_before_it_has_ever_looked_is_heard_all_the_same(store: WatchedStore, clock: FakeClock) -> None:
+    """Its first look found nothing, and was followed by an announcement that it read in order to write its own."""
+    one, other = Replica(store, clock), Replica(store, clock)
+    store.holds = {"info": asyncio.Event()}
+    look = asyncio.create_task(one.hear())
+    while not store.count("info"):
+        await asyncio.sleep(0)
+    await other.change(OTHER)
+    store.holds["read"] = asyncio.Event()
+    store.calls.clear()
+    write = asyncio.create_task(one.change(LIB))
+    while not store.count("read"):
+        await asyncio.sleep(0)
+    store.holds["info"].set()
+    assert await look == []
+    store.holds["read"].set()
+    await write
+    assert OTHER in await one.hear()
+
+
+async def test_a_record_that_is_replaced_for_its_damage_may_have_said_anything(store: WatchedStore, clock: FakeClock) -> None:
+    one, other = Replica(store, clock), Replica(store, clock)
+    await one.hear()
+    await other.change(OTHER)
+    damaged = iter([True])
+
+    def damage(method: str, path: str) -> None:
+        if method == "replace_if" and next(damaged, False):
+            raise BlobDamaged(f"{path} is damaged")
+
+    store.before = damage
+    await one.change(LIB)
+    assert set(EVERYTHING) <= set(await one.hear())
+
+
 async def test_many_changes_at_once_are_announced_together_and_none_is_lost(
     replicas: tuple[Replica, Replica], store: WatchedStore
 ) -> None:

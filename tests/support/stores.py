@@ -153,7 +153,12 @@ class WatchedStore:
 
     async def info(self, path: str) -> BlobInfo:
         self._enter("info", path)
-        info = await self.inner.info(path)
+        try:
+            info = await self.inner.info(path)
+        except BlobNotFound:
+            if "info" in self.holds:  # that there is none is an answer, too
+                await self.holds["info"].wait()
+            raise
         await self._leave("info", path)
         return info
 

@@ -148,11 +148,13 @@ class StoreChanges:
         async with self._turn:
             self._number += 1  # what comes from here on is not in this one
             entries, self._pending = self._pending, []
-            if not self._has_looked and self._log is None:  # a command: others have announced something before it
-                self._log, self._etag = await self._read()
             log, etag = self._log, self._etag  # mostly nobody else has announced anything since we looked last
+            if not self._has_looked and log is None:  # a command: others have announced something before it
+                log, etag = await self._read()
+                if not self._has_looked:  # else what stands there was not heard, and has to be
+                    self._log, self._etag = log, etag
             is_first = log is None
-            for _ in range(_TRIES):
+            for tries in range(_TRIES):
                 longer = (log or begin_log(after_another=not is_first)).extend(entries)
                 try:
                     written = await self._store.replace_if(layout.CHANGED, longer.encode(), etag)
@@ -164,7 +166,7 @@ class StoreChanges:
                     await self._store.delete(layout.CHANGED)  # every replica takes everything for changed
                     log, etag, is_first = None, None, False
                     continue
-                if etag == self._etag:
+                if etag == self._etag and not tries:
                     self._log, self._etag = longer, written
                 return  # else others announced something as well, of which the next look must tell
         raise StoreError("the store's changes could not be announced: too many writers at once, try again")
