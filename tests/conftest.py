@@ -6,14 +6,17 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import cache
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.clock import FakeClock
 from tests.support.gate import Gate, gate
 from tests.support.index import FakeIndex, running
+from wheelgate.config import PUBLIC_INDEX
 
 # The contracts' own assertions explain themselves like those of a test module.
 pytest.register_assert_rewrite("tests.sources.source_contract", "tests.storage.blob_store_contract")
@@ -30,6 +33,20 @@ def _refuse_beyond_loopback(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_refuse_beyond_loopback)
+
+
+@cache
+def _reaches_public_index() -> bool:
+    with suppress(OSError):
+        socket.create_connection((urlsplit(PUBLIC_INDEX).hostname or "", 443), timeout=5).close()
+        return True
+    return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `public` are skipped aloud where the public index cannot be reached."""
+    if item.get_closest_marker("public") and not _reaches_public_index():
+        pytest.skip("the public index cannot be reached from here")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

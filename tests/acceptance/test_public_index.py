@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import trustme
@@ -14,19 +12,10 @@ import trustme
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate
 from tests.support.packages import make_wheel
-from wheelgate.config import PUBLIC_INDEX
 
 pytestmark = [pytest.mark.public, pytest.mark.timeout(300)]
 
 SIX = ["azure-identity", "azure-storage-blob", "pandas", "scikit-learn", "mlflow-skinny", "fastapi"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_the_public_index() -> None:
-    try:
-        socket.create_connection((urlsplit(PUBLIC_INDEX).hostname or "", 443), timeout=5).close()
-    except OSError:
-        pytest.skip("the public index cannot be reached from here")
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from uv import find_uv_bin
 
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, environment, fetch, gate
-from wheelgate.config import PUBLIC_INDEX
 from wheelgate.distfiles.core_metadata import BadWheel
 from wheelgate.distfiles.sdists import BadSdist, check_sdist
 from wheelgate.distfiles.wheels import check_wheel
@@ -56,14 +53,6 @@ py = import('python').find_installation()
 py.install_sources(['acme_tools/__init__.py'], subdir: 'acme_tools')
 """
 SETUP = "from setuptools import setup\nsetup(name='acme-tools', version='1.0', packages=['acme_tools'], scripts=['tool'])\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_the_public_index() -> None:
-    try:
-        socket.create_connection((urlsplit(PUBLIC_INDEX).hostname or "", 443), timeout=5).close()
-    except OSError:
-        pytest.skip("the public index cannot be reached from here")
 
 
 @pytest.fixture(scope="module")

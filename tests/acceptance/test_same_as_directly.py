@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -69,14 +67,6 @@ SETS: dict[str, tuple[str, ...]] = {
     "a name that there is not": ("wheelgate-has-no-such-project",),
 }
 FAIL = {"a contradiction", "a version that there is not", "a name that there is not"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _needs_the_public_index() -> None:
-    try:
-        socket.create_connection((urlsplit(PUBLIC_INDEX).hostname or "", 443), timeout=5).close()
-    except OSError:
-        pytest.skip("the public index cannot be reached from here")
 
 
 @pytest.fixture(scope="module")
