@@ -51,7 +51,7 @@ def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], emp
         of = f" of source {' or '.join(sources)}" if sources else ""
         print(f"wheelgate: no claims{of}{' that no source lists' if empty else ''}", file=sys.stderr)
     if doubts.count:
-        print(f"wheelgate: of {doubts.count:,} names it cannot be told whether a source lists them", file=sys.stderr)
+        print(f"wheelgate: names of which it cannot be told whether a source lists them: {doubts.count:,}", file=sys.stderr)
         sys.exit(1)
 
 

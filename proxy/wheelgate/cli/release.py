@@ -120,7 +120,7 @@ async def _sort_out(services: Services, choice: _Choice) -> tuple[Sequence[str],
     if kept > MOST_LINES:
         print(f"wheelgate: and {kept - MOST_LINES:,} more", file=sys.stderr)
     if not chosen and not kept:
-        print("wheelgate: no claimed name is meant by that", file=sys.stderr)
+        print("wheelgate: nothing that is claimed matches", file=sys.stderr)
     return chosen, kept
 
 
