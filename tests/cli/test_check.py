@@ -10,7 +10,8 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
-from wheelgate.cli.check import check_layouts, check_mirrors, check_records, check_sources
+from wheelgate.cli.checks.sources import check_sources
+from wheelgate.cli.checks.stored import check_layouts, check_mirrors, check_records
 from wheelgate.config import load
 from wheelgate.core.errors import StillListing
 from wheelgate.core.patterns import NamePatterns

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wheelgate.cli.check import Finding, check_connection, report
+from wheelgate.cli.checks.findings import Finding, report
+from wheelgate.cli.checks.sources import check_connection
 from wheelgate.cli.options import config_options, json_option, load_settings, run_to_end, run_with_services
 from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
