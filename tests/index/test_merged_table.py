@@ -148,7 +148,10 @@ FIRST, FIRST_PUBLIC = "the first private source that has it is", "no private sou
 RESERVED = "the name is reserved by acme-*, and no private source has it"
 RESERVED_SPARES = "pypi mirror: reserved names are never asked of a public source"
 CLAIMED_SPARES = "pypi mirror: a claimed name is never asked of a public source"
-EMPTY = "the name was claimed by a private source, and none lists a file of it now"
+EMPTY = (
+    "the name was claimed by a private source, and none lists a file of it now; if public sources should answer: "
+    f"wheelgate release {NAME} --reason ..."
+)
 NOBODY = "every source was asked, and none has it"
 TABLE = [
     # Rule 1: the first private source that has it owns it, unless one before it failed.

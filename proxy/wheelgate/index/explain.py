@@ -132,8 +132,6 @@ def format_explanation(explanation: dict[str, Any]) -> str:
         lines.append(f"  status: {explanation['status']}")
     if claim:
         lines.append(f"  private since {_format_time(claim['since'])}, first listed by {claim['source']}")
-        if not files and not withheld and explanation["error"] is None:
-            lines.append(f"  if that was a mistake: wheelgate release {project} --reason ...")
     if explanation["reserved_by"]:
         lines.append(f"  reserved by the pattern {explanation['reserved_by']}")
     lines += map(_format_answer, explanation["sources"])

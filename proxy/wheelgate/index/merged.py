@@ -42,6 +42,7 @@ from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.project_list import ProjectList
 from wheelgate.index.rules import limit_versions
+from wheelgate.index.unlisted_claims import UnlistedClaims, advise_release
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
@@ -95,6 +96,7 @@ class Merged:
         self._made = MadePages(max_bytes, metrics)
         self._invalidated = Signal()
         self._troubles = TroubleLog(_log)
+        self._unlisted = UnlistedClaims(metrics)
 
     @property
     def members(self) -> Sequence[Member]:
@@ -142,6 +144,7 @@ class Merged:
             with contextlib.suppress(_SourceReplaced):
                 decision = await self._decide(project, order, learn=learn)
                 if self._order is order:
+                    self._unlisted.note(decision)
                     return decision
 
     async def _decide(self, project: str, order: Sequence[Member], *, learn: bool) -> Decision:
@@ -187,7 +190,7 @@ class Merged:
         if silence is not None:
             return _fail(known, silence)
         if known.claimed:  # an empty page, no absence: a client with further indexes of its own must stop here too
-            reason = "the name was claimed by a private source, and none lists a file of it now"
+            reason = f"the name was claimed by a private source, and none lists a file of it now; {advise_release(project)}"
             empty = ProjectPage(project=project, files=(), as_of=self._clock.now())
             page = await self._made.page(project, None, (), self._clock.now(), lambda: empty)
             return msgspec.structs.replace(known, reason=reason, page=page)

@@ -116,6 +116,7 @@ class Metrics:
         )
         self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
         self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
+        self.unlisted_claims = gauge("wheelgate_unlisted_claims", "Claimed names asked for that no private source lists")
         self.client_connections = gauge("wheelgate_client_connections", "Connections of clients that are open")
         self.client_connections_limit = gauge("wheelgate_client_connections_limit", "How many of them there may be")
         self.client_connections_ended = counter("wheelgate_client_connections_ended", "Connections that we ended", ["why"])
