@@ -403,7 +403,7 @@ MUTATIONS = (
     Mutation(
         12,
         "an index that lost all it had is a new one",
-        "sources/absence.py",
+        "sources/control_questions.py",
         "return (None, lost) if ever_had else (",
         "return (None, lost) if not root.declared else (",
         "tests/sources/test_absence.py::test_a_new_index_without_a_project_is_one_and_one_that_lost_all_is_not",

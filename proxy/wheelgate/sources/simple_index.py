@@ -24,6 +24,7 @@ from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
 from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage, OversizedPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.sources.absence import AbsenceEvidence
+from wheelgate.sources.control_questions import ControlQuestions
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.upstream.answers import PageAnswer, claim_memory
 from wheelgate.upstream.client import SourceClient
@@ -77,7 +78,7 @@ class SimpleIndex:
         expected: Sequence[str] = (),
         is_last: bool = False,
     ) -> None:
-        """``known``, ``only``, ``expected`` and ``is_last``: see :class:`~wheelgate.sources.absence.AbsenceEvidence`."""
+        """``known``, ``only``, ``expected`` and ``is_last``: see :class:`ControlQuestions`."""
         self.name = name
         self._url = url if url.endswith("/") else url + "/"
         self._client = client
@@ -86,18 +87,25 @@ class SimpleIndex:
         self._known: LRUCache[str, _IndexAnswer] = LRUCache(RECENT_BYTES, getsizeof=lambda known: page_bytes(known.page))
         self._oversized: TTLCache[str, str] = TTLCache(_OVERSIZED, _OVERSIZED_S, timer=clock.monotonic)
         """By project, what was wrong with its page."""
-        self.absence = AbsenceEvidence(
+        known = known or KnownProjects(name, url=self._url)
+        questions = ControlQuestions(
             source=name,
             url=self._url,
             accept=_ACCEPT,
             client=client,
-            clock=clock,
-            metrics=metrics,
-            known=known or KnownProjects(name, url=self._url),
+            known=known,
             count_listed=self._count_listed,
-            says_absent=self._says_absent,
             only=only,
             expected=expected,
+            is_last=is_last,
+        )
+        self.absence = AbsenceEvidence(
+            source=name,
+            clock=clock,
+            metrics=metrics,
+            known=known,
+            questions=questions,
+            says_absent=self._says_absent,
             is_last=is_last,
         )
 
