@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from enum import Enum
 from itertools import count
 from typing import Annotated
 
@@ -169,3 +170,34 @@ class ProjectPage(msgspec.Struct, frozen=True, kw_only=True):
         state = {name: getattr(page, name) for name in ("as_of", "known_since", "stale", "freshness")}
         is_so = all(getattr(self, name) == value for name, value in state.items())
         return self if is_so else msgspec.structs.replace(self, **state)
+
+
+class Ownership(Enum):
+    """The world that a project of a private source belongs to, where that source passes public packages through as well."""
+
+    OWN = "own"
+    """A version of it was published to the source itself, or to another one that is not public: it is private, and is claimed."""
+    PUBLIC = "public"
+    """Nothing under the name is the source's own, whether or not it lists the name: nothing is claimed, and all rules for public
+    files hold."""
+    UNKNOWN = "unknown"
+    """Nobody can tell now. No public source may be asked, nothing may be claimed, and the request fails."""
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to the question whose a project is, as a private source has it that may pass public packages through."""
+
+    ownership: Ownership
+    reason: str
+    """One sentence about the project: why it is so, for ``explain``. Of UNKNOWN: what clients are refused with, the cause and the
+    remedy; it names the source."""
+    own_versions: frozenset[str] | None = None
+    """Of OWN: the versions that are, each as :func:`wheelgate.core.names.same_version_key` has it; ``None``: all. Whatever else
+    is listed under the name came from outside, and is not offered as the source's own."""
+    fresh_until: float = -math.inf
+    """Monotonic seconds: until then nobody needs to ask for it again."""
+    outage_since: datetime | None = None
+    """Moment since which nobody can be asked, so that this repeats what was known at ``last_heard``; ``None``: it was asked for
+    in time. Of PUBLIC it then means no more than a remembered "not there" of before an outage. Aware, UTC."""
+    last_heard: datetime | None = None
+    """Moment at which this was so for certain; ``None``: it is so now. Aware, UTC."""

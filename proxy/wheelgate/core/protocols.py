@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import Judgement, ProjectPage
 from wheelgate.core.packed_names import PackedNames
 
 Hook = Callable[[], Awaitable[None]]
@@ -75,6 +75,18 @@ class SourceWrapper:
     async def project_names(self) -> PackedNames:
         """See :class:`Source`."""
         return await self._source.project_names()
+
+
+class OwnershipJudge(Protocol):
+    """The judge of one private source that may pass public packages through: which of its projects are its own.
+
+    It is asked before the source is asked for the page, once or twice a decision, and so answers out of its memory wherever
+    it can: what it said last stands in for :data:`~wheelgate.core.model.STALE_IF_ERROR_S` while nobody can be asked, also after a
+    restart. It never guesses: where it cannot tell, it says so.
+    """
+
+    async def judge(self, project: str) -> Judgement:
+        """Judge a project given by its normalised name, whether or not the source lists it. Raises nothing: see UNKNOWN."""
 
 
 class BlobInfo(msgspec.Struct, frozen=True):
