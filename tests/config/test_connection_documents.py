@@ -276,6 +276,14 @@ FIELDS = {
         {"name": "a", "target": "https://pkgs.dev.azure.com/", "auth_type": "PAT", "value": "env:X"},
         "target: pkgs.dev.azure.com is shared by all organisations",
     ),
+    "another host of Azure DevOps": (
+        {"name": "a", "target": "https://dev.azure.com/acme/Platform", "auth_type": "PAT", "value": "env:X"},
+        "target: no feed is at dev.azure.com, so the credential would never be used: write https://pkgs.dev.azure.com/acme",
+    ),
+    "an old host of Azure DevOps": (
+        {"name": "a", "target": "https://acme.visualstudio.com/", "auth_type": "ManagedIdentity"},
+        "target: no feed is at acme.visualstudio.com, so the credential would never be used: write https://pkgs.dev.azure.com/acme",
+    ),
     "readable": (
         {"name": "a", "target": "http://index.example.com/", "auth_type": "PAT", "value": "env:X"},
         "target: the secret would be sent unencrypted to http://index.example.com/:",

@@ -206,6 +206,14 @@ WRONG = [
         '[[source]]\nname = "x"\ntype = "index"\nurl = "https://index.example.com/a/../b"',
         "source[0].url: cannot be used: its path could be read in two ways",
     ),
+    (
+        '[[source]]\nname = "x"\ntype = "devops"\nurl = "https://dev.azure.com/acme/_packaging/team/pypi/simple/"',
+        "no feed is at dev.azure.com: the feeds of that organisation are below https://pkgs.dev.azure.com/acme",
+    ),
+    (
+        '[[source]]\nname = "x"\ntype = "devops"\nurl = "https://pkgs.dev.azure.com/tfs/acme/Platform/_packaging/team/pypi/simple/"',
+        "source[0].url: must be a feed such as",
+    ),
     ('[[source]]\nname = "x"\ntype = "directory"', 'source[0].url: must be a folder such as "file:./wheels"'),
     ('[[source]]\nname = "x"\ntype = "directory"\nurl = "./wheels"', 'source[0].url: must be a folder such as "file:./wheels"'),
     (

@@ -7,6 +7,7 @@ contract one by one.
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,9 +20,25 @@ from wheelgate.credentials.connections import Connections
 
 DEVOPS = "pkgs.dev.azure.com"
 GUIDS = ["aaaaaaaa-0000-4000-8000-aaaaaaaaaaaa", "BBBBBBBB-0000-4000-8000-bbbbbbbbbbbb"]
-HOSTS = [DEVOPS, "acme.pkgs.visualstudio.com", "Acme.pkgs.visualstudio.com", "other.pkgs.visualstudio.com", "PKGS.dev.azure.com"]
-STRANGERS = ["index.example", "x.acme.pkgs.visualstudio.com", "evil-pkgs.dev.azure.com", "pkgs.dev.azure.com.evil.example"]
+SERVICE = "feeds.dev.azure.com"
+HOSTS = [
+    DEVOPS,
+    SERVICE,
+    "acme.pkgs.visualstudio.com",
+    "Acme.pkgs.visualstudio.com",
+    "other.pkgs.visualstudio.com",
+    "PKGS.dev.azure.com",
+]
+STRANGERS = [
+    "index.example",
+    "evil-feeds.dev.azure.com",
+    "dev.azure.com",
+    "x.acme.pkgs.visualstudio.com",
+    "evil-pkgs.dev.azure.com",
+    "pkgs.dev.azure.com.evil.example",
+]
 NAMES = ["acme", "ACME", "acme2", "other", "team", "Platform", "simple", "pypi", "download", "upload", "_packaging", "x-1.0.whl"]
+ONE_FEED = ["team", "Team", "TEAM", "team@Release", "team%40release", "other", "%74eam", "te%61m%ff", "te%61m%fe"]
 MARKED = [*GUIDS, f"{GUIDS[0]}@{GUIDS[1]}", f"{GUIDS[0]}%40{GUIDS[1]}", f"{GUIDS[0]}@Release"]
 UNREADABLE = ["..", ".", "%2e%2e", "a%2fb", "a%5Cb", "", "%00"]
 
@@ -44,8 +61,18 @@ feed_files = st.builds(
 
 def paths(*, readable: bool) -> st.SearchStrategy[tuple[str, ...]]:
     segment = st.sampled_from(NAMES + MARKED + ([] if readable else UNREADABLE))
-    feeds = st.sampled_from([("_packaging", "team"), ("Platform", "_packaging", "team"), ("_packaging", "other")])
-    inside = st.tuples(organisations, feeds | feed_files | st.just(())).map(lambda both: (both[0], *both[1]))
+    home = st.sampled_from([(), (), ("Platform",), ("platform",), ("Plat%66orm",)])
+    feeds = st.builds(lambda home, feed: (*home, "_packaging", feed), home, st.sampled_from(ONE_FEED))
+    service = st.builds(
+        lambda home, api, feed, rest: (*home, *api, feed, *rest),
+        home,
+        st.sampled_from(
+            [("_apis", "packaging", "feeds"), ("_apis", "Packaging", "Feeds"), ("_apis", "git", "feeds"), ("_apis",)]
+        ),
+        st.sampled_from(ONE_FEED),
+        st.sampled_from([(), (), ("packages",), ("permissions", "x")]),
+    )
+    inside = st.tuples(organisations, feeds | service | feed_files | st.just(())).map(lambda both: (both[0], *both[1]))
     return inside | feed_files | st.lists(segment, max_size=4).map(tuple)
 
 
@@ -79,16 +106,30 @@ def written(parts: Parts) -> str:
 
 
 def place(parts: Parts) -> tuple[str, ...]:
-    """A flat name of the place: its origin, then its segments; the two hosts of Azure DevOps as one."""
+    """A flat name of the place: its origin, then its segments; the hosts of Azure DevOps as one, names as they compare there."""
     scheme, host, number, segments = parts
     host = host.lower()
     number = number or (443 if scheme == "https" else 80)
     if (scheme, number) == ("https", 443):
         if re.fullmatch(r"[a-z0-9-]+\.pkgs\.visualstudio\.com", host):
             host, segments = DEVOPS, (host.split(".")[0], *segments)
-        if host == DEVOPS and segments:
-            segments = (segments[0].lower(), *segments[1:])
+        if host == SERVICE:
+            at = [part.lower() for part in segments]
+            for home in (1, 2):
+                if at[home : home + 3] == ["_apis", "packaging", "feeds"] and len(at) > home + 3:
+                    feed, rest = segments[home + 3], segments[home + 4 :]
+                    host, segments = DEVOPS, (*segments[:home], "_packaging", feed, "?service", *rest)
+                    break
+        if host == DEVOPS:
+            segments = compared(segments)
     return (scheme, host, str(number), *segments)
+
+
+def compared(segments: tuple[str, ...]) -> tuple[str, ...]:
+    """Organisation, project, feed and view without case and decoded; what comes behind the feed as it is written."""
+    lower = [part if "%f" in part else unquote(part).lower() for part in segments]
+    names = next((at + 2 for at in range(min(3, len(lower))) if lower[at] == "_packaging"), len(lower))
+    return (*lower[:names], *segments[names:])
 
 
 def organisation(parts: Parts) -> str | None:
@@ -111,7 +152,8 @@ def expected(targets: list[Parts], page: Parts, asked: Parts) -> Parts | None:
     if any(part in UNREADABLE for part in asked[3]):
         return None
     applying = [target for target in targets if place(asked)[: len(place(target))] == place(target)]
-    if organisation(asked) is not None and organisation(asked) == organisation(page) and is_file_link(asked):
+    is_for_the_page = is_file_link(asked) or "?service" in place(asked)
+    if organisation(asked) is not None and organisation(asked) == organisation(page) and is_for_the_page:
         of_the_page = [target for target in targets if place(page)[: len(place(target))] == place(target)]
         applying += sorted(of_the_page, key=lambda target: len(place(target)))[-1:]
     return max(applying, key=lambda target: len(place(target)), default=None)
@@ -130,7 +172,7 @@ class Named:
 def made(targets: list[Parts]) -> list[Connection]:
     # A signature is for any host and any scheme: the rules about those are not what is tested here.
     return [
-        Connection(name=f"c{number}", target=written(target), auth_type="SAS", value="env:X", allow_http=True)
+        Connection(name=f"c{number}", category="Git", target=written(target), auth_type="SAS", value="env:X", allow_http=True)
         for number, target in enumerate(targets)
     ]
 
@@ -139,6 +181,7 @@ def _at(*segments: str) -> Parts:
     return ("https", DEVOPS, None, segments)
 
 
+_ASKED = ("https", SERVICE, None, ("ACME", "_apis", "packaging", "Feeds", "team", "packages"))
 _FEED, _LINK = _at("acme", "_packaging", "team"), ("_packaging", GUIDS[0], "pypi", "download", "x")
 
 
@@ -146,6 +189,14 @@ _FEED, _LINK = _at("acme", "_packaging", "team"), ("_packaging", GUIDS[0], "pypi
 @given(questions())
 @example(([_FEED], _FEED, _at("acme", *_LINK)))
 @example(([_FEED], _FEED, _at("other", *_LINK)))
+@example(([_FEED], _FEED, _ASKED))
+@example(([_at("acme", "_packaging", "Team", "pypi", "simple")], _at("acme", "_packaging", "team", "pypi", "simple"), _ASKED))
+@example(([_FEED], _FEED, ("https", SERVICE, None, ("acme", "_apis", "packaging", "changes"))))
+@example(([_FEED], _FEED, ("https", SERVICE, None, ("other", "_apis", "packaging", "feeds", "team"))))
+@example(([_at("acme", "team")], _FEED, ("https", SERVICE, None, ("acme", "team"))))
+@example(([_FEED], _FEED, ("https", SERVICE, 8443, ("acme", "_apis", "packaging", "feeds", "team"))))
+@example(([_FEED], _FEED, ("http", SERVICE, None, ("acme", "_apis", "packaging", "feeds", "team"))))
+@example(([_at("acme", "_packaging", "team%40Release")], _FEED, _at("acme", "_packaging", "TEAM@release", "pypi", "simple")))
 @example(([_FEED], _FEED, _at("acme", "_packaging", "team-two")))
 @example(([_FEED], _FEED, _at("acme", "_packaging", GUIDS[0], "pypi", "upload", "x")))
 @example(([_FEED], ("https", "index.example", None, ("simple",)), _at("acme", *_LINK)))

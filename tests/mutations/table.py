@@ -113,8 +113,16 @@ MUTATIONS = (
         2,
         "a feed's credential goes to whatever is in its organisation",
         "credentials/connections.py",
-        "if place.is_feed_file_of(self._page.organisation):",
+        "if place.is_feed_file_of(self._page.organisation) or place.is_feed_service_of(self._page.organisation):",
         "if place.organisation is not None and place.organisation == self._page.organisation:",
+        "tests/credentials/test_connections.py::test_a_credential_is_given_exactly_where_the_contract_says",
+    ),
+    Mutation(
+        2,
+        "a feed's credential goes to whatever is asked of the host that tells of feeds",
+        "core/devops.py",
+        '_SERVICE.fullmatch("/".join(segments))',
+        're.fullmatch(r"(?P<home>[^/]+)/(?P<feed>[^/]+)(?P<rest>(?:/[^/]+)*)", "/".join(segments))',
         "tests/credentials/test_connections.py::test_a_credential_is_given_exactly_where_the_contract_says",
     ),
     Mutation(

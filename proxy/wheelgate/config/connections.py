@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 
 from wheelgate.config.section import Section
 from wheelgate.config.value_types import Reference
+from wheelgate.core.devops import suggest_feeds_url
 from wheelgate.core.urls import UnsafeUrl, UrlScope, is_loopback_host, parse, parse_scope, without_user
 
 AuthType = Literal["None", "PAT", "UsernamePassword", "Bearer", "ManagedIdentity", "ServicePrincipal", "SAS"]
@@ -98,6 +99,8 @@ class Connection(Section):
 
     def _check_target(self) -> list[str]:
         scheme, host, _ = self.place.origin
+        if self.category == "PythonFeed" and (better := suggest_feeds_url(parse(self.target))) is not None:
+            return [f"target: no feed is at {host}, so the credential would never be used: write {better}"]
         if self.auth_type in _BOUND_TO_AN_ORGANISATION and self.place.is_devops and not self.place.segments:
             return [
                 f"target: {host} is shared by all organisations, so your token would be sent to any of them: add yours, as in "

@@ -17,7 +17,8 @@ from wheelgate.config.value_types import (
     check_proxy_url,
     check_url,
 )
-from wheelgate.core.urls import parse
+from wheelgate.core.devops import suggest_feeds_url
+from wheelgate.core.urls import parse, parse_scope
 
 # Public PyPI: its pages, and the host of the files they link to.
 PUBLIC_INDEX = "https://pypi.org/simple/"
@@ -31,6 +32,8 @@ _SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_HOST = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?", re.IGNORECASE)
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 _FEED_PATH = re.compile(r"(/[^/]+){0,2}/_packaging/[^/]+/pypi/simple/?")
+# A server of one's own has its collections below a path, such as /tfs/Collection/Project.
+_SERVER_FEED_PATH = re.compile(r"(/[^/]+){1,4}/_packaging/[^/]+/pypi/simple/?")
 _IMPOSSIBLE = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "blob": ("cache",)}
 NO_PROXY = "none"
 
@@ -161,4 +164,8 @@ def check_feed_url(text: str) -> str | None:
     hint = 'must be a feed such as "https://pkgs.dev.azure.com/ORGANISATION/PROJECT/_packaging/FEED/pypi/simple/"'
     if problem := check_url(text):
         return f"{hint}; this URL {problem}"
-    return None if _FEED_PATH.fullmatch(parse(text).raw_path) else hint
+    url = parse(text)
+    if (better := suggest_feeds_url(url)) is not None:
+        return f"{hint}; no feed is at {url.host}: the feeds of that organisation are below {better}"
+    form = _FEED_PATH if parse_scope(url).is_devops else _SERVER_FEED_PATH
+    return None if form.fullmatch(url.raw_path) else hint

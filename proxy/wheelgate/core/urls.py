@@ -15,6 +15,7 @@ from urllib.parse import quote, urljoin
 import msgspec
 from yarl import URL
 
+from wheelgate.core.devops import DEVOPS_HOST, SERVICE_PART, read_place
 from wheelgate.core.secret import Secret
 
 Origin = tuple[str, str, int]
@@ -42,8 +43,6 @@ _WITH_USER = re.compile(r"(https?://)([^/?#@\\]*)@", re.IGNORECASE)
 _USER_INFO = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#\\\s]*)@")
 _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
 
-DEVOPS_HOST = "pkgs.dev.azure.com"
-_DEVOPS_TWIN = re.compile(r"([a-z0-9][a-z0-9-]*)\.pkgs\.visualstudio\.com")
 _GUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # What a feed's page links: identifiers instead of the names that the page was asked by, with those of a view behind an @.
 _FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:(?:@|%40){_GUID})?/pypi/download/.+")
@@ -265,12 +264,13 @@ class UrlScope(msgspec.Struct, frozen=True):
     """The scope of a credential: a URL and everything below it, as an origin and whole path segments.
 
     Two spellings of one scope that are not known to be the same are two scopes: the wrong answer then is a missing credential,
-    never one that went elsewhere. The two hosts of Azure DevOps are one origin, organisations without case.
+    never one that went elsewhere. The hosts of Azure DevOps are one origin: the names of organisations, projects, feeds and views
+    are compared there without case and decoded, and what its service is asked about a feed lies below that feed.
     """
 
     origin: Origin
     segments: tuple[str, ...]
-    """Of the path, as they are written."""
+    """Of the path, as they are written, but for the names of Azure DevOps (:mod:`wheelgate.core.devops`)."""
 
     @property
     def organisation(self) -> str | None:
@@ -285,6 +285,10 @@ class UrlScope(msgspec.Struct, frozen=True):
     def holds(self, other: UrlScope) -> bool:
         """True if the other is this one or below it."""
         return self.origin == other.origin and self.segments == other.segments[: len(self.segments)]
+
+    def is_feed_service_of(self, organisation: str | None) -> bool:
+        """True if it is where the service tells of some feed of the organisation, and of nothing else."""
+        return organisation is not None and self.organisation == organisation and SERVICE_PART in self.segments
 
     def is_feed_file_of(self, organisation: str | None) -> bool:
         """True if it is a file that some feed of the organisation links, in the form that names no feed."""
@@ -304,9 +308,6 @@ def parse_scope(url: str | URL) -> UrlScope:
     url = parse(url) if isinstance(url, str) else url
     where = origin(url)
     segments = tuple(segment for segment in url.raw_path.split("/") if segment)
-    twin = _DEVOPS_TWIN.fullmatch(where[1])
-    if twin is not None and where[0] == "https" and where[2] == 443:
-        return UrlScope(("https", DEVOPS_HOST, 443), (twin[1], *segments))
-    if where == ("https", DEVOPS_HOST, 443) and segments:
-        return UrlScope(where, (segments[0].lower(), *segments[1:]))
+    if where[0] == "https" and where[2] == 443 and (place := read_place(where[1], segments)) is not None:
+        return UrlScope(("https", DEVOPS_HOST, 443), place)
     return UrlScope(where, segments)

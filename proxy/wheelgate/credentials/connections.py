@@ -2,7 +2,8 @@
 
 A connection belongs to its target and everything below it, by whole path segments as they are written; the longest wins. One
 below an Azure DevOps organisation also belongs to the files that its feed's pages link, because those links name the feed by
-identifiers: only for the source whose page that is, only in that form, only in that organisation.
+identifiers, and to what the feed service is asked, because that knows no pages: only for the source whose page that is, only in
+those forms, only in that organisation.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class SourceCredentials:
         except UnsafeUrl:
             return None
         found = self._connections.find(place)
-        if place.is_feed_file_of(self._page.organisation):
+        if place.is_feed_file_of(self._page.organisation) or place.is_feed_service_of(self._page.organisation):
             page = self._connections.find(self._page)
             if page is not None and (found is None or len(page[0].segments) > len(found[0].segments)):
                 return page

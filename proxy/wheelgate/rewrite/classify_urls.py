@@ -10,9 +10,10 @@ import msgspec
 from yarl import URL
 
 from wheelgate.config import PUBLIC_INDEX, Config
+from wheelgate.core.devops import DEVOPS_HOST
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.urls import DEVOPS_HOST, UnsafeUrl, UrlScope, parse, parse_scope, redact_url, without_user_info
+from wheelgate.core.urls import UnsafeUrl, UrlScope, parse, parse_scope, redact_url, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
 _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
