@@ -208,6 +208,7 @@ WRONG = [
     ),
     (
         '[[source]]\nname = "x"\ntype = "devops"\nurl = "https://dev.azure.com/acme/_packaging/team/pypi/simple/"',
+        'source[0].url: must be a feed such as "https://pkgs.dev.azure.com/ORGANISATION/PROJECT/_packaging/FEED/pypi/simple/"; '
         "no feed is at dev.azure.com: the feeds of that organisation are below https://pkgs.dev.azure.com/acme",
     ),
     (

@@ -65,7 +65,7 @@ class FeedPlace:
 
     @property
     def url(self) -> str:
-        """What is asked for what the feed is."""
+        """The address that tells of the feed itself."""
         return f"{self.feeds_url}/{self.feed}"
 
 
