@@ -95,7 +95,7 @@ class House:
 
     async def settle(self) -> None:
         """What is written behind is written."""
-        await self.team.absence._known._writing.wait("keep")
+        await self.team.absence.known._writing.wait("keep")
 
     @property
     def asked(self) -> list[str]:

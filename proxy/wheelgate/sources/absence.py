@@ -86,7 +86,8 @@ class AbsenceEvidence:
         self._source = source
         self._clock = clock
         self._metrics = metrics
-        self._known = known
+        self.known = known
+        """Projects that the index was seen to have, and its manner."""
         self._questions = questions
         self._host = questions.host
         self._says_absent = says_absent
@@ -101,13 +102,13 @@ class AbsenceEvidence:
     async def close(self) -> None:
         """Stop asking."""
         await self._flights.close()
-        await self._known.close()
+        await self.known.close()
 
     def note_page(self, project: str) -> None:
         """The index just answered with a page of a project that has files."""
         self._seen_s = self._clock.monotonic()
         self._proof = f"it has {project}"
-        self._known.note(project)
+        self.known.note(project)
 
     async def check(self, project: str, answer: PageAnswer, latest: Deadline) -> None:
         """Let a 404 pass that says that the index has no such project. Nobody waits for evidence beyond ``latest``.
@@ -118,9 +119,9 @@ class AbsenceEvidence:
             StoreError: what was known of the index cannot be read.
         """
         if self._says_absent(project, answer):
-            self._known.forget(project)
+            self.known.forget(project)
             return
-        had_it = project in await self._known.names()
+        had_it = project in await self.known.names()
         if had_it or not (self._fits(project, answer) and self._was_seen()):
             doubt = self._doubt
             if doubt is None or self._clock.monotonic() >= self._retry_at_s:
@@ -136,7 +137,7 @@ class AbsenceEvidence:
                 "can have: something before the index answered in its place",
                 source=self._source,
             )
-        self._known.forget(project)
+        self.known.forget(project)
 
     async def describe(self) -> Verdict:
         """Ask the index what shows that it is one, and, but for the last of all, what it does for a name that nobody can have."""

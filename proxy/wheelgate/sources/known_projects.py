@@ -12,6 +12,7 @@ from wheelgate.core.names import normalise_name
 from wheelgate.core.protocols import BlobStore
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.manner import Manner
 from wheelgate.storage import layout
 
 _MOST = 8
@@ -24,6 +25,7 @@ class _Record(msgspec.Struct):
     url: str
     projects: list[str] = []
     place: str | None = None
+    manner: Manner = Manner()
 
 
 class _NewerRecord(StoreError):
@@ -31,7 +33,7 @@ class _NewerRecord(StoreError):
 
 
 class KnownProjects:
-    """Names of projects that a source listed, and the identity of the place where it did.
+    """Names of projects that a source listed, the identity of the place where it did, and its manner if it is an index.
 
     Only hints: whoever asks the source for one of them learns if it is still there. Kept in our store by the source's name, for
     its address alone; without a store, for this process. A record that cannot be read is as good as none.
@@ -44,6 +46,10 @@ class KnownProjects:
         self._store = store
         self._names: dict[str, None] = {}
         self._place: str | None = None
+        self.manner = Manner()
+        """Of this process, or what was kept: see :meth:`recall_manner`."""
+        self._seen: dict[str, object] = {}
+        """Of its manner, in this process."""
         self._loaded = store is None
         self._reading: SingleFlight[None] = SingleFlight()
         self._writing = BackgroundTasks()
@@ -84,6 +90,22 @@ class KnownProjects:
             del self._names[project]
             self._keep()
 
+    async def recall_manner(self) -> Manner:
+        """The manner as it was seen, in this process or before. A StoreError if what was kept cannot be read."""
+        await self._load()
+        return self.manner
+
+    def note_manner(self, **seen: object) -> None:
+        """The source was just seen to answer so; ``seen``: fields of :class:`Manner`."""
+        before = self.manner
+        self._seen |= seen
+        self.manner = msgspec.structs.replace(before, **seen)
+        if self.manner != before:
+            for sentence in self.manner.sentences():
+                if sentence not in before.sentences():
+                    _log.info("source %s %s", self._source, sentence)
+            self._keep()
+
     def _keep(self) -> None:
         if (store := self._store) is not None:
             self._writing.start("keep", lambda: self._write(store))
@@ -101,6 +123,7 @@ class KnownProjects:
             # What was seen since is later than what was kept.
             self._names = {**dict.fromkeys(kept), **dict.fromkeys(self._names)}
             self._place = self._place or record.place
+            self.manner = msgspec.structs.replace(record.manner, **self._seen)
         self._loaded = True
 
     async def _fetch(self, store: BlobStore) -> tuple[_Record | None, str | None]:
@@ -124,7 +147,7 @@ class KnownProjects:
         try:
             await self._load()
             written = None
-            while written != (wanted := _Record(_VERSION, self._url, list(self._names), self._place)):
+            while written != (wanted := _Record(_VERSION, self._url, list(self._names), self._place, self.manner)):
                 _, etag = await self._fetch(store)
                 await store.replace_if(layout.known_projects(self._source), msgspec.json.encode(wanted), etag)
                 written = wanted

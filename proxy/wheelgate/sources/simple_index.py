@@ -39,6 +39,7 @@ _NO_NAMES = PackedNames()
 _MANY_BYTES = 512 * 1024
 _FILE_BYTES = 1_200
 """Of memory for a file as a value, with its strings."""
+_FIRST_FILES = 50
 _OVERSIZED, _OVERSIZED_S = 1_000, 300.0
 """Of how many pages we remember that they are too large, and for how long they are not asked for again."""
 # What it says of a package that a feed lacks, with the number of the request that each answer of the service has.
@@ -199,6 +200,7 @@ class SimpleIndex:
                 "its file_hosts: add it there if intended",
                 source=self.name,
             )
+        self._note_habits(parsed)
         if parsed.dropped:
             self._metrics.dropped_entries.labels(self.name).inc(parsed.dropped)
         for entry in parsed.withheld:
@@ -217,6 +219,13 @@ class SimpleIndex:
             withheld=parsed.withheld,
             dropped=parsed.dropped,
         )
+
+    def _note_habits(self, parsed: ParsedPage) -> None:
+        """Remember what the index says of its files, by the first ones of a page."""
+        if first := parsed.files[:_FIRST_FILES]:
+            self.absence.known.note_manner(
+                states_digests=any(file.hashes for file in first), sends_upload_times=any(file.upload_time for file in first)
+            )
 
     async def _parse(self, project: str, answer: PageAnswer, links: PageLinks) -> ParsedPage:
         kind = answer.content_type
