@@ -81,6 +81,7 @@ texts = st.text(
     ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "--><b>", "&lt;&amp;amp;", "{title}", "]]>", "x" * 1_000]
 )
 printable = texts.filter(lambda text: text.isprintable() and bool(text))
+constraints = printable.map(lambda text: " ".join(text.split()) or None)  # no other is kept
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the zone comes last
 versions = st.from_regex(r"[0-9]{1,2}(\.[0-9]{1,2}){0,2}(a1|b2|rc1|\.post1|\.dev3|\+local\.1)?", fullmatch=True)
 endings = st.sampled_from(["-py3-none-any.whl", ".tar.gz", ".zip", ".tar.bz2", "-1-py3-none-any.whl", "-py2.7.egg", ".win32.exe"])
@@ -111,7 +112,7 @@ def pages(draw: st.DrawFn) -> ProjectPage:
             hashes=draw(digest_maps),
             size=draw(st.none() | st.integers(0, 2**53 - 1)),
             upload_time=draw(st.none() | moments),
-            requires_python=draw(st.none() | printable),
+            requires_python=draw(st.none() | constraints),
             yanked=draw(st.none() | texts),
             core_metadata=draw(core_metadata),
             provenance=draw(provenances),

@@ -145,7 +145,8 @@ def test_nothing_is_ever_null_and_only_known_keys_appear(shown: ProjectPage) -> 
     body = as_json(shown)
     assert_no_null(body)
     assert body.keys() <= {"meta", "name", "versions", "files", "project-status"}
-    assert body["meta"] == {"api-version": "1.4"}
+    has_sizes = all(one.size is not None for one in shown.files)
+    assert body["meta"] == {"api-version": "1.4" if has_sizes else "1.0"}, "PEP 700"
     for one in body["files"]:
         assert one.keys() <= {
             *("filename", "url", "hashes", "requires-python", "size", "upload-time"),
@@ -245,7 +246,7 @@ def test_html_carries_the_one_best_digest(hashes: dict[str, str], fragment: str)
     ("filename", "last"),
     [
         ("demo-1.0.tar.gz", "demo-1.0.tar.gz"),
-        ("demo-1!1.0+local.tar.gz", "demo-1%211.0%2Blocal.tar.gz"),
+        ("demo-1!1.0+local.tar.gz", "demo-1!1.0+local.tar.gz"),
         ("demo 1.0 (1).exe", "demo%201.0%20%281%29.exe"),
         ("demo-1.0~rc1,x=y@z.zip", "demo-1.0~rc1%2Cx%3Dy%40z.zip"),
     ],
@@ -298,6 +299,16 @@ def test_an_empty_page_is_complete_in_every_content_type() -> None:
     for content_type in (HTML, LEGACY_HTML):
         assert parsed_html(rendered(page(), content_type)).files == ()
         assert rendered(page(), content_type).startswith(b"<!DOCTYPE html>\n")
+
+
+@pytest.mark.parametrize("unknown", [None, 0, 255, 256, 600])
+def test_a_page_in_json_says_1_1_or_later_only_if_every_file_has_a_size(unknown: int | None) -> None:
+    """PEP 700: what reads a page by its version (simple-repository) refuses all of one that breaks this."""
+    shown = page(*(file(f"demo-{number}.zip", size=None if number == unknown else 0) for number in range(601)), versions=("0",))
+    body = as_json(shown)
+    assert body["meta"] == {"api-version": "1.4" if unknown is None else "1.0"}
+    assert body["versions"] == ["0"]
+    assert as_html(shown).metas["pypi:repository-version"] == "1.4", "HTML has no sizes in any version"
 
 
 def test_html_says_its_version_and_charset() -> None:

@@ -89,6 +89,48 @@ def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
 """
 
 
+@contextmanager
+def devpi_mirror(folder: Path, index_url: str) -> Iterator[str]:
+    """A devpi with an index ``reader/pypi`` that mirrors another one; the URL that installers get."""
+    commands = installed("devpi", "devpi-server==6.20.3")
+    port = find_free_port()
+    data = folder / "devpi"
+    init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
+    subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
+    serve = [commands / "devpi-server", "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
+    with _running(serve, folder, port, wait_s=60):
+        origin = f"http://127.0.0.1:{port}"
+        _json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
+        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
+        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
+        _json(f"{origin}/{USER}/pypi", "PUT", {"type": "mirror", "mirror_url": index_url, "volatile": True}, signed_in)
+        yield f"{origin}/{USER}/pypi/+simple/"
+
+
+@contextmanager
+def simple_repository(folder: Path, index_url: str) -> Iterator[str]:
+    """A simple-repository-server in front of another index; the URL that installers get."""
+    commands = installed("simple-repository", "simple-repository-server==0.10.0", "simple-repository==0.11.1")
+    port = find_free_port()
+    command = [commands / "simple-repository-server", "--host", "127.0.0.1", "--port", str(port), index_url]
+    with _running(command, folder, port):
+        yield f"http://127.0.0.1:{port}/simple/"
+
+
+def bandersnatch(folder: Path, master: str, *names: str) -> Path:
+    """Mirror the projects as bandersnatch does; the folder that a web server would show."""
+    command = installed("bandersnatch", "bandersnatch==6.8.0") / "bandersnatch"
+    config = folder / "bandersnatch.conf"
+    config.write_text(
+        f"[mirror]\ndirectory = {folder / 'mirror'}\nmaster = {master}\nallow-non-https = true\njson = true\nworkers = 2\n"
+        "hash-index = false\nstop-on-error = true\nstorage-backend = filesystem\nverifiers = 1\n"
+    )
+    sync = [command, "-c", config, "sync", *names]
+    done = subprocess.run(sync, capture_output=True, text=True, timeout=120, env=environment(folder))
+    assert done.returncode == 0, done.stderr[-3_000:]
+    return folder / "mirror" / "web"
+
+
 def upload(url: str, path: Path) -> None:
     """As twine does."""
     twine = [sys.executable, "-m", "twine", "upload", "--non-interactive", "--repository-url", url, "-u", USER, "-p", PASSWORD]

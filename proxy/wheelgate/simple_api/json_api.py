@@ -18,6 +18,8 @@ from wheelgate.core.names import same_version_key, version_of, without_sdist_end
 from wheelgate.core.wheel_names import python_tag_of
 from wheelgate.simple_api.render import file_url
 
+SERIAL = 1
+"""The number that PyPI counts changes with, here one for every project at any time: without, bandersnatch mirrors nothing."""
 _UNREADABLE = 2
 _TOGETHER = 500
 """Files that are rendered at once."""
@@ -145,7 +147,7 @@ def render_releases(
         info |= {"yanked": shown.is_yanked, "yanked_reason": shown.yanked_reason}
     else:
         info |= {"version": None, "yanked": False, "yanked_reason": None}
-    head = {"info": dict(sorted(info.items())), "last_serial": 0, "ownership": {"organization": None, "roles": []}}
+    head = {"info": dict(sorted(info.items())), "last_serial": SERIAL, "ownership": {"organization": None, "roles": []}}
     yield _encode(head)[:-1]
     if releases is not None:
         before = b',"releases":{'

@@ -13,10 +13,12 @@ import msgspec
 from wheelgate.core.digests import SHOWN, shown_digests
 from wheelgate.core.file_list import TOGETHER
 from wheelgate.core.model import File, ProjectPage
-from wheelgate.simple_api import API_VERSION, JSON
+from wheelgate.simple_api import API_VERSION, API_VERSION_WITHOUT_SIZES, JSON
 
 _SLICE_FILES = 4 * TOGETHER
-_NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+_UNQUOTED = "+!"
+"""Of versions, and good as they are in a path (RFC 3986, 3.3). simple-repository quotes once more what came quoted."""
+_NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9._~+!-]+", re.ASCII)
 
 
 class _WireFile(msgspec.Struct, rename="kebab", omit_defaults=True, gc=False):
@@ -37,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 
 def file_url(prefix: str, project: str, filename: str) -> str:
     """The path-absolute URL of a file: no host, so that no Host header is ever believed; its last segment is the name."""
-    name = filename if _NEEDS_NO_QUOTING.fullmatch(filename) else quote(filename, safe="")
+    name = filename if _NEEDS_NO_QUOTING.fullmatch(filename) else quote(filename, safe=_UNQUOTED)
     return f"{prefix}/files/{project}/{name}"
 
 
@@ -52,7 +54,9 @@ def render_page(page: ProjectPage, content_type: str, prefix: str) -> Iterator[b
 
 
 def _page_json(page: ProjectPage, prefix: str) -> Iterator[bytes]:
-    head: dict[str, object] = {"meta": {"api-version": API_VERSION}, "name": page.project}
+    """Render a page whose version comes last: it is known once every file was seen to have a size, or one not to (PEP 700)."""
+    head: dict[str, object] = {"name": page.project}
+    has_sizes = True
     if page.status is not None:
         head["project-status"] = page.status if page.status.reason else {"status": page.status.status}
     head["versions"] = page.versions
@@ -73,8 +77,9 @@ def _page_json(page: ProjectPage, prefix: str) -> Iterator[bytes]:
             for file, url in zip(files, _file_urls(files, page.project, prefix), strict=True)
         ]
         yield before + _encode(wires)[1:-1]
-        before = b","
-    yield (b"" if page.files else before) + b"]}"
+        before, has_sizes = b",", has_sizes and all(wire.size is not None for wire in wires)
+    version = API_VERSION if has_sizes else API_VERSION_WITHOUT_SIZES
+    yield (b"" if page.files else before) + b'],"meta":' + _encode({"api-version": version}) + b"}"
 
 
 def _slices(files: Sequence[File]) -> Iterator[Sequence[File]]:

@@ -155,7 +155,8 @@ class JsonApiHandlers:
 
     def _prepare(self, body: bytes, etag: str, until_s: float, *, gzip: bool) -> PreparedResponse:
         etags = build_etags(etag, gzip=gzip)
-        headers = {**build_headers("application/json", self._pages.cache_control, etags), "Vary": "Accept-Encoding"}
+        headers = build_headers("application/json", self._pages.cache_control, etags)
+        headers |= {"Vary": "Accept-Encoding", "X-PyPI-Last-Serial": str(json_api.SERIAL)}
         if gzip:
             headers["Content-Encoding"] = "gzip"
         return prepare_response(body, headers, etags, until_s=until_s)
