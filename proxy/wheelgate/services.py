@@ -17,6 +17,7 @@ from wheelgate.index.screened import RuleBook
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_scan import ListedWhole
+from wheelgate.sources.other_callers import OtherCallers
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
@@ -43,6 +44,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     expired_tokens: ExpiredTokens
     rules: RuleBook
     enforcement: PolicyReload
+    callers: OtherCallers
+    """Whom the remote sources' answers were given to."""
     index: Merged
     """All sources as one index."""
     delivery: Delivery

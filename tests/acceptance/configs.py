@@ -13,7 +13,7 @@ type = "store"
 
 def index_source(index: FakeIndex, name: str = "public", **settings: object) -> str:
     """An index on loopback as a source; public unless ``private=True``."""
-    lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    lines = [f"{key} = {_toml(value)}" for key, value in {"private": False, **settings}.items()]
     return "\n".join(["", "[[source]]", f'name = "{name}"', 'type = "index"', f'url = "{index.url}"', *lines, ""])
 
 

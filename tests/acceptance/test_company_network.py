@@ -144,8 +144,8 @@ def test_a_password_for_a_proxy_without_tls_must_be_meant(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
 
 
-SERVER = '[server]\n{}\n[[source]]\nname = "a"\ntype = "index"\nurl = "https://a.example.com/simple/"\n'
-SOURCE = '[[source]]\nname = "a"\ntype = "index"\nurl = "https://a.example.com/simple/"\n{}\n'
+SERVER = '[server]\n{}\n[[source]]\nname = "a"\ntype = "index"\nurl = "https://a.example.com/simple/"\nprivate = true\n'
+SOURCE = '[[source]]\nname = "a"\ntype = "index"\nurl = "https://a.example.com/simple/"\nprivate = true\n{}\n'
 STORE = '[[source]]\nname = "uploads"\ntype = "store"\n{}\n'
 LOOKS = 'must look like "http://proxy.example.com:3128"'
 

@@ -373,7 +373,11 @@ def test_killed_at_any_point_it_goes_on_where_it_was(index: FakeIndex, tmp_path:
 
 def test_rules_and_outages_are_told_in_our_own_words(index: FakeIndex, tmp_path: Path) -> None:
     publish_catalogue(index)
-    down = Mirroring(tmp_path / "down", index, '[[source]]\nname = "team"\ntype = "index"\nurl = "http://127.0.0.1:9/simple/"\n')
+    down = Mirroring(
+        tmp_path / "down",
+        index,
+        '[[source]]\nname = "team"\ntype = "index"\nurl = "http://127.0.0.1:9/simple/"\nprivate = false\n',
+    )
     failed = down.run(down.input("app\n"), "--to", "file:./bundle", *HERE, status=1)
     assert (
         "requirements.txt cannot be resolved for Python 3.11 on linux-x86_64: source team cannot be reached at http://127.0.0.1:9"

@@ -39,6 +39,7 @@ def public(index: FakeIndex) -> FakeIndex:
 
 
 def source(url: str, **more: object) -> str:
+    more = {"private": True, **more}
     lines = "".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}\n" for key, value in more.items())
     return f'[[source]]\nname = "team"\ntype = "index"\nurl = "{url}"\n{lines}'
 

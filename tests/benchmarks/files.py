@@ -58,7 +58,7 @@ def redirects(folder: Path, origin: str, pairs: int, seconds: int) -> Iterator[R
         config = (
             f'[store]\nurl = "{emulator.url}/wheelgate"\naccount_key = "file:key"\n\n'
             '[[source]]\nname = "uploads"\ntype = "store"\n\n'
-            f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
+            f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\nprivate = false\n'
         )
         path = _path("small-file")
         with wheelgate(folder, name=home.name, config=config) as ours, bare(folder / "redirects", {}) as plain:

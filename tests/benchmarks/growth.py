@@ -266,7 +266,7 @@ def _configuration(world: World, origin: str, container: str) -> str:
         f'[[source]]\nname = "feed-{number}"\ntype = "index"\nurl = "{origin}/feeds/{number}/simple/"\nprivate = true\n'
         for number in range(world.feeds)
     ]
-    sources.append(f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n')
+    sources.append(f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\nprivate = false\n')
     return f'[server]\nanonymous = "{world.anonymous}"\n\n' + "\n".join(sources)
 
 

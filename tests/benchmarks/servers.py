@@ -145,7 +145,7 @@ def wheelgate(
     settings.write_text(
         config
         or '[[source]]\nname = "uploads"\ntype = "store"\n\n'
-        f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\n'
+        f'[[source]]\nname = "pypi"\ntype = "index"\nurl = "{origin}/simple/"\nprivate = false\n'
     )
     url = f"http://127.0.0.1:{free_port()}"
     port = url.rpartition(":")[2]

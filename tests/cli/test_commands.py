@@ -192,7 +192,11 @@ def test_check_tries_every_source(home: Path, index: FakeIndex) -> None:
     (home / "wheels").rmdir()
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    path.write_text(UPLOADS + folder + f'[[source]]\nname = "dead"\ntype = "index"\nurl = "http://127.0.0.1:{port}/simple/"\n')
+    path.write_text(
+        UPLOADS
+        + folder
+        + f'[[source]]\nname = "dead"\ntype = "index"\nprivate = false\nurl = "http://127.0.0.1:{port}/simple/"\n'
+    )
     done = run(home, "check", "-c", path, "--data", home / "data")
     assert done.returncode == 1
     assert "FAIL  source dead (public): source dead cannot be reached" in done.stdout

@@ -295,27 +295,6 @@ class TestSet:
         assert (connection.home / "conns" / "acme.yml").exists()
         assert SECRET in (connection.home / "secrets.toml").read_text()
 
-    def test_one_that_a_merge_does_not_fit_is_not_stored(self, connection: Commands) -> None:
-        """The next start would fail, and every command with it."""
-        sources = '[[source]]\nname = "pypi"\ntype = "index"\n[[source]]\nname = "team"\ntype = "index"\n'
-        merge = '[[policy.merge]]\nnames = ["torch"]\nsources = ["pypi", "team"]\n'
-        connection.config.write_text(f'{UPLOADS}{sources}url = "https://team.example.com/simple/"\n{merge}')
-        said = connection.refused("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
-        assert said.startswith("wheelgate: policy.merge[0].sources: team is private and must come before pypi")
-        assert said.endswith("(connection team makes source team private)")
-        assert connection.ok("list") == ""
-
-    def test_it_says_when_a_source_becomes_private(self, connection: Commands) -> None:
-        connection.config.write_text(
-            f'{UPLOADS}[[source]]\nname = "team"\ntype = "index"\nurl = "https://team.example.com/simple/"\n'
-        )
-        done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
-        assert "this makes source team private, in a running server too" in done.stderr
-        done = connection("set", "--name", "team", "--target", "https://team.example.com", stdin=SECRET)
-        assert done.stderr == ""
-        done = connection("delete", "team")
-        assert "no connection applies to source team any more, so its names count as public" in done.stderr
-
 
 class TestLooking:
     """`list`, `show` and `delete`."""
@@ -443,7 +422,7 @@ class TestTest:
         with socket.create_server(("127.0.0.1", 0)) as closed:
             nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
         store = f'[store]\nurl = "{nowhere}/account/container"\naccount_key = "env:NOBODY"\n'
-        other = f'[[source]]\nname = "other"\ntype = "index"\nurl = "{nowhere}/simple/"\n'
+        other = f'[[source]]\nname = "other"\ntype = "index"\nurl = "{nowhere}/simple/"\nprivate = true\n'
         connection.config.write_text(store + UPLOADS + other + index_source(guarded, "team", private=True))
         connection.set(target=guarded.origin)
         before = set(connection.home.rglob("*"))
@@ -463,7 +442,7 @@ class TestRunning:
     """A server that runs goes by what the folder says, within seconds."""
 
     def config(self, guarded: FakeIndex, **settings: object) -> str:
-        return UPLOADS + index_source(guarded, "team", fresh="0s", absent="0s", **settings)
+        return UPLOADS + index_source(guarded, "team", fresh="0s", absent="0s", **{"private": True, **settings})
 
     def change(self, gate: Gate, *arguments: str, stdin: str = SECRET) -> None:
         sub, *rest = arguments
@@ -518,29 +497,21 @@ class TestRunning:
         broken.unlink()
         until(lambda: "connections folder reloaded; active connections: team" in gate.log.splitlines()[-1])
 
-    def test_what_a_connection_makes_private_is_private_before_it_is_used(
+    def test_what_an_index_said_to_others_is_forgotten_when_it_is_signed_in_to(
         self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
     ) -> None:
         """Without the credential the source hides the name, so that a stranger's file of it was served, and is remembered."""
         index.publish("acme-a", wheel_name("acme-a", "99.0"), wheel_bytes("acme-a", "99.0"))
-        gate = start_gate(UPLOADS + index_source(hiding, "team", absent="1h") + index_source(index))
+        gate = start_gate(UPLOADS + index_source(hiding, "team", private=True, absent="1h") + index_source(index))
         assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-99.0-py3-none-any.whl"]
         asked = index.count("/simple/acme-a/")
         self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT")
         until(lambda: "active connections: team" in gate.log)
-        assert "connection team makes source team private" in gate.log
         assert [file["filename"] for file in gate.page("acme-a")["files"]] == ["acme_a-1.0-py3-none-any.whl"]
         assert gate.get("/files/acme-a/acme_a-99.0-py3-none-any.whl").status == 404
         assert index.count("/simple/acme-a/") == asked
-        asked_of = json.loads(gate.get("/explain/acme-a", {"Accept": "application/json"}).body)["sources"]
-        assert [(entry["source"], entry["private"]) for entry in asked_of if entry["outcome"] != "not_asked"] == [
-            ("uploads", True),
-            ("team", True),
-        ]
-
         self.change(gate, "delete", "team")
         until(lambda: "active connections: none" in gate.log)
-        hiding.publish("acme-b", wheel_name("acme-b", "1.0"), wheel_bytes("acme-b", "1.0"))
         assert gate.page("acme-a")["files"], "it is claimed, and stays so"
         assert index.count("/simple/acme-a/") == asked
 
@@ -548,26 +519,11 @@ class TestRunning:
         self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
     ) -> None:
         index.publish("acme-a", wheel_name("acme-a", "99.0"), wheel_bytes("acme-a", "99.0"))
-        gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index))
+        gate = start_gate(UPLOADS + index_source(hiding, "team", private=True) + index_source(index))
         assert gate.get("/simple/acme-a/").status == 200
         self.change(gate, "set", "--name", "team", "--target", hiding.origin, "--auth-type", "PAT", stdin="a wrong one")
         until(lambda: "active connections: team" in gate.log)
         assert gate.get("/simple/acme-a/").status == 502
-
-    def test_where_a_merge_lets_a_public_source_go_first_nothing_changes(
-        self, start_gate: Callable[..., Gate], hiding: Hiding, index: FakeIndex
-    ) -> None:
-        merge = '[[policy.merge]]\nnames = ["acme-a"]\nsources = ["public", "team"]\n'
-        gate = start_gate(UPLOADS + index_source(hiding, "team") + index_source(index) + merge)
-        (gate.data / "secret").write_text(SECRET)
-        folder = gate.data / "connections"
-        folder.mkdir()
-        document = {"name": "team", "target": hiding.origin, "authType": "PAT", "value": f"file:{gate.data / 'secret'}"}
-        (folder / "team.json").write_text(json.dumps(document))
-        until(lambda: "ignoring the changed connections folder" in gate.log)
-        assert "team is private and must come before public" in gate.log
-        gate.get("/simple/acme-a/")
-        assert not any("Authorization" in asked.headers for asked in hiding.asked), "nobody signed in"
 
     def test_a_source_stays_private_when_its_connection_goes(
         self, start_gate: Callable[..., Gate], guarded: Guarded, index: FakeIndex

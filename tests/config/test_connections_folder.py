@@ -13,7 +13,6 @@ import yaml
 
 from wheelgate.config import Config, Connection, load
 from wheelgate.config.connections_folder import ConnectionsFolder, derive_secret_name, fingerprint_folder, read_connections_folder
-from wheelgate.config.load import find_sources_made_private
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
 
@@ -30,6 +29,7 @@ type = "index"
 name = "team"
 type = "index"
 url = "{TEAM}"
+private = true
 """
 
 
@@ -117,33 +117,6 @@ def test_a_configured_folder_must_be_there(loaded: Callable[..., Config], tmp_pa
     config = loaded(text, new_folder=True)
     ConnectionsFolder(config).put(connection())
     assert [c.name for c in loaded(text).connections] == ["acme"]
-
-
-def test_a_connection_makes_an_index_private_unless_its_operator_says(loaded: Callable[..., Config], folder: Path) -> None:
-    def private(text: str = SOURCES) -> bool:
-        return loaded(text).source[2].is_private
-
-    assert not private()
-    bare = loaded()
-    path = document(folder, "team")
-    assert private()
-    assert not private(f"{SOURCES}private = false\n")
-    document(folder, "team", target="https://team.example.com/other")
-    assert not private()
-    path.write_text(yaml.safe_dump({"name": "team", "target": "https://team.example.com", "authType": "None"}))
-    assert private()
-    covering = connection(target="https://team.example.com")
-    assert find_sources_made_private(bare, [connection("else", "https://x.example.com"), covering]) == {"team": "acme"}
-    assert find_sources_made_private(loaded(), [covering]) == {}, "it is private already"
-    assert find_sources_made_private(loaded(f"{SOURCES}private = false\n"), [covering]) == {}, "its operator says so"
-
-
-def test_a_merge_is_judged_by_what_connections_make_private(loaded: Callable[..., Config], folder: Path) -> None:
-    merged = f'{SOURCES}[[policy.merge]]\nnames = ["torch"]\nsources = ["pypi", "team"]\n'
-    loaded(merged)
-    document(folder, "team")
-    [problem] = problems(lambda: loaded(merged))
-    assert problem.startswith("policy.merge[0].sources: team is private and must come before pypi")
 
 
 def test_what_is_written_is_what_is_read(loaded: Callable[..., Config], folder: Path) -> None:

@@ -21,7 +21,7 @@ NO_CONTAINER = (
     '{key}.url: must be a folder ("file:./data") or a container ("https://ACCOUNT.blob.core.windows.net/CONTAINER"); '
     "this URL names no container"
 )
-INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
+INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\nprivate = true\n'
 
 
 @pytest.fixture
@@ -120,9 +120,34 @@ def test_the_whole_of_it(given_toml: Load) -> None:
     assert config.policy.merge[0].sources == ["uploads", "feed"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "private"),
+    [
+        ('url = "https://index.example.com/simple/"\nprivate = true\n', True),
+        ('url = "https://index.example.com/simple/"\nprivate = false\n', False),
+        ('url = "https://index.example.com/simple/"\nonly = ["acme-*"]\n', True),
+        ('url = "https://index.example.com/simple/"\nonly = ["torch"]\nprivate = false\n', False),
+        (f'url = "{PUBLIC_INDEX}"\n', False),
+        ("", False),
+        ("private = true\n", True),
+    ],
+)
+def test_an_index_is_private_by_what_its_operator_says(given_toml: Load, lines: str, private: bool) -> None:
+    (index,) = given_toml(f'[[source]]\nname = "index"\ntype = "index"\n{lines}').source
+    assert index.is_private is private
+
+
+@pytest.mark.parametrize("more", ["", '[[connection]]\nname = "a"\ntarget = "https://index.example.com"\nvalue = "env:A"\n'])
+def test_nobody_guesses_if_an_index_is_private(given_toml: Load, more: str) -> None:
+    """Taken for public, it loses its names to strangers; taken for private, it makes those of the whole world ours."""
+    undecided = '[[source]]\nname = "index"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
+    problem = next(problem for problem in problems_of(lambda: given_toml(undecided + more)) if problem.startswith("source"))
+    assert problem.startswith("source[0].private: has to be said of an index with a URL of its own: true if its names are yours")
+
+
 @pytest.mark.parametrize(("private", "fresh_s"), [("true", 60), ("false", 600)])
 def test_pages_of_private_sources_are_asked_for_more_often(given_toml: Load, private: str, fresh_s: float) -> None:
-    (feed,) = given_toml(f"{INDEX}private = {private}\n").source
+    (feed,) = given_toml(INDEX.replace("private = true", f"private = {private}")).source
     assert feed.fresh_s == fresh_s
     assert feed.absent == 60
 

@@ -14,7 +14,7 @@ from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
 
 Load = Callable[..., Config]
-INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\n'
+INDEX = '[[source]]\nname = "feed"\ntype = "index"\nurl = "https://index.example.com/simple/"\nprivate = true\n'
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DURATION = "must be a duration up to 3650d such as 3d, or the date at which the index is frozen such as 2026-01-31"
 RELEASE = 'must be a project name or pattern, optionally with versions ("urllib3==2.5.1"), or a file name'
@@ -47,6 +47,7 @@ def test_the_whole_of_it(given_toml: Load) -> None:
         name = "old"
         type = "index"
         url = "https://old.example.com/simple/"
+        private = false
         cooldown = 2026-01-31
         [policy]
         allow = ["numpy", "torch>=2,<3", "demo-1.0-py3-none-any.whl"]

@@ -38,7 +38,7 @@ SHORT_LIVED = {
     "the object graph, built once": {
         *("Sources.clients", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
-        *("Sources.absences", "Sources._histories", "Sources._listings"),
+        *("Sources.absences", "Sources._listings"),
     },
     "a command": {
         *("Planner._sdists", "RequirementsReader._open", "RequirementsReader.files", "UrlClassifier._feeds"),

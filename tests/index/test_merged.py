@@ -870,26 +870,6 @@ async def test_an_outage_that_leaves_nothing_is_an_outage(world: World, outage: 
     await fails(world, UpstreamUnavailable)
 
 
-async def test_a_source_that_becomes_private_is_heard_as_one_by_every_question_under_way(world: World) -> None:
-    """Asked neither with the private ones, which it was not yet, nor with the public ones, where it is no more, it would lose
-    its name to a stranger."""
-    world.pypi.publish(NAME, "99.0")
-    world.mirror.publish(NAME, "1.0")
-    world.uploads.hold = asyncio.Event()
-    question = asyncio.create_task(world.decide())
-    await asyncio.sleep(0)
-    world.source.replace_member(Member(world.mirror, private=True))
-    world.uploads.hold.set()
-    decision = await question
-    assert (decision.owner, world.outcomes(decision)["pypi"], decision.claimed) == ("mirror", Outcome.NOT_ASKED, True)
-
-
-async def test_a_source_that_becomes_private_keeps_its_place(world: World) -> None:
-    world.index(order=("mirror", "uploads", "team", "pypi"))
-    world.source.replace_member(Member(world.mirror, private=True))
-    assert [member.source.name for member in world.source.members] == ["mirror", "uploads", "team", "pypi"]
-
-
 # --- sources that are still being listed
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import MemoryStore
-from wheelgate.config import Config, Connection, SourceSettings, load
+from wheelgate.config import Config, SourceSettings, load
 from wheelgate.core.errors import ConfigurationError, ProjectWithheld
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns
@@ -31,10 +31,7 @@ class Process:
     def __init__(self, path: Path, clock: FakeClock) -> None:
         self.path = path
         self.sources = [FakeSource(name, clock) for name in ("feed", "pypi")]
-        self.start(FEED + PYPI, clock)
-
-    def start(self, text: str, clock: FakeClock) -> None:
-        config = self.read(text)
+        config = self.read(FEED + PYPI)
         self.book = RuleBook(rules_of(config))
         metrics = Metrics()
         by_name = {source.name: source for source in self.sources}
@@ -50,7 +47,7 @@ class Process:
             metrics=metrics,
             reserved=NamePatterns([]),
         )
-        self.enforcement = PolicyReload(config, self.book, self.index, member)
+        self.enforcement = PolicyReload(config, self.book, self.index)
 
     def read(self, text: str) -> Config:
         self.path.write_text(text)
@@ -110,41 +107,3 @@ def test_a_source_that_is_gone_from_the_file_keeps_its_cooldown(process: Process
     replaced = process.enforcement.replace(process.read(FEED))
     assert replaced.after_restart == ["source"]
     assert process.book.rules.cooldown_of("pypi", private=False)
-
-
-BARE = FEED.replace("private = true\n", "")
-SERVING = Connection(name="acme", target="https://feed.example.com")
-
-
-async def test_what_a_connection_serves_is_private_from_then_on(process: Process, clock: FakeClock) -> None:
-    feed, pypi = process.sources
-    process.start(PYPI + BARE, clock)
-    pypi.publish("acme-lib", "99.0")
-    feed.publish("acme-lib", "1.0")
-    assert (await process.page("acme-lib")).files[0].source == "pypi"
-    overtaken: list[str | None] = []
-    process.index.subscribe(overtaken.append)
-    process.enforcement.admit([Connection(name="else", target="https://else.example.com")])
-    assert not overtaken, "nothing became of it"
-    process.enforcement.admit([SERVING])
-    pypi.asked.clear()
-    assert (await process.page("acme-lib")).files[0].source == "feed"
-    assert (pypi.asked, len(overtaken)) == ([], 1)
-    process.enforcement.admit([])
-    process.enforcement.admit([SERVING])
-    assert len(overtaken) == 1, "it stays private, and is told apart once"
-    # and the rules of a file that is read again are held against that
-    merge = '[[policy.merge]]\nnames = ["acme-lib"]\nsources = ["pypi", "feed"]\n'
-    with pytest.raises(ConfigurationError, match="feed is private and must come before pypi"):
-        process.enforcement.replace(process.read(PYPI + BARE + merge))
-
-
-async def test_a_connection_that_a_merge_does_not_fit_is_not_admitted(process: Process, clock: FakeClock) -> None:
-    merge = '[[policy.merge]]\nnames = ["torch"]\nsources = ["pypi", "feed"]\n'
-    process.start(PYPI + BARE + merge, clock)
-    with pytest.raises(ConfigurationError) as raised:
-        process.enforcement.admit([SERVING])
-    (problem,) = raised.value.problems
-    assert problem.startswith("policy.merge[0].sources: feed is private and must come before pypi")
-    assert problem.endswith("(connection acme makes source feed private)")
-    assert [member.private for member in process.index.members] == [False, False]

@@ -52,8 +52,8 @@ class Company:
 
     def public_source(self) -> str:
         return (
-            f'\n[[source]]\nname = "public"\ntype = "index"\nurl = "{self.public.url}"\noutbound_proxy = "none"\n'
-            'fresh = "0s"\nabsent = "0s"\n'
+            f'\n[[source]]\nname = "public"\ntype = "index"\nurl = "{self.public.url}"\nprivate = false\n'
+            'outbound_proxy = "none"\nfresh = "0s"\nabsent = "0s"\n'
         )
 
 

@@ -160,7 +160,8 @@ def config_for(liar: Liar, names: Iterable[str], **settings: object) -> str:
     """A source for each lie, so that none is believed less because of another."""
     more = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     return "".join(
-        f'[[source]]\nname = "{name}"\ntype = "index"\nurl = "{liar.url(name)}"\nonly = ["{name}", "{name}-again*"]\n{more}'
+        f'[[source]]\nname = "{name}"\ntype = "index"\nurl = "{liar.url(name)}"\nprivate = false\n'
+        f'only = ["{name}", "{name}-again*"]\n{more}'
         for name in names
     )
 

@@ -19,7 +19,6 @@ from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
 from wheelgate.config.connections import find_conflicts
 from wheelgate.config.connections_folder import ConnectionsFolder, build_document_fields, derive_secret_name
-from wheelgate.config.load import find_sources_made_private, make_sources_private
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
 
@@ -69,7 +68,6 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     others = [c for c in settings.connections if c.name != wanted.name]
     if problems := find_conflicts([*others, wanted]):
         raise ConfigurationError([problem.partition(": ")[2] for problem in problems])
-    make_sources_private(settings, [wanted])  # otherwise the server would not start any more
     secret = document.secret
     if secret is None and wanted.value == _PLACEHOLDER:
         secret = _read_secret(wanted)
@@ -81,12 +79,6 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     former = next((c.value for c in settings.found_connections if c.name == wanted.name), None)
     if former != stored.value:
         _warn_of_vault_secret(former)
-    for source in find_sources_made_private(settings, [stored]):
-        print(
-            f"wheelgate: this makes source {source} private, in a running server too: its names are never asked of a public "
-            "source. If that is not intended, set private = false in the configuration",
-            file=sys.stderr,
-        )
 
 
 def _merge_document(file: Path | None, options: dict[str, str | bool]) -> ConnectionDocument:
@@ -182,14 +174,6 @@ def delete(config: Path | None, data: Path | None, name: str) -> None:
     ConnectionsFolder(settings).remove(found)
     print(f"deleted connection {name}")
     _warn_of_vault_secret(found.value)
-    private = {source.name for source in settings.source if source.is_private}
-    for source in load_settings(config, data).source:
-        if source.name in private and not source.is_private:
-            print(
-                f"wheelgate: no connection applies to source {source.name} any more, so its names count as public after the next "
-                "start of the server: set private = true if that is not intended",
-                file=sys.stderr,
-            )
 
 
 @connection.command()

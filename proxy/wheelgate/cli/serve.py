@@ -124,7 +124,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, as_json: bool,
             run_beside(services.changes.watch()),
             run_beside(services.expired_tokens.keep_removing()),
             run_beside(watch_loop_lag(services.metrics.loop_lag.set)),
-            services.keyring.watching(services.enforcement.admit),
+            services.keyring.watching(services.callers.look_again),
             run_beside(_reload_rules(hangup, reload_on_port, services.enforcement)),
             open_server(
                 services,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from wheelgate.config.connections import Connection, covers, find_conflicts
+from wheelgate.config.connections import Connection, find_conflicts
 from wheelgate.config.connections_folder import read_connections_folder
 from wheelgate.config.section import format_errors
 from wheelgate.config.settings import Config
@@ -47,7 +47,7 @@ def load(
     """Load the settings from a file (or none), the environment and flags (by key path; ``None``: not given).
 
     ``new_folder``: the connections folder may be missing, as before the first connection is stored. Otherwise a configured
-    folder must exist: a volume that is not mounted must not turn private indexes into public ones.
+    folder must exist: without a volume that is not mounted, a private index would be asked by nobody, and hide its names.
 
     Raises:
         ConfigurationError: with every problem found.
@@ -80,28 +80,7 @@ def _add_connections_folder(config: Config, *, new_folder: bool) -> Config:
         stored, problems = read_connections_folder(folder)
         if problems := problems or find_conflicts([*config.connection, *stored]):
             raise ConfigurationError(problems)
-    return make_sources_private(config.model_copy(update={"found_connections": stored}), [*config.connection, *stored])
-
-
-def find_sources_made_private(config: Config, connections: Sequence[Connection]) -> dict[str, str]:
-    """Find the public indexes that a connection makes private, unless configured otherwise: source to connection, by name."""
-    return {
-        source.name: connection.name
-        for connection in connections
-        for source in config.source
-        if source.type == "index" and source.private is None and covers([connection], source.index_url)
-    }
-
-
-def make_sources_private(config: Config, connections: Sequence[Connection]) -> Config:
-    """Make every index private that these connections serve; :class:`ConfigurationError` if a merge rule does not allow that."""
-    becoming = find_sources_made_private(config, connections)
-    sources = [source.model_copy(update={"private": True}) if source.name in becoming else source for source in config.source]
-    whole = config.model_copy(update={"source": sources})
-    if problems := whole.find_contradictions():
-        whose = ", ".join(f"connection {connection} makes source {source} private" for source, connection in becoming.items())
-        raise ConfigurationError([f"{problem} ({whose})" for problem in problems])
-    return whole
+    return config.model_copy(update={"found_connections": stored})
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -34,6 +34,10 @@ _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 _FEED_PATH = re.compile(r"(/[^/]+){0,2}/_packaging/[^/]+/pypi/simple/?")
 # A server of one's own has its collections below a path, such as /tfs/Collection/Project.
 _SERVER_FEED_PATH = re.compile(r"(/[^/]+){1,4}/_packaging/[^/]+/pypi/simple/?")
+_PRIVATE_OR_NOT = (
+    "private: has to be said of an index with a URL of its own: true if its names are yours, and never to be asked of a public "
+    "source; false if its packages are public. Or list in `only` the names that are yours and asked of it alone"
+)
 _IMPOSSIBLE = {"store": ("stream", "cache"), "directory": ("redirect", "cache"), "blob": ("cache",)}
 NO_PROXY = "none"
 
@@ -69,7 +73,12 @@ class SourceSettings(Section):
     @property
     def is_private(self) -> bool:
         """``True`` if its names are never asked of a public source."""
-        return self.private if self.private is not None else self.type != "index"
+        return self.private if self.private is not None else self.type != "index" or self._is_elsewhere
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """``True`` for an index with a URL of its own: not public PyPI."""
+        return self.type == "index" and parse(self.index_url).host != parse(PUBLIC_INDEX).host
 
     @property
     def fresh_s(self) -> float:
@@ -94,8 +103,7 @@ class SourceSettings(Section):
             return (*self.file_hosts, *_GITHUB_FILES)
         if self.type == "devops":
             return (*self.file_hosts, *_DEVOPS_FILES)
-        own = parse(self.index_url).host == parse(PUBLIC_INDEX).host
-        return (*self.file_hosts, PUBLIC_FILES) if own else tuple(self.file_hosts)
+        return tuple(self.file_hosts) if self._is_elsewhere else (*self.file_hosts, PUBLIC_FILES)
 
     def find_contradictions(self) -> list[str]:
         problems = []
@@ -103,6 +111,8 @@ class SourceSettings(Section):
             problems.append("name: must consist of lower-case letters, digits and dashes")
         if problem := self._check_url():
             problems.append(f"url: {problem}")
+        elif self._is_elsewhere and self.private is None and self.only is None:
+            problems.append(_PRIVATE_OR_NOT)
         problems += self._check_remote_settings()
         if self.type != "blob" and self.account_key is not None:
             problems.append("account_key: applies only to a source of type blob")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +89,13 @@ class Keyring:
             self._opened.push_async_callback(self._vaults[url].close)
         return self._vaults[url]
 
-    def watching(self, admit: Callable[[Sequence[Connection]], None]) -> AbstractAsyncContextManager[None]:
-        """Follow the changes of the connections folder, as long as the block runs.
+    def watching(self, changed: Callable[[], None]) -> AbstractAsyncContextManager[None]:
+        """Follow the changes of the connections folder, as long as the block runs; ``changed``: called when others are used."""
+        return run_beside(self._watch(changed))
 
-        ``admit`` is told of connections before they are used, and may refuse them with a :class:`ConfigurationError`.
-        """
-        return run_beside(self._watch(admit))
+    def find_connection(self, url: str) -> Connection | None:
+        """Find the connection that a URL belongs to; ``None``: none does."""
+        return self._connections.settings_for(url)
 
     def _transport(self) -> AzureTransport:
         from wheelgate.credentials.azure_transport import AzureTransport
@@ -134,7 +135,7 @@ class Keyring:
             self._opened.push_async_callback(identity.close)
         return identity
 
-    async def _watch(self, admit: Callable[[Sequence[Connection]], None]) -> None:
+    async def _watch(self, changed: Callable[[], None]) -> None:
         folder = self._config.connections_folder
         seen = await asyncio.to_thread(fingerprint_folder, folder)
         while True:
@@ -142,21 +143,20 @@ class Keyring:
             now = await asyncio.to_thread(fingerprint_folder, folder)
             if now != seen:
                 seen = now
-                await self._reload(admit)
+                await self._reload(changed)
 
-    async def _reload(self, admit: Callable[[Sequence[Connection]], None]) -> None:
+    async def _reload(self, changed: Callable[[], None]) -> None:
         """A folder that cannot be used changes nothing: half of a change could send a credential where it no longer belongs."""
         try:
             found, problems = await asyncio.to_thread(read_connections_folder, self._config.connections_folder)
             connections = [*self._config.connection, *found]
             problems += find_conflicts(connections)
-            if not problems:
-                admit(connections)
         except ConfigurationError as error:
             problems, connections = error.problems, []
         if problems:
             _log.error("ignoring the changed connections folder (%s); keeping the previous connections", "; ".join(problems))
             return
         self._connections.replace(connections)
+        changed()
         names = ", ".join(connection.name for connection in connections)
         _log.info("connections folder reloaded; active connections: %s", names or "none")

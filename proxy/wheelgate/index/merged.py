@@ -103,12 +103,6 @@ class Merged:
         """The sources in the order they are asked: private ones, then public ones."""
         return tuple(sorted(self._order, key=lambda member: not member.private))
 
-    def replace_member(self, newer: Member) -> None:
-        """Ask this source in the place of the one of its name from now on, and drop what was decided with the old one."""
-        self._order = tuple(newer if member.source.name == newer.source.name else member for member in self._order)
-        self._made.clear()
-        self.invalidate()
-
     def replace_rules(self, reserved: NamePatterns, merges: Sequence[MergeRule]) -> None:
         """Apply these from the next decision on, and drop what was made by the old ones."""
         self._reserved = reserved

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from wheelgate.config import Config, Connection, SourceSettings
-from wheelgate.config.load import find_sources_made_private, make_sources_private
+from wheelgate.config import Config
 from wheelgate.config.section import find_changed_keys
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.patterns import NamePatterns, parse_release, parse_specifier
-from wheelgate.index.decision import Member, MergeRule
+from wheelgate.index.decision import MergeRule
 from wheelgate.index.merged import Merged
 from wheelgate.index.rules import Cooldown, Rules, Waiver
 from wheelgate.index.screened import RuleBook
-
-_log = logging.getLogger(__name__)
 
 
 class ReloadResult(msgspec.Struct, frozen=True):
@@ -33,12 +28,10 @@ class ReloadResult(msgspec.Struct, frozen=True):
 class PolicyReload:
     """The settings of this process, and the way for newer rules to come into force everywhere in it at once."""
 
-    def __init__(self, config: Config, book: RuleBook, index: Merged, build_member: Callable[[SourceSettings], Member]) -> None:
-        """``build_member``: builds a source by other settings, to take the place of the one that runs."""
+    def __init__(self, config: Config, book: RuleBook, index: Merged) -> None:
         self._config = config
         self._book = book
         self._index = index
-        self._build_member = build_member
 
     def replace(self, newer: Config) -> ReloadResult:
         """Apply the rules of settings that were read again, and nothing else of them.
@@ -61,26 +54,6 @@ class PolicyReload:
             self._index.replace_rules(NamePatterns(config.policy.reserved), merges_of(config))
             self._book.rules = rules_of(config)
         return ReloadResult(in_force, after_restart)
-
-    def admit(self, connections: Sequence[Connection]) -> None:
-        """Make the sources private that these connections serve, before they are used. They stay so until this process ends.
-
-        The answers of such an index while it was public, and nobody had signed in, are forgotten. If it is unreachable, its kept
-        pages stand in for it (stale-if-error), as after a restart.
-
-        Raises:
-            ConfigurationError: a rule in force does not fit; nothing was changed.
-        """
-        becoming = find_sources_made_private(self._config, connections)
-        self._config = make_sources_private(self._config, connections)
-        for source in self._config.source:
-            if source.name in becoming:
-                self._index.replace_member(self._build_member(source))
-                _log.warning(
-                    "connection %s makes source %s private: its names are never asked of a public source from now on",
-                    becoming[source.name],
-                    source.name,
-                )
 
 
 def rules_of(config: Config) -> Rules:

@@ -54,8 +54,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """The answer to what a 404 of an index is worth, for people."""
 
     believed: bool
-    sentence: str
-    """Completes "source team ..."."""
+    sentence: str  # completes "source team ..."
 
 
 class AbsenceEvidence:
@@ -92,12 +91,16 @@ class AbsenceEvidence:
         self._host = questions.host
         self._says_absent = says_absent
         self._is_last = is_last
-        self._kinds: tuple[AnswerKind, ...] = ()
-        self._learned_s = self._seen_s = -math.inf
+        self.forget()
         self._proof = ""
         self._doubt: UpstreamError | None = None
         self._retry_at_s = -math.inf
         self._flights: SingleFlight[UpstreamError | None] = SingleFlight()
+
+    def forget(self) -> None:
+        """Forget what was learned and seen, as at the start."""
+        self._kinds: tuple[AnswerKind, ...] = ()
+        self._learned_s = self._seen_s = -math.inf
 
     async def close(self) -> None:
         """Stop asking."""
@@ -233,7 +236,7 @@ class AbsenceEvidence:
             if was is not None:
                 _log.info('source %s: a 404 counts as "not there" again (%s)', self._source, self._proof)
             return
-        self._kinds, self._learned_s, self._seen_s = (), -math.inf, -math.inf
+        self.forget()
         self._retry_at_s = self._clock.monotonic() + _RETRY_S
         if was is None:
             _log.warning('a 404 of source %s does not count as "not there": %s', self._source, doubt)

@@ -100,6 +100,11 @@ class Cached(SourceWrapper):
             answer.overtaken = True
             answer.retry_at_s = -math.inf
 
+    def forget(self) -> None:
+        """Forget every answer, as at a start: they were given to somebody else. Pages that were kept may stand in."""
+        self._generations.advance(None)
+        self._answers.clear()
+
     async def close(self) -> None:
         """Cancel what is under way."""
         await self._flights.close()

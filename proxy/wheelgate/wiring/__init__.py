@@ -15,6 +15,7 @@ from wheelgate.index.merged import Merged
 from wheelgate.index.policy_reload import PolicyReload, merges_of, rules_of
 from wheelgate.index.screened import RuleBook
 from wheelgate.services import Services
+from wheelgate.sources.other_callers import OtherCallers
 from wheelgate.storage.change_log import Kind
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.eviction import CacheLimit
@@ -73,7 +74,8 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             changes=changes,
             claims=claims,
             rules=book,
-            enforcement=PolicyReload(config, book, index, sources.rebuild_member),
+            enforcement=PolicyReload(config, book, index),
+            callers=_build_callers(base, sources),
             index=index,
             delivery=delivery,
             metadata_files=_build_metadata_files(base, sources, delivery),
@@ -89,6 +91,14 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             absences=sources.absences,
             keyring=base.keyring,
         )
+
+
+def _build_callers(base: Foundation, sources: Sources) -> OtherCallers:
+    return OtherCallers(
+        [source for source in base.config.source if source.is_remote and not base.config.is_offline(source)],
+        find_connection=base.keyring.find_connection,
+        forget_answers=sources.forget_answers,
+    )
 
 
 def _build_delivery(base: Foundation, sources: Sources) -> Delivery:

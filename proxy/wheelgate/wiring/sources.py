@@ -81,7 +81,6 @@ class Sources:
         """Of sources that say by themselves when their answers change."""
         self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
-        self._histories: dict[str, FileHistory] = {}
         self._listings: dict[str, Cached] = {}
         """Of the remote sources: what they said last."""
         self.absences: dict[str, AbsenceEvidence] = {}
@@ -108,11 +107,12 @@ class Sources:
         self._base.metrics.page_memory_bytes.set(used_bytes)
         self._free_memory.note(used_bytes)
 
-    def rebuild_member(self, settings: SourceSettings) -> Member:
-        """Build an index by other settings, with the same client and digests, and without what it said before."""
-        if self._base.config.is_offline(settings):
-            return self._screen(self._build_offline(settings), settings)
-        return self._screen(self._build_index(settings, self.clients[settings.name]), settings)
+    def forget_answers(self, source: str) -> None:
+        """Forget what a remote source said, but for the digests of its files and its last good pages."""
+        self._listings[source].forget()
+        if source in self.absences:
+            self.absences[source].forget()
+        self.changed.emit(None)
 
     def _screen(self, source: Source, settings: SourceSettings) -> Member:
         base = self._base
@@ -305,11 +305,9 @@ class Sources:
     def _remember(self, source: Source, settings: SourceSettings, fresh_s: float, negative_ttl_s: float) -> Source:
         """Give a remote source a memory: of its last good pages, of what it left out, of the bytes each name has."""
         base = self._base
-        history = self._histories.get(source.name)  # one for each source, however often it is built
-        if history is None:
-            history = base.closing(FileHistory(ProjectRecords(base.store, source.name), clock=base.clock))
-            self.recorders[source.name] = self._histories[source.name] = history
-            history.changed.subscribe(self.changed.emit)
+        history = base.closing(FileHistory(ProjectRecords(base.store, source.name), clock=base.clock))
+        self.recorders[source.name] = history
+        history.changed.subscribe(self.changed.emit)
         cached = Cached(
             source,
             clock=base.clock,
