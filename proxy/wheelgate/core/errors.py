@@ -9,6 +9,8 @@
   * UpstreamError
     * UpstreamUnavailable
       * Busy
+      * FailedBelow
+    * RefusedByRule
     * UpstreamBadAnswer
       * LoopDetected
       * CredentialRefused
@@ -156,6 +158,25 @@ class UpstreamUnavailable(UpstreamError):
 
 class Busy(UpstreamUnavailable):
     """A question that this server had no time, connection or memory for. It says nothing of the source."""
+
+
+class FailedBelow(UpstreamUnavailable):
+    """A Wheelgate that answers, and that was itself answered wrongly, or refused, by a source of its own: in its words.
+
+    It was asked well and answered well, so nothing is held against it, and it is not asked again at once.
+    """
+
+    kind = ErrorKind.BAD_ANSWER
+
+
+class RefusedByRule(UpstreamError):
+    """An upstream whose own rule withholds what was asked for, in its words: a Wheelgate's, Artifactory's or Nexus's.
+
+    It was heard, and its rule holds: neither a credential nor another attempt changes it, and what it said before does not stand
+    in for it. Whether it has the project is unknown all the same: one that is offline says so too.
+    """
+
+    kind = ErrorKind.WITHHELD
 
 
 class UpstreamBadAnswer(UpstreamError):

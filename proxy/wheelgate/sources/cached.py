@@ -11,7 +11,15 @@ from datetime import datetime
 import msgspec
 from cachetools import LRUCache
 
-from wheelgate.core.errors import Busy, ProjectNotFound, StillListing, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import (
+    Busy,
+    ProjectNotFound,
+    RefusedByRule,
+    StillListing,
+    StoreError,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import NEVER_FRESH, STALE_IF_ERROR_S, Freshness, ProjectPage
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
@@ -32,7 +40,7 @@ class _CachedAnswer(msgspec.Struct):
     """A source's last answer about one project, with the moments that decide what it is good for."""
 
     page: ProjectPage | None
-    """``None``: not there (the negative cache)."""
+    """``None``: not there (the negative cache), or refused."""
     heard_s: float
     """By the monotonic clock: no turn of the wall clock makes an answer young or old."""
     heard_at: datetime
@@ -48,6 +56,8 @@ class _CachedAnswer(msgspec.Struct):
     """Moment when the source fell silent, if it has not answered about this project since, whatever it says of others."""
     stale_page: ProjectPage | None = None
     """The page as it stands in."""
+    is_refused: bool = False
+    """A rule of the source's own withholds it: never fresh, and in an outage no earlier page stands in."""
 
 
 class Cached(SourceWrapper):
@@ -183,12 +193,21 @@ class Cached(SourceWrapper):
             self._answers[project] = answer
         return page
 
+    def _note_refusal(self, project: str) -> None:
+        """It was heard, and what it said before is over."""
+        self._failing_since = None
+        now, heard_s = self._clock.now(), self._clock.monotonic()
+        self._answers[project] = _CachedAnswer(None, heard_s, now, now, overtaken=True, is_refused=True)
+
     async def _use_stale(self, project: str, error: UpstreamError | StoreError) -> ProjectPage:
+        if isinstance(error, RefusedByRule):
+            self._note_refusal(project)
+            raise error
         if self._failing_since is None or type(error) is not self._failing_as:  # a refused credential is news in any outage
             _log.warning("source %s fails, asked for %s: %s", self.name, project, error)
         self._failing_since, self._failing_as = self._failing_since or self._clock.now(), type(error)
         answer = self._answers.get(project) or await self._revive(project)
-        if answer is None or not self._may_stand_in(answer):
+        if answer is None or answer.is_refused or not self._may_stand_in(answer):
             raise error
         answer.outage_since = answer.outage_since or self._failing_since
         answer.retry_at_s = self._clock.monotonic() + _RETRY_S

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 from cachetools import LRUCache, TTLCache
 
-from wheelgate.core.errors import PageTooLarge, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
+from wheelgate.core.errors import PageTooLarge, ProjectNotFound, RefusedByRule, UpstreamBadAnswer, UpstreamError, without_frames
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.packed_names import PackedNames
@@ -174,6 +174,8 @@ class SimpleIndex:
             return len(page.files) + len(page.withheld)
         except UpstreamBadAnswer:
             return None
+        except RefusedByRule:
+            return 1  # whoever has rules of its own for its names is an index
 
     def _is_own(self, answer: PageAnswer) -> bool:
         return self._client.rules.is_own(parse(answer.url))

@@ -26,7 +26,7 @@ PAGE_FACTOR = 3
 _RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
-_WHO = ("Server", "X-Powered-By", "X-AspNet-Version", "X-Jfrog-Version")
+_WHO = ("Server", "X-Powered-By", "X-AspNet-Version", "X-Jfrog-Version", "X-Wheelgate-Error")
 _VERSIONS = re.compile(r"\([^()]*\)?|/[^\s()]*|(?<!\S)v?\d\S*")
 _NUMBERED = (
     *("X-VSS-E2EID", "X-TFS-ProcessId", "ActivityId", "x-ms-request-id", "x-amz-request-id", "X-GitHub-Request-Id"),
@@ -44,6 +44,8 @@ class Hop(msgspec.Struct, frozen=True):
     credential: Credential | None
     sender: Hop | None
     """The last hop before it that was asked with a credential, and whose redirect led here."""
+    said: bytes | None = None
+    """The beginning of its body, where that was read already."""
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
@@ -56,7 +58,7 @@ class PageAnswer(msgspec.Struct, frozen=True):
     charset: str = "utf-8"
     etag: str | None = None
     body: bytes | bytearray = b""
-    """Of a 404: the beginning of what it says."""
+    """Of a 404: the beginning of what it says; nothing of what a Wheelgate says, whose headers tell."""
     marks: tuple[str, ...] = ()
     """Of a 404: headers that tell who answers, such as the name of a server or of a service; the same in each of its answers."""
     digest: bytes = b""

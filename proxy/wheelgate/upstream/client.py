@@ -19,6 +19,8 @@ from wheelgate.core.errors import (
     AddressRefused,
     Busy,
     CredentialRefused,
+    FailedBelow,
+    RefusedByRule,
     UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
@@ -43,6 +45,7 @@ from wheelgate.upstream.failures import SIGN_IN_REASON, ChainRefused, Failures, 
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Fault, Question, QuestionKind
+from wheelgate.upstream.told_failures import tells_absence
 
 PAGE_BUDGET_S = 10.0
 """All attempts at one page together: pip gives up after 15 s of silence."""
@@ -126,6 +129,7 @@ class SourceClient:
         Raises:
             Busy: it was not asked, or not read, for want of a connection, of time or of memory.
             UpstreamUnavailable: unreachable, throttled, failing or too slow, also when asked again.
+            RefusedByRule, FailedBelow: it says so itself.
             CredentialRefused: 401, 403 or a sign-in page in any form.
             UpstreamBadAnswer: anything else that is not an answer to the question.
         """
@@ -137,7 +141,7 @@ class SourceClient:
             answer = await self._ask_for_page(question, headers)
         except UpstreamError as error:
             self._metrics.upstream_requests.labels(self._source, type(error).__name__).inc()
-            if not isinstance(error, Busy | ChainRefused):
+            if not isinstance(error, Busy | ChainRefused | RefusedByRule | FailedBelow):
                 self._note_failing(url)
             raise
         self._metrics.upstream_requests.labels(self._source, str(answer.status)).inc()
@@ -213,6 +217,8 @@ class SourceClient:
         """Read what an answer without a page says, and who says it."""
         response = hop.response
         said = await read_beginning(response)
+        if tells_absence(response):
+            said = b""
         kind = response.content_type.lower() if "Content-Type" in response.headers else ""
         return PageAnswer(response.status, hop.url, content_type=kind, body=said, marks=read_marks(response))
 
@@ -321,7 +327,7 @@ class SourceClient:
             raise
         except AddressRefused:  # perhaps nobody was asked
             raise
-        except UpstreamBadAnswer:
+        except (UpstreamBadAnswer, RefusedByRule):
             self._health.record_answer(question)
             raise
         self._health.record_answer(question)
@@ -334,7 +340,7 @@ class SourceClient:
             try:
                 return await ask()
             except UpstreamUnavailable as error:
-                if error.retry_after_s is not None:
+                if error.retry_after_s is not None or isinstance(error, FailedBelow):
                     raise
             await asyncio.sleep(random.uniform(0.1, 0.3) * attempt)  # noqa: S311 - spreads retries, protects nothing
         return await ask()

@@ -13,7 +13,10 @@ from wheelgate.core.errors import (
     AddressRefused,
     Busy,
     CredentialRefused,
+    ErrorKind,
+    FailedBelow,
     LoopDetected,
+    RefusedByRule,
     UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
@@ -26,6 +29,7 @@ from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, beginning_of, cause_of
 from wheelgate.upstream.health import SILENCE_S, Health
 from wheelgate.upstream.question import Fault, Question
+from wheelgate.upstream.told_failures import ERROR_HEADER, ToldFailure, read_told, repeats_secret
 
 _LOOK_BYTES = 16 * 1024
 _LOOK_S = 2.0
@@ -144,7 +148,8 @@ class Failures(HopFailures):
 
     def note(self, question: Question, response: aiohttp.ClientResponse) -> None:
         question.is_heard = True
-        self._health.record_heard(question, failed=is_throttled(response) or response.status >= 500)
+        failed = is_throttled(response) or (response.status >= 500 and ERROR_HEADER not in response.headers)
+        self._health.record_heard(question, failed=failed)
 
     def blame(self, question: Question, error: Exception, failure: UpstreamError) -> None:
         if isinstance(failure, UpstreamUnavailable):  # else nobody was asked
@@ -169,6 +174,7 @@ class Failures(HopFailures):
         """Let an answer pass that is one.
 
         Raises:
+            RefusedByRule, FailedBelow: as it says itself.
             CredentialRefused: it refuses our credential, or wants one.
             UpstreamUnavailable: it is busy or broken. If it says for how long, this is not asked for before.
         """
@@ -177,8 +183,14 @@ class Failures(HopFailures):
         remaining = response.headers.get("X-RateLimit-Remaining", "")
         if remaining.isascii() and remaining.isdecimal() and len(remaining) < 10:
             self._metrics.upstream_budget.labels(self._source).set(int(remaining))
-        if is_refusal(response):
-            said = await read_beginning(response)
+        refused = is_refusal(response)
+        words = b""
+        if refused or ERROR_HEADER in response.headers:
+            words = await read_words(response) if hop.said is None else hop.said
+            if (told := read_told(response, words)) is not None:
+                raise await self._retell(hop, told)
+        if refused:
+            said = announced_by(response) + words
             if status == 403 and _SECONDARY_LIMIT.search(said):
                 rest_s = self._health.pause(question, _SECONDARY_LIMIT_S, whole=True)
                 raise self.unavailable("wants fewer requests at a time (its secondary rate limit)", retry_after_s=rest_s)
@@ -192,6 +204,23 @@ class Failures(HopFailures):
             slow = status >= 500 and question.asked_for_s() >= SILENCE_S  # a gateway that waited for what says nothing
             self._health.record_fault(question, Fault.SILENT if slow else Fault.BROKEN, str(error))
             raise error
+
+    async def _retell(self, hop: Hop, told: ToldFailure) -> UpstreamError:
+        """It says itself why it fails. What others hear of that names this source, and repeats nothing that it was asked with."""
+        sentence = f"{self._subject}: {told.sentence}"
+        if hop.credential is not None:
+            url = await hop.credential.sign_url(hop.url)
+            if repeats_secret(told.sentence, await hop.credential.headers(), url):
+                sentence = f"{self._subject} answered {hop.response.status}, and repeats the credential that it was asked with"
+        if told.kind is ErrorKind.WITHHELD:
+            return RefusedByRule(sentence, source=self._source)
+        if told.kind is ErrorKind.BAD_ANSWER:
+            return FailedBelow(sentence, source=self._source)
+        wait_s = read_wait_s(hop.response, self._clock.now())
+        # Not asked again for this answer, which took it long enough. But no pause: it says so of what it asked itself.
+        error = UpstreamUnavailable(sentence, source=self._source, retry_after_s=wait_s or _BUSY_S)
+        self._health.record_fault(hop.question, Fault.BROKEN, sentence)
+        return error
 
     def _looped(self, chain: str) -> LoopDetected:
         """It is this server, or asks it in turn."""
@@ -294,10 +323,16 @@ def read_activity(response: aiohttp.ClientResponse) -> str:
 
 
 async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Read the beginning of an answer that carries no page: its reason phrase and some of its body, never for show.
+    """Read the beginning of an answer that carries no page: its reason phrase and some of its body, never for show."""
+    return announced_by(response) + await read_words(response)
 
-    A small body is read to its end, so that the connection can be used again.
-    """
+
+async def read_words(response: aiohttp.ClientResponse) -> bytes:
+    """Read some of an answer's body; a small one to its end, so that the connection can be used again."""
+    return await beginning_of(response, _LOOK_BYTES, _LOOK_S)
+
+
+def announced_by(response: aiohttp.ClientResponse) -> bytes:
+    """Read what the head of an answer says in words, a line each."""
     announced = f"{(response.reason or '')[:1_000]}\n{response.headers.get('X-TFS-ServiceError', '')[:2_000]}\n"
-    body = await beginning_of(response, _LOOK_BYTES, _LOOK_S)
-    return announced.replace("%20", " ").replace("+", " ").encode("utf-8", "replace") + body
+    return announced.replace("%20", " ").replace("+", " ").encode("utf-8", "replace")

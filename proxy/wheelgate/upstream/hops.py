@@ -17,9 +17,10 @@ from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
 from wheelgate.runtime.chain import CHAIN_HEADER, extend_chain
 from wheelgate.runtime.fair_slots import NoTurn
 from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.failures import HopFailures, is_refusal
+from wheelgate.upstream.failures import HopFailures, is_refusal, read_words
 from wheelgate.upstream.question import Question
 from wheelgate.upstream.sessions import Sessions
+from wheelgate.upstream.told_failures import read_told
 
 _MAX_HOPS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -99,20 +100,23 @@ class Hops:
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
 
     async def _ask(self, question: Question, url: str, headers: Mapping[str, str], sender: Hop | None) -> Hop:
-        """Ask one URL, with the credential of its URL; once more if that was refused and another is found in its place."""
+        """Ask one URL, with the credential of its URL; once more if that was refused, by no rule, and another is in its place."""
         target = self._parse_allowed(url)
         credential = self._credentials.for_url(url)
         response = await self._send(question, target, credential, headers)
+        said = None
         if credential is not None and is_refusal(response):
             try:
+                if response.status == 403 and read_told(response, said := await read_words(response)) is not None:
+                    return Hop(question, url, response, credential, sender, said)
                 renewed = await credential.renew()
             except BaseException:
                 response.close()
                 raise
             if renewed:
                 response.close()
-                response = await self._send(question, target, credential, headers)
-        return Hop(question, url, response, credential, sender)
+                response, said = await self._send(question, target, credential, headers), None
+        return Hop(question, url, response, credential, sender, said)
 
     async def _send(
         self, question: Question, target: URL, credential: Credential | None, headers: Mapping[str, str]

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from wheelgate.core.errors import ErrorKind, LoopDetected, StoreFull, UpstreamError, WheelgateError
 from wheelgate.runtime.chain import CHAIN_HEADER
+from wheelgate.upstream.told_failures import ERROR_HEADER, name_kind
 
 _STATUS = {
     ErrorKind.NOT_FOUND: 404,
@@ -44,6 +45,8 @@ def build_error_response(error: WheelgateError, request: web.BaseRequest, reques
     if isinstance(error, StoreFull):  # the operator's sentence names a folder; nobody who reads can mend it, and pip retries 503
         sentence, status = error.public, status if request.method == "POST" else 503
     response = build_problem(status, sentence, request, request_id, retry_after_s)
+    if (told := name_kind(error)) is not None:
+        response.headers[ERROR_HEADER] = told
     if isinstance(error, LoopDetected):
         response.headers[CHAIN_HEADER] = error.chain
     return response
