@@ -1,7 +1,8 @@
-"""Azure DevOps on loopback, as far as Python feeds go: its two hosts, its identifiers, its moods, and the storage behind it.
+"""Azure DevOps on loopback, as far as Python feeds go: its hosts, its identifiers, its moods, and the storage behind it.
 
-Everything it says was seen of the real one (by what people reported of it). It is reached under its real names, over real
-TLS, through an outbound proxy that leads them here.
+Everything it says was seen of the real one (by what people reported of it), or stands in the public reference of its REST
+interface (:mod:`tests.support.feed_service`). It is reached under its real names, over real TLS, through an outbound proxy that
+leads them here; and as a server of a company's own.
 """
 
 from __future__ import annotations
@@ -20,22 +21,27 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, quote
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, quote, unquote
 
 import trustme
 from aiohttp import web
 
+from tests.support import feed_service
 from tests.support.entra import OBJECT, TENANT, claims_of
 from tests.support.lies import hang_up
 from tests.support.packages import wheel_bytes, wheel_name
 from tests.support.tunnels import OutboundProxy, certified, outbound
 
 HOST = "pkgs.dev.azure.com"
+SERVER = "tfs.acme.example"
+"""An Azure DevOps Server; its collections are organisations here, below ``/tfs``."""
 STORAGE = "vsblobprodsu6weu.vsblob.vsassets.io"
 RESOURCE = "499b84ac-1321-427f-aa17-267ca6975798"
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 _LEGACY = re.compile(r"([a-z0-9-]+)\.pkgs\.visualstudio\.com")
 _SIGN_IN = "<html><head><title>Azure DevOps Services | Sign In</title></head><body><form></form></body></html>"
+_API = ["_apis", "packaging", "feeds"]
 _CONTAINER = "b-0efb4611d5654cd19a647d6d7c9e9f2a"
 
 Mood = Callable[[web.BaseRequest], web.StreamResponse | None]
@@ -58,6 +64,40 @@ class Asked:
         return "/pypi/simple/" in self.path
 
 
+Files = dict[str, tuple[str, bytes]]
+"""File name to the version as it was uploaded, and the body."""
+
+
+@dataclass
+class Upstream:
+    """An upstream source of a feed: a public index, or another feed."""
+
+    name: str = "PyPI"
+    kind: str = "public"
+    protocol: str = "pypi"
+    location: str = "https://pypi.org/"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    files: dict[str, Files] = field(default_factory=dict)
+    """Of a public one: what it has, by project."""
+    feed: Feed | None = None
+    """Of an internal one."""
+    removed: bool = False
+    """Its saved versions are still in the feed."""
+
+    def listed(self, project: str) -> Files:
+        return self.files.get(project, {}) if self.feed is None else self.feed.listed(project)
+
+
+@dataclass
+class Origin:
+    """Of a version that was published to a feed, or saved in it."""
+
+    version: str
+    upstream: str | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    deleted: bool = False
+
+
 @dataclass
 class Feed:
     """One feed: found by its name or identifier, inside a project or not."""
@@ -70,14 +110,50 @@ class Feed:
     """Project to file name to the version as it was uploaded, and the body."""
     views: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
     """Name to identifier and the files that were promoted to it."""
+    upstreams: list[Upstream] = field(default_factory=list)
+    origins: dict[str, dict[str, Origin]] = field(default_factory=dict)
+    """Project to version to where that came from, of those published or saved."""
+    mixes: bool = False
+    """Whether versions of public upstreams are listed beside published ones of the same project."""
 
-    def publish(self, project: str, version: str, *, views: tuple[str, ...] = (), body: bytes | None = None) -> str:
+    def publish(
+        self, project: str, version: str, *, views: tuple[str, ...] = (), body: bytes | None = None, at: datetime | None = None
+    ) -> str:
         """Push a wheel, and promote it; its file name."""
         filename = wheel_name(project, version)
         self.files.setdefault(project, {})[filename] = (version, body or wheel_bytes(project, version))
+        self.origins.setdefault(project, {})[version] = Origin(version, None, at or datetime.now(UTC))
         for view in views:
             self.views.setdefault(view, (str(uuid.uuid4()), set()))[1].add(filename)
         return filename
+
+    def save(self, project: str, version: str, at: datetime | None = None) -> None:
+        """Save what an upstream has, as the first install does."""
+        upstream, files = next((up, up.listed(project)) for up in self._live() if up.listed(project))
+        for name, file in files.items():
+            if file[0] == version:
+                self.files.setdefault(project, {})[name] = file
+        self.origins.setdefault(project, {})[version] = Origin(version, upstream.id, at or datetime.now(UTC))
+
+    def delete(self, project: str, version: str) -> None:
+        """Move a version to the recycle bin."""
+        self.origins[project][version].deleted = True
+
+    def listed(self, project: str) -> Files:
+        """What a page shows to whoever may have things saved: what is there, and what upstreams have."""
+        known = self.origins.get(project, {})
+        here = {name: file for name, file in self.files.get(project, {}).items() if not known[file[0]].deleted}
+        is_own = any(origin.upstream is None and not origin.deleted for origin in known.values())
+        found: Files = {}
+        for upstream in self._live():
+            if upstream.kind == "internal" or not is_own or self.mixes:
+                found |= {
+                    name: file for name, file in upstream.listed(project).items() if file[0] not in known and name not in found
+                }
+        return found | here
+
+    def _live(self) -> list[Upstream]:
+        return [upstream for upstream in self.upstreams if upstream.protocol == "pypi" and not upstream.removed]
 
 
 @dataclass
@@ -87,7 +163,8 @@ class Organisation:
     name: str
     feeds: list[Feed] = field(default_factory=list)
     pats: dict[str, str] = field(default_factory=dict)
-    """Token to what is the matter with it: ``good``, ``expired``, ``no scope``, ``no right``."""
+    """Token to what is the matter with it: ``good``, ``reader`` (may not have anything saved), ``expired``, ``no scope``,
+    ``no right``."""
     members: set[str] = field(default_factory=lambda: {OBJECT})
     """Object identifiers of the Entra identities that were added as users."""
 
@@ -99,6 +176,12 @@ class AzureDevOps:
     organisations: dict[str, Organisation] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     storage_asked: list[Asked] = field(default_factory=list)
+    service_asked: list[Asked] = field(default_factory=list)
+    """What its REST interface was asked of feeds."""
+    service_mood: Mood | None = None
+    """As ``mood``, of the REST interface alone."""
+    ignores_names: bool = False
+    """Whether the REST interface lists all packages whatever name it is asked for."""
     json: bool = False
     """Whether its pages come in JSON too, to whoever accepts it."""
     mood: Mood | None = None
@@ -111,7 +194,7 @@ class AzureDevOps:
 
     def route(self, host: str, port: int) -> int | None:
         """Where a proxy finds it."""
-        ours = host in (HOST, STORAGE) or _LEGACY.fullmatch(host) is not None
+        ours = host in (HOST, SERVER, STORAGE, feed_service.HOST) or _LEGACY.fullmatch(host) is not None
         return self.port if ours and port == 443 else None
 
     @property
@@ -128,6 +211,10 @@ class AzureDevOps:
         if host == STORAGE:
             self.storage_asked.append(asked)
             response = self._stored(request)
+        elif host == feed_service.HOST or "/_apis/" in path:
+            self.service_asked.append(asked)
+            response = (self.service_mood(request) if self.service_mood else None) or self._told(request)
+            response.headers.update({"X-VSS-E2EID": self.activity, "X-TFS-ProcessId": str(uuid.uuid4())})
         else:
             self.asked.append(asked)
             response = (self.mood(request) if self.mood else None) or self._served(request, host)
@@ -139,6 +226,8 @@ class AzureDevOps:
         segments = [part for part in request.raw_path.partition("?")[0].split("/") if part]
         if legacy := _LEGACY.fullmatch(host):
             segments.insert(0, legacy[1])
+        if host == SERVER:
+            segments = segments[1:]
         organisation = self.organisations.get(segments[0].lower()) if segments else None
         refused = self._refused(request, organisation)
         if refused is not None or organisation is None:
@@ -150,10 +239,33 @@ class AzureDevOps:
             return no_feed(name)
         match rest:
             case ["pypi", "simple", project]:
-                return self._page(request, host, organisation, found, view, project)
+                return self._page(request, host, organisation, found, view, unquote(project))
             case ["pypi", "download", project, version, filename]:
-                return self._download(request, found, view, project, version, filename)
+                may_save = self._may_save(request, organisation)
+                return self._download(request, found, view, project, version, filename, may_save=may_save)
         return web.Response(status=404, reason="Not Found")
+
+    def _told(self, request: web.BaseRequest) -> web.Response:
+        """What the REST interface says of a feed."""
+        segments = [part for part in request.raw_path.partition("?")[0].split("/") if part]
+        segments = segments[1:] if segments[0] == "tfs" else segments
+        organisation = self.organisations.get(segments[0].lower())
+        refused = self._refused(request, organisation)
+        at = segments.index("_apis") if "_apis" in segments[:4] else 0
+        if refused is not None or organisation is None or [part.lower() for part in segments[at : at + 3]] != _API:
+            return refused or challenge()
+        home, [name, *rest] = segments[1:at], [*segments[at + 3 :], ""]
+        found, _ = self._feed(organisation, home, name)
+        if found is None:
+            return no_feed(name)
+        if rest[:1] == ["packages"]:
+            return feed_service.packages(found, request.rel_url.query, filters=not self.ignores_names)
+        return feed_service.description(found, organisation.name)
+
+    def _may_save(self, request: web.BaseRequest, organisation: Organisation) -> bool:
+        kind, _, value = request.headers.get("Authorization", "").partition(" ")
+        pat = base64.b64decode(value).decode("utf-8", "replace").partition(":")[2] if kind == "Basic" else ""
+        return organisation.pats.get(pat, "good") != "reader"
 
     def _feed(self, organisation: Organisation, project: list[str], text: str) -> tuple[Feed | None, str | None]:
         name, _, view = text.replace("%40", "@").partition("@")
@@ -179,7 +291,7 @@ class AzureDevOps:
         else:
             state = "nothing"
         match state:
-            case "good":
+            case "good" | "reader":
                 return None
             case "expired":
                 return challenge("Access Denied: The Personal Access Token used has expired.")
@@ -196,12 +308,16 @@ class AzureDevOps:
     ) -> web.Response:
         if request.method == "HEAD":
             return web.Response(status=405)
-        files = feed.files.get(project, {})
+        files = feed.listed(project)
         if view is not None:
             files = {name: file for name, file in files.items() if name in feed.views[view][1]}
+        elif feed.upstreams and not feed.files.get(project) and not self._may_save(request, organisation):
+            return not_saved(project)
         if not files:
             return _trouble(404, f"Package {project!r} was not found.", "PackageNotFoundException")
         top = f"https://{host}" if _LEGACY.fullmatch(host) else f"https://{host}/{organisation.name}"
+        if host == SERVER:
+            top = f"https://{host}/tfs/{organisation.name}"
         home = f"/{feed.project_id}" if feed.project else ""
         ids = feed.id + (f"@{feed.views[view][0]}" if view else "")
         links = [
@@ -226,11 +342,15 @@ class AzureDevOps:
         return web.Response(text=page, content_type="text/html", headers=headers)
 
     def _download(
-        self, request: web.BaseRequest, feed: Feed, view: str | None, project: str, version: str, name: str
+        self, request: web.BaseRequest, feed: Feed, view: str | None, project: str, version: str, name: str, *, may_save: bool
     ) -> web.Response:
         if request.method == "HEAD":
             return web.Response(status=405)
-        file = feed.files.get(project, {}).get(name)
+        file = feed.listed(project).get(name)
+        if file is not None and name not in feed.files.get(project, {}):
+            if not may_save:
+                return not_saved(project)
+            feed.save(project, file[0])
         if file is None or _short(file[0]) != version or (view and name not in feed.views[view][1]):
             return _trouble(404, "Cannot find the file", "PackageVersionNotFoundException")
         blob = f"{feed.id}-{project}-{name}.blob"
@@ -320,6 +440,15 @@ def no_feed(name: str) -> web.Response:
     return _trouble(404, f"The feed with ID '{name}' doesn't exist.", "FeedIdNotFoundException")
 
 
+def not_saved(project: str) -> web.Response:
+    """401: somebody who may not have an upstream's package saved asked for one that is not."""
+    said = (
+        f"No local versions of package '{project}'; please provide authentication to access versions from upstream that have not "
+        "yet been saved to your feed."
+    )
+    return _trouble(401, said, "UnauthorizedRequestException")
+
+
 def throttled(wait_s: int = 7) -> web.Response:
     """429: this identity asked too much."""
     text = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource 'Concurrency'."
@@ -374,7 +503,7 @@ def _span(header: str | None, size: int) -> tuple[int, int]:
 def azure_devops(authority: trustme.CA) -> Iterator[tuple[AzureDevOps, OutboundProxy]]:
     """The service under its real names, and the proxy that leads there; both gone when the block ends."""
     service = AzureDevOps()
-    tls = certified(authority, HOST, "*.pkgs.visualstudio.com", STORAGE)
+    tls = certified(authority, HOST, SERVER, feed_service.HOST, "*.pkgs.visualstudio.com", STORAGE)
     with _running(service, tls), outbound(service.route) as proxy:
         yield service, proxy
 

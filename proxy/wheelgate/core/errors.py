@@ -14,6 +14,7 @@
     * UpstreamBadAnswer
       * LoopDetected
       * CredentialRefused
+        * NotSaved
       * AddressRefused
       * PageTooLarge
     * NotHeld
@@ -215,6 +216,13 @@ def advise_mirroring(project: str) -> str:
 
 class CredentialRefused(UpstreamBadAnswer):
     """An upstream that refused our credential, or wants one that no connection provides."""
+
+
+class NotSaved(CredentialRefused):
+    """A feed that has saved no version of a project, asked by an identity that may not have it save one.
+
+    Whether its upstreams have the project is unknown. That it has no version of its own is certain.
+    """
 
 
 class AddressRefused(UpstreamBadAnswer):

@@ -28,6 +28,7 @@ from wheelgate.sources.control_questions import ControlQuestions
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.upstream.answers import PageAnswer, claim_memory
 from wheelgate.upstream.client import SourceClient
+from wheelgate.upstream.failures import find_not_saved
 
 # Azure DevOps then says 401 instead of redirecting to its sign-in page, which a client would take for an empty index.
 DEVOPS_HEADERS = {"X-TFS-FedAuthRedirect": "Suppress"}
@@ -282,4 +283,6 @@ class DevopsFeed(SimpleIndex):
                 "and view in its url right, and may the identity see them?",
                 source=self.name,
             )
+        if (not_saved := find_not_saved(answer.body, self.name)) is not None:
+            raise not_saved
         return bool(_SERVICE.intersection(answer.marks)) and _NO_PACKAGE.search(answer.body) is not None

@@ -14,6 +14,8 @@
     tokens/<id>                                inbound tokens, hashed
     records/<source>/<project>                 what is remembered of one source's project
     known/<source>                             a few projects that a source had: by them it is known again
+    feeds/<source>                             what a feed is, as its service describes it
+    origins/<source>/<project>                 whose a feed's project is, and when its versions came
     state/listings/<source>/                   the last listing of a container, for the next process
     state/changed                              what changes, by kind and key; written before every change, watched by replicas
     state/expired                              of the process that last removed expired tokens; as old as that is
@@ -107,6 +109,16 @@ def record(source: str, project: str) -> str:
 def known_projects(source: str) -> str:
     """The record of a few projects that a source was seen to have."""
     return f"known/{source}"
+
+
+def feed_description(source: str) -> str:
+    """The record of what a feed is."""
+    return f"feeds/{source}"
+
+
+def origin(source: str, project: str) -> str:
+    """The record of whose a feed's project is."""
+    return f"origins/{source}/{project}"
 
 
 def listing_head(source: str) -> str:

@@ -16,6 +16,7 @@ from wheelgate.core.errors import (
     ErrorKind,
     FailedBelow,
     LoopDetected,
+    NotSaved,
     RefusedByRule,
     UpstreamBadAnswer,
     UpstreamError,
@@ -38,6 +39,9 @@ _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, 
 """Errors of those who never got to ask: refused, not resolved, not trusted, not let through."""
 SIGN_IN_REASON = "it sent its sign-in page: the credential has expired, or is wrong"
 SIGN_IN = re.compile(r"/(_?signin|login|oauth2?|_signedin)(?=[/.]|$)", re.IGNORECASE)
+READER_REASON = "the identity is only a Reader of the feed: what its upstreams have needs Feed and Upstream Reader (Collaborator)"
+_NOT_SAVED = re.compile(rb"No local versions of package|not yet been saved to your feed", re.IGNORECASE)
+"""Azure Artifacts says so of what it might save, with 401 or 404, to whoever may not have it do that."""
 # What the services write into such answers. Only our own words leave here: an upstream may well repeat what it was sent.
 _PHRASES = (
     (rb"Personal Access Token used has expired", "the PAT has expired: make a new one"),
@@ -46,10 +50,7 @@ _PHRASES = (
         "not valid in that organisation: the PAT is mistyped, revoked or of another one, or the identity is no user of it",
     ),
     (rb"TF400733|has been canceled|exceeding usage", "throttled: too many requests by this identity"),
-    (
-        rb"You need to have '(AddPackage\w*|\w*Upstream\w*)'",
-        "the identity is only a Reader of the feed: what its upstreams have needs Feed and Upstream Reader (Collaborator)",
-    ),
+    (rb"You need to have '(AddPackage\w*|\w*Upstream\w*)'|provide authentication to save package from upstream", READER_REASON),
     (rb"You need to have 'ReadPackages'", "the identity may not read this feed: make it a Reader"),
     (rb"protected by organization SAML", "its organisation wants single sign-on: authorise the token for it (Configure SSO)"),
     (rb"has an IP allow list enabled", "its organisation lets only listed addresses in, and this server's is not among them"),
@@ -194,6 +195,8 @@ class Failures(HopFailures):
             if status == 403 and _SECONDARY_LIMIT.search(said):
                 rest_s = self._health.pause(question, _SECONDARY_LIMIT_S, whole=True)
                 raise self.unavailable("wants fewer requests at a time (its secondary rate limit)", retry_after_s=rest_s)
+            if (not_saved := find_not_saved(said, self._source)) is not None:
+                raise not_saved
             raise self.credential_refused(hop, find_reason(response, said))
         if status == 508 and CHAIN_HEADER in response.headers:
             raise self._looped(read_chain(response.headers[CHAIN_HEADER]))
@@ -253,6 +256,13 @@ class Failures(HopFailures):
                 f"{redact_url(hop.url)}"
             )
         return CredentialRefused(sentence, source=self._source)
+
+
+def find_not_saved(said: bytes | bytearray, source: str) -> NotSaved | None:
+    """Find out if a feed says that it has saved nothing of what it was asked for; ``None``: it says something else."""
+    if _NOT_SAVED.search(said) is None:
+        return None
+    return NotSaved(f"source {source} has saved no version of it, and {READER_REASON}", source=source)
 
 
 def is_refusal(response: aiohttp.ClientResponse) -> bool:

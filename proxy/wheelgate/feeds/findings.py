@@ -1,0 +1,130 @@
+"""Findings about a project of a feed, out of what the service says of the feed, of the project, and of the feeds behind it.
+
+===========================  ==================================================================================================
+a version of it was ...      so it is
+===========================  ==================================================================================================
+published to the feed        own, and so are those versions; what came from a public upstream beside them is not
+saved from another feed      own, likewise
+published to a feed behind   own, though nobody has saved it yet: the page lists it all the same
+saved from public ones only  public
+saved, of an unknown origin  unknown, unless it is own: the upstream is named no more, or is of a kind that is not known
+(nobody knows any)           public if a public upstream may be what the page lists it from; own if none is, so that all that the
+                             feed lists was published to it or comes from another feed
+===========================  ==================================================================================================
+
+A deleted version counts: a name that was the operator's stays so. A feed behind that cannot be asked makes a project unknown that
+is not own already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from wheelgate.core.devops import FeedPlace
+from wheelgate.core.errors import UpstreamError
+from wheelgate.core.model import Ownership
+from wheelgate.feeds.service import FeedDescription, FeedUpstream, VersionFact
+from wheelgate.runtime.together import together
+
+_DEEPEST = 3
+"""Feeds behind feeds behind feeds: a service that leads further is not followed."""
+Describe = Callable[[FeedPlace], Awaitable[FeedDescription]]
+ListVersions = Callable[[FeedPlace, str], Awaitable[tuple[VersionFact, ...]]]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A project of a feed, judged."""
+
+    ownership: Ownership
+    why: str
+    """Completes "source team ...", but of UNKNOWN, where it is the cause: "the feed service ..."."""
+    own: frozenset[str] = frozenset()
+    """Keys of its own versions, as far as the service knows them."""
+    is_whole: bool = False
+    """Of OWN: all that the feed lists is."""
+    versions: tuple[VersionFact, ...] = ()
+    """Those that the service speaks of."""
+
+    @property
+    def size_bytes(self) -> int:
+        """An estimate of the memory behind it."""
+        return 700 + 250 * len(self.versions) + 80 * len(self.own)
+
+
+class FeedFindings:
+    """What is found of projects by asking the service, through whoever remembers its answers."""
+
+    def __init__(self, describe: Describe, list_versions: ListVersions) -> None:
+        self._describe = describe
+        self._list_versions = list_versions
+
+    async def find(self, place: FeedPlace, project: str) -> Finding:
+        """Find out whose a project of a feed is.
+
+        Raises:
+            UpstreamError: the service does not say.
+        """
+        feed, versions = await together(self._describe(place), self._list_versions(place, project))
+        if not feed.upstreams:
+            return Finding(
+                Ownership.OWN, "has no upstream sources: all of it was published to it", is_whole=True, versions=versions
+            )
+        behind = await self._look_behind(feed, project, frozenset({place.url}))
+        found = _judge(feed, versions, behind)
+        if found is not None:
+            return found
+        public = [upstream.name for upstream in feed.upstreams if upstream.is_live and upstream.kind == "public"]
+        if not versions and not public:
+            return Finding(Ownership.OWN, "lists nothing from public upstream sources", is_whole=True)
+        said = f"has none of it but what came from {', '.join(public) or 'public upstream sources'}"
+        return Finding(Ownership.PUBLIC, said, versions=versions)
+
+    async def _look_behind(self, feed: FeedDescription, project: str, seen: frozenset[str]) -> list[Finding]:
+        """Ask each feed behind a feed what is its own, or may be."""
+        inner = [upstream for upstream in feed.upstreams if upstream.is_live and upstream.kind != "public"]
+        return await together(*(self._ask_inner(upstream, project, seen) for upstream in inner))
+
+    async def _ask_inner(self, upstream: FeedUpstream, project: str, seen: frozenset[str]) -> Finding:
+        place = upstream.place
+        if place is None or upstream.kind != "internal":
+            return Finding(Ownership.UNKNOWN, f"the feed service does not say where its upstream source {upstream.name} is")
+        if place.url in seen:
+            return Finding(Ownership.PUBLIC, "is looked at already")
+        if len(seen) > _DEEPEST:
+            return Finding(Ownership.UNKNOWN, f"its upstream source {upstream.name} has upstream sources of its own, and so on")
+        try:
+            feed, versions = await together(self._describe(place), self._list_versions(place, project))
+        except UpstreamError as error:
+            return Finding(
+                Ownership.UNKNOWN, f"its upstream source {upstream.name}, which is another feed, cannot be asked: {error}"
+            )
+        behind = await self._look_behind(feed, project, seen | {place.url})
+        return _judge(feed, versions, behind) or Finding(Ownership.PUBLIC, "has nothing of its own")
+
+
+def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: list[Finding]) -> Finding | None:
+    """Judge by what was published or saved; ``None``: nothing of it is, or may be, the feed's own or another feed's."""
+    upstreams = {upstream.id: upstream for upstream in feed.upstreams}
+    own: set[str] = set()
+    foreign, strange = False, ""
+    for version in versions:
+        kind = upstreams[version.origin].kind if version.origin in upstreams else ""
+        if not version.origin or kind == "internal":
+            own.add(version.key)
+        elif kind == "public":
+            foreign = True
+        else:
+            strange = version.key
+    own.update(*(finding.own for finding in behind))
+    if own:
+        is_whole = not (foreign or strange or any(upstream.is_live and upstream.kind == "public" for upstream in feed.upstreams))
+        why = "has versions of it that were published there or to another feed"
+        return Finding(Ownership.OWN, why, frozenset(own), is_whole, versions)
+    if (unknown := next((found for found in behind if found.ownership is Ownership.UNKNOWN), None)) is not None:
+        return Finding(Ownership.UNKNOWN, unknown.why, versions=versions)
+    if strange:
+        why = f"the feed service names no upstream source that version {strange} came from"
+        return Finding(Ownership.UNKNOWN, why, versions=versions)
+    return None
