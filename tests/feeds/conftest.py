@@ -81,7 +81,7 @@ async def world(acme: Company, clock: FakeClock, request: pytest.FixtureRequest)
     async with AsyncExitStack() as stack:
 
         async def start(
-            url: str = "", *, fresh_s: float = 60.0, targets: tuple[str, ...] = ("https://pkgs.dev.azure.com/acme",)
+            url: str = "", *, fresh_s: float = 60.0, targets: tuple[str, ...] = ("https://pkgs.dev.azure.com/acme",), **more: int
         ) -> FeedJudge:
             place = find_feed(URL(url or made.url, encoded=True))
             assert place is not None
@@ -113,6 +113,7 @@ async def world(acme: Company, clock: FakeClock, request: pytest.FixtureRequest)
                 fresh_s=fresh_s,
                 absent_s=fresh_s,
                 store=made.store,
+                **more,
             )
             stack.push_async_callback(judge.close)
             return judge

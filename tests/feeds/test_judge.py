@@ -211,7 +211,10 @@ async def test_what_was_known_stands_in_after_a_restart_and_on_another_replica(w
     world.feed.publish("demo", "3.5")
     first = await world.start()
     judged = [await first.judge("demo"), await first.judge("idna")]
+    first.note_served("idna")
+    await first.judge("a-name-that-nobody-has")
     await first.close()
+    assert sorted(path for path in world.store.blobs) == ["feeds/team-feed", "origins/team-feed/demo", "origins/team-feed/idna"]
     world.company.devops.service_mood = lambda request: web.Response(status=503)
     world.clock.move(HOUR)
     second = await world.start()
@@ -297,6 +300,15 @@ async def test_a_server_of_ones_own_tells_of_its_feeds(world: World) -> None:
         "/tfs/Coll/Proj/_apis/packaging/feeds/team",
         "/tfs/Coll/Proj/_apis/packaging/feeds/team/packages",
     }
+
+
+async def test_what_is_remembered_of_projects_is_bounded(world: World) -> None:
+    world.feed.upstreams = [pypi()]
+    judge = await world.start(max_bytes=5_000)
+    for number in range(20):
+        await judge.judge(f"p{number}")
+    assert 0 < len(judge._known) < 10
+    assert judge._known.currsize <= 5_000
 
 
 # ---- dates -------------------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ Describe = Callable[[FeedPlace], Awaitable[FeedDescription]]
 ListVersions = Callable[[FeedPlace, str], Awaitable[tuple[VersionFact, ...]]]
 
 
-class Finding(msgspec.Struct, frozen=True):
+class OwnershipFinding(msgspec.Struct, frozen=True):
     """A project of a feed, judged."""
 
     ownership: Ownership
@@ -53,14 +53,14 @@ class Finding(msgspec.Struct, frozen=True):
         return 700 + 250 * len(self.versions) + 80 * len(self.own)
 
 
-class FeedFindings:
-    """What is found of projects by asking the service, through whoever remembers its answers."""
+class OwnershipFinder:
+    """Finds out whose projects are by asking the service, through whoever remembers its answers."""
 
     def __init__(self, describe: Describe, list_versions: ListVersions) -> None:
         self._describe = describe
         self._list_versions = list_versions
 
-    async def find(self, place: FeedPlace, project: str) -> Finding:
+    async def find(self, place: FeedPlace, project: str) -> OwnershipFinding:
         """Find out whose a project of a feed is.
 
         Raises:
@@ -68,7 +68,7 @@ class FeedFindings:
         """
         feed, versions = await together(self._describe(place), self._list_versions(place, project))
         if not feed.upstreams:
-            return Finding(
+            return OwnershipFinding(
                 Ownership.OWN, "has no upstream sources: all of it was published to it", is_whole=True, versions=versions
             )
         behind = await self._look_behind(feed, project, frozenset({place.url}))
@@ -77,34 +77,38 @@ class FeedFindings:
             return found
         public = [upstream.name for upstream in feed.upstreams if upstream.is_live and upstream.kind == "public"]
         if not versions and not public:
-            return Finding(Ownership.OWN, "lists nothing from public upstream sources", is_whole=True)
+            return OwnershipFinding(Ownership.OWN, "lists nothing from public upstream sources", is_whole=True)
         said = f"has none of it but what came from {', '.join(public) or 'public upstream sources'}"
-        return Finding(Ownership.PUBLIC, said, versions=versions)
+        return OwnershipFinding(Ownership.PUBLIC, said, versions=versions)
 
-    async def _look_behind(self, feed: FeedDescription, project: str, seen: frozenset[str]) -> list[Finding]:
+    async def _look_behind(self, feed: FeedDescription, project: str, seen: frozenset[str]) -> list[OwnershipFinding]:
         """Ask each feed behind a feed what is its own, or may be."""
         inner = [upstream for upstream in feed.upstreams if upstream.is_live and upstream.kind != "public"]
         return await together(*(self._ask_inner(upstream, project, seen) for upstream in inner))
 
-    async def _ask_inner(self, upstream: FeedUpstream, project: str, seen: frozenset[str]) -> Finding:
+    async def _ask_inner(self, upstream: FeedUpstream, project: str, seen: frozenset[str]) -> OwnershipFinding:
         place = upstream.place
         if place is None or upstream.kind != "internal":
-            return Finding(Ownership.UNKNOWN, f"the feed service does not say where its upstream source {upstream.name} is")
+            return OwnershipFinding(
+                Ownership.UNKNOWN, f"the feed service does not say where its upstream source {upstream.name} is"
+            )
         if place.url in seen:
-            return Finding(Ownership.PUBLIC, "is looked at already")
+            return OwnershipFinding(Ownership.PUBLIC, "is looked at already")
         if len(seen) > _DEEPEST:
-            return Finding(Ownership.UNKNOWN, f"its upstream source {upstream.name} has upstream sources of its own, and so on")
+            return OwnershipFinding(
+                Ownership.UNKNOWN, f"its upstream source {upstream.name} has upstream sources of its own, and so on"
+            )
         try:
             feed, versions = await together(self._describe(place), self._list_versions(place, project))
         except UpstreamError as error:
-            return Finding(
+            return OwnershipFinding(
                 Ownership.UNKNOWN, f"its upstream source {upstream.name}, which is another feed, cannot be asked: {error}"
             )
         behind = await self._look_behind(feed, project, seen | {place.url})
-        return _judge(feed, versions, behind) or Finding(Ownership.PUBLIC, "has nothing of its own")
+        return _judge(feed, versions, behind) or OwnershipFinding(Ownership.PUBLIC, "has nothing of its own")
 
 
-def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: list[Finding]) -> Finding | None:
+def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: list[OwnershipFinding]) -> OwnershipFinding | None:
     """Judge by what was published or saved; ``None``: nothing of it is, or may be, the feed's own or another feed's."""
     upstreams = {upstream.id: upstream for upstream in feed.upstreams}
     own: set[str] = set()
@@ -121,10 +125,10 @@ def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: lis
     if own:
         is_whole = not (foreign or strange or any(upstream.is_live and upstream.kind == "public" for upstream in feed.upstreams))
         why = "has versions of it that were published there or to another feed"
-        return Finding(Ownership.OWN, why, frozenset(own), is_whole, versions)
+        return OwnershipFinding(Ownership.OWN, why, frozenset(own), is_whole, versions)
     if (unknown := next((found for found in behind if found.ownership is Ownership.UNKNOWN), None)) is not None:
-        return Finding(Ownership.UNKNOWN, unknown.why, versions=versions)
+        return OwnershipFinding(Ownership.UNKNOWN, unknown.why, versions=versions)
     if strange:
         why = f"the feed service names no upstream source that version {strange} came from"
-        return Finding(Ownership.UNKNOWN, why, versions=versions)
+        return OwnershipFinding(Ownership.UNKNOWN, why, versions=versions)
     return None

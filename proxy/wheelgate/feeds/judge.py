@@ -20,7 +20,7 @@ from wheelgate.core.devops import FeedPlace
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable, without_frames
 from wheelgate.core.model import STALE_IF_ERROR_S, Judgement, Ownership
 from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.feeds.findings import FeedFindings, Finding
+from wheelgate.feeds.findings import OwnershipFinder, OwnershipFinding
 from wheelgate.feeds.records import FeedRecords, KeptFinding
 from wheelgate.feeds.service import FeedDescription, FeedService, VersionFact
 from wheelgate.runtime.logs import TroubleLog
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 class _KnownProject(msgspec.Struct):
     """The last account of one project."""
 
-    finding: Finding
+    finding: OwnershipFinding
     heard_s: float
     """By the monotonic clock."""
     heard_at: datetime
@@ -69,6 +69,7 @@ class FeedJudge:
         fresh_s: float,
         absent_s: float,
         store: BlobStore,
+        max_bytes: int = _MOST_BYTES,
     ) -> None:
         """``fresh_s``, ``absent_s``: lifetimes of a page of the feed, and of its "not there"."""
         self._source = source
@@ -77,9 +78,9 @@ class FeedJudge:
         self._clock = clock
         self._fresh_s = fresh_s
         self._absent_s = absent_s
-        self._findings = FeedFindings(self._describe, service.list_versions)
+        self._findings = OwnershipFinder(self._describe, service.list_versions)
         self._records = FeedRecords(source, feed=place.url, store=store)
-        self._known: LRUCache[str, _KnownProject] = LRUCache(_MOST_BYTES, getsizeof=lambda known: known.finding.size_bytes)
+        self._known: LRUCache[str, _KnownProject] = LRUCache(max_bytes, getsizeof=lambda known: known.finding.size_bytes)
         self._feeds: LRUCache[str, _KnownFeed] = LRUCache(_MOST_FEEDS)
         self._flights: SingleFlight[_KnownProject] = SingleFlight()
         self._descriptions: SingleFlight[FeedDescription] = SingleFlight()
@@ -107,6 +108,11 @@ class FeedJudge:
         if known.finding.ownership is Ownership.UNKNOWN:
             return self._unknown(project, known.finding.why)
         return self._tell(known)
+
+    def note_served(self, project: str) -> None:
+        """A page of a project that was judged to be public is served: the name is somebody's, so that is worth keeping."""
+        if (known := self._known.get(project)) is not None and known.outage_since is None:
+            self._keep(project, known)
 
     async def find_facts(self, project: str) -> tuple[VersionFact, ...]:
         """Find what the service says of the versions of a project; nothing where it cannot be asked. Raises nothing."""
@@ -182,9 +188,13 @@ class FeedJudge:
             self._troubles.report("service", f"source {self._source}: the feed service answers again", logging.INFO)
         known = _KnownProject(finding, self._clock.monotonic(), self._clock.now())
         self._remember(project, known)
-        if finding.ownership is not Ownership.UNKNOWN:
-            self._records.keep(project, KeptFinding.of(finding, self._place.url, known.heard_at))
+        if finding.ownership is Ownership.OWN or finding.versions:  # else it may be a name that nobody has
+            self._keep(project, known)
         return known
+
+    def _keep(self, project: str, known: _KnownProject) -> None:
+        if known.finding.ownership is not Ownership.UNKNOWN:
+            self._records.keep(project, KeptFinding.of(known.finding, self._place.url, known.heard_at))
 
     def _note_outage(self, known: _KnownProject, error: UpstreamError) -> None:
         self._is_failing = True

@@ -17,7 +17,7 @@ from wheelgate.core.errors import BlobChanged, BlobNotFound, StoreError
 from wheelgate.core.model import FormatVersion, Ownership
 from wheelgate.core.protocols import BlobStore
 from wheelgate.enrich.write_behind import WriteBehind
-from wheelgate.feeds.findings import Finding
+from wheelgate.feeds.findings import OwnershipFinding
 from wheelgate.feeds.service import FeedDescription, VersionFact
 from wheelgate.storage import layout
 
@@ -44,14 +44,14 @@ class KeptFinding(msgspec.Struct):
     versions: list[VersionFact] = []
 
     @classmethod
-    def of(cls, finding: Finding, feed: str, as_of: datetime) -> KeptFinding:
+    def of(cls, finding: OwnershipFinding, feed: str, as_of: datetime) -> KeptFinding:
         is_own = finding.ownership is Ownership.OWN
         return cls(_VERSION, feed, as_of, is_own, finding.why, sorted(finding.own), finding.is_whole, list(finding.versions))
 
     @property
-    def finding(self) -> Finding:
+    def finding(self) -> OwnershipFinding:
         ownership = Ownership.OWN if self.is_own else Ownership.PUBLIC
-        return Finding(ownership, self.why, frozenset(self.own), self.is_whole, tuple(self.versions))
+        return OwnershipFinding(ownership, self.why, frozenset(self.own), self.is_whole, tuple(self.versions))
 
 
 class KeptDescription(msgspec.Struct):
@@ -63,7 +63,7 @@ class KeptDescription(msgspec.Struct):
     description: FeedDescription
 
 
-class _Head(msgspec.Struct):
+class _FeedRecordHead(msgspec.Struct):
     version: FormatVersion
 
 
@@ -154,7 +154,7 @@ class FeedRecords:
     def _may_replace(self, body: bytes, record: _Record) -> bool:
         """Tell whether what the store has is older, or nobody's."""
         try:
-            if msgspec.json.decode(body, type=_Head).version > _VERSION:
+            if msgspec.json.decode(body, type=_FeedRecordHead).version > _VERSION:
                 return False
             kept = msgspec.json.decode(body, type=type(record))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -53,7 +53,7 @@ class FeedDescription(msgspec.Struct, frozen=True):
 
 
 class VersionFact(msgspec.Struct, frozen=True, array_like=True):
-    """What the service says of one version that was published to a feed or saved in it."""
+    """The service's account of one version that was published to a feed or saved in it."""
 
     key: str
     """As :func:`wheelgate.core.names.same_version_key` has it."""
@@ -82,7 +82,7 @@ class _Feed(msgspec.Struct, rename="camel"):
     upstream_sources: list[_Upstream] | None = None
 
 
-class _Version(msgspec.Struct, rename="camel"):
+class _ListedVersion(msgspec.Struct, rename="camel"):
     version: str | None = None
     normalized_version: str | None = None
     publish_date: str | None = None
@@ -94,7 +94,7 @@ class _Package(msgspec.Struct, rename="camel"):
     name: str
     normalized_name: str | None = None
     protocol_type: str | None = None
-    versions: list[_Version] | None = None
+    versions: list[_ListedVersion] | None = None
 
 
 class _Packages(msgspec.Struct):
@@ -185,7 +185,7 @@ def _find_inner(place: FeedPlace, upstream: _Upstream) -> FeedPlace | None:
     return FeedPlace(feeds_url, quote(upstream.internal_upstream_feed_id, safe=""))
 
 
-def _read_versions(versions: list[_Version] | tuple[()]) -> Steps[tuple[VersionFact, ...]]:
+def _read_versions(versions: list[_ListedVersion] | tuple[()]) -> Steps[tuple[VersionFact, ...]]:
     facts: list[VersionFact] = []
     for number, version in enumerate(versions):
         if not number % _SLICE:
