@@ -36,7 +36,7 @@ SHORT_LIVED = {
     "one upload": {"_FormReader.fields"},
     "settings, as they were read": {"Rules._cooldowns", "Rules._waivers", "_Releases._names", "_Releases._patterns"},
     "the object graph, built once": {
-        *("Sources.clients", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
+        *("SourceClients.by_source", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
         *("Sources.absences", "Sources._listings"),
     },

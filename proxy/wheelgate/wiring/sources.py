@@ -11,10 +11,9 @@ the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient;
 from __future__ import annotations
 
 import math
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from wheelgate.config import NO_PROXY, PUBLIC_INDEX, SourceSettings
+from wheelgate.config import PUBLIC_INDEX, SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
 from wheelgate.enrich.blob_history import BlobHistory
@@ -27,8 +26,6 @@ from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.policy_reload import rules_of
 from wheelgate.index.screened import RuleBook, Screened
-from wheelgate.runtime.allocator import FreeMemory
-from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
@@ -36,12 +33,12 @@ from wheelgate.sources.blob_scan import BlobScan, ListedWhole
 from wheelgate.sources.cached import Cached, FindKept
 from wheelgate.sources.directory import Directory
 from wheelgate.sources.emptiness import Emptiness
-from wheelgate.sources.github_releases import GITHUB_HEADERS, GithubReleases
+from wheelgate.sources.github_releases import GithubReleases
 from wheelgate.sources.kept_listing import KeptListing
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.mirror_facts import MirroredContainer
 from wheelgate.sources.offline import OfflineSource
-from wheelgate.sources.simple_index import DEVOPS_HEADERS, DevopsFeed, SimpleIndex
+from wheelgate.sources.simple_index import DevopsFeed, SimpleIndex
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Kind
 from wheelgate.storage.containers import container_place
@@ -49,13 +46,12 @@ from wheelgate.storage.open_container import open_container
 from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
-from wheelgate.wiring.foundation import Foundation, check_certificates
+from wheelgate.wiring.clients import SourceClients
+from wheelgate.wiring.foundation import Foundation
 
 if TYPE_CHECKING:
     from wheelgate.storage.azure import AzureStore
 
-_VERSION = version("wheelgate")
-_HEADERS = {"devops": DEVOPS_HEADERS, "github": GITHUB_HEADERS}
 _FEW_NEWEST = 5
 """Files of a page that are read ahead where reading them has a price."""
 _STALE_WHILE_REVALIDATE_S = 600.0
@@ -69,9 +65,8 @@ class Sources:
         self._base = base
         self._book = book
         self._public_url = None if base.config.server.public_url is None else base.config.base_url
-        self._page_memory = ByteBudget(on_change=self._note_page_memory)
-        self._free_memory = FreeMemory()
-        self.clients: dict[str, SourceClient] = {}
+        self._ways_out = SourceClients(base)
+        self.clients = self._ways_out.by_source
         """Of the sources that are asked over HTTP."""
         self.stores: dict[str, BlobStore] = {}
         """Of the sources that are containers."""
@@ -102,10 +97,6 @@ class Sources:
         """Have a remote source asked anew for a project's page, at the next request for it."""
         self._listings[source].drop(project)
         self.changed.emit(project)
-
-    def _note_page_memory(self, used_bytes: int) -> None:
-        self._base.metrics.page_memory_bytes.set(used_bytes)
-        self._free_memory.note(used_bytes)
 
     def forget_answers(self, source: str) -> None:
         """Forget what a remote source said, but for the digests of its files and its last good pages."""
@@ -146,9 +137,9 @@ class Sources:
             case _ if self._base.config.is_offline(settings):
                 return self._build_offline(settings)
             case "github":
-                return self._build_releases(settings, self._build_client(number, settings))
+                return self._build_releases(settings, self._ways_out.build(number, settings))
             case "index" | "devops":
-                return self._build_index(settings, self._build_client(number, settings))
+                return self._build_index(settings, self._ways_out.build(number, settings))
 
     def _build_writable(
         self,
@@ -244,26 +235,6 @@ class Sources:
             table=self._base.table,
         )
         return OfflineSource(self._cache(copies, settings.fresh_s, settings.absent), alone=self._base.config.server.offline)
-
-    def _build_client(self, number: int, settings: SourceSettings) -> SourceClient:
-        """Build the way out to a source that is asked over HTTP."""
-        base = self._base
-        proxy = settings.outbound_proxy or base.config.server.outbound_proxy
-        client = self.clients[settings.name] = SourceClient(
-            source=settings.name,
-            url=settings.index_url,
-            file_hosts=settings.all_file_hosts,
-            credentials=base.keyring.of_page(settings.index_url),
-            clock=base.clock,
-            metrics=base.metrics,
-            user_agent=f"wheelgate/{_VERSION}",
-            ca_file=check_certificates(base.config, settings.ca_file, f"source[{number}].ca_file") or base.ca_file,
-            outbound_proxy=None if proxy == NO_PROXY else proxy,
-            headers=_HEADERS.get(settings.type),
-            page_memory=self._page_memory,
-            says_chain=settings.type == "index" and settings.index_url != PUBLIC_INDEX,
-        )
-        return base.closing(client)
 
     def _build_index(self, settings: SourceSettings, client: SourceClient) -> Source:
         """Build an index of the Simple API, or a feed, which is one with ways of its own."""
