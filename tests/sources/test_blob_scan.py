@@ -346,7 +346,7 @@ async def test_closing_one_that_was_never_asked_is_fine(world: Container) -> Non
 class Replica:
     """A process with a scan of one container, over one store."""
 
-    def __init__(self, blobs: MemoryStore, ours: MemoryStore, clock: FakeClock, *, place: str = "container-1") -> None:
+    def __init__(self, blobs: MemoryStore, ours: MemoryStore, clock: FakeClock, *, place: str | None = "container-1") -> None:
         self.blobs = WatchedStore(blobs)
         self.place = place
 
@@ -390,7 +390,7 @@ async def replica(clock: FakeClock) -> AsyncIterator[Callable[..., Replica]]:
     blobs, ours, made = MemoryStore(), MemoryStore(), []
     await blobs.put_if_absent(f"a/{WHEEL}", b"x", {})
 
-    def start(**options: str) -> Replica:
+    def start(**options: str | None) -> Replica:
         made.append(Replica(blobs, ours, clock, **options))
         return made[-1]
 
@@ -410,16 +410,17 @@ async def test_a_listing_of_a_moment_ago_answers_for_everything_and_nothing_is_l
     assert later.blobs.count("list") == 0
 
 
-OLD: dict[str, tuple[float, str]] = {
+OLD: dict[str, tuple[float, str | None]] = {
     "older than the pause between listings": (61, "container-1"),
     "of a time to come": (-10, "container-1"),
     "of a container that was made anew": (1, "container-2"),
+    "of a container of which nobody may ask any more which it is": (1, None),
 }
 
 
 @pytest.mark.parametrize(("age_s", "place"), OLD.values(), ids=OLD)
 async def test_what_an_older_listing_lacks_is_not_absent(
-    replica: Callable[..., Replica], clock: FakeClock, age_s: float, place: str
+    replica: Callable[..., Replica], clock: FakeClock, age_s: float, place: str | None
 ) -> None:
     """A name that the container has gained since would go to whoever registered it in public."""
     await replica().scan.scan()

@@ -190,8 +190,9 @@ class BlobScan:
         began_s, age_s = self._clock.monotonic(), (self._clock.now() - kept.at).total_seconds()
         if not 0 <= age_s < self._period_s():  # too old, or of a time to come by this machine's clock
             return 0.0
-        if self._emptiness is not None and await self._emptiness.identify() != kept.place:
-            self._last = None
+        if self._emptiness is not None and (place := await self._emptiness.identify()) != kept.place:
+            if place is not None:  # where nobody may ask for it, what was there can still stand in
+                self._last = None
             return 0.0
         self._fresh_until = self._believed_until = began_s + self._period_s() - age_s
         self._answer_anew(None)
