@@ -25,6 +25,7 @@ from wheelgate.storage.token_expiry import ExpiredTokens
 from wheelgate.storage.tokens import Tokens
 from wheelgate.uploads.accept import Destination, Uploads
 from wheelgate.uploads.manage import UploadManager
+from wheelgate.upstream.client import SourceClient
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Where uploads may go, in the order of the sources."""
     uploads: Uploads
     packages: UploadManager
+    clients: Mapping[str, SourceClient]
+    """Of the sources that are asked over HTTP."""
     absences: Mapping[str, AbsenceEvidence]
     """Of the sources that are indexes: what their "not there" is worth."""
     scans: Sequence[ListedWhole]

@@ -2,54 +2,53 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+import wheelgate
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
 from wheelgate.cli.checks.sources import check_sources
 from wheelgate.cli.checks.stored import check_layouts, check_mirrors, check_records
+from wheelgate.cli.checks.subjects import Subject
 from wheelgate.config import load
 from wheelgate.core.errors import StillListing
-from wheelgate.core.patterns import NamePatterns
 from wheelgate.index.decision import Member
-from wheelgate.index.merged import Merged
-from wheelgate.runtime.metrics import Metrics
-from wheelgate.storage.changes import StoreChanges
-from wheelgate.storage.claims import Claims
 from wheelgate.uploads.accept import Destination
 
 
 @pytest.fixture
-def index(clock: FakeClock) -> Merged:
-    members = [Member(FakeSource("box", clock), private=True)]
-    claims = Claims(WatchedStore(), clock, StoreChanges(WatchedStore(), clock))
-    return Merged(members, claims=claims, clock=clock, metrics=Metrics(), reserved=NamePatterns([]))
+def source(clock: FakeClock) -> FakeSource:
+    return FakeSource("box", clock)
 
 
-async def test_a_container_for_uploads_is_written_and_left_as_it_was(index: Merged) -> None:
+def subject(source: FakeSource, target: Destination | None = None) -> Subject:
+    return Subject(member=Member(source, private=True), target=target)
+
+
+async def test_a_container_for_uploads_is_written_and_left_as_it_was(source: FakeSource) -> None:
     box = WatchedStore()
-    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {}, {})]
+    (found,) = [finding async for finding in check_sources([subject(source, Destination("box", box))])]
     assert found.ok
     assert len(box.written) == 1
     assert [info async for info in box.list("")] == []
 
 
-async def test_one_that_may_only_be_read_is_found_before_the_first_upload(index: Merged) -> None:
+async def test_one_that_may_only_be_read_is_found_before_the_first_upload(source: FakeSource) -> None:
     box = WatchedStore()
     box.fails = lambda method, path: method == "put_if_absent"
-    _, found = [finding async for finding in check_sources("the store", index, [Destination("box", box)], {}, {})]
+    (found,) = [finding async for finding in check_sources([subject(source, Destination("box", box))])]
     assert (found.what, found.ok) == ("source box (private)", False)
-    _, unwritten = [finding async for finding in check_sources("the store", index, [], {}, {})]
+    (unwritten,) = [finding async for finding in check_sources([subject(source)])]
     assert unwritten.ok
 
 
-async def test_a_source_that_has_to_be_listed_first_is_waited_for(index: Merged) -> None:
-    source = index.members[0].source
-    assert isinstance(source, FakeSource)
+async def test_a_source_that_has_to_be_listed_first_is_waited_for(source: FakeSource) -> None:
     ended = asyncio.Event()
     source.fail(StillListing("source box is still being listed (7 blobs so far)", wait=ended.wait))
 
@@ -59,7 +58,7 @@ async def test_a_source_that_has_to_be_listed_first_is_waited_for(index: Merged)
         ended.set()
 
     ending = asyncio.create_task(end())
-    _, found = [finding async for finding in check_sources("the store", index, [], {}, {})]
+    (found,) = [finding async for finding in check_sources([subject(source)])]
     assert (found.ok, found.detail) == (True, "answers")
     await ending
 
@@ -141,3 +140,21 @@ async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
     assert all(
         finding.ok and finding.doubtful and "set private = false if they are public" in finding.detail for finding in found
     )
+
+
+def test_every_kind_of_check_is_documented_and_no_other() -> None:
+    """The keys are for scripts, which go by them for years."""
+    folder = Path(wheelgate.__file__).parent / "cli" / "checks"
+    used = set()
+    for node in (node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name) and node.func.id == "Finding":
+            named = [keyword.value for keyword in node.keywords if keyword.arg == "check"]
+            used |= {each.value for each in [*named, *node.args[4:5]] if isinstance(each, ast.Constant)}
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "find" and isinstance(node.args[0], ast.Constant):
+            used.add(f"source.{node.args[0].value}")
+    page = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text().partition("\n## What check says")[2]
+    listed = re.findall(r"^\| `([a-z.]+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    assert set(listed) == used | {"store"}
+    assert len(set(listed)) == len(listed)

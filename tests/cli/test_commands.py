@@ -202,7 +202,14 @@ def test_check_tries_every_source(home: Path, index: FakeIndex) -> None:
     assert "FAIL  source dead (public): source dead cannot be reached" in done.stdout
     assert "FAIL  source shared (private)" in done.stdout
     findings = json.loads(run(home, "check", "-c", path, "--data", home / "data", "--json").stdout)
-    assert [finding["ok"] for finding in findings] == [True, True, False, False]
+    assert {(finding["check"], finding["source"]): finding["ok"] for finding in findings} == {
+        ("store", None): True,
+        ("source.answers", "uploads"): True,
+        ("source.answers", "shared"): False,
+        ("source.answers", "dead"): False,
+        ("source.meanwhile", "shared"): True,
+        ("source.meanwhile", "dead"): True,
+    }
 
 
 def test_check_says_of_a_dead_source_once_and_nowhere_else(home: Path) -> None:

@@ -397,7 +397,11 @@ class TestTest:
         connection.set(target=guarded.origin)
         assert connection.ok("test", "acme") == f"ok    secret: is available\n{well(guarded, 'team')}"
         found = json.loads(connection.ok("test", "acme", "--json"))
-        assert [entry["ok"] for entry in found] == [True, True]
+        assert [(entry["check"], entry["ok"]) for entry in found] == [
+            ("secret", True),
+            ("source.answers", True),
+            ("source.absence", True),
+        ]
         assert connection.ok("test", "acme", "--url", guarded.url).endswith(well(guarded, "asked"))
 
         guarded.password = "another"

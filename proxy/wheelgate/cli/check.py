@@ -8,29 +8,40 @@ from pathlib import Path
 
 import click
 
-from wheelgate.cli.checks.findings import Finding, report, tell_place
-from wheelgate.cli.checks.settings import describe_rules, drop_unreadable_containers
+from wheelgate.cli.checks.findings import Finding, report, report_configuration
+from wheelgate.cli.checks.settings import describe_rules, drop_unreadable_containers, find_duplicates
 from wheelgate.cli.checks.sources import check_sources
 from wheelgate.cli.checks.stored import check_layouts, check_mirrors, check_records
+from wheelgate.cli.checks.subjects import list_subjects
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls, run_to_end
 from wheelgate.cli.progress import Activity
 from wheelgate.config import Config
-from wheelgate.core.errors import StoreError
+from wheelgate.core.errors import ConfigurationError, StoreError
 
 
 @click.command()
 @config_options
 @json_option
 def check(config: Path | None, data: Path | None, as_json: bool) -> None:
-    """Validate the settings, and test the store and every source. Exit status 1 if something does not work."""
+    """Validate the settings, and test the store and every source, past whatever is remembered of it.
+
+    Exit status 0 if all works, 1 if something does not, 2 if the settings are wrong.
+    """
     logging.getLogger().addHandler(logging.NullHandler())  # the findings say what a log would say
-    settings = load_settings(config, data)
-    load_tls(settings)  # a missing certificate is found here, not at the next start
     activity = Activity("the connections")
-    report(run_to_end(_run_checks(settings, activity.step), activity.describe), as_json=as_json)
+    try:
+        settings = load_settings(config, data)
+        load_tls(settings)  # a missing certificate is found here, not at the next start
+        findings = run_to_end(run_checks(settings, activity.step), activity.describe)
+    except ConfigurationError as error:
+        if as_json:
+            report_configuration(error)
+        raise
+    report(findings, as_json=as_json)
 
 
-async def _run_checks(config: Config, step: Callable[[str], None]) -> list[Finding]:
+async def run_checks(config: Config, step: Callable[[str], None] = lambda _: None) -> list[Finding]:
+    """Check everything, one thing after the other; ``step`` hears what is next."""
     from wheelgate.wiring import open_keyring, open_services
 
     async with open_keyring(config) as keyring:
@@ -38,14 +49,12 @@ async def _run_checks(config: Config, step: Callable[[str], None]) -> list[Findi
     if usable is None:
         return unusable
     try:
-        async with open_services(usable) as services:
-            remote = {
-                one.name: (one, services.keyring.of_page(one.index_url).is_covered) for one in usable.source if one.is_remote
-            }
-            checks = check_sources(usable.store_location, services.index, services.targets, remote, services.absences, step)
-            findings = [tell_place(finding, usable) async for finding in checks]
-            if problem := services.spool.problem():
-                findings[0] = Finding("store", False, f"{usable.store_location} can be read, but {problem}")
+        async with open_services(usable) as services:  # which writes the store
+            problem = services.spool.problem()
+            store = f"{usable.store_location} can be read{f', but {problem}' if problem else ' and written'}"
+            findings = [Finding("store", not problem, store), *find_duplicates(config)]
+            subjects = list_subjects(services, usable, config)
+            findings += [finding async for finding in check_sources(subjects, step)]
             step("mirrors, containers and records")
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             findings += [finding async for finding in check_layouts(usable, services.containers)]

@@ -14,6 +14,7 @@ import click
 
 from wheelgate.cli.checks.findings import Finding, report
 from wheelgate.cli.checks.sources import check_connection
+from wheelgate.cli.checks.subjects import list_subjects
 from wheelgate.cli.options import config_options, json_option, load_settings, run_to_end, run_with_services
 from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
@@ -188,10 +189,12 @@ def test(config: Path | None, data: Path | None, name: str, url: str | None, as_
 
     async def check(services: Services) -> list[Finding]:
         credential = services.keyring.of_page(tested.target).for_url(tested.target)
-        return [finding async for finding in check_connection(credential, services.index, services.absences)]
+        subjects = [*list_subjects(services, limited, settings, remembers=False)]
+        return [finding async for finding in check_connection(credential, subjects)]
 
     with TemporaryDirectory() as scratch:
-        findings = run_with_services(settings.limit_to_connection(tested, url, Path(scratch)), check)
+        limited = settings.limit_to_connection(tested, url, Path(scratch))
+        findings = run_with_services(limited, check)
     report(findings, as_json=as_json)
 
 

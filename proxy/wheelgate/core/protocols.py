@@ -68,6 +68,11 @@ class SourceWrapper:
         """The name of the source inside."""
         return self._source.name
 
+    @property
+    def bare(self) -> Source:
+        """The source inside all wrappers: how it answers now, and nothing that is remembered of it."""
+        return find_bare(self._source)
+
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`Source`."""
         return await self._source.project_page(project)
@@ -87,6 +92,11 @@ class OwnershipJudge(Protocol):
 
     async def judge(self, project: str) -> Judgement:
         """Judge a project given by its normalised name, whether or not the source lists it. Raises nothing: see UNKNOWN."""
+
+
+def find_bare(source: Source) -> Source:
+    """Find the source inside its wrappers."""
+    return source.bare if isinstance(source, SourceWrapper) else source
 
 
 class BlobInfo(msgspec.Struct, frozen=True):

@@ -71,8 +71,8 @@ class GithubReleases:
         self._lists = [ReleaseList(repo, source=name, url=url.removesuffix("/"), client=client) for repo in repos]
         self._releases: dict[str, Sequence[GithubRelease]] = {}
         """By repository, the newest first."""
-        self._problem: UpstreamBadAnswer | None = None
-        """The reason why a repository could not be read, or not whole; nobody knows of which names it has files."""
+        self.problems: Mapping[str, UpstreamBadAnswer] = {}
+        """By repository, the reason why it could not be read, or not whole; nobody knows of which names it has files."""
         self._failure: UpstreamError | None = None
         """The reason why nothing could be read, for all who ask before :attr:`_retry_s`: one question, not one a name."""
         self._retry_s = -math.inf
@@ -98,8 +98,8 @@ class GithubReleases:
         await self._refresh()
         files = self._listing.get(project)
         if files is None:
-            if self._problem is not None:
-                raise without_frames(self._problem)
+            if self.problems:
+                raise without_frames(next(iter(self.problems.values())))
             raise ProjectNotFound(f"source {self.name} has no release with a file of {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project) or page_of(
             project, files, as_of=self._listed_at, withheld=self._withheld.get(project, ())
@@ -120,15 +120,16 @@ class GithubReleases:
     async def _list(self) -> None:
         began = self._clock.monotonic()
         try:
-            problems = [problem for read in self._lists if (problem := await self._read(read, began)) is not None]
+            problems = {read.repo: problem for read in self._lists if (problem := await self._read(read, began)) is not None}
+            self.problems = problems
             if len(problems) == len(self._lists):
-                raise problems[0]
+                raise next(iter(problems.values()))
         except UpstreamError as error:
             if not isinstance(error, Busy) and error.retry_after_s is None:  # else the client keeps the pause
                 self._failure, self._retry_s = error, self._clock.monotonic() + _RETRY_S
             raise
-        unread = (read.unread for read in self._lists if read.unread is not None)
-        self._failure, self._problem = None, problems[0] if problems else next(unread, None)
+        unread = {read.repo: read.unread for read in self._lists if read.unread is not None and read.repo not in problems}
+        self._failure, self.problems = None, problems | unread
         releases = {read.repo: read.releases for read in self._lists}
         if releases != self._releases:
             listing, withheld = await in_slices(self._build_listing(releases))

@@ -95,6 +95,11 @@ class KnownProjects:
         await self._load()
         return self.manner
 
+    @property
+    def seen_manner(self) -> Manner:
+        """The manner as far as this process saw it, whatever was kept."""
+        return msgspec.convert(self._seen, Manner)
+
     def note_manner(self, **seen: object) -> None:
         """The source was just seen to answer so; ``seen``: fields of :class:`Manner`."""
         before = self.manner

@@ -30,6 +30,11 @@ class OfflineSource(SourceWrapper):
         self._pages: LRUCache[str, tuple[int, ProjectPage]] = LRUCache(RECENT_BYTES, getsizeof=_page_bytes)
         """By project: the revision of the copies' page, and what became of it."""
 
+    @property
+    def bare(self) -> Source:
+        """Itself: nobody is asked, so that the copies are all there is."""
+        return self
+
     async def project_page(self, project: str) -> ProjectPage:
         try:
             return self._offer_metadata(await self._source.project_page(project))

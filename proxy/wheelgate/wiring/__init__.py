@@ -88,6 +88,7 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             spool=base.spool,
             scans=sources.scans,
             containers=sources.stores,
+            clients=sources.clients,
             absences=sources.absences,
             keyring=base.keyring,
         )

@@ -21,9 +21,9 @@ _LARGE_CONTAINER = 20_000
 async def check_records(store: BlobStore) -> list[Finding]:
     """Name what is damaged in the store. The server goes on without it, so that nobody else would tell."""
     damaged = [sentence async for sentence in find_damaged_records(store)]
-    findings = [Finding("store", False, sentence) for sentence in damaged[:_MOST_DAMAGE]]
+    findings = [Finding("store", False, sentence, check="record") for sentence in damaged[:_MOST_DAMAGE]]
     more = len(damaged) - _MOST_DAMAGE
-    return [*findings, Finding("store", False, f"{more} more blobs are damaged")] if more > 0 else findings
+    return [*findings, Finding("store", False, f"{more} more blobs are damaged", check="record")] if more > 0 else findings
 
 
 async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
@@ -36,7 +36,7 @@ async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> 
         try:
             _, etag = await read_manifest(store, source.name)
         except BadInput as error:
-            yield Finding(label_source(source.name, private=True), False, str(error))
+            yield Finding(label_source(source.name, private=True), False, str(error), check="mirror", source=source.name)
             continue
         except StoreError:
             continue  # not readable, which its own finding says
@@ -46,7 +46,7 @@ async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> 
             f"is a mirror of other sources ({MANIFEST}), so all its names are claimed as yours permanently: set private = false "
             "if they are public, private = true if they are not"
         )
-        yield Finding(label_source(source.name, private=True), True, detail, doubtful=True)
+        yield Finding(label_source(source.name, private=True), True, detail, True, "mirror", source.name)
 
 
 async def check_layouts(
@@ -62,7 +62,7 @@ async def check_layouts(
             f"has {large:,} blobs or more, which are all listed again and again: new files show late, and a new server "
             f'waits for the first listing; wheelgate container reorder {source.name} prepares it for layout = "project"'
         )
-        yield Finding(label_source(source.name, private=source.is_private), True, detail, doubtful=True)
+        yield Finding(label_source(source.name, private=source.is_private), True, detail, True, "layout", source.name)
 
 
 async def _has_more_than(most: int, store: BlobStore) -> bool:
