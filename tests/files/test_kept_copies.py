@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.packages import wheel_bytes
 from tests.support.sources import listed
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import FileWithheld, StoreError
 from wheelgate.core.model import File
 from wheelgate.files.kept_copies import KeptCopies
+from wheelgate.files.vouching import Voucher
 from wheelgate.storage import layout
+from wheelgate.storage.spool import Spool
 
 BODY = b"a wheel" * 1_000
 SHA256, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY, usedforsecurity=False).hexdigest()
@@ -25,10 +29,13 @@ def store() -> WatchedStore:
 
 
 @pytest.fixture
-async def copies(store: WatchedStore) -> AsyncIterator[KeptCopies]:
-    copies = KeptCopies(store, {})
+async def copies(store: WatchedStore, tmp_path: Path) -> AsyncIterator[KeptCopies]:
+    spool = Spool(tmp_path / "spool")
+    spool.prepare()
+    copies = KeptCopies(store, {}, spool=spool, voucher=Voucher())
     yield copies
     await copies.close()
+    spool.close()
 
 
 async def keep(store: WatchedStore, md5: str = MD5) -> File:
@@ -84,3 +91,63 @@ async def test_reading_back_goes_on_when_whoever_waits_has_left(store: WatchedSt
     left.set()
     assert await copies.find(file) is not None
     assert store.count("stream") == 1
+
+
+# --- copies of which no digest is stated
+
+WHEEL = wheel_bytes("demo", "1.0", padding=200_000)
+OURS = hashlib.sha256(WHEEL).hexdigest()
+
+
+async def put(store: WatchedStore, file: File, body: bytes, **facts: str) -> str:
+    path = layout.cache_copy(file.source, file.project, file.filename)
+    await store.put_if_absent(path, body, {"sha256": hashlib.sha256(body).hexdigest(), **facts})
+    return path
+
+
+def unstated(**known: object) -> File:
+    return listed("demo", "1.0", hashes={}, **known)
+
+
+@pytest.mark.parametrize("stated", [{"sha256": "0" * 64}, {"sha512": "0" * 128}], ids=["sha256", "another algorithm"])
+async def test_an_observed_copy_gives_way_to_what_is_stated_and_no_other_does(
+    store: WatchedStore, copies: KeptCopies, stated: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = await put(store, unstated(), WHEEL, standing="observed")
+    assert await copies.find(unstated()) is not None
+    file = listed("demo", "1.0", hashes=stated)
+    assert await copies.find(file) is None
+    assert f"ALARM: source {file.source} states the {next(iter(stated))} 000" in caplog.text
+    assert [blob async for blob in store.inner.list(path)] == []
+    await put(store, file, WHEEL)  # as one that came by a stated digest, or by an earlier release
+    copies.forget()
+    with pytest.raises(FileWithheld):
+        await copies.find(file)
+
+
+async def test_an_observed_copy_that_has_what_is_stated_stays(store: WatchedStore, copies: KeptCopies) -> None:
+    await put(store, unstated(), WHEEL, standing="observed")
+    right = hashlib.sha512(WHEEL).hexdigest()
+    for hashes in ({"sha256": OURS}, {"sha512": right}, {"sha256": OURS, "sha512": right}):
+        assert await copies.find(listed("demo", "1.0", hashes=hashes)) is not None
+
+
+async def test_what_an_earlier_release_kept_is_looked_through_once(store: WatchedStore, copies: KeptCopies) -> None:
+    path = await put(store, unstated(), WHEEL)
+    for _ in range(3):
+        assert await copies.find(unstated()) is not None
+        copies.forget()
+    assert store.count("stream") == 1
+    assert (await store.info(path)).facts["standing"] == "whole"
+    # That it is whole says nothing of who vouched for it then: it does not give way.
+    with pytest.raises(FileWithheld, match="never changes its content"):
+        await copies.find(listed("demo", "1.0", hashes={"sha256": "0" * 64}))
+
+
+@pytest.mark.parametrize("body", [b"Down for maintenance", WHEEL[:-30], wheel_bytes("demo", "2.0")], ids=["text", "cut", "other"])
+async def test_rubbish_that_an_earlier_release_kept_is_withheld(store: WatchedStore, copies: KeptCopies, body: bytes) -> None:
+    await put(store, unstated(), body)
+    for _ in range(2):
+        with pytest.raises(FileWithheld, match=r"wheelgate cache forget demo demo-1\.0-py3-none-any\.whl"):
+            await copies.find(unstated())
+    assert await copies.find(listed("demo", "1.0", hashes={"sha256": hashlib.sha256(body).hexdigest()})) is not None

@@ -35,8 +35,12 @@ def listed(body: bytes = BODY, **known: object) -> File:
     return File(filename="demo-1.0.tar.gz", project="demo", source="upstream", location=location, **facts)  # type: ignore[arg-type]
 
 
+async def nobody(file: File, body: Path) -> None:
+    raise AssertionError("its digest is stated")
+
+
 def fill_of(spool: Spool, file: File) -> Fill:
-    return Fill(file, spool.new(file.hashes))
+    return Fill(file, spool.new(file.hashes), prove=nobody)
 
 
 async def pieces(body: bytes, size: int = 50_000) -> AsyncIterator[bytes]:

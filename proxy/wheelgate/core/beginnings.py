@@ -31,10 +31,19 @@ def can_begin(filename: str, beginning: bytes, *, coding: str = "") -> bool:
     ``coding``: what the server says it did to the body. An sdist is compressed itself, and many servers call that a coding: it is
     one only if an sdist comes out of it.
     """
-    marks = next((marks for ending, marks in _ENDINGS.items() if filename.lower().endswith(ending)), ())
+    marks = _find_marks(filename)
     if not beginning or not any(mark.startswith(beginning[: len(mark)]) for mark in marks):
         return False
     return coding not in ("gzip", "x-gzip") or not _inflate(beginning).startswith(marks)
+
+
+def has_mark(filename: str) -> bool:
+    """Tell whether it is known how the archive that a name promises begins."""
+    return bool(_find_marks(filename))
+
+
+def _find_marks(filename: str) -> tuple[bytes, ...]:
+    return next((marks for ending, marks in _ENDINGS.items() if filename.lower().endswith(ending)), ())
 
 
 def _inflate(beginning: bytes) -> bytes:

@@ -81,6 +81,19 @@ class File(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False)
     """The source sends no core metadata for it; what is servable we read out of the wheel ourselves."""
     provenance: str | None = None
     """Absolute URL of the provenance object (PEP 740)."""
+    observed: tuple[str, ...] = ()
+    """Names of the fields above that its source does not state, and that we saw of its bytes: ``hashes``, ``size``,
+    ``upload_time``. They show, but prove nothing of other bytes, and give way to what the source states."""
+
+    @property
+    def stated_hashes(self) -> Mapping[str, str]:
+        """The digests that its source states. Empty: it vouches for no bytes."""
+        return {} if "hashes" in self.observed else self.hashes
+
+    @property
+    def stated_size(self) -> int | None:
+        """The size that its source states."""
+        return None if "size" in self.observed else self.size
 
 
 class ProjectStatus(msgspec.Struct, frozen=True, gc=False):

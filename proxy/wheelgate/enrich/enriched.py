@@ -26,7 +26,7 @@ from wheelgate.core.model import File, ProjectPage, RemoteFile, StoredFile, With
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
-from wheelgate.enrich.records import FileRecord, Observation, contradicts
+from wheelgate.enrich.records import FileRecord, Observation, SeenBody, contradicts
 from wheelgate.runtime.asker import BACKGROUND, set_asker
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import Steps, in_slices
@@ -104,6 +104,8 @@ class EnrichedSource(SourceWrapper):
 
     async def _enrich_page(self, page: ProjectPage, state: ProjectState, asked_s: float) -> Projection:
         matched = await self._memory.match_files(page, state, asked_s)
+        for file, body in matched.overruled:
+            self._tell_overruled(file, body)
         files, withheld, unread = await in_slices(self._enrich_files(page, matched, _find_first_look(page, matched.state)))
         if files is not None:
             enriched = page.with_files(FileList(files, [page.files]), tuple(withheld), unread=unread)
@@ -186,6 +188,16 @@ class EnrichedSource(SourceWrapper):
                 unread += is_doubtful and lacks(file, record, first_look)
         return files if changed else None, withheld, unread
 
+    def _tell_overruled(self, file: File, body: SeenBody) -> None:
+        """Give the alarm about bytes that were observed, perhaps served, and are not those that the source states now."""
+        now, then = _describe_bytes(file.hashes, file.size), _describe_bytes({"sha256": body.sha256}, body.size)
+        self._alarms.report(
+            f"{file.project}/{file.filename} overruled",
+            f"ALARM: project {file.project}: {file.filename}: source {file.source} states {now}; what it sent on "
+            f"{body.at:%Y-%m-%d}, when it stated no digest, had {then}: that gives way, and whoever installed it has other bytes",
+        )
+        self._metrics.overruled_files.labels(file.source).inc()
+
     def _withhold(self, file: File, seen: FileRecord) -> Withheld:
         day = f"{seen.at:%Y-%m-%d}"
         now, then = _describe_bytes(file.hashes, file.size), _describe_bytes(seen.hashes, seen.size)
@@ -223,12 +235,10 @@ def enrich_file(file: File, record: FileRecord, first_look: datetime | None = No
     uploaded = _find_upload_time(file, record, first_look)
     if uploaded != file.upload_time:
         known["upload_time"] = uploaded
-    observed = _find_observation(file, record)
-    if file.size is None and (size := record.size if record.size is not None or observed is None else observed.size) is not None:
-        known["size"] = size
-    if record.hashes is not file.hashes and not record.hashes.keys() <= file.hashes.keys():
-        # What was said once of these bytes, they must have; what a later release read of them, nobody here can compare.
-        known["hashes"] = {name: digest for name, digest in {**record.hashes, **file.hashes}.items() if is_known(name)}
+    known |= _complete_bytes(file, record)
+    if known and isinstance(file.location, RemoteFile):
+        states = {"hashes": bool(file.hashes), "size": record.size is not None, "upload_time": file.upload_time is not None}
+        known["observed"] = tuple(name for name in known if not states[name])
     is_blob, offered = type(file.location) is StoredFile, None
     if made is not None and not is_blob and not _is_about(made.of, file, record):
         made = None  # read out of another wheel; of a blob, the record is of this version
@@ -245,9 +255,29 @@ def enrich_file(file: File, record: FileRecord, first_look: datetime | None = No
     return msgspec.structs.replace(file, **known) if known else file
 
 
+def _complete_bytes(file: File, record: FileRecord) -> dict[str, Any]:
+    """The digests and the size that its source leaves out, as far as they are known."""
+    known: dict[str, Any] = {}
+    observed, body = _find_observation(file, record), record.body
+    if file.size is None:
+        sizes = (record.size, body and body.size, observed and observed.size)
+        if (size := next((size for size in sizes if size is not None), None)) is not None:
+            known["size"] = size
+    if record.hashes is not file.hashes and not record.hashes.keys() <= file.hashes.keys():
+        # What was said once of these bytes, they must have; what a later release read of them, nobody here can compare.
+        known["hashes"] = {name: digest for name, digest in {**record.hashes, **file.hashes}.items() if is_known(name)}
+    elif body is not None and not file.hashes:
+        known["hashes"] = {"sha256": body.sha256}
+    return known
+
+
 def _is_about(of: str, file: File, record: FileRecord) -> bool:
-    """Tell whether what was read is of this very file."""
-    return isinstance(file.location, RemoteFile) and of in (record.hashes.get("sha256"), file.location.url)
+    """Tell whether what was read is of this very file: by the digest that its source states, or else by its place."""
+    if not isinstance(file.location, RemoteFile):
+        return False
+    stated = file.hashes.get("sha256")
+    observed = record.body.sha256 if record.body is not None else None
+    return of == stated if stated is not None else of in (record.hashes.get("sha256"), observed, file.location.url)
 
 
 def _find_observation(file: File, record: FileRecord) -> Observation | None:

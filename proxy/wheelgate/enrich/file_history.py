@@ -18,7 +18,7 @@ from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.file_memory import FileMemory, MatchedFiles, Projection, ProjectState
 from wheelgate.enrich.record_store import ProjectRecords
-from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, Observation, contradicts
+from wheelgate.enrich.records import ExtractedMetadata, FileRecord, Files, Observation, SeenBody, contradicts, may_be
 from wheelgate.enrich.write_behind import WriteBehind
 from wheelgate.runtime.cooperative import Steps, in_slices
 
@@ -76,16 +76,16 @@ class FileHistory(FileMemory):
 
     async def match_files(self, page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
         version = state.version
-        records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
+        records, news, overruled = await in_slices(_match(page.files, state.files, self._clock.now()))
         if news:
             # Names that are new to this process another one may have seen with other bytes, since the record was read.
             known = (state, version)
             state = await self.state_of(page.project, since_s=asked_s)
             version = state.version
             if (state, version) != known:
-                records, news = await in_slices(_match(page.files, state.files, self._clock.now()))
+                records, news, overruled = await in_slices(_match(page.files, state.files, self._clock.now()))
             version += self._learn(page.project, state, news)
-        return MatchedFiles(state, version, records)
+        return MatchedFiles(state, version, records, overruled)
 
     def record_projection(self, page: ProjectPage, state: ProjectState, projection: Projection) -> None:
         """See :class:`FileMemory`. A page that does not stand in itself is the last good one."""
@@ -127,15 +127,22 @@ class FileHistory(FileMemory):
         state = self.state_at_hand(file.project)
         now = self._clock.now()
         known = state.files.get(file.filename)
-        if known is None:  # forgotten here, so what is listed now may be what was observed: the record knows what was stated
-            known = FileRecord(now.replace(microsecond=0), file.hashes, now)
+        if known is None:  # forgotten here; the record knows what was first seen
+            known = FileRecord(now.replace(microsecond=0), file.stated_hashes, now)
         if contradicts(known, {"sha256": sha256} if sha256 else file.hashes, size):
             return  # bytes that are withheld say nothing of those first seen
-        hashes = known.hashes if sha256 is None else {"sha256": sha256, **known.hashes}
+        hashes, body = known.hashes, known.body
+        if sha256 is not None and (hashes or file.stated_hashes):
+            hashes, size = {"sha256": sha256, **hashes}, size if known.size is None else known.size
+        elif sha256 is not None and size is not None:  # nobody vouches for them but themselves
+            body, size = body or SeenBody(now, sha256, size), known.size
+            if body.sha256 != sha256:
+                return
         learned = msgspec.structs.replace(
             known,
             hashes=hashes,
-            size=known.size if known.size is not None else size,
+            size=size,
+            body=body if may_be(body, hashes, size) else None,
             made=made or known.made,
             observed=observed or known.observed,
         )
@@ -165,13 +172,19 @@ class FileHistory(FileMemory):
             del self._states[project]  # it would take everybody else's place, and can be read again
 
 
-def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime) -> Steps[tuple[list[FileRecord | None], Files]]:
+_Overruled = list[tuple[File, SeenBody]]
+
+
+def _match(
+    files: Sequence[File], known: Mapping[str, FileRecord], now: datetime
+) -> Steps[tuple[list[FileRecord | None], Files, _Overruled]]:
     """Match listed files with what is known of them (``None``: they contradict it), and find what is not known yet.
 
-    That is: names, digests and sizes of known ones, earlier upload times.
+    That is: names, digests and sizes of known ones, earlier upload times; and of which ones what was observed is overruled.
     """
     records: list[FileRecord | None] = []
     news: Files = {}
+    overruled: _Overruled = []
     at = now.replace(microsecond=0)
     for number, file in enumerate(files):
         if not number % _SLICE:
@@ -191,10 +204,27 @@ def _match(files: Sequence[File], known: Mapping[str, FileRecord], now: datetime
             if contradicts(seen, file.hashes, file.size):
                 records.append(None)
                 continue
-            hashes, size = {**file.hashes, **seen.hashes}, file.size if seen.size is None else seen.size
-            if hashes != seen.hashes or size != seen.size:  # said only now
-                news[file.filename] = seen = msgspec.structs.replace(seen, hashes=hashes, size=size)
+            stated = _add_stated(seen, file)
+            if stated is not seen:  # said only now
+                overruled += _find_overruled(file, seen, stated)
+                news[file.filename] = seen = stated
         if file.upload_time is not None and file.upload_time < seen.uploaded:
             news[file.filename] = seen = msgspec.structs.replace(seen, uploaded=file.upload_time)
         records.append(seen)
-    return records, news
+    return records, news, overruled
+
+
+def _add_stated(seen: FileRecord, file: File) -> FileRecord:
+    """Add the digests and the size that a source states to what is known; the same object, if all of it was."""
+    hashes, size = {**file.hashes, **seen.hashes}, file.size if seen.size is None else seen.size
+    if hashes == seen.hashes and size == seen.size:
+        return seen
+    body = seen.body if may_be(seen.body, hashes, size) else None
+    return msgspec.structs.replace(seen, hashes=hashes, size=size, body=body)
+
+
+def _find_overruled(file: File, seen: FileRecord, stated: FileRecord) -> _Overruled:
+    """Find the observed body that is surely not what its source states now, if there is one."""
+    body = seen.body
+    is_it = body is None or (stated.hashes.get("sha256", body.sha256) == body.sha256 and stated.size in (None, body.size))
+    return [] if body is None or is_it else [(file, body)]

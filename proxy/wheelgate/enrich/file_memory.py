@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
@@ -18,10 +19,19 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.core.file_list import page_bytes
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.protocols import Clock, Source
 from wheelgate.enrich.record_store import ProjectRecords, StoredRecord
-from wheelgate.enrich.records import FileRecord, Files, KeptPage, ProjectRecord, contradicts, merge_file_records, merge_files
+from wheelgate.enrich.records import (
+    FileRecord,
+    Files,
+    KeptPage,
+    ProjectRecord,
+    SeenBody,
+    contradicts,
+    merge_file_records,
+    merge_files,
+)
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
 
@@ -50,6 +60,8 @@ class MatchedFiles(msgspec.Struct, frozen=True):
     """Of the state, when they were matched: what is learned later is shown next time."""
     records: list[FileRecord | None]
     """One for each file of the page; ``None``: it has other bytes than those first seen."""
+    overruled: Sequence[tuple[File, SeenBody]] = ()
+    """Files whose source states a digest or size that is not that of the body that was observed before."""
 
 
 class ProjectState:

@@ -35,7 +35,17 @@ from wheelgate.core.inflation import inflate
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import BlobStore
 from wheelgate.enrich.kept_pages import list_files, pack, unpack
-from wheelgate.enrich.records import BlobVersion, ExtractedMetadata, FileRecord, KeptPage, Moment, Observation, ProjectRecord
+from wheelgate.enrich.records import (
+    BlobVersion,
+    ExtractedMetadata,
+    FileRecord,
+    KeptPage,
+    Moment,
+    Observation,
+    ProjectRecord,
+    SeenBody,
+    may_be,
+)
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
 
@@ -66,6 +76,7 @@ class _Rest(msgspec.Struct, array_like=True, omit_defaults=True):
     made: ExtractedMetadata | None = None
     blob: BlobVersion | None = None
     observed: Observation | None = None
+    body: SeenBody | None = None
 
 
 class _Rows(msgspec.Struct, array_like=True):
@@ -166,8 +177,8 @@ def _unhex(text: str) -> bytes | None:
 def _rests(rows: Sequence[FileRecord], digests: Sequence[bytes | None]) -> Iterator[tuple[int, _Rest]]:
     for number, (row, digest) in enumerate(zip(rows, digests, strict=True)):
         odd = row.hashes if row.hashes and digest is None else None
-        if odd is not None or row.made is not None or row.blob is not None or row.observed is not None:
-            yield number, _Rest(odd, row.made, row.blob, row.observed)
+        if any(known is not None for known in (odd, row.made, row.blob, row.observed, row.body)):
+            yield number, _Rest(odd, row.made, row.blob, row.observed, row.body)
 
 
 def decode(stored: bytes) -> ProjectRecord:
@@ -202,8 +213,9 @@ def _moments_of(record: ProjectRecord) -> Iterable[datetime]:
     rows, page = record.files.values(), record.page
     made = (row.made.at for row in rows if row.made is not None)
     seen = (moment for row in rows if (o := row.observed) is not None for moment in (o.at, o.modified or o.at))
+    bodies = (row.body.at for row in rows if row.body is not None)
     kept = () if page is None else (page.as_of, page.known_since or page.as_of)
-    return chain((row.at for row in rows), (row.uploaded for row in rows), made, seen, kept)
+    return chain((row.at for row in rows), (row.uploaded for row in rows), made, seen, bodies, kept)
 
 
 def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
@@ -221,7 +233,9 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
         if rest.hashes and not SHA256.fullmatch(rest.hashes.get("sha256", _UNKNOWN)):
             raise ValueError("it has a sha256 that is none")
         row = seen[number]
-        seen[number] = FileRecord(row.at, rest.hashes or row.hashes, row.uploaded, row.size, rest.made, rest.blob, rest.observed)
+        stated = rest.hashes or row.hashes
+        kept = rest.body if may_be(rest.body, stated, row.size) else None
+        seen[number] = FileRecord(row.at, stated, row.uploaded, row.size, rest.made, rest.blob, rest.observed, kept)
     return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
 
 

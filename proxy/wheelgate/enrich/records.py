@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TypeGuard
 
 import msgspec
 
@@ -54,13 +54,23 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Moment when the file was put where it is, as whoever keeps it says (``Last-Modified``)."""
 
 
+class SeenBody(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first whole body under a name of which its source stated no digest. It gives way to what the source states later."""
+
+    at: Moment
+    """When."""
+    sha256: Sha256
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    """Bytes."""
+
+
 class FileRecord(msgspec.Struct, frozen=True, gc=False):
     """Facts remembered of one file name."""
 
     at: datetime
     """Moment when we first saw these bytes under it, by our own clock."""
     hashes: Mapping[str, str]
-    """First seen: these never change, but for a blob, which is read again in each of its versions."""
+    """Stated, or read of bytes that have a stated one: these never change, but for a blob, which is read in each version."""
     uploaded: datetime
     """The upload time that stands on the page: the source's, or else the first sight. Never moves later."""
     size: int | None = None
@@ -68,6 +78,8 @@ class FileRecord(msgspec.Struct, frozen=True, gc=False):
     blob: BlobVersion | None = None
     """The blob that was read; ``None``: a file of a remote source."""
     observed: Observation | None = None
+    body: SeenBody | None = None
+    """Of a remote file; ``None`` as soon as a digest is stated."""
 
 
 Files = dict[str, FileRecord]
@@ -110,7 +122,7 @@ class FactRecorder(Protocol):
     ) -> None:
         """Remember facts of a listed file (``None``: nothing new); from now on the listing says so.
 
-        ``sha256``, ``size``: of a whole body that was checked.
+        ``sha256``, ``size``: of a whole body that has the digests that its source states, or proved by itself to be whole.
         """
         ...
 
@@ -136,15 +148,23 @@ def merge_file_records(one: FileRecord, other: FileRecord) -> FileRecord:
         return msgspec.structs.replace(second, uploaded=uploaded)
     if contradicts(first, second.hashes, second.size):
         return msgspec.structs.replace(first, uploaded=uploaded)
+    hashes = first.hashes if second.hashes.keys() <= first.hashes.keys() else {**second.hashes, **first.hashes}
+    size = _size(first, second)
     return FileRecord(
         at=first.at,
-        hashes=first.hashes if second.hashes.keys() <= first.hashes.keys() else {**second.hashes, **first.hashes},
+        hashes=hashes,
         uploaded=uploaded,
-        size=_size(first, second),
+        size=size,
         made=max((made for made in (first.made, second.made) if made is not None), key=_reading, default=None),
         blob=first.blob,
         observed=max((seen for seen in (first.observed, second.observed) if seen is not None), key=_observation, default=None),
+        body=min((body for body in (first.body, second.body) if may_be(body, hashes, size)), key=_arrival, default=None),
     )
+
+
+def may_be(body: SeenBody | None, hashes: Mapping[str, str], size: int | None) -> TypeGuard[SeenBody]:
+    """Tell whether an observed body still counts beside what is stated."""
+    return body is not None and not hashes and size in (None, body.size)
 
 
 def _size(first: FileRecord, second: FileRecord) -> int | None:
@@ -168,6 +188,10 @@ def _reading(made: ExtractedMetadata) -> tuple[datetime, str, str, str, bool, st
         made.instead_of is not None,
         made.instead_of or "",
     )
+
+
+def _arrival(body: SeenBody) -> tuple[datetime, str, int]:
+    return body.at, body.sha256, body.size
 
 
 def _observation(seen: Observation) -> tuple[datetime, str, int, bool, datetime]:

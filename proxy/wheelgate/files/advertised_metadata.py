@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from urllib.parse import urlsplit, urlunsplit
 
 from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
-from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES
+from wheelgate.distfiles.core_metadata import MAX_METADATA_BYTES, BadWheel, CoreMetadata, read_fields
 from wheelgate.upstream.client import PAGE_BUDGET_S, SourceClient
+
+_SHORT_BYTES = 64 * 1024
+"""Longer metadata may take tens of milliseconds to read: in a thread."""
 
 
 async def fetch_beside(client: SourceClient, file: File, location: RemoteFile) -> bytes:
@@ -38,3 +42,26 @@ async def fetch_beside(client: SourceClient, file: File, location: RemoteFile) -
             f"source {file.source} sent something else than core metadata for {file.filename}", source=file.source
         )
     return bytes(body)
+
+
+async def match_metadata(file: File, body: bytes | None) -> CoreMetadata | None:
+    """Read what may be a wheel's metadata; ``None`` if it is not this wheel's, or has another digest than is advertised."""
+    if body is None or not is_listed(file, body):
+        return None
+    try:
+        if len(body) <= _SHORT_BYTES:
+            return read_fields(body, file.filename)
+        return await asyncio.to_thread(read_fields, body, file.filename)
+    except BadWheel:
+        return None
+
+
+async def is_advertised(file: File, body: bytes) -> bool:
+    """Tell whether it is what its source advertises: by its digest, or else by what it says of itself."""
+    return is_listed(file, body) if file.core_metadata else await match_metadata(file, body) is not None
+
+
+def is_listed(file: File, body: bytes) -> bool:
+    """Tell whether it has the digest that the listing advertises, if it advertises one."""
+    advertised = (file.core_metadata or {}).get("sha256")
+    return advertised is None or hashlib.sha256(body).hexdigest() == advertised

@@ -15,6 +15,7 @@ import msgspec
 from wheelgate.core.digests import Hash, new_hash
 from wheelgate.core.errors import StoreError, UpstreamBadAnswer
 from wheelgate.core.model import File, LocalFile, RemoteFile
+from wheelgate.core.names import is_index_document
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.sources.directory import check_unchanged, open_listed
 from wheelgate.storage.fills import PACE_BYTES, PACE_S, Fill, PromisedBody
@@ -96,9 +97,11 @@ class FillBody:
                         yield chunk
                 return
             except StoreError as error:
+                is_whole = start == 0 and end in (None, self._fill.total)
+                if is_whole and not self._fill.file.stated_hashes:
+                    raise  # nothing but all of it could show that it is the file
                 if at > start:
                     _log.warning("%s is passed through from byte %d on: %s", self._fill.file.filename, at, error)
-            is_whole = start == 0 and end in (None, self._fill.total)
             sent = await self._digest(at) if is_whole else None
         async for chunk in self._instead.chunks(at, end, sent):
             yield chunk
@@ -117,12 +120,21 @@ class FillBody:
 class PassedBody(PromisedBody):
     """An upstream's bytes, passed through and kept nowhere."""
 
-    def __init__(self, client: SourceClient, file: File, location: RemoteFile, troubles: TroubleLog) -> None:
+    def __init__(
+        self,
+        client: SourceClient,
+        file: File,
+        location: RemoteFile,
+        troubles: TroubleLog,
+        begin_fill: Callable[[], Fill | None] = lambda: None,
+    ) -> None:
+        """``begin_fill``: begins a fill, or joins one, for a body that has to be seen whole before its end may leave."""
         super().__init__(file)
         self._troubles = troubles
         self._client = client
         self._location = location
-        self._was_asked = file.size is not None
+        self._begin_fill = begin_fill
+        self._was_asked = file.stated_size is not None
 
     async def size(self) -> int | None:
         """See :class:`Body`. Where the listing does not say, one byte is asked for: not every upstream answers HEAD."""
@@ -150,12 +162,29 @@ class PassedBody(PromisedBody):
     async def chunks(self, start: int, end: int | None, sent: dict[str, Hash] | None = None) -> AsyncIterator[bytes]:
         """See :class:`Body`. ``sent``: digests of all before ``start``, which left already: the whole is checked with them."""
         if start == 0 and end in (None, self.total):
+            if not (self.file.stated_hashes or is_index_document(self.file.filename)):
+                async with aclosing(self._follow_fill()) as seen_whole:
+                    async for chunk in seen_whole:
+                        yield chunk
+                return
             sent = {name: new_hash(name) for name in self.file.hashes}
         is_from_the_start = start == 0 and sent is not None
         async with self._ask() if is_from_the_start else self._ask(start=start, end=end) as answer:
             paced = self._keep_up(answer)
             chunks = paced if is_from_the_start or answer.status == 206 else _cut(paced, start, end)
             async for chunk in chunks if sent is None else self._check_chunks(chunks, start, sent):
+                yield chunk
+
+    async def _follow_fill(self) -> AsyncGenerator[bytes, None]:
+        """All of a body of which no digest is stated; :class:`StoreError` if there is no room to see it whole."""
+        if (fill := self._begin_fill()) is None:
+            raise StoreError(
+                f"source {self.file.source} states no digest of {self.file.filename}, and the spool has no room to see if it is "
+                "whole: make room, or try again"
+            )
+        async with aclosing(fill.follow(0, None)) as chunks:
+            async for chunk in chunks:
+                self.total, self._was_asked = fill.total, True
                 yield chunk
 
     def _keep_up(self, answer: FileAnswer) -> AsyncIterator[bytes]:

@@ -32,6 +32,7 @@ from wheelgate.files.bodies import Body, FillBody, LocalBody, PassedBody, Redire
 from wheelgate.files.fill_turns import FillTurns
 from wheelgate.files.kept_copies import KeptCopies, list_copy_facts
 from wheelgate.files.stored_bodies import BodyProofs, StoredBody, redirect_or
+from wheelgate.files.vouching import Voucher
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import RepeatedWarning, TroubleLog
 from wheelgate.runtime.metrics import Metrics
@@ -69,6 +70,7 @@ class Delivery:
         spool: Spool,
         metrics: Metrics,
         recorders: Mapping[str, FactRecorder] | None = None,
+        voucher: Voucher | None = None,
         cache_limit: CacheLimit | None = None,
         fill_limits: FillLimits | None = None,
         concurrent_fills: int = 32,
@@ -85,6 +87,7 @@ class Delivery:
             spool: for what is on its way into the store.
             metrics: counts fills.
             recorders: of the sources whose listings leave something out; ``None``: nobody wants to learn of it.
+            voucher: for bodies of which no digest is stated; ``None``: one of its own.
             cache_limit: evicts copies; ``None``: they stay.
             fill_limits: bounds of each fill; ``None``: the usual ones.
             concurrent_fills: files of one source fetched at a time, shared by its clients.
@@ -100,7 +103,8 @@ class Delivery:
         self._cache_limit = cache_limit
         self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
-        self._copies = KeptCopies(store, recorders or {})
+        self._voucher = voucher or Voucher()
+        self._copies = KeptCopies(store, recorders or {}, spool=spool, voucher=self._voucher)
         self._runs = BackgroundTasks()
         self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
@@ -149,7 +153,7 @@ class Delivery:
             url = await client.resolve_redirect_target(location.url, accept=location.accept)
             if url is not None:
                 return Redirect(url)
-        passed = PassedBody(client, file, location, self._troubles)
+        passed = PassedBody(client, file, location, self._troubles, lambda: self._start_fill(file, location, client))
         if mode is not DeliveryMode.CACHE or is_index_document(file.filename):
             return passed
         return await self._open_cached(file, location, passed, plain=plain, head=head)
@@ -160,7 +164,7 @@ class Delivery:
         """Open our copy of an upstream file, or the fill that brings it, or what is passed through where neither will do."""
         held = await self.find_copy(file)
         if held is not None:
-            if self._proofs.is_damaged(self.store.name, held, file.size):
+            if self._proofs.is_damaged(self.store.name, held, file.stated_size):
                 return passed
             if self._cache_limit is not None:
                 await self._cache_limit.note_use(held.path)
@@ -218,7 +222,7 @@ class Delivery:
 
     @asynccontextmanager
     async def fetch(self, file: File, location: RemoteFile) -> AsyncIterator[Fill]:
-        """The verified body of a file whose source :meth:`keeps`, to be kept. Whoever waits may leave: it goes on.
+        """The verified body of a file, to be kept if its source :meth:`keeps`. Whoever waits may leave: it goes on.
 
         Raises: as :meth:`open`.
         """
@@ -246,7 +250,7 @@ class Delivery:
         except StoreError as error:
             self._not_kept.give(str(error))
             return None
-        fill = self._fills[key] = Fill(file, spooled, self._fill_limits)
+        fill = self._fills[key] = Fill(file, spooled, self._fill_limits, prove=self._voucher.check_answer)
         self._runs.start(fill, lambda: self._run(fill, location, client))
         return fill
 
@@ -260,7 +264,7 @@ class Delivery:
                 fill.judge(answer)
                 await fill.receive(answer.chunks(), answer.total)
             await self._look_at(fill)
-            outcome = await self._keep(fill)
+            outcome = await self._keep(fill) if self.keeps(fill.file.source) else "not kept"
         except StoreFull as error:
             self._not_kept.give(str(error))
             fill.fail(error)

@@ -24,11 +24,11 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata, read_fields
+from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
 from wheelgate.enrich.blob_reader import read_spooled_wheel
 from wheelgate.enrich.records import ExtractedMetadata, FactRecorder, Observation
 from wheelgate.enrich.write_behind import WriteBehind
-from wheelgate.files.advertised_metadata import fetch_beside
+from wheelgate.files.advertised_metadata import fetch_beside, is_advertised, is_listed, match_metadata
 from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
@@ -39,8 +39,6 @@ from wheelgate.storage.spool import SpoolFile
 from wheelgate.upstream.client import SourceClient
 
 _DELAY_S = 0.5
-_SHORT_BYTES = 64 * 1024
-"""Longer metadata may take tens of milliseconds to read: in a thread."""
 _MUCH_BYTES = 4 * 1024 * 1024
 _MAX_BYTES = 16 * 1024 * 1024
 _log = logging.getLogger(__name__)
@@ -107,7 +105,7 @@ class MetadataFiles:
             metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
         except (BadWheel, StoreError):  # no installer reads it either
             return
-        if file.core_metadata and _is_listed(file, metadata.body):
+        if file.core_metadata and is_listed(file, metadata.body):
             return
         if file.core_metadata:
             does = "sent parts of another wheel" if file.metadata_in_wheel else "advertises core metadata that is not its wheel's"
@@ -137,13 +135,13 @@ class MetadataFiles:
         except BlobDamaged as error:
             trouble = str(error)
         else:
-            if _is_listed(file, body):
+            if is_listed(file, body):
                 return body
             trouble = f"{path} in the store is damaged: the core metadata of {file.filename} has another digest: delete it"
         self._troubles.report(path, trouble)
         with suppress(BadWheel, UpstreamError, StoreError):
             read = (await self._wheels.read(file)).metadata.body
-            if _is_listed(file, read):
+            if is_listed(file, read):
                 return read
         raise StoreError(trouble)
 
@@ -155,7 +153,7 @@ class MetadataFiles:
             if not file.core_metadata:  # another process made it
                 self._learn(file, made=self._describe_made(file, kept))
             return kept.body
-        if (beside := await _match(file, await self._wheels.beside(file))) is not None:
+        if (beside := await match_metadata(file, await self._wheels.beside(file))) is not None:
             await self._unwritten.put_slowly(place, beside.body)
             self._learn(file, made=self._describe_made(file, beside))
             return beside.body
@@ -170,7 +168,7 @@ class MetadataFiles:
     async def _take(self, file: File, reading: WheelReading, *, instead: bool = False) -> bytes:
         """Keep and learn what was read out of a wheel. ``instead``: of what its source advertised."""
         metadata = reading.metadata
-        if _is_listed(file, metadata.body) or instead:
+        if is_listed(file, metadata.body) or instead:
             path = layout.metadata(reading.sha256) if reading.sha256 else _unverified_path(file)
             await self._unwritten.put_slowly(path, metadata.body)
             made, observed = self._describe_made(file, metadata, instead=instead), None
@@ -183,12 +181,12 @@ class MetadataFiles:
         """Find the first of these that is this wheel's metadata."""
         if file.core_metadata:  # it was made before, and is nearly always at the first place
             for path in paths:
-                if (kept := await _match(file, await self._find_kept(path))) is not None:
+                if (kept := await match_metadata(file, await self._find_kept(path))) is not None:
                     return kept
             return None
         bodies = await together(*map(self._find_kept, paths), self._wheels.find_held(file))
         for body in bodies[:-1]:
-            if (kept := await _match(file, body)) is not None:
+            if (kept := await match_metadata(file, body)) is not None:
                 return kept
         return None
 
@@ -223,11 +221,14 @@ class MetadataFiles:
         wheel_sha256 = file.hashes.get("sha256")
         path = None if wheel_sha256 is None else layout.upstream_metadata(file.source, wheel_sha256)  # else nothing to keep it by
         kept = None if path is None else await self._find_kept(path)
-        if kept is not None and _is_listed(file, kept):
+        if kept is not None and await is_advertised(file, kept):
             return kept
         try:
             body = await fetch_beside(self._clients[location.source], file, location)
-            _check_listed(file, body)
+            if not await is_advertised(file, body):
+                raise UpstreamBadAnswer(
+                    f"source {file.source} sent core metadata of something else for {file.filename}", source=file.source
+                )
         except Busy:
             raise
         except UpstreamError as error:
@@ -257,7 +258,7 @@ class MetadataFiles:
         if is_definite:
             self._report(file, "advertises core metadata that it does not send")
             await self._take(file, reading, instead=True)
-        if _is_listed(file, reading.metadata.body):
+        if is_listed(file, reading.metadata.body):
             return reading.metadata.body
         if not is_definite:
             raise error
@@ -286,18 +287,6 @@ class MetadataFiles:
             await self._store.put_if_absent(path, body, {})
 
 
-async def _match(file: File, body: bytes | None) -> CoreMetadata | None:
-    """Read what may be a wheel's metadata; ``None`` if it is not this wheel's, or has another digest than is advertised."""
-    if body is None or not _is_listed(file, body):
-        return None
-    try:
-        if len(body) <= _SHORT_BYTES:
-            return read_fields(body, file.filename)
-        return await asyncio.to_thread(read_fields, body, file.filename)
-    except BadWheel:
-        return None
-
-
 def _identify(file: File) -> str:
     """The wheel that is described: its digest, where its source lists one, else its place."""
     return file.hashes.get("sha256") or _place(file)
@@ -315,14 +304,8 @@ def _place(file: File) -> str:
     return location.url if isinstance(location, RemoteFile) else f"{location.path}\n{location.etag}"
 
 
-def _is_listed(file: File, body: bytes) -> bool:
-    """Tell whether it has the digest that the listing advertises, if it advertises one."""
-    advertised = (file.core_metadata or {}).get("sha256")
-    return advertised is None or hashlib.sha256(body).hexdigest() == advertised
-
-
 def _check_listed(file: File, body: bytes) -> None:
-    if not _is_listed(file, body):
+    if not is_listed(file, body):
         message = f"source {file.source} sent core metadata for {file.filename} with another digest than it lists"
         raise UpstreamBadAnswer(message, source=file.source)
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from wheelgate.core.beginnings import can_begin, has_mark
 from wheelgate.core.errors import BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile, StoredFile
 from wheelgate.core.protocols import BlobInfo, BlobStore
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LITTLE_BYTES = 1024 * 1024
 """Bytes that all but odd wheels cost; of those that cost more only a few are read at a time."""
 _LARGE_AT_ONCE = 2
+_GLANCE_BYTES = 4
+"""As many as tell an archive from a text."""
 _PATIENCE_S = 10.0
 """Installers give up after 15 s of silence; a wheel that takes longer to fetch is on its way when they come again."""
 
@@ -96,11 +99,26 @@ class WheelReader:
             ) from None
 
     async def glance(self, file: File) -> Glance:
-        """Ask for one byte of a remote file, which tells of the whole: not every upstream answers HEAD. Raises UpstreamError."""
+        """Ask for a few bytes of a remote file, which tell of the whole: not every upstream answers HEAD.
+
+        Raises:
+            UpstreamBadAnswer: they are not those of such a file.
+            UpstreamError: it cannot be heard now.
+        """
         location = file.location
         if not isinstance(location, RemoteFile):
             return Glance(None, None)
-        async with self._clients[location.source].file(location.url, accept=location.accept, start=0, end=1) as answer:
+        client = self._clients[location.source]
+        async with client.file(location.url, accept=location.accept, start=0, end=_GLANCE_BYTES) as answer:
+            body = bytearray()
+            async for chunk in answer.chunks():
+                body += chunk
+                if len(body) >= _GLANCE_BYTES:
+                    break
+            if has_mark(file.filename) and not can_begin(file.filename, bytes(body[:_GLANCE_BYTES])):
+                raise answer.doubt or UpstreamBadAnswer(
+                    f"source {file.source} sent something else for {file.filename}", source=file.source
+                )
             return Glance(answer.total, _read_modified(answer))
 
     async def beside(self, file: File) -> bytes | None:
@@ -139,7 +157,7 @@ class WheelReader:
             try:
                 return await self._by_ranges(file, location)
             except _NoRanges:
-                if not keeps:
+                if not keeps and file.stated_hashes:
                     return await self._whole(file, location)
         if held is not None:
             reading = await self._from_store(file, self._delivery.store, held.path, held.etag)
@@ -177,7 +195,7 @@ class WheelReader:
             return WheelReading(await read_by_ranges(fetch_in_turn, size, filename, head=head), size)
 
     async def _by_ranges(self, file: File, location: RemoteFile) -> WheelReading:
-        size, head = file.size, b""
+        size, head = file.stated_size, b""
         url = location.url
         """After the redirects, once a part of it was read: the others are asked for there."""
         modified: datetime | None = None

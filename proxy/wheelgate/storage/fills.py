@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -19,6 +20,8 @@ from wheelgate.storage.room import MAX_FILE_BYTES
 from wheelgate.storage.spool import HOLD_BYTES, SpoolFile
 from wheelgate.upstream.answers import FileAnswer
 
+Prove = Callable[[File, Path], Awaitable[None]]
+"""Raises :class:`UpstreamBadAnswer` unless the whole body at a path proves by itself to be the file."""
 PACE_S, PACE_BYTES = 30.0, 30 * 1024
 """An upstream that drips is too slow: each half minute must bring at least 1 KiB a second."""
 
@@ -45,7 +48,7 @@ class PromisedBody:
     def __init__(self, file: File) -> None:
         self.file = file
         self._coding = ""
-        self.total = file.size
+        self.total = file.stated_size
         """Bytes of the whole body; ``None`` until somebody says."""
 
     def judge(self, answer: FileAnswer) -> None:
@@ -55,7 +58,7 @@ class PromisedBody:
             UpstreamBadAnswer: nothing says that these bytes are the file.
         """
         self._coding = answer.coding
-        is_stated = bool(self.file.hashes) or self.file.size is not None
+        is_stated = bool(self.file.hashes) or self.file.stated_size is not None
         if (
             answer.doubt is not None
             and not is_stated
@@ -122,9 +125,11 @@ class Fill(PromisedBody):
     It belongs to the server, not to the client that asked first: clients may come, lag behind and leave.
     """
 
-    def __init__(self, file: File, spooled: SpoolFile, limits: FillLimits | None = None) -> None:
+    def __init__(self, file: File, spooled: SpoolFile, limits: FillLimits | None = None, *, prove: Prove) -> None:
+        """A fill that has received nothing. ``prove``: for a body of which the source states no digest."""
         super().__init__(file)
         self.spooled = spooled
+        self._prove = prove
         self._limits = limits or FillLimits()
         self.verified = False
         self.error: Exception | None = None
@@ -159,6 +164,8 @@ class Fill(PromisedBody):
             self._advance()
             self._check_wanted()
         self.check_whole(self.spooled.size, self.spooled.digests())
+        if not self.file.stated_hashes:
+            await self._prove(self.file, self.spooled.path)
         self.total = self.spooled.size
         self.spooled.promise.resize(self.total)
         self.verified = True

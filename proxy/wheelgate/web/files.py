@@ -82,7 +82,8 @@ class FileHandlers:
             return kept.respond(request)
         etags = _get_etags(file, "file")
         media_type = _TYPES.get(file.filename[file.filename.rfind(".") :].lower(), "application/octet-stream")
-        keep = self._ask_again if is_document else self._keep  # any other name never changes its content
+        may_change = is_document or not (file.stated_hashes or not isinstance(file.location, RemoteFile))
+        keep = self._ask_again if may_change else self._keep  # any other name never changes its content
         headers = {**build_headers(media_type, keep, etags), "Accept-Ranges": "bytes"}
         if is_held(parse_if_none_match(request), etags):
             return web.Response(status=304, headers=headers)
