@@ -108,9 +108,11 @@ def test_twenty_clients_stream_a_gigabyte_each(tmp_path: Path, index: FakeIndex,
     from aiohttp import web
 
     count = 1024 if delivery == "cache" else 128  # twenty streams of the whole would only take longer
-    piece = bytes(MIB)
+    piece, digest = bytes(MIB), hashlib.sha256()
+    for _ in range(count):
+        digest.update(piece)
     name = wheel_name("acme-huge", "1.0")
-    index.publish("acme-huge", name, b"", hashes={}, size=count * MIB)
+    index.publish("acme-huge", name, b"", hashes={"sha256": digest.hexdigest()}, size=count * MIB)
 
     async def endless(request: web.BaseRequest) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -171,7 +171,7 @@ SEEN = FileRecord(MOMENT, {"sha256": SHA}, MOMENT, 7)
         ({}, {"made": MADE}, {}),
         ({"filename": "acme-lib-1.0.tar.gz", "core_metadata": None}, {}, {}),
         ({}, {"uploaded": MOMENT - timedelta(hours=1)}, {"upload_time": MOMENT - timedelta(hours=1)}),
-        ({"upload_time": None}, {}, {"upload_time": MOMENT}),
+        ({"upload_time": None}, {}, {"upload_time": MOMENT, "observed": ("upload_time",)}),
         ({"size": None}, {}, {"size": 7}),
         ({"hashes": {"md5": "c" * 32}}, {}, {"hashes": {"md5": "c" * 32, "sha256": SHA}}),
         ({"core_metadata": None}, {}, {"core_metadata": {}, "metadata_in_wheel": True}),
@@ -772,14 +772,16 @@ async def test_what_is_learned_while_a_page_is_on_its_way_is_kept_though_memory_
     async def match_slowly(page: ProjectPage, state: ProjectState, asked_s: float) -> MatchedFiles:
         for number in range(20):
             process.memory.state_at_hand(f"name-{number}")
-        process.memory.learn(fake.files[NAME][WHEEL], sha256="a" * 64)
+        process.memory.learn(fake.files[NAME][WHEEL], sha256="a" * 64, size=7)
         return await match_files(page, state, asked_s)
 
     process.memory.match_files = match_slowly  # type: ignore[method-assign]
     await process.page()
     await process.close()
     record = (await ProjectRecords(store, "team").read(NAME)).record
-    assert record.files[WHEEL].hashes == {"sha256": "a" * 64}
+    body = record.files[WHEEL].body
+    assert body is not None
+    assert (body.sha256, body.size) == ("a" * 64, 7)
 
 
 async def test_what_a_store_that_is_down_cannot_take_is_bounded_too(start: Start, fake: FakeSource, store: WatchedStore) -> None:
@@ -808,14 +810,16 @@ async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
 
     records = Interrupted(store, "team")
     memory = FileHistory(records, clock=clock, delay_s=0.001)
-    records.learned = lambda: memory.learn(file, sha256="ab" * 32)
+    records.learned = lambda: memory.learn(file, sha256="ab" * 32, size=7)
     await EnrichedSource(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
     async with asyncio.timeout(5):
         while memory._unwritten or records.learned is not None:
             await asyncio.sleep(0.005)
     await memory.close()
     stored = await ProjectRecords(store, "team").read(NAME)
-    assert stored.record.files[file.filename].hashes == {"sha256": "ab" * 32}
+    body = stored.record.files[file.filename].body
+    assert body is not None
+    assert body.sha256 == "ab" * 32
 
 
 async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake: FakeSource, store: WatchedStore) -> None:
@@ -1149,3 +1153,109 @@ async def test_an_unforeseen_error_keeps_no_other_file_from_being_read_and_is_no
     assert sorted(set(seen)) == [wheel_name(NAME, f"{version}.0") for version in range(4)]
     assert seen.count(wheel_name(NAME, "2.0")) == 1
     assert f"{wheel_name(NAME, '2.0')} cannot be described" in caplog.text
+
+
+# --- what was observed, and what is stated
+
+OBSERVED, STATED = "ab" * 32, "cd" * 32
+
+
+async def observed(start: Start, fake: FakeSource) -> Process:
+    """A process that has seen a whole body of a file of which no digest is stated."""
+    process = start()
+    file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
+    await process.page()
+    process.memory.learn(file, sha256=OBSERVED, size=7)
+    return process
+
+
+async def test_what_was_observed_shows_and_is_marked(start: Start, fake: FakeSource) -> None:
+    process = await observed(start, fake)
+    (file,) = (await process.page()).files
+    assert (file.hashes, file.size, file.observed) == ({"sha256": OBSERVED}, 7, ("upload_time", "size", "hashes"))
+    assert (file.stated_hashes, file.stated_size) == ({}, None)
+
+
+async def test_the_first_whole_body_stays_until_something_is_stated(start: Start, fake: FakeSource) -> None:
+    process = await observed(start, fake)
+    process.memory.learn(fake.files[NAME][WHEEL], sha256=STATED, size=8)
+    assert (await process.page()).files[0].hashes == {"sha256": OBSERVED}
+    await process.close()
+    assert (await start().page()).files[0].hashes == {"sha256": OBSERVED}, "after a restart, and in another replica"
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_what_was_observed_gives_way_to_what_is_stated(
+    start: Start, fake: FakeSource, clock: FakeClock, restarts: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await observed(start, fake)
+    await process.page()
+    if restarts:
+        await process.close()
+        process = start()
+    other = start()
+    await other.page()
+    fake.publish(NAME, "1.0", hashes={"sha256": STATED})
+    clock.move(61)
+    for one in (process, other, process):
+        (file,) = (await one.page()).files
+        assert (file.hashes, file.stated_hashes) == ({"sha256": STATED}, {"sha256": STATED})
+        assert file.size is None, "that of other bytes"
+        await one.close()
+    assert caplog.text.count("that gives way, and whoever installed it has other bytes") in (1, 2), "each process says it once"
+    # From here on it is as with any other file: what was stated does not change.
+    fake.publish(NAME, "1.0", hashes={"sha256": "ef" * 32})
+    clock.move(61)
+    assert (await process.page()).files == ()
+    assert (await start().page()).files == ()
+
+
+async def test_what_was_observed_and_is_then_stated_is_no_alarm(
+    start: Start, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = await observed(start, fake)
+    fake.publish(NAME, "1.0", hashes={"sha256": OBSERVED})
+    clock.move(61)
+    assert (await process.page()).files[0].stated_hashes == {"sha256": OBSERVED}
+    assert "ALARM" not in caplog.text
+    fake.publish(NAME, "1.0", hashes={"sha256": STATED})
+    clock.move(61)
+    assert (await process.page()).files == ()
+
+
+async def test_a_digest_by_another_algorithm_overrules_in_silence(
+    start: Start, fake: FakeSource, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whether they are the same bytes, nobody can tell from two digests; our copy is read back for that."""
+    process = await observed(start, fake)
+    fake.publish(NAME, "1.0", hashes={"sha512": "12" * 64})
+    clock.move(61)
+    assert (await process.page()).files[0].hashes == {"sha512": "12" * 64}
+    assert "ALARM" not in caplog.text
+
+
+async def test_an_observed_size_is_no_evidence_against_what_comes(start: Start, fake: FakeSource) -> None:
+    process = start()
+    file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
+    await process.page()
+    process.memory.learn(file, observed=Observation(LONG_AGO, file.location.url, size=500))  # type: ignore[union-attr]
+    (shown,) = (await process.page()).files
+    assert (shown.size, shown.stated_size) == (500, None)
+    process.memory.learn(shown, sha256=OBSERVED, size=90_000)
+    assert (await process.page()).files[0].size == 90_000
+
+
+async def test_what_was_read_at_a_place_is_not_believed_of_what_is_stated_there(
+    start: Start, fake: FakeSource, clock: FakeClock
+) -> None:
+    process = start()
+    file = fake.publish(NAME, "1.0", hashes={}, upload_time=None)
+    place = file.location.url  # type: ignore[union-attr]
+    await process.page()
+    made = ExtractedMetadata(LONG_AGO, place, "34" * 32, ">=3.9")
+    process.memory.learn(file, made=made, observed=Observation(LONG_AGO, place, size=500))
+    assert (await process.page()).files[0].core_metadata == {"sha256": "34" * 32}
+    fake.publish(NAME, "1.0", hashes={"sha256": STATED}, upload_time=None)
+    clock.move(61)
+    (shown,) = (await process.page()).files
+    assert (shown.core_metadata, shown.size, shown.requires_python) == ({}, None, None)

@@ -87,9 +87,7 @@ class Metrics:
         self.absence_believed = gauge(
             "wheelgate_absence_believed", '1: a 404 of the source counts as "not there"; 0: it may not be the index', ["source"]
         )
-        self.upstream_budget = gauge(
-            "wheelgate_upstream_requests_left", "How many more requests the upstream will answer for now", ["source"]
-        )
+        self.upstream_budget = gauge("wheelgate_upstream_requests_left", "Requests the upstream will still answer", ["source"])
         self.connection_refused = counter(
             "wheelgate_connection_refused", "Answers that refused a connection's credential", ["connection", "host"]
         )
@@ -99,11 +97,7 @@ class Metrics:
         self.stale_pages = counter("wheelgate_stale_pages", "Last good pages served for a source that failed", ["source"])
         self.dropped_entries = counter("wheelgate_dropped_entries", "Upstream page entries left out as unusable", ["source"])
         self.withheld_files = counter("wheelgate_withheld_files", "Files left off a page, once per page made", ["source", "rule"])
-        self.overruled_files = counter(
-            "wheelgate_overruled_files",
-            "Files whose source states other bytes than were observed before it stated any",
-            ["source"],
-        )
+        self.overruled_files = counter("wheelgate_overruled_files", "Files stated otherwise than observed before", ["source"])
         self.fills = counter("wheelgate_fills", "Files fetched into the store", ["source", "outcome"])
         self.fills_under_way = gauge("wheelgate_fills_under_way", "Files being fetched into the store")
         self.spool_promised_bytes = gauge("wheelgate_spool_promised_bytes", "Promised to bodies on their way, not written yet")
