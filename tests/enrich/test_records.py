@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from isal import isal_zlib
 
 from tests.support.packages import sha256
 from tests.support.sources import content
@@ -25,7 +26,9 @@ from wheelgate.enrich.records import (
     FileRecord,
     Files,
     KeptPage,
+    Observation,
     ProjectRecord,
+    SeenBody,
     contradicts,
     merge_file_records,
     merge_files,
@@ -73,7 +76,10 @@ readings = st.none() | st.builds(
     ExtractedMetadata, moments, st.sampled_from(["x", "y"]), st.none() | st.just("cc" * 32), st.none()
 )
 versions = st.none() | st.builds(BlobVersion, st.sampled_from(["p", "q"]), st.sampled_from(["e", "f"]))
-rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
+bodies = st.none() | st.builds(SeenBody, moments, st.sampled_from(["aa" * 32, "bb" * 32]), st.sampled_from([1, 2]))
+plain_rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings)
+observed_rows = st.builds(FileRecord, moments, st.just({}), moments, st.none(), readings, st.none(), st.none(), bodies)
+rows = plain_rows | observed_rows
 blob_rows = st.builds(FileRecord, moments, digests, moments, st.none() | st.sampled_from([1, 2]), readings, versions)
 records = st.dictionaries(st.sampled_from(["a", "b", "c"]), rows | blob_rows)
 
@@ -111,6 +117,36 @@ def test_digests_never_change_whatever_is_seen_later(first: FileRecord, later: l
         known = merge_file_records(known, msgspec.structs.replace(seen, at=first.at + timedelta(seconds=1)))
         assert known.hashes.items() >= first.hashes.items()
         assert first.size is None or known.size == first.size
+
+
+@given(observed_rows, observed_rows, plain_rows)
+def test_what_is_stated_stands_before_what_was_observed_whoever_was_first(
+    one: FileRecord, other: FileRecord, stated: FileRecord
+) -> None:
+    seen = merge_file_records(one, other)
+    assert seen.body == min(
+        (body for body in (one.body, other.body) if body is not None), key=lambda body: body.at, default=None
+    ) or (one.body is not None and other.body is not None and one.body.at == other.body.at)
+    merged = merge_file_records(seen, stated)
+    assert merged.hashes == stated.hashes
+    assert merged.body is None or (not stated.hashes and stated.size in (None, merged.body.size))
+
+
+def test_a_release_that_knows_nothing_of_observed_bodies_reads_a_record_that_has_some() -> None:
+    """And writes it without them: what is observed is found again."""
+
+    class FormerRest(msgspec.Struct, array_like=True, omit_defaults=True):
+        hashes: dict[str, str] | None = None
+        made: ExtractedMetadata | None = None
+        blob: BlobVersion | None = None
+        observed: Observation | None = None
+
+    row_of = FileRecord(NOW, {}, NOW, observed=Observation(NOW, "x", 7), body=SeenBody(NOW, "aa" * 32, 7))
+    stored = encode(ProjectRecord({"a": row_of}))
+    assert decode(stored).files["a"] == row_of
+    _, packed, _ = msgspec.msgpack.decode(stored.partition(b"\n")[2])
+    rest = msgspec.msgpack.decode(isal_zlib.decompress(packed))[5]
+    assert msgspec.convert(rest[0], FormerRest).observed == row_of.observed
 
 
 def test_other_bytes_are_told_by_a_digest_in_common_or_else_by_their_size() -> None:
