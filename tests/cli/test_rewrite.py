@@ -38,7 +38,12 @@ def test_it_changes_the_file_and_shows_how(home: Path, file: Path) -> None:
     assert file.read_text() == AFTER
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert f"+--index-url {URL}/simple/" in done.stdout
-    assert done.stderr == "wheelgate: rewrote requirements.txt\n"
+    feed, container = "https://pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/", "https://acct.blob.core.windows.net/wheels"
+    assert done.stderr.splitlines() == [
+        f"wheelgate: requirements.txt line 2: {feed} must be a source of Wheelgate, or its names are asked of public PyPI",
+        f"wheelgate: requirements.txt line 3: {container} must be a source of Wheelgate, or its names are asked of public PyPI",
+        "wheelgate: rewrote requirements.txt",
+    ]
     again = run(home, file.name, WHEELGATE_URL=f"{URL}/simple/")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "wheelgate: nothing to change\n")
     assert [path.name for path in home.iterdir()] == ["requirements.txt"]
@@ -65,18 +70,98 @@ def test_one_refused_line_and_no_file_is_written(home: Path, file: Path) -> None
     assert file.read_text() == BEFORE
 
 
-def test_a_link_stays_a_link(home: Path, file: Path) -> None:
+def test_nothing_is_written_through_a_link(home: Path, file: Path) -> None:
     (home / "link.txt").symlink_to(file)
-    assert run(home, "link.txt", "--url", URL).returncode == 0
-    assert (home / "link.txt").is_symlink()
-    assert file.read_text() == AFTER
+    done = run(home, "link.txt", "--url", URL)
+    assert done.returncode == 1
+    assert "link.txt: is a link, and nothing is written through one" in done.stderr
+    assert file.read_text() == BEFORE
+    assert run(home, "link.txt", "--url", URL, "--check").returncode == 1
+    (home / "folder").mkdir()
+    (home / "folder" / "requirements.txt").symlink_to(file)
+    assert "nothing to change" in run(home, "folder", "--url", URL).stderr
+    assert file.read_text() == BEFORE
+
+
+def test_a_folder_is_read_by_the_names_of_its_files(home: Path) -> None:
+    for name, text in (
+        ("requirements/base.txt", BEFORE),
+        (
+            "docker/Dockerfile",
+            "FROM x\nRUN pip install -i https://build:S3CRET@pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/ a\n",
+        ),
+        ("ml/job.yml", "command: x\nenvironment_variables:\n  MY_PAT: S3CRETS3CRET\n"),
+        ("ml/odd.yml", "a: !tag b\n"),
+        (".venv/requirements.txt", BEFORE),
+        ("notes.md", "S3CRET\n"),
+        ("story.txt", "S3CRET\n"),
+    ):
+        (home / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "tree" / name).write_text(text)
+    done = run(home, "tree", "--url", URL)
+    assert done.returncode == 1
+    assert (home / "tree/requirements/base.txt").read_text() == AFTER
+    assert (home / "tree/docker/Dockerfile").read_text() == f"FROM x\nRUN pip install -i {URL}/simple/ a\n"
+    assert (home / "tree/.venv/requirements.txt").read_text() == BEFORE
+    assert "wheelgate: tree/ml/job.yml line 3: a credential is left that no rule explains: see to it by hand" in done.stderr
+    assert "wheelgate: tree/ml/odd.yml line 1: has a YAML tag" in done.stderr
+    assert "2 other files in the folders" in done.stderr
+    assert "2 things are left to you" in done.stderr
+    again = run(home, "tree", "--url", URL, "--check")
+    assert again.returncode == 1
+    assert "nothing to change" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "first"),
+    [("utf-16", ""), ("utf-16-be", "\ufeff"), ("utf-8-sig", ""), ("latin-1", "# -*- coding: latin-1 -*-\r\n")],
+)
+def test_a_file_keeps_its_encoding(home: Path, encoding: str, first: str) -> None:
+    before = f"{first}# caf\xe9\r\n{BEFORE}"
+    (home / "requirements.txt").write_bytes(before.encode(encoding))
+    assert run(home, "requirements.txt", "--url", URL).returncode == 0
+    after = (home / "requirements.txt").read_bytes()
+    assert after == f"{first}# caf\xe9\r\n{AFTER}".encode(encoding)
+
+
+def test_two_files_of_one_name_are_told_apart(home: Path) -> None:
+    for folder in ("a", "b"):
+        (home / folder).mkdir()
+        (home / folder / "environment.yml").write_text("dependencies:\n- pip:\n  - a\n")
+    (home / "b" / "environment.yml").write_text("a: [\n")
+    done = run(home, "a/environment.yml", "b/environment.yml", "--url", URL)
+    assert done.stderr.startswith("wheelgate: b/environment.yml line 2: is not valid YAML")
+
+
+def test_a_file_without_packages_is_said_to_be_that(home: Path) -> None:
+    (home / "job.yml").write_text("command: python train.py\n")
+    done = run(home, "job.yml", "--url", URL, "--check")
+    assert done.returncode == 0
+    assert "job.yml: is a YAML document without any list of packages" in done.stderr
+
+
+def test_a_lock_is_rewritten_and_restored(home: Path) -> None:
+    lock = home / "uv.lock"
+    before = (
+        'version = 1\n[[package]]\nname = "tool"\nsource = { registry = "https://pypi.org/simple" }\n'
+        'wheels = [\n    { url = "https://files.pythonhosted.org/packages/a/tool-1.0-py3-none-any.whl", hash = "sha256:00" }\n]\n'
+    )
+    lock.write_text(before)
+    assert run(home, lock.name, "--url", URL).returncode == 0
+    assert f'url = "{URL}/files/tool/tool-1.0-py3-none-any.whl", hash = "sha256:00"' in lock.read_text()
+    assert run(home, lock.name, "--url", URL, "--check").returncode == 0
+    done = run(home, lock.name, "--url", URL, "--restore")
+    assert (done.returncode, lock.read_text()) == (0, before)
+    (home / "requirements.txt").write_text("a\n")
+    done = run(home, "requirements.txt", "--url", URL, "--restore")
+    assert "is a requirements file, and only locks can be restored" in done.stderr
 
 
 def test_the_url_may_come_from_the_settings(home: Path, file: Path) -> None:
     config = home / "wheelgate.toml"
     feed = '[[source]]\nname="team"\ntype="index"\nprivate=true\nurl="https://pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/"\n'
     config.write_text(f'[server]\npublic_url="{URL}"\n{feed}')
-    assert run(home, file.name, "--config", config).returncode == 0
+    assert run(home, file.name, "--config", config).returncode == 1  # the signature of what is no source is left
     assert file.read_text() == BEFORE.replace(BEFORE.splitlines()[1], f"--index-url {URL}/simple/")  # that container is no source
     config.write_text(f'[server]\nhost="0.0.0.0"\nanonymous="read"\n{feed}')
     done = run(home, file.name, "--config", config)
@@ -108,16 +193,17 @@ def test_wrong_usage_is_status_2(home: Path, file: Path, arguments: tuple[str, .
 def test_files_that_cannot_be_rewritten(home: Path) -> None:
     (home / "latin.txt").write_bytes(b"caf\xe9\n")
     (home / "binary.txt").write_bytes(bytes(range(256)))
-    (home / "pyproject.toml").write_text("")
+    (home / "setup.py").write_text("")
     (home / "broken.yml").write_text("a: [\n")
-    (home / "folder.txt").mkdir()
     for name, sentence in (
         ("nowhere.txt", "nowhere.txt: there is no such file"),
         ("latin.txt", "latin.txt: is not UTF-8 text"),
         ("binary.txt", "binary.txt: is not UTF-8 text"),
-        ("pyproject.toml", "pyproject.toml: only requirements files (.txt, .in) and conda environments (.yml, .yaml)"),
+        (
+            "setup.py",
+            "setup.py: is of no kind that can be rewritten, which are requirements files (.txt, .in); conda environments",
+        ),
         ("broken.yml", "broken.yml line 2: is not valid YAML"),
-        ("folder.txt", "folder.txt: cannot be read: it is a folder, not a file"),
     ):
         done = run(home, name, "--url", URL)
         assert done.returncode == 1

@@ -42,6 +42,7 @@ SHORT_LIVED = {
     },
     "a command": {
         *("Planner._sdists", "RequirementsReader._open", "RequirementsReader.files", "UrlClassifier._feeds"),
+        *("TomlScanner._arrays", *(f"YamlReading.{name}" for name in ("_seen", "lists", "places", "values"))),
         "Tokens._guests",  # `mirror` mints one, for its resolver
     },
 }

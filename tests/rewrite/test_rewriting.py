@@ -13,7 +13,10 @@ from wheelgate.config import PUBLIC_INDEX, Config, load
 from wheelgate.core.errors import BadInput
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.decisions import RewritePlan, find_private_blobs, plan_for_gate, plan_for_storage
-from wheelgate.rewrite.documents import format_diff, open_document, redact
+from wheelgate.rewrite.documents import Purpose, rewrite_text
+from wheelgate.rewrite.formats import read_document
+from wheelgate.rewrite.places import apply_edits
+from wheelgate.rewrite.shown import format_diff, redact
 
 GATE = "https://wheelgate.internal/python"
 INDEX = f"--index-url {GATE}/simple/"
@@ -27,14 +30,18 @@ PUBLIC = PUBLIC_INDEX.rstrip("/")
 WHEEL = "acme_tool-1.0-py3-none-any.whl"
 
 
+def lines_of(text: str, name: str = "requirements.txt") -> list[str]:
+    return [line for found in read_document(name, text).lists for line in found.lines]
+
+
 def plan_of(text: str, config: Config | None = None, *, by_name: bool = False, name: str = "requirements.txt") -> RewritePlan:
-    return plan_for_gate(open_document(name, text).lines, UrlClassifier(GATE, config), GATE, by_name=by_name)
+    return plan_for_gate(lines_of(text, name), UrlClassifier(GATE, config), GATE, by_name=by_name)
 
 
 def rewritten(text: str, config: Config | None = None, *, by_name: bool = False, name: str = "requirements.txt") -> str:
-    plan = plan_of(text, config, by_name=by_name, name=name)
-    assert not plan.refusals
-    return open_document(name, text).apply(plan)
+    done = rewrite_text(name, text, Purpose(ours=UrlClassifier(GATE, config), gate=GATE, by_name=by_name))
+    assert not done.refusals
+    return done.text
 
 
 def refused(text: str, config: Config | None = None, *, by_name: bool = False) -> str:
@@ -314,18 +321,18 @@ def test_yaml_that_cannot_be_changed_safely(text: str, sentence: str) -> None:
 
 
 def test_an_unknown_kind_of_file() -> None:
-    with pytest.raises(BadInput, match=r"pyproject\.toml: only requirements files"):
-        open_document("pyproject.toml", "")
+    with pytest.raises(BadInput, match=r"setup\.py: is of no kind that can be rewritten, which are requirements files"):
+        read_document("setup.py", "")
 
 
 def test_plan_for_storage_only_blobs_change() -> None:
     text = f"a @ {BLOB}/{WHEEL}{SAS}#sha256=00 ; x > '1'\n-i {SIGNED_IN}\n{BLOB}/{WHEEL}\n{FEED_FILE}\nb\n"
-    found = open_document("r.txt", text)
+    found = read_document("r.txt", text).lists[0]
     ours = UrlClassifier(None)
     assert find_private_blobs(found.lines, ours) == {f"{BLOB}/{WHEEL}": 0}
     plan = plan_for_storage(found.lines, ours, {f"{BLOB}/{WHEEL}": f"{BLOB}/{WHEEL}?sig=new"})
     expected = f"a @ {BLOB}/{WHEEL}?sig=new#sha256=00 ; x > '1'\n-i {SIGNED_IN}\n{BLOB}/{WHEEL}?sig=new\n{FEED_FILE}\nb\n"
-    assert found.apply(plan) == expected
+    assert apply_edits(text, found.edit(plan)) == expected
     assert [line for line, _ in plan.notes] == [1, 3]
 
 
@@ -352,6 +359,13 @@ def test_a_diff_shows_what_changed_and_nothing_beside_it() -> None:
     assert "S3CRET" not in shown
     assert f"+{INDEX}" in shown
     assert "-i https://***@pkgs.dev.azure.com/acme" in shown
+
+
+def test_a_diff_hides_secrets_that_are_in_no_url() -> None:
+    before = f"FROM x\nENV MY_PAT=S3CRETS3CRET PIP_INDEX_URL={SIGNED_IN}\n"
+    shown = format_diff("Dockerfile", before, rewritten(before, name="Dockerfile"))
+    assert "S3CRET" not in shown
+    assert "+***" in shown
 
 
 # Lines that nothing may touch, and lines that are ours; between them every kind of line end and continuation.

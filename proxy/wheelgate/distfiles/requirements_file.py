@@ -17,12 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from wheelgate.core.errors import BadInput
-from wheelgate.runtime.regular_file import FileTooLarge, read_argument
+from wheelgate.distfiles.text_files import read_text_file
 
 _BOM = "\ufeff"
-_LONGEST_SHOWN = 500
-_MAX_FILE_BYTES = 16 * 1024 * 1024
 # A hash sign begins a comment only at the start or after white space, so that it may stand in a URL.
 _COMMENT = re.compile(r"(?:^|\s)#")
 _COMMENT_LINE = re.compile(r"\s*#")
@@ -130,20 +127,8 @@ class ParsedLine(msgspec.Struct, frozen=True):
 
 
 def read_text(path: Path, included_by: str = "") -> str:
-    """Read a UTF-8 file as it is, line ends and byte-order mark included; :class:`BadInput` if it cannot be read."""
-    before, shown = f"{included_by}: " if included_by else "", str(path)[:_LONGEST_SHOWN]
-    try:
-        return read_argument(path, _MAX_FILE_BYTES).decode("utf-8")
-    except FileTooLarge:
-        raise BadInput(f"{before}{shown}: is larger than any requirements or lock file") from None
-    except FileNotFoundError:
-        raise BadInput(f"{before}{shown}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise BadInput(f"{before}{shown}: is not UTF-8 text") from None
-    except ValueError:  # a null character
-        raise BadInput(f"{before}{shown!r} is not the path of a file") from None
-    except OSError as error:
-        raise BadInput(f"{before}{shown}: cannot be read: {(error.strerror or 'unknown reason').lower()}") from None
+    """Read a text file as it is, line ends and byte-order mark included; :class:`BadInput` if it cannot be read."""
+    return read_text_file(path, included_by).text
 
 
 def split_lines(text: str) -> list[LogicalLine]:

@@ -17,6 +17,11 @@ from wheelgate.core.urls import UnsafeUrl, UrlScope, parse, parse_scope, redact_
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
 _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
+_SIGNED = re.compile(r"[?&]sig=(?!\$|%24)[^&#\s]", re.IGNORECASE)
+_PINNED = re.compile(r"[?&](?:versionid|snapshot)=", re.IGNORECASE)
+_NAME = r"\$\{\{[^}]*\}\}|\$\{[A-Za-z0-9_]+\}|\$\([A-Za-z_][\w.]*\)|\$(?:env:)?[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%|\{\{[^}]*\}\}"
+_VARIABLE = re.compile(rf"(?:(?:{_NAME}|[^:]*):)?(?:{_NAME})")
+_NO_TOKENS = ("git", "hg", "svn")
 # Files that settings do not name: signed or stored, they are private packages all the same.
 _NOT_SETTINGS = ("store", "directory")
 
@@ -59,14 +64,42 @@ class UrlVerdict(msgspec.Struct, frozen=True, kw_only=True):
         """Has a credential in the file itself, rather than the name of a variable that holds one."""
         return self.credential is not None and not is_variable(self.credential)
 
+    @property
+    def is_pinned(self) -> bool:
+        """Means one version of a blob, or one moment of it."""
+        return bool(_PINNED.search(self.plain))
+
 
 class AmbiguousUrl(ValueError):
     """A URL that seems to be ours and is ambiguous: clients may disagree about where it leads."""
 
 
 def is_variable(credential: Secret) -> bool:
-    """Recognise ``${NAME}`` and ``user:${NAME}``, which pip fills in from the environment."""
-    return bool(re.fullmatch(r"(?:[^:]*:)?\$\{[A-Z0-9_]+\}", credential.reveal()))
+    """Recognise ``${NAME}`` and ``user:${NAME}``, which pip fills in from the environment, and the like of shells."""
+    return bool(_VARIABLE.fullmatch(credential.reveal()))
+
+
+def holds_secret(text: str) -> bool:
+    """Say whether a URL holds a credential or a signature, not just the name of a variable or of an organisation."""
+    if _SIGNED.search(text):
+        return True
+    plain, credential = without_user_info(text)
+    if credential is None or is_variable(credential) or is_organisation(plain, credential):
+        return False
+    user, colon, _ = credential.reveal().partition(":")
+    by_ssh = plain.partition("://")[0].lower().endswith("ssh")
+    return bool(colon) or not (by_ssh or user in _NO_TOKENS)
+
+
+def is_organisation(plain: str, credential: Secret) -> bool:
+    """Recognise the user name of the URLs that Azure DevOps shows, which is the organisation's and no secret."""
+    user = credential.reveal().lower()
+    host, _, path = plain.partition("://")[2].lower().partition("/")
+    if not user:
+        return True
+    if host in ("dev.azure.com", DEVOPS_HOST):
+        return path.split("/")[0] == user
+    return host in (f"{user}.visualstudio.com", f"{user}.pkgs.visualstudio.com")
 
 
 class UrlClassifier:
@@ -84,6 +117,16 @@ class UrlClassifier:
             self._containers = [parse_scope(url) for url in blobs if url]
             self._feeds = [_strip_simple(parse_scope(url)) for kind, url in sources if url and kind != "blob"]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
+
+    @property
+    def is_configured(self) -> bool:
+        """Goes by settings, rather than by the hosts of all of Azure."""
+        return self._containers is not None
+
+    @property
+    def has_public(self) -> bool:
+        """True if Wheelgate answers for what is on public PyPI."""
+        return self._has_public
 
     def classify(self, text: str) -> UrlVerdict:
         """Classify an http(s) URL as a file has it, query, fragment and credential included.

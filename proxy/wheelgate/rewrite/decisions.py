@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from urllib.parse import quote
 
 import msgspec
 
 from wheelgate.core.urls import without_user_info
 from wheelgate.distfiles.requirements_file import LineOption, LineUrl, ParsedLine, parse_line
-from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, UrlVerdict, is_variable
+from wheelgate.rewrite.classify_urls import (
+    AmbiguousUrl,
+    UrlClassifier,
+    UrlOwner,
+    UrlVerdict,
+    holds_secret,
+    is_organisation,
+    is_variable,
+)
+from wheelgate.rewrite.places import Edit
+from wheelgate.rewrite.settle_places import describe_lost_pin, file_url, find_source
 
 _REPOSITORY = re.compile(r"(?:git|hg|svn|bzr)\+(?:(ssh):)?", re.IGNORECASE)
+_DIGEST = re.compile(r"[#&](sha256|sha384|sha512)=([0-9A-Fa-f]+)")
 _SIGNED = re.compile(r"[?&]sig=", re.IGNORECASE)
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
 _EXTRAS = re.compile(r"[#&]egg=[^#&\[]*(\[[^\]&\[]*\])")
 _OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
 _INDEX, _NO_INDEX = "--index-url", "--no-index"
 _PLACES = (_INDEX, "--extra-index-url", "--find-links")
-_FOR_FILES = "!+~=,@()"
 _PUBLISH = "publish a wheel, as an asset of a release or with `wheelgate wheel add`, and write its name and version here"
-
-
-class Edit(msgspec.Struct, frozen=True):
-    """A replacement: a piece of a text, and what stands there from now on."""
-
-    start: int
-    end: int
-    text: str
 
 
 class RewritePlan(msgspec.Struct):
@@ -39,6 +40,8 @@ class RewritePlan(msgspec.Struct):
     """A line to put before all others."""
     refusals: list[tuple[int, str]] = msgspec.field(default_factory=list)
     notes: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    sources: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """The private places that lines named, and that Wheelgate has to have as sources from now on."""
 
     def change(self, line: int, start: int, end: int, text: str) -> None:
         self.edits.setdefault(line, []).append(Edit(start, end, text))
@@ -66,12 +69,17 @@ def plan_for_gate(lines: Sequence[str], ours: UrlClassifier, gate: str, *, by_na
         if file is None:
             continue
         url, verdict = file
+        plan.sources.append((at, find_source(verdict)))
+        digest = _DIGEST.search(verdict.fragment)
+        if verdict.is_pinned and not digest and not line.values_of("--hash"):
+            plan.note(at, describe_lost_pin(verdict))
         if by_name:
             plan.change(at, url.name_end, url.end, _format_pin(url, verdict))
             plan.first = index
+            if digest and not line.values_of("--hash"):
+                _keep_digest(at, line, f"{digest[1]}:{digest[2]}", found, plan)
         else:
-            there = f"{gate}/files/{verdict.project}/{quote(verdict.filename, safe=_FOR_FILES)}{verdict.fragment}"
-            plan.change(at, url.start, url.end, there)
+            plan.change(at, url.start, url.end, file_url(gate, verdict))
     if _keep_one_index(indexes, index, plan):
         for at, line in enumerate(found):
             if any(option.name == _NO_INDEX for option in line.options):
@@ -123,7 +131,7 @@ def _find_places(line: ParsedLine, at: int, ours: UrlClassifier, plan: RewritePl
                 options.append((option, verdict))
             elif verdict.owner in _OURS and (verdict.credential or _SIGNED.search(verdict.plain)):
                 plan.note(at, f"kept, with the credential in it: {verdict.shown} is neither an index nor a requirement")
-    if any(_is_secret(url) for url in _ANY_URL.findall(line.text, line.comment)):
+    if any(holds_secret(url) for url in _ANY_URL.findall(line.text, line.comment)):
         plan.note(at, "its comment holds a credential; comments are kept: remove it by hand")
     return file, options
 
@@ -138,7 +146,7 @@ def _classify(text: str, at: int, ours: UrlClassifier, plan: RewritePlan) -> Url
     except AmbiguousUrl as error:
         plan.refuse(at, f"a URL of a private source is ambiguous ({error}): write it plainly")
         return None
-    if verdict.owner is UrlOwner.FOREIGN and _is_secret(text):
+    if verdict.owner is UrlOwner.FOREIGN and holds_secret(text):
         plan.note(at, f"kept, with the credential in it: Wheelgate does not answer for {verdict.shown}")
     return verdict
 
@@ -152,14 +160,10 @@ def _check_repository(text: str, at: int, plan: RewritePlan, *, by_ssh: bool) ->
     user, colon, _ = credential.reveal().partition(":")
     if is_variable(credential):
         plan.note(at, f"{shown} takes its credential from the environment of the build: rather {_PUBLISH}")
+    elif is_organisation(plain.partition("+")[2], credential):
+        return
     elif colon or not (by_ssh or user in ("git", "hg", "svn")):  # a name alone is no secret there
         plan.refuse(at, f"{shown} has a credential in it, which ends up in logs and images: {_PUBLISH}")
-
-
-def _is_secret(text: str) -> bool:
-    """Say whether the text of a URL holds a credential or a signature, not just the name of a variable."""
-    _, credential = without_user_info(text)
-    return bool(_SIGNED.search(text)) or (credential is not None and not is_variable(credential))
 
 
 def _format_pin(url: LineUrl, verdict: UrlVerdict) -> str:
@@ -168,6 +172,16 @@ def _format_pin(url: LineUrl, verdict: UrlVerdict) -> str:
         return f"=={verdict.version}"
     extras = _EXTRAS.search(verdict.fragment)
     return f"{verdict.project}{extras[1] if extras else ''}=={verdict.version}"
+
+
+def _keep_digest(at: int, line: ParsedLine, digest: str, lines: Sequence[ParsedLine], plan: RewritePlan) -> None:
+    """Keep the digest of a URL that goes as ``--hash``, where all others have one: pip checks those of all lines, or of none."""
+    others = [other for number, other in enumerate(lines) if number != at and other.requirement]
+    if others and all(other.values_of("--hash") or _DIGEST.search(other.requirement) for other in others):
+        end = len(line.text[: line.comment].rstrip())
+        plan.change(at, end, end, f" --hash={digest}")
+    else:
+        plan.note(at, f"its digest goes with its URL: only where all lines have a hash can it be kept, as --hash={digest}")
 
 
 def _remove_token(at: int, start: int, end: int, plain: str, plan: RewritePlan) -> None:
@@ -189,6 +203,8 @@ def _keep_one_index(indexes: list[tuple[int, LineOption, UrlVerdict]], index: st
             elif verdict.owner is UrlOwner.FOREIGN:
                 plan.note(at, f"kept: pip may take any project from {shown}; make it a source of Wheelgate instead")
             elif entry != standing:
+                if verdict.owner in _OURS:
+                    plan.sources.append((at, find_source(verdict)))
                 plan.change(at, option.start, option.end, plan.first or "")
                 plan.first = None
     for entry in indexes:

@@ -1,4 +1,4 @@
-"""Rewriting of requirements files and conda environments: twice is once, the rest stays, and no secret is shown."""
+"""Rewriting of files of all formats: twice is once, the rest stays, and no secret is shown, or left without a word."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ import re
 from tests.fuzzing.target import CANARY, Target, assert_sentence
 from wheelgate.core.errors import BadInput
 from wheelgate.rewrite.classify_urls import UrlClassifier
-from wheelgate.rewrite.decisions import find_private_blobs, plan_for_gate
-from wheelgate.rewrite.documents import format_diff, open_document, redact
+from wheelgate.rewrite.documents import Purpose, find_blobs, rewrite_text
+from wheelgate.rewrite.shown import format_diff, redact
 
 _GATE = "https://wheelgate.internal/python"
-_NAMES = {b"r": "requirements.txt", b"c": "conda.yml"}
+_NAMES = {
+    b"r": "requirements.txt",
+    b"c": "conda.yml",
+    b"d": "Dockerfile",
+    b"i": "pip.conf",
+    b"j": "environment.json",
+    b"p": "pyproject.toml",
+    b"u": "uv.lock",
+}
 
 
 def check(data: bytes) -> None:
@@ -35,15 +43,15 @@ def check(data: bytes) -> None:
 
 def _rewrite(name: str, text: str, by_name: bool) -> str | None:
     """The text rewritten; ``None`` if a line is refused."""
-    document = open_document(name, text)
-    assert len(document.lines) == len(document.numbers)
-    plan = plan_for_gate(document.lines, _OURS, _GATE, by_name=by_name)
-    find_private_blobs(document.lines, _OURS)
-    for _, sentence in (*plan.refusals, *plan.notes):
+    done = rewrite_text(name, text, Purpose(ours=_OURS, gate=_GATE, by_name=by_name))
+    find_blobs(name, text, _OURS)
+    for _, sentence in (*done.refusals, *done.notes, *done.left, *done.sources):
         assert _is_hidden(sentence), "a remark shows a credential"
-    if plan.refusals:
+    if done.refusals:
         return None
-    return document.apply(plan)
+    if not (done.left or done.notes):
+        assert _is_hidden(done.text), "a credential is left without a word"
+    return done.text
 
 
 def _is_hidden(shown: str) -> bool:
@@ -59,11 +67,26 @@ _BLOB = b"https://acct.blob.core.windows.net/wheels/"
 _FEED = b"https://build:" + _SECRET + b"@pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/"
 TARGET = Target(
     check=check,
-    modules=("wheelgate.rewrite.documents", "wheelgate.rewrite.decisions", "wheelgate.rewrite.classify_urls"),
+    modules=(
+        "wheelgate.rewrite.documents",
+        "wheelgate.rewrite.decisions",
+        "wheelgate.rewrite.classify_urls",
+        "wheelgate.rewrite.formats",
+        "wheelgate.rewrite.leftovers",
+        "wheelgate.rewrite.locks",
+        "wheelgate.rewrite.settle_places",
+        "wheelgate.rewrite.shell_places",
+        "wheelgate.rewrite.toml_values",
+    ),
     seeds=(
         b"r-i " + _FEED + b"\nacme-tool @ " + _BLOB + _WHEEL + b"?sig=" + _SECRET + b"#sha256=00 ; x > '1' # why\nrequests==2\n",
         b"r--extra-index-url " + _FEED + b"\n-f " + _BLOB + b"\ngit+https://u:" + _SECRET + b"@h/x.git@v1\n--no-index\n-i https://pypi.org/simple\n",
         b"cname: x\ndependencies:\n- python\n- pip:\n  - " + _BLOB + _WHEEL + b"\n  - '-i " + _FEED + b"'\n  - requests # why\n",
+        b"dFROM x\nENV PIP_EXTRA_INDEX_URL=" + _FEED + b"\nRUN pip install \\\n -i " + _FEED + b" '" + _BLOB + _WHEEL + b"'\n",
+        b"i[global]\nindex-url = https://pypi.org/simple\nextra-index-url =\n  " + _FEED + b"\n",
+        b'j{"dependencies": [{"pip": ["-i ' + _FEED + b'", "a"]}], "e": {"PIP_INDEX_URL": "' + _FEED + b'"}}',
+        b'p[[tool.uv.index]]\nurl = "' + _FEED + b'"\n[project]\ndependencies = ["a @ ' + _BLOB + _WHEEL + b'"]\n',
+        b'u[[package]]\nname = "a"\nsource = { registry = "' + _FEED + b'" }\nsdist = { url = "' + _BLOB + _WHEEL + b'" }\n',
         b"r--index-url https://__token__:wgt_x@wheelgate.internal/python/simple/\n",
     ),
     words=(

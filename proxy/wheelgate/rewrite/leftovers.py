@@ -1,0 +1,156 @@
+"""The search of a whole text for what no format explained: credentials, signed URLs, and addresses of indexes, by line.
+
+It errs towards naming. What it does not find is not thereby clean; what it finds is left to a person, and fails `--check`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from wheelgate.core.urls import without_user_info
+from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, holds_secret
+from wheelgate.rewrite.places import LineNumbers, Value
+from wheelgate.rewrite.shell_places import list_urls
+
+_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
+# A colon in the authority, and no port behind it: the end of the URL is missing, or stands elsewhere.
+_USER = r"[^\s/?#@:\"'$%{}<>()\[\]]*"
+_TAIL = r"[^\s/?#@\"'$%{}<>()\[\]*]"
+_BROKEN_AUTHORITY = re.compile(rf"https?://{_USER}:(?=[0-9]*[^\s/?#@\"'$%{{}}<>()\[\]*0-9]){_TAIL}{{4,}}", re.IGNORECASE)
+_NO_SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])://[^\s/?#@\"']{0,200}:(?![$%{<])[^\s/?#@\"']{1,200}@")
+_SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?![$<{*%])[^\s&\"'<>]", re.IGNORECASE)
+_TOKENS = re.compile(
+    r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|glpat-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
+    r"|wgt_[A-Za-z0-9_-]{8}|AKIA[A-Z0-9]{16}|AccountKey=[A-Za-z0-9+/]{20}|SharedAccessSignature=s[a-z]=)"
+)
+_HEADER = re.compile(r"Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Bearer)\s+(?![$<{%])[A-Za-z0-9+/=_.~-]{6}", re.IGNORECASE)
+_NETRC = re.compile(r"\bmachine\s+\S{1,200}\s[\s\S]{0,200}?\bpassword\s+(?![$<{%])\S", re.IGNORECASE)
+# A name that says "secret", then a literal of some length: no reference to a variable, no placeholder, no word of a language.
+_NAMES = r"(?:password|passwd|pwd|secret|token|pat|api[_-]?key|account[_-]?key|access[_-]?key|sas|credential)"
+_ASSIGNED = re.compile(
+    rf"(?:(?:^|[\s,;{{\[(\"'_.?&=-]){_NAMES}[\"']?[ \t]*(?:=>|[:=])[ \t]*|(?<![\w-])--?(?:[a-z]+[_-]){{0,3}}{_NAMES}[\"',\s]+)"
+    r"\\?[\"']?(?![\s\"'$%<{*\[(&!|>=]|\\[\"'])"
+    r"(?!(?:true|false|null|none|env:|file:|keyvault:|secret:|secrets\.|os\.|variables|parameters|inputs|https?:|read|write)"
+    r"(?![A-Za-z0-9_]*[0-9]))"
+    r"[^\s\"'\\,;)}\]]{6,}",
+    re.IGNORECASE | re.MULTILINE,
+)
+_INDEX_PATH = re.compile(r"/simple/?(?:[?#]|$)|/api/pypi/|/_packaging/[^/]+/pypi(?:/|$)|/-/packages/pypi/", re.IGNORECASE)
+_FEED = re.compile(
+    r"(?:pkgs\.dev\.azure\.com|(?<![A-Za-z0-9-])[A-Za-z0-9-]{1,64}\.pkgs\.visualstudio\.com)(?::\d+)?"
+    r"/[^\s\"'`<>]{0,300}_packaging/[^\s\"'`<>]{0,300}",
+    re.IGNORECASE,
+)
+_CONTINUATION = re.compile(r"[\\^`]\r?\n[ \t]*")
+_COMMENT = re.compile(r"(?:^|\s)#|^\s*;")
+_OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
+
+CREDENTIAL = "a credential"
+SIGNED = "a signature"
+INDEX = "an address that packages come from"
+
+
+def find_leftovers(
+    text: str,
+    values: Iterable[Value],
+    explained: Collection[tuple[int, int]],
+    kept: Collection[str],
+    ours: UrlClassifier,
+    *,
+    has_comments: bool = True,
+) -> list[tuple[int, str]]:
+    """Find the things that are left in a text, each with its line, counted from 1.
+
+    ``explained``: the pieces of the text that a format explains; ``kept``: the addresses of which it was decided that they stay;
+    ``has_comments``: a hash sign begins a comment, whose addresses no tool reads. Credentials are found everywhere.
+    """
+    lines = LineNumbers(text)
+    found = {(lines.find(at), thing) for at, thing in _find_secrets(text)}
+    found |= {(lines.find(at), INDEX) for at in _find_addresses(text, explained, kept, ours, has_comments=has_comments)}
+    found |= {(lines.find(at), thing) for at, thing in _find_joined(text)}
+    for value in values:
+        line = lines.find(value.start)
+        if "\n" not in value.text and _ASSIGNED.match(f"{value.key}: {value.text}"):
+            found.add((line, CREDENTIAL))
+        if value.text == text[value.start : value.end]:
+            continue  # else: escapes may hide what it is
+        found |= {(line, thing) for _, thing in _find_secrets(value.text)}
+        is_explained = any(start < value.end and value.start < end for start, end in explained)
+        if not is_explained and any(True for _ in _find_addresses(value.text, (), kept, ours, has_comments=True)):
+            found.add((line, INDEX))
+    return sorted(found)
+
+
+def holds_any_secret(text: str) -> bool:
+    """Say whether a text holds what looks like a credential or a signature."""
+    return any(True for _ in _find_secrets(text))
+
+
+def _find_joined(text: str) -> Iterator[tuple[int, str]]:
+    """The secrets that stand on two lines, which are one word to a shell."""
+    for joint in _CONTINUATION.finditer(text):
+        begin, end = text.rfind("\n", 0, joint.start()) + 1, text.find("\n", joint.end())
+        before, after = text[begin : joint.start()], text[joint.end() : end if end >= 0 else None]
+        apart = {thing for piece in (before, after) for _, thing in _find_secrets(piece)}
+        yield from ((joint.start(), thing) for _, thing in _find_secrets(before + after) if thing not in apart)
+
+
+def _find_secrets(text: str) -> Iterator[tuple[int, str]]:
+    for match in _ANY_URL.finditer(text):
+        if holds_secret(match[0]) and not _is_only_signed(match[0]):
+            yield match.start(), CREDENTIAL
+    for match in list_urls(text):  # two in one word: the first ends where a quote does
+        if holds_secret(match[0]) and not _is_only_signed(match[0]):
+            yield match.start(), CREDENTIAL
+    for pattern, thing in (
+        (_BROKEN_AUTHORITY, CREDENTIAL),
+        (_NO_SCHEME, CREDENTIAL),
+        (_SIGNATURE, SIGNED),
+        (_TOKENS, CREDENTIAL),
+        (_HEADER, CREDENTIAL),
+        (_NETRC, CREDENTIAL),
+        (_ASSIGNED, CREDENTIAL),
+    ):
+        for match in pattern.finditer(text):
+            yield match.end() - 1, thing
+
+
+def _is_only_signed(url: str) -> bool:
+    return not holds_secret(re.sub(r"(?<=[?&])sig=[^&#\s]*", "", url, flags=re.IGNORECASE))
+
+
+def _find_addresses(
+    text: str, explained: Collection[tuple[int, int]], kept: Collection[str], ours: UrlClassifier, *, has_comments: bool
+) -> Iterator[int]:
+    urls = list(list_urls(text))
+    starts = [match.start() for match in urls]
+    for match in (*urls, *(bare for bare in _FEED.finditer(text) if not _is_within(bare, urls, starts))):
+        start, end = match.span()
+        if any(first < end and start < last for first, last in explained) or match[0] in kept:
+            continue
+        begin = text.rfind("\n", 0, start) + 1
+        if has_comments and _COMMENT.search(text[begin:start]):
+            continue
+        if _is_index(match[0], ours):
+            yield start
+
+
+def _is_within(match: re.Match[str], urls: Sequence[re.Match[str]], starts: Sequence[int]) -> bool:
+    """Say whether it lies in the last of the URLs that begin before it."""
+    at = bisect_right(starts, match.start())
+    return at > 0 and match.start() < urls[at - 1].end()
+
+
+def _is_index(url: str, ours: UrlClassifier) -> bool:
+    if "://" not in url:
+        return True
+    try:
+        verdict = ours.classify(url)
+    except AmbiguousUrl:
+        return True
+    if verdict.owner is UrlOwner.GATE:
+        return False
+    is_data = verdict.owner is UrlOwner.NO_FILE and verdict.is_blob and not ours.is_configured  # any storage account's
+    return (verdict.owner in _OURS and not is_data) or bool(_INDEX_PATH.search(without_user_info(url)[0]))

@@ -1,0 +1,216 @@
+"""Locks swapped whole: the index of each package and its file links, hashes kept, and back to the canonical addresses.
+
+The canonical addresses stay with a TOML lock as comments at its end, without credentials: the index of most packages once, those
+of the others by name and version, and the links by file name. A lock that a tool wrote anew has lost them: what is Wheelgate's
+then, and not named there, is said, and stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote
+
+import msgspec
+
+from wheelgate.core.names import project_in
+from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, UrlVerdict, holds_secret
+from wheelgate.rewrite.places import Edit, Place, PlaceKind, Value
+from wheelgate.rewrite.settle_places import Replaced, Settlement, file_url, find_source
+
+_HEADING = "# Canonical addresses, for `wheelgate rewrite --restore`:"
+_LINE = re.compile(r"# wheelgate: (?P<url>\S+)(?: for (?P<package>\S+))?[ \t]*\r?\n?")
+_BLOCK = re.compile(rf"(?:\r?\n)?{re.escape(_HEADING)}\r?\n(?:# wheelgate: [^\n]*\n?)*")
+_PUBLIC_FILES = "https://files.pythonhosted.org/packages/"
+_UNKNOWN = "an address of Wheelgate's, and the lock does not keep the canonical one: lock anew without Wheelgate"
+_ONLY_ONE = "Wheelgate serves only one of the two"
+_OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
+_FILE_KEYS = ("sdist", "archive", "wheels", "files")
+
+
+def find_lock_places(text: str, values: Iterable[Value]) -> list[Place]:
+    """Find the places of a lock: ``uv.lock``, ``pylock.toml``, ``poetry.lock``, ``pdm.lock`` or ``Pipfile.lock``."""
+    values = list(values)
+    by_path = {value.path: value.text for value in values}
+    found = []
+    for value in values:
+        kind = _find_kind(value, by_path)
+        if kind is not None and "://" in value.text and text[value.start : value.end] == value.text:
+            package = _find_package(value.path, by_path)
+            found.append(Place(kind=kind, start=value.start, end=value.end, text=value.text, package=package))
+    return found
+
+
+def _find_kind(value: Value, by_path: Mapping[tuple[str | int, ...], str]) -> PlaceKind | None:
+    path = value.path
+    if path[:1] == ("_meta",):  # Pipfile.lock
+        return PlaceKind.REGISTRY if value.matches("_meta.sources.*.url") else None
+    if path[0] not in ("package", "packages"):
+        return PlaceKind.FILE if value.key in ("file", "path") and len(path) == 3 else None
+    if value.key == "registry" or (value.key == "index" and "wheels" not in path):
+        return PlaceKind.REGISTRY
+    if value.key == "url":
+        kind = by_path.get((*path[:-1], "type"))  # poetry: of a source
+        if kind is not None:
+            return {"legacy": PlaceKind.REGISTRY, "url": PlaceKind.FILE}.get(kind)
+        is_direct = len(path) == 3 or (len(path) == 4 and path[2] == "source")
+        return PlaceKind.FILE if is_direct or any(key in path for key in _FILE_KEYS) else None
+    return None
+
+
+def _find_package(path: tuple[str | int, ...], by_path: Mapping[tuple[str | int, ...], str]) -> str:
+    """The nearest name above a value, with its version where one stands beside it."""
+    for depth in range(len(path) - 1, 0, -1):
+        name = by_path.get((*path[:depth], "name"))
+        if name is not None and (*path[:depth], "url") != path and "wheels" not in path[:depth]:
+            version = by_path.get((*path[:depth], "version"))
+            return name if version is None else f"{name}=={version}"
+    return str(path[1]) if path[0] == "_meta" else ""
+
+
+class CanonicalAddresses(msgspec.Struct):
+    """The addresses that a lock had before: of the indexes of its packages, and of files by name."""
+
+    default: str = ""
+    registries: dict[str, str] = msgspec.field(default_factory=dict)
+    files: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def find(self, place: Place) -> str | None:
+        """Find the address that a place had; ``None``: nothing says it."""
+        if place.kind is PlaceKind.FILE:
+            return self.files.get(_filename(place.text))
+        return self.registries.get(place.package) or self.default or None
+
+    @classmethod
+    def read(cls, text: str) -> CanonicalAddresses:
+        """Read the comments of a lock."""
+        read = cls()
+        block = _BLOCK.search(text)
+        for line in _LINE.finditer(block[0] if block else ""):
+            if line["package"] == "*":
+                read.default = line["url"]
+            elif line["package"]:
+                read.registries[line["package"]] = line["url"]
+            else:
+                read.files[_filename(line["url"])] = line["url"]
+        return read
+
+    def write(self, line_end: str) -> str:
+        """Write them as comments."""
+        lines = [f"# wheelgate: {self.default} for *"] if self.default else []
+        lines += [f"# wheelgate: {url} for {package}" for package, url in sorted(self.registries.items())]
+        lines += [f"# wheelgate: {url}" for _, url in sorted(self.files.items())]
+        return "".join(f"{line}{line_end}" for line in ("", _HEADING, *lines)) if lines else ""
+
+
+def _filename(url: str) -> str:
+    return unquote(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("/")[2])
+
+
+def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: str, *, keeps: bool) -> Settlement:
+    """Swap the addresses of a lock for Wheelgate's. ``keeps``: the format has comments, which keep the canonical ones."""
+    done = Settlement()
+    known = CanonicalAddresses.read(text)
+    judged = [(place, verdict) for place in places if (verdict := _classify(place, ours)) is not None]
+    covered = {place.package for place, verdict in judged if place.kind is PlaceKind.REGISTRY and _is_answered(verdict)}
+    foreign = {place.package for place, verdict in judged if place.kind is PlaceKind.REGISTRY and not _is_answered(verdict)}
+    swapped: list[tuple[Place, str]] = []
+    for place, verdict in judged:
+        plain = f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else verdict.plain
+        if verdict.owner is UrlOwner.GATE:
+            if verdict.has_literal_credential:
+                done.replace(place, verdict.plain)
+                done.notes.append(
+                    (place.start, "removed a Wheelgate token: put it in .netrc, or in a variable that the build sets")
+                )
+        elif place.kind is PlaceKind.REGISTRY and _is_answered(verdict):
+            done.replace(place, f"{gate}/simple{'/' if place.text.endswith('/') else ''}")
+            swapped.append((place, plain))
+        elif place.kind is PlaceKind.REGISTRY:
+            done.kept.add(place.text)
+            done.notes.append((place.start, f"kept: Wheelgate does not answer for {verdict.shown}; make it a source"))
+        elif _is_swapped_file(place, verdict, ours, covered, foreign):
+            done.replace(place, file_url(gate, verdict))
+            swapped.append((place, plain))
+        elif verdict.owner in _OURS:
+            done.notes.append((place.start, f"kept: {verdict.shown} is not a file of an index that Wheelgate answers for"))
+            continue
+        if verdict.owner in _OURS:
+            done.replaced.append(Replaced(find_source(verdict), place.start))
+    if swapped and keeps:
+        has_unknown = any(
+            verdict.owner is UrlOwner.GATE and known.find(place) is None
+            for place, verdict in judged
+            if place.kind is PlaceKind.REGISTRY
+        )
+        _keep_canonical(text, known, swapped, done, needs_names=has_unknown)
+    return done
+
+
+def _classify(place: Place, ours: UrlClassifier) -> UrlVerdict | None:
+    try:
+        verdict = ours.classify(place.text)
+    except AmbiguousUrl:
+        return None
+    project = project_in(verdict.filename)
+    if place.kind is PlaceKind.FILE and project is not None and not verdict.project:
+        return msgspec.structs.replace(verdict, project=project)
+    return verdict
+
+
+def _is_answered(verdict: UrlVerdict) -> bool:
+    return verdict.owner in (*_OURS, UrlOwner.PUBLIC, UrlOwner.GATE)
+
+
+def _is_swapped_file(place: Place, verdict: UrlVerdict, ours: UrlClassifier, covered: set[str], foreign: set[str]) -> bool:
+    """Say whether Wheelgate serves the file: its own link says so, or the index that the package is locked to."""
+    if not verdict.project or verdict.owner is UrlOwner.GATE or place.package in foreign:
+        return False
+    is_public = place.text.startswith(_PUBLIC_FILES) and ours.has_public
+    return verdict.owner is UrlOwner.FILE or is_public or place.package in covered
+
+
+def _keep_canonical(
+    text: str, known: CanonicalAddresses, swapped: Sequence[tuple[Place, str]], done: Settlement, *, needs_names: bool
+) -> None:
+    """Keep the addresses in comments. ``needs_names``: of some package nothing is known, so no index may stand for all."""
+    registries = [(place, plain) for place, plain in swapped if place.kind is PlaceKind.REGISTRY]
+    default = known.default or (
+        Counter(plain for _, plain in registries).most_common(1)[0][0] if registries and not needs_names else ""
+    )
+    kept = CanonicalAddresses(default, dict(known.registries), dict(known.files))
+    for place, plain in swapped:
+        if place.kind is PlaceKind.FILE:
+            if kept.files.setdefault(_filename(plain), plain) != plain:
+                done.refusals.append(
+                    (place.start, f"{_filename(plain)} is locked from two addresses, of which only one can be Wheelgate's")
+                )
+        elif plain != default and kept.registries.setdefault(place.package, plain) != plain:
+            done.refusals.append((place.start, f"{place.package} is locked from two indexes: {_ONLY_ONE}"))
+    block = _BLOCK.search(text)
+    start, end = block.span() if block else (len(text), len(text))
+    line_end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
+    done.edits.append(Edit(start, end, kept.write(line_end)))
+
+
+def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Settlement:
+    """Swap Wheelgate's addresses in a lock for the canonical ones that its comments keep; what they do not name is said."""
+    done = Settlement()
+    known = CanonicalAddresses.read(text)
+    for place in places:
+        try:
+            is_gate = ours.classify(place.text).owner is UrlOwner.GATE
+        except AmbiguousUrl:
+            continue
+        canonical = known.find(place) if is_gate else None
+        if canonical is not None:
+            done.replace(place, canonical)
+        elif is_gate:
+            done.left.append(
+                (place.start, "Wheelgate's address, and the lock does not keep the canonical one: lock anew without Wheelgate")
+            )
+    block = _BLOCK.search(text)
+    if block is not None and not done.left:
+        done.edits.append(Edit(*block.span(), ""))
+    return done
