@@ -21,7 +21,7 @@ from wheelgate.core.names import project_in
 from wheelgate.core.urls import HostRules, UnsafeUrl, is_loopback_host, parse, redact_url
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.upstream.answers import Hop, cause_of, first_bytes
-from wheelgate.upstream.failures import HopFailures
+from wheelgate.upstream.hop_failures import HopFailures
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Question, QuestionKind
 

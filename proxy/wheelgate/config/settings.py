@@ -150,6 +150,11 @@ class Config(Section):
         """Tell if a source is never asked, so that only what the store holds of it is served."""
         return source.is_remote and (self.server.offline or source.offline)
 
+    def find_neighbours(self, source: SourceSettings) -> dict[str, str]:
+        """Find the URLs of the other indexes, by their sources' names: where one of them sends a client, it means that one."""
+        others = (other for other in self.source if other.name != source.name)
+        return {other.name: other.index_url for other in others if other.type in ("index", "devops")}
+
     def get_source_folder(self, source: SourceSettings) -> Path:
         return self.folder / (source.url or "").removeprefix("file:")
 

@@ -54,6 +54,7 @@ class SourceSettings(Section):
     file_hosts: list[str] = []
     fresh: Seconds | None = None
     absent: Seconds = 60.0
+    absent_status: list[int] = []
     strict: bool = False
     cooldown: Cooldown | None = None
     offline: bool = False
@@ -140,6 +141,12 @@ class SourceSettings(Section):
 
     def _check_remote_settings(self) -> list[str]:
         problems = []
+        if self.absent_status and self.type != "index":
+            problems.append("absent_status: applies only to a source of type index")
+        elif set(self.absent_status) - {403}:
+            problems.append(
+                "absent_status: can only be [403]: 404 always counts, and no other status says that a project is absent"
+            )
         if self.offline and not self.is_remote:
             problems.append("offline: applies only to a source that is asked over HTTP: index, devops or github")
         if not self.is_remote and (self.outbound_proxy is not None or self.ca_file is not None):

@@ -151,6 +151,8 @@ class UpstreamError(WheelgateError):
         super().__init__(message)
         self.source = source
         self.retry_after_s = retry_after_s
+        self.answer: object = None
+        """The answer itself, where it may mean something to those who know the upstream; ``None``: it means nothing else."""
 
 
 class UpstreamUnavailable(UpstreamError):

@@ -7,9 +7,10 @@ URL by hand to decide where it leads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from types import MappingProxyType
 from urllib.parse import quote, urljoin
 
 import msgspec
@@ -150,8 +151,11 @@ class HostRules:
     https; by http only if the source itself is configured with http.
     """
 
-    def __init__(self, own: URL, file_hosts: Iterable[str] = ()) -> None:
+    def __init__(self, own: URL, file_hosts: Iterable[str] = (), neighbours: Mapping[str, str] = MappingProxyType({})) -> None:
+        """``neighbours``: the other sources' names, and their URLs."""
         self._own = origin(own)
+        self._path = own.raw_path
+        self._neighbours = tuple((name, parse(url)) for name, url in neighbours.items())
         self._schemes = ("https",) if own.scheme == "https" else ("https", "http")
         self._exact = frozenset(host.lower() for host in file_hosts if not host.startswith("*."))
         self._suffixes = tuple(host[1:].lower() for host in file_hosts if host.startswith("*."))
@@ -174,10 +178,26 @@ class HostRules:
         better = ("https", self._own[1], 443) if self._own[0] == "http" else self._own
         return origin(url) in (self._own, better)
 
+    def find_neighbour(self, url: URL) -> str | None:
+        """Find the other source that this belongs to, by its origin, at our own by its path too; ``None``: it belongs to none."""
+        there = [(name, other) for name, other in self._neighbours if origin(other) == origin(url)]
+        below = [name for name, other in there if _is_below(url, other.raw_path)]
+        if self.is_own(url):
+            return below[0] if below and not _is_below(url, self._path) else None
+        return next(iter([*below, *(name for name, _ in there)]), None)
+
+    def is_inside(self, url: URL) -> bool:
+        """True if this is the source itself, and not another one at the same origin."""
+        return self.is_own(url) and self.find_neighbour(url) is None
+
     def names(self, url: URL) -> bool:
         """True if the operator wrote this very host: only then may it be an inner address."""
         _, host, port = origin(url)
         return host == self._own[1] or host in self._exact or f"{host}:{port}" in self._exact
+
+
+def _is_below(url: URL, path: str) -> bool:
+    return f"{url.raw_path.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")
 
 
 class PageLinks:

@@ -30,6 +30,10 @@ class NotAnIndexPage(ValueError):
     """An answer that cannot be read as a page of the Simple API; the message completes "it answered with ..."."""
 
 
+class BlankPage(NotAnIndexPage):
+    """A web page that says nothing at all: no link, no word, nothing that could show or lead anywhere."""
+
+
 class OversizedPage(NotAnIndexPage):
     """A page of more bytes or entries than any has; reading it again would cost as much again."""
 

@@ -14,7 +14,7 @@ from wheelgate.core.digests import read_fragment
 from wheelgate.core.names import is_listable
 from wheelgate.core.urls import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_LINK, Collector, NotAnIndexPage, PageEntry, ParsedPage
+from wheelgate.simple_api.collector import MAX_LINK, BlankPage, Collector, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
@@ -23,6 +23,8 @@ _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
 _INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
+_BLANK = frozenset({"html", "head", "body", "meta", "title", "h1", "br", "hr", "p", "pre", "div", "ul"})
+"""Tags that show nothing by themselves."""
 _SIZE = re.compile(r"\+?[0-9]{1,19}")
 _MAX_MOMENT = 64
 
@@ -37,12 +39,16 @@ class _Target:
         self._in_heading = False
         self._heading = ""
         self._metas: dict[str, str] = {}
+        self._is_blank: bool | None = None
+        """``None``: nothing came yet at all."""
         self.depth = 0
         """Of open elements."""
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """One opening tag; lxml has lowered names and decoded entities."""
         self.depth += 1
+        if self._is_blank is not False:
+            self._is_blank = tag in _BLANK and "http-equiv" not in attributes and "onload" not in attributes
         if tag == "a":
             href = attributes.get("href")
             if href:
@@ -62,7 +68,9 @@ class _Target:
             self._in_heading = False
 
     def data(self, data: str) -> None:
-        """Text; only headings matter, anchor text never does (installers ignore it too)."""
+        """Text; only headings matter, anchor text never does (installers ignore it too). A page with any is not blank."""
+        if self._is_blank is not False and not data.isspace():
+            self._is_blank = False
         if self._in_heading and len(self._heading) < 1_000:
             self._heading += data
 
@@ -96,7 +104,8 @@ class _Target:
         version = self._metas.get("pypi:repository-version")
         check_version(version)
         if not self._collector and version is None and not _INDEX_HEADING.search(self._heading):
-            raise NotAnIndexPage("a web page that is not an index page (a sign-in page or captive portal?)")
+            kind = BlankPage if self._is_blank else NotAnIndexPage
+            raise kind("a web page that is not an index page (a sign-in page or captive portal?)")
         status = {
             "status": self._metas.get("pypi:project-status"),
             "reason": self._metas.get("pypi:project-status-reason"),

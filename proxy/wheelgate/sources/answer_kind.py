@@ -14,6 +14,7 @@ from itertools import combinations
 import msgspec
 
 from wheelgate.core.patterns import normalise_pattern
+from wheelgate.core.urls import read
 from wheelgate.upstream.answers import PageAnswer
 
 _NOBODYS = "wheelgate-asks-for-no-project"
@@ -32,9 +33,12 @@ class AnswerKind(msgspec.Struct, frozen=True):
     status: int
     content_type: str
     marks: tuple[str, ...]
+    """Of a redirect away from the index: the origin that it leads to, too."""
     words: str
     """Lower case, with blanks for the name. Later answers have to agree with it."""
     closeness: int = WORDS
+    leads_to: str = ""
+    """Of a redirect away from the index: the URL that it led to."""
 
     @classmethod
     def of(cls, answer: PageAnswer, project: str, closeness: int = WORDS) -> AnswerKind:
@@ -42,11 +46,11 @@ class AnswerKind(msgspec.Struct, frozen=True):
         words = _said_in(answer)
         for name, blank in zip(_spellings(project), (_NAME, _UNDERSCORED, _DOTTED), strict=True):
             words = re.sub(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", blank, words)
-        return cls(answer.status, answer.content_type, answer.marks, words, closeness)
+        return cls(answer.status, answer.content_type, _marks_of(answer), words, closeness, answer.leads_to)
 
     def fits(self, answer: PageAnswer, project: str) -> bool:
         """True if an answer about a project is of this kind."""
-        if (answer.status, answer.content_type, answer.marks) != (self.status, self.content_type, self.marks):
+        if (answer.status, answer.content_type, _marks_of(answer)) != (self.status, self.content_type, self.marks):
             return False
         expected = self.words
         for name, blank in zip(_spellings(project), (_NAME, _UNDERSCORED, _DOTTED), strict=True):
@@ -83,7 +87,11 @@ def make_nobodys_name(only: Sequence[str], length: int) -> str:
 
 
 def _said_in(answer: PageAnswer) -> str:
-    return bytes(answer.body).decode("latin-1").lower()
+    return answer.leads_to.lower() or bytes(answer.body).decode("latin-1").lower()
+
+
+def _marks_of(answer: PageAnswer) -> tuple[str, ...]:
+    return (*answer.marks, str(read(answer.leads_to).origin())) if answer.leads_to else answer.marks
 
 
 def _spellings(project: str) -> tuple[str, str, str]:

@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import msgspec
 
-SWITCH_OFF = (
-    "switch that off there (pypiserver: --disable-fallback; GitLab: Forward PyPI package requests, in the settings of the group "
-    "or the instance)"
-)
-"""Completes a sentence about an index that redirects names that it does not have."""
+from wheelgate.upstream.hop_failures import SWITCH_OFF
+
+ABSENCE_HABITS = ("answers_every_name", "redirects_to", "redirects_to_source", "refuses_unknown")
+"""Fields of :class:`Manner` that one answer to a name that nobody can have decides together."""
 
 
 class Manner(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -21,7 +21,7 @@ from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
-from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage, OversizedPage, ParsedPage
+from wheelgate.simple_api.collector import MAX_FILES, BlankPage, NotAnIndexPage, OversizedPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.control_questions import ControlQuestions
@@ -97,6 +97,7 @@ class SimpleIndex:
             client=client,
             known=known,
             count_listed=self._count_listed,
+            is_blank=self._is_blank,
             only=only,
             expected=expected,
             is_last=is_last,
@@ -132,21 +133,26 @@ class SimpleIndex:
 
     async def _ask_for_page(self, project: str) -> ProjectPage:
         latest = Deadline.within(_ANSWER_S, f"source {self.name}")
-        known, answer = await self._ask(project)
-        if answer.status != 404:
-            return await self._read(project, answer, known)
-        if not self._is_own(answer):
-            raise UpstreamBadAnswer(
-                f"source {self.name} redirected elsewhere, where a 404 says nothing about {project}", source=self.name
-            )
-        await self.absence.check(project, answer, latest)
+        try:
+            known, answer = await self._ask(project)
+            if answer.status == 404:
+                await self.absence.check(project, answer, latest)
+            else:
+                page = await self._read(project, answer, known)
+                if not _says_nothing(page) or not await self.absence.means_absence(project, answer, latest):
+                    return page
+        except UpstreamBadAnswer as error:
+            said, error.answer = error.answer, None  # whoever keeps the error need not keep its body
+            if not isinstance(said, PageAnswer) or not await self.absence.means_absence(project, said, latest):
+                raise
+            self._client.note_answer()
         self._known.pop(project, None)
         raise ProjectNotFound(f"source {self.name} has no project {project}")
 
     async def _ask(self, project: str) -> tuple[_IndexAnswer | None, PageAnswer]:
         """Ask for a project: what was known of it, and the answer, which may say that this holds."""
         known = self._known.get(project)
-        answer = await self._client.page(f"{self._url}{project}/", accept=_ACCEPT, etag=known.etag if known else None)
+        answer = await self._client.page(f"{self._url}{project}/", accept=_ACCEPT, etag=known.etag if known else None, stays=True)
         return known, answer
 
     async def _read(self, project: str, answer: PageAnswer, known: _IndexAnswer | None) -> ProjectPage:
@@ -161,15 +167,17 @@ class SimpleIndex:
             known = _IndexAnswer(answer.etag, digest, await self._build_page(project, answer))
             if page_bytes(known.page) <= RECENT_BYTES:
                 self._known[project] = known
-        if (known.page.files or known.page.withheld) and self._is_own(answer):
+        if known.page.files or known.page.withheld:
             self.absence.note_page(project)
+        if _says_nothing(known.page):
+            known.etag = None  # whether it means that the project is not there is judged by its words, whenever it comes
         return known.page
 
     async def _count_listed(self, project: str) -> int | None:
         """Count the files of a project, to see if it is there; ``None``: it is not, or not as a page of an index."""
         try:
             known, answer = await self._ask(project)
-            if answer.status == 404 or not self._is_own(answer):
+            if answer.status == 404:
                 return None
             page = await self._read(project, answer, known)
             return len(page.files) + len(page.withheld)
@@ -178,8 +186,15 @@ class SimpleIndex:
         except RefusedByRule:
             return 1  # whoever has rules of its own for its names is an index
 
-    def _is_own(self, answer: PageAnswer) -> bool:
-        return self._client.rules.is_own(parse(answer.url))
+    async def _is_blank(self, project: str, answer: PageAnswer) -> bool:
+        """True if an answer is a page of an index that has nothing on it for a project, or nothing at all."""
+        try:
+            parsed = await self._parse(project, answer, PageLinks(parse(answer.url), self._client.rules))
+        except BlankPage:
+            return True
+        except NotAnIndexPage:
+            return False
+        return not (parsed.files or parsed.withheld or parsed.dropped or parsed.versions or parsed.status)
 
     def _says_absent(self, project: str, answer: PageAnswer) -> bool:  # noqa: ARG002 - what a feed says
         """True if a 404 says itself, beyond doubt, that a place which is there lacks the project.
@@ -195,7 +210,9 @@ class SimpleIndex:
             parsed = await self._parse(project, answer, links)
         except NotAnIndexPage as error:
             kind = PageTooLarge if isinstance(error, OversizedPage) else UpstreamBadAnswer
-            raise kind(f"source {self.name}, asked for {project}, answered with {error}", source=self.name) from None
+            bad = kind(f"source {self.name}, asked for {project}, answered with {error}", source=self.name)
+            bad.answer = answer if isinstance(error, BlankPage) else None
+            raise bad from None
         if links.refused_hosts and not parsed.files and not parsed.withheld:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
@@ -266,6 +283,10 @@ def _count_files(body: bytes | bytearray) -> Steps[int]:
 def _digest(answer: PageAnswer) -> bytes:
     """Of everything that parsing looks at: the same bytes from another address link elsewhere."""
     return hashlib.sha256(f"{answer.url}\n{answer.content_type}\n{answer.charset}\n".encode() + answer.digest).digest()
+
+
+def _says_nothing(page: ProjectPage) -> bool:
+    return not (page.files or page.withheld or page.dropped or page.versions or page.status)
 
 
 class DevopsFeed(SimpleIndex):

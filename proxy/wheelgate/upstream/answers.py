@@ -49,7 +49,10 @@ class Hop(msgspec.Struct, frozen=True):
 
 
 class PageAnswer(msgspec.Struct, frozen=True):
-    """A whole answer to a page request: 200 with a body, 304, or 404; or any answer to a control question, as it begins."""
+    """A whole answer to a page request: 200 with a body, 304, or 404; or any answer to a control question, as it begins.
+
+    Of an error that carries one: 403, or a redirect away from the source.
+    """
 
     status: int
     url: str
@@ -65,6 +68,8 @@ class PageAnswer(msgspec.Struct, frozen=True):
     """Of the inflated body: equal ones are of equal pages, however they were compressed."""
     claim: ByteClaim | None = None
     """Of the memory that the body takes and what is made of it: to be held for as long as that is."""
+    leads_to: str = ""
+    """The URL that a redirect away from the source leads to; nobody was asked there."""
 
 
 class FileAnswer(msgspec.Struct, frozen=True):

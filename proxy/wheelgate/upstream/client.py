@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from math import ceil
 from typing import TypeVar
 
-import msgspec
-
-from wheelgate.core.beginnings import is_web_page
 from wheelgate.core.errors import (
     AddressRefused,
     Busy,
-    CredentialRefused,
     FailedBelow,
     RefusedByRule,
     UpstreamBadAnswer,
@@ -37,11 +32,11 @@ from wheelgate.upstream.answers import (
     PageAnswer,
     beginning_of,
     busy_with_pages,
-    first_bytes,
     page_body,
     read_marks,
 )
 from wheelgate.upstream.failures import SIGN_IN_REASON, ChainRefused, Failures, is_sign_in_page, read_beginning
+from wheelgate.upstream.file_answers import check_file_answer, judge_type
 from wheelgate.upstream.health import SEVERAL, Health
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Fault, Question, QuestionKind
@@ -55,7 +50,6 @@ _AGAIN_AND_AGAIN = 5
 _SMALL_BYTES = 1024 * 1024
 _PROBE_BYTES = 64 * 1024
 _BEGINNING_S = 4.0
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 T = TypeVar("T")
 
 
@@ -77,19 +71,37 @@ class SourceClient:
         headers: Mapping[str, str] | None = None,
         page_memory: ByteBudget | None = None,
         says_chain: bool = False,
+        neighbours: Mapping[str, str] | None = None,
+        absent_status: Collection[int] = (),
     ) -> None:
-        """``headers``: what this kind of upstream wants with every request. ``page_memory``: shared with other sources.
+        """A client of one source.
 
-        ``says_chain``: as for :class:`~wheelgate.upstream.hops.Hops`.
+        Args:
+            source: the operator's name for it.
+            url: its own.
+            file_hosts: where else its files may be.
+            credentials: for each URL, one or none.
+            clock: the age of what failed.
+            metrics: count what is asked and what fails.
+            user_agent: who asks.
+            ca_file: certificates to trust beside the system's.
+            outbound_proxy: asked instead of the source's own hosts.
+            headers: what this kind of upstream wants with every request.
+            page_memory: shared with other sources.
+            says_chain: as for :class:`~wheelgate.upstream.hops.Hops`.
+            neighbours: the other configured sources' names, and their URLs.
+            absent_status: statuses beside 404 that say that there is no such project, as the operator knows.
         """
         self._page_memory = page_memory or ByteBudget()
-        self.rules = HostRules(parse(url), file_hosts)
+        self.rules = HostRules(parse(url), file_hosts, neighbours or {})
+        self.absent_status = frozenset(absent_status)
         self._source = source
+        self._credentials = credentials
         self._metrics = metrics
         self._health = Health(source, clock)
         self._failing: Counter[str] = Counter()
         """Addresses of pages that failed since one was answered, and how often; never more than :data:`SEVERAL`."""
-        self._failures = Failures(source, clock=clock, metrics=metrics, health=self._health)
+        self._failures = Failures(source, clock=clock, metrics=metrics, health=self._health, absent_status=self.absent_status)
         self._hops = Hops(
             rules=self.rules,
             credentials=credentials,
@@ -106,6 +118,10 @@ class SourceClient:
     async def close(self) -> None:
         await self._hops.close()
 
+    def signs_in(self, url: str) -> bool:
+        """True if a credential goes along with this URL."""
+        return self._credentials.for_url(url) is not None
+
     def _deadline(self) -> Deadline:
         return Deadline.within(PAGE_BUDGET_S, f"source {self._source}")
 
@@ -121,22 +137,26 @@ class SourceClient:
         find = partial(self._hops.resolve_redirect_target, question, headers)
         return await self._ask_in_time(question, "say where a file is", find)
 
-    async def page(self, url: str, *, accept: str, etag: str | None = None, deadline: Deadline | None = None) -> PageAnswer:
+    async def page(
+        self, url: str, *, accept: str, etag: str | None = None, deadline: Deadline | None = None, stays: bool = False
+    ) -> PageAnswer:
         """A page, whole, inflated and bounded: 200, 304 (only if ``etag`` was given) or 404.
 
         ``deadline``: of all attempts and all waiting together; ``None``: :data:`PAGE_BUDGET_S` from now, or the request's.
+        ``stays``: none of the file hosts may answer.
 
         Raises:
             Busy: it was not asked, or not read, for want of a connection, of time or of memory.
             UpstreamUnavailable: unreachable, throttled, failing or too slow, also when asked again.
             RefusedByRule, FailedBelow: it says so itself.
-            CredentialRefused: 401, 403 or a sign-in page in any form.
+            CredentialRefused: 401, 403 or a sign-in page in any form; with an answer if that may be what an absence looks like.
+            AddressRefused: a redirect elsewhere; with an answer if it leads away from the source, as it may of an absence.
             UpstreamBadAnswer: anything else that is not an answer to the question.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
         if etag:
             headers["If-None-Match"] = etag
-        question = Question(url, QuestionKind.PAGE, deadline or self._deadline())
+        question = Question(url, QuestionKind.PAGE, deadline or self._deadline(), stays=stays)
         try:
             answer = await self._ask_for_page(question, headers)
         except UpstreamError as error:
@@ -145,9 +165,13 @@ class SourceClient:
                 self._note_failing(url)
             raise
         self._metrics.upstream_requests.labels(self._source, str(answer.status)).inc()
+        self.note_answer()
+        return answer
+
+    def note_answer(self) -> None:
+        """A page was answered, also where that looked like a failure first."""
         self._metrics.upstream_up.labels(self._source).set(1)
         self._failing.clear()
-        return answer
 
     def _note_failing(self, url: str) -> None:
         """Take the source for down if several pages failed, or one again and again, and none was answered meanwhile."""
@@ -195,16 +219,21 @@ class SourceClient:
     async def probe(self, url: str, *, accept: str) -> PageAnswer:
         """The answer to a control question, whatever its status: of a 200 the beginning of its body, else what is said.
 
-        It may take as long as a page. Silence is held against its own address alone.
+        It may take as long as a page. Silence is held against its own address alone. A redirect away is an answer.
 
         Raises:
             Busy, UpstreamUnavailable: nobody answered, or is to be asked now.
             UpstreamBadAnswer: the redirects lead nowhere; :class:`AddressRefused`: they lead where nobody may be asked.
         """
         headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        question = Question(url, QuestionKind.PAGE, self._deadline(), is_control=True)
+        question = Question(url, QuestionKind.PAGE, self._deadline(), is_control=True, stays=True)
         self._metrics.upstream_requests.labels(self._source, "control").inc()
-        return await self._ask_in_time(question, "answer", lambda: self._probe_once(question, headers))
+        try:
+            return await self._ask_in_time(question, "answer", lambda: self._probe_once(question, headers))
+        except AddressRefused as error:
+            if isinstance(error.answer, PageAnswer):
+                return error.answer
+            raise
 
     async def _probe_once(self, question: Question, headers: Mapping[str, str]) -> PageAnswer:
         async with self._hops.follow(question, headers) as hop:
@@ -257,49 +286,9 @@ class SourceClient:
         async with AsyncExitStack() as opened:
             hop = await opened.enter_async_context(self._hops.follow(question, headers))
             await self._failures.check(hop)
-            answer = await self._judge_type(self._check_file_answer(hop, start, end), start)
+            answer = await judge_type(check_file_answer(hop, self._failures, self._source, start, end), start)
             stack.push_async_exit(opened.pop_all())
         return answer
-
-    def _check_file_answer(self, hop: Hop, start: int | None, end: int | None) -> FileAnswer:
-        response = hop.response
-        if response.status not in ((200,) if start is None else (200, 206)):
-            raise self._failures.bad(f"answered {response.status} for a file that it lists")
-        total = response.content_length
-        if response.status == 206:
-            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            total = int(match[3]) if match and match[3] != "*" else None
-            last = min((e for e in (end, total) if e is not None), default=None)
-            if match is None or int(match[1]) != start or (last is not None and int(match[2]) != last - 1):
-                raise self._failures.bad("answered with another range of a file than it was asked for")
-        return FileAnswer(response.status, hop.url, total, response, self._source)
-
-    async def _judge_type(self, answer: FileAnswer, start: int | None) -> FileAnswer:
-        """Look at the first bytes of a file of an odd type or coding: they, and not its headers, say what it is.
-
-        pip does not undo a coding that it did not ask for either. Servers and networks of caches call an sdist's own compression
-        a coding, and whatever they do not know a web page.
-
-        Raises:
-            CredentialRefused: it is a web page.
-        """
-        response = answer.response
-        coding = response.headers.get("Content-Encoding", "").strip().lower()[:20]
-        is_page, is_coded = response.content_type == "text/html", coding not in ("", "identity")
-        if not is_page and not is_coded:
-            return answer
-        is_beginning = answer.status == 200 or not start
-        beginning = await first_bytes(response, f"source {self._source}", self._source) if is_beginning else b""
-        doubt = UpstreamBadAnswer(
-            f"source {self._source} sent a file in an encoding that was not asked for ({coding!r})", source=self._source
-        )
-        if is_page:
-            doubt = CredentialRefused(
-                f"source {self._source} answered with a web page (a sign-in page?) for a file that it lists", source=self._source
-            )
-            if is_web_page(beginning):
-                raise doubt
-        return msgspec.structs.replace(answer, beginning=beginning, coding=coding if is_coded else "", doubt=doubt)
 
     async def _ask_in_time(
         self, question: Question, what: str, ask: Callable[[], Awaitable[T]], claim: ByteClaim | None = None
@@ -325,7 +314,9 @@ class SourceClient:
         except UpstreamUnavailable as error:
             self._health.record_failure(question, str(error))
             raise
-        except AddressRefused:  # perhaps nobody was asked
+        except AddressRefused as error:
+            if error.answer is not None:  # else perhaps nobody was asked
+                self._health.record_answer(question)
             raise
         except (UpstreamBadAnswer, RefusedByRule):
             self._health.record_answer(question)

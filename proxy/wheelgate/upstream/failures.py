@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-from yarl import URL
 
 from wheelgate.core.errors import (
-    AddressRefused,
     Busy,
     CredentialRefused,
     ErrorKind,
@@ -18,7 +17,6 @@ from wheelgate.core.errors import (
     LoopDetected,
     NotSaved,
     RefusedByRule,
-    UpstreamBadAnswer,
     UpstreamError,
     UpstreamUnavailable,
 )
@@ -26,15 +24,14 @@ from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import display_host, parse, redact_url
 from wheelgate.runtime.chain import CHAIN_HEADER, RefusedForChain, get_chain, read_chain
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.upstream.addresses import ForbiddenAddress
-from wheelgate.upstream.answers import Hop, beginning_of, cause_of
+from wheelgate.upstream.answers import Hop, PageAnswer, beginning_of, read_marks
 from wheelgate.upstream.health import SILENCE_S, Health
+from wheelgate.upstream.hop_failures import BUSY_S, HopFailures
 from wheelgate.upstream.question import Fault, Question
 from wheelgate.upstream.told_failures import ERROR_HEADER, ToldFailure, read_told, repeats_secret
 
 _LOOK_BYTES = 16 * 1024
 _LOOK_S = 2.0
-_BUSY_S = 2.0
 _NO_CONNECTION = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
 """Errors of those who never got to ask: refused, not resolved, not trusted, not let through."""
 SIGN_IN_REASON = "it sent its sign-in page: the credential has expired, or is wrong"
@@ -72,77 +69,18 @@ class ChainRefused(LoopDetected, RefusedForChain):
     """A source that refused the way on which this question came to us. Asked by others, or by ourselves, it may answer."""
 
 
-class HopFailures:
-    """The errors on the way from hop to hop, for raising: sentences that begin with whoever was to be asked."""
-
-    def __init__(self, subject: str, *, source: str = "", not_allowed: str) -> None:
-        """``not_allowed``: how the sentence about a host that the rules refuse ends."""
-        self._subject = subject
-        self._source = source
-        self._not_allowed = not_allowed
-
-    def unavailable(self, what: str, *, retry_after_s: float | None = None) -> UpstreamUnavailable:
-        """It may answer later."""
-        return UpstreamUnavailable(f"{self._subject} {what}", source=self._source, retry_after_s=retry_after_s)
-
-    def bad(self, what: str) -> UpstreamBadAnswer:
-        """It answered, but not what was asked."""
-        return UpstreamBadAnswer(f"{self._subject} {what}", source=self._source)
-
-    def forbidden(self, target: URL, why: str | None = None) -> AddressRefused:
-        """It leads where nobody may be asked on its behalf."""
-        return self.refused_link(f" points to {display_host(target)}, {why or self._not_allowed}")
-
-    def refused_link(self, what: str) -> AddressRefused:
-        """It leads to what is not asked; ``what`` follows the subject at once."""
-        return AddressRefused(f"{self._subject}{what}", source=self._source)
-
-    def busy(self, waiting: int) -> Busy:
-        """It was not asked, since it was nobody's turn to; ``waiting``: requests that wait for a connection."""
-        return Busy(
-            f"{self._subject} was not asked: this server is busy here, and {waiting} requests wait for a connection to it; "
-            "nothing is known to be wrong there",
-            source=self._source,
-            retry_after_s=_BUSY_S,
-        )
-
-    def admit(self, question: Question, *, to_ask: bool) -> None:
-        """Let a question go to its host, or raise :class:`UpstreamUnavailable`. ``to_ask``: it is asked at once, if it may be."""
-
-    def note(self, question: Question, response: aiohttp.ClientResponse) -> None:
-        """The host answered, whatever it says."""
-
-    def blame(self, question: Question, error: Exception, failure: UpstreamError) -> None:
-        """There was no answer at all. ``error``: the HTTP client's; ``failure``: what callers get."""
-
-    def unreachable(self, target: URL, error: Exception) -> UpstreamError:
-        """There was no answer at all."""
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        if isinstance(cause, ForbiddenAddress):
-            return self.forbidden(target, f"and {cause}")
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            return self.unavailable(f"cannot be reached: the outbound proxy answered {error.status}")
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
-            return self.unavailable(f"cannot be reached: the outbound proxy does not answer ({cause_of(error)})")
-        if isinstance(error, aiohttp.ClientSSLError):
-            return self.unavailable(f"has no trustworthy certificate for {display_host(target)} ({cause_of(error)})")
-        if isinstance(error, aiohttp.ClientResponseError):
-            return self.unavailable("answered with something that is not HTTP")
-        return self.unavailable(f"cannot be reached at {redact_url(target.origin())} ({cause_of(error)})")
-
-    async def check(self, hop: Hop) -> None:
-        """Let an answer pass that refuses nothing, and raise for any other."""
-        raise NotImplementedError
-
-
 class Failures(HopFailures):
     """The errors of one source, and the figures that its operators watch."""
 
-    def __init__(self, source: str, *, clock: Clock, metrics: Metrics, health: Health) -> None:
+    def __init__(
+        self, source: str, *, clock: Clock, metrics: Metrics, health: Health, absent_status: Collection[int] = ()
+    ) -> None:
+        """``absent_status``: as for :class:`~wheelgate.upstream.client.SourceClient`."""
         super().__init__(f"source {source}", source=source, not_allowed="which is neither its own host nor among its file_hosts")
         self._clock = clock
         self._metrics = metrics
         self._health = health
+        self._absent_status = absent_status
 
     def admit(self, question: Question, *, to_ask: bool) -> None:
         self._health.check_host(question, to_ask=to_ask)
@@ -164,7 +102,7 @@ class Failures(HopFailures):
                 return Busy(
                     f"{self._subject} was not asked in time: this server was busy, or waited for a credential; try again",
                     source=self._source,
-                    retry_after_s=_BUSY_S,
+                    retry_after_s=BUSY_S,
                 )
             return self.unavailable(f"did not {what}")
         error = self.unavailable(f"did not {what}")
@@ -197,7 +135,12 @@ class Failures(HopFailures):
                 raise self.unavailable("wants fewer requests at a time (its secondary rate limit)", retry_after_s=rest_s)
             if (not_saved := find_not_saved(said, self._source)) is not None:
                 raise not_saved
-            raise self.credential_refused(hop, find_reason(response, said))
+            credential_refused = self.credential_refused(hop, find_reason(response, said))
+            # To whoever signs in, 403 may also say that the identity may not see the project, unless the operator knows better.
+            if status in self._absent_status or (status == 403 and hop.credential is None and hop.sender is None):
+                kind = response.headers.get("Content-Type", "")[:100].lower()
+                credential_refused.answer = PageAnswer(status, hop.url, kind, body=said, marks=read_marks(response))
+            raise credential_refused
         if status == 508 and CHAIN_HEADER in response.headers:
             raise self._looped(read_chain(response.headers[CHAIN_HEADER]))
         if is_throttled(response) or status >= 500:
@@ -221,7 +164,7 @@ class Failures(HopFailures):
             return FailedBelow(sentence, source=self._source)
         wait_s = read_wait_s(hop.response, self._clock.now())
         # Not asked again for this answer, which took it long enough. But no pause: it says so of what it asked itself.
-        error = UpstreamUnavailable(sentence, source=self._source, retry_after_s=wait_s or _BUSY_S)
+        error = UpstreamUnavailable(sentence, source=self._source, retry_after_s=wait_s or BUSY_S)
         self._health.record_fault(hop.question, Fault.BROKEN, sentence)
         return error
 

@@ -17,7 +17,8 @@ from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, parse, read
 from wheelgate.runtime.chain import CHAIN_HEADER, extend_chain
 from wheelgate.runtime.fair_slots import NoTurn
 from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.failures import HopFailures, is_refusal, read_words
+from wheelgate.upstream.failures import is_refusal, read_words
+from wheelgate.upstream.hop_failures import HopFailures
 from wheelgate.upstream.question import Question
 from wheelgate.upstream.sessions import Sessions
 from wheelgate.upstream.told_failures import read_told
@@ -78,6 +79,8 @@ class Hops:
                     yield hop
                     return
                 url, sender = self._next_url(hop), hop.sender if hop.credential is None else hop
+                if question.stays:
+                    self._check_stay(hop, url)
             finally:
                 await _release(hop.response)
         raise self._failures.bad(f"redirected more than {_MAX_HOPS} times")
@@ -154,6 +157,13 @@ class Hops:
         if not self._rules.allows(target):
             raise self._failures.forbidden(target)
         return target
+
+    def _check_stay(self, hop: Hop, url: str) -> None:
+        """Let a redirect pass that does not lead away from the source; the next hop judges an address that is none."""
+        with suppress(UnsafeUrl):
+            target = parse(url)
+            if not self._rules.is_inside(target):
+                raise self._failures.led_away(hop, target, self._rules.find_neighbour(target))
 
     def _next_url(self, hop: Hop) -> str:
         location = hop.response.headers.get("Location", "")

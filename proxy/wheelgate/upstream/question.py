@@ -32,12 +32,23 @@ class Fault(Enum):
 class Question:
     """One thing that is asked, by one request or by several in turn."""
 
-    def __init__(self, url: str, kind: QuestionKind, deadline: Deadline, *, is_control: bool = False) -> None:
-        """``url``: as a listing names it, before any redirect. ``is_control``: nobody needs the answer but this server."""
+    def __init__(
+        self, url: str, kind: QuestionKind, deadline: Deadline, *, is_control: bool = False, stays: bool = False
+    ) -> None:
+        """A question that nobody was asked yet.
+
+        Args:
+            url: as a listing names it, before any redirect.
+            kind: decides on connections and patience.
+            deadline: until when an answer is wanted.
+            is_control: nobody needs the answer but this server.
+            stays: only the source itself may answer, and none of its file hosts.
+        """
         self.url = url
         self.kind = kind
         self.deadline = deadline
         self.is_control = is_control
+        self.stays = stays
         self.host = ""
         """Host, with its port, of the hop that is being asked, or was asked last."""
         self.fault: Fault | None = None

@@ -56,6 +56,8 @@ class SourceClients:
             headers=_HEADERS.get(settings.type),
             page_memory=self._page_memory,
             says_chain=settings.type == "index" and settings.index_url != PUBLIC_INDEX,
+            neighbours=base.config.find_neighbours(settings),
+            absent_status=settings.absent_status,
         )
         return base.closing(client)
 
