@@ -217,7 +217,7 @@ class SimpleIndex:
             # An empty page would look as if the project had no files; what it lacks is a setting.
             raise UpstreamBadAnswer(
                 f"source {self.name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
-                "its file_hosts: add it there if intended",
+                "its file_hosts: list it there only if this index keeps its own files on it; public ones are for a public source",
                 source=self.name,
             )
         self._note_habits(parsed)
