@@ -245,7 +245,7 @@ class SourceClient:
     async def _read_words(self, hop: Hop) -> PageAnswer:
         """Read what an answer without a page says, and who says it."""
         response = hop.response
-        said = await read_beginning(response)
+        said = await read_beginning(hop)
         if tells_absence(response):
             said = b""
         kind = response.content_type.lower() if "Content-Type" in response.headers else ""

@@ -275,9 +275,9 @@ def read_activity(response: aiohttp.ClientResponse) -> str:
     return f" (activity {found})" if found and re.fullmatch(r"[0-9A-Fa-f-]{8,64}", found) else ""
 
 
-async def read_beginning(response: aiohttp.ClientResponse) -> bytes:
+async def read_beginning(hop: Hop) -> bytes:
     """Read the beginning of an answer that carries no page: its reason phrase and some of its body, never for show."""
-    return announced_by(response) + await read_words(response)
+    return announced_by(hop.response) + (await read_words(hop.response) if hop.said is None else hop.said)
 
 
 async def read_words(response: aiohttp.ClientResponse) -> bytes:
