@@ -10,7 +10,7 @@ from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.urls import HostRules, display_host, parse, redact_url
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.upstream.answers import Hop
-from wheelgate.upstream.failures import HopFailures
+from wheelgate.upstream.hop_failures import HopFailures
 from wheelgate.upstream.hops import Hops
 from wheelgate.upstream.question import Question, QuestionKind
 
