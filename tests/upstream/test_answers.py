@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from wheelgate.runtime.byte_budget import ByteBudget
 from wheelgate.upstream.answers import page_body
@@ -21,7 +22,7 @@ class Sent:
     """An answer whose body comes in these pieces."""
 
     def __init__(self, pieces: Sequence[bytes], encoding: str) -> None:
-        self.headers = {"Content-Encoding": encoding, "Content-Length": str(sum(map(len, pieces)))}
+        self.headers = CIMultiDict({"Content-Encoding": encoding, "Content-Length": str(sum(map(len, pieces)))})
         self.content = self
         self._pieces = pieces
 

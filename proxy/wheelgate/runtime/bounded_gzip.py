@@ -25,7 +25,9 @@ class GzipTooLarge(BadGzip):
 class BoundedGunzip:
     """Inflates one gzip stream in bounded memory."""
 
-    def __init__(self, reader: str, *, free_bytes: int, max_bytes: int = sys.maxsize, strict: bool = True) -> None:
+    def __init__(
+        self, reader: str, *, free_bytes: int, max_bytes: int = sys.maxsize, strict: bool = True, wbits: int = 31
+    ) -> None:
         """Set the bounds.
 
         Args:
@@ -34,8 +36,9 @@ class BoundedGunzip:
             max_bytes: no more may come out at all.
             strict: read as installers do, by zlib. ``False``: by isal, which takes a quarter of the time, and some headers
                 that zlib refuses.
+            wbits: zlib's word for what frames the stream: 31 gzip, 15 zlib, -15 nothing.
         """
-        self._inflater: Any = zlib.decompressobj(wbits=31) if strict else isal_zlib.decompressobj(wbits=31)
+        self._inflater: Any = (zlib if strict else isal_zlib).decompressobj(wbits=wbits)
         self._reader = reader
         self._free_bytes = free_bytes
         self._max_bytes = max_bytes

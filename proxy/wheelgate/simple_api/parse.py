@@ -7,6 +7,7 @@ cannot be trusted is dropped. Only an answer that is not an index page at all is
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ _SLICE_FILES, _SLICE_BYTES = 250, 128 * 1024
 """Of entries that are judged in one go: of long ones fewer, since they take longer."""
 _LONG_BYTES, _MAX_COMMAS = 256 * 1024, 10_000
 """Of one entry: a longer one has no more values than that."""
+_BEGINNING = 64
 _BOM = b"\xef\xbb\xbf"
 _MAX_JSON_BYTES = 32 * 1024 * 1024  # three times the largest page of the public index
 # Decoding goes by the number of values, in one go: a hundred thousand real entries take less than a million bare numbers. In a
@@ -61,10 +63,21 @@ def split_json(body: bytes | bytearray) -> JsonPage:
     try:
         page = _page_decoder.decode(memoryview(body)[len(_BOM) :] if body.startswith(_BOM) else body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise NotAnIndexPage("JSON that is cut short or is not a project page") from None
+        raise NotAnIndexPage(_describe_no_json(bytes(body[:_BEGINNING]).lstrip())) from None
     if len(page.files) > MAX_FILES:
         raise OversizedPage(f"more than {MAX_FILES} files")
     return page
+
+
+def _describe_no_json(beginning: bytes) -> str:
+    sentence = "JSON that is cut short or is not a project page"
+    if beginning.startswith(b"<"):
+        return f"{sentence}: it is HTML"
+    if beginning.startswith(b"\x1f\x8b"):
+        return f"{sentence}: it is compressed with gzip, and no Content-Encoding says so"
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return f"{sentence}: it is UTF-16, where only UTF-8 may be (RFC 8259, 8.1)"
+    return sentence
 
 
 def parse_json(page: JsonPage, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:

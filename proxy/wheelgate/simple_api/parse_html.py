@@ -19,6 +19,7 @@ from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
 _MAX_DEPTH = 500
+_BEGINNING = 64
 _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
 # PEP 629's meta tag) to count as "this project has no files": a captive portal or sign-in page must not.
@@ -120,7 +121,7 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
         NotAnIndexPage: not such a page, or of a major version we do not know (PEP 629).
     """
     target = _Target(Collector(project, source, links), links)
-    decoder = _decoder(charset)
+    decoder = _decoder(charset, body)
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
     try:
         for start in range(0, len(body), _SLICE_BYTES):
@@ -130,16 +131,23 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
             parser.close()
     except (etree.LxmlError, UnicodeError):  # utf-16 wants a byte-order mark
         raise NotAnIndexPage("HTML that cannot be parsed") from None
-    return target.result()
+    try:
+        return target.result()
+    except NotAnIndexPage:
+        if body[:_BEGINNING].lstrip().startswith(b"{"):
+            raise NotAnIndexPage("what it calls HTML and is JSON, not an index page") from None
+        raise
 
 
-def _decoder(charset: str) -> codecs.IncrementalDecoder:
+def _decoder(charset: str, body: bytes | bytearray) -> codecs.IncrementalDecoder:
     """The decoder of a charset. libxml2's own drops the rest of a page without a word at a byte that its charset lacks."""
     try:
         b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
+        if codecs.lookup(charset).name == "utf-16" and body.startswith(b"<\0"):
+            charset = "utf-16-le"  # as pip reads it where no mark says which
         return codecs.getincrementaldecoder(charset)("replace")
     except (LookupError, ValueError):
-        raise NotAnIndexPage("an unknown character set") from None
+        raise NotAnIndexPage(f"an unknown character set ({charset[:20]!r})") from None
 
 
 def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:

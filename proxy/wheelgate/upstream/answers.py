@@ -16,14 +16,13 @@ import msgspec
 from wheelgate.core.beginnings import BEGINNING_BYTES
 from wheelgate.core.errors import Busy, PageTooLarge, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.protocols import Credential
-from wheelgate.runtime.bounded_gzip import BadGzip, BoundedGunzip, GzipTooLarge
+from wheelgate.runtime.bounded_gzip import BadGzip, GzipTooLarge
 from wheelgate.runtime.byte_budget import BudgetExhausted, ByteClaim
+from wheelgate.upstream.codings import MAX_PAGE_BYTES, PageInflater, UnreadableCoding, list_codings
 from wheelgate.upstream.question import Question
 
-MAX_PAGE_BYTES = 64 * 1024 * 1024
 PAGE_FACTOR = 3
 """Bytes of memory for each of a page's body until it is packed: itself, and its files as values."""
-_RATIO_FREE_BYTES = 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
 _BUSY_S = 2.0
 _WHO = ("Server", "X-Powered-By", "X-AspNet-Version", "X-Jfrog-Version", "X-Wheelgate-Error")
@@ -131,11 +130,9 @@ async def beginning_of(response: aiohttp.ClientResponse, max_bytes: int, within_
         async with asyncio.timeout(within_s):
             while len(body) < max_bytes and (piece := await response.content.read(max_bytes - len(body))):
                 body += piece
-    if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip"):
-        with suppress(BadGzip):
-            return next(BoundedGunzip("a beginning", free_bytes=max_bytes).feed(body, max_bytes), b"")
-        return b""
-    return body
+    with suppress(BadGzip, UnreadableCoding):
+        return next(PageInflater(list_codings(response)).feed(body), b"")[:max_bytes]
+    return b""
 
 
 async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteClaim) -> tuple[bytes | bytearray, bytes]:
@@ -149,7 +146,7 @@ async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteCl
         UpstreamBadAnswer: in an encoding that was not asked for or is broken.
         Busy: there was no room for it in time.
     """
-    gunzip = _choose_gunzip(response, source)
+    inflater = _choose_inflater(response, source)
     digest = hashlib.sha256()
     body = bytearray()  # grows in place: joining pieces at the end would copy sixty megabytes in one go
     received = 0
@@ -158,12 +155,12 @@ async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteCl
             received += len(chunk)  # bounded too: empty blocks inflate to no byte at all, for ever
             if received > MAX_PAGE_BYTES:
                 raise PageTooLarge(f"source {source} sent a page larger than any index page is", source=source)
-            for part in (chunk,) if gunzip is None else gunzip.feed(chunk):
+            for part in inflater.feed(chunk):
                 await claim_memory(claim, PAGE_FACTOR * (len(body) + len(part)), source)
                 body += part
                 digest.update(part)
                 await asyncio.sleep(0)
-            if gunzip is not None and gunzip.has_more:
+            if inflater.has_more:
                 raise _bad(source, "sent a compressed page with more behind its end")
     except GzipTooLarge as error:
         raise PageTooLarge(f"source {source} sent a compressed page that {error}", source=source) from None
@@ -173,19 +170,16 @@ async def page_body(response: aiohttp.ClientResponse, source: str, claim: ByteCl
         raise UpstreamUnavailable(
             f"source {source} broke off in the middle of a page ({cause_of(error)})", source=source
         ) from None
-    if not _is_whole(response, gunzip, body):
+    if not _is_whole(response, inflater, body):
         raise UpstreamUnavailable(f"source {source} broke off in the middle of a page", source=source)
     return body, digest.digest()
 
 
-def _choose_gunzip(response: aiohttp.ClientResponse, source: str) -> BoundedGunzip | None:
-    """Choose what inflates the body; ``None``: it comes as it is."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding == "identity":
-        return None
-    if encoding not in ("gzip", "x-gzip"):
-        raise _bad(source, f"sent a page in an encoding we did not ask for ({encoding[:20]!r})")
-    return BoundedGunzip("an index page", free_bytes=_RATIO_FREE_BYTES, max_bytes=MAX_PAGE_BYTES, strict=False)
+def _choose_inflater(response: aiohttp.ClientResponse, source: str) -> PageInflater:
+    try:
+        return PageInflater(list_codings(response))
+    except UnreadableCoding as error:
+        raise _bad(source, f"sent a page in an encoding that was not asked for and is not read here ({str(error)!r})") from None
 
 
 async def claim_memory(claim: ByteClaim, to_bytes: int, source: str) -> None:
@@ -206,10 +200,10 @@ def _bad(source: str, what: str) -> UpstreamBadAnswer:
     return UpstreamBadAnswer(f"source {source} {what}", source=source)
 
 
-def _is_whole(response: aiohttp.ClientResponse, gunzip: BoundedGunzip | None, body: bytearray) -> bool:
+def _is_whole(response: aiohttp.ClientResponse, inflater: PageInflater, body: bytearray) -> bool:
     """True if a body ends where it should. Where only the closed connection says so, HTTP itself cannot tell."""
-    if gunzip is not None:
-        return gunzip.is_whole
+    if inflater.is_coded:
+        return inflater.is_whole
     if "Content-Length" in response.headers or "Transfer-Encoding" in response.headers:
         return True
     return body[-1_000:].rstrip().lower().endswith((b"</html>", b"</body>", b"}"))

@@ -35,6 +35,7 @@ from wheelgate.upstream.answers import (
     page_body,
     read_marks,
 )
+from wheelgate.upstream.codings import read_media_type
 from wheelgate.upstream.failures import SIGN_IN_REASON, ChainRefused, Failures, is_sign_in_page, read_beginning
 from wheelgate.upstream.file_answers import check_file_answer, judge_type
 from wheelgate.upstream.health import SEVERAL, Health
@@ -208,7 +209,7 @@ class SourceClient:
             except UpstreamUnavailable as error:
                 self._health.record_fault(question, Fault.BROKEN, str(error))
                 raise
-            kind = response.content_type.lower()
+            kind = read_media_type(response)
             if kind == "text/html" and is_sign_in_page(body):
                 if hop.credential is not None:
                     await hop.credential.renew()  # what follows may be asked with another
@@ -240,7 +241,7 @@ class SourceClient:
             if hop.response.status != 200:
                 return await self._read_words(hop)
             body = await beginning_of(hop.response, _PROBE_BYTES, _BEGINNING_S)
-            return PageAnswer(200, hop.url, content_type=hop.response.content_type.lower(), body=body)
+            return PageAnswer(200, hop.url, content_type=read_media_type(hop.response), body=body)
 
     async def _read_words(self, hop: Hop) -> PageAnswer:
         """Read what an answer without a page says, and who says it."""
@@ -248,7 +249,7 @@ class SourceClient:
         said = await read_beginning(hop)
         if tells_absence(response):
             said = b""
-        kind = response.content_type.lower() if "Content-Type" in response.headers else ""
+        kind = read_media_type(response) if "Content-Type" in response.headers else ""
         return PageAnswer(response.status, hop.url, content_type=kind, body=said, marks=read_marks(response))
 
     @asynccontextmanager
