@@ -18,6 +18,7 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_scan import ListedWhole
 from wheelgate.sources.other_callers import OtherCallers
+from wheelgate.sources.public_names import PublicNames
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.spool import Spool
@@ -60,6 +61,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Of the sources that are asked over HTTP."""
     absences: Mapping[str, AbsenceEvidence]
     """Of the sources that are indexes: what their "not there" is worth."""
+    public_names: Mapping[str, PublicNames]
+    """Of the private sources of which nobody said what they pass through: whether they list well-known public names."""
     scans: Sequence[ListedWhole]
     """The sources that are listed whole, from the start of a server on."""
     containers: Mapping[str, BlobStore]

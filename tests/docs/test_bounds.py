@@ -38,7 +38,7 @@ SHORT_LIVED = {
     "the object graph, built once": {
         *("SourceClients.by_source", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
-        *("Sources.absences", "Sources._listings"),
+        *("Sources.absences", "Sources._listings", "Views.judges", "Views.watches"),
     },
     "a command": {
         *("Planner._sdists", "RequirementsReader._open", "RequirementsReader.files", "UrlClassifier._feeds"),

@@ -108,6 +108,20 @@ def devpi_mirror(folder: Path, index_url: str) -> Iterator[str]:
 
 
 @contextmanager
+def devpi_passing(folder: Path, index_url: str, packages: Sequence[Path]) -> Iterator[str]:
+    """A devpi with an index ``reader/dev`` of some packages, which passes another index through; the URL that installers get."""
+    with devpi_mirror(folder, index_url) as mirrored:
+        origin = mirrored.removesuffix(f"/{USER}/pypi/+simple/")
+        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
+        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
+        index = {"type": "stage", "bases": [f"{USER}/pypi"], "volatile": True}
+        _json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
+        for path in packages:
+            upload(f"{origin}/{USER}/dev/", path)
+        yield f"{origin}/{USER}/dev/+simple/"
+
+
+@contextmanager
 def simple_repository(folder: Path, index_url: str) -> Iterator[str]:
     """A simple-repository-server in front of another index; the URL that installers get."""
     commands = installed("simple-repository", "simple-repository-server==0.10.0", "simple-repository==0.11.1")

@@ -24,16 +24,21 @@ MOST_LINES = 20
 @config_options
 @click.option("--source", "sources", multiple=True, help="Only names that this source was the first to list. Repeatable.")
 @click.option("--empty", is_flag=True, help="Only names that no private source lists now: each of them is asked.")
+@click.option("--foreign", is_flag=True, help="Only names that come to the source that claimed them from a public index.")
 @json_option
-def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], empty: bool, as_json: bool) -> None:
+def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], empty: bool, foreign: bool, as_json: bool) -> None:
     """List the names that are claimed as private, by name: which source was the first to list a file of each, and since when.
 
-    `wheelgate release` ends a claim. Exit status 1 if of some names it cannot be told whether anybody lists them.
+    `wheelgate release` ends a claim. Exit status 1 if of some names it cannot be told who lists them, or whose they are.
     """
+    if empty and foreign:
+        raise click.UsageError("--empty and --foreign exclude each other: what comes from a public index is listed")
     doubts = Doubts()
 
     async def print_all(services: Services) -> int:
         found = _find_claims(services, sources, doubts if empty else None)
+        if foreign:
+            found = find_foreign(services, found, doubts)
         count = 0
         if as_json:
             with printing_rows() as rows:
@@ -49,14 +54,16 @@ def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], emp
     count = run_with_services(load_settings(config, data), print_all, to_read=True)
     if not count and not as_json:
         of = f" of source {' or '.join(sources)}" if sources else ""
-        print(f"wheelgate: no claims{of}{' that no source lists' if empty else ''}", file=sys.stderr)
+        which = " that no source lists" if empty else " that come from a public index" if foreign else ""
+        print(f"wheelgate: no claims{of}{which}", file=sys.stderr)
     if doubts.count:
-        print(f"wheelgate: names of which it cannot be told whether a source lists them: {doubts.count:,}", file=sys.stderr)
+        what = "whose they are" if foreign else "whether a source lists them"
+        print(f"wheelgate: names of which it cannot be told {what}: {doubts.count:,}", file=sys.stderr)
         sys.exit(1)
 
 
 class Doubts:
-    """Names of which nobody can tell whether a source lists them: the first are said, and all are counted."""
+    """Names of which nobody can tell what was asked of them: the first are said, and all are counted."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -81,3 +88,17 @@ async def _find_claims(services: Services, sources: tuple[str, ...], doubts: Dou
             doubts.add(claim.project, lister.silence)
         elif lister.source is None:
             yield claim
+
+
+def find_foreign(services: Services, claims: AsyncIterator[Claim], doubts: Doubts) -> AsyncIterator[Claim]:
+    """Find the claims of names that come from a public index.
+
+    Raises:
+        click.ClickException: no source can tell.
+    """
+    from wheelgate.index.foreign_claims import NOBODY_TELLS, ForeignClaims
+
+    foreign = ForeignClaims(services.index, doubts.add)
+    if not foreign.anybody_tells:
+        raise click.ClickException(NOBODY_TELLS)
+    return foreign.find(claims)

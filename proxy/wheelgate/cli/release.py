@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from wheelgate.cli.claims import MOST_LINES
+from wheelgate.cli.claims import MOST_LINES, Doubts, find_foreign
 from wheelgate.cli.options import ask_to_go_on, config_options, load_settings, parse_project, run_with_services
 from wheelgate.core.patterns import NamePatterns
 
@@ -34,6 +34,8 @@ class _Choice(msgspec.Struct, frozen=True):
     sources: Sequence[str]
     """Those that were the first to list a name; none: any."""
     spared: NamePatterns
+    foreign: bool
+    """Those alone that come from a public index, whatever the source that claimed them lists."""
 
     @property
     def is_by_name(self) -> bool:
@@ -50,6 +52,7 @@ class _Choice(msgspec.Struct, frozen=True):
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--source", "sources", multiple=True, help="Only names that this source was the first to list. Repeatable.")
 @click.option("--except", "spared", multiple=True, metavar="PATTERN", help="Not these names: acme-*. Repeatable.")
+@click.option("--foreign", is_flag=True, help="Only names that come to the source that claimed them from a public index.")
 @click.option("--reason", help="Why the names may be public from now on; it is kept.")
 @click.option("--dry-run", is_flag=True, help="Say what would be released, and release nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -59,18 +62,21 @@ def release(
     names: tuple[str, ...],
     sources: tuple[str, ...],
     spared: tuple[str, ...],
+    foreign: bool,
     reason: str | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Let public sources answer again for names that were claimed as private: by NAME, by pattern (acme-*), by --source.
 
+    --foreign means those that their source passes through from a public index.
+
     Whoever owns a name in public can then put code into every build that asks for it. This is for names that were claimed by
     mistake: a source marked private that is not, or a package that moved to the public index.
 
-    A name that a private source still lists stays claimed. Exit status 1 if any that was meant does.
+    A name that a private source still lists as its own stays claimed. Exit status 1 if any that was meant does.
     """
-    choice = _read_choice(names, sources, spared)
+    choice = _read_choice(names, sources, spared, foreign=foreign)
     if not dry_run and not (reason or "").strip():
         raise click.UsageError("--reason is needed: it is kept with each claim that ends")
 
@@ -86,24 +92,27 @@ def release(
     sys.exit(1 if kept else 0)
 
 
-def _read_choice(names: Sequence[str], sources: Sequence[str], spared: Sequence[str]) -> _Choice:
-    if not names and not sources:
-        raise click.UsageError("name the projects to release, or their --source")
+def _read_choice(names: Sequence[str], sources: Sequence[str], spared: Sequence[str], *, foreign: bool) -> _Choice:
+    if not names and not sources and not foreign:
+        raise click.UsageError("name the projects to release, or their --source, or say --foreign")
     for pattern in (*spared, *(name for name in names if "*" in name)):
         if not NamePatterns.is_valid(pattern):
             raise click.UsageError(f"{pattern!r} is not a pattern of project names")
-        if not pattern.strip("*-_.") and not sources and pattern in names:
+        if not pattern.strip("*-_.") and not (sources or foreign) and pattern in names:
             raise click.UsageError(f"{pattern!r} is every name: say whose, with --source")
     exact = tuple(dict.fromkeys(parse_project(name) for name in names if "*" not in name))
-    return _Choice(exact, NamePatterns(name for name in names if "*" in name), sources, NamePatterns(spared))
+    return _Choice(exact, NamePatterns(name for name in names if "*" in name), sources, NamePatterns(spared), foreign)
 
 
 async def _sort_out(services: Services, choice: _Choice) -> tuple[Sequence[str], int]:
     """Find the names that can be released, and say of the others that were meant why not; how many these are."""
     from wheelgate.index.listers import Listers
 
-    chosen, kept, found = [], 0, set()
-    async for claim, lister in Listers(services.index).tell(_find_claims(services, choice)):
+    chosen, kept, found, doubts = [], 0, set(), Doubts()
+    claims = _find_claims(services, choice)
+    if choice.foreign:
+        claims = find_foreign(services, claims, doubts)
+    async for claim, lister in Listers(services.index, spares_claimants=choice.foreign).tell(claims):
         found.add(claim.project)
         if lister.source is None and lister.silence is None:
             chosen.append(claim.project)
@@ -116,7 +125,9 @@ async def _sort_out(services: Services, choice: _Choice) -> tuple[Sequence[str],
     for name in choice.names:
         if name not in found:
             kept += 1
-            _say_kept(kept, f"{name} is not claimed{_by(choice)}, so there is nothing to release")
+            which = " as one that comes from a public index" if choice.foreign else ""
+            _say_kept(kept, f"{name} is not claimed{_by(choice)}{which}, so there is nothing to release")
+    kept += doubts.count
     if kept > MOST_LINES:
         print(f"wheelgate: and {kept - MOST_LINES:,} more", file=sys.stderr)
     if not chosen and not kept:

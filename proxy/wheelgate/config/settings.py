@@ -222,7 +222,8 @@ class Config(Section):
 
     def find_idle_policy(self, now: datetime) -> list[str]:
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
-        return self.policy.find_idle_rules(now, cooldowns, [source.name for source in self.source if not source.is_private])
+        public = [source.name for source in self.source if not source.is_private or source.passes_through]
+        return self.policy.find_idle_rules(now, cooldowns, public)
 
     def _is_below_public_url(self, url: str) -> bool:
         return self.server.public_url is not None and parse_scope(self.server.public_url).holds(parse_scope(url))

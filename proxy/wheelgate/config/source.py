@@ -51,6 +51,7 @@ class SourceSettings(Section):
     only: list[Pattern] | None = None
     delivery: Literal["redirect", "stream", "cache"] | None = None
     private: bool | None = None
+    upstream: Literal["public", "none"] | None = None
     file_hosts: list[str] = []
     fresh: Seconds | None = None
     absent: Seconds = 60.0
@@ -80,6 +81,16 @@ class SourceSettings(Section):
     def _is_elsewhere(self) -> bool:
         """``True`` for an index with a URL of its own: not public PyPI."""
         return self.type == "index" and parse(self.index_url).host != parse(PUBLIC_INDEX).host
+
+    @property
+    def passes_through(self) -> bool:
+        """``True`` if it is private, and the operator says that what is not its own comes from a public index."""
+        return self.is_private and self.upstream == "public"
+
+    @property
+    def own_names(self) -> list[str] | None:
+        """Patterns of the names that it is asked for; ``None``: every name, which one that passes the rest through is."""
+        return None if self.passes_through else self.only
 
     @property
     def fresh_s(self) -> float:
@@ -115,6 +126,7 @@ class SourceSettings(Section):
         elif self._is_elsewhere and self.private is None and self.only is None:
             problems.append(_PRIVATE_OR_NOT)
         problems += self._check_remote_settings()
+        problems += self._check_upstream()
         if self.type != "blob" and self.account_key is not None:
             problems.append("account_key: applies only to a source of type blob")
         if self.type not in ("blob", "directory") and self.layout != "any":
@@ -163,6 +175,15 @@ class SourceSettings(Section):
         return problems + [
             f"repos: {repo!r} is not a repository such as acme/tools" for repo in self.repos if not _REPO.fullmatch(repo)
         ]
+
+    def _check_upstream(self) -> list[str]:
+        if self.upstream is None:
+            return []
+        if self.type not in ("index", "devops"):
+            return ["upstream: applies only to a source of type index or devops: what others hold was put there, whoever made it"]
+        if self.private is False or (self.type == "index" and self.url is None):
+            return ["upstream: applies only to a private source: what a public one lists is public in any case"]
+        return []
 
     def _check_url(self) -> str | None:
         if self.type == "devops":

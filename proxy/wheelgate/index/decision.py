@@ -10,9 +10,9 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable, WheelgateError
-from wheelgate.core.model import Freshness, ProjectPage
+from wheelgate.core.model import Freshness, Judgement, ProjectPage
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.core.protocols import Source
+from wheelgate.core.protocols import OwnershipJudge, Source
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -22,6 +22,10 @@ class Member(msgspec.Struct, frozen=True):
     private: bool
     only: NamePatterns | None = None
     """Asked for these names alone; ``None``: for all."""
+    judge: OwnershipJudge | None = None
+    """Tells which projects of a private source are its own; ``None``: all are."""
+    public: Member | None = None
+    """The same source as a public one, for what it passes through from outside; ``None``: it is not asked for such."""
 
     def may_hold(self, project: str) -> bool:
         """Tell whether the operator lets this source be asked for the name."""
@@ -66,6 +70,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Given if and only if the project is listed."""
     error: WheelgateError | None = None
     """Given for a failure, and for an absence."""
+    judgement: Judgement | None = None
+    """Whose the project is, of a source that has a judge."""
 
     @property
     def failure(self) -> WheelgateError | None:
@@ -88,8 +94,11 @@ class Answer(msgspec.Struct, frozen=True):
         if self.outcome is Outcome.NOT_ASKED:
             return _FOR_EVER
         if self.page is not None:
-            stated = self.page.freshness
-            return msgspec.structs.replace(stated, stale_until=max(stated.stale_until, stated.fresh_until))
+            stated, judged_until = self.page.freshness, math.inf if self.judgement is None else self.judgement.fresh_until
+            fresh_until = min(stated.fresh_until, judged_until)
+            return msgspec.structs.replace(
+                stated, fresh_until=fresh_until, stale_until=max(stated.stale_until, stated.fresh_until)
+            )
         until = self.error.fresh_until if isinstance(self.error, ProjectNotFound) else -math.inf
         return Freshness(until, until)
 

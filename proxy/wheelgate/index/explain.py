@@ -62,6 +62,8 @@ def explain_decision(
                 "private": answer.private,
                 "outcome": answer.outcome.value,
                 "detail": answer.detail,
+                "world": None if answer.judgement is None else answer.judgement.ownership.value,
+                "world_reason": None if answer.judgement is None else answer.judgement.reason,
                 "as_of": _stamp(answer.asked_at),
             }
             for answer in decision.answers
@@ -152,11 +154,15 @@ def format_explanation(explanation: dict[str, Any]) -> str:
 
 
 def _format_answer(answer: dict[str, Any]) -> str:
-    outcome = Outcome(answer["outcome"])
+    outcome, said = Outcome(answer["outcome"]), _OUTCOMES[Outcome(answer["outcome"])]
     kind = "private" if answer["private"] else "public"
     detail = f", {answer['detail']}" if answer["detail"] and outcome is not Outcome.ABSENT else ""
     asked = f" (asked at {_format_time(answer['as_of'])})" if answer["as_of"] and outcome is not Outcome.LISTED else ""
-    return f"  {answer['source']} ({kind}): {_OUTCOMES[outcome]}{detail}{asked}"
+    if answer["world"] == "public":
+        said, detail = "nothing of its own", f", {answer['world_reason']}"
+    elif answer["world"] == "own":
+        detail += f"; its own: {answer['world_reason']}"
+    return f"  {answer['source']} ({kind}): {said}{detail}{asked}"
 
 
 def _format_time(stamp: str) -> str:

@@ -29,8 +29,10 @@ class Lister(msgspec.Struct, frozen=True):
 class Listers:
     """The private sources of an index, each asked for all its names once, if it can tell them, and else name by name."""
 
-    def __init__(self, index: Merged) -> None:
+    def __init__(self, index: Merged, *, spares_claimants: bool = False) -> None:
+        """``spares_claimants``: of each name, the source that claimed it is left out: what it lists is not its own."""
         self._index = index
+        self._spares_claimants = spares_claimants
         self._known: Sequence[tuple[Member, PackedNames]] = ()
         self._is_prepared = False
 
@@ -41,13 +43,14 @@ class Listers:
             self._known = [(member, names) for member, names in found if names]
             self._is_prepared = True
 
-    async def _find(self, project: str) -> Lister:
+    async def _find(self, claim: Claim) -> Lister:
         """Find out who lists a name. Nothing is claimed by that, and no public source is asked for a claimed name."""
+        project, spared = claim.project, claim.source if self._spares_claimants else None
         for member, names in self._known:
-            if member.may_hold(project) and project in names:
+            if member.source.name != spared and member.may_hold(project) and project in names:
                 return Lister(member.source.name)
         decision = await self._index.decide(project, learn=False)
-        answers = [answer for answer in decision.answers if answer.private]
+        answers = [answer for answer in decision.answers if answer.private and answer.source != spared]
         lister = next((answer.source for answer in answers if answer.page is not None), None)
         failed = next((str(answer.failure) for answer in answers if answer.failure is not None), None)
         return Lister(lister, None if lister is not None else failed)
@@ -66,7 +69,7 @@ class Listers:
 
     async def _tell(self, claims: Sequence[Claim]) -> Iterable[tuple[Claim, Lister]]:
         await self._prepare()
-        return zip(claims, await asyncio.gather(*(self._find(claim.project) for claim in claims)), strict=True)
+        return zip(claims, await asyncio.gather(*(self._find(claim) for claim in claims)), strict=True)
 
 
 async def _find_names(member: Member) -> PackedNames | None:

@@ -15,6 +15,8 @@ from wheelgate.core.file_list import FileList, page_bytes
 from wheelgate.core.model import File, Freshness, ProjectPage, Withheld
 from wheelgate.runtime.metrics import Metrics
 
+FOREIGN_RULE = "foreign"
+"""The word for a file from outside that a source passes through, of a project of which it has versions of its own."""
 _INLINE_FILES = 2_000
 """Going through more, packed as they may be, would block every other request: that takes a thread."""
 
@@ -68,10 +70,12 @@ def _weigh(kept: tuple[object, ProjectPage | None]) -> int:
 def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
     """Merge several pages: the earlier one keeps a file name, the later one's file is withheld if its bytes may differ.
 
-    A name that an earlier page withholds stays taken: a rule against one source's file must not bring in another's.
+    A name that an earlier page withholds stays taken: a rule against one source's file must not bring in another's. What one
+    withholds since it comes from outside takes no name, and is left out where another has it.
     """
     files: dict[str, File] = {}
     withheld: list[Withheld] = []
+    foreign: list[Withheld] = []
     taken: dict[str, Withheld] = {}
     for page in pages:
         for file in page.files:
@@ -83,9 +87,12 @@ def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
             if kept is not file and _may_differ(kept, file):
                 reason = f"{file.source} has other bytes under this name than {kept.source}, which comes first"
                 withheld.append(Withheld(file.filename, file.source, "merge", reason))
-        withheld += page.withheld
-        for entry in page.withheld:
+        foreign += (entry for entry in page.withheld if entry.rule == FOREIGN_RULE)
+        ruled = [entry for entry in page.withheld if entry.rule != FOREIGN_RULE]
+        withheld += ruled
+        for entry in ruled:
             taken.setdefault(entry.filename, entry)
+    withheld += (entry for entry in foreign if entry.filename not in files and entry.filename not in taken)
     versions = dict.fromkeys(version for page in pages for version in page.versions)
     content = ProjectPage(
         project=pages[0].project,

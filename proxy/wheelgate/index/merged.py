@@ -12,6 +12,8 @@ the next clean-up. So:
 3. A private source that cannot be reached, and said "not there" before, lets a public page through only if we knew that page
    before the outage, and without the files uploaded since the source was last heard.
 4. Two sources share a project only where a merge rule says so.
+5. A private source that passes public packages through says "not there" of those, as far as its own are concerned. It is asked
+   for them after the public sources, as one of these.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from wheelgate.core.errors import (
     NotHeld,
     ProjectNotFound,
     StoreError,
-    UpstreamError,
     WheelgateError,
     advise_mirroring,
 )
@@ -41,8 +42,9 @@ from wheelgate.index.listing_wait import LISTING_WAIT_S, find_first, hear_listin
 from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.project_list import ProjectList
+from wheelgate.index.questions import ask_member, find_passing
 from wheelgate.index.rules import limit_versions
-from wheelgate.index.unlisted_claims import UnlistedClaims, advise_release
+from wheelgate.index.unlisted_claims import UnlistedClaims, advise_release, find_foreign_claim
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
@@ -161,18 +163,29 @@ class Merged:
             if isinstance(claim, StoreError):
                 return _fail(known, claim)
             known = msgspec.structs.replace(known, claimed=claim)
-        shared = known.merge.sources if known.merge else ()
-        askable = [member for member in public if member.source.name in shared] if known.claimed else public
-        if known.reserved_by is not None:
-            known = _spare(known, public, "reserved names are never asked of a public source")
-        elif known.claimed and not askable:
-            known = _spare(known, public, "a claimed name is never asked of a public source")
-        else:
-            known = await self._ask(known, order, askable)
+        known = await self._ask_public(known, order, private, public)
         if (first := find_first(known.answers)) is not None:
             reason = f"no private source has it, and the first public one that does is {first.source}"
             return await self._let_answer(known, order, first, reason)
         return await self._let_nobody_answer(known)
+
+    async def _ask_public(
+        self, known: Decision, order: Sequence[Member], private: Sequence[Member], public: Sequence[Member]
+    ) -> Decision:
+        """Ask the public sources that may be asked, and by rule 5 the private ones that pass the project through."""
+        shared = known.merge.sources if known.merge else ()
+        askable, passing = (
+            [member for member in members if member.source.name in shared or not known.claimed]
+            for members in (public, find_passing(known.answers, private))
+        )
+        if known.reserved_by is not None:
+            return _spare(known, public, "reserved names are never asked of a public source")
+        if known.claimed and not askable and not passing:
+            return _spare(known, public, "a claimed name is never asked of a public source")
+        known = await self._ask(known, order, askable)
+        if find_first(known.answers) is not None:  # a public source has it sooner, and with all that belongs to it
+            return known
+        return await self._ask(known, order, passing)
 
     async def _let_nobody_answer(self, known: Decision) -> Decision:
         """Rule 2: no source that may answer has the name. That is certain only if each of them was heard just now."""
@@ -183,6 +196,9 @@ class Merged:
             return _fail(known, error, f"the name is reserved by {pattern}, and no private source has it")
         if silence is not None:
             return _fail(known, silence)
+        passing = {member.source.name for member in find_passing(known.answers, self._order)}
+        if known.claimed and passing and (refusal := await find_foreign_claim(self._claims, project, passing)) is not None:
+            return _fail(known, refusal)
         if known.claimed:  # an empty page, no absence: a client with further indexes of its own must stop here too
             reason = f"the name was claimed by a private source, and none lists a file of it now; {advise_release(project)}"
             empty = ProjectPage(project=project, files=(), as_of=self._clock.now())
@@ -203,7 +219,8 @@ class Merged:
             known = _spare(known, (member for member in order if not member.private), f"{first.source} owns the name")
             return await self._serve(known, (first,), None, reason)
         if known.reserved_by is None:  # a public source is never asked for a reserved name
-            members = {member.source.name: member for member in order}
+            passing = {member.source.name: member for member in find_passing(known.answers, order)}
+            members = {member.source.name: member for member in order} | passing
             known = await self._ask(known, order, (members[name] for name in rule.sources if name in members))
         answers = {answer.source: answer for answer in known.answers}
         shared = [answers[name] for name in rule.sources if name in answers]
@@ -266,18 +283,7 @@ class Merged:
             return error
 
     async def _ask_source(self, member: Member, project: str) -> Answer:
-        name = member.source.name
-        if not member.may_hold(project):
-            return Answer(name, member.private, Outcome.NOT_ASKED, "its `only` does not cover the name")
-        try:
-            page = await member.source.project_page(project)
-        except ProjectNotFound as error:
-            outcome = Outcome.ABSENT if error.outage_since is None else Outcome.ABSENT_BEFORE_OUTAGE
-            asked_at = error.last_heard or self._clock.now()
-            return Answer(name, member.private, outcome, str(error), asked_at, error=error)
-        except (UpstreamError, StoreError) as error:
-            return Answer(name, member.private, Outcome.FAILED, str(error), self._clock.now(), error=error)
-        return Answer(name, member.private, Outcome.LISTED, _summarise(page), page.as_of, page=page)
+        return await ask_member(member, project, clock=self._clock, made=self._made)
 
     async def _record_claim(self, project: str, source: str) -> StoreError | None:
         """Make the name private for ever, from the first file on; return the failure to.
@@ -308,8 +314,8 @@ class Merged:
 
 
 def _find_unasked(known: Decision, members: Iterable[Member]) -> list[Member]:
-    answered = {answer.source for answer in known.answers}
-    return [member for member in members if member.source.name not in answered]
+    answered = {(answer.source, answer.private) for answer in known.answers}
+    return [member for member in members if (member.source.name, member.private) not in answered]
 
 
 def _spare(known: Decision, members: Iterable[Member], reason: str) -> Decision:
@@ -321,9 +327,3 @@ def _spare(known: Decision, members: Iterable[Member], reason: str) -> Decision:
 def _fail(known: Decision, error: WheelgateError, reason: str = "") -> Decision:
     """Decide that the request fails; without a ``reason``, the error is the reason."""
     return msgspec.structs.replace(known, reason=reason or str(error), error=error)
-
-
-def _summarise(page: ProjectPage) -> str:
-    stale = ", its last good page" if page.stale else ""
-    dropped = f", {page.dropped} unusable entries left out" if page.dropped else ""
-    return f"{len(page.files)} files as of {page.as_of:%Y-%m-%d %H:%M:%S}Z{stale}{dropped}"

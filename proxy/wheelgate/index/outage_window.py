@@ -38,7 +38,8 @@ def find_outage_window(answers: Iterable[Answer], owner: str | None) -> OutageWi
 
     ``answers`` are in the order of trust.
     """
-    before = takewhile(lambda answer: answer.source != owner, answers)
+    # An owner without a page here is the private view of a source that answers as a public one: others may come between.
+    before = takewhile(lambda answer: answer.source != owner or answer.page is None, answers)
     silent = [answer for answer in before if answer.outcome is Outcome.ABSENT_BEFORE_OUTAGE]
     errors = [answer.error for answer in silent if isinstance(answer.error, ProjectNotFound)]
     if not silent or silent[0].failure is None:

@@ -51,8 +51,8 @@ class PolicyReload:
         after_restart = [key for key in find_changed_keys(config, newer) if not key.startswith("found_connections")]
         if in_force:
             self._config = config
-            self._index.replace_rules(NamePatterns(config.policy.reserved), merges_of(config))
-            self._book.rules = rules_of(config)
+            self._book.rules, self._book.reserved = rules_of(config), NamePatterns(config.policy.reserved)
+            self._index.replace_rules(self._book.reserved, merges_of(config))
         return ReloadResult(in_force, after_restart)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from wheelgate.core.file_list import RECENT_BYTES
 from wheelgate.core.model import ProjectPage
+from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Clock, Source, SourceWrapper
 from wheelgate.index.merge_pages import MadePages
 from wheelgate.index.rules import Rules
@@ -19,6 +20,8 @@ class RuleBook(msgspec.Struct):
     """
 
     rules: Rules
+    reserved: NamePatterns = msgspec.field(default_factory=lambda: NamePatterns(()))
+    """The names that no public source is asked for."""
 
 
 class Screened(SourceWrapper):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from cachetools import LRUCache
 
+from wheelgate.core.errors import ProjectWithheld, StoreError, WheelgateError
 from wheelgate.index.decision import Decision
 from wheelgate.runtime.logs import RepeatedWarning
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.storage.claims import Claims
 
 _MOST = 10_000
 _log = logging.getLogger(__name__)
@@ -39,3 +42,22 @@ class UnlistedClaims:
 def advise_release(project: str) -> str:
     """Say how public sources come to answer for a claimed name that nobody lists."""
     return f"if public sources should answer: wheelgate release {project} --reason ..."
+
+
+async def find_foreign_claim(claims: Claims, project: str, passing: Collection[str]) -> WheelgateError | None:
+    """Find out if a claimed name was claimed by a source that passes it through from outside now; the refusal then.
+
+    An empty page would not say why. It is refused all the same: whoever has the name in public may have taken it after the last
+    file of the source's own was gone. ``passing``: sources that have nothing of their own of the project.
+    """
+    try:
+        claimant = await claims.claimed_by(project)
+    except StoreError as error:
+        return error
+    if claimant not in passing:
+        return None
+    reason = (
+        f"{project} was claimed by source {claimant}, which has nothing of its own of it now and passes it through from outside: "
+        f"if it is public, end the claim (wheelgate release --foreign, or wheelgate release {project})"
+    )
+    return ProjectWithheld(reason, {})

@@ -6,7 +6,7 @@ import asyncio
 from bisect import bisect_left
 from collections import Counter as Tallies
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -114,8 +114,7 @@ class Metrics:
             buckets=(0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0),
         )
         self.uploads = counter("wheelgate_uploads", "Uploads received", ["outcome"])
-        self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
-        self.unlisted_claims = gauge("wheelgate_unlisted_claims", "Claimed names asked for that no private source lists")
+        self._add_claims(counter, gauge)
         self.client_connections = gauge("wheelgate_client_connections", "Connections of clients that are open")
         self.client_connections_limit = gauge("wheelgate_client_connections_limit", "How many of them there may be")
         self.client_connections_ended = counter("wheelgate_client_connections_ended", "Connections that we ended", ["why"])
@@ -125,6 +124,16 @@ class Metrics:
         ProcessCollector(registry=self._registry)  # descriptors, memory and processor time, under the names that everybody uses
         self.page_memory_bytes = gauge("wheelgate_page_memory_bytes", "Memory claimed by pages being read, parsed and rendered")
         self.page_cache_bytes = gauge("wheelgate_page_cache_bytes", "Rendered pages held in memory")
+
+    def _add_claims(self, counter: Callable[..., Counter], gauge: Callable[..., Gauge]) -> None:
+        self.claims = counter(
+            "wheelgate_claims", "Names claimed as private by this process, by who listed them first", ["source"]
+        )
+        self.passes_through = gauge(
+            "wheelgate_passes_public_through", "1: a private source lists well-known public names; 0: it lacks them", ["source"]
+        )
+        self.unrecorded_claims = gauge("wheelgate_unrecorded_claims", "Private names that could not be recorded as private")
+        self.unlisted_claims = gauge("wheelgate_unlisted_claims", "Claimed names asked for that no private source lists")
 
     def exposition(self) -> bytes:
         """Write all of them in the Prometheus text format."""

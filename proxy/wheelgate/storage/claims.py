@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -24,6 +25,7 @@ from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.generations import Generation, Generations
+from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.storage import layout
 from wheelgate.storage.answered_names import AnsweredNames
@@ -33,9 +35,11 @@ from wheelgate.storage.kept_names import KeptNames
 
 _MAX_REMEMBERED = 200_000
 """Names, claimed or not: some 10 MB at most."""
-_MAX_DOUBTED = 10_000
+_MAX_DOUBTED = _MAX_CLAIMANTS = 10_000
 _AT_ONCE = 50
 """Names that are recorded after one look at the store; records that are read side by side for a list of all."""
+_MOST_TOLD, _TOLD_S = 20, 60.0
+"""Names whose claim is said one by one, in this time."""
 SOURCE, SINCE = "source", "since"
 """Facts of a record that say in a listing what stands in it; records of earlier releases have none."""
 _log = logging.getLogger(__name__)
@@ -55,8 +59,24 @@ class Claims:
     A claim is announced through ``changes``: another replica that never heard of it would ask a public source for the name.
     """
 
-    def __init__(self, store: BlobStore, clock: Clock, changes: StoreChanges, *, table: NameTable | None = None) -> None:
-        """``table``: keeps the names, beside what sources know of them; ``None``: no source does."""
+    def __init__(
+        self,
+        store: BlobStore,
+        clock: Clock,
+        changes: StoreChanges,
+        *,
+        table: NameTable | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Claims of a store.
+
+        Args:
+            store: where they are kept.
+            clock: since when each is.
+            changes: by which other processes hear of them.
+            table: keeps the names, beside what sources know of them; ``None``: no source does.
+            metrics: count the names that are claimed here first; ``None``: nobody counts.
+        """
         self._store = store
         self._clock = clock
         self._changes = changes
@@ -66,6 +86,10 @@ class Claims:
         """Source of each name that is private here from the moment we know, also while the store cannot be written."""
         self._doubted: LRUCache[str, None] = LRUCache(_MAX_DOUBTED)
         """Names that were claimed when something was announced of them, and were not looked up since."""
+        self._claimants: LRUCache[str, str] = LRUCache(_MAX_CLAIMANTS)
+        self._metrics = metrics
+        self._told_until_s, self._untold = -math.inf, 0
+        """Names of this minute that were not said one by one; below 0, so many still are."""
         self._recording = BackgroundTasks()
         self._generations = Generations()
         self._lookups: SingleFlight[bool] = SingleFlight()
@@ -90,6 +114,10 @@ class Claims:
             self._doubted[project] = None
         self._known.forget(project)
         self._names.forget(project)
+        if project is None:
+            self._claimants.clear()
+        else:
+            self._claimants.pop(project, None)
 
     async def names(self) -> PackedNames:
         """Every claimed name.
@@ -125,9 +153,10 @@ class Claims:
             return remembered  # what was known when the store fell silent stands in, as everywhere
 
     async def _look_up(self, project: str, generation: Generation) -> bool:
+        claimant = None
         try:
-            await self._store.info(layout.claim(project))
-            found = True
+            info = await self._store.info(layout.claim(project))
+            found, claimant = True, info.facts.get(SOURCE)
         except BlobNotFound:
             found = False
         except BlobDamaged:  # something is there, so somebody claimed the name
@@ -135,7 +164,24 @@ class Claims:
         if generation == self._generations.of(project):
             self._known.put(project, found)
             self._doubted.pop(project, None)
+            if claimant is not None:
+                self._claimants[project] = claimant
         return found
+
+    async def claimed_by(self, project: str) -> str | None:
+        """The source that claimed a name first; ``None``: it is not claimed. Remembered until something is announced of the name.
+
+        Raises:
+            StoreError: it cannot be told.
+        """
+        source = self._unrecorded.get(project) or self._claimants.get(project)
+        if source is None and await self.holds(project) and (source := self._claimants.get(project)) is None:
+            generation = self._generations.of(project)
+            claim = await self.get(project)
+            source = None if claim is None else claim.source
+            if source is not None and generation == self._generations.of(project):
+                self._claimants[project] = source
+        return source
 
     async def claim(self, project: str, source: str, *, listed: bool = False) -> None:
         """Record that ``source`` has the name; a name that is claimed already stays as it is.
@@ -178,10 +224,26 @@ class Claims:
         facts = {SOURCE: source, SINCE: claim.since.isoformat()}
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.claim(project), msgspec.json.encode(claim), facts)
+            self._tell_first(project, source)
         self._known.put(project, True)
         self._doubted.pop(project, None)
         self._names.forget(project)
         self._unrecorded.pop(project, None)
+
+    def _tell_first(self, project: str, source: str) -> None:
+        """Say that a name is private from now on. It comes to many only where somebody takes other people's names for his own."""
+        if self._metrics is not None:
+            self._metrics.claims.labels(source).inc()
+        now_s = self._clock.monotonic()
+        if now_s >= self._told_until_s:
+            more = f"; {self._untold:,} more names were claimed before it" if self._untold > 0 else ""
+            self._told_until_s, self._untold = now_s + _TOLD_S, -_MOST_TOLD
+        else:
+            more = ""
+        self._untold += 1
+        if self._untold <= 0:
+            text = "project %s is claimed as source %s's: no public source is asked for it from now on%s"
+            _log.info(text, project, source, more)
 
     def _record_soon(self, _: str | None) -> None:
         if self._unrecorded:

@@ -268,8 +268,8 @@ class Uploads:
             )
         if decision.merge is not None and {own, owner} <= set(decision.merge.sources):
             return
-        earlier = takewhile(lambda member: member.source.name != own, self._index.members)
-        if owner in [member.source.name for member in earlier if member.private]:
+        earlier = {member.source.name for member in takewhile(lambda member: member.source.name != own, self._index.members)}
+        if any(answer.source == owner and answer.private and answer.page and owner in earlier for answer in decision.answers):
             raise NameTaken(
                 f"source {owner} owns {project} and comes before {own}, so the file would never be served: "
                 "upload it there, change the order of the sources, or add a policy.merge rule"

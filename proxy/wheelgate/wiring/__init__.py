@@ -26,6 +26,7 @@ from wheelgate.uploads.accept import Uploads
 from wheelgate.uploads.manage import UploadManager
 from wheelgate.wiring.foundation import Foundation, SystemClock, open_foundation, open_keyring
 from wheelgate.wiring.sources import Sources
+from wheelgate.wiring.views import Views
 
 __all__ = ["Services", "SystemClock", "open_keyring", "open_services"]
 
@@ -45,16 +46,17 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
     """
     async with open_foundation(config, to_read=to_read, proven=proven) as base:
         store, changes, clock = base.store, base.changes, base.clock
-        claims = base.closing(Claims(store, clock, changes, table=base.table))
+        claims = base.closing(Claims(store, clock, changes, table=base.table, metrics=base.metrics))
         tokens = Tokens(store, base.clock, changes)
-        book = RuleBook(rules_of(config))
-        sources = Sources(base, book)
+        book = RuleBook(rules_of(config), NamePatterns(config.policy.reserved))
+        views = Views(base, book, claims)
+        sources = Sources(base, views)
         index = Merged(
             [await sources.build_member(number, settings) for number, settings in enumerate(config.source)],
             claims=claims,
             clock=base.clock,
             metrics=base.metrics,
-            reserved=NamePatterns(config.policy.reserved),
+            reserved=book.reserved,
             merges=merges_of(config),
             offline=config.server.offline,
         )
@@ -90,6 +92,7 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             containers=sources.stores,
             clients=sources.clients,
             absences=sources.absences,
+            public_names=views.watches,
             keyring=base.keyring,
         )
 

@@ -3,6 +3,7 @@
 From the outside in, as a request meets it::
 
 Screened        what the rules withhold
+                from there on as a private source, as a public one, or as one of each (wiring/views.py)
 EnrichedSource  what the source left out, told from its FileHistory (index, devops, github) or BlobHistory (blob)
 Cached          when to ask again, and what stands in meanwhile
 the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient; BlobPackages, BlobScan, Directory
@@ -25,7 +26,6 @@ from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import FactRecorder
 from wheelgate.index.decision import Member
 from wheelgate.index.policy_reload import rules_of
-from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
@@ -48,6 +48,7 @@ from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.clients import SourceClients
 from wheelgate.wiring.foundation import Foundation
+from wheelgate.wiring.views import Views
 
 if TYPE_CHECKING:
     from wheelgate.storage.azure import AzureStore
@@ -61,9 +62,9 @@ _STALE_WHILE_REVALIDATE_S = 600.0
 class Sources:
     """Builds the sources one after the other, and knows of each what others need: its client, its store, its targets."""
 
-    def __init__(self, base: Foundation, book: RuleBook) -> None:
+    def __init__(self, base: Foundation, views: Views) -> None:
         self._base = base
-        self._book = book
+        self._views = views
         self._public_url = None if base.config.server.public_url is None else base.config.base_url
         self._ways_out = SourceClients(base)
         self.clients = self._ways_out.by_source
@@ -77,7 +78,7 @@ class Sources:
         self.recorders: dict[str, FactRecorder] = {}
         """Of the sources whose listings leave something out."""
         self._listings: dict[str, Cached] = {}
-        """Of the remote sources: what they said last."""
+        """Of the remote sources and the containers: what they said last."""
         self.absences: dict[str, AbsenceEvidence] = {}
         """Of the indexes: what a 404 of theirs is worth."""
         self.scans: list[ListedWhole] = []
@@ -106,9 +107,7 @@ class Sources:
         self.changed.emit(None)
 
     def _screen(self, source: Source, settings: SourceSettings) -> Member:
-        base = self._base
-        screened = Screened(source, private=settings.is_private, book=self._book, clock=base.clock, metrics=base.metrics)
-        return Member(screened, settings.is_private, _parse_only(settings))
+        return self._views.build_member(source, settings, self._listings.get(settings.name, source))
 
     async def _build_source(self, number: int, settings: SourceSettings) -> Source:
         match settings.type:
@@ -149,7 +148,7 @@ class Sources:
         fresh_s: float,
         negative_ttl_s: float,
         emptiness: Emptiness | None = None,
-    ) -> Source:
+    ) -> Cached:
         """Build the source of a tree of packages by project, to which uploads may go."""
         is_writable = settings.type == "store" or settings.writable
         packages = BlobPackages(
@@ -199,6 +198,7 @@ class Sources:
             cached = self._build_writable(settings, blobs, "", settings.fresh_s, settings.absent, emptiness)
         else:
             cached = self._build_scan(settings, blobs, emptiness)
+        self._listings[settings.name] = cached
         mirrored = base.closing(MirroredContainer(cached, store=blobs, clock=clock, fresh_s=settings.fresh_s))
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
         history = base.closing(BlobHistory(ProjectRecords(base.store, settings.name), reader=reader, clock=clock))
@@ -247,7 +247,7 @@ class Sources:
             clock=base.clock,
             metrics=base.metrics,
             known=KnownProjects(settings.name, url=settings.index_url, store=base.store),
-            only=settings.only or (),
+            only=settings.own_names or (),
             expected=("pip",) if settings.index_url == PUBLIC_INDEX else (),
             is_last=self._is_last(settings),
         )
@@ -256,7 +256,7 @@ class Sources:
 
     def _is_last(self, settings: SourceSettings) -> bool:
         """True if its names are public, and nobody is asked after it."""
-        public = [source.name for source in self._base.config.source if not source.is_private]
+        public = [one.name for one in self._base.config.source if not one.is_private or one.passes_through]
         return not settings.is_private and public[-1:] in ([], [settings.name])
 
     def _build_releases(self, settings: SourceSettings, client: SourceClient) -> Source:
@@ -295,7 +295,7 @@ class Sources:
         # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
         if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
             # A feed keeps for good what it passes on from its own upstreams, once it is read; that room is paid for.
-            passes_on = settings.type == "devops" and settings.only is None
+            passes_on = settings.passes_through or (settings.type == "devops" and settings.only is None)
             self.completed.append((enriched, _FEW_NEWEST if passes_on else None))
         return enriched
 

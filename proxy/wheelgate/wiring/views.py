@@ -1,0 +1,76 @@
+"""Views of each source: what of it is asked as a private source, and what, if it passes public packages through, as a public one.
+
+=======================================  ==================================================================================
+a private source                         its views
+=======================================  ==================================================================================
+with ``upstream = "public"``             a private one of the names that the operator says are its own, a public one of the rest
+whose service tells whose a project is   the same, by what the service says
+with ``only``, ``upstream = "none"``     a private one of all that it is asked for
+of uploads                               the same: each of its names was given to it on purpose
+any other                                the same, until it lists well-known public names
+=======================================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from wheelgate.config import SourceSettings
+from wheelgate.core.patterns import NamePatterns
+from wheelgate.core.protocols import OwnershipJudge, Source
+from wheelgate.index.decision import Member
+from wheelgate.index.ownership import GuardedSource, StatedJudge
+from wheelgate.index.screened import RuleBook, Screened
+from wheelgate.sources.public_names import PublicNames
+from wheelgate.storage.claims import Claims
+from wheelgate.wiring.foundation import Foundation
+
+_REMOTE_REMEDY = (
+    'set its upstream = "public" if it passes public packages through, and list its own names in `only`; or upstream = "none" if '
+    "all of its names are yours"
+)
+_OTHER_REMEDY = (
+    "set its private = false if its names are public, private = true if all of them are yours, or list those in `only`"
+)
+
+
+class Views:
+    """Builds what the index asks of a source."""
+
+    def __init__(self, base: Foundation, book: RuleBook, claims: Claims) -> None:
+        self._base = base
+        self._book = book
+        self._claims = claims
+        self.judges: dict[str, OwnershipJudge] = {}
+        """Of sources whose service tells whose a project is; to be there before the source's views are built."""
+        self.watches: dict[str, PublicNames] = {}
+        """Of private sources of which nobody said what they pass through."""
+
+    def build_member(self, source: Source, settings: SourceSettings, watched: Source) -> Member:
+        """Build the views of a source. ``watched``: the same source, to be asked for public names without learning from them."""
+        base, private = self._base, settings.is_private
+        only = None if settings.own_names is None else NamePatterns(settings.own_names)
+        judge = self._find_judge(settings) if private else None
+        public = None
+        if judge is not None:
+            public = Member(self._screen(source, private=False), False, only)
+        elif private and _is_unsaid(settings):
+            remedy = _REMOTE_REMEDY if settings.type in ("index", "devops") else _OTHER_REMEDY
+            names = base.closing(PublicNames(watched, remedy=remedy, clock=base.clock, metrics=base.metrics))
+            self.watches[settings.name] = names
+            source = GuardedSource(source, names=names, book=self._book, claims=self._claims)
+        return Member(self._screen(source, private=private), private, only, judge, public)
+
+    def _screen(self, source: Source, *, private: bool) -> Source:
+        return Screened(source, private=private, book=self._book, clock=self._base.clock, metrics=self._base.metrics)
+
+    def _find_judge(self, settings: SourceSettings) -> OwnershipJudge | None:
+        if settings.passes_through:
+            own = None if settings.only is None else NamePatterns(settings.only)
+            return StatedJudge(settings.name, only=own, book=self._book, claims=self._claims)
+        return self.judges.get(settings.name) if settings.upstream is None else None
+
+
+def _is_unsaid(settings: SourceSettings) -> bool:
+    """Tell whether nobody said what a private source holds beside its own."""
+    if settings.only is not None or settings.upstream is not None or settings.type == "store" or settings.writable:
+        return False
+    return settings.type in ("index", "devops") or settings.private is None  # the others are private without a word
