@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, links, parsed_html, parsed_json
 from wheelgate.core.model import File, ProjectStatus, RemoteFile
-from wheelgate.simple_api.collector import MAX_FILES, NotAnIndexPage
+from wheelgate.simple_api.collector import MAX_FILES, BlankPage, NotAnIndexPage
 from wheelgate.simple_api.parse_html import parse_html
 
 modestly = settings(deadline=None, max_examples=200)
@@ -263,6 +263,42 @@ def test_an_empty_page_that_says_what_it_is_means_no_files(body: str) -> None:
     parsed = parsed_html(body)
     assert parsed.files == ()
     assert parsed.versions == ()
+
+
+NGINX_FOLDERS = (
+    "<title>Index of /</title><h1>Index of /</h1><hr><pre><a href='../'>../</a>\n<a href='demo/'>demo/</a>   01-Jan</pre>"
+)
+APACHE_FOLDERS = (
+    "<h1>Index of /simple/demo</h1><table><tr><th><a href='?C=N;O=D'>Name</a></th></tr>"
+    "<tr><td><a href='/simple/'>Parent Directory</a></td></tr><tr><td><a href='1.0/'>1.0/</a></td></tr></table>"
+)
+
+
+@pytest.mark.parametrize("body", [NGINX_FOLDERS, APACHE_FOLDERS, "<title>Index of /</title><a href=./dist/>dist</a>"])
+def test_a_listing_of_folders_alone_is_no_page_of_a_project(body: str) -> None:
+    with pytest.raises(NotAnIndexPage, match="a listing of folders, which is no page of a project"):
+        parsed_html(body)
+    assert names(body + anchor()) == [NAME], "but one with a file of the project is"
+
+
+@pytest.mark.parametrize(
+    ("body", "blank"),
+    [
+        ("<html></html>", True),
+        ("<!DOCTYPE html>\n<html>\n<head>\n<meta charset='utf-8'>\n</head>\n<body>\n\n</body>\n</html>\n", True),
+        ("", False),
+        ("<html><body>Back soon</body></html>", False),
+        ("<html><body><a href='/login'></a></body></html>", False),
+        ("<html><body><script></script></body></html>", False),
+        ("<html><body onload='go()'></body></html>", False),
+        ("<html><head><meta http-equiv='refresh' content='0; url=/login'></head></html>", False),
+        ("<html><body><iframe src='/login'></iframe></body></html>", False),
+    ],
+)
+def test_a_page_that_says_nothing_at_all_is_told_from_others(body: str, blank: bool) -> None:
+    with pytest.raises(NotAnIndexPage) as caught:
+        parsed_html(body)
+    assert isinstance(caught.value, BlankPage) is blank
 
 
 @pytest.mark.parametrize(

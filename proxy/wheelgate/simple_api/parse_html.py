@@ -26,6 +26,8 @@ _HEADINGS = ("title", "h1")
 _INDEX_HEADING = re.compile(r"\b(links for|index of|simple index)\b", re.IGNORECASE)
 _BLANK = frozenset({"html", "head", "body", "meta", "title", "h1", "br", "hr", "p", "pre", "div", "ul"})
 """Tags that show nothing by themselves."""
+_FOLDER = re.compile(r"(\./)?[^/?#:.][^/?#:]*/")
+"""A link to a folder below the page, as web servers list it."""
 _SIZE = re.compile(r"\+?[0-9]{1,19}")
 _MAX_MOMENT = 64
 
@@ -42,6 +44,7 @@ class _Target:
         self._metas: dict[str, str] = {}
         self._is_blank: bool | None = None
         """``None``: nothing came yet at all."""
+        self._lists_folders = False
         self.depth = 0
         """Of open elements."""
 
@@ -85,6 +88,7 @@ class _Target:
         address, _, fragment = href.strip().partition("#")
         filename = unquote(address.partition("?")[0].rpartition("/")[2])
         if not is_listable(filename):
+            self._lists_folders = self._lists_folders or bool(_FOLDER.fullmatch(address))
             return
         entry = PageEntry(filename, address, read_fragment(fragment))
         entry.requires_python = attributes.get("data-requires-python")
@@ -104,6 +108,8 @@ class _Target:
         """
         version = self._metas.get("pypi:repository-version")
         check_version(version)
+        if self._lists_folders and not self._collector and not self._collector.dropped:
+            raise NotAnIndexPage("a listing of folders, which is no page of a project")
         if not self._collector and version is None and not _INDEX_HEADING.search(self._heading):
             kind = BlankPage if self._is_blank else NotAnIndexPage
             raise kind("a web page that is not an index page (a sign-in page or captive portal?)")
