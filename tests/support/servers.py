@@ -52,6 +52,26 @@ def pypiserver(folder: Path, packages: Path) -> Iterator[str]:
 
 
 @contextmanager
+def forwarding_pypiserver(folder: Path, packages: Path, fallback: str) -> Iterator[str]:
+    """A pypiserver as it is by default: for everybody, and redirecting names that it does not have; its origin."""
+    command = installed("pypiserver", "pypiserver==2.4.2", "passlib==1.7.4") / "pypi-server"
+    port = find_free_port()
+    options = ["-i", "127.0.0.1", "-p", str(port), "-a", ".", "-P", ".", "--fallback-url", fallback]
+    with _running([command, "run", *options, packages], folder, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def simpleindex(folder: Path, routes: str) -> Iterator[str]:
+    """A simpleindex with these routes; its origin."""
+    command = installed("simpleindex", "simpleindex==0.6.3") / "simpleindex"
+    port = find_free_port()
+    (folder / "simpleindex.toml").write_text(f'{routes}\n[server]\nhost = "127.0.0.1"\nport = {port}\n')
+    with _running([command, folder / "simpleindex.toml"], folder, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def devpi(folder: Path, packages: Sequence[Path]) -> Iterator[str]:
     """A devpi with an index ``reader/dev``, whose pages everybody sees and whose files only its user gets; its origin.
 
