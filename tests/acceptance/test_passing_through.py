@@ -105,8 +105,14 @@ def test_one_of_which_nothing_is_said_claims_nothing_more_and_says_so(start_gate
     assert len([line for line in said if "ERROR" in line]) == 1
     assert b'\nwheelgate_passes_public_through{source="feed"} 1.0\n' in server.get("/metrics").body
     assert server.get("/readyz").status == 200
+    checked = server.run("check", "--json")
+    assert checked.returncode == 1
+    (failed,) = [finding for finding in json.loads(checked.stdout) if not finding["ok"]]
+    assert (failed["check"], failed["source"]) == ("source.passing", "feed")
+    assert 'set its upstream = "public"' in failed["detail"]
 
     server.config.write_text(company.config(upstream="none"))
+    assert server.run("check").returncode == 0
     server.restart()
     assert server.get(f"/simple/{OWN}/").status == server.get("/simple/six/").status == 200
     assert claims_of(server) == {OWN: "feed", "six": "feed"}

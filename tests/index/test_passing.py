@@ -326,6 +326,17 @@ class TestTheOperatorsWord:
 WELL_KNOWN = ("certifi", "idna", "six", "urllib3")
 
 
+async def test_a_name_that_another_source_claimed_does_not_come_through_it() -> None:
+    world = World()
+    for name in (*WELL_KNOWN, OWN):
+        world.list_publicly(name)
+    index = world.index(guarded=True)
+    assert (await index.decide("six")).error is not None
+    world.uploads.publish(OWN, "1.0")
+    await world.claims.claim(OWN, "uploads")
+    assert isinstance((await index.decide(OWN)).error, UpstreamUnavailable)
+
+
 class TestASourceOfWhichNobodySaidAnything:
     async def test_a_plain_private_source_is_asked_for_three_names_and_claims_its_own(self) -> None:
         world = World()
@@ -355,16 +366,6 @@ class TestASourceOfWhichNobodySaidAnything:
         assert world.pypi.asked == []
         assert [record.levelno for record in caplog.records if "lists public packages" in record.message] == [logging.ERROR]
         assert world.metrics._registry.get_sample_value("wheelgate_passes_public_through", {"source": "feed"}) == 1
-
-    async def test_a_name_that_another_source_claimed_does_not_come_through_it(self) -> None:
-        world = World()
-        for name in (*WELL_KNOWN, OWN):
-            world.list_publicly(name)
-        index = world.index(guarded=True)
-        assert (await index.decide("six")).error is not None
-        world.uploads.publish(OWN, "1.0")
-        await world.claims.claim(OWN, "uploads")
-        assert isinstance((await index.decide(OWN)).error, UpstreamUnavailable)
 
     async def test_two_names_may_have_been_put_there_by_hand(self) -> None:
         world = World()

@@ -11,6 +11,7 @@ from wheelgate.cli.checks.files import check_files, check_stored
 from wheelgate.cli.checks.findings import Finding
 from wheelgate.cli.checks.manner import describe_manner
 from wheelgate.cli.checks.meanwhile import describe_meanwhile, recall_names
+from wheelgate.cli.checks.passing import describe_passing
 from wheelgate.cli.checks.remedies import explain_failure
 from wheelgate.cli.checks.subjects import Subject
 from wheelgate.core.errors import AddressRefused, NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
@@ -77,6 +78,7 @@ async def _check_source(subject: Subject) -> list[Finding]:
     findings = [await _describe_answer(subject, asked[0], page, absent=absent), *stored]
     if page is not None:
         findings += await check_files(subject, page, is_own=page.project != _PROBE)
+    findings += await describe_passing(subject)
     if subject.absence is not None and all(finding.ok for finding in findings):
         verdict = await subject.absence.describe()
         is_said = verdict.believed or subject.place in verdict.sentence

@@ -13,6 +13,7 @@ from wheelgate.core.protocols import BlobStore, Source, find_bare
 from wheelgate.core.urls import redact_url
 from wheelgate.index.decision import Member
 from wheelgate.sources.absence import AbsenceEvidence
+from wheelgate.sources.public_names import PublicNames
 from wheelgate.storage.claims import Claims
 from wheelgate.storage.containers import container_place
 from wheelgate.uploads.accept import Destination
@@ -47,6 +48,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Clients are sent to its container by signed URLs."""
     client: SourceClient | None = None
     absence: AbsenceEvidence | None = None
+    public_names: PublicNames | None = None
+    """Given for a private source of which nobody said what it passes through."""
     claims: Claims | None = None
     ca_file: str | None = None
     """Of the authority that containers are trusted by."""
@@ -104,6 +107,7 @@ def list_subjects(services: Services, config: Config, written: Config, *, rememb
             signs=container is not None and delivery == "redirect",
             client=services.clients.get(name),
             absence=services.absences.get(name),
+            public_names=services.public_names.get(name),
             claims=services.claims,
             ca_file=None if config.server.ca_file is None else str(config.folder / config.server.ca_file),
             is_covered=services.keyring.of_page(settings.index_url).is_covered if settings.is_remote else None,
