@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +53,10 @@ def test_pypiserver_as_it_is_by_default(start_gate: Start, tmp_path: Path, home:
         checked = server.run("check")
         assert checked.returncode == 0, checked.stdout
         assert f"redirects names that it does not have to {public.origin[7:]}, which is source public" in checked.stdout
+        explained = json.loads(server.get("/explain/public-base").body)
+        (manner,) = (said["manner"] for said in explained["sources"] if said["source"] == "team")
+        assert "which is source public" in manner[0]
+        assert "sends no upload times" in manner
     # Gone, it is down: nothing of it goes on to others, be it known or not.
     assert server.get("/simple/acme-b/").status == 503
     assert public.count("/simple/acme-b/") == 0

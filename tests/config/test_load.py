@@ -305,6 +305,8 @@ WRONG = [
         "never the secret itself",
     ),
     (f'{INDEX}layout = "project"', "source[0].layout: applies only to a source of type blob or directory"),
+    (f"{INDEX}absent_status = [403, 500]", "source[0].absent_status: can only be [403]: 404 always counts, and no other status"),
+    (f"{CONTAINER}absent_status = [403]", "source[0].absent_status: applies only to a source of type index"),
     (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a source of type blob"),
     (f"{CONTAINER}".replace('/c"', '/"'), NO_CONTAINER.format(key="source[0]")),
     (

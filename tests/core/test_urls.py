@@ -414,3 +414,36 @@ def test_a_refused_host_is_named_as_file_hosts_takes_it() -> None:
     assert found.refused_hosts == {"files.example.org", "127.0.0.1:9102"}
     for host in found.refused_hosts:
         assert HostRules(parse(OWN), [host]).allows(parse(f"https://{host}/x.whl"))
+
+
+NEIGHBOURS = {
+    "pypi": "https://pypi.org/simple/",
+    "sibling": "https://index.example.com/other/simple/",
+    "twin": "https://index.example.com/team/simple/",
+    "port": "https://near.example.com:8443/simple/",
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "neighbour", "inside"),
+    [
+        ("https://index.example.com/team/simple/demo/", None, True),
+        ("https://index.example.com/elsewhere", None, True),
+        ("https://index.example.com/other/simple/demo/", "sibling", False),
+        ("https://index.example.com/other/simple", "sibling", False),
+        ("https://index.example.com/other/simple2/demo/", None, True),
+        ("https://pypi.org/simple/demo/", "pypi", False),
+        ("https://pypi.org/maintenance", "pypi", False),
+        ("http://pypi.org/simple/demo/", None, False),
+        ("https://pypi.org:8443/simple/demo/", None, False),
+        ("https://near.example.com:8443/", "port", False),
+        ("https://near.example.com/", None, False),
+        ("https://files.example.com/simple/demo/", None, False),
+    ],
+)
+def test_a_redirect_leads_to_another_source_by_its_origin_and_at_our_own_by_its_path(
+    url: str, neighbour: str | None, inside: bool
+) -> None:
+    rules = HostRules(parse("https://index.example.com/team/simple/"), ("files.example.com",), NEIGHBOURS)
+    assert rules.find_neighbour(parse(url)) == neighbour
+    assert rules.is_inside(parse(url)) is inside

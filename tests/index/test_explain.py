@@ -109,3 +109,11 @@ def test_a_page_is_known_again_by_its_digest_and_says_whether_it_is_complete() -
     assert explain(Decision(NAME, (), "because", page=later))["digest"] == explanation["digest"]
     other = page.with_files((msgspec.structs.replace(files[0], size=1), *files[1:]), ())
     assert explain(Decision(NAME, (), "because", page=other))["digest"] != explanation["digest"]
+
+
+def test_the_manner_of_an_index_stands_below_it() -> None:
+    answer = Answer("pypi", False, Outcome.NOT_ASKED, "team owns the name")
+    manners = {"pypi": ("states no digests", "sends no upload times"), "other": ("answers every name",)}
+    explanation = asyncio.run(in_slices(explain_decision(Decision(NAME, (answer,), "because"), None, manners=manners)))
+    assert explanation["sources"][0]["manner"] == ["states no digests", "sends no upload times"]
+    assert format_explanation(explanation).splitlines()[-2:] == ["    states no digests", "    sends no upload times"]

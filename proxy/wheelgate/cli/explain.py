@@ -34,7 +34,9 @@ def explain(config: Path | None, data: Path | None, project: str, version: str |
     async def explain_project(services: Services) -> dict[str, Any]:
         decision = await services.index.decide(name, learn=False)
         waivers = services.rules.rules.waivers_for(name, services.clock.now())
-        explanation = await in_slices(explain_decision(decision, await services.claims.get(name), waivers, version))
+        claim = await services.claims.get(name)
+        manners = {source: absence.known.manner.sentences() for source, absence in services.absences.items()}
+        explanation = await in_slices(explain_decision(decision, claim, waivers, version, manners))
         if isinstance(decision.error, ProjectNotFound) and (close := await _find_close_name(services, name)) is not None:
             explanation["error"] += f"; did you mean {close}?"
         return explanation

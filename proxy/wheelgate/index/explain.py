@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from wheelgate.core.model import ProjectPage, Withheld
@@ -29,9 +30,16 @@ _OUTCOMES = {
 
 
 def explain_decision(
-    decision: Decision, claim: Claim | None, waivers: Sequence[Waiver] = (), version: str | None = None
+    decision: Decision,
+    claim: Claim | None,
+    waivers: Sequence[Waiver] = (),
+    version: str | None = None,
+    manners: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Steps[dict[str, Any]]:
-    """Explain a decision as plain values; with a ``version``, each of its files, served or withheld."""
+    """Explain a decision as plain values; with a ``version``, each of its files, served or withheld.
+
+    ``manners``: sentences about the habits of indexes, by the source.
+    """
     page = decision.page
     withheld = []
     for number, entry in enumerate(page.withheld if page else ()):
@@ -65,6 +73,7 @@ def explain_decision(
                 "world": None if answer.judgement is None else answer.judgement.ownership.value,
                 "world_reason": None if answer.judgement is None else answer.judgement.reason,
                 "as_of": _stamp(answer.asked_at),
+                "manner": list(manners.get(answer.source, ())),
             }
             for answer in decision.answers
         ],
@@ -162,7 +171,8 @@ def _format_answer(answer: dict[str, Any]) -> str:
         said, detail = "nothing of its own", f", {answer['world_reason']}"
     elif answer["world"] == "own":
         detail += f"; its own: {answer['world_reason']}"
-    return f"  {answer['source']} ({kind}): {said}{detail}{asked}"
+    manner = "".join(f"\n    {habit}" for habit in answer["manner"])
+    return f"  {answer['source']} ({kind}): {said}{detail}{asked}{manner}"
 
 
 def _format_time(stamp: str) -> str:

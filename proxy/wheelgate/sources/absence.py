@@ -229,15 +229,16 @@ class AbsenceEvidence:
         learns = not is_spared and (answer is None or not self._fits(project, answer))
         proof, kind = await self._ask(project, answer, by_page=not is_plain, learns=learns)
         if answer is None and isinstance(kind, AnswerKind) and not self._questions.is_plain(kind):
-            kind = self._questions.find_fault(kind) or kind
             proof, _ = await self._ask(project, answer, by_page=True, learns=False)
+        if isinstance(kind, AnswerKind) and isinstance(proof, str):
+            manner = self._questions.describe_manner(kind)
+            self.known.note_manner(**{habit: getattr(manner, habit) for habit in ABSENCE_HABITS})
+        if answer is None and isinstance(kind, AnswerKind):
+            kind = self._questions.find_fault(kind) or kind
         doubts = [found for found in (proof, kind) if isinstance(found, UpstreamError)]
         doubts.sort(key=lambda doubt: (isinstance(doubt, UpstreamUnavailable), isinstance(doubt, Busy)))
         if doubts and isinstance(doubts[0], Busy):  # that says nothing of the index: whoever waited may ask again
             raise doubts[0]
-        if isinstance(kind, AnswerKind) and isinstance(proof, str):
-            manner = self._questions.describe_manner(kind)
-            self.known.note_manner(**{habit: getattr(manner, habit) for habit in ABSENCE_HABITS})
         if answer is not None and not is_plain and learns and not isinstance(kind, UpstreamUnavailable):
             self._asked_s = began_s
             if not (isinstance(kind, AnswerKind) and kind.fits(answer, project)):

@@ -111,7 +111,8 @@ class OpsHandlers:
         claim = await self._services.claims.get(project)
         waivers = self._services.rules.rules.waivers_for(project, self._services.clock.now())
         version = find_parameter(request.rel_url.raw_query_string, "version")
-        explanation = await in_slices(explain_decision(decision, claim, waivers, version))
+        manners = {name: absence.known.manner.sentences() for name, absence in self._services.absences.items()}
+        explanation = await in_slices(explain_decision(decision, claim, waivers, version, manners))
         return web.Response(
             body=msgspec.json.encode(explanation), content_type="application/json", charset="utf-8", headers=_FRESH
         )
