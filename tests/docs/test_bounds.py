@@ -41,7 +41,13 @@ SHORT_LIVED = {
         *("Sources.absences", "Sources._listings", "Views.judges", "Views.watches"),
     },
     "a command": {
-        *("Planner._sdists", "RequirementsReader._open", "RequirementsReader.files", "UrlClassifier._feeds"),
+        *(
+            "Planner._sdists",
+            "RequirementsReader._open",
+            "RequirementsReader.files",
+            "UrlClassifier._feeds",
+            "UrlClassifier._hosts",
+        ),
         *("TomlScanner._arrays", *(f"YamlReading.{name}" for name in ("_seen", "lists", "places", "values"))),
         "Tokens._guests",  # `mirror` mints one, for its resolver
     },

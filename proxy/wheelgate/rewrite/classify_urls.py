@@ -13,7 +13,7 @@ from wheelgate.config import PUBLIC_INDEX, Config
 from wheelgate.core.devops import DEVOPS_HOST
 from wheelgate.core.names import project_in, version_of
 from wheelgate.core.secret import Secret
-from wheelgate.core.urls import UnsafeUrl, UrlScope, parse, parse_scope, redact_url, without_user_info
+from wheelgate.core.urls import HostRules, UnsafeUrl, UrlScope, parse, parse_scope, redact_url, without_user_info
 
 _STORAGE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn", ".blob.storage.azure.net")
 _FEED_HOSTS = (DEVOPS_HOST, ".pkgs.visualstudio.com")
@@ -111,17 +111,28 @@ class UrlClassifier:
         self._containers: list[UrlScope] | None = None
         self._feeds: list[UrlScope] = []
         self._has_public = True
+        self._hosts: list[HostRules] = []
         if config is not None:
             sources = [(source.type, source.url) for source in config.source if source.type not in _NOT_SETTINGS]
             blobs = [config.store.url if config.store.is_azure else None, *(url for kind, url in sources if kind == "blob")]
             self._containers = [parse_scope(url) for url in blobs if url]
             self._feeds = [_strip_simple(parse_scope(url)) for kind, url in sources if url and kind != "blob"]
+            indexes = [source for source in config.source if source.url and source.type == "index"]
+            self._hosts = [HostRules(parse(source.url), source.all_file_hosts) for source in indexes if source.url]
             self._has_public = any(kind == "index" and (not url or _is_public(parse(url))) for kind, url in sources)
 
     @property
     def is_configured(self) -> bool:
         """Goes by settings, rather than by the hosts of all of Azure."""
         return self._containers is not None
+
+    def may_link(self, text: str) -> bool:
+        """Say whether an index of the settings may link a file at this URL; a lock's digest says whether it is that file."""
+        try:
+            url = parse(without_user_info(text)[0])
+        except UnsafeUrl:
+            return False
+        return any(rules.allows(url) for rules in self._hosts)
 
     @property
     def has_public(self) -> bool:

@@ -168,7 +168,8 @@ def _is_swapped_file(place: Place, verdict: UrlVerdict, ours: UrlClassifier, cov
     if not verdict.project or verdict.owner is UrlOwner.GATE or place.package in foreign:
         return False
     is_public = place.text.startswith(_PUBLIC_FILES) and ours.has_public
-    return verdict.owner is UrlOwner.FILE or is_public or place.package in covered
+    is_listed = place.kind is PlaceKind.FILE and ours.may_link(place.text)
+    return verdict.owner is UrlOwner.FILE or is_public or is_listed or place.package in covered
 
 
 def _keep_canonical(
