@@ -12,6 +12,7 @@ from tests.acceptance.configs import index_source
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, command
 from tests.support.index import FakeIndex
+from tests.support.installers import Locking, Pdm, Pipenv, Poetry
 from tests.support.packages import sha256, wheel_bytes, wheel_name
 
 BODIES = {
@@ -119,3 +120,66 @@ def test_a_pylock_installs(gate: Gate, project: Path, index: FakeIndex, second_i
     rewrite(project, gate, "pylock.toml", "--restore")
     assert lock.read_bytes() == before
     install("outside")
+
+
+POETRY = (
+    '[tool.poetry]\nname = "probe"\nversion = "0.1"\ndescription = ""\nauthors = []\npackage-mode = false\n'
+    '[tool.poetry.dependencies]\npython = ">=3.11"\nacme-tool = "*"\n'
+    '[[tool.poetry.source]]\nname = "team"\nurl = "<private>"\npriority = "primary"\n'
+    '[[tool.poetry.source]]\nname = "public"\nurl = "<public>"\npriority = "supplemental"\n'
+)
+PDM = (
+    '[project]\nname = "probe"\nversion = "0.1"\nrequires-python = ">=3.11"\ndependencies = ["acme-tool"]\n'
+    "[tool.pdm]\ndistribution = false\n[tool.pdm.resolution]\nrespect-source-order = true\n"
+    '[[tool.pdm.source]]\nname = "team"\nurl = "<private>"\n[[tool.pdm.source]]\nname = "pypi"\nurl = "<public>"\n'
+)
+PIPENV = (
+    '[[source]]\nname = "pypi"\nurl = "<public>"\nverify_ssl = true\n'
+    '[[source]]\nname = "team"\nurl = "<private>"\nverify_ssl = true\n'
+    '[packages]\nacme-tool = { version = "*", index = "team" }\npublic-base = "*"\n'
+)
+
+
+@pytest.mark.long
+@pytest.mark.public
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("installer", "manifest", "text"),
+    [
+        pytest.param(Poetry("1.8.5"), "pyproject.toml", POETRY, id="poetry-1"),
+        pytest.param(Poetry("2.5.1"), "pyproject.toml", POETRY, id="poetry-2"),
+        pytest.param(Pdm("2.29.4"), "pyproject.toml", PDM, id="pdm"),
+        pytest.param(Pipenv("2026.10.3"), "Pipfile", PIPENV, id="pipenv"),
+    ],
+)
+def test_other_tools_install_from_their_locks(
+    gate: Gate, home: Path, index: FakeIndex, second_index: FakeIndex, installer: Locking, manifest: str, text: str
+) -> None:
+    """The settings are rewritten with the lock, and both are what they were once they are restored."""
+    index.html = second_index.html = not installer.reads_json
+    written = text.replace("<private>", second_index.url).replace("<public>", index.url)
+    outside = home / "outside"
+    outside.mkdir()
+    (outside / manifest).write_text(written)
+    installer.run_step(outside, "lock")
+    before = (outside / installer.lock_file).read_bytes()
+    assert hashes_in(before.decode())
+    inside = home / "inside"
+    inside.mkdir()
+    (inside / manifest).write_text(written)
+    (inside / installer.lock_file).write_bytes(before)
+    rewrite(inside, gate, manifest, installer.lock_file)
+    assert hashes_in((inside / installer.lock_file).read_text())
+    index.asked.clear()
+    second_index.asked.clear()
+    installer.run_step(inside, "install")
+    agents = {entry.headers.get("User-Agent", "") for where in (index, second_index) for entry in where.asked}
+    assert not [agent for agent in agents if "poetry" in agent or "pdm" in agent.lower() or agent.startswith("pip/")]
+    for folder in (inside, outside):
+        if folder is outside:
+            installer.run_step(outside, "install")
+        found = {path.name for path in folder.glob(".venv/lib/*/site-packages/*.py")}
+        assert found >= {"acme_tool.py", "public_base.py"}
+    if installer.lock_file != "Pipfile.lock":
+        rewrite(inside, gate, installer.lock_file, "--restore")
+        assert (inside / installer.lock_file).read_bytes() == before

@@ -231,3 +231,16 @@ def test_without_storage_a_signature_is_refused_by_line(home: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("wheelgate: r.txt line 2: http://127.0.0.1:9/devstoreaccount1/c cannot be reached")
     assert "STORAGE_KEY is not set" in run(home, "r.txt", "--sas", "-c", config).stderr
+
+
+def test_a_lock_that_knows_its_settings_must_be_rewritten_with_them(home: Path) -> None:
+    (home / "pyproject.toml").write_text(
+        '[[tool.poetry.source]]\nname = "team"\nurl = "https://pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/"\n'
+    )
+    (home / "poetry.lock").write_text(f'[metadata]\ncontent-hash = "{"0" * 64}"\n')
+    done = run(home, "pyproject.toml", "--url", URL, "--check")
+    assert done.returncode == 1
+    assert "poetry.lock: is the lock of pyproject.toml, which changes, and was not named" in done.stderr
+    done = run(home, "pyproject.toml", "poetry.lock", "--url", URL)
+    assert done.returncode == 1
+    assert "does not hold the digest of it as it was: lock anew" in done.stderr

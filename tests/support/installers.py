@@ -86,7 +86,7 @@ class Uv(Installer):
         return self._run(folder, index_url, *demand, "-r", write_pins(folder, pins))
 
 
-class _Locking(Installer):
+class Locking(Installer):
     """An installer that writes a lock first, with digests, and installs by it."""
 
     requirements: ClassVar[tuple[str, ...]] = ()
@@ -105,10 +105,14 @@ class _Locking(Installer):
     def install(self, folder: Path, index_url: str, wanted: Iterable[str]) -> Path:
         folder.mkdir(parents=True)
         self._write(folder, index_url, wanted)
-        caches = {f"{name}_CACHE_DIR": str(folder / "cache") for name in ("POETRY", "PDM", "PIPENV", "PIP")}
         for step in ("lock", "install"):
-            run(self._command(*self._steps[step]), folder, **self.settings, **caches, VIRTUAL_ENV="")
+            self.run_step(folder, step)
         return next((folder / ".venv").glob("lib/python*/site-packages"))
+
+    def run_step(self, folder: Path, step: str) -> None:
+        """Lock a folder's project, or install by its lock."""
+        caches = {f"{name}_CACHE_DIR": str(folder / "cache") for name in ("POETRY", "PDM", "PIPENV", "PIP")}
+        run(self._command(*self._steps[step]), folder, **self.settings, **caches, VIRTUAL_ENV="")
 
     def install_pinned(self, folder: Path, index_url: str, pins: Pins) -> Path:
         place = self.install(folder, index_url, pins)
@@ -119,7 +123,7 @@ class _Locking(Installer):
     _steps: ClassVar[Mapping[str, tuple[str, ...]]] = {"lock": ("lock",), "install": ("install",)}
 
 
-class Poetry(_Locking):
+class Poetry(Locking):
     """poetry."""
 
     lock_file = "poetry.lock"
@@ -143,7 +147,7 @@ class Poetry(_Locking):
         )
 
 
-class Pdm(_Locking):
+class Pdm(Locking):
     """pdm."""
 
     lock_file = "pdm.lock"
@@ -158,7 +162,7 @@ class Pdm(_Locking):
         )
 
 
-class Pipenv(_Locking):
+class Pipenv(Locking):
     """pipenv."""
 
     lock_file = "Pipfile.lock"

@@ -19,6 +19,7 @@ from wheelgate.core.urls import UnsafeUrl, parse, suggest_url
 from wheelgate.distfiles.text_files import TextFile, read_text_file
 from wheelgate.rewrite.classify_urls import UrlClassifier
 from wheelgate.rewrite.documents import Purpose, Rewritten, find_blobs, rewrite_text
+from wheelgate.rewrite.lock_digests import list_locks, swap_digest
 from wheelgate.rewrite.shown import format_diff
 
 _SHORTEST_S, _LONGEST_S = 600.0, 2 * 86_400.0
@@ -121,7 +122,28 @@ def _rewrite_all(
         except BadInput as error:
             left += _keep_going(error, in_folder=found[path])
     _refuse_all(done)
-    return done, left
+    return done, left + _align_locks(done, read)
+
+
+def _align_locks(done: Mapping[Path, Rewritten], read: Mapping[Path, TextFile]) -> int:
+    """Write the digests anew that locks hold of changed manifests, and count the locks of which that cannot be done."""
+    left = 0
+    for path, entry in done.items():
+        if entry.text == read[path].text:
+            continue
+        for lock in (path.with_name(name) for name in list_locks(path.name)):
+            if lock not in done and not lock.exists():
+                continue
+            swapped = None
+            if lock in done:
+                swapped = swap_digest(lock.name, done[lock].text, read[path].text, entry.text)
+            if swapped is not None:
+                done[lock].text = swapped
+            else:
+                left += 1
+                why = "does not hold the digest of it as it was" if lock in done else "was not named"
+                _say(f"{lock}: is the lock of {path}, which changes, and {why}: lock anew, or rewrite both at once")
+    return left
 
 
 def _say(sentence: str) -> None:

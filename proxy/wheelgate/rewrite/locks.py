@@ -15,15 +15,18 @@ from urllib.parse import unquote
 import msgspec
 
 from wheelgate.core.names import project_in
+from wheelgate.core.urls import display_host, parse
 from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, UrlVerdict, holds_secret
-from wheelgate.rewrite.places import Edit, Place, PlaceKind, Value
+from wheelgate.rewrite.places import Edit, Place, PlaceKind, Value, apply_edits
 from wheelgate.rewrite.settle_places import Replaced, Settlement, file_url, find_source
 
 _HEADING = "# Canonical addresses, for `wheelgate rewrite --restore`:"
 _LINE = re.compile(r"# wheelgate: (?P<url>\S+)(?: for (?P<package>\S+))?[ \t]*\r?\n?")
 _BLOCK = re.compile(rf"(?:\r?\n)?{re.escape(_HEADING)}\r?\n(?:# wheelgate: [^\n]*\n?)*")
+_DIGEST = re.compile(r'^content[-_]hash = "(?:sha256:)?(?P<digest>[0-9a-f]{64})"', re.MULTILINE)
 _PUBLIC_FILES = "https://files.pythonhosted.org/packages/"
 _UNKNOWN = "an address of Wheelgate's, and the lock does not keep the canonical one: lock anew without Wheelgate"
+_REMOVED = "removed a Wheelgate token: put it in .netrc, or in a variable that the build sets"
 _ONLY_ONE = "Wheelgate serves only one of the two"
 _OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
 _FILE_KEYS = ("sdist", "archive", "wheels", "files")
@@ -112,46 +115,50 @@ def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: s
     """Swap the addresses of a lock for Wheelgate's. ``keeps``: the format has comments, which keep the canonical ones."""
     done = Settlement()
     known = CanonicalAddresses.read(text)
-    judged = [(place, verdict) for place in places if (verdict := _classify(place, ours)) is not None]
-    covered = {place.package for place, verdict in judged if place.kind is PlaceKind.REGISTRY and _is_answered(verdict)}
-    foreign = {place.package for place, verdict in judged if place.kind is PlaceKind.REGISTRY and not _is_answered(verdict)}
+    judged = [(place, verdict) for place in places if (verdict := _classify(place, ours, done)) is not None]
+    registries = [(place, verdict) for place, verdict in judged if place.kind is PlaceKind.REGISTRY]
+    covered = {place.package for place, verdict in registries if _is_answered(verdict)}
+    foreign = {place.package for place, verdict in registries if not _is_answered(verdict)}
     swapped: list[tuple[Place, str]] = []
+    said: set[str] = set()
     for place, verdict in judged:
-        plain = f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else verdict.plain
+        is_registry = place.kind is PlaceKind.REGISTRY
         if verdict.owner is UrlOwner.GATE:
             if verdict.has_literal_credential:
                 done.replace(place, verdict.plain)
-                done.notes.append(
-                    (place.start, "removed a Wheelgate token: put it in .netrc, or in a variable that the build sets")
-                )
-        elif place.kind is PlaceKind.REGISTRY and _is_answered(verdict):
-            done.replace(place, f"{gate}/simple{'/' if place.text.endswith('/') else ''}")
-            swapped.append((place, plain))
-        elif place.kind is PlaceKind.REGISTRY:
-            done.kept.add(place.text)
-            done.notes.append((place.start, f"kept: Wheelgate does not answer for {verdict.shown}; make it a source"))
-        elif _is_swapped_file(place, verdict, ours, covered, foreign):
-            done.replace(place, file_url(gate, verdict))
-            swapped.append((place, plain))
-        elif verdict.owner in _OURS:
-            done.notes.append((place.start, f"kept: {verdict.shown} is not a file of an index that Wheelgate answers for"))
-            continue
-        if verdict.owner in _OURS:
-            done.replaced.append(Replaced(find_source(verdict), place.start))
+                done.notes.append((place.start, _REMOVED))
+        elif _is_answered(verdict) if is_registry else _is_swapped_file(place, verdict, ours, covered, foreign):
+            slash = "/" if place.text.endswith("/") else ""
+            done.replace(place, f"{gate}/simple{slash}" if is_registry else file_url(gate, verdict))
+            swapped.append((place, f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else verdict.plain))
+            if verdict.owner in _OURS:
+                done.replaced.append(Replaced(find_source(verdict), place.start))
+        elif (kept := _describe_kept(place, verdict)) and kept not in said:
+            said.add(kept)
+            done.notes.append((place.start, kept))
+            done.kept |= {place.text} if is_registry else set()
     if swapped and keeps:
-        has_unknown = any(
-            verdict.owner is UrlOwner.GATE and known.find(place) is None
-            for place, verdict in judged
-            if place.kind is PlaceKind.REGISTRY
-        )
+        has_unknown = any(verdict.owner is UrlOwner.GATE and known.find(place) is None for place, verdict in registries)
         _keep_canonical(text, known, swapped, done, needs_names=has_unknown)
     return done
 
 
-def _classify(place: Place, ours: UrlClassifier) -> UrlVerdict | None:
+def _describe_kept(place: Place, verdict: UrlVerdict) -> str:
+    """Describe an address that stays; empty: there is nothing to say."""
+    if place.kind is PlaceKind.REGISTRY:
+        return f"kept: Wheelgate does not answer for {verdict.shown}; make it a source"
+    if verdict.owner in _OURS:
+        return f"kept: {verdict.shown} is not a file of an index that Wheelgate answers for"
+    if verdict.project:
+        return f"kept: Wheelgate does not answer for the files of {display_host(parse(verdict.plain))}; make their index a source"
+    return ""
+
+
+def _classify(place: Place, ours: UrlClassifier, done: Settlement) -> UrlVerdict | None:
     try:
         verdict = ours.classify(place.text)
     except AmbiguousUrl:
+        done.left.append((place.start, "the address of a private source could be read in two ways: lock anew from a plain one"))
         return None
     project = project_in(verdict.filename)
     if place.kind is PlaceKind.FILE and project is not None and not verdict.project:
@@ -189,10 +196,19 @@ def _keep_canonical(
                 )
         elif plain != default and kept.registries.setdefault(place.package, plain) != plain:
             done.refusals.append((place.start, f"{place.package} is locked from two indexes: {_ONLY_ONE}"))
+    done.edits.append(_edit_canonical(text, kept))
+
+
+def _edit_canonical(text: str, kept: CanonicalAddresses) -> Edit:
     block = _BLOCK.search(text)
     start, end = block.span() if block else (len(text), len(text))
     line_end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
-    done.edits.append(Edit(start, end, kept.write(line_end)))
+    return Edit(start, end, kept.write(line_end))
+
+
+def replace_canonical(text: str, kept: CanonicalAddresses) -> str:
+    """Replace the comments of a lock."""
+    return apply_edits(text, [_edit_canonical(text, kept)])
 
 
 def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Settlement:
@@ -211,6 +227,9 @@ def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Set
             done.left.append(
                 (place.start, "Wheelgate's address, and the lock does not keep the canonical one: lock anew without Wheelgate")
             )
+    digest = _DIGEST.search(text)
+    if digest is not None and "content-hash" in known.registries:
+        done.edits.append(Edit(*digest.span("digest"), known.registries["content-hash"]))
     block = _BLOCK.search(text)
     if block is not None and not done.left:
         done.edits.append(Edit(*block.span(), ""))
