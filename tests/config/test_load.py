@@ -145,6 +145,22 @@ def test_nobody_guesses_if_an_index_is_private(given_toml: Load, more: str) -> N
     assert problem.startswith("source[0].private: has to be said of an index with a URL of its own: true if its names are yours")
 
 
+def test_a_redirect_means_another_index_unless_that_is_private_and_for_some_names_alone(given_toml: Load) -> None:
+    written = [
+        ("team", 'url = "https://team.example.com/simple/"\nprivate = true'),
+        ("old", 'url = "https://old.example.com/simple/"\nprivate = true'),
+        ("some", 'url = "https://some.example.com/simple/"\nonly = ["acme-*"]'),
+        ("wheels", 'url = "https://wheels.example.com/whl/"\nprivate = false\nonly = ["torch*"]'),
+        ("pypi", ""),
+    ]
+    config = given_toml("".join(f'[[source]]\nname = "{name}"\ntype = "index"\n{more}\n' for name, more in written))
+    assert config.find_neighbours(config.source[0]) == {
+        "old": "https://old.example.com/simple/",
+        "wheels": "https://wheels.example.com/whl/",
+        "pypi": PUBLIC_INDEX,
+    }
+
+
 @pytest.mark.parametrize(("private", "fresh_s"), [("true", 60), ("false", 600)])
 def test_pages_of_private_sources_are_asked_for_more_often(given_toml: Load, private: str, fresh_s: float) -> None:
     (feed,) = given_toml(INDEX.replace("private = true", f"private = {private}")).source

@@ -151,9 +151,12 @@ class Config(Section):
         return source.is_remote and (self.server.offline or source.offline)
 
     def find_neighbours(self, source: SourceSettings) -> dict[str, str]:
-        """Find the URLs of the other indexes, by their sources' names: where one of them sends a client, it means that one."""
-        others = (other for other in self.source if other.name != source.name)
-        return {other.name: other.index_url for other in others if other.type in ("index", "devops")}
+        """Find the URLs of the other indexes, by their sources' names: where one of them sends a client, it means that one.
+
+        None that is private and for some names alone: what it has beyond those is not asked for, and may not be asked in public.
+        """
+        others = (other for other in self.source if other.name != source.name and other.type in ("index", "devops"))
+        return {other.name: other.index_url for other in others if other.only is None or not other.is_private}
 
     def get_source_folder(self, source: SourceSettings) -> Path:
         return self.folder / (source.url or "").removeprefix("file:")
