@@ -195,7 +195,7 @@ def test_everything_goes_through_the_outbound_proxy_which_has_a_credential_of_it
     env = {"ACME_PAT": PAT, "PROXY_PASSWORD": acme.proxy.password}
     gate = start(acme.config(TEAM_URL, connection() + proxy), **env)
     pip(home, "download", "--no-cache-dir", "--no-deps", "--index-url", gate.index_url, "-d", home / "out", "acme-lib")
-    assert acme.proxy.hosts == {f"{HOST}:443", "vsblobprodsu6weu.vsblob.vsassets.io:443"}
+    assert acme.proxy.hosts == {f"{HOST}:443", "feeds.dev.azure.com:443", "vsblobprodsu6weu.vsblob.vsassets.io:443"}
     told = [value for asked in acme.devops.asked + acme.devops.storage_asked for value in asked.headers.values()]
     assert not [value for value in told if base64.b64encode(b"gate:canary").decode()[:12] in value]
     assert not [asked for asked in acme.devops.asked if "Proxy-Authorization" in asked.headers]

@@ -38,6 +38,7 @@ SHORT_LIVED = {
     "the object graph, built once": {
         *("SourceClients.by_source", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
+        "Sources.feeds",
         *("Sources.absences", "Sources._listings", "Views.judges", "Views.watches"),
     },
     "a command": {

@@ -36,7 +36,7 @@ async def test_files_are_as_old_as_the_feed_says_and_deleted_ones_go(world: Worl
     world.feed.publish("demo", "2", at=AT)
     world.feed.delete("demo", "2")
     before = times(await listed.project_page("demo"))
-    feed = DatedFeed(listed, facts=await world.start(), judge=None)
+    feed = DatedFeed(listed, facts=await world.start(), find_judge=lambda: None)
     page = await feed.project_page("demo")
     assert times(page) == {"1.0": AT, "3.0": before["3.0"]}, "of 3.0 the service says nothing"
     (gone,) = page.withheld
@@ -47,17 +47,17 @@ async def test_files_are_as_old_as_the_feed_says_and_deleted_ones_go(world: Worl
 
 async def test_a_service_that_fails_costs_a_page_its_dates_and_nothing_else(world: World, listed: FakeSource) -> None:
     world.company.devops.service_mood = lambda request: web.Response(status=403)
-    page = await DatedFeed(listed, facts=await world.start(), judge=None).project_page("demo")
+    page = await DatedFeed(listed, facts=await world.start(), find_judge=lambda: None).project_page("demo")
     assert len(page.files) == 3
     asked = len(world.asked)
-    await DatedFeed(listed, facts=await world.start(), judge=None).project_page("demo")
+    await DatedFeed(listed, facts=await world.start(), find_judge=lambda: None).project_page("demo")
     assert len(world.asked) == 2 * asked == 4
-    assert (await DatedFeed(listed, facts=None, judge=None).project_page("demo")).files
+    assert (await DatedFeed(listed, facts=None, find_judge=lambda: None).project_page("demo")).files
 
 
 async def test_a_refusal_is_not_asked_for_again_with_every_page(world: World, listed: FakeSource, clock: FakeClock) -> None:
     world.company.devops.service_mood = lambda request: web.Response(status=403)
-    feed = DatedFeed(listed, facts=await world.start(), judge=None)
+    feed = DatedFeed(listed, facts=await world.start(), find_judge=lambda: None)
     for _ in range(5):
         await feed.project_page("demo")
         clock.move(61)
@@ -85,7 +85,7 @@ async def test_nothing_saved_is_absence_only_of_what_can_be_nobodys_own(ownershi
             assert ownership is not None
             return Judgement(ownership=ownership, reason="stated")
 
-    feed = DatedFeed(Unsaved(), facts=None, judge=None if ownership is None else Stated())  # type: ignore[arg-type]
+    feed = DatedFeed(Unsaved(), facts=None, find_judge=lambda: None if ownership is None else Stated())  # type: ignore[arg-type]
     if ownership is Ownership.PUBLIC:
         with pytest.raises(
             ProjectNotFound, match="no project demo for this identity: source team-feed has saved no version of it"
@@ -100,7 +100,7 @@ async def test_a_name_of_a_feed_behind_is_no_absence_for_a_reader(world: World) 
     """Whatever a Reader is told: acme-shared is there, in the other feed, and nobody else may answer for it."""
     world.feed.upstreams = [pypi("demo"), inner(world, "behind-reader")]
     judge = await world.start()
-    feed = DatedFeed(Unsaved(), facts=judge, judge=judge)  # type: ignore[arg-type]
+    feed = DatedFeed(Unsaved(), facts=judge, find_judge=lambda: judge)  # type: ignore[arg-type]
     with pytest.raises(NotSaved):
         await feed.project_page("acme-shared")
     with pytest.raises(ProjectNotFound):

@@ -35,6 +35,9 @@ class FakeJudge:
         self.remembered: dict[str, tuple[frozenset[str], datetime, float]] = {}
         self._silent_since: datetime | None = None
 
+    def note_served(self, project: str) -> None:
+        pass
+
     async def judge(self, project: str) -> Judgement:
         known = self.remembered.get(project)
         if known is None or self._clock.monotonic() >= known[2]:

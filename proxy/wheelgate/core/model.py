@@ -207,10 +207,15 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     own_versions: frozenset[str] | None = None
     """Of OWN: the versions that are, each as :func:`wheelgate.core.names.same_version_key` has it; ``None``: all. Whatever else
     is listed under the name came from outside, and is not offered as the source's own."""
+    is_refused: bool = False
+    """Of UNKNOWN: whoever could tell refuses to, or knows no such source. If the source fails as well, that is the trouble."""
     fresh_until: float = -math.inf
     """Monotonic seconds: until then nobody needs to ask for it again."""
     outage_since: datetime | None = None
     """Moment since which nobody can be asked, so that this repeats what was known at ``last_heard``; ``None``: it was asked for
     in time. Of PUBLIC it then means no more than a remembered "not there" of before an outage. Aware, UTC."""
+    is_vouched_for: bool = False
+    """Of PUBLIC: there is evidence that a public source had the name by then, since it was served from there or saved from it:
+    nobody can have registered it since."""
     last_heard: datetime | None = None
     """Moment at which this was so for certain; ``None``: it is so now. Aware, UTC."""

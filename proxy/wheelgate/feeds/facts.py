@@ -7,7 +7,8 @@ offered. Of whatever it does not speak of nothing is said. A page never waits lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
 import msgspec
 from cachetools import LRUCache
@@ -20,10 +21,12 @@ from wheelgate.core.protocols import OwnershipJudge, Source, SourceWrapper
 from wheelgate.feeds.judge import FeedJudge
 from wheelgate.feeds.service import VersionFact
 from wheelgate.runtime.cooperative import Steps, in_slices
+from wheelgate.runtime.logs import TroubleLog
 
 DELETED_RULE = "deleted"
 _PATIENCE_S = 2.0
 _SLICE = 500
+_log = logging.getLogger(__name__)
 
 
 class _DatedPage(msgspec.Struct, frozen=True):
@@ -37,17 +40,18 @@ class _DatedPage(msgspec.Struct, frozen=True):
 class DatedFeed(SourceWrapper):
     """A feed whose files carry the time at which they came into it, without those of deleted versions."""
 
-    def __init__(self, source: Source, *, facts: FeedJudge | None, judge: OwnershipJudge | None) -> None:
+    def __init__(self, source: Source, *, facts: FeedJudge | None, find_judge: Callable[[], OwnershipJudge | None]) -> None:
         """A feed with what is known of its versions.
 
         Args:
             source: the feed's pages.
             facts: tells of versions; ``None``: nobody does.
-            judge: whose a project is, where the feed has nothing of it saved; ``None``: nobody can tell.
+            find_judge: finds who tells whose a project is, where the feed has nothing of it saved; ``None``: nobody.
         """
         super().__init__(source)
         self._facts = facts
-        self._judge = judge
+        self._find_judge = find_judge
+        self._troubles = TroubleLog(_log)
         self._pages: LRUCache[str, _DatedPage] = LRUCache(RECENT_BYTES, getsizeof=lambda made: page_bytes(made.page))
 
     async def project_page(self, project: str) -> ProjectPage:
@@ -59,9 +63,13 @@ class DatedFeed(SourceWrapper):
         try:
             page = await self._source.project_page(project)
         except NotSaved as error:
-            judgement = None if self._judge is None else await self._judge.judge(project)
+            judge = self._find_judge()
+            judgement = None if judge is None else await judge.judge(project)
             if judgement is None or judgement.ownership is not Ownership.PUBLIC or judgement.outage_since is not None:
                 raise
+            self._troubles.report(
+                "reader", f"{error}; what it has saved is served, and nothing else of its upstreams", logging.WARNING
+            )
             raise ProjectNotFound(f"source {self.name} has no project {project} for this identity: {error}") from None
         facts = await self._find_facts(project)
         made = self._pages.get(project)

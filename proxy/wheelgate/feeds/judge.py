@@ -46,6 +46,8 @@ class _KnownProject(msgspec.Struct):
     retry_at_s: float = -math.inf
     """Monotonic: while the service fails, it is not asked again before."""
     outage_since: datetime | None = None
+    is_vouched_for: bool = False
+    """Somebody has the name in public: it was saved from there, or served."""
 
 
 class _KnownFeed(msgspec.Struct):
@@ -110,8 +112,9 @@ class FeedJudge:
         return self._tell(known)
 
     def note_served(self, project: str) -> None:
-        """A page of a project that was judged to be public is served: the name is somebody's, so that is worth keeping."""
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`."""
         if (known := self._known.get(project)) is not None and known.outage_since is None:
+            known.is_vouched_for = True
             self._keep(project, known)
 
     async def find_facts(self, project: str) -> tuple[VersionFact, ...]:
@@ -188,6 +191,7 @@ class FeedJudge:
             self._troubles.report("service", f"source {self._source}: the feed service answers again", logging.INFO)
         known = _KnownProject(finding, self._clock.monotonic(), self._clock.now())
         self._remember(project, known)
+        known.is_vouched_for = bool(finding.versions)
         if finding.ownership is Ownership.OWN or finding.versions:  # else it may be a name that nobody has
             self._keep(project, known)
         return known
@@ -211,7 +215,7 @@ class FeedJudge:
         known = self._known.get(project)
         if (known is None or not self._may_stand_in(known)) and (kept := await self._records.find(project)) is not None:
             age_s = max(0.0, (self._clock.now() - kept.as_of).total_seconds())
-            known = _KnownProject(kept.finding, self._clock.monotonic() - age_s, kept.as_of)
+            known = _KnownProject(kept.finding, self._clock.monotonic() - age_s, kept.as_of, is_vouched_for=True)
             self._remember(project, known)
         if known is None or not self._may_stand_in(known):
             return None
@@ -270,6 +274,7 @@ class FeedJudge:
             own_versions=finding.own if finding.ownership is Ownership.OWN and not finding.is_whole else None,
             fresh_until=self._find_end(known),
             outage_since=known.outage_since,
+            is_vouched_for=known.is_vouched_for,
             last_heard=None if known.outage_since is None else known.heard_at,
         )
 
@@ -281,4 +286,5 @@ class FeedJudge:
             once = "try again; if it can never be asked, "
         reason = f"nobody can tell whether {project} is source {self._source}'s own or passed on by it: {cause}; {once}{REMEDY}"
         self._troubles.report("unknown", reason.replace(project, "...", 1), logging.WARNING)
-        return Judgement(ownership=Ownership.UNKNOWN, reason=reason)
+        is_refused = error is not None and not isinstance(error, UpstreamUnavailable)
+        return Judgement(ownership=Ownership.UNKNOWN, reason=reason, is_refused=is_refused)

@@ -42,7 +42,7 @@ from wheelgate.index.listing_wait import LISTING_WAIT_S, find_first, hear_listin
 from wheelgate.index.merge_pages import MadePages, merge_pages, wholly_withheld
 from wheelgate.index.outage_window import OUTAGE_RULE, find_outage_window, withhold_uncertain
 from wheelgate.index.project_list import ProjectList
-from wheelgate.index.questions import ask_member, find_passing
+from wheelgate.index.questions import ask_member, find_passing, note_served
 from wheelgate.index.rules import limit_versions
 from wheelgate.index.unlisted_claims import UnlistedClaims, advise_release, find_foreign_claim
 from wheelgate.runtime.logs import TroubleLog
@@ -166,6 +166,8 @@ class Merged:
         known = await self._ask_public(known, order, private, public)
         if (first := find_first(known.answers)) is not None:
             reason = f"no private source has it, and the first public one that does is {first.source}"
+            if first.page is not None:
+                note_served(known, private)
             return await self._let_answer(known, order, first, reason)
         return await self._let_nobody_answer(known)
 

@@ -27,10 +27,12 @@ class OutageWindow(msgspec.Struct, frozen=True):
     """The moment the first of them became unreachable."""
     last_heard: datetime
     """The earliest moment at which one of them was last heard."""
+    is_vouched_for: bool = False
+    """Each of them said then that the name is a public one that somebody has."""
 
     def is_predated_by(self, page: ProjectPage) -> bool:
         """Tell whether we knew this page before the outage."""
-        return page.known_since is not None and page.known_since < self.outage_since
+        return self.is_vouched_for or (page.known_since is not None and page.known_since < self.outage_since)
 
 
 def find_outage_window(answers: Iterable[Answer], owner: str | None) -> OutageWindow | None:
@@ -48,6 +50,7 @@ def find_outage_window(answers: Iterable[Answer], owner: str | None) -> OutageWi
         silent[0].failure,
         min(error.outage_since or _LONG_AGO for error in errors),
         min(error.last_heard or _LONG_AGO for error in errors),
+        all(answer.judgement is not None and answer.judgement.is_vouched_for for answer in silent),
     )
 
 

@@ -46,6 +46,9 @@ class StatedJudge:
             return _own(f"it was claimed by source {self._source}")
         return stated
 
+    def note_served(self, project: str) -> None:
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`. What is stated need not be remembered."""
+
     def judge_anew(self, project: str) -> Judgement:
         """Judge a project as if it had not been claimed: whether its claim was a mistake."""
         if self._only is None:

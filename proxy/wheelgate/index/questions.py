@@ -13,7 +13,7 @@ from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, Up
 from wheelgate.core.model import Judgement, Ownership, ProjectPage, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.core.protocols import Clock
-from wheelgate.index.decision import Answer, Member, Outcome
+from wheelgate.index.decision import Answer, Decision, Member, Outcome
 from wheelgate.index.merge_pages import FOREIGN_RULE, MadePages
 from wheelgate.index.rules import withhold
 
@@ -24,6 +24,13 @@ async def ask_member(member: Member, project: str, *, clock: Clock, made: MadePa
     if not member.may_hold(project):
         return Answer(name, member.private, Outcome.NOT_ASKED, "its `only` does not cover the name")
     judgement = None if member.judge is None else await member.judge.judge(project)
+    if judgement is not None and judgement.is_refused:
+        try:
+            await member.source.project_page(project)
+        except ProjectNotFound:
+            pass  # it may be there for those who may ask whose it is
+        except (UpstreamError, StoreError) as error:
+            return Answer(name, member.private, Outcome.FAILED, str(error), clock.now(), error=error, judgement=judgement)
     if judgement is not None and judgement.ownership is not Ownership.OWN:
         return _answer_unasked(member, judgement, clock)
     try:
@@ -45,6 +52,15 @@ def find_passing(answers: Iterable[Answer], members: Iterable[Member]) -> list[M
     """Find the public views of those private members that answered that nothing of the project is their own."""
     judged = {answer.source: answer.judgement.ownership for answer in answers if answer.private and answer.judgement is not None}
     return [m.public for m in members if m.public is not None and judged.get(m.source.name) is Ownership.PUBLIC]
+
+
+def note_served(known: Decision, members: Iterable[Member]) -> None:
+    """Tell the judges by whom a project is public that it is served as such."""
+    judges = {member.source.name: member.judge for member in members}
+    for answer in known.answers:
+        judge, judgement = judges.get(answer.source), answer.judgement
+        if answer.private and judge is not None and judgement is not None and judgement.ownership is Ownership.PUBLIC:
+            judge.note_served(known.project)
 
 
 def _answer_unasked(member: Member, judgement: Judgement, clock: Clock) -> Answer:

@@ -36,8 +36,9 @@ class SourceClients:
         self.by_source[settings.name] = client
         return client
 
-    def build_for_service(self, number: int, settings: SourceSettings, place: FeedPlace) -> SourceClient:
-        """Build the way out to the service that tells of a feed, for what the feed's own pages are signed in with."""
+    def build_for_service(self, settings: SourceSettings, place: FeedPlace) -> SourceClient:
+        """Build the way out to the service that tells of a feed, with what the feed's own pages are signed in with."""
+        number = [source.name for source in self._base.config.source].index(settings.name)
         return self._build(number, settings, f"{settings.name} (feed service)", place.url, ())
 
     def _build(self, number: int, settings: SourceSettings, name: str, url: str, file_hosts: tuple[str, ...]) -> SourceClient:

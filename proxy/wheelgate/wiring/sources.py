@@ -6,6 +6,7 @@ Screened        what the rules withhold
                 from there on as a private source, as a public one, or as one of each (wiring/views.py)
 EnrichedSource  what the source left out, told from its FileHistory (index, devops, github) or BlobHistory (blob)
 Cached          when to ask again, and what stands in meanwhile
+DatedFeed       what the feed service says of its versions (devops)
 the source      SimpleIndex, DevopsFeed, GithubReleases with their SourceClient; BlobPackages, BlobScan, Directory
 """
 
@@ -24,6 +25,7 @@ from wheelgate.enrich.file_history import FileHistory
 from wheelgate.enrich.file_memory import FileMemory
 from wheelgate.enrich.record_store import ProjectRecords
 from wheelgate.enrich.records import FactRecorder
+from wheelgate.feeds.judge import FeedJudge
 from wheelgate.index.decision import Member
 from wheelgate.index.policy_reload import rules_of
 from wheelgate.runtime.signal import Signal
@@ -47,6 +49,7 @@ from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.clients import SourceClients
+from wheelgate.wiring.feeds import build_dated_feed
 from wheelgate.wiring.foundation import Foundation
 from wheelgate.wiring.views import Views
 
@@ -81,6 +84,8 @@ class Sources:
         """Of the remote sources and the containers: what they said last."""
         self.absences: dict[str, AbsenceEvidence] = {}
         """Of the indexes: what a 404 of theirs is worth."""
+        self.feeds: dict[str, FeedJudge] = {}
+        """Of the feeds whose service tells what they are."""
         self.scans: list[ListedWhole] = []
         """Those that are listed whole, from the start of a server on."""
         self.completed: list[tuple[EnrichedSource, int | None]] = []
@@ -252,7 +257,13 @@ class Sources:
             is_last=self._is_last(settings),
         )
         self.absences[settings.name] = base.closing(index).absence
-        return self._remember(index, settings, settings.fresh_s, settings.absent)
+        source: Source = index
+        if settings.type == "devops":
+            judges = self._views.judges
+            source, judge = build_dated_feed(base, settings, index, self._ways_out, lambda: judges.get(settings.name))
+            if judge is not None:
+                self.feeds[settings.name] = judges[settings.name] = judge
+        return self._remember(source, settings, settings.fresh_s, settings.absent)
 
     def _is_last(self, settings: SourceSettings) -> bool:
         """True if its names are public, and nobody is asked after it."""

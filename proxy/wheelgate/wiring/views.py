@@ -40,7 +40,8 @@ class Views:
         self._book = book
         self._claims = claims
         self.judges: dict[str, OwnershipJudge] = {}
-        """Of sources whose service tells whose a project is; to be there before the source's views are built."""
+        """By source, of those that pass public packages through. One whose service tells whose a project is has to be
+        there before the views of its source are built; what the operator states goes before it."""
         self.watches: dict[str, PublicNames] = {}
         """Of private sources of which nobody said what they pass through."""
 
@@ -65,8 +66,10 @@ class Views:
     def _find_judge(self, settings: SourceSettings) -> OwnershipJudge | None:
         if settings.passes_through:
             own = None if settings.only is None else NamePatterns(settings.only)
-            return StatedJudge(settings.name, only=own, book=self._book, claims=self._claims)
-        return self.judges.get(settings.name) if settings.upstream is None else None
+            self.judges[settings.name] = StatedJudge(settings.name, only=own, book=self._book, claims=self._claims)
+        elif settings.upstream is not None or settings.only is not None:
+            self.judges.pop(settings.name, None)  # all that it is asked for is its own, whatever its service says
+        return self.judges.get(settings.name)
 
 
 def _is_unsaid(settings: SourceSettings) -> bool:
