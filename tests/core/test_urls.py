@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, origin, parse, redact_url, without_user_info
+from wheelgate.core.page_links import PageLinks
+from wheelgate.core.urls import HostRules, UnsafeUrl, origin, parse, parse_scope, redact_url, without_user_info
 
 OWN = "https://index.example.com/org/feed/simple/"
 PAGE = OWN + "demo/"
@@ -201,6 +202,22 @@ def test_only_a_host_that_the_operator_wrote_out_counts_as_named(url: str, named
         ("/files/a b.whl", HERE + "/files/a%20b.whl"),
         ("/files/a%20b+c%2B.whl", HERE + "/files/a%20b+c%2B.whl"),
         ("/files/é.whl", HERE + "/files/%C3%A9.whl"),
+        ("https://index.example.com/files/a b.whl", HERE + "/files/a%20b.whl"),
+        ("https://index.example.com/files/é.whl", HERE + "/files/%C3%A9.whl"),
+        (" https://index.example.com/files/x.whl ", HERE + "/files/x.whl"),
+        ("https://index.example.com/a/../files/./x.whl", HERE + "/files/x.whl"),
+        ("https://index.example.com/../../x.whl", HERE + "/x.whl"),
+        ("/a/b/..", HERE + "/a/"),
+        ("https://user@index.example.com/x.whl", HERE + "/x.whl"),
+        ("https://us:er:se@cret@index.example.com/x.whl", HERE + "/x.whl"),
+        ("https://@index.example.com/x.whl", HERE + "/x.whl"),
+        ("//user:secret@index.example.com/x.whl", HERE + "/x.whl"),
+        ("/a//x.whl", HERE + "/a//x.whl"),
+        ("https://index.example.com//x.whl", HERE + "//x.whl"),
+        ("..//files//x.whl", HERE + "/org/feed/simple//files//x.whl"),
+        ("/a//../x.whl", HERE + "/a/x.whl"),
+        ("x.whl?a=//../b", PAGE + "x.whl?a=//../b"),
+        ("?x", PAGE + "?x"),
     ],
 )
 def test_a_link_is_resolved_against_its_page(href: str, expected: str) -> None:
@@ -216,9 +233,12 @@ def test_a_link_is_resolved_against_its_page(href: str, expected: str) -> None:
         "https://evil.invalid/x.whl",
         "http://index.example.com/x.whl",
         "https://index.example.com:444/x.whl",
-        "https://user@index.example.com/x.whl",
         "https://index.example.com@evil.invalid/x.whl",
-        "//user:secret@index.example.com/x.whl",
+        "https://index.example.com:x@evil.invalid/x.whl",
+        "//index.example.com@evil.invalid/x.whl",
+        "https://a@index.example.com@evil.invalid/x.whl",
+        "https://index.example.com\\@evil.invalid/x.whl",
+        "https://@/x.whl",
         "\\\\evil.invalid\\x.whl",
         "/\\evil.invalid/x.whl",
         "https:\\\\evil.invalid/x.whl",
@@ -238,7 +258,9 @@ def test_a_link_is_resolved_against_its_page(href: str, expected: str) -> None:
         "/a/%2e%2e/x.whl",
         "/a/..%2fx.whl",
         "/a%5c..%5cx.whl",
-        "/a//x.whl",
+        "/a//../../..//evil.invalid/%2e%2e//x.whl",
+        "https://index.example.com/a/%2e%2e/x.whl",
+        "https://index.example.com/a//..%2fx.whl",
         "/x.whl\r\nX-Evil: 1",
         "/x.whl\n",
         "\t/x.whl",
@@ -264,7 +286,8 @@ def test_a_hostile_link_leads_nowhere(href: str) -> None:
         ("https://evil.invalid/", "x.whl", None),
         ("https://evil.invalid/", "/x.whl", None),
         ("//evil.invalid/", "/x.whl", None),
-        ("https://user:secret@index.example.com/", "/x.whl", None),
+        ("https://user:secret@index.example.com/", "/x.whl", HERE + "/x.whl"),
+        ("https://user:secret@evil.invalid/", "/x.whl", None),
         ("javascript:alert(1)", "/x.whl", None),
         ("http://[::1/", "/x.whl", None),
         ("http://[::1/", "x.whl", None),
@@ -342,8 +365,8 @@ def test_whatever_a_link_becomes_is_an_allowed_url_by_one_reading(href: str, pag
     url = resolved.absolute(href)
     assert url == resolved._judge(href)  # the way without a parser and the one with it agree
     if url is not None:
-        assert rules.allows(parse(url))
-        assert origin(URL(url)) == origin(parse(url))  # also as yarl reads it with all its repairs
+        assert rules.allows(parse(url, empty_segments=True))
+        assert origin(URL(url)) == origin(parse(url, empty_segments=True))  # also as yarl reads it with all its repairs
         assert "#" not in url
         assert url.isascii()
         assert url.isprintable()
@@ -407,15 +430,6 @@ def test_after_the_split_no_user_information_is_left(user: str, text: str) -> No
         assert parse(plain).raw_user is None
 
 
-def test_a_refused_host_is_named_as_file_hosts_takes_it() -> None:
-    found = links()
-    for href in ("https://files.example.org/x.whl", "https://127.0.0.1:9102/x.whl", "https://files.example.org:443/y.whl"):
-        assert found.absolute(href) is None
-    assert found.refused_hosts == {"files.example.org", "127.0.0.1:9102"}
-    for host in found.refused_hosts:
-        assert HostRules(parse(OWN), [host]).allows(parse(f"https://{host}/x.whl"))
-
-
 NEIGHBOURS = {
     "pypi": "https://pypi.org/simple/",
     "sibling": "https://index.example.com/other/simple/",
@@ -447,3 +461,73 @@ def test_a_redirect_leads_to_another_source_by_its_origin_and_at_our_own_by_its_
     rules = HostRules(parse("https://index.example.com/team/simple/"), ("files.example.com",), NEIGHBOURS)
     assert rules.find_neighbour(parse(url)) == neighbour
     assert rules.is_inside(parse(url)) is inside
+
+
+@pytest.mark.parametrize(
+    ("own", "href", "said"),
+    [
+        (
+            OWN,
+            "https://files.example.org/x.whl",
+            "at https://files.example.org:443, which is not among its file_hosts: list",
+        ),
+        (
+            OWN,
+            "https://127.0.0.1:9102/x.whl",
+            "at https://127.0.0.1:9102, which is not among its file_hosts: list",
+        ),
+        (OWN, "https://user:secret@files.example.org/x.whl", "at https://files.example.org:443, which is not"),
+        (
+            OWN,
+            "http://index.example.com/x.whl",
+            "at http://index.example.com:80, without TLS: its proxy must send X-Forwarded-Proto",
+        ),
+        (OWN, "http://index.example.com:443/x.whl", "at http://index.example.com:443, without TLS: its proxy must send"),
+        (OWN, "http://files.example.org/x.whl", "at http://files.example.org:80, without TLS, which no setting allows"),
+        (
+            OWN,
+            "https://index.example.com:8443/x.whl",
+            "at https://index.example.com:8443, another port than its own, 443: its proxy",
+        ),
+        ("http://[::1]:8080/", "http://[::1]/x.whl", "at http://[::1]:80, another port than its own, 8080: its proxy must send"),
+        (
+            OWN,
+            "https://files.pythonhosted.org/x.whl",
+            "at https://files.pythonhosted.org:443, which is not among its file_hosts: list",
+        ),
+        (OWN, "javascript:alert(1)", "in a way that is not followed: it is not an absolute http(s) URL"),
+        (OWN, "https:x.whl", "in a way that is not followed: it is not an absolute http(s) URL"),
+        (OWN, "/a/%2e%2e/x.whl", "in a way that is not followed: its path could be read in two ways"),
+        (OWN, "https://index.example.com./x.whl", "in a way that is not followed: its host is not written plainly"),
+        (OWN, "/x.whl\n", "in a way that is not followed: it is malformed"),
+        (OWN, "/x\ud800.whl", "in a way that is not followed: it is malformed"),
+    ],
+)
+def test_a_refused_link_is_named_with_its_place_and_what_would_mend_it(own: str, href: str, said: str) -> None:
+    found = links(f"{own}demo/", own=own)
+    assert found.absolute(href) is None
+    reason = found.explain(href)
+    assert reason.startswith(said)
+    assert "secret" not in reason
+
+
+@pytest.mark.parametrize(
+    "href", ["https://files.example.org/x.whl", "https://127.0.0.1:9102/x.whl", "https://index.example.com:8443/x.whl"]
+)
+def test_the_entry_that_is_named_is_the_one_that_allows_the_link(href: str) -> None:
+    host = links().explain(href).partition('"')[2].partition('"')[0]
+    assert links(PAGE, host).absolute(href) == href
+
+
+@pytest.mark.parametrize(
+    ("target", "url", "held"),
+    [
+        ("https://index.example.com/team", "https://index.example.com/team//x.whl", True),
+        ("https://index.example.com/", "https://index.example.com//team/x.whl", True),
+        ("https://index.example.com/team", "https://index.example.com//team/x.whl", False),
+        ("https://index.example.com/team/a", "https://index.example.com/team//a/x.whl", False),
+        ("https://index.example.com/team", "https://index.example.com/teams//team/x.whl", False),
+    ],
+)
+def test_empty_segments_bring_no_url_below_a_credential(target: str, url: str, held: bool) -> None:
+    assert parse_scope(target).holds(parse_scope(url)) is held

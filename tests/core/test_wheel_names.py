@@ -13,13 +13,14 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from tests.support.packages import metadata, wheel_bytes
 from tests.test_layers import MODULES, ROOT
-from wheelgate.core.names import Membership, is_index_document, is_listable, parse_head, project_in, version_of
+from wheelgate.core.belonging import Membership
+from wheelgate.core.names import is_index_document, is_listable, parse_head, project_in, version_of
 from wheelgate.core.wheel_names import WheelName, parse_wheel_name, python_tag_of, split_label
 from wheelgate.distfiles.attestations import _same_name
 from wheelgate.distfiles.core_metadata import read_core_metadata, read_fields
 from wheelgate.distfiles.wheels import check_wheel
 from wheelgate.mirror.targets import find_best_wheel, parse_target
-from wheelgate.sources.packed_listing import find_key
+from wheelgate.sources.packed_listing import find_keys
 from wheelgate.uploads.accept import parse_filename_project
 
 VARIANT = "acme_tool-1.0-py3-none-any-cu12.8_x.whl"
@@ -83,7 +84,7 @@ def test_every_reader_of_wheel_names_understands_a_variant(filename: str) -> Non
     assert filename in Membership("acme-tool")
     assert filename not in Membership("acme")
     assert python_tag_of(filename) == "py3"
-    assert find_key(filename) == find_key("acme_tool-1.0-py3-none-any.whl")
+    assert find_keys(filename) == find_keys("acme_tool-1.0-py3-none-any.whl")
     assert parse_filename_project(filename) == "acme-tool"
     assert _same_name(filename.replace("acme_tool", "Acme.Tool"), filename)
     assert not _same_name(filename, "acme_tool-1.0-py3-none-any.whl")
@@ -124,7 +125,7 @@ def test_the_name_of_an_index_document(filename: str, project: str | None) -> No
         assert is_listable(filename)
         assert filename in Membership(project)
         assert filename not in Membership("acme")
-        assert find_key(filename) == find_key("acme_tool-1.0-py3-none-any.whl")
+        assert find_keys(filename) == find_keys("acme_tool-1.0-py3-none-any.whl")
         assert version_of(filename, project) == filename.split("-")[1]
 
 

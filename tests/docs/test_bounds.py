@@ -18,10 +18,13 @@ GROWS = {
 """Calls that make something that grows. So does an empty display: ``{}``, ``[]``."""
 SHORT_LIVED = {
     "one page while it is parsed": {
-        *("PageLinks._places", "PageLinks.refused_hosts", "Collector._files", "Collector._withheld", "_Target._metas"),
+        *("PageLinks._places", "Collector._refused", "Collector._files", "Collector._withheld", "_Target._metas"),
         *("ListingParser.blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
     },
     "one listing while it is made": {f"ListingBuilder.{name}" for name in ("_open", "_blocks", "_fresh", "_changed")},
+    "the files of one project while they are sorted": {
+        *("HoldingsBuilder._offered", "HoldingsBuilder._withheld", "_Assets.files", "_Assets.withheld", "_Assets.left_out"),
+    },
     "one block of names while it is changed": {"_OpenBlock.names"},
     "one archive while it is read": {
         *(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.simple_api.pages import ORIGIN, SHA, assert_sound, filenames, links
 from wheelgate.core.names import same_version_key, version_of
-from wheelgate.core.urls import HostRules, PageLinks, parse
+from wheelgate.core.page_links import PageLinks
+from wheelgate.core.urls import HostRules, parse
 from wheelgate.simple_api.collector import Collector, PageEntry, ParsedPage, metadata_digests
 
 often = settings(deadline=None, max_examples=400)

@@ -83,7 +83,7 @@ def test_an_entry_that_says_little_is_not_made_to_say_more() -> None:
         ("url", "http://[::1/x"),
         ("url", "javascript:alert(1)"),
         ("url", "https://evil.invalid/demo-2.0.tar.gz"),
-        ("url", "https://user:secret@index.example.com/demo-2.0.tar.gz"),
+        ("url", "https://user:secret@index.example.com\\@evil.invalid/demo-2.0.tar.gz"),
         ("url", "/f/x\r\nX-Evil: 1"),
         ("hashes", MISSING),
         ("hashes", None),
@@ -99,7 +99,39 @@ def test_an_entry_without_a_name_link_or_digest_to_trust_is_dropped_and_its_neig
         del bad[field]
     parsed = parsed_json(page(bad, GOOD))
     assert parsed.files == parsed_json(page(GOOD)).files
-    assert parsed.dropped == 1
+    assert parsed.dropped + len(parsed.withheld) == 1
+    assert all(entry.rule == "link" and field == "url" for entry in parsed.withheld)
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("https://user:secret@index.example.com/demo-2.0.tar.gz", "https://index.example.com/demo-2.0.tar.gz"),
+        ("/f//demo-2.0.tar.gz", "https://index.example.com/f//demo-2.0.tar.gz"),
+    ],
+)
+def test_a_link_as_installers_follow_it_is_read_without_its_user_information(url: str, read: str) -> None:
+    (file,) = parsed_json(page({**FULL, "url": url})).files
+    assert file.location == RemoteFile(read, "upstream")
+
+
+@pytest.mark.parametrize(("stated", "size"), [(0, None), (-1, None), (1, 1), (2**40, 2**40), (2**40 + 1, None), (10**30, None)])
+def test_a_size_that_no_file_has_is_left_out(stated: int, size: int | None) -> None:
+    (file,) = parsed_json(page({**FULL, "size": stated})).files
+    assert file.size == size
+
+
+def test_of_two_entries_of_one_name_the_one_that_may_be_followed_counts() -> None:
+    refused = {**FULL, "url": "https://evil.invalid/demo-2.0.tar.gz"}
+    for entries in ((refused, FULL), (FULL, refused)):
+        parsed = parsed_json(page(*entries))
+        assert (parsed.files, parsed.withheld, parsed.dropped) == (parsed_json(page(FULL)).files, (), 1)
+
+
+def test_so_many_refused_entries_are_named_and_the_rest_counted() -> None:
+    entries = [{**FULL, "filename": f"demo-{number}.0.tar.gz", "url": "https://evil.invalid/x"} for number in range(105)]
+    parsed = parsed_json(page(*entries))
+    assert (len(parsed.withheld), parsed.dropped) == (100, 5)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,10 @@ async def test_what_is_no_file_of_the_project_is_not_listed(world: Packages) -> 
     page = await world.source.project_page("acme-lib")
     assert filenames(page) == [WHEEL]
     assert page.versions == ("1.0",)
-    assert page.dropped == 5  # the metadata beside the wheel is no entry, and not unusable either
+    assert page.dropped == 4  # the metadata beside the wheel is no entry, and not unusable either
+    (other,) = page.withheld
+    assert other.filename == "other-1.0-py3-none-any.whl"
+    assert "lies among the files of acme-lib, and is not named as one" in other.reason
 
 
 async def test_a_folder_of_nothing_but_strangers_is_no_project(world: Packages) -> None:

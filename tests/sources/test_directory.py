@@ -170,7 +170,11 @@ async def test_links_are_not_followed(world: Folder, tmp_path: Path) -> None:
     (world.root / wheel_name("secret", "2.0")).symlink_to(outside / wheel_name("secret", "1.0"))
     (world.root / "linked").symlink_to(outside)
     make_wheel(world.root, "acme-lib", "1.0")
-    assert await world.source.project_names() == {"acme-lib"}
+    assert await world.source.project_names() == {"acme-lib", "secret"}
+    page = await world.page("secret")  # it is the folder's, whatever is behind the link
+    assert filenames(page) == []
+    assert [entry.filename for entry in page.withheld] == [wheel_name("secret", "2.0")]
+    assert "is a link, which is not followed" in page.withheld[0].reason
 
 
 async def test_within_two_seconds_the_folder_is_not_read_again(world: Folder, clock: FakeClock) -> None:

@@ -275,9 +275,13 @@ async def test_entries_that_cannot_be_used_are_left_out_and_counted(
     index.publish("acme-lib", wheel_name("acme-lib", "3.0"), b"bad digest", hashes={"sha256": "abc"})
     page = await source.project_page("acme-lib")
     assert filenames(page) == [WHEEL]
-    assert page.dropped == 2
-    assert counted(metrics, "dropped_entries", source="team") == 2
-    assert [(entry.filename, entry.rule) for entry in page.withheld] == [(wheel_name("acme-lib", "3.0"), "digest")]
+    assert page.dropped == 1
+    assert counted(metrics, "dropped_entries", source="team") == 1
+    assert [(entry.filename, entry.rule) for entry in page.withheld] == [
+        (wheel_name("acme-lib", "3.0"), "digest"),
+        (wheel_name("acme-lib", "2.0"), "link"),
+    ]
+    assert "https://elsewhere.invalid:443" in page.withheld[1].reason
     assert counted(metrics, "withheld_files", source="team", rule="digest") == 1
 
 

@@ -28,13 +28,14 @@ from wheelgate.uploads.manage import DamagedUpload, UploadManager
 ROOT = Path(wheelgate.__file__).parent
 LISTERS = {
     ("uploads/manage.py", "_walk"): "named beside the others, which are listed without it",
-    ("sources/blob_packages.py", "project_page"): "logged, and left out; alone it is a failure, not an absence",
+    ("sources/blob_packages.py", "project_page"): "logged, and withheld by name; alone it is a failure, not an absence",
+    ("sources/blob_packages.py", "find_unoffered"): "named",
     ("sources/blob_packages.py", "_has_files"): "its project is there",
     ("sources/blob_packages.py", "_check_place"): "its project is there",
     ("cli/checks/stored.py", "_has_more_than"): "counted",
     ("cli/checks/files.py", "check_stored"): "no signed URL is tried on one",
     ("sources/kept_listing.py", "_sweep"): "parts of listings, told apart by their names",
-    ("sources/blob_scan.py", "_list_into"): "kept; the page then leaves it out and logs it, and alone it is a failure",
+    ("sources/blob_scan.py", "_list_into"): "kept; the page then withholds it by name and logs it, and alone it is a failure",
     ("enrich/inspection.py", "find_damaged_records"): "named",
     (
         "storage/claims.py",
@@ -96,7 +97,7 @@ async def test_a_source_leaves_them_out_names_them_once_and_fails_where_there_is
     for _ in range(2):
         page = await source.project_page("acme-lib")
         assert filenames(page) == [GOOD]
-        assert page.dropped == 1
+        assert [(entry.filename, entry.rule) for entry in page.withheld] == [(BAD, "damaged")]
         with pytest.raises(
             StoreError, match=f"source box has nothing of other that can be used: .*{ALONE} are damaged"
         ) as raised:

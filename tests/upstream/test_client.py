@@ -235,7 +235,7 @@ async def test_every_hop_is_judged_and_not_only_the_first(liar: Liar, other: Lia
         liar.pages["demo"] = partial(lies.redirect, to=f"{other.origin}/x/", code=code)
         other.pages["x"] = partial(lies.redirect, to=f"http://127.0.0.2:{port}/", code=code)
         async with client_of(liar, file_hosts=(host_of(other),)) as client:
-            with pytest.raises(AddressRefused, match=rf" points to 127\.0\.0\.2:{port}, which is neither its own"):
+            with pytest.raises(AddressRefused, match=rf" redirects to http://127\.0\.0\.2:{port}, which is neither its own"):
                 await page_of(client, liar)
         assert (len(other.asked), seen) == (1, [])
 

@@ -13,6 +13,7 @@ from wheelgate.cli.checks.settings import describe_rules, drop_unreadable_contai
 from wheelgate.cli.checks.sources import check_sources
 from wheelgate.cli.checks.stored import check_layouts, check_mirrors, check_records
 from wheelgate.cli.checks.subjects import list_subjects
+from wheelgate.cli.checks.unoffered import check_unoffered
 from wheelgate.cli.options import config_options, json_option, load_settings, load_tls, run_to_end
 from wheelgate.cli.progress import Activity
 from wheelgate.config import Config
@@ -58,6 +59,7 @@ async def run_checks(config: Config, step: Callable[[str], None] = lambda _: Non
             step("mirrors, containers and records")
             findings += [finding async for finding in check_mirrors(usable, services.containers)]
             findings += [finding async for finding in check_layouts(usable, services.containers)]
+            findings += [finding async for finding in check_unoffered(services.index.members)]
             findings += await check_records(services.store)
             idle = [f"policy.{message}" for message in config.find_idle_policy(services.clock.now())]
             findings += describe_rules(services.index, services.rules.rules, idle)

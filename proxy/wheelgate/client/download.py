@@ -124,6 +124,9 @@ class _HttpsRules(HostRules):
         """True if nobody on the way reads along."""
         return url.scheme == "https" or (url.scheme in self._schemes and is_loopback_host(url.host or ""))
 
+    def find_cause(self, url: URL) -> None:
+        """None: there is one rule, which the sentence says."""
+
 
 class _DownloadFailures(HopFailures):
     """The way from a given URL to whoever has the bytes: as nobody, with sentences about that URL."""

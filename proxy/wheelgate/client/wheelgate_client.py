@@ -27,7 +27,8 @@ from wheelgate.core.errors import (
 )
 from wheelgate.core.model import File
 from wheelgate.core.names import is_safe_filename
-from wheelgate.core.urls import HostRules, PageLinks, UnsafeUrl, display_host, is_loopback_host, parse, redact_url, suggest_url
+from wheelgate.core.page_links import PageLinks
+from wheelgate.core.urls import HostRules, UnsafeUrl, display_host, is_loopback_host, parse, redact_url, suggest_url
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.regular_file import open_regular
 from wheelgate.simple_api import JSON

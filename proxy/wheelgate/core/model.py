@@ -103,6 +103,12 @@ class ProjectStatus(msgspec.Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
+UNUSABLE = "unusable"
+"""The rule by which files are withheld that nobody could install, as they are named."""
+MAX_NAMED = 100
+"""Files that a source has of one project and cannot offer: so many are named, of more the number is known."""
+
+
 class Withheld(msgspec.Struct, frozen=True, gc=False):
     """A file that a source lists and we do not: which rule, and the sentence people read."""
 

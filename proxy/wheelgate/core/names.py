@@ -17,16 +17,22 @@ from wheelgate.core.wheel_names import parse_wheel_name
 _PROJECT = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _LONGEST_NAME = 200
 _NORMALISED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
-_SEPARATORS = re.compile(r"[-_.]+")
+SEPARATORS = re.compile(r"[-_.]+")
 # No '%': a client that decodes twice would see another name (pip CVE-2026-13346). No '#', '?', '"', '<', '>', '&', "'":
 # nothing that ends a URL path or needs escaping in a page. A space and ',' occur in legacy files on public PyPI.
 # `.metadata` and `.provenance` are what is served beside a file.
 _FILENAME = re.compile(
     r"[A-Za-z0-9_][A-Za-z0-9._+!~=,@() -]{0,253}[A-Za-z0-9)](?<!\.(?i:metadata))(?<!\.(?i:provenance))", re.ASCII
 )
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+!~=,@() -]|\.(?=\.)", re.ASCII)
+_SHOWN = 200
 _PLATFORM = re.compile(r"\.(win32|win|linux|macosx)[^-]*$")
-_SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar")
-_OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
+# Those that pip unpacks, one of uv's own, and ``.tar.Z``, which only the oldest did.
+_SDIST_ENDINGS = (
+    *(".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz", ".tar.z", ".tar"),
+    *(".tbz", ".txz", ".tlz", ".tar.lz", ".tar.lzma", ".tar.zst"),
+)
+OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
 
 
 def normalise_name(name: str) -> str | None:
@@ -40,7 +46,7 @@ def normalise_name(name: str) -> str | None:
 
 @lru_cache(maxsize=8_192)  # of one page's files, nearly all begin with the same spelling
 def _normalise(name: str) -> str | None:
-    return _SEPARATORS.sub("-", name).lower() if _PROJECT.fullmatch(name) else None
+    return SEPARATORS.sub("-", name).lower() if _PROJECT.fullmatch(name) else None
 
 
 def is_normalised(name: str) -> bool:
@@ -53,9 +59,22 @@ def is_safe_filename(filename: str) -> bool:
     return _FILENAME.fullmatch(filename) is not None and ".." not in filename
 
 
+def make_safe_filename(filename: str) -> str:
+    """Name a file by something that can stand where file names do: itself, if it can."""
+    if is_safe_filename(filename):
+        return filename
+    name = _UNSAFE.sub("_", filename)[:_SHOWN]
+    return name if is_safe_filename(name) else "unnamed"
+
+
+def show_any(text: str) -> str:
+    """Show a name or path that may have any characters, and any number of them."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text[:_SHOWN])
+
+
 def is_distribution(filename: str) -> bool:
     """True if the name ends like a distribution file of any age, and not like a signature or a page beside it."""
-    return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *_OTHER_ENDINGS))
+    return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *OTHER_ENDINGS))
 
 
 def is_index_document(filename: str) -> bool:
@@ -69,52 +88,6 @@ def is_index_document(filename: str) -> bool:
 def is_listable(filename: str) -> bool:
     """True if the name may stand on a page: a distribution file's, or an index document's."""
     return is_distribution(filename) or is_index_document(filename)
-
-
-class Membership:
-    """The file names that belong to one project.
-
-    A wheel or sdist whose name parses must normalise to the project. Any other name (eggs, installers, invalid versions)
-    must begin, normalised, with the project's name and a separator.
-    """
-
-    def __init__(self, project: str) -> None:
-        self._project = project
-        self._prefix = project + "-"
-
-    def __contains__(self, filename: str) -> bool:
-        """True if the file is this project's."""
-        if filename.endswith(".whl"):
-            return self.is_own(filename.partition("-")[0]) or (parse_head(filename) is None and self._starts(filename))
-        if is_index_document(filename):
-            return self.is_own(filename.partition("-")[0])
-        stem = without_sdist_ending(filename)
-        if stem is not None and "-" in stem:
-            head, _, tail = stem.rpartition("-")
-            if self.is_own(head):
-                return True
-            if tail[:1].isdigit() and not self._is_post_release(head, tail):
-                # The older endings follow the same rule.
-                return self._starts(filename) and parse_head(f"{stem}.tar.gz") is None
-        return self._starts(filename)
-
-    def is_own(self, head: str) -> bool:
-        """True if what stands before the version is this project's name, however it is spelled."""
-        return normalise_name(head) == self._project
-
-    def _is_post_release(self, head: str, tail: str) -> bool:
-        """``demo-1.0-1.tar.gz``: PEP 440 reads ``1.0-1`` as a post release, so the name is ``demo``, not ``demo-1.0``."""
-        name, _, version = head.rpartition("-")
-        if not name or not self.is_own(name):
-            return False
-        try:
-            Version(f"{version}-{tail}")
-        except ValueError:
-            return False
-        return True
-
-    def _starts(self, filename: str) -> bool:
-        return _SEPARATORS.sub("-", filename).lower().startswith(self._prefix)
 
 
 def parse_head(filename: str) -> str | None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
-from urllib.parse import quote, urljoin
 
 import msgspec
 from yarl import URL
@@ -27,12 +26,9 @@ _AUTHORITY = re.compile(rf"(?:{_HOST})(?::(?:[1-9][0-9]{{0,4}})?)?")
 _PATH = re.compile(r"/[A-Za-z0-9/_.~!$&'()*+,;=:@%-]*")
 # Dot segments and encoded separators, dots or control characters: where one reader climbs, another does not.
 _AMBIGUOUS = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|%2e|%2f|%5c|%[01][0-9a-f]|%7f|//", re.IGNORECASE)
-# The plain form that nearly every link has, which no two parsers read differently: it needs no parser at all.
-_PLAIN_PLACE = re.compile(rf"https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?")
-_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~+=@-][A-Za-z0-9_.~+=@-]*+)++")  # possessive: it never goes back, in half the time
-_BEHIND_SCHEME = len("https://")
-_ENOUGH_HOSTS = 3
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_SLASHES = re.compile(r"//+")
+PLAIN_PLACE = re.compile(rf"https?://(?:{_HOST})(?::[1-9][0-9]{{0,4}})?")
+"""Origins that no two parsers read differently."""
 # What people write who leave out the scheme: 127.0.0.1:8080, wheelgate.internal/simple/. A label is short, and a token is not.
 _LABEL = r"[a-z0-9-]{1,40}"
 _BARE_PLACE = re.compile(
@@ -54,8 +50,11 @@ class UnsafeUrl(ValueError):
 
 
 @lru_cache(maxsize=64)  # a page looks half a dozen times at its own address and at the place of its files
-def parse(text: str) -> URL:
+def parse(text: str, *, empty_segments: bool = False) -> URL:
     """Parse an absolute http(s) URL, as sent on the wire.
+
+    ``empty_segments``: its path may have such, ``/files//x``, as those of some files have, and as object stores mean. They are
+    kept: who leaves them out and who does not are two readers.
 
     Raises:
         UnsafeUrl: anything that could be read in two ways: control characters, backslashes, user information, non-ASCII or
@@ -75,7 +74,7 @@ def parse(text: str) -> URL:
     authority = re.split(r"[/?#]", text[len(url.scheme) + 3 :], maxsplit=1)[0].lower()
     if not _AUTHORITY.fullmatch(authority) or ".." in authority or (authority[0] == "[" and not _is_ipv6(host)):
         raise UnsafeUrl("its host is not written plainly")
-    path = url.raw_path
+    path = _SLASHES.sub("/", url.raw_path) if empty_segments else url.raw_path
     if not _PATH.fullmatch(path) or _AMBIGUOUS.search(path[1:]) or path.startswith("//"):
         raise UnsafeUrl("its path could be read in two ways")
     return url
@@ -136,6 +135,12 @@ def redact_url(url: URL | str) -> str:
     return str(url.with_user(None).with_query(None).with_fragment(None))
 
 
+def describe_place(url: URL) -> str:
+    """The origin for sentences, always with the port: what goes wrong is any of the three."""
+    scheme, host, port = origin(url)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def display_host(url: URL) -> str:
     """The host for sentences, with the port where that is not the scheme's own: what ``file_hosts`` takes.
 
@@ -173,6 +178,29 @@ class HostRules:
             return False
         return host in self._exact or host.endswith(self._suffixes or ("\0",))
 
+    def explain(self, url: URL) -> str:
+        """Say why a URL is not allowed, and what would mend that, in words that may follow its place and a comma."""
+        cause, entry = self.find_cause(url), f'"{display_host(url)}"'
+        if cause is None:
+            only_if = "only if this index keeps its own files on it; public ones are for a public source"
+            return f"which is not among its file_hosts: list {entry} there {only_if}"
+        return cause if self.forgets_tls(url) else f"{cause}; if its files are meant to be there, list {entry} in its file_hosts"
+
+    def find_cause(self, url: URL) -> str | None:
+        """Find the usual cause of a URL that is not allowed, in words for the same place; ``None``: it is not known."""
+        is_same_host = origin(url)[1] == self._own[1]
+        if self.forgets_tls(url):
+            if is_same_host:
+                return "without TLS: its proxy must send X-Forwarded-Proto"
+            return "without TLS, which no setting allows a source at https: have that corrected there"
+        if is_same_host:
+            return f"another port than its own, {self._own[2]}: its proxy must send X-Forwarded-Host with the port"
+        return None
+
+    def forgets_tls(self, url: URL) -> bool:
+        """True if it is asked without TLS, and the source is not."""
+        return url.scheme not in self._schemes
+
     def is_own(self, url: URL) -> bool:
         """True if this is the source itself: its origin, or the same host better protected."""
         better = ("https", self._own[1], 443) if self._own[0] == "http" else self._own
@@ -198,65 +226,6 @@ class HostRules:
 
 def _is_below(url: URL, path: str) -> bool:
     return f"{url.raw_path.rstrip('/')}/".startswith(f"{path.rstrip('/')}/")
-
-
-class PageLinks:
-    """Resolver and judge of the links of one page."""
-
-    def __init__(self, page: URL, rules: HostRules) -> None:
-        self._base = page
-        self._here = str(page.origin())
-        self._rules = rules
-        self._places: dict[str, str | None] = {}
-        self.refused_hosts: set[str] = set()
-        """Where well-formed links led that the source may not follow: what an operator may have forgotten to allow."""
-
-    def rebase(self, href: str) -> None:
-        """Resolve against a ``<base href>``; one that cannot be read leaves every relative link unresolvable."""
-        try:
-            if href := href.strip().partition("#")[0]:  # one that is a fragment alone changes nothing
-                self._base = parse(str(_join(self._base, href)))
-            self._here = str(self._base.origin())
-        except ValueError:
-            self._base, self._here = URL("about:blank"), "about:blank"
-
-    def absolute(self, href: str) -> str | None:
-        """The absolute URL without fragment if it is safe and allowed, else ``None``."""
-        end = href.find("/", _BEHIND_SCHEME) if href.startswith("http") else 0
-        if not _PLAIN_PATH.fullmatch(href, end):
-            return self._judge(href)
-        place = href[:end] or self._here
-        try:
-            allowed = self._places[place]
-        except KeyError:
-            if not _PLAIN_PLACE.fullmatch(place):
-                return self._judge(href)
-            root = self._judge(f"{place}/")
-            allowed = self._places[place] = root and root[:-1]
-        if allowed is None:
-            return None
-        return href if end and allowed == place else allowed + href[end:]
-
-    def _judge(self, href: str) -> str | None:
-        try:
-            url = parse(str(_join(self._base, href.partition("#")[0])))
-        except ValueError:
-            return None
-        if self._rules.allows(url):
-            return str(url)
-        if len(self.refused_hosts) < _ENOUGH_HOSTS:
-            self.refused_hosts.add(display_host(url))
-        return None
-
-
-def _join(base: URL, href: str) -> URL:
-    if not href or not href.isprintable() or "\\" in href:
-        raise UnsafeUrl("it is malformed")
-    if _SCHEME.match(href):
-        return parse(href)  # never "https:path", which some readers take as relative
-    # Unencoded characters (spaces, non-ASCII) are legal in an href and quoted by every client; what is encoded stays so.
-    # Not yarl's own join, which decodes the folder that it joins to: the path would end at what was %23 in it.
-    return read(urljoin(str(base), quote(href, safe="/_.~!$&'()*+,;=:@%?[]-")))
 
 
 def is_emulator_host(host: str) -> bool:
@@ -325,9 +294,10 @@ def parse_scope(url: str | URL) -> UrlScope:
     Raises:
         UnsafeUrl: see :func:`parse`.
     """
-    url = parse(url) if isinstance(url, str) else url
+    url = parse(url, empty_segments=True) if isinstance(url, str) else url
     where = origin(url)
-    segments = tuple(segment for segment in url.raw_path.split("/") if segment)
+    # Empty ones within count: a server that does not leave them out has something else there, and may give it to somebody else.
+    segments = tuple(url.raw_path.rstrip("/").split("/")[1:])
     if where[0] == "https" and where[2] == 443 and (place := read_place(where[1], segments)) is not None:
         return UrlScope(("https", DEVOPS_HOST, 443), place)
     return UrlScope(where, segments)

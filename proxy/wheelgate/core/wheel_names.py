@@ -51,6 +51,11 @@ def split_label(filename: str) -> tuple[str, str | None]:
     return f"{'-'.join(plain)}.whl", label
 
 
+def is_python_tag(field: str) -> bool:
+    """True if a field is a Python tag: ``py3``, ``cp311``, ``py2.py3``."""
+    return _PYTHON_TAG.fullmatch(field) is not None
+
+
 def is_variant(filename: str) -> bool:
     """True if the name is that of a variant wheel."""
     try:

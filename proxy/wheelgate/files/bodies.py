@@ -17,7 +17,7 @@ from wheelgate.core.errors import StoreError, UpstreamBadAnswer
 from wheelgate.core.model import File, LocalFile, RemoteFile
 from wheelgate.core.names import is_index_document
 from wheelgate.runtime.logs import TroubleLog
-from wheelgate.sources.directory import check_unchanged, open_listed
+from wheelgate.sources.listed_file import check_unchanged, open_listed
 from wheelgate.storage.fills import PACE_BYTES, PACE_S, Fill, PromisedBody
 from wheelgate.storage.spool import HOLD_BYTES
 from wheelgate.upstream.answers import FileAnswer

@@ -33,7 +33,7 @@ from wheelgate.files.wheel_reader import WheelReader, WheelReading
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.runtime.together import together
-from wheelgate.sources.directory import check_unchanged, open_listed
+from wheelgate.sources.listed_file import check_unchanged, open_listed
 from wheelgate.storage import layout
 from wheelgate.storage.spool import SpoolFile
 from wheelgate.upstream.client import SourceClient

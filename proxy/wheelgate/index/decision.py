@@ -13,6 +13,7 @@ from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable, Wheelgat
 from wheelgate.core.model import Freshness, Judgement, ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import OwnershipJudge, Source
+from wheelgate.core.unusable import HoldsProject
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -72,6 +73,13 @@ class Answer(msgspec.Struct, frozen=True):
     """Given for a failure, and for an absence."""
     judgement: Judgement | None = None
     """Whose the project is, of a source that has a judge."""
+
+    @property
+    def has_files(self) -> bool:
+        """True if the source has files of the project, whether or not one of them can be offered."""
+        if self.page is not None:
+            return bool(self.page.files or self.page.withheld)
+        return isinstance(self.error, HoldsProject)
 
     @property
     def failure(self) -> WheelgateError | None:

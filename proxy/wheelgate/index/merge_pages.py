@@ -91,7 +91,8 @@ def merge_pages(pages: Sequence[ProjectPage]) -> ProjectPage:
         ruled = [entry for entry in page.withheld if entry.rule != FOREIGN_RULE]
         withheld += ruled
         for entry in ruled:
-            taken.setdefault(entry.filename, entry)
+            if entry.filename not in files:  # else another of its name is offered, and has it
+                taken.setdefault(entry.filename, entry)
     withheld += (entry for entry in foreign if entry.filename not in files and entry.filename not in taken)
     versions = dict.fromkeys(version for page in pages for version in page.versions)
     content = ProjectPage(

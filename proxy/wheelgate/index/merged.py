@@ -150,7 +150,7 @@ class Merged:
         private, public = ([member for member in order if member.private is side] for side in (True, False))
         known, claim = await self._ask_private(known, order, private)
         # Before anything is decided: whoever owns the name, and whether or not there will be a page, it is private.
-        listers = (answer.source for answer in known.answers if answer.page and (answer.page.files or answer.page.withheld))
+        listers = (answer.source for answer in known.answers if answer.has_files)
         if (lister := next(listers, None)) is not None:
             known = msgspec.structs.replace(known, claimed=True)
             if learn and (failure := await self._record_claim(project, lister)) is not None:

@@ -9,11 +9,20 @@ from functools import lru_cache
 
 import msgspec
 
+from wheelgate.core.belonging import ODD_CHARACTERS, Membership
 from wheelgate.core.constraints import UnshowableConstraint, read_constraint
 from wheelgate.core.digests import UnusableDigest, read_digests, read_fragment
-from wheelgate.core.model import File, ProjectStatus, RemoteFile, Withheld
-from wheelgate.core.names import Membership, is_index_document, is_safe_filename, same_version_key, version_of
-from wheelgate.core.urls import PageLinks
+from wheelgate.core.model import MAX_NAMED, UNUSABLE, File, ProjectStatus, RemoteFile, Withheld
+from wheelgate.core.names import (
+    is_index_document,
+    is_listable,
+    is_safe_filename,
+    make_safe_filename,
+    same_version_key,
+    show_any,
+    version_of,
+)
+from wheelgate.core.page_links import PageLinks
 
 MAX_FILES = 200_000
 MAX_LINK = 8_000
@@ -24,6 +33,10 @@ _MAX_UNUSABLE = 5_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PROVENANCE = re.compile(r"https://[!#-&(-;=?-\[\]-_a-~]*")  # printable ASCII without quotes, backslash and angle brackets
 _MAX_TEXT = 1_000
+_MAX_SIZE = 2**40
+"""Bytes, a terabyte. What an index states beyond that, or as nothing at all, is no file's."""
+LINK_RULE = "link"
+"""The rule by which files are withheld to which the page leads in a way that is not followed."""
 
 
 class NotAnIndexPage(ValueError):
@@ -78,6 +91,7 @@ class Collector:
         self._files: dict[str, File | None] = {}
         """``None``: withheld."""
         self._withheld: dict[str, Withheld] = {}
+        self._refused: dict[str, Withheld] = {}
         self._constraint: tuple[str | None, str | None] = None, None
         """The last one, as stated and as shown."""
         self._versions = dict.fromkeys(versions)
@@ -89,14 +103,14 @@ class Collector:
 
     def __bool__(self) -> bool:
         """True if there is any file of the project."""
-        return bool(self._files)
+        return bool(self._files or self._refused)
 
     def add(self, entry: PageEntry) -> None:
         """Judge one entry. A name or link that cannot be trusted drops it; what cannot be checked or shown withholds the file."""
         filename = entry.filename
         url = self._links.absolute(entry.url) if len(entry.url) <= MAX_LINK else None
         if url is None or not is_safe_filename(filename):
-            self.dropped += 1
+            self._refuse(entry, url)
             return
         covered = (filename.startswith(self._wheels) and filename.endswith(".whl")) or self._is_covered(filename)
         if not (covered or filename in self._members):
@@ -126,7 +140,7 @@ class Collector:
             source=source,
             location=RemoteFile(url, source),
             hashes=hashes,
-            size=size if size is not None and 0 <= size < 2**53 else None,
+            size=size if size is not None and 0 < size <= _MAX_SIZE else None,
             upload_time=moment if moment is None or moment.tzinfo is UTC else in_utc(moment),
             requires_python=self._constraint[1],
             yanked=yank_reason(yanked) if yanked else None,
@@ -135,6 +149,20 @@ class Collector:
         )
         if not covered:
             self._cover(filename)
+
+    def _refuse(self, entry: PageEntry, url: str | None) -> None:
+        """Name a file that may not be followed, or not be named, unless another entry of its name comes; so many, and no more."""
+        filename = entry.filename
+        name = make_safe_filename(filename)
+        is_one_more = len(self._refused) < MAX_NAMED and len(filename) <= _MAX_TEXT and name not in self._refused
+        if not is_one_more or not is_listable(filename) or filename not in self._members:
+            self.dropped += 1
+        elif url is None:
+            way = self._links.explain(entry.url) if len(entry.url) <= MAX_LINK else "by more characters than a link has"
+            self._refused[name] = Withheld(name, self._source, LINK_RULE, f"source {self._source} links to it {way}")
+        else:
+            reason = f"source {self._source} does not offer {show_any(filename)}: {ODD_CHARACTERS}"
+            self._refused[name] = Withheld(name, self._source, UNUSABLE, reason)
 
     def _is_covered(self, filename: str) -> bool:
         """True if it is this project's, and of a version that is listed as it stands there, as nearly always; else it may be."""
@@ -199,7 +227,11 @@ class Collector:
     def page(self, status: ProjectStatus | None) -> ParsedPage:
         """The page, with versions that cover every file."""
         files = tuple(file for file in self._files.values() if file is not None)
-        return ParsedPage(files, tuple(self._versions), status, self.dropped, tuple(self._withheld.values()))
+        refused = [entry for name, entry in self._refused.items() if name not in self._files]
+        for entry in refused:
+            self._cover(entry.filename)
+        dropped = self.dropped + len(self._refused) - len(refused)
+        return ParsedPage(files, tuple(self._versions), status, dropped, (*self._withheld.values(), *refused))
 
 
 def _all_digests(entry: PageEntry) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ import msgspec
 from wheelgate.core.constraints import UNREADABLE
 from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
-from wheelgate.core.urls import PageLinks
+from wheelgate.core.page_links import PageLinks
 from wheelgate.runtime.cooperative import Steps
 from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, OversizedPage, PageEntry, ParsedPage, clean, text
 

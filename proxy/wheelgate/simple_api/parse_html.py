@@ -12,7 +12,7 @@ from lxml import etree
 
 from wheelgate.core.digests import read_fragment
 from wheelgate.core.names import is_listable
-from wheelgate.core.urls import PageLinks
+from wheelgate.core.page_links import PageLinks
 from wheelgate.runtime.cooperative import Steps
 from wheelgate.simple_api.collector import MAX_LINK, BlankPage, Collector, NotAnIndexPage, PageEntry, ParsedPage
 from wheelgate.simple_api.parse import check_version, status_of

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
-from wheelgate.core.errors import ProjectNotFound, StoreError
-from wheelgate.core.model import ProjectPage
+from wheelgate.core.belonging import Membership
+from wheelgate.core.errors import ProjectNotFound
+from wheelgate.core.model import ProjectPage, Withheld
 from wheelgate.core.name_table import NameTable
-from wheelgate.core.names import Membership, is_listable, is_normalised, is_safe_filename, normalise_name
+from wheelgate.core.names import is_listable, is_normalised, is_safe_filename, normalise_name
 from wheelgate.core.packed_names import PackedNames
-from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.core.unusable import UnusableBlobs
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.simple_api.render import file_url
 from wheelgate.sources.emptiness import Emptiness
+from wheelgate.sources.holdings import Holdings, HoldingsBuilder, Unoffered, log_unoffered
 from wheelgate.sources.page_builder import page_of, stored_file
 from wheelgate.storage import layout
 from wheelgate.storage.kept_names import RELISTED_S, KeptNames
@@ -115,11 +118,10 @@ class BlobPackages:
         # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
         listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
         blobs = {info.path.removeprefix(prefix): info for info in listed}
-        members = Membership(project)
-        names = [name for name in blobs if is_safe_filename(name) and is_listable(name) and name in members]
-        damaged = [sentence for name in names if (sentence := blobs[name].damage) is not None]
-        for sentence in damaged:
-            self._troubles.report(sentence, f"source {self.name}: {sentence}")
+        holdings, strangers = self._sort(project, blobs)
+        log_unoffered(self._troubles, project, holdings.withheld)
+        if (damage := holdings.damage) is not None:  # it has the project, and nothing of it that can be told
+            raise UnusableBlobs(f"source {self.name} has nothing of {project} that can be used: {damage.reason}")
         provenances = {name for name, info in blobs.items() if layout.is_provenance(name) and info.size <= _MAX_PROVENANCE_BYTES}
         files = [
             stored_file(
@@ -130,20 +132,55 @@ class BlobPackages:
                 info,
                 provenance=self._provenance(project, filename) if layout.provenance(filename) in provenances else None,
             )
-            for filename in names
-            if (info := blobs[filename]).damage is None
+            for filename, info in holdings.offered.items()
         ]
-        if not files and damaged:  # it has the project, and nothing of it that can be told
-            raise StoreError(f"source {self.name} has nothing of {project} that can be used: {damaged[0]}")
         if files and self._tombstones is not None:
             digests = {file.filename: file.hashes.get("sha256") for file in files}
             displaced = await self._tombstones.find_displaced(project, digests)
             files = [file for file in files if file.filename not in displaced]
-        if not files:
+        if not files and not holdings.withheld:
             await self._check_place()
             raise ProjectNotFound(f"source {self.name} has no project {project}")
-        strange = sum(not layout.is_provenance(name) for name in blobs) - len(files)
-        return page_of(project, files, as_of=self._clock.now(), dropped=strange)
+        dropped = strangers + len(holdings.offered) - len(files)
+        return page_of(project, files, as_of=self._clock.now(), dropped=dropped, withheld=holdings.withheld)
+
+    def _sort(self, project: str, blobs: Mapping[str, BlobInfo]) -> tuple[Holdings, int]:
+        """Sort what lies in the folder of a project; the number of those that are no distribution files, too.
+
+        What a page of an index may have is offered as it is.
+        """
+        members, builder, strangers = Membership(project), HoldingsBuilder(self.name, project), 0
+        for name, info in blobs.items():
+            if not is_listable(name) or "/" in name:
+                strangers += not layout.is_provenance(name)
+            elif info.damage is None and is_safe_filename(name) and name in members:
+                builder.offer(name, info)
+            else:
+                builder.add(info)
+        holdings = builder.finish()
+        return holdings, strangers + holdings.dropped
+
+    async def find_unoffered(self, most: int) -> Unoffered:
+        """See :class:`~wheelgate.sources.holdings.Holder`."""
+        named: list[Withheld] = []
+        total = 0
+        folder, blobs = "", dict[str, BlobInfo]()
+        async for info in self._store.list(self._prefix):
+            project, slash, name = info.path.removeprefix(self._prefix).partition("/")
+            if not slash or not is_normalised(project):
+                continue
+            if project != folder:
+                total += self._count_unoffered(folder, blobs, named, most)
+                folder, blobs = project, {}
+            if not name.endswith(".metadata"):
+                blobs[name] = info
+        total += self._count_unoffered(folder, blobs, named, most)
+        return Unoffered(tuple(named), total)
+
+    def _count_unoffered(self, project: str, blobs: Mapping[str, BlobInfo], named: list[Withheld], most: int) -> int:
+        withheld = self._sort(project, blobs)[0].withheld
+        named += withheld[: max(0, most - len(named))]
+        return len(withheld)
 
     def _provenance(self, project: str, filename: str) -> str | None:
         """Clients take no relative URL here."""

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Mapping
 from typing import Protocol
 
 import msgspec
@@ -25,13 +24,15 @@ from wheelgate.core.file_list import RECENT_BYTES, page_bytes
 from wheelgate.core.model import NEVER_FRESH, Freshness, ProjectPage
 from wheelgate.core.name_table import NameTable
 from wheelgate.core.packed_names import PackedNames
-from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.core.unusable import UnusableBlobs
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.cooperative import in_slices
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.emptiness import KNOWN, Emptiness
+from wheelgate.sources.holdings import Holdings, Unoffered, find_unoffered, log_unoffered, sort_holdings
 from wheelgate.sources.kept_listing import KeptListing, Scan
 from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.listing_pause import find_pause_s
@@ -266,12 +267,13 @@ class BlobScan:
         return await self._packed.pack(listing.names)
 
     async def project_page(self, project: str) -> ProjectPage:
-        blobs = self._find(await self._find_listing(), project)
-        if not blobs:
+        holdings = self._find(await self._find_listing(), project)
+        if holdings.is_nothing:
             raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._fresh_until)
         page = self._pages.get(project)
         if page is None:
-            page = self._make_page(project, blobs)
+            log_unoffered(self._troubles, project, holdings.withheld)
+            page = self._make_page(project, holdings)
             if page_bytes(page) <= self._pages.maxsize:
                 self._pages[project] = page
         at = self._clock.now() if self._last is None else self._last.at
@@ -283,31 +285,28 @@ class BlobScan:
         if self._last is None:
             return None
         try:
-            blobs = self._find(self._last.listing, project)
-            page = self._make_page(project, blobs) if blobs else None
+            holdings = self._find(self._last.listing, project)
+            page = None if holdings.is_nothing else self._make_page(project, holdings)
         except StoreError:
             return None
         return page and msgspec.structs.replace(page, as_of=self._last.at, freshness=NEVER_FRESH)
 
-    def _find(self, listing: PackedListing, project: str) -> Mapping[str, BlobInfo]:
+    async def find_unoffered(self, most: int) -> Unoffered:
+        """See :class:`~wheelgate.sources.holdings.Holder`."""
+        return await in_slices(find_unoffered(self.name, await self._find_listing(), most))
+
+    def _find(self, listing: PackedListing, project: str) -> Holdings:
         try:
-            return listing.find(project)
+            return sort_holdings(self.name, project, sorted(listing.find(project), key=lambda file: file.path))
         except ValueError as error:
             raise StoreError(f"source {self.name}: {error}") from None
 
-    def _make_page(self, project: str, blobs: Mapping[str, BlobInfo]) -> ProjectPage:
-        """Make the page out of what can be believed; StoreError if nothing can: the project is here all the same."""
-        damaged = [sentence for info in blobs.values() if (sentence := info.damage) is not None]
-        for sentence in damaged:
-            self._troubles.report(sentence, f"source {self.name}: {sentence}")
-        if len(damaged) == len(blobs):
-            raise StoreError(f"source {self.name} has nothing of {project} that can be used: {damaged[0]}")
-        files = (
-            stored_file(self.name, self._store.name, project, filename, info)
-            for filename, info in blobs.items()
-            if info.damage is None
-        )
-        return page_of(project, files, as_of=self._clock.now(), dropped=len(damaged))
+    def _make_page(self, project: str, holdings: Holdings) -> ProjectPage:
+        """Make the page; :class:`UnusableBlobs` if it has nothing that can be believed."""
+        if (damage := holdings.damage) is not None:
+            raise UnusableBlobs(f"source {self.name} has nothing of {project} that can be used: {damage.reason}")
+        files = (stored_file(self.name, self._store.name, project, filename, info) for filename, info in holdings.offered.items())
+        return page_of(project, files, as_of=self._clock.now(), dropped=holdings.dropped, withheld=holdings.withheld)
 
     async def _find_listing(self) -> PackedListing:
         self.start()

@@ -7,13 +7,11 @@ look is the answer, while the next one is under way.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import os
 import time
 from collections.abc import Iterable, Sequence
-from io import FileIO
 from pathlib import Path
 from typing import cast
 
@@ -22,17 +20,19 @@ from cachetools import LRUCache
 
 from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.file_list import RECENT_BYTES, page_bytes
-from wheelgate.core.model import File, Freshness, LocalFile, Location, ProjectPage, file_etag
+from wheelgate.core.model import File, Freshness, LocalFile, Location, ProjectPage
 from wheelgate.core.name_table import NameTable
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import BlobInfo, Clock
-from wheelgate.distfiles.core_metadata import BadWheel, read_core_metadata
 from wheelgate.runtime.background import BackgroundTasks
+from wheelgate.runtime.cooperative import in_slices
+from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
-from wheelgate.runtime.regular_file import open_below
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.folder_scan import FolderScan, scan_folder, unpack_path
+from wheelgate.sources.holdings import Holdings, Unoffered, find_unoffered, log_unoffered, sort_holdings
 from wheelgate.sources.known_projects import KnownProjects
+from wheelgate.sources.listed_file import describe_listed
 from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.listing_pause import find_pause_s
 from wheelgate.sources.mirror_facts import MirrorFacts, read_mirror_facts
@@ -47,8 +47,6 @@ _KNOWN = 4
 _LOOK = ("look",)
 """Key of a task; those of projects are their names."""
 _INLINE_BYTES = 32 * 1024 * 1024  # of unread files: a first page waits for that much hashing, no more
-_TICK_S = 0.05
-"""File systems count time in ticks: a file that was written in this one may be written again in it, and look the same."""
 _log = logging.getLogger(__name__)
 
 
@@ -104,6 +102,7 @@ class Directory:
         after the next look."""
         self._pages: LRUCache[str, ProjectPage] = LRUCache(RECENT_BYTES, getsizeof=page_bytes)
         self._packed = ListedNames(table)
+        self._troubles = TroubleLog(_log)
         self._flights: SingleFlight[None] = SingleFlight()
         self._tasks = BackgroundTasks()
         if metrics is not None:
@@ -137,15 +136,18 @@ class Directory:
         last = await self._refresh()
         page = self._pages.get(project)
         if page is None:
-            files = self._find(last, project)
-            if not files:
+            holdings = self._find(last, project)
+            if holdings.is_nothing:
                 raise ProjectNotFound(f"source {self.name} has no project {project}", fresh_until=self._find_end())
+            log_unoffered(self._troubles, project, holdings.withheld)
+            files = self._list(project, holdings)
             await self._flights.run((project, id(last)), lambda: self._read(project, files))
             described = self._described.get(project, {})
             listed = [
                 self._facts.describe_local(known, self._root) for file in files if (known := described.get(file.location, file))
             ]
-            page = page_of(project, listed, as_of=self._clock.now(), dropped=len(files) - len(listed))
+            dropped, withheld = holdings.dropped + len(files) - len(listed), holdings.withheld
+            page = page_of(project, listed, as_of=self._clock.now(), dropped=dropped, withheld=withheld)
             # What is still being read changes the page when it has been.
             if self._last is last and all(file.location in described for file in files):
                 self._keep(page)
@@ -167,12 +169,20 @@ class Directory:
         moment_s = self._clock.monotonic() + min(self._took_s, 1.0)
         return max(self._fresh_until, moment_s) if _LOOK in self._tasks else self._fresh_until
 
-    def _find(self, scan: FolderScan, project: str) -> list[File]:
+    def _find(self, scan: FolderScan, project: str) -> Holdings:
         try:
-            found = scan.listing.find(project, order=_walk_order)
+            found = sorted(scan.listing.find(project), key=_walk_order)
         except ValueError as error:
             raise UpstreamUnavailable(f"source {self.name}: {error}", source=self.name) from None
-        return [self._file_of(project, filename, info) for filename, info in found.items()]
+        return sort_holdings(self.name, project, found)
+
+    def _list(self, project: str, holdings: Holdings) -> list[File]:
+        return [self._file_of(project, filename, info) for filename, info in holdings.offered.items()]
+
+    async def find_unoffered(self, most: int) -> Unoffered:
+        """See :class:`~wheelgate.sources.holdings.Holder`."""
+        last = await self._refresh()
+        return await in_slices(find_unoffered(self.name, last.listing, most))
 
     def _file_of(self, project: str, filename: str, info: BlobInfo) -> File:
         return File(
@@ -258,7 +268,7 @@ class Directory:
         for name, described in list(self._described.items()):
             present = set(described)
             if scan.changed is None or name in scan.changed:
-                present = {file.location for file in self._find(scan, name)}
+                present = {file.location for file in self._list(name, self._find(scan, name))}
                 await asyncio.sleep(0)
             kept: dict[Location, File | None] = {at: file for at, file in described.items() if at in present and file is not None}
             if kept:
@@ -291,59 +301,12 @@ class Directory:
         location = cast("LocalFile", file.location)
         described: File | None = None
         try:
-            described = await asyncio.to_thread(_describe, file, location, self._clock.now().timestamp())
+            described = await asyncio.to_thread(describe_listed, file, location, self._clock.now().timestamp())
         except OSError as error:
             _log.warning("source %s: %s cannot be read: %s", self.name, location.path, error.strerror)
         self._described.setdefault(file.project, {})[location] = described
 
 
-def _walk_order(path: str) -> list[str]:
+def _walk_order(file: BlobInfo) -> list[str]:
     """The order in which a folder is walked."""
-    return path.split("/")
-
-
-def open_listed(file: File, location: LocalFile) -> FileIO:
-    """Open a listed file, unbuffered, and judge it.
-
-    Raises:
-        StoreError: it is no longer the one that was listed.
-    """
-    try:
-        body = open_below(Path(location.root), os.path.relpath(location.path, location.root))
-    except FileNotFoundError:
-        raise StoreError(f"{file.filename} was removed from source {file.source}") from None
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise StoreError(f"{file.filename} of source {file.source} can no longer be read: {why}") from None
-    try:
-        check_unchanged(file, location, body)
-    except StoreError:
-        body.close()
-        raise
-    return body
-
-
-def check_unchanged(file: File, location: LocalFile, body: FileIO) -> None:
-    """Check that an open file is as it was listed: so is everything that was read of it before; :class:`StoreError` if not."""
-    if file_etag(os.fstat(body.fileno())) != location.etag:
-        raise StoreError(f"{file.filename} is being replaced in source {file.source}: try again")
-
-
-def _describe(file: File, location: LocalFile, now_s: float) -> File | None:
-    """Add what is in a file; ``None`` if it is no longer the one that was found (still being written, or replaced)."""
-    with open_below(Path(location.root), os.path.relpath(location.path, location.root)) as body:
-        time.sleep(min(_TICK_S, max(0.0, os.fstat(body.fileno()).st_ctime + _TICK_S - now_s)))
-        sha256 = hashlib.file_digest(body, "sha256").hexdigest()
-        described = msgspec.structs.replace(file, hashes={"sha256": sha256}, core_metadata=None)
-        metadata = None
-        if file.filename.endswith(".whl"):
-            try:
-                metadata = read_core_metadata(body, file.filename)
-            except BadWheel as error:
-                _log.warning("%s offers no core metadata: it %s", location.path, error)
-        if file_etag(os.fstat(body.fileno())) != location.etag:
-            return None
-        if metadata is None:
-            return described
-        offered = {"sha256": hashlib.sha256(metadata.body).hexdigest()}
-        return msgspec.structs.replace(described, core_metadata=offered, requires_python=metadata.requires_python)
+    return file.path.split("/")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from wheelgate.core.model import file_etag
-from wheelgate.core.names import project_in
+from wheelgate.core.names import is_listable, show_any
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
 
@@ -58,16 +58,13 @@ def _identify(root: Path) -> str:
 
 
 def _scan(root: Path, place: str, before: PackedListing | None, by_project: bool) -> FolderScan:
-    builder = ListingBuilder(before)
+    builder = ListingBuilder(before, by_folder=by_project)
     start = len(os.path.join(root, ""))  # noqa: PTH118 - a path in text, with the separator at its end
     for entry in _walk(root):
-        if not entry.name.isascii():  # no name of a distribution
-            continue
         path = pack_path(entry.path[start:])
-        if by_project and path != f"{project_in(entry.name)}/{entry.name}":
-            continue
         stat = entry.stat(follow_symlinks=False)
-        builder.add(BlobInfo(path, stat.st_size, file_etag(stat), datetime.fromtimestamp(stat.st_mtime, UTC), {}))
+        written = datetime.fromtimestamp(stat.st_mtime, UTC)
+        builder.add(BlobInfo(path, stat.st_size, file_etag(stat), written, {}, _find_damage(entry)))
     steps = builder.finish()
     while True:
         try:
@@ -76,8 +73,21 @@ def _scan(root: Path, place: str, before: PackedListing | None, by_project: bool
             return FolderScan(place, done.value, builder.changed)
 
 
+def _find_damage(entry: os.DirEntry[str]) -> str | None:
+    if entry.is_file(follow_symlinks=False):
+        return None
+    if entry.is_symlink():
+        why = "a link, which is not followed, as it may lead out of the folder: put the file itself there"
+    else:
+        why = "no plain file: put one there"
+    return f"{show_any(entry.name)} is {why}"
+
+
 def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Every plain file below, in a stable order. Links are not followed: they may lead out of the folder."""
+    """Everything below that is no folder and may be a distribution by its name, in a stable order.
+
+    Links are not followed: they may lead out of the folder.
+    """
     with os.scandir(root) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
@@ -85,7 +95,7 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
+        elif is_listable(entry.name):
             yield entry
 
 

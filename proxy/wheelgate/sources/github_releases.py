@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
+from wheelgate.core.belonging import find_obstacle, read_belonging
 from wheelgate.core.digests import UnusableDigest, read_digests
 from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
-from wheelgate.core.model import STALE_IF_ERROR_S, File, Freshness, ProjectPage, RemoteFile, Withheld
+from wheelgate.core.model import MAX_NAMED, STALE_IF_ERROR_S, File, Freshness, ProjectPage, RemoteFile, Withheld
 from wheelgate.core.name_table import NameTable
-from wheelgate.core.names import project_in
 from wheelgate.core.packed_names import PackedNames
 from wheelgate.core.protocols import Clock
 from wheelgate.core.urls import UnsafeUrl, parse
@@ -23,6 +24,7 @@ from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.singleflight import SingleFlight
+from wheelgate.sources.holdings import Unoffered, explain_unoffered, log_unoffered
 from wheelgate.sources.listed_names import ListedNames
 from wheelgate.sources.page_builder import page_of
 from wheelgate.sources.release_list import Asset, GithubRelease, ReleaseList
@@ -31,6 +33,20 @@ from wheelgate.upstream.client import SourceClient
 GITHUB_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 _RETRY_S = 5.0
 _log = logging.getLogger(__name__)
+
+
+class _Assets:
+    """The assets of one project, by name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, File] = {}
+        self.withheld: dict[str, Withheld] = {}
+        self.left_out: dict[str, Withheld] = {}
+        """Named if no file is listed: the project is the source's all the same."""
+
+    def list_withheld(self) -> tuple[Withheld, ...]:
+        found = self.withheld if self.files else {**self.left_out, **self.withheld}
+        return tuple(islice(found.values(), MAX_NAMED))
 
 
 class GithubReleases:
@@ -101,12 +117,22 @@ class GithubReleases:
             if self.problems:
                 raise without_frames(next(iter(self.problems.values())))
             raise ProjectNotFound(f"source {self.name} has no release with a file of {project}", fresh_until=self._fresh_until)
-        page = self._pages.get(project) or page_of(
-            project, files, as_of=self._listed_at, withheld=self._withheld.get(project, ())
-        )
+        withheld = self._withheld.get(project, ())
+        page = self._pages.get(project)
+        if page is None:
+            log_unoffered(self._troubles, project, withheld)
+            for entry in withheld:
+                self._metrics.withheld_files.labels(self.name, entry.rule).inc()
+            page = page_of(project, files, as_of=self._listed_at, withheld=withheld)
         page = msgspec.structs.replace(page, as_of=self._listed_at, freshness=Freshness(self._fresh_until))
         self._pages[project] = page
         return page
+
+    async def find_unoffered(self, most: int) -> Unoffered:
+        """See :class:`~wheelgate.sources.holdings.Holder`."""
+        await self._refresh()
+        found = [entry for entries in self._withheld.values() for entry in entries]
+        return Unoffered(tuple(found[:most]), len(found))
 
     async def _refresh(self) -> None:
         """List the releases again if that is due. Whoever asks meanwhile waits for the same listing."""
@@ -162,37 +188,37 @@ class GithubReleases:
 
         Of the repositories in their order, and of each the oldest release first: whoever had a file name first keeps it.
         """
-        projects: dict[str, dict[str, File]] = {}
-        withheld: dict[str, dict[str, Withheld]] = {}
-        left_out: dict[str, dict[str, Withheld]] = {}
-        dropped = 0
+        projects: dict[str, _Assets] = {}
         in_order = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
         for release, asset in ((each, asset) for each in in_order for asset in each.assets):
             yield
-            project = project_in(asset.name)
-            if project is None or asset.name in withheld.get(project, ()):
-                continue
-            if asset.name in projects.get(project, ()):
-                dropped += 1
-                continue
-            if (obstacle := self._find_obstacle(release, asset)) is not None:
-                left_out.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "release", obstacle)
-                continue
-            files = projects.setdefault(project, {})
+            for project in read_belonging(asset.name).projects:
+                self._sort(release, asset, project, projects.setdefault(project, _Assets()))
+        return (
+            {project: tuple(assets.files.values()) for project, assets in projects.items()},
+            {project: assets.list_withheld() for project, assets in projects.items()},
+        )
+
+    def _sort(self, release: GithubRelease, asset: Asset, project: str, assets: _Assets) -> None:
+        """Sort an asset in with the others of its project: listed, withheld, or left out while others can be listed."""
+        name = asset.name
+        earlier = assets.files.get(name)
+        if (why := find_obstacle(name, project)) is not None:
+            assets.withheld[name] = explain_unoffered(self.name, name, why)
+        elif earlier is not None:
+            if _has_other_bytes(asset, earlier):
+                why = "another release has other bytes under this name, and had it first: give this one another version"
+                assets.withheld[name] = explain_unoffered(self.name, name, why)
+        elif name in assets.withheld:
+            pass
+        elif (obstacle := self._find_obstacle(release, asset)) is not None:
+            assets.left_out[name] = Withheld(name, self.name, "release", obstacle)
+        else:
             try:
-                files[asset.name] = self._file(project, asset)
+                assets.files[name] = self._file(project, asset)
             except UnusableDigest as error:
                 reason = f"source {self.name} states {error}: have it corrected there"
-                withheld.setdefault(project, {})[asset.name] = Withheld(asset.name, self.name, "digest", reason)
-        for project in [project for project in left_out if not projects.get(project)]:  # it is the source's all the same
-            projects[project] = {}
-            withheld[project] = left_out[project] | withheld.get(project, {})
-        if dropped:
-            self._metrics.dropped_entries.labels(self.name).inc(dropped)
-        return (
-            {project: tuple(files.values()) for project, files in projects.items()},
-            {project: tuple(entries.values()) for project, entries in withheld.items()},
-        )
+                assets.withheld[name] = Withheld(name, self.name, "digest", reason)
 
     def _find_obstacle(self, release: GithubRelease, asset: Asset) -> str | None:
         """Find why an asset is not listed, in a sentence; ``None``: it may be."""
@@ -214,14 +240,29 @@ class GithubReleases:
 
     def _file(self, project: str, asset: Asset) -> File:
         """List an asset as a file. Raises UnusableDigest."""
-        algorithm, _, digest = (asset.digest or "").partition(":")
         aware = asset.created_at is not None and asset.created_at.tzinfo is not None
         return File(
             filename=asset.name,
             project=project,
             source=self.name,
             location=RemoteFile(asset.url, self.name, accept="application/octet-stream"),
-            hashes=read_digests({algorithm: digest}) if asset.digest else {},
-            size=asset.size,
+            hashes=_read_digests(asset),
+            size=asset.size or None,
             upload_time=asset.created_at if aware else None,
         )
+
+
+def _has_other_bytes(asset: Asset, listed: File) -> bool:
+    """True if an asset is known to have other bytes than one of its name that is listed."""
+    try:
+        stated = _read_digests(asset)
+    except UnusableDigest:
+        return True
+    sizes = {asset.size, listed.size} - {None}
+    return len(sizes) > 1 or any(stated.get(algorithm, digest) != digest for algorithm, digest in listed.hashes.items())
+
+
+def _read_digests(asset: Asset) -> Mapping[str, str]:
+    """Read what is stated of an asset's bytes. Raises UnusableDigest."""
+    algorithm, _, digest = (asset.digest or "").partition(":")
+    return read_digests({algorithm: digest}) if asset.digest else {}

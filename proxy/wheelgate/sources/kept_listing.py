@@ -30,8 +30,8 @@ from wheelgate.runtime.cooperative import in_slices
 from wheelgate.sources.packed_listing import Block, PackedListing, assemble
 from wheelgate.storage import layout
 
-_VERSION = 3
-"""To be raised with every change of what a block's bytes say, or of its keys (``find_key``), which are taken over as they are."""
+_VERSION = 4
+"""To be raised with every change of what a block's bytes say, or of its keys (``find_keys``): they are taken over."""
 _HEADER = re.compile(rb"wheelgate listing ([1-9][0-9]{0,8}) ([0-9a-f]{64})\n")
 _LEAST, _MOST = 32, 512
 """Blocks of a part: some hundred kilobytes."""

@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 from zlib import crc32
 
 import msgspec
 from isal import isal_zlib
 
+from wheelgate.core.belonging import find_obstacle, normalise_head, read_belonging
 from wheelgate.core.inflation import inflate
-from wheelgate.core.names import is_index_document, is_listable, normalise_name, project_in
+from wheelgate.core.names import is_listable, is_normalised
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import Steps
 
@@ -33,6 +34,10 @@ _COMPARED = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"0x[1-9A-F][0-9A-F]{0,14}")
 _SEPARATORS = re.compile(r"[-_.]+")
+_PLAIN = r"([A-Za-z0-9._]+)-[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?"
+# Names that are read in one way alone.
+_PLAIN_WHEEL = re.compile(rf"{_PLAIN}(?:-[0-9][A-Za-z0-9._]*)?(?:-[A-Za-z0-9._]+){{3}}\.whl", re.ASCII)
+_PLAIN_SDIST = re.compile(rf"{_PLAIN}\.(?:tar\.gz|zip)", re.ASCII)
 _A_COLUMN = msgspec.Meta(max_length=_MOST)
 
 
@@ -122,55 +127,79 @@ def _take_digest(facts: dict[str, str]) -> bytes:
 class PackedListing:
     """A listing that is complete. Frozen; safe to be read while a later one is being made."""
 
-    def __init__(self, blocks: Sequence[Block], index: _Index) -> None:
+    def __init__(self, blocks: Sequence[Block], index: _Index, *, by_folder: bool = False) -> None:
+        """``by_folder``: see :func:`find_projects`."""
         self.blocks = blocks
         self._index = index
+        self._by_folder = by_folder
         self.count = sum(block.count for block in blocks)
         """Files that look like distributions."""
 
-    def find(self, project: str, order: Callable[[str], Any] = str) -> dict[str, BlobInfo]:
-        """The files of a project by name, in a tenth of a millisecond for each block; of one name in two folders the first.
+    def find(self, project: str) -> list[BlobInfo]:
+        """The files of a project, whether or not they can be offered, in a tenth of a millisecond for each block.
 
-        ``order``: of paths.
+        In the order in which they were listed.
 
         Raises:
             ValueError: the listing is damaged.
         """
-        found: dict[str, BlobInfo] = {}
-        for number in self._index.find(_key(project)):
-            for file in self.blocks[number].unpack():
-                filename = file.path.rpartition("/")[2]
-                if _SEPARATORS.sub("-", filename).lower().startswith(project) and project_in(filename) == project:
-                    earlier = found.get(filename)
-                    if earlier is None or order(file.path) < order(earlier.path):
-                        found[filename] = file
-        return found
+        return [
+            file
+            for number in self._index.find(_key(project))
+            for file in self.blocks[number].unpack()
+            if (self._by_folder or _may_begin_with(project, file.path))
+            and project in find_projects(file.path, by_folder=self._by_folder)
+        ]
 
     def names(self) -> Iterator[set[str]]:
         """All projects, block by block; one may be in several."""
-        return map(_projects_of, self.blocks)
+        return map(self._projects_of, self.blocks)
 
     def sample(self, most: int) -> list[str]:
         """Some of the projects."""
         found: dict[str, None] = {}
         for block in self.blocks:
             if block.keys:
-                found |= dict.fromkeys(_projects_of(block))
+                found |= dict.fromkeys(self._projects_of(block))
             if len(found) >= most:
                 break
         return list(found)[:most]
 
+    def files(self) -> Iterator[list[BlobInfo]]:
+        """All files, block by block."""
+        return (list(block.unpack()) for block in self.blocks)
 
-def _projects_of(block: Block) -> set[str]:
-    filenames = (file.path.rpartition("/")[2] for file in block.unpack())
-    return {project for filename in filenames if (project := project_in(filename)) is not None}
+    def find_obstacle(self, path: str) -> str | None:
+        """Find why a file cannot be offered, in words that may follow a colon; ``None``: it can, or is nobody's."""
+        filename = path.rpartition("/")[2]
+        if not self._by_folder and (_PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)):
+            return None
+        projects = find_projects(path, by_folder=self._by_folder)
+        return find_obstacle(filename, projects[0]) if projects else None
+
+    def _projects_of(self, block: Block) -> set[str]:
+        return {project for file in block.unpack() for project in find_projects(file.path, by_folder=self._by_folder)}
+
+
+def find_projects(path: str, *, by_folder: bool) -> tuple[str, ...]:
+    """Find whose a file is: by its name, or by the folder that it lies in, which then is named for the project."""
+    folder, _, filename = path.rpartition("/")
+    if by_folder:
+        return (folder,) if is_normalised(folder) and is_listable(filename) else ()
+    return read_belonging(filename).projects
+
+
+def _may_begin_with(project: str, path: str) -> bool:
+    return _SEPARATORS.sub("-", path.rpartition("/")[2]).lower().startswith(project)
 
 
 class ListingBuilder:
     """A listing in the making: files are added as they are listed, and blocks that an earlier listing has are shared."""
 
-    def __init__(self, earlier: PackedListing | None = None) -> None:
+    def __init__(self, earlier: PackedListing | None = None, *, by_folder: bool = False) -> None:
+        """``earlier``: of the same place. ``by_folder``: see :func:`find_projects`."""
         self._earlier = earlier
+        self._by_folder = by_folder
         self._known = {(block.files, block.digests): block for block in (earlier.blocks if earlier is not None else ())}
         self._open: list[BlobInfo] = []
         self._blocks: list[Block] = []
@@ -191,7 +220,7 @@ class ListingBuilder:
         packed = _pack(files)
         block = self._known.pop(packed, None)
         if block is None:
-            keys = {key for file in files if (key := find_key(file.path.rpartition("/")[2])) is not None}
+            keys = {key for file in files for key in find_keys(file.path, by_folder=self._by_folder)}
             block = Block(*packed, array("I", sorted(keys)).tobytes(), len(files))
             self._fresh.append(block)
         self._blocks.append(block)
@@ -201,7 +230,7 @@ class ListingBuilder:
         if self._open:
             self._close_block()
         yield
-        listing = yield from assemble(self._blocks)
+        listing = yield from assemble(self._blocks, by_folder=self._by_folder)
         if self._earlier is not None and len(self._fresh) + len(self._known) <= _COMPARED:
             self._changed = set()
             before = dict(_files_of(self._known.values()))
@@ -209,28 +238,28 @@ class ListingBuilder:
             yield
             for path in before.keys() | after.keys():
                 if before.get(path) != after.get(path):
-                    self._changed.add(project_in(path.rpartition("/")[2]) or "")
+                    self._changed.update(find_projects(path, by_folder=self._by_folder))
         self._known.clear()
         return listing
 
     @property
     def changed(self) -> frozenset[str] | None:
         """The projects whose files are others than in the earlier listing; ``None``: all may be."""
-        return None if self._changed is None else frozenset(self._changed - {""})
+        return None if self._changed is None else frozenset(self._changed)
 
 
 def _files_of(blocks: Iterable[Block]) -> Iterator[tuple[str, BlobInfo]]:
     return ((file.path, file) for block in blocks for file in block.unpack())
 
 
-def assemble(blocks: Sequence[Block]) -> Steps[PackedListing]:
-    """Make a listing of its blocks."""
+def assemble(blocks: Sequence[Block], *, by_folder: bool = False) -> Steps[PackedListing]:
+    """Make a listing of its blocks. ``by_folder``: see :func:`find_projects`."""
     index = _Index()
     for number, block in enumerate(blocks):
         index.add(number, block.keys)
         yield
     yield from index.sort()
-    return PackedListing(tuple(blocks), index)
+    return PackedListing(tuple(blocks), index, by_folder=by_folder)
 
 
 def _key(project: str) -> int:
@@ -238,21 +267,21 @@ def _key(project: str) -> int:
     return crc32(project.encode())
 
 
-def find_key(filename: str) -> int | None:
-    """Find the key under which a file is looked for, in a tenth of the time that it takes to read its whole name.
+def find_keys(path: str, *, by_folder: bool = False) -> Sequence[int]:
+    """Find the keys under which a file is looked for: those of its projects.
 
-    That of its project, if it has one. ``None``: it has none. A file without a project may have a key too; that shows when it is
-    looked at.
+    Of nearly every name in a tenth of the time that it takes to read it whole. Some may have a key too that is none of a project
+    of theirs; that shows when they are looked at.
     """
     # Keys are kept in the store and taken over by later releases: whoever changes a result raises the version of kept listings.
-    if filename.endswith(".whl") or is_index_document(filename):
-        head = filename.partition("-")[0]
-    elif filename.endswith((".tar.gz", ".zip")):
-        head = filename.rpartition("-")[0]
-    else:
-        return None
-    project = normalise_name(_SEPARATORS.sub("-", head))  # as a name is parsed: any number of separators is one
-    return None if project is None else _key(project)
+    if by_folder:
+        return [_key(project) for project in find_projects(path, by_folder=True)]
+    filename = path.rpartition("/")[2]
+    plain = _PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)
+    if plain is None:
+        return [_key(project) for project in read_belonging(filename).projects]
+    project = normalise_head(plain[1])
+    return [] if project is None else [_key(project)]
 
 
 class _Index:

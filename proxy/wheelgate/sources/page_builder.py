@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 
 from wheelgate.core.digests import SHA256
 from wheelgate.core.file_list import FileList
-from wheelgate.core.model import File, ProjectPage, StoredFile, Withheld
+from wheelgate.core.model import UNUSABLE, File, ProjectPage, StoredFile, Withheld
 from wheelgate.core.names import version_of
 from wheelgate.core.protocols import BlobInfo
+from wheelgate.sources.holdings import DAMAGED
 
 
 def page_of(
     project: str, files: Iterable[File], *, as_of: datetime, dropped: int = 0, withheld: tuple[Withheld, ...] = ()
 ) -> ProjectPage:
-    """Build a page: the files by name, with the versions that their names state."""
+    """Build a page: the files by name, with the versions that their names state, but for those that nobody could install."""
     ordered = FileList(sorted(files, key=lambda file: file.filename))
-    names = (entry.filename for entry in (*ordered, *withheld))
+    names = (entry.filename for entry in (*ordered, *(entry for entry in withheld if entry.rule not in (DAMAGED, UNUSABLE))))
     versions = dict.fromkeys(filter(None, (version_of(name, project) for name in names)))
     return ProjectPage(project=project, files=ordered, versions=tuple(versions), withheld=withheld, as_of=as_of, dropped=dropped)
 

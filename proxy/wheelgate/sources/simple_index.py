@@ -11,17 +11,26 @@ from collections.abc import Sequence
 import msgspec
 from cachetools import LRUCache, TTLCache
 
-from wheelgate.core.errors import PageTooLarge, ProjectNotFound, RefusedByRule, UpstreamBadAnswer, UpstreamError, without_frames
+from wheelgate.core.errors import (
+    PageTooLarge,
+    ProjectNotFound,
+    RefusedByRule,
+    UpstreamBadAnswer,
+    UpstreamError,
+    without_frames,
+)
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.packed_names import PackedNames
+from wheelgate.core.page_links import PageLinks
 from wheelgate.core.protocols import Clock
-from wheelgate.core.urls import PageLinks, parse
+from wheelgate.core.unusable import UnusableLinks
+from wheelgate.core.urls import parse
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.simple_api import HTML, JSON, LEGACY_HTML
-from wheelgate.simple_api.collector import MAX_FILES, BlankPage, NotAnIndexPage, OversizedPage, ParsedPage
+from wheelgate.simple_api.collector import LINK_RULE, MAX_FILES, BlankPage, NotAnIndexPage, OversizedPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.control_questions import ControlQuestions
@@ -213,11 +222,11 @@ class SimpleIndex:
             bad = kind(f"source {self.name}, asked for {project}, answered with {error}", source=self.name)
             bad.answer = answer if isinstance(error, BlankPage) else None
             raise bad from None
-        if links.refused_hosts and not parsed.files and not parsed.withheld:
-            # An empty page would look as if the project had no files; what it lacks is a setting.
-            raise UpstreamBadAnswer(
-                f"source {self.name} has the files of {project} on {', '.join(sorted(links.refused_hosts))}, which is not among "
-                "its file_hosts: list it there only if this index keeps its own files on it; public ones are for a public source",
+        if not parsed.files and parsed.withheld and all(entry.rule == LINK_RULE for entry in parsed.withheld):
+            # A failure, so that the last good page stands in: as when a proxy before the index forgets that it is asked by https.
+            first = parsed.withheld[0]
+            raise UnusableLinks(
+                f"source {self.name} has files of {project} and may be asked for none, such as {first.filename}: {first.reason}",
                 source=self.name,
             )
         self._note_habits(parsed)

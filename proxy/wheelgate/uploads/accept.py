@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from wheelgate.core.belonging import Membership
 from wheelgate.core.errors import (
     BlobChanged,
     BlobExists,
@@ -31,7 +32,7 @@ from wheelgate.core.errors import (
     UploadRefused,
     UpstreamUnavailable,
 )
-from wheelgate.core.names import Membership, is_distribution, is_safe_filename, normalise_name, parse_head
+from wheelgate.core.names import is_distribution, is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
 from wheelgate.index.merged import Merged

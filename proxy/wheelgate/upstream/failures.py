@@ -181,14 +181,15 @@ class Failures(HopFailures):
 
     def credential_refused(self, hop: Hop, reason: str) -> CredentialRefused:
         """The answer refused our credential, or wants one that it did not get."""
-        url, status, activity = parse(hop.url), hop.response.status, read_activity(hop.response)
+        url, status, activity = parse(hop.url, empty_segments=True), hop.response.status, read_activity(hop.response)
         host = display_host(url)
         if hop.credential is not None:
             self._metrics.connection_refused.labels(hop.credential.connection, url.host or "").inc()
             sentence = f"connection {hop.credential.connection} was refused by {host}: {reason}{activity}"
         elif hop.sender is not None and hop.sender.credential is not None and status == 403 and "?" in hop.url:
+            sender = display_host(parse(hop.sender.url, empty_segments=True))
             sentence = (
-                f"source {self._source}: {host} refused the signed URL that {display_host(parse(hop.sender.url))} redirected to "
+                f"source {self._source}: {host} refused the signed URL that {sender} redirected to "
                 f"(403){activity}: the URL has expired, or that host keeps this machine's network out; no connection is "
                 f"missing, and {hop.sender.credential.connection} was accepted"
             )

@@ -6,7 +6,7 @@ import aiohttp
 from yarl import URL
 
 from wheelgate.core.errors import AddressRefused, Busy, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
-from wheelgate.core.urls import display_host, redact_url
+from wheelgate.core.urls import describe_place, display_host, redact_url
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, PageAnswer, cause_of, read_marks
 from wheelgate.upstream.question import Question
@@ -36,15 +36,21 @@ class HopFailures:
         """It answered, but not what was asked."""
         return UpstreamBadAnswer(f"{self._subject} {what}", source=self._source)
 
-    def forbidden(self, target: URL, why: str | None = None) -> AddressRefused:
-        """It leads where nobody may be asked on its behalf."""
-        return self.refused_link(f" points to {display_host(target)}, {why or self._not_allowed}")
+    def forbidden(self, target: URL, why: str | None = None, *, redirected: bool = False) -> AddressRefused:
+        """It leads where nobody may be asked on its behalf. ``why``: the cause, if it is known; it ends the sentence."""
+        verb = "redirects" if redirected else "points"
+        return self.refused_link(f" {verb} to {describe_place(target)}, {why or self._not_allowed}")
 
-    def led_away(self, hop: Hop, target: URL, neighbour: str | None) -> AddressRefused:
-        """A page is redirected away from the source. ``neighbour``: the source that the target belongs to; ``None``: to none."""
+    def led_away(self, hop: Hop, target: URL, neighbour: str | None, cause: str | None) -> AddressRefused:
+        """A page is redirected away from the source.
+
+        ``neighbour``: the source that the target belongs to; ``None``: to none. ``cause``: why, if that is known.
+        """
         host = display_host(target)
         if neighbour is not None:
             why = f"{host}, where source {neighbour} is, and nothing shows that it does so with each name that it does not have"
+        elif cause is not None:
+            why = f"{describe_place(target)}, {cause}"
         else:
             why = f"{host}; its pages are at its own origin alone: if it does so with names that it does not have, {SWITCH_OFF}"
         error = AddressRefused(f"{self._subject} redirects this page to {why}", source=self._source)

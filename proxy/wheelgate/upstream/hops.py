@@ -19,7 +19,7 @@ from wheelgate.runtime.fair_slots import NoTurn
 from wheelgate.upstream.answers import Hop
 from wheelgate.upstream.failures import is_refusal, read_words
 from wheelgate.upstream.hop_failures import HopFailures
-from wheelgate.upstream.question import Question
+from wheelgate.upstream.question import Question, QuestionKind
 from wheelgate.upstream.sessions import Sessions
 from wheelgate.upstream.told_failures import read_told
 
@@ -89,7 +89,7 @@ class Hops:
         """Find the first URL on the way that needs no credential, not asked yet; ``None``: the way ends before."""
         url = question.url
         for _ in range(_MAX_HOPS + 1):
-            self._parse_allowed(url)
+            self._parse_allowed(question, url)
             if self._credentials.for_url(url) is None:
                 return url
             hop = await self._ask(question, url, headers, None)
@@ -104,7 +104,7 @@ class Hops:
 
     async def _ask(self, question: Question, url: str, headers: Mapping[str, str], sender: Hop | None) -> Hop:
         """Ask one URL, with the credential of its URL; once more if that was refused, by no rule, and another is in its place."""
-        target = self._parse_allowed(url)
+        target = self._parse_allowed(question, url)
         credential = self._credentials.for_url(url)
         response = await self._send(question, target, credential, headers)
         said = None
@@ -149,13 +149,13 @@ class Hops:
         self._failures.note(question, response)
         return response
 
-    def _parse_allowed(self, url: str) -> URL:
+    def _parse_allowed(self, question: Question, url: str) -> URL:
         try:
-            target = parse(url)
+            target = parse(url, empty_segments=question.kind is not QuestionKind.PAGE)
         except UnsafeUrl as error:
             raise self._failures.refused_link(f": a link cannot be followed: {error}") from None
         if not self._rules.allows(target):
-            raise self._failures.forbidden(target)
+            raise self._failures.forbidden(target, self._rules.find_cause(target), redirected=url != question.url)
         return target
 
     def _check_stay(self, hop: Hop, url: str) -> None:
@@ -163,7 +163,8 @@ class Hops:
         with suppress(UnsafeUrl):
             target = parse(url)
             if not self._rules.is_inside(target):
-                raise self._failures.led_away(hop, target, self._rules.find_neighbour(target))
+                cause = self._rules.find_cause(target) if self._rules.forgets_tls(target) else None
+                raise self._failures.led_away(hop, target, self._rules.find_neighbour(target), cause)
 
     def _next_url(self, hop: Hop) -> str:
         location = hop.response.headers.get("Location", "")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.fuzzing.target import Target, assert_sentence
+from wheelgate.core.belonging import Membership, read_belonging
 from wheelgate.core.names import (
-    Membership,
     is_distribution,
     is_safe_filename,
     normalise_name,
@@ -41,7 +41,10 @@ def _check_file(filename: str) -> None:
     if own is not None:
         assert own == normalise_name(own)
         assert is_safe_filename(filename)
-        assert filename in Membership(own)
+        assert own in read_belonging(filename).projects
+    for project in read_belonging(filename).projects:
+        assert project == normalise_name(project)
+        assert filename in Membership(project)
     if is_safe_filename(filename):
         assert not _FORBIDDEN & set(filename)
         assert filename.isascii()
