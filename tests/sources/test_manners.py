@@ -86,6 +86,9 @@ ABSENT = {
     "empty pages with a title": Case(TITLED),
     "blank pages": Case(UNTITLED),
     "403 of an object store": Case(S3, root=FORBIDDEN_ROOT),
+    "403 of an object store, its type with a charset": Case(
+        page("<Error><Code>AccessDenied</Code></Error>", "application/xml; charset=utf-8", 403), root=FORBIDDEN_ROOT
+    ),
     "403 with a list": Case(page("no", "text/plain", 403)),
     "403 to an identity, as said": Case(S3, signs_in=True, absent_status=(403,)),
     "403, as said": Case(S3, absent_status=(403,)),
@@ -313,6 +316,23 @@ async def test_an_index_that_is_ill_sends_no_name_elsewhere(
     house.clock.move(SEEN_S)
     assert await house.hears("requests") == "absent", "it is well again"
     assert await house.hears("acme-a") == "listed"
+
+
+@pytest.mark.parametrize("house", ["private"], indirect=True)
+async def test_the_first_page_of_all_shows_at_once_what_nothing_showed_before(house: House) -> None:
+    house.turn(ABSENT["403 of an object store"])
+    await house.start()
+    assert await house.hears("requests") == "failed", "nothing shows that an index answers there"
+    assert await house.hears("acme-a") == "listed"
+    assert await house.hears("requests") == "absent"
+
+
+async def test_a_page_that_comes_while_the_index_is_in_doubt_is_not_overheard(house: House) -> None:
+    house.turn(ABSENT["403 of an object store"])
+    await house.start()
+    both = await asyncio.gather(house.hears("acme-a"), *(house.hears("requests") for _ in range(3)))
+    assert both[0] == "listed"
+    assert await house.hears("numpy") == meaning("403 of an object store", house.role)
 
 
 WELL = ("404", "redirect to a source", "empty pages", "blank pages", "403 of an object store")

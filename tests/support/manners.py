@@ -21,8 +21,8 @@ def page(body: str = "", kind: str = "text/html", status: int = 200, **headers: 
 
     def say(name: str) -> web.Response:
         text = body.replace("NAME", name).replace("NUMBER", f"{next(_numbers):016X}")
-        made = {key.replace("_", "-"): value for key, value in headers.items()}
-        return web.Response(status=status, body=text.encode(), content_type=kind, headers=made)
+        made = {"Content-Type": kind, **{key.replace("_", "-"): value for key, value in headers.items()}}
+        return web.Response(status=status, body=text.encode(), headers=made)
 
     return say
 

@@ -47,7 +47,7 @@ def pypiserver(folder: Path, packages: Path) -> Iterator[str]:
     (folder / "htpasswd").write_text(f"{USER}:{{SHA}}{digest}\n")
     port = find_free_port()
     options = ["-i", "127.0.0.1", "-p", str(port), "-a", "download,list,update", "-P", folder / "htpasswd", "--disable-fallback"]
-    with _running([command, "run", *options, packages], folder, port):
+    with run_server([command, "run", *options, packages], folder, port):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -57,7 +57,7 @@ def forwarding_pypiserver(folder: Path, packages: Path, fallback: str) -> Iterat
     command = installed("pypiserver", "pypiserver==2.4.2", "passlib==1.7.4") / "pypi-server"
     port = find_free_port()
     options = ["-i", "127.0.0.1", "-p", str(port), "-a", ".", "-P", ".", "--fallback-url", fallback]
-    with _running([command, "run", *options, packages], folder, port):
+    with run_server([command, "run", *options, packages], folder, port):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -67,7 +67,7 @@ def simpleindex(folder: Path, routes: str) -> Iterator[str]:
     command = installed("simpleindex", "simpleindex==0.6.3") / "simpleindex"
     port = find_free_port()
     (folder / "simpleindex.toml").write_text(f'{routes}\n[server]\nhost = "127.0.0.1"\nport = {port}\n')
-    with _running([command, folder / "simpleindex.toml"], folder, port):
+    with run_server([command, folder / "simpleindex.toml"], folder, port):
         yield f"http://127.0.0.1:{port}"
 
 
@@ -77,27 +77,33 @@ def devpi(folder: Path, packages: Sequence[Path]) -> Iterator[str]:
 
     devpi leaves that to plugins; this one is written here.
     """
+    plugin = folder / "plugin" / "lock-1.0.dist-info"
+    plugin.mkdir(parents=True)
+    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: lock\nVersion: 1.0\n")
+    (plugin / "entry_points.txt").write_text("[devpi_server]\nlock = lock\n")
+    (folder / "plugin" / "lock.py").write_text(_DEVPI_PLUGIN)
+    with devpi_session(folder, PYTHONPATH=str(folder / "plugin")) as (origin, signed_in):
+        index = {"type": "stage", "bases": [], "volatile": True}
+        ask_json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
+        for path in packages:
+            upload(f"{origin}/{USER}/dev/", path)
+        yield origin
+
+
+@contextmanager
+def devpi_session(folder: Path, **env: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """A devpi without an index, but with a user: its origin, and headers of his."""
     commands = installed("devpi", "devpi-server==6.20.3")
     port = find_free_port()
     data = folder / "devpi"
     init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
     subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
     serve = [commands / "devpi-server", "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
-    plugin = folder / "plugin" / "lock-1.0.dist-info"
-    plugin.mkdir(parents=True)
-    (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: lock\nVersion: 1.0\n")
-    (plugin / "entry_points.txt").write_text("[devpi_server]\nlock = lock\n")
-    (folder / "plugin" / "lock.py").write_text(_DEVPI_PLUGIN)
-    with _running(serve, folder, port, wait_s=60, env={"PYTHONPATH": str(folder / "plugin")}):
+    with run_server(serve, folder, port, wait_s=60, env=env):
         origin = f"http://127.0.0.1:{port}"
-        _json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
-        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
-        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
-        index = {"type": "stage", "bases": [], "volatile": True}
-        _json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
-        for path in packages:
-            upload(f"{origin}/{USER}/dev/", path)
-        yield origin
+        ask_json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
+        token = ask_json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
+        yield origin, {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
 
 
 _DEVPI_PLUGIN = f"""
@@ -112,30 +118,18 @@ def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
 @contextmanager
 def devpi_mirror(folder: Path, index_url: str) -> Iterator[str]:
     """A devpi with an index ``reader/pypi`` that mirrors another one; the URL that installers get."""
-    commands = installed("devpi", "devpi-server==6.20.3")
-    port = find_free_port()
-    data = folder / "devpi"
-    init = [commands / "devpi-init", "--serverdir", data, "--no-root-pypi", "--root-passwd", "root-7xq"]
-    subprocess.run(init, check=True, capture_output=True, timeout=120, env=environment(folder))
-    serve = [commands / "devpi-server", "--serverdir", data, "--host", "127.0.0.1", "--port", str(port)]
-    with _running(serve, folder, port, wait_s=60):
-        origin = f"http://127.0.0.1:{port}"
-        _json(f"{origin}/{USER}", "PUT", {"password": PASSWORD})
-        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
-        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
-        _json(f"{origin}/{USER}/pypi", "PUT", {"type": "mirror", "mirror_url": index_url, "volatile": True}, signed_in)
+    with devpi_session(folder) as (origin, signed_in):
+        ask_json(f"{origin}/{USER}/pypi", "PUT", {"type": "mirror", "mirror_url": index_url, "volatile": True}, signed_in)
         yield f"{origin}/{USER}/pypi/+simple/"
 
 
 @contextmanager
 def devpi_passing(folder: Path, index_url: str, packages: Sequence[Path]) -> Iterator[str]:
     """A devpi with an index ``reader/dev`` of some packages, which passes another index through; the URL that installers get."""
-    with devpi_mirror(folder, index_url) as mirrored:
-        origin = mirrored.removesuffix(f"/{USER}/pypi/+simple/")
-        token = _json(f"{origin}/+login", "POST", {"user": USER, "password": PASSWORD})["result"]["password"]
-        signed_in = {"X-Devpi-Auth": base64.b64encode(f"{USER}:{token}".encode()).decode()}
+    with devpi_session(folder) as (origin, signed_in):
+        ask_json(f"{origin}/{USER}/pypi", "PUT", {"type": "mirror", "mirror_url": index_url, "volatile": True}, signed_in)
         index = {"type": "stage", "bases": [f"{USER}/pypi"], "volatile": True}
-        _json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
+        ask_json(f"{origin}/{USER}/dev", "PUT", index, signed_in)
         for path in packages:
             upload(f"{origin}/{USER}/dev/", path)
         yield f"{origin}/{USER}/dev/+simple/"
@@ -147,7 +141,7 @@ def simple_repository(folder: Path, index_url: str) -> Iterator[str]:
     commands = installed("simple-repository", "simple-repository-server==0.10.0", "simple-repository==0.11.1")
     port = find_free_port()
     command = [commands / "simple-repository-server", "--host", "127.0.0.1", "--port", str(port), index_url]
-    with _running(command, folder, port):
+    with run_server(command, folder, port):
         yield f"http://127.0.0.1:{port}/simple/"
 
 
@@ -171,7 +165,8 @@ def upload(url: str, path: Path) -> None:
     subprocess.run([*twine, path], check=True, capture_output=True, timeout=60, env=environment(path.parent))
 
 
-def _json(url: str, method: str, body: object, headers: dict[str, str] | None = None) -> Any:
+def ask_json(url: str, method: str, body: object, headers: dict[str, str] | None = None) -> Any:
+    """Ask a server of this machine in JSON, and read its answer."""
     request = urllib.request.Request(
         url,
         json.dumps(body).encode(),
@@ -191,9 +186,10 @@ def find_free_port() -> int:
 
 
 @contextmanager
-def _running(
+def run_server(
     command: Sequence[str | Path], folder: Path, port: int, wait_s: float = 20, env: dict[str, str] | None = None
 ) -> Iterator[None]:
+    """A server that listens on a port of this machine, as long as the block runs; what it says goes to ``server.log``."""
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -113,8 +113,9 @@ class AbsenceEvidence:
         await self.known.close()
 
     def note_page(self, project: str) -> None:
-        """The index just answered with a page of a project that has files."""
+        """The index just answered with a page of a project that has files: what was in doubt may be asked anew at once."""
         self._seen_s = self._page_s = self._clock.monotonic()
+        self._retry_at_s = -math.inf
         self._proof = f"it has {project}"
         self.known.note(project)
 
@@ -250,7 +251,7 @@ class AbsenceEvidence:
                 return self._doubt  # which came up since
             self._proof, self._seen_s = proof, max(self._seen_s, began_s)
             self._page_s = self._page_s if is_plain else max(self._page_s, began_s)
-        self._conclude(doubts[0] if doubts else None)
+        self._conclude(doubts[0] if doubts else None, began_s)
         if isinstance(kind, AnswerKind) and all(isinstance(doubt, UpstreamUnavailable) for doubt in doubts):
             # Without proof it is kept for the next flight, which has to come within the time that proof is good for.
             self._learned, self._learned_s = kind, began_s - (KIND_S - SEEN_S if doubts and is_plain else 0.0)
@@ -279,14 +280,15 @@ class AbsenceEvidence:
             raise error
         return task.result() if error is None else without_frames(error)
 
-    def _conclude(self, doubt: UpstreamError | None) -> None:
+    def _conclude(self, doubt: UpstreamError | None, began_s: float) -> None:
         was, self._doubt = self._doubt, doubt
         self._metrics.absence_believed.labels(self._source).set(doubt is None)
         if doubt is None:
             if was is not None:
                 _log.info('source %s: a 404 counts as "not there" again (%s)', self._source, self._proof)
             return
+        has_paged_since = self._page_s >= began_s
         self.forget()
-        self._retry_at_s = self._clock.monotonic() + _RETRY_S
+        self._retry_at_s = -math.inf if has_paged_since else self._clock.monotonic() + _RETRY_S
         if was is None:
             _log.warning('a 404 of source %s does not count as "not there": %s', self._source, doubt)

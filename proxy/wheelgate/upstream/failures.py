@@ -25,6 +25,7 @@ from wheelgate.core.urls import display_host, parse, redact_url
 from wheelgate.runtime.chain import CHAIN_HEADER, RefusedForChain, get_chain, read_chain
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.upstream.answers import Hop, PageAnswer, beginning_of, read_marks
+from wheelgate.upstream.codings import read_media_type
 from wheelgate.upstream.health import SILENCE_S, Health
 from wheelgate.upstream.hop_failures import BUSY_S, HopFailures
 from wheelgate.upstream.question import Fault, Question
@@ -138,7 +139,7 @@ class Failures(HopFailures):
             credential_refused = self.credential_refused(hop, find_reason(response, said))
             # To whoever signs in, 403 may also say that the identity may not see the project, unless the operator knows better.
             if status in self._absent_status or (status == 403 and hop.credential is None and hop.sender is None):
-                kind = response.headers.get("Content-Type", "")[:100].lower()
+                kind = read_media_type(response)
                 credential_refused.answer = PageAnswer(status, hop.url, kind, body=said, marks=read_marks(response))
             raise credential_refused
         if status == 508 and CHAIN_HEADER in response.headers:

@@ -9,6 +9,7 @@ from wheelgate.core.errors import AddressRefused, Busy, UpstreamBadAnswer, Upstr
 from wheelgate.core.urls import describe_place, display_host, redact_url
 from wheelgate.upstream.addresses import ForbiddenAddress
 from wheelgate.upstream.answers import Hop, PageAnswer, cause_of, read_marks
+from wheelgate.upstream.codings import read_media_type
 from wheelgate.upstream.question import Question
 
 BUSY_S = 2.0
@@ -57,7 +58,7 @@ class HopFailures:
         error.answer = PageAnswer(
             hop.response.status,
             hop.url,
-            hop.response.headers.get("Content-Type", "")[:100],
+            read_media_type(hop.response),
             marks=read_marks(hop.response),
             leads_to=str(target),
         )
