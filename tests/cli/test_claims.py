@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -116,3 +117,39 @@ def test_what_is_not_meant_is_refused(arguments: tuple[str, ...], sentence: str)
     told = CliRunner().invoke(release, list(arguments))
     assert told.exit_code == 2
     assert sentence in told.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        (("--empty",), 3_000),
+        pytest.param((), 200_000, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+        pytest.param(("--empty",), 200_000, marks=[pytest.mark.long, pytest.mark.timeout(600)]),
+    ],
+)
+def test_very_many_old_claims_are_listed_in_bounded_memory(home: Path, arguments: tuple[str, ...], count: int) -> None:
+    """Records of before there were facts are read one by one; a store in folders keeps their names sorted, and nothing else."""
+    config = home / "wheelgate.toml"
+    config.write_text(UPLOADS)
+    folder = home / "data" / "store" / "claims"
+    folder.mkdir(parents=True)
+    few_mib, none = measure([WHEELGATE, "claims", *arguments, "-c", config, "--data", home / "data"], home)
+    assert none == 0
+    for number in range(count):
+        name = f"acme-part-{number:06}"
+        claim = {"project": name, "source": "feed", "since": "2026-01-01T00:00:00+00:00"}
+        (folder / name).write_text(json.dumps(claim))
+    peak_mib, lines = measure([WHEELGATE, "claims", *arguments, "-c", config, "--data", home / "data"], home)
+    assert lines == count
+    assert peak_mib - few_mib < 16
+    assert peak_mib < 80  # of which Python and its libraries take 57
+
+
+def measure(command: list[str | Path], home: Path) -> tuple[float, int]:
+    """Run a command that has to succeed: MiB of memory that it took at most, and lines that it printed."""
+    with (home / "lines").open("wb") as lines:
+        process = subprocess.Popen(command, stdout=lines, stderr=subprocess.DEVNULL, env=environment(home))
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / 1024, (home / "lines").read_bytes().count(b"\n")

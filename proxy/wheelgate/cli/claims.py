@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,10 @@ def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], emp
     """
     if empty and foreign:
         raise click.UsageError("--empty and --foreign exclude each other: what comes from a public index is listed")
-    doubts = Doubts()
+    doubts, looked = Doubts(), Looked()
 
     async def print_all(services: Services) -> int:
-        found = _find_claims(services, sources, doubts if empty else None)
+        found = _find_claims(looked.watch(services.claims.all()), services, sources, doubts if empty else None)
         if foreign:
             found = find_foreign(services, found, doubts)
         count = 0
@@ -51,7 +51,7 @@ def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], emp
             count += 1
         return count
 
-    count = run_with_services(load_settings(config, data), print_all, to_read=True)
+    count = run_with_services(load_settings(config, data), print_all, to_read=True, describe=looked.describe)
     if not count and not as_json:
         of = f" of source {' or '.join(sources)}" if sources else ""
         which = " that no source lists" if empty else " that come from a public index" if foreign else ""
@@ -60,6 +60,23 @@ def claims(config: Path | None, data: Path | None, sources: tuple[str, ...], emp
         what = "whose they are" if foreign else "whether a source lists them"
         print(f"wheelgate: names of which it cannot be told {what}: {doubts.count:,}", file=sys.stderr)
         sys.exit(1)
+
+
+class Looked:
+    """Progress of going through the claims."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def watch(self, claims: AsyncIterable[Claim]) -> AsyncIterator[Claim]:
+        """Count those that go by."""
+        async for claim in claims:
+            self.count += 1
+            yield claim
+
+    def describe(self) -> str:
+        """Return it as a sentence."""
+        return f"{self.count:,} claims so far"
 
 
 class Doubts:
@@ -74,11 +91,13 @@ class Doubts:
             print(f"wheelgate: {project}: {why}", file=sys.stderr)
 
 
-async def _find_claims(services: Services, sources: tuple[str, ...], doubts: Doubts | None) -> AsyncIterator[Claim]:
-    """Find claims, of some sources or all. ``doubts``: only those that nobody lists."""
+async def _find_claims(
+    claims: AsyncIterable[Claim], services: Services, sources: tuple[str, ...], doubts: Doubts | None
+) -> AsyncIterator[Claim]:
+    """Find those of some sources, or all. ``doubts``: only those that nobody lists."""
     from wheelgate.index.listers import Listers
 
-    chosen = (claim async for claim in services.claims.all() if not sources or claim.source in sources)
+    chosen = (claim async for claim in claims if not sources or claim.source in sources)
     if doubts is None:
         async for claim in chosen:
             yield claim

@@ -15,6 +15,7 @@ import click
 from wheelgate.cli.progress import LINE_EVERY_S, tell_now_and_then
 from wheelgate.config import Config, load
 from wheelgate.core.names import normalise_name
+from wheelgate.runtime.allocator import limit_free_memory
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -60,16 +61,26 @@ def run_to_end(
         return asyncio.run(action)
 
 
-def run_with_services(config: Config, action: Callable[[Services], Awaitable[_Result]], *, to_read: bool = False) -> _Result:
-    """Run ``action`` on the services that the settings describe. ``to_read``: nothing is written to the store."""
+def run_with_services(
+    config: Config,
+    action: Callable[[Services], Awaitable[_Result]],
+    *,
+    to_read: bool = False,
+    describe: Callable[[], str] | None = None,
+) -> _Result:
+    """Run ``action`` on the services that the settings describe. ``to_read``: nothing is written to the store.
+
+    ``describe``: as for :func:`run_to_end`.
+    """
 
     async def run() -> _Result:
         from wheelgate.wiring import open_services  # slow to import, so only once it is needed
 
+        limit_free_memory()  # each of the threads that read records would keep some for good
         async with open_services(config, to_read=to_read, proven=False) as services:
             return await action(services)
 
-    return run_to_end(run())
+    return run_to_end(run(), describe)
 
 
 def load_tls(config: Config) -> SSLContext | None:

@@ -9,8 +9,12 @@ import msgspec
 
 from wheelgate.core.errors import StillListing, StoreError, UpstreamError
 from wheelgate.core.packed_names import PackedNames
+from wheelgate.core.protocols import find_bare
 from wheelgate.index.decision import Member
 from wheelgate.index.merged import Merged
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.sources.blob_scan import BlobScan
+from wheelgate.sources.directory import Directory
 from wheelgate.storage.claims import Claim
 
 _AT_ONCE = 16
@@ -34,13 +38,16 @@ class Listers:
         self._index = index
         self._spares_claimants = spares_claimants
         self._known: Sequence[tuple[Member, PackedNames]] = ()
+        self._unknown: Sequence[Member] = ()
+        """Those that may have further names, or failed."""
         self._is_prepared = False
 
     async def _prepare(self) -> None:
         if not self._is_prepared:
             private = [member for member in self._index.members if member.private]
-            found = zip(private, await asyncio.gather(*map(_find_names, private)), strict=True)
+            found = [*zip(private, await asyncio.gather(*map(_find_names, private)), strict=True)]
             self._known = [(member, names) for member, names in found if names]
+            self._unknown = [member for member, names in found if names is None or not _lists_all(member)]
             self._is_prepared = True
 
     async def _find(self, claim: Claim) -> Lister:
@@ -49,6 +56,8 @@ class Listers:
         for member, names in self._known:
             if member.source.name != spared and member.may_hold(project) and project in names:
                 return Lister(member.source.name)
+        if not any(member.may_hold(project) for member in self._unknown):  # a decision for each of very many takes long
+            return Lister(None)
         decision = await self._index.decide(project, learn=False)
         answers = [answer for answer in decision.answers if answer.private and answer.source != spared]
         lister = next((answer.source for answer in answers if answer.page is not None), None)
@@ -70,6 +79,11 @@ class Listers:
     async def _tell(self, claims: Sequence[Claim]) -> Iterable[tuple[Claim, Lister]]:
         await self._prepare()
         return zip(claims, await asyncio.gather(*(self._find(claim) for claim in claims)), strict=True)
+
+
+def _lists_all(member: Member) -> bool:
+    """True if a source tells all its names: an index may hold a million, and tells none."""
+    return isinstance(find_bare(member.source), BlobPackages | BlobScan | Directory)
 
 
 async def _find_names(member: Member) -> PackedNames | None:

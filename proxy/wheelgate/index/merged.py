@@ -140,7 +140,8 @@ class Merged:
             with contextlib.suppress(_SourceReplaced):
                 decision = await self._decide(project, order, learn=learn)
                 if self._order is order:
-                    self._unlisted.note(decision)
+                    if learn:
+                        self._unlisted.note(decision)
                     return decision
 
     async def _decide(self, project: str, order: Sequence[Member], *, learn: bool) -> Decision:
