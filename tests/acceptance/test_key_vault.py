@@ -284,7 +284,8 @@ def test_the_key_of_a_store_may_lie_in_the_vault(world: World, tmp_path: Path) -
         world.vault.secrets.clear()
         done = subprocess.run(done.args, capture_output=True, text=True, env=environment(tmp_path, **world.identity.environment))
         assert done.returncode == 1
-        assert "FAIL  store: store.account_key: key vault 127.0.0.1 has no secret storage\n" in done.stdout
+        vault = f"server.key_vault = {world.vault.origin}"
+        assert f"FAIL  store: store.account_key: key vault 127.0.0.1 has no secret storage ({vault})\n" in done.stdout
 
 
 def create_container(url: str) -> None:

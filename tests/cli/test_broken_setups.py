@@ -249,15 +249,23 @@ def refuse(status: int, code: str, when: Callable[[web.BaseRequest], bool] = lam
     return break_
 
 
-async def answer_all(request: web.BaseRequest) -> web.StreamResponse:
+async def answer_empty(request: web.BaseRequest) -> web.StreamResponse:
     name = request.rel_url.raw_path.strip("/").split("/")[-1]
     page = {"meta": {"api-version": "1.0"}, "name": name, "files": []}
     return web.json_response(page, content_type=SIMPLE_JSON)
 
 
+def answer_every_name(world: World) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        is_its = request.rel_url.raw_path in (f"/simple/{OWN}/", "/simple/") or "/packages/" in request.path
+        return await (FakeIndex.answer(world.team, request) if is_its else answer_empty(request))
+
+    world.team.override = answer
+
+
 def forward(world: World) -> None:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.rel_url.raw_path in (f"/simple/{OWN}/", "/simple/"):
+        if request.rel_url.raw_path in (f"/simple/{OWN}/", "/simple/") or "/packages/" in request.path:
             return await FakeIndex.answer(world.team, request)
         return web.Response(status=302, headers={"Location": f"{world.public.origin}{request.rel_url.raw_path}"})
 
@@ -439,7 +447,7 @@ TABLE = [
         lambda w: w.private(OURS),
         move_files,
         "source.answers",
-        ("has the files of acme-core on {public}, which is not among its file_hosts: add it there if intended",),
+        ("has the files of acme-core on {public}, which is not among its file_hosts: list it there only if",),
         kept=OWN,
     ),
     Row(
@@ -455,6 +463,15 @@ TABLE = [
         only_files(404),
         "source.files",
         ("answered 404 for a file that it lists", "from {team}", "whoever runs it"),
+    ),
+    Row(
+        "files behind a redirect to a host that is not allowed",
+        lambda w: w.private(OURS),
+        lambda w: w.team.handlers.update(
+            {f"/packages/{OWN}/{wheel_name(OWN, '1.0')}": say(302, Location=f"{w.public.origin}/elsewhere")}
+        ),
+        "source.files",
+        ("cannot be fetched from {team}", "points to {public}", "list that host in source[0].file_hosts if"),
     ),
     Row(
         "files without digests",
@@ -476,17 +493,36 @@ TABLE = [
         "an index that redirects what it lacks",
         lambda w: w.private(),
         forward,
+        "source.answers",
+        ("redirects this page to {public}", "switch that off there", "http://{team}/simple/"),
+        kept=OWN,
+    ),
+    Row(
+        "an index that redirects to another source",
+        lambda w: w.private() + index_source(w.public),
+        forward,
         "source.manner",
-        ("forwards unknown names to {public}", "switch that off at http://{team}/simple/"),
+        ("redirects names that it does not have to {public}, which is source public", "http://{team}/simple/"),
         ok=True,
     ),
     Row(
         "an index that answers every name",
         lambda w: w.private(),
-        turn(answer_all),
+        answer_every_name,
         "source.manner",
-        ("answers every name, also one that nobody can have", "http://{team}/simple/"),
+        ("answers every name", "http://{team}/simple/"),
         ok=True,
+    ),
+    Row(
+        "empty pages for all",
+        lambda w: w.private(),
+        turn(answer_empty),
+        "source.answers",
+        (
+            "answers with an empty page, but nothing shows that an index answers there",
+            "Check that its url (http://{team}/simple/)",
+        ),
+        kept=OWN,
     ),
     Row(
         "only names that nobody has",

@@ -46,11 +46,15 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], _Advise], ...] = (
         lambda subject: f"correct the host in {subject.setting('url')}, or this machine's DNS",
     ),
     (re.compile("for a file that it lists|for a file$"), lambda _: "whoever runs it has to give them out to this machine"),
+    (
+        re.compile("nor among its file_hosts"),
+        lambda subject: f"list that host in {subject.setting('file_hosts')} if this index keeps its files there",
+    ),
     (re.compile("signed URL that"), lambda _: "let this machine reach that host"),
 )
 """In the order in which they are tried. Errors of these kinds differ in their sentences alone."""
 _SAID = re.compile(
-    "[Cc]heck |[Cc]reate |correct |add it|put |restore|make a new one|authorise|give it the url|needs |list its|[Hh]ave "
+    "[Cc]heck |[Cc]reate |correct |add it|put |restore|make a new one|authorise|give it the url|needs |[Ll]ist it|[Hh]ave "
 )
 """An imperative in a sentence that ends with its remedy already."""
 

@@ -14,7 +14,7 @@ from wheelgate.cli.checks.meanwhile import describe_meanwhile, recall_names
 from wheelgate.cli.checks.passing import describe_passing
 from wheelgate.cli.checks.remedies import explain_failure
 from wheelgate.cli.checks.subjects import Subject
-from wheelgate.core.errors import AddressRefused, NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
+from wheelgate.core.errors import NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns, normalise_pattern
 from wheelgate.core.protocols import Credential
@@ -70,9 +70,6 @@ async def _check_source(subject: Subject) -> list[Finding]:
         return [subject.find("answers", f"answers; {error}", doubtful=True)]
     except (HeldNowhere, NotHeld):
         return [subject.find("answers", "is offline: only what the store holds of it is served, and it is never asked")]
-    except AddressRefused as error:
-        failed = subject.find("answers", explain_failure(subject, error), ok=False)
-        return [failed, *await describe_manner(subject)]
     except (UpstreamError, StoreError) as error:
         return [subject.find("answers", _explain(subject, error), ok=False)]
     findings = [await _describe_answer(subject, asked[0], page, absent=absent), *stored]
@@ -84,7 +81,7 @@ async def _check_source(subject: Subject) -> list[Finding]:
         is_said = verdict.believed or subject.place in verdict.sentence
         sentence = verdict.sentence if is_said else f"{verdict.sentence} ({subject.place})"
         findings.append(subject.find("absence", sentence, ok=verdict.believed))
-        findings += await describe_manner(subject)
+        findings += describe_manner(subject)
     return findings
 
 
