@@ -84,6 +84,9 @@ def test_its_own_project_installs_with_public_ones_that_go_by_the_rules(
     assert f"feed (private): nothing of its own, {PUBLIC} comes to source feed from outside" in told
     assert "its own: `only` of source feed covers it (acme-*)" in server.run("explain", OWN).stdout
     assert server.get(f"/files/{PUBLIC}/{wheel_name(PUBLIC, NEW)}").status == 403
+    checked = server.run("check")
+    assert checked.returncode == 0, checked.stdout
+    assert "passes public packages through; its own are acme-*, and what it claimed before" in checked.stdout
 
     server.restart()
     company.feed.down = True

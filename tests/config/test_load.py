@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,18 @@ WRONG = [
     (f'{INDEX}layout = "project"', "source[0].layout: applies only to a source of type blob or directory"),
     (f"{INDEX}absent_status = [403, 500]", "source[0].absent_status: can only be [403]: 404 always counts, and no other status"),
     (f"{CONTAINER}absent_status = [403]", "source[0].absent_status: applies only to a source of type index"),
+    (
+        INDEX.replace("private = true", 'private = false\nupstream = "public"'),
+        "source[0].upstream: applies only to a private source: what a public one lists is public in any case",
+    ),
+    (
+        '[[source]]\nname = "pypi"\ntype = "index"\nupstream = "none"',
+        "source[0].upstream: applies only to a private source: what a public one lists is public in any case",
+    ),
+    (
+        '[[source]]\nname = "box"\ntype = "directory"\nurl = "file:./wheels"\nupstream = "none"',
+        "source[0].upstream: applies only to a source of type index or devops: what others hold was put there, whoever made it",
+    ),
     (f'{CONTAINER}delivery = "cache"', "source[0].delivery: cache is not possible for a source of type blob"),
     (f"{CONTAINER}".replace('/c"', '/"'), NO_CONTAINER.format(key="source[0]")),
     (
@@ -692,3 +705,20 @@ def test_a_secret_is_read_where_its_reference_says_and_never_shown(tmp_path: Pat
     }.items():
         with pytest.raises(SecretMissing, match=re.escape(sentence)):
             config.references.read(reference)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked_for"), [("", ["acme-*"]), ('upstream = "none"', ["acme-*"]), ('upstream = "public"', None)]
+)
+def test_only_names_its_own_where_a_source_passes_the_rest_through(
+    given_toml: Load, said: str, asked_for: list[str] | None
+) -> None:
+    (feed,) = given_toml(f'{INDEX}only = ["acme-*"]\n{said}').source
+    assert feed.own_names == asked_for
+    assert feed.passes_through is (asked_for is None)
+
+
+def test_a_rule_for_public_files_is_not_idle_where_a_private_source_passes_them_through(given_toml: Load) -> None:
+    rules = f'{INDEX}upstream = "public"\n[policy]\ncooldown = "3d"\n'
+    assert given_toml(rules).find_idle_policy(datetime.now(UTC)) == []
+    assert given_toml(rules.replace("public", "none")).find_idle_policy(datetime.now(UTC)) != []

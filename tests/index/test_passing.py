@@ -316,6 +316,7 @@ class TestTheOperatorsWord:
         world = World()
         world.list_publicly()
         await world.claims.claim(PUBLIC, "uploads")
+        world.claims = Claims(world.store, world.clock, StoreChanges(world.store, world.clock))  # another process
         index = world.stated()
         world.store.down()
         decision = await index.decide(PUBLIC)

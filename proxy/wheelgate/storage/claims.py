@@ -224,6 +224,7 @@ class Claims:
         facts = {SOURCE: source, SINCE: claim.since.isoformat()}
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.claim(project), msgspec.json.encode(claim), facts)
+            self._claimants[project] = source
             self._tell_first(project, source)
         self._known.put(project, True)
         self._doubted.pop(project, None)

@@ -14,7 +14,8 @@ async def describe_passing(subject: Subject) -> list[Finding]:
             return []  # that it cannot be asked is another finding
         cause = doubt.cause.removeprefix(f"source {subject.name} ")
         then = "so nothing more of it is claimed, and names that it has not claimed yet are refused"
-        return [subject.find("passing", f"{cause}, {then}: {doubt.remedy}", ok=False)]
+        is_configured = bool(subject.key)  # else it was named to try a connection, which does work
+        return [subject.find("passing", f"{cause}, {then}: {doubt.remedy}", ok=not is_configured, doubtful=not is_configured)]
     if subject.settings is None or not subject.settings.passes_through:
         return []
     own = ", ".join(subject.settings.only or ())
