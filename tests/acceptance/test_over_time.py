@@ -51,7 +51,7 @@ def install(request: pytest.FixtureRequest, tmp_path: Path) -> Install:
 
 def settled(server: Gate, project: str = NAME, source: str = "public") -> None:
     """Until what was seen is in the store: it is written behind the answer."""
-    wait_until(lambda: any(path.is_file() for path in server.data.parent.parent.rglob(f"records/{source}/{project}")))
+    wait_until(lambda: any(path.is_file() for path in server.data.parent.parent.rglob(f"records/{source}@*/{project}")))
 
 
 def metric(server: Gate, line: str) -> float:

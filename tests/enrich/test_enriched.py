@@ -16,7 +16,7 @@ from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_name
 from tests.support.sources import LONG_AGO, FakeSource, counted, filenames, listed
-from tests.support.stores import WatchedStore
+from tests.support.stores import INDEX, WatchedStore, home_of
 from wheelgate.core.digests import new_hash
 from wheelgate.core.errors import ProjectNotFound, UpstreamUnavailable
 from wheelgate.core.model import STALE_IF_ERROR_S, File, ProjectPage, RemoteFile, StoredFile, Withheld
@@ -31,7 +31,7 @@ from wheelgate.sources.cached import Cached
 from wheelgate.storage import layout
 
 NAME, WHEEL = "acme-lib", wheel_name("acme-lib", "1.0")
-RECORD = layout.record("team", NAME)
+RECORD = layout.record(home_of("team"), NAME)
 HOUR = 3600.0
 
 
@@ -41,7 +41,7 @@ class Process:
     def __init__(self, fake: FakeSource, store: WatchedStore, clock: FakeClock, **options: float) -> None:
         settings = {"delay_s": 0.002, "patience_s": 0.05, **options}
         self.metrics = Metrics()
-        self.memory = FileHistory(ProjectRecords(store, "team"), clock=clock, **settings)  # type: ignore[arg-type]
+        self.memory = FileHistory(ProjectRecords(store, "team", url=INDEX), clock=clock, **settings)  # type: ignore[arg-type]
         self.cached = Cached(
             fake, clock=clock, metrics=self.metrics, fresh_s=60, negative_ttl_s=60, find_kept=self.memory.find_last_good
         )
@@ -539,7 +539,7 @@ async def test_a_store_that_is_down_costs_one_line_and_not_the_page(
     assert caplog.text.count("what is remembered of source team cannot be read") == 1
     store.up()
     await written(store)
-    assert len((await ProjectRecords(store, "team").read(NAME)).record.files) == 3
+    assert len((await ProjectRecords(store, "team", url=INDEX).read(NAME)).record.files) == 3
 
 
 @pytest.mark.parametrize("first", ["good", "evil"])
@@ -778,7 +778,7 @@ async def test_what_is_learned_while_a_page_is_on_its_way_is_kept_though_memory_
     process.memory.match_files = match_slowly  # type: ignore[method-assign]
     await process.page()
     await process.close()
-    record = (await ProjectRecords(store, "team").read(NAME)).record
+    record = (await ProjectRecords(store, "team", url=INDEX).read(NAME)).record
     body = record.files[WHEEL].body
     assert body is not None
     assert (body.sha256, body.size) == ("a" * 64, 7)
@@ -808,7 +808,7 @@ async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
                 self.learned = None
             return kept
 
-    records = Interrupted(store, "team")
+    records = Interrupted(store, "team", url=INDEX)
     memory = FileHistory(records, clock=clock, delay_s=0.001)
     records.learned = lambda: memory.learn(file, sha256="ab" * 32, size=7)
     await EnrichedSource(fake, memory=memory, clock=clock, metrics=Metrics()).project_page(NAME)
@@ -816,7 +816,7 @@ async def test_what_is_learned_while_a_record_is_being_written_is_written_too(
         while memory._unwritten or records.learned is not None:
             await asyncio.sleep(0.005)
     await memory.close()
-    stored = await ProjectRecords(store, "team").read(NAME)
+    stored = await ProjectRecords(store, "team", url=INDEX).read(NAME)
     body = stored.record.files[file.filename].body
     assert body is not None
     assert body.sha256 == "ab" * 32
@@ -829,11 +829,11 @@ async def test_much_news_is_written_before_the_burst_is_over(start: Start, fake:
     for number in range(30):
         fake.publish("much", f"{number}.0")
     await asyncio.sleep(0.05)
-    assert (await ProjectRecords(store, "team").read("little")).etag is None
+    assert (await ProjectRecords(store, "team", url=INDEX).read("little")).etag is None
     await process.page("much")
     async with asyncio.timeout(5):
         for name, count in (("little", 1), ("much", 30)):
-            while len((await ProjectRecords(store, "team").read(name)).record.files) < count:
+            while len((await ProjectRecords(store, "team", url=INDEX).read(name)).record.files) < count:
                 await asyncio.sleep(0.001)
 
 
@@ -1023,7 +1023,7 @@ async def test_what_was_observed_is_never_recorded_as_what_was_stated(
     clock.move(10)
     process.memory.learn(shown, made=made)  # of a page that is still in use, though nothing is known of its project here
     await process.close()
-    known = (await ProjectRecords(store, "team").read(NAME)).record.files[WHEEL]
+    known = (await ProjectRecords(store, "team", url=INDEX).read(NAME)).record.files[WHEEL]
     assert (known.size, known.uploaded, known.made) == (None, first_sight, made)
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.bounds import AT_ONCE_S
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sdist_bytes, sha256, wheel_bytes, wheel_name
-from tests.support.stores import MemoryStore, WatchedStore
+from tests.support.stores import INDEX, MemoryStore, WatchedStore, home_of
 from wheelgate.core.errors import BlobNotFound, ProjectNotFound, StoreError, UpstreamUnavailable
 from wheelgate.core.model import File, ProjectPage, StoredFile
 from wheelgate.enrich.blob_history import BlobHistory
@@ -31,7 +31,7 @@ from wheelgate.storage.spool import Spool
 NAME = "acme-lib"
 BODY = wheel_bytes(NAME, "1.0", requires_python=">=3.9")
 WHEEL = wheel_name(NAME, "1.0")
-RECORD = layout.record("curated", NAME)
+RECORD = layout.record(home_of("curated"), NAME)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -78,7 +78,7 @@ class Replica(EnrichedSource):
     def __init__(self, world: World) -> None:
         clock = world.clock
         reader = BlobReader(source="curated", blobs=world.blobs, store=world.store, spool=world.spool, clock=clock)
-        self.history = BlobHistory(ProjectRecords(world.store, "curated"), reader=reader, clock=clock, retry_s=0.05)
+        self.history = BlobHistory(ProjectRecords(world.store, "curated", url=INDEX), reader=reader, clock=clock, retry_s=0.05)
         super().__init__(world.listing, memory=self.history, clock=clock, metrics=Metrics())
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class World:
         return {file.filename: file for file in (await self.page(source)).files}
 
     async def recorded(self) -> Files:
-        return (await ProjectRecords(self.store, "curated").read(NAME)).record.files
+        return (await ProjectRecords(self.store, "curated", url=INDEX).read(NAME)).record.files
 
     async def settled(self, seen: Callable[[dict[str, File]], bool]) -> dict[str, File]:
         async with asyncio.timeout(5):

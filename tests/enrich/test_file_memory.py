@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256
-from tests.support.stores import WatchedStore
+from tests.support.stores import INDEX, WatchedStore, home_of
 from wheelgate.core.errors import BlobChanged, StoreError
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import Source
@@ -20,7 +20,7 @@ from wheelgate.enrich.records import BlobVersion, FileRecord, Files, ProjectReco
 from wheelgate.storage import layout
 
 NAME = "acme-lib"
-PATH = layout.record("curated", NAME)
+PATH = layout.record(home_of("curated"), NAME)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -41,7 +41,7 @@ class Process:
 
     def __init__(self, store: WatchedStore, patience_s: float | None = None) -> None:
         self.clock = FakeClock()
-        records = ProjectRecords(store, "curated")
+        records = ProjectRecords(store, "curated", url=INDEX)
         self.cache = Memory(records, clock=self.clock, max_bytes=100_000, patience_s=patience_s, retry_s=0.0)
 
     async def files(self) -> Files:
@@ -53,7 +53,7 @@ class Process:
 
 
 async def stored(store: WatchedStore) -> Files:
-    return (await ProjectRecords(store, "curated").read(NAME)).record.files
+    return (await ProjectRecords(store, "curated", url=INDEX).read(NAME)).record.files
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_what_is_added_is_known_also_to_the_next_process(store: WatchedSto
     assert await process.add({"b": known("2")}) == {"a": known("1"), "b": known("2")}
     assert await Process(store).files() == {"a": known("1"), "b": known("2")}
     assert (await process.cache.state_of("other")).files == {}
-    assert (await ProjectRecords(store, "another").read(NAME)).record.files == {}
+    assert (await ProjectRecords(store, "another", url=INDEX).read(NAME)).record.files == {}
 
 
 async def test_nothing_new_is_not_written(store: WatchedStore, process: Process) -> None:
@@ -137,7 +137,7 @@ async def test_of_two_pages_the_one_confirmed_later_is_kept(store: WatchedStore,
         (await process.cache.state_of(NAME)).page = page  # heard before the other one wrote
     for which in (first, 1 - first):
         await processes[which].add({f"{which}.whl": known("x")})
-    records = ProjectRecords(store, "curated")
+    records = ProjectRecords(store, "curated", url=INDEX)
     record = (await records.read(NAME)).record
     assert record.page is not None
     kept = await records.unpack_page(NAME, record.page)

@@ -15,7 +15,7 @@ from isal import isal_zlib
 
 from tests.support.packages import sha256
 from tests.support.sources import content
-from tests.support.stores import WatchedStore
+from tests.support.stores import INDEX, WatchedStore, home_of
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
 from wheelgate.enrich.kept_pages import pack
@@ -196,7 +196,7 @@ async def test_a_kept_page_comes_back_whole() -> None:
     withheld = (Withheld("d.whl", SOURCE, "digest", "as it states none that is one"), Withheld("e.whl", SOURCE, "x", "y"))
     listed = page(swapped, *files[1:], withheld=withheld)
     kept = pack(listed)
-    again = await ProjectRecords(WatchedStore(), SOURCE).unpack_page(
+    again = await ProjectRecords(WatchedStore(), SOURCE, url=INDEX).unpack_page(
         PROJECT, decode(encode(ProjectRecord(seen, kept))).page or kept
     )
     assert content(again) == content(listed), "also the digest that is not the first seen: it must be judged again"
@@ -204,7 +204,7 @@ async def test_a_kept_page_comes_back_whole() -> None:
 
 async def test_a_kept_page_that_cannot_be_read_whole_is_none() -> None:
     files = [file(f"{number}.whl", row(digest=f"{number}")) for number in range(200)]
-    records, kept = ProjectRecords(WatchedStore(), SOURCE), pack(page(*files))
+    records, kept = ProjectRecords(WatchedStore(), SOURCE, url=INDEX), pack(page(*files))
     assert content(await records.unpack_page(PROJECT, kept)) == content(page(*files))
     assert await records.unpack_page("another", kept) is None
     damaged = [
@@ -263,18 +263,18 @@ def test_what_is_no_record_is_said_so(body: bytes) -> None:
 
 
 async def test_a_damaged_record_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    store, path = WatchedStore(), layout.record(SOURCE, PROJECT)
+    store, path = WatchedStore(), layout.record(home_of(SOURCE), PROJECT)
     await store.put_if_absent(path, b"{", {})
-    stored = await ProjectRecords(store, SOURCE).read(PROJECT)
+    stored = await ProjectRecords(store, SOURCE, url=INDEX).read(PROJECT)
     assert (stored.record, stored.etag is not None, stored.is_left_alone) == (ProjectRecord({}), True, False)
     assert f"source team: the record {path} cannot be read, so it begins anew: it is damaged" in caplog.text
-    await ProjectRecords(store, SOURCE).write(PROJECT, ProjectRecord({"a": row()}), stored.etag)
-    assert (await ProjectRecords(store, SOURCE).read(PROJECT)).record == ProjectRecord({"a": row()})
+    await ProjectRecords(store, SOURCE, url=INDEX).write(PROJECT, ProjectRecord({"a": row()}), stored.etag)
+    assert (await ProjectRecords(store, SOURCE, url=INDEX).read(PROJECT)).record == ProjectRecord({"a": row()})
 
 
 async def test_only_one_of_two_writers_wins() -> None:
     store = WatchedStore()
-    mine = ProjectRecords(store, SOURCE)
+    mine = ProjectRecords(store, SOURCE, url=INDEX)
     assert await mine.read(PROJECT) == StoredRecord(ProjectRecord({}), None)
     await mine.write(PROJECT, ProjectRecord({"a": row()}), None)
     with pytest.raises(BlobChanged):
@@ -357,7 +357,7 @@ async def test_a_large_record_is_small_and_quick() -> None:
 
 async def test_encoding_a_large_record_holds_nobody_up() -> None:
     files = {f"{number}.whl": row(number, str(number)) for number in range(15_000)}
-    records = ProjectRecords(WatchedStore(), SOURCE)
+    records = ProjectRecords(WatchedStore(), SOURCE, url=INDEX)
     worst, stop = 0.0, asyncio.Event()
 
     async def watch() -> None:

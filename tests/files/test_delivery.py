@@ -365,6 +365,8 @@ async def test_wrong_bytes_that_are_asked_for_again_are_one_line(
 class Broken:
     """A client with a bug."""
 
+    place = "here"
+
     def file(self, *arguments: Any, **options: Any) -> Any:
         raise RuntimeError("a bug")
 

@@ -32,7 +32,7 @@ def store() -> WatchedStore:
 async def copies(store: WatchedStore, tmp_path: Path) -> AsyncIterator[KeptCopies]:
     spool = Spool(tmp_path / "spool")
     spool.prepare()
-    copies = KeptCopies(store, {}, spool=spool, voucher=Voucher())
+    copies = KeptCopies(store, {}, places={"fake": "here"}, spool=spool, voucher=Voucher())
     yield copies
     await copies.close()
     spool.close()
@@ -151,3 +151,19 @@ async def test_rubbish_that_an_earlier_release_kept_is_withheld(store: WatchedSt
         with pytest.raises(FileWithheld, match=r"wheelgate cache forget demo demo-1\.0-py3-none-any\.whl"):
             await copies.find(unstated())
     assert await copies.find(listed("demo", "1.0", hashes={"sha256": hashlib.sha256(body).hexdigest()})) is not None
+
+
+# --- copies of a source that moved to another address
+
+
+async def test_a_copy_of_another_place_is_taken_only_if_what_is_stated_proves_it(store: WatchedStore, copies: KeptCopies) -> None:
+    for file, is_taken in (
+        (listed("demo", "1.0", hashes={"sha256": OURS}), True),
+        (listed("demo", "1.0", hashes={"sha256": "0" * 64}), False),
+        (unstated(), False),
+    ):
+        copies.forget()
+        path = await put(store, file, WHEEL, standing="observed", place="elsewhere")
+        assert (await copies.find(file) is not None) == is_taken
+        assert [blob.path async for blob in store.inner.list(path)] == ([path] if is_taken else [])
+        await store.delete(path)

@@ -17,7 +17,7 @@ from tests.support.clock import FakeClock
 from tests.support.index import FakeIndex
 from tests.support.packages import make_wheel, metadata, sha256, wheel_bytes, wheel_name
 from tests.support.sources import listed
-from tests.support.stores import WatchedStore
+from tests.support.stores import WatchedStore, home_of
 from tests.support.turns import longest_turn
 from wheelgate.core.errors import (
     BlobNotFound,
@@ -259,7 +259,9 @@ async def test_a_digest_that_is_not_the_wheels_is_a_bad_answer_once(
     made = recorder.learned[0]["made"]
     assert (made.metadata_sha256, made.instead_of) == (sha256(METADATA), "ab" * 32)
     await files.close()  # what waits is written
-    assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "what the wheel says, and nothing else"
+    assert store.written == [layout.upstream_metadata(home_of("team", index.url), sha256(BODY))], (
+        "what the wheel says, and nothing else"
+    )
 
 
 @pytest.mark.parametrize("advertised", [None, {}], ids=["with a digest", "without"])
@@ -422,7 +424,7 @@ async def test_a_store_that_is_down_costs_only_the_keeping(
     assert index.count(f"{PATH}.metadata") == 1, "it waits in memory"
     store.up()
     await files.close()
-    assert store.written == [layout.upstream_metadata("team", sha256(BODY))]
+    assert store.written == [layout.upstream_metadata(home_of("team", index.url), sha256(BODY))]
 
 
 # --- out of a wheel whose source sends none
@@ -451,7 +453,9 @@ async def test_it_is_read_once_and_kept_as_what_this_source_says(
         assert await files.body(in_wheel()) == METADATA
     assert len(spans(index)) == 1
     await files.close()  # what waits is written
-    assert store.written == [layout.upstream_metadata("team", sha256(BODY))], "nobody compared it with the whole wheel"
+    assert store.written == [layout.upstream_metadata(home_of("team", index.url), sha256(BODY))], (
+        "nobody compared it with the whole wheel"
+    )
     observed, made = recorder.learned[0]["observed"], recorder.learned[0]["made"]
     assert (observed.of, observed.size) == (sha256(BODY), len(BODY))
     assert (made.of, made.metadata_sha256) == (sha256(BODY), sha256(METADATA))
@@ -630,9 +634,9 @@ async def test_long_fields_that_are_kept_hold_nothing_else_up(
 
 
 async def test_what_is_kept_and_is_not_of_this_wheel_is_not_taken(
-    files: MetadataFiles, in_wheel: Callable[..., File], store: WatchedStore
+    files: MetadataFiles, in_wheel: Callable[..., File], index: FakeIndex, store: WatchedStore
 ) -> None:
-    await store.put_if_absent(layout.upstream_metadata("team", sha256(BODY)), metadata("evil", "1.0"), {})
+    await store.put_if_absent(layout.upstream_metadata(home_of("team", index.url), sha256(BODY)), metadata("evil", "1.0"), {})
     assert await files.body(in_wheel()) == METADATA
 
 

@@ -12,6 +12,7 @@ from tests.simulation.former_release import FormerChanges
 from tests.simulation.loop import VirtualClock, get_now_s
 from tests.simulation.sources import FEED, FEED_FRESH_S, PUBLIC, FileHost, PrivateFeed, PublicIndex
 from tests.simulation.store import Line
+from tests.support.stores import INDEX
 from wheelgate.core.errors import BlobNotFound
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.patterns import NamePatterns
@@ -129,7 +130,7 @@ class Replica:
 
     def _remember(self, source: Source, fresh_s: float) -> Source:
         """A remote source with its memory of digests and last good pages in the store."""
-        history = FileHistory(ProjectRecords(self.line, source.name), clock=self.clock)
+        history = FileHistory(ProjectRecords(self.line, source.name, url=INDEX), clock=self.clock)
         cached = Cached(
             source,
             clock=self.clock,

@@ -136,6 +136,8 @@ class SmallAnswer(msgspec.Struct, frozen=True):
 
 
 class FileHost:
+    place = "here"
+
     """What stands in for the client of a source: it fetches files."""
 
     def __init__(self, world: World) -> None:

@@ -18,7 +18,7 @@ from tests.support.clock import FakeClock
 from tests.support.index import SIMPLE_JSON, running
 from tests.support.packages import wheel_name
 from tests.support.sources import FakeSource
-from tests.support.stores import MemoryStore, WatchedStore
+from tests.support.stores import MemoryStore, WatchedStore, home_of
 from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Credential
@@ -30,6 +30,7 @@ from wheelgate.sources import simple_index
 from wheelgate.sources.absence import KIND_S, SEEN_S
 from wheelgate.sources.known_projects import KnownProjects
 from wheelgate.sources.simple_index import DevopsFeed, SimpleIndex
+from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
 from wheelgate.upstream.client import SourceClient
@@ -561,9 +562,13 @@ async def test_a_project_that_is_missed_needs_proof_of_after_it_was_missed(house
 # ---- what is kept ------------------------------------------------------------------------------------------------------------
 
 
+def known_path(house: House) -> str:
+    return layout.known_projects(home_of("team", house.index.url))
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"version":1,"url":"","projects":3}', b"\xff"])
 async def test_a_damaged_record_is_as_good_as_none(house: House, body: bytes) -> None:
-    house.store._put("known/team", body, {}, house.clock.now())
+    house.store._put(known_path(house), body, {}, house.clock.now())
     await house.start()
     await house.sees("acme-a")
     await house.settle()
@@ -573,12 +578,12 @@ async def test_a_damaged_record_is_as_good_as_none(house: House, body: bytes) ->
 
 async def test_a_record_of_a_later_release_is_left_alone(house: House) -> None:
     body = b'{"version":9,"url":"x"}'
-    house.store._put("known/team", body, {}, house.clock.now())
+    house.store._put(known_path(house), body, {}, house.clock.now())
     await house.start()
     await house.sees("acme-a")
     await house.settle()
     assert await house.passes("somebody-elses")
-    assert (await house.store.read("known/team"))[0] == body
+    assert (await house.store.read(known_path(house)))[0] == body
 
 
 async def test_what_was_seen_at_another_address_is_not_this_ones(house: House) -> None:
@@ -651,3 +656,16 @@ async def test_the_last_public_source_costs_nothing_while_pages_come(house: Hous
         with pytest.raises(ProjectNotFound):
             await house.team.project_page(f"name-{number}")
     assert len(house.asked) <= 1 + 10 + 1
+
+
+async def test_what_a_former_release_noted_is_read_where_it_is_of_this_address_and_never_written(house: House) -> None:
+    for url, known in ((house.index.url, ("acme-a",)), ("https://other.example.com/simple/", ())):
+        body = f'{{"version":1,"url":"{url}","projects":["acme-a"]}}'.encode()
+        house.store._put("known/team", body, {}, house.clock.now())
+        noted = KnownProjects("team", url=house.index.url, store=house.store)
+        assert await noted.names() == known
+        noted.note("acme-b")
+        await noted._writing.wait("keep")
+        await noted.close()
+        assert (await house.store.read("known/team"))[0] == body
+        await house.store.delete(known_path(house))

@@ -22,7 +22,7 @@ from tests.support.broken_files import break_file, unmount_below
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.sources import listed
-from tests.support.stores import MemoryStore
+from tests.support.stores import INDEX, MemoryStore, home_of
 from wheelgate.core.errors import FileWithheld, ProjectNotFound, StoreError, WheelgateError
 from wheelgate.core.model import ProjectPage, StoredFile
 from wheelgate.core.protocols import BlobStore
@@ -68,7 +68,7 @@ class World:
             metrics=Metrics(),
         )
         stack.push_async_callback(self.delivery.close)
-        self.history = FileHistory(ProjectRecords(store, "team"), clock=self.clock)
+        self.history = FileHistory(ProjectRecords(store, "team", url=INDEX), clock=self.clock)
         stack.push_async_callback(self.history.close)
         self.packages = BlobPackages(name="uploads", store=store, prefix=layout.PACKAGES, clock=self.clock)
         wheels = WheelReader(stores={store.name: store}, clients={}, delivery=self.delivery, spool=spool)
@@ -96,7 +96,7 @@ def record_of(project: str) -> bytes:
 
 
 async def put_record(world: World, project: str) -> None:
-    await world.store.replace_if(layout.record("team", project), record_of(project), None)
+    await world.store.replace_if(layout.record(home_of("team"), project), record_of(project), None)
 
 
 async def use_record(world: World, project: str) -> object:
@@ -177,7 +177,7 @@ class _Below:
 
 KINDS = {
     "record": Kind(
-        lambda project: layout.record("team", project),
+        lambda project: layout.record(home_of("team"), project),
         put_record,
         use_record,
         (["a.whl"], True),

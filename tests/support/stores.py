@@ -10,6 +10,15 @@ from pathlib import Path
 
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, BlobStore, Hook
+from wheelgate.core.urls import place_key
+from wheelgate.storage import layout
+
+INDEX = "https://index.example.com/simple/"
+
+
+def home_of(source: str, url: str = INDEX) -> str:
+    """The source at an address, as its records are kept."""
+    return layout.home_of(source, place_key(url))
 
 
 class MemoryStore:

@@ -6,6 +6,7 @@ URL by hand to decide where it leads.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -286,6 +287,16 @@ class UrlScope(msgspec.Struct, frozen=True):
             and self.organisation == organisation
             and bool(_FEED_FILE.fullmatch("/".join(self.segments[1:])))
         )
+
+
+def place_key(url: str) -> str:
+    """A short key of the place that an operator's URL names, the same for its spellings; of a folder, of its path as written."""
+    try:
+        scope = parse_scope(url)
+    except UnsafeUrl:
+        return hashlib.sha256(url.encode()).hexdigest()[:16]
+    (scheme, host, port), path = scope.origin, "/".join(scope.segments)
+    return hashlib.sha256(f"{scheme}://{host}:{port}/{path}".encode()).hexdigest()[:16]
 
 
 def parse_scope(url: str | URL) -> UrlScope:

@@ -55,7 +55,8 @@ async def _inspect_record(store: BlobStore, path: str) -> str | None:
         return f"{path} is left alone: it is of {error}"
     except ValueError as error:
         return f"{path} cannot be read, so it begins anew when its project is next asked for: it is {error}"
-    _, source, project = path.split("/", 2)
+    _, home, project = path.split("/", 2)
+    source = home.partition("@")[0]
     if record.page is not None and await asyncio.to_thread(unpack, record.page, project, source) is None:
         return f"the last good page in {path} cannot be used: it is damaged, or of another release"
     return None

@@ -34,6 +34,8 @@ from wheelgate.core.errors import BlobDamaged, BlobNotFound
 from wheelgate.core.inflation import inflate
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import BlobStore
+from wheelgate.core.urls import place_key
+from wheelgate.enrich.former_records import FormerRecords
 from wheelgate.enrich.kept_pages import list_files, pack, unpack
 from wheelgate.enrich.records import (
     BlobVersion,
@@ -252,18 +254,22 @@ class StoredRecord(msgspec.Struct):
 class ProjectRecords:
     """The records of one source."""
 
-    def __init__(self, store: BlobStore, source: str) -> None:
+    def __init__(self, store: BlobStore, source: str, *, url: str) -> None:
+        """``url``: of the source; what was kept of it at another one is not this one's."""
         self._store = store
         self.source = source
+        place = place_key(url)
+        self._home = layout.home_of(source, place)
+        self._former = FormerRecords(store, source, place)
         self._troubles = TroubleLog(_log)
 
     async def read(self, project: str) -> StoredRecord:
         """The record of a project; an empty one if there is none, or if it cannot be believed. Raises StoreError."""
-        path = layout.record(self.source, project)
+        path = layout.record(self._home, project)
         try:
             body, info = await self._store.read(path)
         except BlobNotFound:
-            return StoredRecord(ProjectRecord({}))
+            return await self._read_former(project)
         except BlobDamaged as error:  # what it said is lost; a page must not be lost with it
             self._troubles.report(path, f"source {self.source}: the record {path} is left alone: {error}")
             return StoredRecord(ProjectRecord({}), is_left_alone=True)
@@ -280,6 +286,14 @@ class ProjectRecords:
             return StoredRecord(ProjectRecord({}), info.etag)
         return StoredRecord(record, info.etag)
 
+    async def _read_former(self, project: str) -> StoredRecord:
+        """The record that a release kept which did not know of addresses, as far as it is this source's. It is written anew."""
+        with contextlib.suppress(BlobDamaged, ValueError, NewerRecord):
+            if (body := await self._former.find(project)) is not None:
+                record = decode(body) if len(body) < _INLINE_BYTES else await asyncio.to_thread(decode, body)
+                return StoredRecord(record if self._former.pages_are_believed else ProjectRecord(record.files))
+        return StoredRecord(ProjectRecord({}))
+
     async def write(self, project: str, record: ProjectRecord, etag: str | None) -> str:
         """Replace the record that has this ETag; the new one's.
 
@@ -289,7 +303,7 @@ class ProjectRecords:
         """
         small = len(record.files) < _INLINE_FILES
         body = encode(record) if small else await asyncio.to_thread(encode, record)
-        return await self._store.replace_if(layout.record(self.source, project), body, etag)
+        return await self._store.replace_if(layout.record(self._home, project), body, etag)
 
     async def pack_page(self, page: ProjectPage) -> KeptPage:
         return pack(page) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page)
@@ -300,7 +314,7 @@ class ProjectRecords:
         else:
             page = await asyncio.to_thread(unpack, kept, project, self.source)
         if page is None:
-            path = layout.record(self.source, project)
+            path = layout.record(self._home, project)
             sentence = "cannot be used: it is damaged, or of another release"
             self._troubles.report(f"{path} page", f"source {self.source}: the last good page in the record {path} {sentence}")
         return page

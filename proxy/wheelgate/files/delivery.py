@@ -70,7 +70,6 @@ class Delivery:
         spool: Spool,
         metrics: Metrics,
         recorders: Mapping[str, FactRecorder] | None = None,
-        voucher: Voucher | None = None,
         cache_limit: CacheLimit | None = None,
         fill_limits: FillLimits | None = None,
         concurrent_fills: int = 32,
@@ -87,7 +86,6 @@ class Delivery:
             spool: for what is on its way into the store.
             metrics: counts fills.
             recorders: of the sources whose listings leave something out; ``None``: nobody wants to learn of it.
-            voucher: for bodies of which no digest is stated; ``None``: one of its own.
             cache_limit: evicts copies; ``None``: they stay.
             fill_limits: bounds of each fill; ``None``: the usual ones.
             concurrent_fills: files of one source fetched at a time, shared by its clients.
@@ -103,8 +101,14 @@ class Delivery:
         self._cache_limit = cache_limit
         self._fill_limits = fill_limits
         self._fills: dict[tuple[str, str, str], Fill] = {}
-        self._voucher = voucher or Voucher()
-        self._copies = KeptCopies(store, recorders or {}, spool=spool, voucher=self._voucher)
+        self._voucher = Voucher()
+        self._copies = KeptCopies(
+            store,
+            recorders or {},
+            places={source: client.place for source, client in clients.items()},
+            spool=spool,
+            voucher=self._voucher,
+        )
         self._runs = BackgroundTasks()
         self._turns = FillTurns(concurrent_fills, turn_s)
         self._proofs = BodyProofs()
@@ -310,7 +314,9 @@ class Delivery:
         path = layout.cache_copy(file.source, file.project, file.filename)
         sha256 = fill.spooled.digests()["sha256"]
         try:
-            copy = await self.store.put_if_absent(path, fill.spooled.path, list_copy_facts(file, sha256))
+            copy = await self.store.put_if_absent(
+                path, fill.spooled.path, list_copy_facts(file, sha256, self._clients[file.source].place)
+            )
             self._proofs.note(self.store.name, path, copy.etag, is_right=True)
             self._copies.note(file, copy)
         except BlobExists:

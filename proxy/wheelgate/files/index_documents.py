@@ -20,7 +20,7 @@ from wheelgate.core.digests import new_hash
 from wheelgate.core.errors import BlobExists, BlobNotFound, StoreError, UpstreamBadAnswer, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import BlobStore, Clock
-from wheelgate.files.kept_copies import list_copy_facts
+from wheelgate.files.kept_copies import is_from, list_copy_facts
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
@@ -158,7 +158,8 @@ class IndexDocuments:
     async def _find_stored(self, file: File) -> _Document | None:
         with suppress(StoreError):
             body, info = await self._store.read(layout.cache_copy(file.source, file.project, file.filename))
-            if hashlib.sha256(body).hexdigest() == info.facts.get("sha256"):
+            is_right = hashlib.sha256(body).hexdigest() == info.facts.get("sha256")
+            if is_right and is_from(info, self._clients[file.source].place):
                 return _Document(body)
         return None
 
@@ -174,7 +175,7 @@ class IndexDocuments:
         if not self._keeps(file.source):
             return
         path = layout.cache_copy(file.source, file.project, file.filename)
-        facts = list_copy_facts(file, hashlib.sha256(body).hexdigest())
+        facts = list_copy_facts(file, hashlib.sha256(body).hexdigest(), self._clients[file.source].place)
         try:
             with suppress(BlobNotFound):
                 info = await self._store.info(path)

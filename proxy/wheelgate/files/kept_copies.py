@@ -21,6 +21,7 @@ from wheelgate.files.vouching import Voucher
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
+from wheelgate.storage.layout import PLACE
 from wheelgate.storage.spool import Spool
 
 _MOST, _FOUND_S = 5_000, 3_600.0
@@ -39,16 +40,26 @@ _log = logging.getLogger(__name__)
 class KeptCopies:
     """The copies in our store, and what is remembered of having looked for them."""
 
-    def __init__(self, store: BlobStore, recorders: Mapping[str, FactRecorder], *, spool: Spool, voucher: Voucher) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        recorders: Mapping[str, FactRecorder],
+        *,
+        places: Mapping[str, str],
+        spool: Spool,
+        voucher: Voucher,
+    ) -> None:
         """Copies in a store.
 
         Args:
             store: ours.
+            places: of the sources that are asked over HTTP (:func:`~wheelgate.core.urls.place_key`).
             recorders: of the sources whose listings leave something out.
             spool: for copies that are looked through, unless they are files of this machine.
             voucher: looks through those of which no digest is stated.
         """
         self._store = store
+        self._places = places
         self._recorders = recorders
         self._spool = spool
         self._voucher = voucher
@@ -97,9 +108,12 @@ class KeptCopies:
                 f"{file.filename}: our copy of it has lost its digest, and nobody can tell whether it is whole: delete {path} in "
                 "the store, and it is fetched anew"
             )
+        if not is_from(info, self._places.get(file.source)) and kept != file.stated_hashes.get("sha256"):
+            await self._drop(file, info, f"{file.filename} was kept when source {file.source} was at another address: it goes")
+            return None
         if listed is not None and listed != kept:
             if _gives_way(file, info):
-                await self._drop(file, info, f"sha256 {listed}")
+                await self._give_way(file, info, f"sha256 {listed}")
                 return None
             now = f"source {file.source} now lists {file.filename} with sha256 {listed}"
             self._troubles.report(path, f"ALARM: {now}; it was {kept} when first fetched")
@@ -112,13 +126,16 @@ class KeptCopies:
             self.record_facts(file, kept, info.size)
         return proven
 
-    async def _drop(self, file: File, info: BlobInfo, stated: str) -> None:
+    async def _give_way(self, file: File, info: BlobInfo, stated: str) -> None:
         """Remove a copy of which no digest was stated when it came, since its source states another one now."""
-        self._troubles.report(
-            info.path,
+        sentence = (
             f"ALARM: source {file.source} states the {stated} for {file.filename}, of which it stated none before: our copy had "
-            f"the sha256 {info.facts['sha256']}, was no more than observed, and gives way",
+            f"the sha256 {info.facts['sha256']}, was no more than observed, and gives way"
         )
+        await self._drop(file, info, sentence)
+
+    async def _drop(self, file: File, info: BlobInfo, sentence: str) -> None:
+        self._troubles.report(info.path, sentence, logging.ERROR if sentence.startswith("ALARM") else logging.WARNING)
         try:
             await self._store.delete(info.path, info.etag)
         except BlobChanged:
@@ -159,7 +176,7 @@ class KeptCopies:
         for name, digest in found.items():
             if digest != unproven[name]:
                 if _gives_way(file, info):
-                    await self._drop(file, info, f"{name} {unproven[name]}")
+                    await self._give_way(file, info, f"{name} {unproven[name]}")
                     return None
                 self._troubles.report(info.path, f"{info.path} in the store is not the file that source {file.source} lists")
                 raise FileWithheld(
@@ -215,10 +232,24 @@ class KeptCopies:
             self._recorders[file.source].learn(file, sha256=sha256, size=size)
 
 
-def list_copy_facts(file: File, sha256: str) -> dict[str, str]:
-    """List the facts of a copy, and of its listing: should the source never be asked again, it is listed from there."""
+def is_from(info: BlobInfo, place: str | None) -> bool:
+    """Tell whether a copy is of a source as it is now, or of a release that did not note where its source was."""
+    return place is None or info.facts.get(PLACE, place) == place
+
+
+def list_copy_facts(file: File, sha256: str, place: str) -> dict[str, str]:
+    """List the facts of a copy, and of its listing: should the source never be asked again, it is listed from there.
+
+    ``place``: of its source.
+    """
     uploaded = file.upload_time.isoformat() if file.upload_time else None
-    known = {"sha256": sha256, "upload_time": uploaded, "requires_python": file.requires_python, "yanked": file.yanked}
+    known = {
+        "sha256": sha256,
+        PLACE: place,
+        "upload_time": uploaded,
+        "requires_python": file.requires_python,
+        "yanked": file.yanked,
+    }
     known[STANDING] = None if file.stated_hashes else OBSERVED
     known["digests"] = " ".join(f"{name}={digest}" for name, digest in find_others(file.hashes).items()) or None
     return {name: value for name, value in known.items() if value is not None}

@@ -146,7 +146,7 @@ class MetadataFiles:
         raise StoreError(trouble)
 
     async def _read_wheel(self, file: File) -> bytes:
-        place = _unverified_path(file)
+        place = self._unverified_path(file)
         sha256 = file.hashes.get("sha256")
         paths = [place] if sha256 is None else [place, layout.metadata(sha256)]
         if (kept := await self._match_kept(file, paths)) is not None:
@@ -169,13 +169,25 @@ class MetadataFiles:
         """Keep and learn what was read out of a wheel. ``instead``: of what its source advertised."""
         metadata = reading.metadata
         if is_listed(file, metadata.body) or instead:
-            path = layout.metadata(reading.sha256) if reading.sha256 else _unverified_path(file)
+            path = layout.metadata(reading.sha256) if reading.sha256 else self._unverified_path(file)
             await self._unwritten.put_slowly(path, metadata.body)
             made, observed = self._describe_made(file, metadata, instead=instead), None
             if reading.sha256 is None:
                 observed = Observation(self._clock.now(), _identify(file), reading.size, reading.modified)
             self._learn(file, made=made, observed=observed, reading=reading)
         return metadata.body
+
+    def _unverified_path(self, file: File) -> str:
+        """Path of metadata that was read out of parts of a wheel: nobody compared its digest with all of it."""
+        sha256 = file.hashes.get("sha256")
+        if sha256 is None:
+            return layout.located_metadata(file.source, _place(file))
+        return layout.upstream_metadata(self._home_of(file), sha256)
+
+    def _home_of(self, file: File) -> str:
+        """The place that keeps what is read of a file: of a remote source, one for each of its addresses."""
+        client = self._clients.get(file.source)
+        return file.source if client is None else layout.home_of(file.source, client.place)
 
     async def _match_kept(self, file: File, paths: Sequence[str]) -> CoreMetadata | None:
         """Find the first of these that is this wheel's metadata."""
@@ -219,7 +231,9 @@ class MetadataFiles:
 
     async def _fetch_beside(self, file: File, location: RemoteFile) -> bytes:
         wheel_sha256 = file.hashes.get("sha256")
-        path = None if wheel_sha256 is None else layout.upstream_metadata(file.source, wheel_sha256)  # else nothing to keep it by
+        path = (
+            None if wheel_sha256 is None else layout.upstream_metadata(self._home_of(file), wheel_sha256)
+        )  # else nothing to keep it by
         kept = None if path is None else await self._find_kept(path)
         if kept is not None and await is_advertised(file, kept):
             return kept
@@ -290,12 +304,6 @@ class MetadataFiles:
 def _identify(file: File) -> str:
     """The wheel that is described: its digest, where its source lists one, else its place."""
     return file.hashes.get("sha256") or _place(file)
-
-
-def _unverified_path(file: File) -> str:
-    """Path of metadata that was read out of parts of a wheel: nobody compared its digest with all of it."""
-    sha256 = file.hashes.get("sha256")
-    return layout.located_metadata(file.source, _place(file)) if sha256 is None else layout.upstream_metadata(file.source, sha256)
 
 
 def _place(file: File) -> str:

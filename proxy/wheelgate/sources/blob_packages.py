@@ -44,6 +44,7 @@ class BlobPackages:
         tombstones: Tombstones | None = None,
         emptiness: Emptiness | None = None,
         table: NameTable | None = None,
+        place: str | None = None,
     ) -> None:
         """A source over a folder of a store.
 
@@ -57,11 +58,13 @@ class BlobPackages:
             tombstones: of the files that were deleted here; ``None``: nothing is ever uploaded to it.
             emptiness: judges a container that has nothing; ``None``: nobody but us fills and empties it.
             table: keeps the names; ``None``: nobody else has any.
+            place: of the source whose copies they are, if they are: those of another place are not listed.
         """
         self.name = name
         self._emptiness = emptiness
         self._judged_s = -math.inf
         self._store = store
+        self._place = place
         self._prefix = prefix
         self._clock = clock
         self._public_url = public_url
@@ -116,7 +119,7 @@ class BlobPackages:
     async def project_page(self, project: str) -> ProjectPage:
         prefix = f"{self._prefix}{project}/"
         # A mirror keeps core metadata beside its wheels: no entry of the page, and nothing unusable either.
-        listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata")]
+        listed = [info async for info in self._store.list(prefix) if not info.path.endswith(".metadata") and self._is_here(info)]
         blobs = {info.path.removeprefix(prefix): info for info in listed}
         holdings, strangers = self._sort(project, blobs)
         log_unoffered(self._troubles, project, holdings.withheld)
@@ -181,6 +184,9 @@ class BlobPackages:
         withheld = self._sort(project, blobs)[0].withheld
         named += withheld[: max(0, most - len(named))]
         return len(withheld)
+
+    def _is_here(self, info: BlobInfo) -> bool:
+        return self._place is None or info.facts.get(layout.PLACE, self._place) == self._place
 
     def _provenance(self, project: str, filename: str) -> str | None:
         """Clients take no relative URL here."""

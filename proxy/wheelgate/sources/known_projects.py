@@ -10,6 +10,7 @@ import msgspec
 from wheelgate.core.errors import BlobNotFound, StoreError
 from wheelgate.core.names import normalise_name
 from wheelgate.core.protocols import BlobStore
+from wheelgate.core.urls import place_key
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.sources.manner import Manner
@@ -35,14 +36,16 @@ class _NewerRecord(StoreError):
 class KnownProjects:
     """Names of projects that a source listed, the identity of the place where it did, and its manner if it is an index.
 
-    Only hints: whoever asks the source for one of them learns if it is still there. Kept in our store by the source's name, for
-    its address alone; without a store, for this process. A record that cannot be read is as good as none.
+    Only hints: whoever asks the source for one of them learns if it is still there. Kept in our store by the source's name and
+    address; without a store, for this process. A record that cannot be read is as good as none. Until there is one, that of a
+    release that kept one for each name is read, if it is of this address; it is never written.
     """
 
     def __init__(self, source: str, *, url: str, store: BlobStore | None = None) -> None:
         """``url``: the source's own; what was seen at another one is not taken for this one's."""
         self._source = source
         self._url = url
+        self._path = layout.known_projects(layout.home_of(source, place_key(url)))
         self._store = store
         self._names: dict[str, None] = {}
         self._place: str | None = None
@@ -122,7 +125,9 @@ class KnownProjects:
     async def _read(self, store: BlobStore) -> None:
         record = None
         with contextlib.suppress(_NewerRecord):
-            record, _ = await self._fetch(store)
+            record, etag = await self._fetch(store, self._path)
+            if etag is None:
+                record, _ = await self._fetch(store, layout.known_projects(self._source))
         if record is not None:
             kept = [name for name in record.projects[:_MOST] if normalise_name(name) == name]
             # What was seen since is later than what was kept.
@@ -131,9 +136,8 @@ class KnownProjects:
             self.manner = msgspec.structs.replace(record.manner, **self._seen)
         self._loaded = True
 
-    async def _fetch(self, store: BlobStore) -> tuple[_Record | None, str | None]:
+    async def _fetch(self, store: BlobStore, path: str) -> tuple[_Record | None, str | None]:
         """The record, if it is one of this source's, and its ETag, if there is any."""
-        path = layout.known_projects(self._source)
         try:
             body, info = await store.read(path)
         except BlobNotFound:
@@ -145,7 +149,7 @@ class KnownProjects:
             return None, info.etag
         if record.version > _VERSION:
             raise _NewerRecord(f"{path} in the store is of a later release")
-        return (record if record.url == self._url else None), info.etag
+        return (record if place_key(record.url) == place_key(self._url) else None), info.etag
 
     async def _write(self, store: BlobStore) -> None:
         """Write what is known. Only hints are lost where that fails, or where another replica was faster."""
@@ -153,8 +157,8 @@ class KnownProjects:
             await self._load()
             written = None
             while written != (wanted := _Record(_VERSION, self._url, list(self._names), self._place, self.manner)):
-                _, etag = await self._fetch(store)
-                await store.replace_if(layout.known_projects(self._source), msgspec.json.encode(wanted), etag)
+                _, etag = await self._fetch(store, self._path)
+                await store.replace_if(self._path, msgspec.json.encode(wanted), etag)
                 written = wanted
         except StoreError as error:
             _log.info("the projects that source %s is known by were not kept: %s", self._source, error)

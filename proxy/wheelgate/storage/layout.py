@@ -6,19 +6,22 @@
     packages/<project>/<filename>.provenance   what came with it (PEP 740); likewise in a container that uploads may go to
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
-    metadata/<source>/<sha256 of the wheel>    what an upstream says it is: no source can speak for another
+    metadata/<home>/<sha256 of the wheel>      what an upstream says it is: no source can speak for another
     metadata/<source>/at-<sha256 of a place>   what the wheel there says, where no digest of it is listed
     claims/<project>                           the name is private for ever; outlives every file
     released/<project>/<moment>                claims that an operator ended, and why
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
     tokens/<id>                                inbound tokens, hashed
-    records/<source>/<project>                 what is remembered of one source's project
-    known/<source>                             a few projects that a source had: by them it is known again
+    records/<home>/<project>                   what is remembered of one source's project
+    known/<home>                               a few projects that a source had: by them it is known again
     feeds/<source>                             what a feed is, as its service describes it
     origins/<source>/<project>                 whose a feed's project is, and when its versions came
     state/listings/<source>/                   the last listing of a container, for the next process
     state/changed                              what changes, by kind and key; written before every change, watched by replicas
     state/expired                              of the process that last removed expired tokens; as old as that is
+
+A home is a source at a URL, ``<source>@<key of the URL>``: what is kept of a source is not taken for that of another place to
+which it moved, nor lost if it moves back. Former releases kept it as ``<source>``. A copy in ``cache/`` has the key in its facts.
 
 Every part is validated before it comes here: projects are normalised, file names safe, sources named by the operator's
 configuration, digests hexadecimal. So no path can climb, and none needs quoting.
@@ -38,6 +41,8 @@ TOKENS = "tokens/"
 TOMBSTONES = "tombstones/"
 CHANGED = "state/changed"
 EXPIRED = "state/expired"
+PLACE = "place"
+"""Fact of a copy in ``cache/``: the key of its source's URL when it came."""
 _PROVENANCE = ".provenance"
 
 
@@ -71,9 +76,14 @@ def metadata(wheel_sha256: str) -> str:
     return f"{METADATA}{wheel_sha256}"
 
 
-def upstream_metadata(source: str, wheel_sha256: str) -> str:
+def home_of(source: str, place: str) -> str:
+    """A source at one place (:func:`wheelgate.core.urls.place_key`)."""
+    return f"{source}@{place}"
+
+
+def upstream_metadata(home: str, wheel_sha256: str) -> str:
     """The core metadata of a wheel with this digest, as an upstream sent it or a part of the wheel: nobody compared them."""
-    return f"{METADATA}{source}/{wheel_sha256}"
+    return f"{METADATA}{home}/{wheel_sha256}"
 
 
 def metadata_beside(file: str) -> str:
@@ -101,14 +111,19 @@ def tombstone(project: str, filename: str) -> str:
     return f"{TOMBSTONES}{project}/{filename}"
 
 
-def record(source: str, project: str) -> str:
+def record(home: str, project: str) -> str:
     """The record of one source's project."""
-    return f"{RECORDS}{source}/{project}"
+    return f"{RECORDS}{home}/{project}"
 
 
-def known_projects(source: str) -> str:
+def records_of(home: str) -> str:
+    """The folder of one source's records."""
+    return f"{RECORDS}{home}/"
+
+
+def known_projects(home: str) -> str:
     """The record of a few projects that a source was seen to have."""
-    return f"known/{source}"
+    return f"known/{home}"
 
 
 def feed_description(source: str) -> str:

@@ -22,7 +22,7 @@ from wheelgate.core.errors import (
     without_frames,
 )
 from wheelgate.core.protocols import Clock, Credentials
-from wheelgate.core.urls import HostRules, parse
+from wheelgate.core.urls import HostRules, parse, place_key
 from wheelgate.runtime.byte_budget import ByteBudget, ByteClaim
 from wheelgate.runtime.deadline import Deadline
 from wheelgate.runtime.metrics import Metrics
@@ -94,6 +94,8 @@ class SourceClient:
             absent_status: statuses beside 404 that say that there is no such project, as the operator knows.
         """
         self._page_memory = page_memory or ByteBudget()
+        self.place = place_key(url)
+        """Key of the source's URL: what was kept of it at another one is not this one's."""
         self.rules = HostRules(parse(url), file_hosts, neighbours or {})
         self.absent_status = frozenset(absent_status)
         self._source = source

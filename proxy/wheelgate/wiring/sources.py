@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from wheelgate.config import PUBLIC_INDEX, SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobStore, Source
+from wheelgate.core.urls import place_key
 from wheelgate.enrich.blob_history import BlobHistory
 from wheelgate.enrich.blob_reader import BlobReader
 from wheelgate.enrich.enriched import EnrichedSource
@@ -206,7 +207,9 @@ class Sources:
         self._listings[settings.name] = cached
         mirrored = base.closing(MirroredContainer(cached, store=blobs, clock=clock, fresh_s=settings.fresh_s))
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
-        history = base.closing(BlobHistory(ProjectRecords(base.store, settings.name), reader=reader, clock=clock))
+        history = base.closing(
+            BlobHistory(ProjectRecords(base.store, settings.name, url=blobs.display_url), reader=reader, clock=clock)
+        )
         self.recorders[settings.name] = history
         history.changed.subscribe(self.changed.emit)
         return self._enrich(mirrored, history)
@@ -235,6 +238,7 @@ class Sources:
             name=settings.name,
             store=self._base.store,
             prefix=layout.cache_of(settings.name),
+            place=place_key(settings.index_url),
             clock=self._base.clock,
             names_fresh_s=settings.fresh_s,
             table=self._base.table,
@@ -287,7 +291,7 @@ class Sources:
     def _remember(self, source: Source, settings: SourceSettings, fresh_s: float, negative_ttl_s: float) -> Source:
         """Give a remote source a memory: of its last good pages, of what it left out, of the bytes each name has."""
         base = self._base
-        history = base.closing(FileHistory(ProjectRecords(base.store, source.name), clock=base.clock))
+        history = base.closing(FileHistory(ProjectRecords(base.store, source.name, url=settings.index_url), clock=base.clock))
         self.recorders[source.name] = history
         history.changed.subscribe(self.changed.emit)
         cached = Cached(
