@@ -18,6 +18,7 @@ from tests.support.sources import content
 from tests.support.stores import INDEX, WatchedStore, home_of
 from wheelgate.core.errors import BlobChanged
 from wheelgate.core.model import File, ProjectPage, ProjectStatus, RemoteFile, Withheld
+from wheelgate.enrich.file_memory import ProjectState
 from wheelgate.enrich.kept_pages import pack
 from wheelgate.enrich.record_store import NewerRecord, ProjectRecords, StoredRecord, decode, encode
 from wheelgate.enrich.records import (
@@ -32,6 +33,7 @@ from wheelgate.enrich.records import (
     contradicts,
     merge_file_records,
     merge_files,
+    merge_forgotten,
 )
 from wheelgate.storage import layout
 
@@ -141,11 +143,16 @@ def test_a_release_that_knows_nothing_of_observed_bodies_reads_a_record_that_has
         blob: BlobVersion | None = None
         observed: Observation | None = None
 
+    class FormerBody(msgspec.Struct, array_like=True):
+        version: int
+        rows: bytes
+        page: KeptPage | None
+
     row_of = FileRecord(NOW, {}, NOW, observed=Observation(NOW, "x", 7), body=SeenBody(NOW, "aa" * 32, 7))
-    stored = encode(ProjectRecord({"a": row_of}))
+    stored = encode(ProjectRecord({"a": row_of}, None, {"b": NOW}))
     assert decode(stored).files["a"] == row_of
-    _, packed, _ = msgspec.msgpack.decode(stored.partition(b"\n")[2])
-    rest = msgspec.msgpack.decode(isal_zlib.decompress(packed))[5]
+    body = msgspec.msgpack.decode(stored.partition(b"\n")[2], type=FormerBody)
+    rest = msgspec.msgpack.decode(isal_zlib.decompress(body.rows))[5]
     assert msgspec.convert(rest[0], FormerRest).observed == row_of.observed
 
 
@@ -385,3 +392,30 @@ def test_digests_come_out_of_a_record_as_they_went_in_or_not_at_all(digests: lis
         assert decode(encode(record)).files == record.files
     except ValueError:
         assert not {"1" * 64, "b" * 64, "0" * 64}.issuperset(digests)
+
+
+# --- what was forgotten
+
+
+async def test_what_was_forgotten_stays_so_whoever_still_knew_it() -> None:
+    """A replica that has heard nothing yet writes what it knows; the record says that it is nobody's memory any more."""
+    store = WatchedStore()
+    mine, theirs = (ProjectRecords(store, SOURCE, url=INDEX) for _ in range(2))
+    known = ProjectRecord({"a": row(), "b": row(digest="2")})
+    await mine.write(PROJECT, known, None)
+    state = ProjectState()
+    state.take(await theirs.read(PROJECT))
+    assert await mine.forget(PROJECT, "a", NOW + timedelta(seconds=5)) == known.files["a"]
+    assert set((await theirs.read(PROJECT)).record.files) == {"b"}
+    state.take(await theirs.read(PROJECT))
+    assert set(state.files) == {"b"}
+    assert not state.learn({"a": row()}), "as whoever has not heard of it remembers it"
+    assert state.learn({"a": row(6, digest="3")}), "but what was first seen since is remembered"
+    assert state.files["a"].hashes == row(digest="3").hashes
+
+
+@given(*[st.dictionaries(st.sampled_from(["a", "b", "c"]), moments)] * 2)
+def test_what_was_forgotten_is_merged_alike_in_either_order(one: dict[str, datetime], other: dict[str, datetime]) -> None:
+    assert merge_forgotten(one, other) == merge_forgotten(other, one)
+    many = {f"name-{number}": NOW + timedelta(seconds=number) for number in range(1_500)}
+    assert len(merge_forgotten(many, one)) == 1_000

@@ -152,7 +152,7 @@ class Gate:
     def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Another `wheelgate` command with the same settings and store."""
         group, *rest = arguments
-        nested = [group, rest.pop(0)] if group in ("wheel", "connection", "token") else [group]
+        nested = [group, rest.pop(0)] if group in ("wheel", "connection", "token", "cache") else [group]
         command = [WHEELGATE, *nested, "-c", self.config, "--data", self.data, *rest]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(self.folder, **self.env))
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "container": "Reorder the containers that are sources.",
     "rewrite": "Replace private URLs in requirements and conda files.",
     "token": "Manage tokens for people and builds.",
+    "cache": "Forget what is kept of a file of an index.",
     "explain": "Explain the answer for a project.",
     "claims": "List the names that are private, and whose they are.",
     "release": "Let public sources answer for a claimed name again.",

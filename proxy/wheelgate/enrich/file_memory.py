@@ -29,8 +29,10 @@ from wheelgate.enrich.records import (
     ProjectRecord,
     SeenBody,
     contradicts,
+    drop_forgotten,
     merge_file_records,
     merge_files,
+    merge_forgotten,
 )
 from wheelgate.runtime.background import BackgroundTasks
 from wheelgate.runtime.signal import Signal
@@ -70,6 +72,8 @@ class ProjectState:
     def __init__(self) -> None:
         self.files: Files = {}
         """By file name; changed by :meth:`learn` alone."""
+        self.forgotten: dict[str, datetime] = {}
+        """By file name, when an operator had it forgotten."""
         self.first_look: datetime | None = None
         """The moment when the first of the files was first seen."""
         self.version = 0
@@ -97,7 +101,7 @@ class ProjectState:
 
     def learn(self, found: Files) -> bool:
         """Merge what was found out; whether any of it is new."""
-        is_new = False
+        is_new, found = False, drop_forgotten(found, self.forgotten)
         if not self.files:  # as at the first sight of a project
             self.files.update(found)
             is_new = bool(found)
@@ -118,6 +122,11 @@ class ProjectState:
 
         Then the record is right: whoever wrote first decides what a name's bytes are, for every process, whatever its clock says.
         """
+        if stored.record.forgotten:
+            self.forgotten = merge_forgotten(self.forgotten, stored.record.forgotten)
+            left = drop_forgotten(self.files, self.forgotten)
+            self.version += left is not self.files
+            self.files = left
         overruled = {
             name: record
             for name, record in stored.record.files.items()
@@ -282,6 +291,13 @@ class FileMemory(ABC):
         if state.take(stored):
             self.changed.emit(project)  # what was shown is withheld from the next request on
 
+    def reread(self, project: str | None = None) -> None:
+        """Read records again before they are next used: a file may have been forgotten. ``None``: those of all projects."""
+        for name, state in list(self._in_use.items()):
+            if project in (None, name):
+                state.read_s = None
+                self.changed.emit(name)
+
     # --- writing
 
     async def save(self, project: str, state: ProjectState, found: Files | None = None) -> None:
@@ -310,7 +326,7 @@ class FileMemory(ABC):
         if not news and not state.lacks(kept):
             return True
         try:
-            state.etag = await self._records.write(project, ProjectRecord(files, kept), state.etag)
+            state.etag = await self._records.write(project, ProjectRecord(files, kept, state.forgotten), state.etag)
         except BlobChanged:
             await self._read_again(project, state)
             return False

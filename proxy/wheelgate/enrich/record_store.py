@@ -30,7 +30,7 @@ import msgspec
 from isal import isal_zlib
 
 from wheelgate.core.digests import SHA256, Sha256
-from wheelgate.core.errors import BlobDamaged, BlobNotFound
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobNotFound, StoreError
 from wheelgate.core.inflation import inflate
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.protocols import BlobStore
@@ -47,6 +47,7 @@ from wheelgate.enrich.records import (
     ProjectRecord,
     SeenBody,
     may_be,
+    merge_forgotten,
 )
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.storage import layout
@@ -63,6 +64,7 @@ _MAX_ROWS_BYTES = 256 * 1024 * 1024
 _INLINE_BYTES = 64 * 1024
 """A smaller record is decoded in less time than a thread takes to start."""
 _INLINE_FILES = 400
+_TRIES = 8
 _log = logging.getLogger(__name__)
 _A_ROW = msgspec.Meta(max_length=_MAX_ROWS)
 
@@ -96,6 +98,7 @@ class _RecordBody(msgspec.Struct, array_like=True):
     rows: bytes
     """Compressed; what a page has of its own is already."""
     page: KeptPage | None
+    forgotten: Annotated[dict[str, Moment], _A_ROW] = {}
 
 
 class _Version1(msgspec.Struct):
@@ -143,6 +146,7 @@ def encode(record: ProjectRecord) -> bytes:
         version=VERSION,
         rows=isal_zlib.compress(_encoder.encode(rows), level=1),
         page=page,
+        forgotten=record.forgotten,
     )
     return b"wheelgate record %d\n%b" % (VERSION, _encoder.encode(body))
 
@@ -217,7 +221,7 @@ def _moments_of(record: ProjectRecord) -> Iterable[datetime]:
     seen = (moment for row in rows if (o := row.observed) is not None for moment in (o.at, o.modified or o.at))
     bodies = (row.body.at for row in rows if row.body is not None)
     kept = () if page is None else (page.as_of, page.known_since or page.as_of)
-    return chain((row.at for row in rows), (row.uploaded for row in rows), made, seen, bodies, kept)
+    return chain((row.at for row in rows), (row.uploaded for row in rows), made, seen, bodies, kept, record.forgotten.values())
 
 
 def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
@@ -238,7 +242,7 @@ def _record_of(body: _RecordBody, rows: _Rows) -> ProjectRecord:
         stated = rest.hashes or row.hashes
         kept = rest.body if may_be(rest.body, stated, row.size) else None
         seen[number] = FileRecord(row.at, stated, row.uploaded, row.size, rest.made, rest.blob, rest.observed, kept)
-    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page)
+    return ProjectRecord(dict(zip(rows.names, seen, strict=True)), body.page, body.forgotten)
 
 
 class StoredRecord(msgspec.Struct):
@@ -291,7 +295,9 @@ class ProjectRecords:
         with contextlib.suppress(BlobDamaged, ValueError, NewerRecord):
             if (body := await self._former.find(project)) is not None:
                 record = decode(body) if len(body) < _INLINE_BYTES else await asyncio.to_thread(decode, body)
-                return StoredRecord(record if self._former.pages_are_believed else ProjectRecord(record.files))
+                return StoredRecord(
+                    record if self._former.pages_are_believed else ProjectRecord(record.files, None, record.forgotten)
+                )
         return StoredRecord(ProjectRecord({}))
 
     async def write(self, project: str, record: ProjectRecord, etag: str | None) -> str:
@@ -304,6 +310,24 @@ class ProjectRecords:
         small = len(record.files) < _INLINE_FILES
         body = encode(record) if small else await asyncio.to_thread(encode, record)
         return await self._store.replace_if(layout.record(self._home, project), body, etag)
+
+    async def forget(self, project: str, filename: str, now: datetime) -> FileRecord | None:
+        """Forget a file, for every process that reads the record from now on; what was remembered of it.
+
+        Raises:
+            StoreError: it cannot be written, or a later release wrote it.
+        """
+        for _ in range(_TRIES):
+            stored = await self.read(project)
+            if stored.is_left_alone:
+                raise StoreError(f"what is remembered of {project} is of a later release: use that")
+            record = stored.record
+            forgotten = merge_forgotten(record.forgotten, {filename: now})
+            files = {name: seen for name, seen in record.files.items() if name != filename}
+            with contextlib.suppress(BlobChanged):
+                await self.write(project, ProjectRecord(files, record.page, forgotten), stored.etag)
+                return record.files.get(filename)
+        raise StoreError(f"the record of {project} is being written by somebody else all the time")
 
     async def pack_page(self, page: ProjectPage) -> KeptPage:
         return pack(page) if len(page.files) < _INLINE_FILES else await asyncio.to_thread(pack, page)

@@ -16,6 +16,7 @@ import msgspec
 from wheelgate.core.digests import Sha256
 from wheelgate.core.model import File
 
+_MOST_FORGOTTEN = 1_000
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -106,6 +107,23 @@ class ProjectRecord(msgspec.Struct):
     """By file name."""
     page: KeptPage | None = None
     """The last good page of a remote source."""
+    forgotten: dict[str, Moment] = {}
+    """By file name, when an operator had it forgotten, with all that was remembered of it before."""
+
+
+def drop_forgotten(files: Files, forgotten: Mapping[str, datetime]) -> Files:
+    """Leave out the names that were forgotten since they were first seen; the same object, if there are none."""
+    gone = {name for name, moment in forgotten.items() if name in files and files[name].at < moment}
+    return {name: seen for name, seen in files.items() if name not in gone} if gone else files
+
+
+def merge_forgotten(one: Mapping[str, datetime], other: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Merge what was forgotten, of each name the last time; of very many names the latest stay."""
+    merged = dict(one)
+    for name, moment in other.items():
+        merged[name] = max(moment, merged.get(name, moment))
+    latest = sorted(merged.items(), key=lambda item: (item[1], item[0]))[-_MOST_FORGOTTEN:]
+    return dict(latest)
 
 
 class FactRecorder(Protocol):

@@ -34,6 +34,8 @@ class Kind(StrEnum):
     """The key is a project: it was claimed or released."""
     TOKEN = "token"  # noqa: S105 - a word, not a secret
     """The key is a token's identifier: it was made or revoked."""
+    RECORD = "record"
+    """The key is a project: what is remembered of one of its files was forgotten."""
     OTHER = "other"
     """Of a newer release."""
 

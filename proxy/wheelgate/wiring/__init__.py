@@ -123,6 +123,7 @@ def _build_delivery(base: Foundation, sources: Sources) -> Delivery:
         recorders=sources.recorders,
         cache_limit=cache_limit,
     )
+    base.changes.subscribe(Kind.RECORD, lambda _: delivery.forget())
     return base.closing(delivery)
 
 

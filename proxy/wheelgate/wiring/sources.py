@@ -294,6 +294,7 @@ class Sources:
         history = base.closing(FileHistory(ProjectRecords(base.store, source.name, url=settings.index_url), clock=base.clock))
         self.recorders[source.name] = history
         history.changed.subscribe(self.changed.emit)
+        base.changes.subscribe(Kind.RECORD, history.reread)
         cached = Cached(
             source,
             clock=base.clock,
