@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -117,8 +119,6 @@ UNCLEAR = {
     "a sign-in page": Case(leads("https://login.example.com/oauth2/authorize")),
     "an empty body": Case(page()),
     "a script": Case(page("<html><body><script>location='/login'</script></body></html>")),
-    "429": Case(page(status=429)),
-    "503": Case(page(status=503)),
 }
 """What says nothing, although the index is there."""
 
@@ -224,7 +224,7 @@ def index() -> Iterator[Mannered]:
         yield index
 
 
-@pytest.fixture(params=["private", "public", "last"])
+@pytest.fixture(params=["private", pytest.param("public", marks=pytest.mark.long), "last"])
 async def house(index: Mannered, clock: FakeClock, request: pytest.FixtureRequest) -> AsyncIterator[House]:
     async with AsyncExitStack() as stack:
         yield House(index, clock, stack, request.param)
@@ -335,6 +335,27 @@ async def test_a_page_that_comes_while_the_index_is_in_doubt_is_not_overheard(ho
     assert await house.hears("numpy") == meaning("403 of an object store", house.role)
 
 
+@pytest.mark.parametrize("house", ["private", "public"], indirect=True)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("redirect to a source", "fails over to a source"),
+        ("empty pages", "starts with empty pages and its list"),
+        ("blank pages", "starts with blank pages"),
+        ("403 of an object store", "an object store without any right"),
+    ],
+)
+async def test_a_project_that_was_there_is_missed_at_once(house: House, before: str, after: str) -> None:
+    """The very words of the index, of all its names, within the minute."""
+    house.turn(ABSENT[before])
+    await house.start()
+    assert await house.hears("acme-a") == "listed"
+    assert await house.hears("requests") == "absent"
+    house.turn(ILL[after])
+    assert await house.hears("acme-a") == "failed"
+    assert await house.hears(SECRET) == "failed", "since then it is doubted"
+
+
 WELL = ("404", "redirect to a source", "empty pages", "blank pages", "403 of an object store")
 
 
@@ -402,6 +423,31 @@ async def test_what_has_anything_on_it_is_no_empty_page(house: House) -> None:
     ):
         house.index.some[f"project-{number}"] = page(start + rest, SIMPLE_JSON)
         assert await house.hears(f"project-{number}") != "absent", rest
+
+
+@pytest.mark.parametrize("house", ["private", "public"], indirect=True)
+@pytest.mark.parametrize("seed", [0, 3, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 24))])
+async def test_through_all_manners_what_it_has_is_never_absent_and_it_heals_within_a_minute(house: House, seed: int) -> None:
+    choose = random.Random(seed)
+    cases = [case for table in (ABSENT, UNCLEAR, ILL) for case in table.values() if not (case.signs_in or case.absent_status)]
+    well = [ABSENT[name] for name in WELL]
+    await house.start()
+    for name in house.index.projects:
+        assert await house.hears(name) == "listed"
+    for _ in range(12):
+        house.turn(choose.choice(cases))
+        for _ in range(choose.randint(1, 3)):
+            with contextlib.suppress(UpstreamError):
+                assert (await house.team.project_page(choose.choice(list(house.index.projects)))).project
+            await house.hears(choose.choice(("requests", "numpy", SECRET)))
+            house.clock.move(choose.choice((0, 1, 6, SEEN_S, KIND_S)))
+        if choose.random() < 0.3:
+            await house.restart()
+        if choose.random() < 0.5:
+            house.turn(choose.choice(well))
+            house.clock.move(SEEN_S)
+            assert await house.hears("requests") == "absent"
+            assert await house.hears("acme-a") == "listed"
 
 
 # ---- the cost ----------------------------------------------------------------------------------------------------------------
