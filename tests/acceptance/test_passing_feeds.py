@@ -153,6 +153,11 @@ def test_whoever_cannot_be_asked_is_named_with_what_to_set(acme: Company, tmp_pa
         assert b'say upstream = "public" or upstream = "none"' in answer.body
         assert not acme.public.asked
         assert claimed(server) == []
+        told = command(server.folder, "check", "-c", server.config, "--data", server.data, ACME_PAT=PAT)
+        assert (
+            "cannot tell its own names from those it passes on: connection acme was refused by feeds.dev.azure.com" in told.stdout
+        )
+        assert told.returncode == 1
 
 
 def test_a_reader_is_told_apart_and_public_names_are_asked_elsewhere(acme: Company, tmp_path: Path, home: Path) -> None:
@@ -162,4 +167,8 @@ def test_a_reader_is_told_apart_and_public_names_are_asked_elsewhere(acme: Compa
     with gate(tmp_path / "gate", config(acme, public=False), env={"ACME_PAT": PAT}) as server:
         assert server.get("/simple/rare/").status == 404
         assert "and the identity is only a Reader of the feed: what its upstreams have needs" in server.log
+        told = command(server.folder, "check", "-c", server.config, "--data", server.data, ACME_PAT=PAT)
+        assert "passes on packages of PyPI (public): own ones are claimed, public ones stay public" in told.stdout
+        assert "answers, but the identity is only a Reader of the feed" in told.stdout
+        assert told.returncode == 0, told.stdout
         assert install(server, home, "pip") == EVERYTHING

@@ -225,7 +225,7 @@ class Config(Section):
 
     def find_idle_policy(self, now: datetime) -> list[str]:
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
-        public = [source.name for source in self.source if not source.is_private or source.passes_through]
+        public = [source.name for source in self.source if not source.is_private or source.may_pass_through]
         return self.policy.find_idle_rules(now, cooldowns, public)
 
     def _is_below_public_url(self, url: str) -> bool:

@@ -88,6 +88,12 @@ class SourceSettings(Section):
         return self.is_private and self.upstream == "public"
 
     @property
+    def may_pass_through(self) -> bool:
+        """``True`` if it may be asked as a public source too: so it is said, or its service may say so of each name."""
+        by_service = self.type == "devops" and self.is_private and self.upstream is None and self.only is None
+        return self.passes_through or by_service
+
+    @property
     def own_names(self) -> list[str] | None:
         """Patterns of the names that it is asked for; ``None``: every name, which one that passes the rest through is."""
         return None if self.passes_through else self.only

@@ -56,4 +56,11 @@ class ForeignClaims:
 
     async def _judge(self, claim: Claim) -> Judgement:
         judge = self._judges[claim.source]
-        return judge.judge_anew(claim.project) if isinstance(judge, StatedJudge) else await judge.judge(claim.project)
+        if isinstance(judge, StatedJudge):
+            return judge.judge_anew(claim.project)
+        found = await judge.judge(claim.project)
+        if found.ownership is not Ownership.PUBLIC or found.is_vouched_for:
+            return found
+        # A name whose own versions are all gone for good looks the same, and it is for these that there are claims.
+        reason = f"nobody can tell whether {claim.project} was ever {claim.source}'s own: nothing of it is saved there now"
+        return Judgement(ownership=Ownership.UNKNOWN, reason=f"{reason}; release it by its name if it is public")

@@ -271,7 +271,7 @@ class Sources:
 
     def _is_last(self, settings: SourceSettings) -> bool:
         """True if its names are public, and nobody is asked after it."""
-        public = [one.name for one in self._base.config.source if not one.is_private or one.passes_through]
+        public = [one.name for one in self._base.config.source if not one.is_private or one.may_pass_through]
         return not settings.is_private and public[-1:] in ([], [settings.name])
 
     def _build_releases(self, settings: SourceSettings, client: SourceClient) -> Source:
@@ -311,7 +311,7 @@ class Sources:
         # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
         if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
             # A feed keeps for good what it passes on from its own upstreams, once it is read; that room is paid for.
-            passes_on = settings.passes_through or (settings.type == "devops" and settings.only is None)
+            passes_on = settings.may_pass_through or (settings.type == "devops" and settings.only is None)
             self.completed.append((enriched, _FEW_NEWEST if passes_on else None))
         return enriched
 

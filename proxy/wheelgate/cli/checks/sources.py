@@ -14,7 +14,7 @@ from wheelgate.cli.checks.meanwhile import describe_meanwhile, recall_names
 from wheelgate.cli.checks.passing import describe_passing
 from wheelgate.cli.checks.remedies import explain_failure
 from wheelgate.cli.checks.subjects import Subject
-from wheelgate.core.errors import NotHeld, ProjectNotFound, StillListing, StoreError, UpstreamError
+from wheelgate.core.errors import NotHeld, NotSaved, ProjectNotFound, StillListing, StoreError, UpstreamError
 from wheelgate.core.model import ProjectPage
 from wheelgate.core.patterns import NamePatterns, normalise_pattern
 from wheelgate.core.protocols import Credential
@@ -76,7 +76,8 @@ async def _check_source(subject: Subject) -> list[Finding]:
     if page is not None:
         findings += await check_files(subject, page, is_own=page.project != _PROBE)
     findings += await describe_passing(subject)
-    if subject.absence is not None and all(finding.ok for finding in findings):
+    is_reader = any(finding.check == "source.reader" for finding in findings)  # who is told so of every name that is not saved
+    if not is_reader and subject.absence is not None and all(finding.ok for finding in findings):
         verdict = await subject.absence.describe()
         is_said = verdict.believed or subject.place in verdict.sentence
         sentence = verdict.sentence if is_said else f"{verdict.sentence} ({subject.place})"
@@ -111,7 +112,7 @@ async def _ask_first(names: Sequence[str], subject: Subject) -> tuple[ProjectPag
             found = await _ask_for(name, subject)
         except (HeldNowhere, NotHeld):
             raise
-        except ProjectNotFound:
+        except (ProjectNotFound, NotSaved):
             absent = absent or name
             continue
         page = page or found
