@@ -213,6 +213,12 @@ def test_metadata_that_is_read_by_ranges_is_no_evidence_of_the_wheel(start_gate:
         assert b"something-else" in server.get(f"{path_of(name)}.metadata").body
         shown = server.page(name)["files"][0]
         assert (shown["hashes"], shown["size"]) == ({}, len(other)), "seen in passing"
+
+        def explained() -> tuple[object, object]:
+            (entry,) = json.loads(server.get(f"/explain/{name}?version=1.0").body)["listed"]
+            return entry["digest"], entry["observed"]
+
+        assert explained() == (None, ["size"])
         del liar.files[name]
         answer, body = received(server, path_of(name))
         assert (answer and answer.status, body) == (200, liar.body(name)), "what was seen in passing hinders nothing"
@@ -220,6 +226,7 @@ def test_metadata_that_is_read_by_ranges_is_no_evidence_of_the_wheel(start_gate:
         shown = server.page(name)["files"][0]
         assert shown["hashes"] == {"sha256": hashlib.sha256(body).hexdigest()}
         assert shown["size"] == len(body)
+        assert explained() == ("observed", ["size", "hashes"])
         assert b"something-else" not in server.get(f"{path_of(name)}.metadata").body
 
 

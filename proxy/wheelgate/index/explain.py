@@ -113,7 +113,17 @@ def _list_files(page: ProjectPage, project: str, version: str) -> Steps[list[dic
     for number, file in enumerate(page.files):
         if _is_of_version(file.filename, project, version):
             uploaded = _stamp(file.upload_time)
-            listed.append({"file": file.filename, "source": file.source, "uploaded": uploaded, "yanked": file.yanked})
+            standing = "stated" if file.stated_hashes else "observed" if file.hashes else None
+            listed.append(
+                {
+                    "file": file.filename,
+                    "source": file.source,
+                    "uploaded": uploaded,
+                    "yanked": file.yanked,
+                    "digest": standing,
+                    "observed": list(file.observed),
+                }
+            )
         if number % _TOGETHER == 0:
             yield
     return listed
@@ -152,7 +162,12 @@ def format_explanation(explanation: dict[str, Any]) -> str:
     ]
     for file in explanation.get("listed", ()):
         uploaded = f", uploaded {_format_time(file['uploaded'])}" if file["uploaded"] else ""
-        lines.append(f"  served: {file['file']} of {file['source']}{uploaded}")
+        digest = (
+            ""
+            if file["digest"] == "stated"
+            else "; its source states no digest" + (", that of the first whole body is shown" if file["digest"] else "")
+        )
+        lines.append(f"  served: {file['file']} of {file['source']}{uploaded}{digest}")
     if explanation.get("listed") == [] and not withheld:
         lines.append(f"  no source that may answer has a file of version {explanation['version']}")
     shown = withheld[:_MAX_WITHHELD_LINES]

@@ -30,10 +30,10 @@ async def check_files(subject: Subject, page: ProjectPage, *, is_own: bool) -> l
         return [subject.find("files", problem, ok=False)]
     found = []
     of = f"{'the file' if len(files) == 1 else f'none of the {len(files)} files'} of {page.project}"
-    if not any(file.hashes for file in files):
-        lacks = f"states no digests ({of}), so nothing tells if a file came whole and is the one that was published"
+    if not any(file.stated_hashes for file in files):
+        lacks = f"states no digests ({of}): what it sends is kept if it is whole and what its name says, as observed"
         found.append(subject.find("digests", lacks, doubtful=True))
-    if not any(file.upload_time for file in files):
+    if not any(file.upload_time and "upload_time" not in file.observed for file in files):
         found.append(subject.find("times", f"sends no upload times ({of}): a file counts from when it was first seen here"))
     return found
 
