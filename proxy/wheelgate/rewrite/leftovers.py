@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from wheelgate.core.urls import without_user_info
 from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, holds_secret
-from wheelgate.rewrite.places import LineNumbers, Value
+from wheelgate.rewrite.places import LineNumbers, Spans, Value
 from wheelgate.rewrite.shell_places import list_urls
 
 _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
@@ -66,9 +66,9 @@ def find_leftovers(
     ``explained``: the pieces of the text that a format explains; ``kept``: the addresses of which it was decided that they stay;
     ``has_comments``: a hash sign begins a comment, whose addresses no tool reads. Credentials are found everywhere.
     """
-    lines = LineNumbers(text)
+    lines, spans = LineNumbers(text), Spans(explained)
     found = {(lines.find(at), thing) for at, thing in _find_secrets(text)}
-    found |= {(lines.find(at), INDEX) for at in _find_addresses(text, explained, kept, ours, has_comments=has_comments)}
+    found |= {(lines.find(at), INDEX) for at in _find_addresses(text, spans, kept, ours, has_comments=has_comments)}
     found |= {(lines.find(at), thing) for at, thing in _find_joined(text)}
     for value in values:
         line = lines.find(value.start)
@@ -77,8 +77,8 @@ def find_leftovers(
         if value.text == text[value.start : value.end]:
             continue  # else: escapes may hide what it is
         found |= {(line, thing) for _, thing in _find_secrets(value.text)}
-        is_explained = any(start < value.end and value.start < end for start, end in explained)
-        if not is_explained and any(True for _ in _find_addresses(value.text, (), kept, ours, has_comments=True)):
+        is_explained = spans.overlap(value.start, value.end)
+        if not is_explained and any(True for _ in _find_addresses(value.text, Spans(()), kept, ours, has_comments=True)):
             found.add((line, INDEX))
     return sorted(found)
 
@@ -121,14 +121,12 @@ def _is_only_signed(url: str) -> bool:
     return not holds_secret(re.sub(r"(?<=[?&])sig=[^&#\s]*", "", url, flags=re.IGNORECASE))
 
 
-def _find_addresses(
-    text: str, explained: Collection[tuple[int, int]], kept: Collection[str], ours: UrlClassifier, *, has_comments: bool
-) -> Iterator[int]:
+def _find_addresses(text: str, spans: Spans, kept: Collection[str], ours: UrlClassifier, *, has_comments: bool) -> Iterator[int]:
     urls = list(list_urls(text))
     starts = [match.start() for match in urls]
     for match in (*urls, *(bare for bare in _FEED.finditer(text) if not _is_within(bare, urls, starts))):
         start, end = match.span()
-        if any(first < end and start < last for first, last in explained) or match[0] in kept:
+        if spans.overlap(start, end) or match[0] in kept:
             continue
         begin = text.rfind("\n", 0, start) + 1
         if has_comments and _COMMENT.search(text[begin:start]):

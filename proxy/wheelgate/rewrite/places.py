@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum, auto
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import msgspec
 
@@ -103,6 +103,20 @@ def find_origin(offset: int, edits: Iterable[Edit]) -> int:
             return edit.start
         moved += len(edit.text) - (edit.end - edit.start)
     return offset - moved
+
+
+class Spans:
+    """Pieces of a text, asked whether one of them overlaps another piece."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        ordered = sorted(spans)
+        self._starts = [start for start, _ in ordered]
+        self._ends = list(accumulate((end for _, end in ordered), max))
+        """The end of the piece that goes furthest, of those up to this one."""
+
+    def overlap(self, start: int, end: int) -> bool:
+        before = bisect_left(self._starts, end)
+        return before > 0 and self._ends[before - 1] > start
 
 
 class LineNumbers:
