@@ -359,6 +359,28 @@ DOCKER = (
         (("PIP_EXTRA_INDEX_URL=<P>", "PIP_INDEX_URL=<I>"),),
     ),
     Input(_D, "Dockerfile", _FROM + "ENV PIP_INDEX_URL <P>\n", (("<P>", "<I>"),)),
+    Input(_D, "Dockerfile", _FROM + "RUN pip install a -f <K>&& echo\n", (("-f <K>&&", "-i <I>&&"),)),
+    Input(
+        _D,
+        "Dockerfile",
+        _FROM + "RUN sh -c 'pip install --extra-index-url <P> a'\n",
+        (("--extra-index-url <P>", "--index-url <I>"),),
+    ),
+    Input(_D, "Dockerfile", _FROM + "RUN pip install -i <E>'$X' a\n", left=(2,)),
+    Input(
+        _D,
+        "Dockerfile",
+        _FROM + "RUN pip install --no-index --find-links <K> a\n",
+        (("--find-links <K>", "--index-url <I>"),),
+        left=(2,),
+    ),
+    Input(
+        "a configuration file",
+        "pip.conf",
+        "[global]\nno-index = true\nfind-links = <K>\n",
+        (("find-links = <K>", "index-url = <I>"),),
+        left=(2,),
+    ),
     Input(
         _D, "Dockerfile", _FROM + 'ENV PIP_INDEX_URL="<Y>" \\\n    PIP_EXTRA_INDEX_URL="<V>"\n', (("<Y>", "<I>"), ("<V>", "<I>"))
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from wheelgate.core.errors import BadInput
@@ -13,6 +15,10 @@ from wheelgate.rewrite.locks import restore_lock, settle_lock
 from wheelgate.rewrite.places import Edit, LineNumbers, apply_edits, find_origin
 from wheelgate.rewrite.settle_places import Replaced, Settlement, settle_places
 
+_NO_INDEX = "no-index would keep the installer from asking Wheelgate: remove it"
+_NO_INDEX_SET = re.compile(
+    r"^(?![ \t]*#).*(?:--no-index\b|\bno[-_]index\"?[ \t]*[=:][ \t]*\"?(?:true|1|yes|on)\b)", re.MULTILINE | re.IGNORECASE
+)
 _CHANGES_AGAIN = "is written in a way that cannot be changed safely: write one thing a line"
 
 
@@ -73,6 +79,8 @@ def rewrite_text(path: str, text: str, purpose: Purpose) -> Rewritten:
         lines_ for lines_ in expected if lines_ is not None
     ]:
         raise BadInput(f"{path}: {_CHANGES_AGAIN}")
+    if purpose.gate is not None and purpose.gate in result.text and not (reading.lock or reading.lists):
+        done.left += [(match.start(), _NO_INDEX) for match in _NO_INDEX_SET.finditer(text)]
     result.left = number(done.left)
     said = {line for line, _ in result.left}
     result.left += [found for found in _find_left(text, result.text, again, edits, kept, purpose) if found[0] not in said]

@@ -111,7 +111,7 @@ class Spans:
     def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
         ordered = sorted(spans)
         self._starts = [start for start, _ in ordered]
-        self._ends = list(accumulate((end for _, end in ordered), max))
+        self._ends = tuple(accumulate((end for _, end in ordered), max))
         """The end of the piece that goes furthest, of those up to this one."""
 
     def overlap(self, start: int, end: int) -> bool:

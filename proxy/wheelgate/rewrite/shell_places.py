@@ -53,7 +53,7 @@ VARIABLES: dict[str, Setting] = {
 
 # A reference to a variable may stand in a URL, whatever characters it has in its own syntax.
 _REFERENCE = r"\$\{\{[^}\n]*\}\}|\$\{[^}\n]*\}|\$\([A-Za-z_][\w.]*\)|\{\{[^}\n]*\}\}"
-_URL = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]{{0,30}}://(?:{_REFERENCE}|[^\s\"'`<>|()\\,\]}};{{])+")
+_URL = re.compile(rf"[A-Za-z][A-Za-z0-9+.-]{{0,30}}://(?:{_REFERENCE}|&(?![&\s]|$)|[^\s\"'`<>|()\\,\]}};{{&])+")
 _EXPRESSION = re.compile(r"\$\{\{[^}\n]*\}\}|\{\{[^}\n]*\}\}")
 _BETWEEN = r"(?P<between>\s*=\s*|[\"']\s*,\s*|(?:\s|\\\r?\n)+)(?P<quote>\\?[\"']?)"
 _OPTION = re.compile(
@@ -72,7 +72,7 @@ _JOINED_END = re.compile(r"&&|\|\||[;|]")
 _COMMENT_LINE = re.compile(r"[ \t]*#")
 _LONGEST_BEFORE = 4_096
 """The most that is looked at before a URL; a command that is longer is left to people."""
-_ENDS = re.compile(r"$|[\s\"'`)\]},<>;|]|\\(?:[\"'n]|\r?\n)")
+_ENDS = re.compile(r"$|[\s\"'`)\]},<>;|&]|\\(?:[\"'n]|\r?\n)")
 
 
 def find_shell_places(
@@ -123,7 +123,7 @@ def _judge(region: str, begin: int, match: re.Match[str], scope: Hashable, comma
         name, first = option["name"], _OPTIONS[option["name"]][1]
         if len(name) == 2 and not _INSTALLER.search(before):
             return None
-        if not _ends_well(region, match, option["quote"]):
+        if not _ends_well(region, match, option["quote"] or _quote_before(before)):
             return None
         span = (begin + option.start("name"), begin + option.end("name"))
         promotion = (Edit(*span, first),) if first else None
@@ -139,7 +139,7 @@ def _judge(region: str, begin: int, match: re.Match[str], scope: Hashable, comma
             removal=removal,
         )
     if variable := _VARIABLE.search(before):
-        if not _ends_well(region, match, "" if variable["others"] else variable["quote"]):
+        if not _ends_well(region, match, variable["quote"] or _quote_before(before)):
             return None
         kind, first = VARIABLES[variable["name"]]
         span = (begin + variable.start("name"), begin + variable.end("name"))
@@ -169,8 +169,10 @@ def _ends_well(region: str, match: re.Match[str], quote: str) -> bool:
     """Say whether the URL ends where it ends for every reader: a quote that was opened is closed, or a blank follows."""
     if not _ENDS.match(region, match.end()):
         return False
-    rest = region[match.end() : match.end() + 2]
-    return not quote or rest.startswith(quote) or rest[:1].isspace()
+    rest = region[match.end() : match.end() + 3].lstrip("}")  # of ${NAME:-URL}
+    if not quote:
+        return not rest.startswith(("'", '"'))
+    return rest.startswith(quote) or rest[:1].isspace()
 
 
 def _remove_option(region: str, begin: int, option: re.Match[str], match: re.Match[str]) -> Edit | None:
