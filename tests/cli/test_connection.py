@@ -246,6 +246,37 @@ class TestSet:
         said = connection.refused("set", *(word for pair in given.items() for word in pair), stdin="")
         assert said.startswith(f"wheelgate: {sentence}")
 
+    def test_one_of_a_list_is_stored_by_its_name_and_what_it_lacks_is_said(self, connection: Commands) -> None:
+        path = connection.home / "c.json"
+        entry = {"type": "python_feed", "flavour": "x", "credentials": {"type": "none"}}
+        path.write_text(json.dumps([{**entry, "name": name, "target": f"https://{name}.example.com"} for name in ("one", "two")]))
+        assert "holds 2 connections: say with --name which one (one, two)" in connection.refused("set", "-f", path)
+        done = connection("set", "-f", path, "--name", "two")
+        assert "connection two applies to https://two.example.com" in done.stdout
+        assert f"wheelgate: {path}: its field 'flavour' is not used here" in done.stderr
+        assert f"wheelgate: {path} has no credentials: the connection signs in with nothing" in done.stderr
+
+    def test_a_signature_is_looked_at_before_it_is_stored(self, connection: Commands) -> None:
+        container = (
+            "--name",
+            "c",
+            "--category",
+            "AzureBlob",
+            "--auth-type",
+            "SAS",
+            "--target",
+            "https://a.blob.core.windows.net/c",
+        )
+        url = f"https://a.blob.core.windows.net/c?sp=rl&sr=c&sig={SECRET}"
+        assert (
+            connection.refused("set", *container, stdin=url)
+            == "wheelgate: the SAS of c is a whole URL: give only what follows the ? in it"
+        )
+        ended = f"sp=rl&sr=c&se=2020-01-01&sig={SECRET}"
+        assert "the SAS of c ended on 2020-01-01 00:00Z (se): make a new one" in connection.refused(
+            "set", *container, stdin=ended
+        )
+
     def test_documents_that_are_none(self, connection: Commands) -> None:
         path = connection.home / "c.json"
         for body, sentence in {
@@ -255,7 +286,10 @@ class TestSet:
             b"[" * 60_000: "is nested too deeply (line 1)",
             f"pat: {SECRET}\ntoken: {SECRET}2".encode(): "it has more than one secret",
             f"name: a\nauthType: ManagedIdentity\nvalue: {SECRET}".encode(): "it has a secret, but authType",
-            f"name: a\nsomething: {SECRET}".encode(): "it has an unknown field 'something'",
+            f"name: a\nsomeKey: {SECRET}".encode(): "it has an unknown field 'someKey'",
+            f"name: a\nsomething: {SECRET}".encode(): "target: is missing",  # it says of nobody that he is to be trusted
+            b"name: a\npat: ${PAT}": "its secret is a placeholder",
+            f"name: a\ntype: python_feed\ntarget: {ORGANISATION}".encode(): "it has no credentials, and Azure DevOps lets",
         }.items():
             path.write_bytes(body)
             assert connection.refused("set", "-f", path).startswith(f"wheelgate: {path}: {sentence}")

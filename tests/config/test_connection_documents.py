@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,94 @@ FORMS: dict[str, tuple[str, dict[str, Any], str | None]] = {
 }
 
 
+SHAPES = ("v1", "v1 JSON", "v1 literal", "v2", "v2 list", "REST", "REST list", "template")
+KINDS: dict[str, tuple[dict[str, str], str]] = {
+    "PAT": ({}, "pat"),
+    "UsernamePassword": ({"username": "me"}, "password"),
+    "Basic": ({"username": "me"}, "password"),
+    "ServicePrincipal": ({"clientId": "2222-app", "tenantId": "1111-tenant"}, "clientSecret"),
+    "SAS": ({}, "sas"),
+    "ManagedIdentity": ({"clientId": "c-1"}, ""),
+    "None": ({}, ""),
+}
+"""Beside the secret, whose name in credentials comes second."""
+CATEGORIES = {
+    "PythonFeed": "https://index.example.com/team",
+    "Git": "https://api.github.com",
+    "AzureBlob": "https://a.blob.core.windows.net/c",
+}
+IDLE = {"creationContext": {"createdBy": "me"}, "resourceGroup": "rg", "flavour": "x", "useWorkspaceManagedIdentity": False}
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+def build(shape: str, category: str, kind: str) -> str:
+    """A document as one of the tools writes it."""
+    more, secret = KINDS[kind]
+    credentials = {**more, **({secret: SECRET} if secret else {})}
+    target = CATEGORIES[category]
+    if shape.startswith("v1"):
+        value: object = {"v1": SECRET if not more else credentials, "v1 JSON": json.dumps(credentials)}.get(
+            shape, str(credentials)
+        )
+        said = {"name": "acme", "category": category, "target": target, "authType": kind}
+        return json.dumps(said if not credentials else {**said, "value": value})
+    if shape.startswith("v2"):
+        fields = {"type": kind if kind == "Basic" else snake(kind) if kind not in ("PAT", "SAS") else kind.lower()}
+        named = {"sas_token" if name == "sas" else snake(name): said for name, said in credentials.items()}
+        made = {"name": "acme", "type": snake(category), "target": target, "credentials": {**fields, **named}, **IDLE}
+        return yaml.safe_dump([made, {"name": "other", "type": "azure_open_ai"}] if shape == "v2 list" else made)
+    properties = {"category": category, "target": target, "authType": kind, "credentials": credentials or None, **IDLE}
+    if shape == "template":
+        resource = {
+            "type": "Microsoft.MachineLearningServices/workspaces/connections",
+            "apiVersion": "2025-06-01", "name": "my-workspace/acme", "dependsOn": [], "properties": properties,
+        }  # fmt: skip
+        storage = {"type": "Microsoft.Storage/storageAccounts", "name": "a"}
+        return json.dumps({"$schema": "x", "contentVersion": "1.0.0.0", "parameters": {}, "resources": [storage, resource]})
+    entity = {"id": "/subscriptions/x", "name": "acme", "type": "Microsoft.X/workspaces/connections", "properties": properties}
+    other = {"name": "other", "properties": {"category": "AzureOpenAI", "authType": "AAD"}}
+    return json.dumps({"value": [other, entity], "nextLink": None} if shape == "REST list" else {**entity, "systemData": {}})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("category", CATEGORIES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_category_and_kind(shape: str, category: str, kind: str) -> None:
+    document = parse_document(build(shape, category, kind).encode())
+    more, secret = KINDS[kind]
+    expected = {snake(name): said for name, said in more.items()}
+    meant = "UsernamePassword" if kind == "Basic" else kind
+    fields = {"name": "acme", "category": category, "target": CATEGORIES[category], "auth_type": meant, **expected}
+    assert dict(document.fields) == fields
+    assert (document.secret.reveal() if document.secret else "") == (SECRET if secret else "")
+    noted = set() if shape.startswith("v1") else {"flavour", "useWorkspaceManagedIdentity"}
+    assert set(document.notes) == noted
+
+
+def test_one_of_many_is_chosen_by_its_name() -> None:
+    entries = [{"name": name, "type": "python_feed", "target": f"{ORGANISATION}/{name}"} for name in ("one", "two")]
+    assert parse_document(json.dumps(entries).encode(), "two").fields["target"] == f"{ORGANISATION}/two"
+    assert parse_document(json.dumps(entries[:1]).encode(), "new-name").fields["name"] == "one", "which an option then overrides"
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_document_cut_or_shuffled_is_never_taken_for_another(shape: str) -> None:
+    """Whatever is left of it: the whole connection, one that lacks a secret, or a sentence; and no other target or kind."""
+    text = build(shape, "PythonFeed", "UsernamePassword")
+    for end in range(0, len(text), 3):
+        with contextlib.suppress(ValueError):
+            document = parse_document(text[:end].encode())
+            assert document.fields.get("auth_type") in ("None", "UsernamePassword", "PAT")
+            assert CATEGORIES["PythonFeed"].startswith(document.fields.get("target", ""))
+            assert document.secret is None or SECRET.startswith(document.secret.reveal())
+    lines = yaml.safe_dump(yaml.safe_load(text)).splitlines()
+    for at in range(len(lines)):
+        judge("\n".join(lines[at:] + lines[:at]).encode())
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_says_the_same(form: str) -> None:
     text, expected, secret = FORMS[form]
@@ -177,8 +266,24 @@ WRONG = {
     "a colon is missing": (f"pat:{SECRET}".encode(), "is not a connection document"),
     "a space is missing": (f"name: a\npat:{SECRET}".encode(), "is neither YAML nor JSON (line 2)"),
     "in braces": (f"{{'pat:{SECRET}': x}}".encode(), "it has an unknown field"),
-    "unknown field": (b"name: a\nflavour: x", "it has an unknown field 'flavour'"),
-    "unknown kind": (v2(type="account_key", account_key=SECRET).encode(), "it has an unknown field 'accountkey'"),
+    "unknown field": (b"name: a\nauthorityHost: x", "it has an unknown field 'authorityHost'"),
+    "unknown field that is on": (b"name: a\nuseWorkspaceManagedIdentity: yes", "unknown field 'useWorkspaceManagedIdentity'"),
+    "unknown among credentials": (v2(type="pat", pat=SECRET, flavour="x").encode(), "it has an unknown field 'flavour'"),
+    "unknown kind": (v2(type="account_key", account_key=SECRET).encode(), "it has an unknown field 'account_key'"),
+    "no entry": (b"[]", "holds no connection"),
+    "no resource": (b'{"resources": [{"type": "Microsoft.Storage/storageAccounts"}]}', "holds no connection"),
+    "two entries": (
+        json.dumps([{"name": name, "type": "python_feed", "target": ORGANISATION} for name in ("one", "two")]).encode(),
+        "holds 2 connections: say with --name which one (one, two)",
+    ),
+    "two entries without fit names": (
+        json.dumps([{"name": SECRET}] * 2).encode(),
+        "holds 2 connections: say with --name which one",
+    ),
+    **{
+        f"placeholder {word}": (v2(type="pat", pat=word).encode(), "its secret is a placeholder")
+        for word in ("${PAT}", "<PAT>", "$(Pat)", "{{ pat }}", "%PAT%", "[parameters('pat')]", "********", "string", "<your-pat>")
+    },
     "unknown authType": (v1("OAuth2", "x").encode(), "authType 'OAuth2' is not supported; use one of None, PAT, "),
     "the secret as authType": (f"authType: {SECRET}".encode(), "authType is not supported; use one of None"),
     "unknown category": (b"type: snowflake\nname: a", "category 'snowflake' is not supported; use one of PythonFeed, "),

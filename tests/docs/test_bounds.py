@@ -25,6 +25,7 @@ SHORT_LIVED = {
     "the files of one project while they are sorted": {
         *("HoldingsBuilder._offered", "HoldingsBuilder._withheld", "_Assets.files", "_Assets.withheld", "_Assets.left_out"),
     },
+    "one connection document while it is read": {"_Collected.fields", "_Collected.written", "_Collected.strict"},
     "one block of names while it is changed": {"_OpenBlock.names"},
     "one archive while it is read": {
         *(

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from wheelgate.cli.checks.findings import Finding, report
 from wheelgate.cli.checks.sources import check_connection
@@ -20,6 +21,7 @@ from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
 from wheelgate.config.connections import find_conflicts
 from wheelgate.config.connections_folder import ConnectionsFolder, build_document_fields, derive_secret_name
+from wheelgate.config.signature_limits import find_signature_problem
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret
 
@@ -64,6 +66,8 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     options: dict[str, str | bool] = {key: value for key, value in given.items() if value is not None}
     document = _merge_document(file, options | {"allow_http": True} if allow_http else options)
     wanted = _build_connection(document, file)
+    if file is not None:
+        _tell_of_document(file, document, wanted, is_said="auth_type" in options)
     if any(c.name == wanted.name for c in settings.connection):
         raise ConfigurationError([f"connection {wanted.name} is defined in the configuration file: change it there"])
     others = [c for c in settings.connections if c.name != wanted.name]
@@ -72,6 +76,8 @@ def set_(config: Path | None, data: Path | None, file: Path | None, allow_http: 
     secret = document.secret
     if secret is None and wanted.value == _PLACEHOLDER:
         secret = _read_secret(wanted)
+    if secret is not None and wanted.auth_type == "SAS" and wanted.category == "AzureBlob":
+        _check_signature(wanted, secret)
     stored = run_to_end(_store(settings, wanted, secret))
     where = f" (secret: {stored.value})" if secret is not None else ""
     print(f"connection {stored.name} applies to {stored.target} and everything below it{where}")
@@ -88,8 +94,23 @@ def _merge_document(file: Path | None, options: dict[str, str | bool]) -> Connec
         if "name" not in options or "target" not in options:
             raise click.UsageError("--name and --target are required, or -f FILE with a document that has them")
         return ConnectionDocument.from_fields({"auth_type": "PAT", **options})
-    document = read_document(file)
-    return ConnectionDocument.from_fields({**document.fields, **options}, None if "value" in options else document.secret)
+    document = read_document(file, str(options["name"]) if "name" in options else None)
+    secret = None if "value" in options else document.secret
+    merged = ConnectionDocument.from_fields({**document.fields, **options}, secret)
+    return msgspec.structs.replace(merged, notes=document.notes)
+
+
+def _tell_of_document(file: Path, document: ConnectionDocument, wanted: Connection, *, is_said: bool) -> None:
+    """Tell what of a document is not used, and that it has no credentials. ``is_said``: an option says how to sign in."""
+    for field in document.notes:
+        print(f"wheelgate: {file}: its field {field!r} is not used here", file=sys.stderr)
+    if wanted.auth_type != "None" or is_said:
+        return
+    if wanted.place.is_devops:
+        raise ConfigurationError(
+            [f"{file}: it has no credentials, and Azure DevOps lets nobody in without: add --auth-type PAT, and be asked for it"]
+        )
+    print(f"wheelgate: {file} has no credentials: the connection signs in with nothing", file=sys.stderr)
 
 
 def _build_connection(document: ConnectionDocument, file: Path | None) -> Connection:
@@ -119,6 +140,13 @@ def _read_secret(wanted: Connection) -> Secret:
     if not text.isprintable() or "\N{REPLACEMENT CHARACTER}" in text or len(line.encode()) > _MAX_SECRET_BYTES:
         raise click.UsageError("the secret must be one line of text")
     return Secret(text)
+
+
+def _check_signature(wanted: Connection, secret: Secret) -> None:
+    from wheelgate.wiring import SystemClock
+
+    if (problem := find_signature_problem(secret.reveal(), SystemClock().now())) is not None:
+        raise ConfigurationError([f"the SAS of {wanted.name} {problem}"])
 
 
 async def _store(config: Config, wanted: Connection, secret: Secret | None) -> Connection:
