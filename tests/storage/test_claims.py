@@ -319,6 +319,36 @@ async def test_what_was_released_meanwhile_is_not_recorded_again(store: WatchedS
     await replica.claims.close()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("answer", ["put_if_absent", "info"])
+async def test_what_was_released_before_the_answer_came_is_no_longer_recorded(
+    store: WatchedStore, replica: Replica, clock: FakeClock, answer: str, listed: bool, elsewhere: bool
+) -> None:
+    """A late answer says what was true before: whoever believed it would serve a private name that nothing records."""
+    if answer == "info":
+        await Replica(WatchedStore(store.inner), clock).claims.claim("acme-lib", "team")
+        replica.changes.looked.emit(None)
+        replica.claims._forget(None)
+    else:
+        assert not await replica.claims.holds("acme-lib")
+    store.holds[answer] = asyncio.Event()
+    claiming = asyncio.create_task(replica.claims.claim("acme-lib", "team", listed=listed))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    arrives = store.holds.pop(answer)
+    releasing = Replica(WatchedStore(store.inner), clock) if elsewhere else replica
+    await releasing.claims.release("acme-lib", "given up")
+    await replica.changes.look()
+    arrives.set()
+    await claiming
+    if listed:
+        await replica.claims.claim("acme-lib", "team", listed=True)
+    recorded = layout.claim("acme-lib") in {info.path async for info in store.inner.list(layout.CLAIMS)}
+    assert (await replica.claims.holds("acme-lib"), recorded) == (listed, listed)
+    await replica.claims.close()
+
+
 async def test_all_claims_are_listed_by_name_without_a_look_at_each(
     store: WatchedStore, claims: Claims, clock: FakeClock
 ) -> None:

@@ -215,21 +215,24 @@ class Claims:
         generation = self._generations.of(project)
         if not await self._lookups.run((project, generation), lambda: self._look_up(project, generation)):
             return False
-        self._unrecorded.pop(project, None)
+        if generation == self._generations.of(project):
+            self._unrecorded.pop(project, None)
         return True
 
     async def record(self, project: str, source: str) -> None:
         """Write a claim that was announced; ``source`` and raises: as :meth:`claim`."""
+        generation = self._generations.of(project)
         claim = Claim(project, source, self._clock.now())
         facts = {SOURCE: source, SINCE: claim.since.isoformat()}
         with contextlib.suppress(BlobExists):
             await self._store.put_if_absent(layout.claim(project), msgspec.json.encode(claim), facts)
             self._claimants[project] = source
             self._tell_first(project, source)
-        self._known.put(project, True)
-        self._doubted.pop(project, None)
         self._names.forget(project)
-        self._unrecorded.pop(project, None)
+        if generation == self._generations.of(project):  # else it may have been released since it was written
+            self._known.put(project, True)
+            self._doubted.pop(project, None)
+            self._unrecorded.pop(project, None)
 
     def _tell_first(self, project: str, source: str) -> None:
         """Say that a name is private from now on. It comes to many only where somebody takes other people's names for his own."""
