@@ -471,3 +471,38 @@ def test_any_mapping_is_a_connection_or_a_sentence(said: dict[str, Any]) -> None
 @given(st.binary(max_size=200) | st.text(alphabet="{}[]:,-?&*!|>'\"%@#\n ab0", max_size=60).map(str.encode))
 def test_any_bytes_are_a_connection_or_a_sentence(body: bytes) -> None:
     judge(body)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "authType: k7Qp2Zx9Lm4R\n",
+        "category: k7Qp2Zx9Lm4R\n",
+        "k7Qp2Zx9Lm4R: x\n",
+        "credentials: {type: pat, pat: x1, k7Qp2Zx9Lm4R: 1}\n",
+        f"{'k7Qp' * 20}: x\n",
+        f"{'abcd' * 20}: x\n",
+        'authType: PAT\nvalue: \'{"pat": "k7Qp2Zx9Lm4R"\'\n',
+        'authType: PAT\nvalue: \'{"pat": "k7Qp2Zx9Lm4R", "pat": "other"}\'\n',
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_refused_and_not_repeated(more: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown field|not supported|begins as JSON") as refused:
+        parse_document(f"name: team\ntarget: https://pkgs.dev.azure.com/acme\n{more}".encode())
+    assert "k7Qp" not in str(refused.value)
+    assert "abcd" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "written", ["$PAT", "$env:PAT", "#{PAT}#", "__PAT__", "@Microsoft.KeyVault(x)", "xxxxxxxx", "None", "{{ PAT }}"]
+)
+def test_a_placeholder_is_no_secret(written: str) -> None:
+    document = f"name: team\ntarget: https://pkgs.dev.azure.com/acme\nauthType: PAT\nvalue: '{written}'\n"
+    with pytest.raises(ValueError, match="placeholder"):
+        parse_document(document.encode())
+
+
+@pytest.mark.parametrize("field", ["ca_bundle", "insecure", "baseAddress", "skipCheck", "anonymous"])
+def test_a_field_that_may_change_who_is_trusted_is_refused(field: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown field '{field}'"):
+        parse_document(f"name: team\ntarget: https://pkgs.dev.azure.com/acme\n{field}: true\n".encode())

@@ -8,7 +8,6 @@ refused. Error messages repeat nothing that might be a secret in the wrong place
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,10 +41,13 @@ _IGNORED = {
 _TRUSTED = re.compile(
     r"key|secret|token|pass|pwd|cred|auth|sas|pat|user|client|tenant|identi|principal|role|cert|tls|ssl|verify|trust|sign|login"
     r"|account|host|ur[il]|endpoint|target|proxy|redirect|scope|audience|connect|header|cookie|allow|resource|subscription"
+    r"|address|anonym|bundle|domain|insecure|server|skip"
 )
 """In the name of a field that may say who is trusted, or with what."""
 _PLACEHOLDER = re.compile(
-    r"\$\{.*\}|\$\(.*\)|<.*>|\{\{.*\}\}|%\w+%|\[\s*\w+\(.*\]|\*+|\.+|(?i:string|secret|redacted|placeholder|changeme|your[-_ ].*)"
+    r"\$\{.*\}|\$\(.*\)|<.*>|\{\{.*\}\}|%\w+%|\[\s*\w+\(.*\]|\*+|\.+|[xX]{4,}"
+    r"|\$(?:env:\w+|[A-Z_][A-Z0-9_]*)|#\{.*\}#|__\w+__|@Microsoft\.KeyVault\(.*\)"
+    r"|(?i:string|secret|redacted|placeholder|changeme|null|none|todo|tbd|your[-_ ].*)"
 )
 
 
@@ -178,8 +180,9 @@ class _Collected:
 
     def is_idle(self, key: str) -> bool:
         """True if an unknown field cannot change who is trusted: by its name, or since it says no."""
-        is_word = WORD.fullmatch(key) is not None
-        return is_word and (self.fields[key] is False or (key not in self.strict and _TRUSTED.search(key) is None))
+        return _is_shown(self.written[key]) and (
+            self.fields[key] is False or (key not in self.strict and _TRUSTED.search(key) is None)
+        )
 
 
 def _flatten(content: object) -> tuple[dict[str, Any], str | None, tuple[str, ...]]:
@@ -216,8 +219,12 @@ def _collect_fields(content: object) -> _Collected:
     collected.add(top)
     value = collected.fields.get("value")
     if isinstance(value, str) and value.lstrip().startswith("{"):  # the first SDK takes a bare token or a JSON object
-        with contextlib.suppress(NotPlainYaml):
-            value = parse_plain_yaml(value)
+        text = value.strip()
+        try:
+            value = parse_plain_yaml(text)
+        except NotPlainYaml:
+            if _PLACEHOLDER.fullmatch(text) is None:
+                raise ValueError("its value begins as JSON does, and cannot be read as JSON") from None
     if isinstance(value, dict):
         del collected.fields["value"]
         collected.add(_read_mapping(value), strict=True)
@@ -270,9 +277,14 @@ def _require_text(key: str, value: object) -> str:
 def _look_up(value: object, names: Mapping[str, str], field: str) -> str:
     name = names.get(_normalise_word(value))
     if name is None:
-        raise ValueError(f"{field}{_quote_word(value)} is not supported; use one of {', '.join(names.values())}")
+        raise ValueError(f"{field}{_quote_word(value)} is not supported; use one of {', '.join(dict.fromkeys(names.values()))}")
     return name
 
 
+def _is_shown(word: object) -> bool:
+    """Say whether a word may be repeated: one with digits within it may be a secret in the wrong place."""
+    return isinstance(word, str) and WORD.fullmatch(word) is not None and re.search(r"\d(?!\d*$)", word) is None
+
+
 def _quote_word(word: object) -> str:
-    return f" {word!r}" if isinstance(word, str) and WORD.fullmatch(word) else ""
+    return f" {word!r}" if _is_shown(word) else ""
