@@ -19,24 +19,50 @@ _ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://\S+")
 _USER = r"[^\s/?#@:\"'$%{}<>()\[\]]*"
 _TAIL = r"[^\s/?#@\"'$%{}<>()\[\]*]"
 _BROKEN_AUTHORITY = re.compile(rf"https?://{_USER}:(?=[0-9]*[^\s/?#@\"'$%{{}}<>()\[\]*0-9]){_TAIL}{{4,}}", re.IGNORECASE)
-_NO_SCHEME = re.compile(r"(?<![A-Za-z0-9+.-])://[^\s/?#@\"']{0,200}:(?![$%{<])[^\s/?#@\"']{1,200}@")
+_NO_SCHEME = re.compile(r"(?<![A-Za-z0-9+.:/-]):?//[^\s/?#@\"']{0,200}:(?![$%{<])[^\s/?#@\"']{1,200}@")
+_ENCODED = re.compile(r"(?:%3A|:)(?:%2F|/){2}[^\s/\"'&@%]{0,200}%3A(?!%|\$)[^\s/\"'&@%]{1,200}%40", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?![$<{*%])[^\s&\"'<>]", re.IGNORECASE)
 _TOKENS = re.compile(
     r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|glpat-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
     r"|wgt_[A-Za-z0-9_-]{8}|AKIA[A-Z0-9]{16}|AccountKey=[A-Za-z0-9+/]{20}|SharedAccessSignature=s[a-z]=)"
 )
-_HEADER = re.compile(r"Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Bearer)\s+(?![$<{%])[A-Za-z0-9+/=_.~-]{6}", re.IGNORECASE)
-_NETRC = re.compile(r"\bmachine\s+\S{1,200}\s[\s\S]{0,200}?\bpassword\s+(?![$<{%])\S", re.IGNORECASE)
+_HEADER = re.compile(
+    r"Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Bearer|Token)\s+(?![$<{%])[A-Za-z0-9+/=_.~-]{6}", re.IGNORECASE
+)
+_NETRC = re.compile(
+    r"\b(?:machine(?:\s|\\n)+[^\s\\]{1,200}(?:\s|\\n)[\s\S]{0,200}?(?:\b|\\n)|default(?:\s|\\n)+login(?:\s|\\n)+[^\s\\]{1,100}(?:\s|\\n)+)"
+    r"password(?:\s|\\n)+(?![$<{%])\S",
+    re.IGNORECASE,
+)
+_COMMANDS = re.compile(
+    r"(?:\bcurl\b[^\n]{0,300}?\s(?:-u|--user)[ \t=]*[\"']?[^\s:\"'$]{0,100}:|\b(?:twine|login)\b[^\n]{0,300}?\s-p[ \t=]+[\"']?"
+    r"|\bconfig\s+(?:pypi-token\.\S{1,100}|http-basic\.\S{1,100}\s+\S{1,100})\s+[\"']?"
+    r"|\bConvertTo-SecureString\s+(?:-String\s+)?[\"'])(?![\s\"'$%<{(*-])[^\s\"']{6}",
+    re.IGNORECASE,
+)
 # A name that says "secret", then a literal of some length: no reference to a variable, no placeholder, no word of a language.
-_NAMES = r"(?:password|passwd|pwd|secret|token|pat|api[_-]?key|account[_-]?key|access[_-]?key|sas|credential)"
+_NAMES = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret|pypi_token_[a-z0-9_]{1,64}|token|pat|(?:api|account|access|storage|signing)[_-]?key|sas"
+    r"|credential)"
+)
+# Before it stands a mark, or it is the last word of a name without one: feedToken, PGPASSWORD.
+_BEGIN = r"(?:^|[\s,;:{\[(\"'_.?&=$-]|(?-i:(?<=[a-z0-9])(?=[A-Z]))|(?<=[a-z0-9])(?=password|passwd|secret))"
 _ASSIGNED = re.compile(
-    rf"(?:(?:^|[\s,;{{\[(\"'_.?&=-]){_NAMES}[\"']?[ \t]*(?:=>|[:=])[ \t]*|(?<![\w-])--?(?:[a-z]+[_-]){{0,3}}{_NAMES}[\"',\s]+)"
+    rf"(?:{_BEGIN}{_NAMES}\\?[\"']?[ \t]*(?:=>|[:=])[ \t]*"
+    rf"|^[ \t]*ENV[ \t]+(?:[a-z0-9]{{1,30}}_){{0,5}}{_NAMES}[ \t]+"
+    rf"|(?<![\w-])--?(?:[a-z]+[_-]){{0,3}}{_NAMES}[\"',\s]+)"
     r"\\?[\"']?(?![\s\"'$%<{*\[(&!|>=]|\\[\"'])"
-    r"(?!(?:true|false|null|none|env:|file:|keyvault:|secret:|secrets\.|os\.|variables|parameters|inputs|https?:|read|write)"
+    r"(?!(?:true|false|null|none|env:|file:|keyvault:|secret:|secrets\.|os\.|variables|parameters|inputs|https?:|read|write"
+    r"|(?-i:[A-Z][A-Za-z]{1,20}-[A-Z][a-z]))"
     r"(?![A-Za-z0-9_]*[0-9]))"
     r"[^\s\"'\\,;)}\]]{6,}",
     re.IGNORECASE | re.MULTILINE,
 )
+_ENTRY_POINTS = (
+    *("project.scripts.*", "project.gui-scripts.*", "project.entry-points.*.*"),
+    *("tool.poetry.scripts.*", "tool.poetry.plugins.*.*"),
+)
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _INDEX_PATH = re.compile(r"/simple/?(?:[?#]|$)|/api/pypi/|/_packaging/[^/]+/pypi(?:/|$)|/-/packages/pypi/", re.IGNORECASE)
 _FEED = re.compile(
     r"(?:pkgs\.dev\.azure\.com|(?<![A-Za-z0-9-])[A-Za-z0-9-]{1,64}\.pkgs\.visualstudio\.com)(?::\d+)?"
@@ -66,13 +92,17 @@ def find_leftovers(
     ``explained``: the pieces of the text that a format explains; ``kept``: the addresses of which it was decided that they stay;
     ``has_comments``: a hash sign begins a comment, whose addresses no tool reads. Credentials are found everywhere.
     """
-    lines, spans = LineNumbers(text), Spans(explained)
-    found = {(lines.find(at), thing) for at, thing in _find_secrets(text)}
+    lines, spans, values = LineNumbers(text), Spans(explained), list(values)
+    commands = Spans((value.start, value.end) for value in values if _is_entry_point(value))
+    names = {value.path[:-1]: value.text for value in values if value.key == "name"}
+    found = {(lines.find(at), thing) for at, thing in _find_secrets(text) if not commands.overlap(at, at + 1)}
     found |= {(lines.find(at), INDEX) for at in _find_addresses(text, spans, kept, ours, has_comments=has_comments)}
     found |= {(lines.find(at), thing) for at, thing in _find_joined(text)}
     for value in values:
         line = lines.find(value.start)
-        if "\n" not in value.text and _ASSIGNED.match(f"{value.key}: {value.text}"):
+        name = names.get(value.path[:-1], "") if value.key == "value" else value.key
+        content = value.text.strip()
+        if "\n" not in content and _ASSIGNED.search(f"{name}: {content}") and not _is_entry_point(value):
             found.add((line, CREDENTIAL))
         if value.text == text[value.start : value.end]:
             continue  # else: escapes may hide what it is
@@ -81,6 +111,11 @@ def find_leftovers(
         if not is_explained and any(True for _ in _find_addresses(value.text, Spans(()), kept, ours, has_comments=True)):
             found.add((line, INDEX))
     return sorted(found)
+
+
+def _is_entry_point(value: Value) -> bool:
+    """Recognise the function that a command of a project runs, whatever the command is called."""
+    return any(map(value.matches, _ENTRY_POINTS)) and _FUNCTION.fullmatch(value.text) is not None
 
 
 def holds_any_secret(text: str) -> bool:
@@ -107,10 +142,12 @@ def _find_secrets(text: str) -> Iterator[tuple[int, str]]:
     for pattern, thing in (
         (_BROKEN_AUTHORITY, CREDENTIAL),
         (_NO_SCHEME, CREDENTIAL),
+        (_ENCODED, CREDENTIAL),
         (_SIGNATURE, SIGNED),
         (_TOKENS, CREDENTIAL),
         (_HEADER, CREDENTIAL),
         (_NETRC, CREDENTIAL),
+        (_COMMANDS, CREDENTIAL),
         (_ASSIGNED, CREDENTIAL),
     ):
         for match in pattern.finditer(text):
@@ -124,13 +161,20 @@ def _is_only_signed(url: str) -> bool:
 def _find_addresses(text: str, spans: Spans, kept: Collection[str], ours: UrlClassifier, *, has_comments: bool) -> Iterator[int]:
     urls = list(list_urls(text))
     starts = [match.start() for match in urls]
+    comments: dict[int, int] = {}
+    """Where the comment of a line begins, by where the line does: a line may have thousands of addresses."""
     for match in (*urls, *(bare for bare in _FEED.finditer(text) if not _is_within(bare, urls, starts))):
         start, end = match.span()
         if spans.overlap(start, end) or match[0] in kept:
             continue
         begin = text.rfind("\n", 0, start) + 1
-        if has_comments and _COMMENT.search(text[begin:start]):
-            continue
+        if has_comments:
+            if begin not in comments:
+                end = text.find("\n", start)
+                comment = _COMMENT.search(text[begin : end if end >= 0 else None])
+                comments[begin] = begin + comment.end() if comment else len(text) + 1
+            if comments[begin] <= start:
+                continue
         if _is_index(match[0], ours):
             yield start
 

@@ -67,7 +67,10 @@ class YamlReading:
                 self._take_list(find_value(entry, "pip"))
             self._read_named_variable(node, path)
             for key, value in node.value:
-                if isinstance(value, yaml.ScalarNode) and id(value) not in self._seen:
+                if isinstance(value, yaml.ScalarNode) and id(value) in self._seen:  # an alias: its name may say what it is
+                    start, end, _ = _find_inner(self._text, value)
+                    self.values.append(Value(path=(*path, str(key.value)), text=str(value.value), start=start, end=end))
+                elif isinstance(value, yaml.ScalarNode):
                     self._seen.add(id(value))
                     self._read_scalar(key, value, (*path, str(key.value)))
                 else:

@@ -1,0 +1,85 @@
+"""The credentials that are named wherever they stand, the commands that are none, and the time that long lines take."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from wheelgate.rewrite.classify_urls import UrlClassifier
+from wheelgate.rewrite.documents import Purpose, Rewritten, rewrite_text
+
+PURPOSE = Purpose(ours=UrlClassifier("https://wheelgate.internal"), gate="https://wheelgate.internal")
+SECRET = "k7Qp2Zx9Lm4Rt8Wv3Bn6"
+
+
+def rewritten(name: str, text: str) -> Rewritten:
+    return rewrite_text(name, text, PURPOSE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".env", "POETRY_PYPI_TOKEN_PYPI={}\n"),
+        (".env", "AZURE_STORAGE_KEY={}==\n"),
+        (".env", "FEED_PASS={}\n"),
+        (".env", "PGPASSWORD={}\n"),
+        (".env", "passphrase: {}\n"),
+        (".env", 'ENDPOINTS=\'{{\\"password\\":\\"{}\\"}}\'\n'),
+        ("Dockerfile", "FROM a\nENV PAT {}\n"),
+        ("Dockerfile", "FROM a\nENV PIP_FEED_PASSWORD {}\n"),
+        ("Dockerfile", "FROM a\nRUN printf 'machine h\\nlogin b\\npassword {}\\n' > /root/.netrc\n"),
+        ("Dockerfile", "FROM a\nRUN echo default login b password {} > /root/.netrc\n"),
+        ("Dockerfile", "FROM a\nRUN curl -u b:{} https://h/x\n"),
+        ("Dockerfile", "FROM a\nRUN curl -sSL --user 'b:{}' https://h/x\n"),
+        ("Dockerfile", "FROM a\nRUN curl -H 'Authorization: token {}' https://h/x\n"),
+        ("Dockerfile", "FROM a\nRUN poetry config http-basic.team build {}\n"),
+        ("Dockerfile", "FROM a\nRUN poetry config pypi-token.pypi {}\n"),
+        ("Dockerfile", "FROM a\nRUN twine upload -u b -p {} dist/*\n"),
+        ("Dockerfile", "FROM a\nRUN az login --service-principal -u a -p {} --tenant t\n"),
+        ("x.sh", "curl //build:{}@nexus/simple\n"),
+        ("x.sh", "open https://h/login?to=https%3A%2F%2Fbuild%3A{}%40nexus\n"),
+        ("x.sh", "echo //npm.pkg/:_authToken={} > .npmrc\n"),
+        ("x.ps1", "$token = '{}'\n"),
+        ("x.ps1", "$p = ConvertTo-SecureString '{}' -AsPlainText\n"),
+        ("x.yml", "x: &a {}\ntoken: *a\n"),
+        ("x.yml", "token: |\n  {}\n"),
+        ("x.yml", "variables:\n- name: PAT\n  value: {}\n"),
+        ("x.yml", "variables:\n- value: {}\n  name: feedToken\n"),
+        ("x.yml", "variables:\n  feedToken: {}\n"),
+        ("x.json", '{{"name": "FEED_PAT", "value": "{}"}}'),
+        ("pyproject.toml", '[project.scripts]\ntoken = "{}"\n'),
+        ("pyproject.toml", '[tool.x]\ntoken = "build:{}"\n'),
+    ],
+)
+def test_a_credential_is_named(name: str, text: str) -> None:
+    done = rewritten(name, text.format(SECRET))
+    assert done.left
+    assert SECRET not in "".join(sentence for _, sentence in done.left)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pyproject.toml", '[project.scripts]\ntoken = "acme.cli:main"\n'),
+        ("pyproject.toml", '[project.entry-points."acme.plugins"]\nsecret-scan = "acme.scan:main"\npat = "acme.pat:run"\n'),
+        ("pyproject.toml", '[tool.poetry.scripts]\nsecret = "acme.cli:main"\n'),
+        ("x.ps1", "$token = Get-AzAccessToken\n$env:PAT = $token\n"),
+        ("x.yml", "variables:\n- name: PAT\n  value: $(System.AccessToken)\n- name: greeting\n  value: good-morning\n"),
+        ("x.yml", "x: &a $(PAT)\nfeedToken: *a\n"),
+        ("Dockerfile", "FROM a\nRUN curl -u $USER:$PAT https://h/x && docker login -u x -p $PAT h\nENV PAT $PAT\n"),
+        (
+            "x.sh",
+            "# the default login and its password are asked\ncurl https://h/x -o x  # see https://h/a:b\nmkdir -p somewhere\n",
+        ),
+    ],
+)
+def test_a_command_or_a_variable_is_no_credential(name: str, text: str) -> None:
+    assert rewritten(name, text).left == []
+
+
+@pytest.mark.parametrize("text", ["x='''" + ";https://a" * 10_000 + "'''\n", "x='''" + "curl default login " * 5_000 + "'''\n"])
+def test_a_long_line_is_searched_in_little_time(text: str) -> None:
+    begin = time.process_time()
+    rewritten("uv.toml", text)
+    assert time.process_time() - begin < 5
