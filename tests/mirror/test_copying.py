@@ -141,6 +141,16 @@ async def test_other_bytes_are_refused_by_whatever_is_known(world: World, change
     assert world.store.written == []
 
 
+@pytest.mark.parametrize("size", [len(BODY) + 1, 2**50], ids=["other", "more than any file has"])
+async def test_a_size_that_was_only_observed_refuses_no_bytes(world: World, size: int) -> None:
+    """A copy that is there is not fetched again for it, either."""
+    observed = item(hashes={}, size=size, observed=("size",))
+    for fetched in (1, 0):
+        result = await world.copy(observed)
+        assert (result.problems, result.fetched, result.repaired) == ([], fetched, [])
+        assert [entry.size for entry in result.entries] == [len(BODY)]
+
+
 async def test_only_so_many_are_on_their_way_at_once(world: World) -> None:
     outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), hashes={}) for n in range(40)))
     assert outcome.fetched == 40

@@ -134,7 +134,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             info = await self.store.info(item.path)
         except (BlobNotFound, BlobDamaged):  # what lies there instead is taken away when it is brought
             return None
-        if item.file.size not in (None, info.size):
+        if item.file.stated_size not in (None, info.size):
             return None
         # We wrote the body of a blob with its digest in one step, and whoever writes it again changes the ETag. A folder has no
         # ETags that would tell: there nothing but the bytes does.
@@ -211,7 +211,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def _fetch(self, item: MirrorFile) -> SpoolFile:
         file = item.file
         spooled = self._spooled[item.path] = self.spool.new(item.algorithms)
-        await spooled.promise.obtain(file.size)
+        await spooled.promise.obtain(file.stated_size)
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with aclosing(self.origin(item)) as chunks:
@@ -226,8 +226,8 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                 spooled.restart()
                 await asyncio.sleep(self.wait_s * attempt)
         problem = item.problem_with(spooled.digests())
-        if problem is None and file.size not in (None, spooled.size):
-            problem = f"has {spooled.size} bytes, where {file.size} are listed"
+        if problem is None and file.stated_size not in (None, spooled.size):
+            problem = f"has {spooled.size} bytes, where {file.stated_size} are listed"
         if problem is not None:
             raise UpstreamBadAnswer(f"{file.filename} of source {file.source} {problem}", source=file.source)
         return spooled
