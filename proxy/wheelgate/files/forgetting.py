@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -18,6 +19,8 @@ from wheelgate.files.kept_copies import OBSERVED, STANDING
 from wheelgate.storage import layout
 from wheelgate.storage.change_log import Change, Kind
 from wheelgate.storage.changes import StoreChanges
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class RememberedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +97,18 @@ async def forget_file(store: BlobStore, changes: StoreChanges, remembered: Remem
         if one.copy is not None:
             await store.delete(one.copy.path)
         await ProjectRecords(store, one.source, url=one.url).forget(one.project, one.filename, now)
-        home = layout.home_of(one.source, place_key(one.url))
-        if (sha256 := one.digests.get("sha256")) is not None:
+        for path in _list_metadata(one):
             with suppress(BlobNotFound):
-                await store.delete(layout.upstream_metadata(home, sha256))
+                await store.delete(path)
+
+
+def _list_metadata(one: RememberedFile) -> list[str]:
+    """List the paths of core metadata that nobody compared with the whole wheel: by its digest, or else by its place."""
+    record, home = one.record, layout.home_of(one.source, place_key(one.url))
+    wheels = {one.digests.get("sha256"), None if one.copy is None else one.copy.facts.get("sha256")}
+    if record is not None:
+        wheels |= {seen.of for seen in (record.made, record.observed) if seen is not None}
+    return [
+        layout.upstream_metadata(home, wheel) if _SHA256.fullmatch(wheel) else layout.located_metadata(one.source, wheel)
+        for wheel in sorted(wheel for wheel in wheels if wheel)
+    ]
