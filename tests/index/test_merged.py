@@ -16,6 +16,7 @@ from tests.support.packages import sha256, wheel_name
 from tests.support.sources import FakeSource, counted, filenames
 from tests.support.stores import WatchedStore
 from wheelgate.core.errors import (
+    Busy,
     CredentialRefused,
     ProjectNotFound,
     ProjectWithheld,
@@ -868,6 +869,24 @@ async def test_an_outage_that_leaves_nothing_is_an_outage(world: World, outage: 
     page = world.pypi._answer(NAME)
     world.pypi._pages[NAME] = msgspec.structs.replace(page, known_since=outage.began - 9 * HOUR)
     await fails(world, UpstreamUnavailable)
+
+
+@pytest.mark.parametrize("slow", ["uploads", "pypi"])
+async def test_after_a_standstill_nobody_answers_by_what_was_said_before_it(world: World, slow: str) -> None:
+    """A process that stood still goes on with a "not there" of long ago, and the name may have been published since."""
+    world.pypi.publish(NAME, "99.0")
+    held = {"uploads": world.uploads, "pypi": world.pypi}[slow]
+    held.hold = asyncio.Event()
+    question = asyncio.create_task(world.page())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    world.team.publish(NAME, "1.0")
+    world.clock.move(13)
+    held.hold.set()
+    with pytest.raises(Busy, match=f"it took more than 12 s to ask whose {NAME} is"):
+        await question
+    assert bool(world.pypi.asked) is (slow == "pypi"), "the public source is not even told of the name"
+    assert filenames(await world.page()) == [wheel_name(NAME, "1.0")]
 
 
 # --- sources that are still being listed

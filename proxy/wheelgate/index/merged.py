@@ -19,7 +19,6 @@ the next clean-up. So:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -27,6 +26,7 @@ from functools import partial
 import msgspec
 
 from wheelgate.core.errors import (
+    Busy,
     NotHeld,
     ProjectNotFound,
     StoreError,
@@ -50,11 +50,10 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.runtime.signal import Listener, Signal
 from wheelgate.storage.claims import Claims
 
+_LONGEST_S = 12.0
+"""Time for which any request waits at most, and a "not there" is good for whoever is asked next."""
+_BUSY_S = 1.0
 _log = logging.getLogger(__name__)
-
-
-class _SourceReplaced(Exception):
-    """A source changed sides while a name was being decided: it might be asked neither as a private nor as a public one."""
 
 
 class Merged:
@@ -135,21 +134,18 @@ class Merged:
 
         ``learn=False``: for people who only look. A name that a private source lists is not claimed by that.
         """
-        while True:
-            order = self._order
-            with contextlib.suppress(_SourceReplaced):
-                decision = await self._decide(project, order, learn=learn)
-                if self._order is order:
-                    if learn:
-                        self._unlisted.note(decision)
-                    return decision
+        decision = await self._decide(project, learn=learn)
+        if learn:
+            self._unlisted.note(decision)
+        return decision
 
-    async def _decide(self, project: str, order: Sequence[Member], *, learn: bool) -> Decision:
+    async def _decide(self, project: str, *, learn: bool) -> Decision:
         """Apply rules 1 and 2. ``known``, here and below: what is known so far, as a decision that has no reason yet."""
+        began_s = self._clock.monotonic()
         merge = next((rule for rule in self._merges if project in rule.names), None)
         known = Decision(project, (), "", reserved_by=self._reserved.first_for(project), merge=merge)
-        private, public = ([member for member in order if member.private is side] for side in (True, False))
-        known, claim = await self._ask_private(known, order, private)
+        private, public = ([member for member in self._order if member.private is side] for side in (True, False))
+        known, claim = await self._ask_private(known, private)
         # Before anything is decided: whoever owns the name, and whether or not there will be a page, it is private.
         listers = (answer.source for answer in known.answers if answer.has_files)
         if (lister := next(listers, None)) is not None:
@@ -157,25 +153,37 @@ class Merged:
             if learn and (failure := await self._record_claim(project, lister)) is not None:
                 return _fail(known, failure)
         if (first := find_first(known.answers)) is not None:
-            return await self._let_answer(known, order, first, f"the first private source that has it is {first.source}")
+            return await self._let_answer(known, first, f"the first private source that has it is {first.source}")
         if known.reserved_by is None:
             if claim is False and self._claims.recall(project) is not False:  # somebody claimed it while they were asked
                 claim = await self._find_claim(project)
             if isinstance(claim, StoreError):
                 return _fail(known, claim)
             known = msgspec.structs.replace(known, claimed=claim)
-        known = await self._ask_public(known, order, private, public)
+        try:
+            known = await self._ask_public(known, private, public, began_s)
+        except Busy as error:
+            return _fail(known, error)
         if (first := find_first(known.answers)) is not None:
             reason = f"no private source has it, and the first public one that does is {first.source}"
             if first.page is not None:
                 note_served(known, private)
-            return await self._let_answer(known, order, first, reason)
+            return await self._let_answer(known, first, reason)
         return await self._let_nobody_answer(known)
 
-    async def _ask_public(
-        self, known: Decision, order: Sequence[Member], private: Sequence[Member], public: Sequence[Member]
-    ) -> Decision:
-        """Ask the public sources that may be asked, and by rule 5 the private ones that pass the project through."""
+    def _end_if_late(self, project: str, began_s: float) -> None:
+        """Raise :class:`Busy` where so long was asked, as after a standstill, that what the private ones said may be over."""
+        if self._clock.monotonic() - began_s > _LONGEST_S:
+            late = f"it took more than {_LONGEST_S:.0f} s to ask whose {project} is: try again"
+            raise Busy(late, source=self.name, retry_after_s=_BUSY_S)
+
+    async def _ask_public(self, known: Decision, private: Sequence[Member], public: Sequence[Member], began_s: float) -> Decision:
+        """Ask the public sources that may be asked, and by rule 5 the private ones that pass the project through.
+
+        Raises:
+            Busy: that took too long since ``began_s``.
+        """
+        self._end_if_late(known.project, began_s)
         shared = known.merge.sources if known.merge else ()
         askable, passing = (
             [member for member in members if member.source.name in shared or not known.claimed]
@@ -185,10 +193,11 @@ class Merged:
             return _spare(known, public, "reserved names are never asked of a public source")
         if known.claimed and not askable and not passing:
             return _spare(known, public, "a claimed name is never asked of a public source")
-        known = await self._ask(known, order, askable)
-        if find_first(known.answers) is not None:  # a public source has it sooner, and with all that belongs to it
-            return known
-        return await self._ask(known, order, passing)
+        known = await self._ask(known, askable)
+        if find_first(known.answers) is None:  # else a public source has it sooner, and with all that belongs to it
+            known = await self._ask(known, passing)
+        self._end_if_late(known.project, began_s)
+        return known
 
     async def _let_nobody_answer(self, known: Decision) -> Decision:
         """Rule 2: no source that may answer has the name. That is certain only if each of them was heard just now."""
@@ -213,18 +222,18 @@ class Merged:
             return _fail(known, NotHeld(held), reason)
         return _fail(known, ProjectNotFound(f"no source has a project {project}"), reason)
 
-    async def _let_answer(self, known: Decision, order: Sequence[Member], first: Answer, reason: str) -> Decision:
+    async def _let_answer(self, known: Decision, first: Answer, reason: str) -> Decision:
         """Let the first source answer, alone or by rule 4 with others; if it failed, the request does."""
         if first.failure is not None:
             return _fail(known, first.failure)
         known, rule = msgspec.structs.replace(known, owner=first.source), known.merge
         if rule is None or first.source not in rule.sources:
-            known = _spare(known, (member for member in order if not member.private), f"{first.source} owns the name")
+            known = _spare(known, (member for member in self._order if not member.private), f"{first.source} owns the name")
             return await self._serve(known, (first,), None, reason)
         if known.reserved_by is None:  # a public source is never asked for a reserved name
-            passing = {member.source.name: member for member in find_passing(known.answers, order)}
-            members = {member.source.name: member for member in order} | passing
-            known = await self._ask(known, order, (members[name] for name in rule.sources if name in members))
+            passing = {member.source.name: member for member in find_passing(known.answers, self._order)}
+            members = {member.source.name: member for member in self._order} | passing
+            known = await self._ask(known, (members[name] for name in rule.sources if name in members))
         answers = {answer.source: answer for answer in known.answers}
         shared = [answers[name] for name in rule.sources if name in answers]
         for answer in shared:
@@ -259,10 +268,8 @@ class Merged:
         error = wholly_withheld(page)
         return msgspec.structs.replace(known, reason=f"{reason}, but {error}", page=page, error=error)
 
-    async def _ask(self, known: Decision, order: Sequence[Member], members: Iterable[Member]) -> Decision:
+    async def _ask(self, known: Decision, members: Iterable[Member]) -> Decision:
         """Ask those of them that have not answered yet, all at once."""
-        if self._order is not order:
-            raise _SourceReplaced
         unasked = _find_unasked(known, members)
         questions = (self._ask_source(member, known.project) for member in unasked)
         # For one alone, as nearly always, a task of its own would only cost time.
@@ -270,14 +277,12 @@ class Merged:
         known = msgspec.structs.replace(known, answers=(*known.answers, *answers))
         return await hear_listings(known, unasked, self._ask_source, self._listing_wait_s)
 
-    async def _ask_private(
-        self, known: Decision, order: Sequence[Member], members: Sequence[Member]
-    ) -> tuple[Decision, bool | StoreError]:
+    async def _ask_private(self, known: Decision, members: Sequence[Member]) -> tuple[Decision, bool | StoreError]:
         """Ask the private sources, and meanwhile look up if the name is claimed."""
         claim = self._claims.recall(known.project)
         if claim is not None:
-            return await self._ask(known, order, members), claim
-        return await asyncio.gather(self._ask(known, order, members), self._find_claim(known.project))
+            return await self._ask(known, members), claim
+        return await asyncio.gather(self._ask(known, members), self._find_claim(known.project))
 
     async def _find_claim(self, project: str) -> bool | StoreError:
         try:
