@@ -184,6 +184,11 @@ def test_bombs_end_soon_and_in_little_memory(kind: str) -> None:
     assert steps <= 70, "each step is a megabyte at most"
 
 
+def test_whoever_leaves_is_seen_between_entries_that_are_empty() -> None:
+    body = zip_of(*(f"acme_tool-1.0/{number}" for number in range(1_000)), content=b"")
+    assert sum(1 for _ in prove_whole(io.BytesIO(body), "acme_tool-1.0.zip", NAME)) >= 1_000
+
+
 def test_a_zip_file_that_lies_about_its_sizes_is_read_no_further_than_they_say() -> None:
     body = bytearray(zip_of("acme_tool-1.0/a", content=bytes(20 * 1024**2)))
     at = body.rindex(b"PK\x01\x02")

@@ -89,6 +89,7 @@ def _read_zip(file: IO[bytes]) -> Iterator[None]:
             with archive.open(entry) as opened:
                 while opened.read(_PIECE_BYTES):
                     yield
+            yield  # of very many that are empty, too, whoever has left is seen
 
 
 def _read_egg(file: IO[bytes], filename: str, project: str) -> Iterator[None]:
