@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.files.test_delivery import NoCredentials
 from tests.support import lies
 from tests.support.clock import FakeClock
 from tests.support.lies import Liar, running
-from tests.support.packages import wheel_name
+from tests.support.packages import wheel_bytes, wheel_name
 from wheelgate.core.errors import StoreError
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.files.bodies import Redirect
@@ -35,7 +36,7 @@ class House:
     """A delivery with copies in a folder, whose disk holds them, the spool, and little else."""
 
     def __init__(self, folder: Path, liar: Liar) -> None:
-        self.liar = liar
+        self.liar, self.disk_bytes = liar, DISK_BYTES
         self.store = LocalStore(folder / "store")
         self.store.prepare()
         self.spool = Spool(folder / "store/.spool", free=self._count_free, wait_s=0.05)
@@ -69,7 +70,7 @@ class House:
         return sum(1 for _ in (self.store.root / layout.CACHE).rglob("old-*"))
 
     def _count_free(self, _: Path) -> int:
-        return MARGIN_BYTES + DISK_BYTES - COPY_BYTES * self.count_copies() - self.spool.room.used_bytes
+        return MARGIN_BYTES + self.disk_bytes - COPY_BYTES * self.count_copies() - self.spool.room.used_bytes
 
     def file(self, size: int | None) -> File:
         filename = wheel_name("demo", "1.0")
@@ -122,6 +123,22 @@ async def state_in_a_containers_listing(here: House, size: int) -> None:
 
 
 STATED = [state_on_a_page, state_in_an_upstreams_header, state_in_an_uploads_header, state_in_a_containers_listing]
+
+
+async def test_a_size_that_was_only_observed_hinders_nothing(here: House) -> None:
+    body = wheel_bytes("demo", "1.0")
+
+    async def send(talk: lies.Talk) -> None:
+        await talk.head(f"Content-Length: {len(body)}", kind="application/octet-stream")
+        talk.writer.write(body)
+        await talk.writer.drain()
+        talk.writer.close()
+
+    here.liar.files["demo"], here.disk_bytes = send, 10**9
+    file = msgspec.structs.replace(here.file(2**53 - 1), observed=("size",))
+    opened = await here.delivery.open(file, plain=True)
+    assert not isinstance(opened, Redirect)
+    assert b"".join([chunk async for chunk in opened.chunks(0, None)]) == body
 
 
 @pytest.mark.parametrize("size", IMPOSSIBLE)

@@ -262,7 +262,7 @@ class Delivery:
         outcome = "failed"
         try:
             async with AsyncExitStack() as stack:
-                await fill.spooled.promise.obtain(fill.file.size)
+                await fill.spooled.promise.obtain(fill.file.stated_size)
                 await self._turns.enter(stack, fill.file)
                 answer = await stack.enter_async_context(client.file(location.url, accept=location.accept))
                 fill.judge(answer)

@@ -245,7 +245,7 @@ class WheelReader:
     async def _whole(self, file: File, location: RemoteFile) -> WheelReading:
         """Read all of it, where the operator wants nothing of a source kept."""
         passed = PassedBody(self._clients[location.source], file, location, self._troubles)
-        async with self._spool.holding(size=file.size) as spooled:
+        async with self._spool.holding(size=file.stated_size) as spooled:
             async for chunk in passed.chunks(0, None):
                 await spooled.append(chunk)
             metadata = await asyncio.to_thread(read_spooled_wheel, spooled, file.filename)
