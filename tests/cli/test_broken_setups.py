@@ -447,7 +447,10 @@ TABLE = [
         lambda w: w.private(OURS),
         move_files,
         "source.answers",
-        ("has the files of acme-core on {public}, which is not among its file_hosts: list it there only if",),
+        (
+            "has files of acme-core and may be asked for none",
+            'if its files are meant to be there, list "{public}" in its file_hosts (',
+        ),
         kept=OWN,
     ),
     Row(
@@ -471,7 +474,11 @@ TABLE = [
             {f"/packages/{OWN}/{wheel_name(OWN, '1.0')}": say(302, Location=f"{w.public.origin}/elsewhere")}
         ),
         "source.files",
-        ("cannot be fetched from {team}", "points to {public}", "list that host in source[0].file_hosts if"),
+        (
+            "cannot be fetched from {team}",
+            "redirects to http://{public}",
+            "if its files are meant to be there, list that host in source[0].file_hosts",
+        ),
     ),
     Row(
         "files without digests",

@@ -145,7 +145,7 @@ def is_file_link(parts: Parts) -> bool:
         del rest[0]
     if len(rest) < 5 or rest[0] != "_packaging" or rest[2:4] != ["pypi", "download"]:
         return False
-    return all(re.fullmatch(guid, part) for part in rest[1].replace("%40", "@", 1).split("@", 1))
+    return all(re.fullmatch(guid, part) for part in rest[1].split("@", 1))
 
 
 def expected(targets: list[Parts], page: Parts, asked: Parts) -> Parts | None:

@@ -43,7 +43,7 @@ _EMULATOR_HOST = re.compile(r"[0-9.]+|[0-9a-f:.]*:[0-9a-f:.]*|localhost")
 
 _GUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 # What a feed's page links: identifiers instead of the names that the page was asked by, with those of a view behind an @.
-_FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:(?:@|%40){_GUID})?/pypi/download/.+")
+_FEED_FILE = re.compile(rf"(?:{_GUID}/)?_packaging/{_GUID}(?:@{_GUID})?/pypi/download/.+")  # as names are compared: decoded once
 
 
 class UnsafeUrl(ValueError):

@@ -50,11 +50,16 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], _Advise], ...] = (
         re.compile("nor among its file_hosts"),
         lambda subject: f"list that host in {subject.setting('file_hosts')} if this index keeps its files there",
     ),
+    (
+        re.compile("X-Forwarded-Host with the port"),
+        lambda subject: f"or, if its files are meant to be there, list that host in {subject.setting('file_hosts')}",
+    ),
     (re.compile("signed URL that"), lambda _: "let this machine reach that host"),
 )
 """In the order in which they are tried. Errors of these kinds differ in their sentences alone."""
 _SAID = re.compile(
     "[Cc]heck |[Cc]reate |correct |add it|put |restore|make a new one|authorise|give it the url|needs |[Ll]ist it|[Hh]ave "
+    '|list "|must send X-Forwarded-Proto'
 )
 """An imperative in a sentence that ends with its remedy already."""
 
