@@ -29,7 +29,7 @@ _QUICKLY_FOUND = {
     "the record of another release says nothing": 100,
     "silence is taken for no news": 150,
     "what is heard of is forgotten once": 150,
-    "nobody is told that a change was made": 250,
+    "nobody is told that a change was made": 300,
     "an evicted copy is never fetched again": 50,
 }
 """Within so many seeds; the others take minutes: ``python -m tests.simulation --mutations``."""
