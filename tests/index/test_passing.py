@@ -368,6 +368,17 @@ class TestASourceOfWhichNobodySaidAnything:
         assert [record.levelno for record in caplog.records if "lists public packages" in record.message] == [logging.ERROR]
         assert world.metrics._registry.get_sample_value("wheelgate_passes_public_through", {"source": "feed"}) == 1
 
+    async def test_one_that_begins_to_list_public_names_claims_none_of_them_from_then_on(self) -> None:
+        world = World()
+        world.feed.publish(OWN, "1.0")
+        index = world.index(guarded=True)
+        assert sources_of(await index.decide(OWN)) == {"feed"}
+        world.clock.move(1)  # what was heard of its names is a second old
+        for name in (*WELL_KNOWN, PUBLIC):
+            world.list_publicly(name)
+        assert isinstance((await index.decide(PUBLIC)).error, UpstreamUnavailable)
+        assert world.claimed() == {OWN}
+
     async def test_two_names_may_have_been_put_there_by_hand(self) -> None:
         world = World()
         world.feed.publish(OWN, "1.0")

@@ -96,7 +96,8 @@ class GuardedSource(SourceWrapper):
             if project in WELL_KNOWN:  # it was claimed before anybody looked
                 names.look_soon()
             return page
-        doubt = await names.find_doubt()
+        # A claim is for ever: an index that began to pass public packages through a moment ago must not have one made.
+        doubt = await names.find_doubt(page.as_of)
         if doubt is None:
             return page
         then = f"nobody can tell whose {project} is" if doubt.is_certain else f"{project} is not served for now"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 
 import msgspec
 
@@ -53,14 +54,32 @@ class Doubt(msgspec.Struct, frozen=True):
 class PublicNames:
     """The watch on one private source: whether it lists well-known public names."""
 
-    def __init__(self, source: Source, *, remedy: str, clock: Clock, metrics: Metrics) -> None:
-        """``source``: asked for those names, which reveals nothing. ``remedy``: the settings that say what the source is."""
+    def __init__(
+        self,
+        source: Source,
+        *,
+        remedy: str,
+        clock: Clock,
+        metrics: Metrics,
+        drop: Callable[[str], None] | None = None,
+    ) -> None:
+        """The watch on a source, which has not been asked yet.
+
+        Args:
+            source: asked for those names, which reveals nothing.
+            remedy: the settings that say what the source is.
+            clock: the age of what was heard.
+            metrics: tell whether it passes public packages through.
+            drop: has the source asked anew for a project; ``None``: it remembers no answers.
+        """
         self._source = source
+        self._drop = drop
         self._remedy = remedy
         self._clock = clock
         self._metrics = metrics
         self._doubt: Doubt | None = None
         self._fresh_until_s = -math.inf
+        self._asked_at: datetime | None = None
         self._flights: SingleFlight[Doubt | None] = SingleFlight()
         self._looking = BackgroundTasks()
         self._troubles = TroubleLog(_log)
@@ -70,15 +89,25 @@ class PublicNames:
         await self._looking.close()
         await self._flights.close()
 
-    async def find_doubt(self) -> Doubt | None:
-        """Find out if it lists such names, as of a minute ago at most; ``None``: it does not."""
-        if self._clock.monotonic() < self._fresh_until_s:
+    async def find_doubt(self, since: datetime | None = None) -> Doubt | None:
+        """Find out if it lists such names, as of a minute ago at most; ``None``: it does not.
+
+        ``since``: that it does not must have been heard at this moment or later; ``None``: a minute ago will do.
+        """
+        if self._is_known(since):
             return self._doubt
         try:
             async with asyncio.timeout(_WAIT_S):
-                return await self._flights.run("", self._ask)
+                doubt = await self._flights.run("", self._ask)
+                # One that was under way already may have begun too early; the next one cannot have.
+                return doubt if self._is_known(since) else await self._flights.run("", self._ask)
         except TimeoutError:
             return self._doubt or self._find_silence()
+
+    def _is_known(self, since: datetime | None) -> bool:
+        if self._clock.monotonic() >= self._fresh_until_s:
+            return False
+        return self._doubt is not None or since is None or (self._asked_at is not None and self._asked_at >= since)
 
     def look_soon(self) -> None:
         """Find it out in the background."""
@@ -94,6 +123,7 @@ class PublicNames:
 
     async def _ask(self) -> Doubt | None:
         set_asker(BACKGROUND)
+        asked_at = self._clock.now()
         heard = await self._ask_for(_FIRST)
         if True in heard.values():
             heard |= await self._ask_for(sorted(WELL_KNOWN.difference(_FIRST)))
@@ -108,7 +138,7 @@ class PublicNames:
             doubt, lasts_s = self._doubt if was_certain else self._find_silence(), _RETRY_S
         elif self._doubt is not None and self._doubt.is_certain:
             self._troubles.report("", f"source {self._source.name} lists no public packages any more", logging.INFO)
-        self._doubt, self._fresh_until_s = doubt, self._clock.monotonic() + lasts_s
+        self._doubt, self._fresh_until_s, self._asked_at = doubt, self._clock.monotonic() + lasts_s, asked_at
         self._metrics.passes_through.labels(self._source.name).set(doubt is not None and doubt.is_certain)
         return doubt
 
@@ -118,6 +148,8 @@ class PublicNames:
         return dict(zip(asked, await asyncio.gather(*map(self._is_listed, asked)), strict=True))
 
     async def _is_listed(self, project: str) -> bool | None:
+        if self._drop is not None:
+            self._drop(project)
         try:
             page = await self._source.project_page(project)
         except ProjectNotFound as error:

@@ -19,6 +19,7 @@ from wheelgate.core.protocols import OwnershipJudge, Source
 from wheelgate.index.decision import Member
 from wheelgate.index.ownership import GuardedSource, StatedJudge
 from wheelgate.index.screened import RuleBook, Screened
+from wheelgate.sources.cached import Cached
 from wheelgate.sources.public_names import PublicNames
 from wheelgate.storage.claims import Claims
 from wheelgate.wiring.foundation import Foundation
@@ -55,7 +56,8 @@ class Views:
             public = Member(self._screen(source, private=False), False, only)
         elif private and _is_unsaid(settings):
             remedy = _REMOTE_REMEDY if settings.type in ("index", "devops") else _OTHER_REMEDY
-            names = base.closing(PublicNames(watched, remedy=remedy, clock=base.clock, metrics=base.metrics))
+            drop = watched.drop if isinstance(watched, Cached) else None
+            names = base.closing(PublicNames(watched, remedy=remedy, clock=base.clock, metrics=base.metrics, drop=drop))
             self.watches[settings.name] = names
             source = GuardedSource(source, names=names, book=self._book, claims=self._claims)
         return Member(self._screen(source, private=private), private, only, judge, public)
