@@ -143,7 +143,7 @@ class Replica:
         """Whether a public source may hear the name, or be seen to list it."""
         if project in self.world.reserved:
             return False
-        if project not in self.told and layout.claim(project) not in self.world.memory.blobs:
+        if project not in self.told and layout.claim(project) not in self.world.claimed_before:
             return True
         return public in next((rule.sources for rule in self.world.merges if project in rule.names), ())
 
@@ -166,6 +166,8 @@ class World:
         self.clock = FakeClock()
         self.memory = MemoryStore()
         self.store = WatchedStore(self.memory)
+        self.claimed_before: set[str] = set()
+        """Paths in the store when somebody was last asked."""
         self.sources = {name: FakeSource(name, self.clock) for name in order}
         self.only = {name: NamePatterns(only[name]) if only.get(name) else None for name in order}
         self.strict = strict
@@ -352,6 +354,7 @@ class Precedence(RuleBasedStateMachine):
     def ask(self, number: int, project: str) -> None:
         replica = self.replicas[number]
         self.runner.run(self._hear_of_changes())
+        self.world.claimed_before = set(self.world.memory.blobs)  # another replica's claim may come too late for this question
         decision = self.runner.run(replica.index.decide(project))
         if decision.page is not None:
             self.world.check(replica, project, decision.page, decision.owner)
