@@ -206,6 +206,21 @@ async def test_what_nobody_can_tell_is_unknown_and_what_was_known_stands_in(worl
     assert (await judge.judge("idna")).ownership is PUBLIC
 
 
+async def test_names_that_nobody_has_fill_no_store(world: World) -> None:
+    """Of a feed without public upstream sources every name is its own, if anybody has it."""
+    _mixed(world)
+    world.feed.publish("demo", "3.5")
+    world.feed.upstreams = []
+    world.feed.publish("other", "1.0")
+    judge = await world.start()
+    for name in ("demo", *(f"a-name-that-nobody-has-{number}" for number in range(5))):
+        await judge.find_facts(name)
+        await judge.judge(name)
+    await judge.close()
+    kept = [path for path in world.store.blobs if path.startswith("origins/")]
+    assert kept == ["origins/team-feed/demo"]
+
+
 async def test_what_was_known_stands_in_after_a_restart_and_on_another_replica(world: World) -> None:
     _mixed(world)
     world.feed.publish("demo", "3.5")

@@ -192,7 +192,7 @@ class FeedJudge:
         known = _KnownProject(finding, self._clock.monotonic(), self._clock.now())
         self._remember(project, known)
         known.is_vouched_for = bool(finding.versions)
-        if finding.ownership is Ownership.OWN or finding.versions:  # else it may be a name that nobody has
+        if finding.own or finding.versions:  # else it may be a name that nobody has
             self._keep(project, known)
         return known
 

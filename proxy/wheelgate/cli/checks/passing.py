@@ -39,9 +39,9 @@ async def _describe_feed(subject: Subject, judge: FeedJudge) -> Finding:
     try:
         return subject.find("passing", await judge.describe())
     except UpstreamError as error:
-        return subject.find(
-            "passing", f"cannot tell its own names from those it passes on: {error}; mend that, or {REMEDY}", ok=False
-        )
+        is_configured = bool(subject.key)
+        said = f"cannot tell its own names from those it passes on: {error}; mend that, or {REMEDY}"
+        return subject.find("passing", said, ok=not is_configured, doubtful=not is_configured)
 
 
 async def _describe_reader(subject: Subject) -> list[Finding]:
