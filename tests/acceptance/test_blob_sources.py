@@ -114,7 +114,7 @@ def test_facts_are_found_out_once_and_remembered(emulator: Azurite, start_gate: 
     put(emulator, container, {wheel_name("acme-blob", "1.0"): body})
     gate = start_gate(UPLOADS + blob_source(emulator, container) + index_source(index))
     before = gate.page("acme-blob")
-    record = gate.data / "store" / "records" / "curated" / "acme-blob"
+    (record,) = (gate.data / "store" / "records").glob("curated@*/acme-blob")
     written = record.stat().st_mtime_ns
     gate.restart()
     assert gate.page("acme-blob") == before
