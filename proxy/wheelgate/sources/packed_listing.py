@@ -278,10 +278,10 @@ def find_keys(path: str, *, by_folder: bool = False) -> Sequence[int]:
         return [_key(project) for project in find_projects(path, by_folder=True)]
     filename = path.rpartition("/")[2]
     plain = _PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)
-    if plain is None:
+    project = None if plain is None else normalise_head(plain[1])
+    if project is None:  # also of foo.-1.0.zip: what stands before its version is no name, and it is guessed at
         return [_key(project) for project in read_belonging(filename).projects]
-    project = normalise_head(plain[1])
-    return [] if project is None else [_key(project)]
+    return [_key(project)]
 
 
 class _Index:
