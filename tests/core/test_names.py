@@ -290,3 +290,9 @@ def test_a_name_of_megabytes_is_not_remembered() -> None:
     before = names._normalise.cache_info().currsize
     assert names.normalise_name("a" * 1_000_000) is None
     assert names._normalise.cache_info().currsize == before
+
+
+@pytest.mark.parametrize("filename", ["*" * 250 + ".whl", "a" * 199 + "..b.whl", "a" * 198 + "..b.whl", "é" * 300])
+def test_no_more_of_a_name_is_made_safe_than_is_shown(filename: str) -> None:
+    assert names.make_safe_filename(filename) == names.make_safe_filename(filename + "*" * 1_000)
+    assert names.make_safe_filename(filename + "*" * 20_000_000) == names.make_safe_filename(filename + "*" * 1_000)

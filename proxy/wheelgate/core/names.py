@@ -63,7 +63,7 @@ def make_safe_filename(filename: str) -> str:
     """Name a file by something that can stand where file names do: itself, if it can."""
     if is_safe_filename(filename):
         return filename
-    name = _UNSAFE.sub("_", filename)[:_SHOWN]
+    name = _UNSAFE.sub("_", filename[: _SHOWN + 1])[:_SHOWN]  # an upstream's page may state megabytes as one
     return name if is_safe_filename(name) else "unnamed"
 
 
