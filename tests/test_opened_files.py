@@ -23,6 +23,7 @@ ALLOWED = {
     ("wiring/foundation.py", "check_certificates"): "a handle of a file that is held open",
     ("upstream/sessions.py", "build_tls_context"): "a handle of a file that is held open",
     ("cli/__init__.py", "_tell_output_failed"): "the null device, in the place of an output that failed",
+    ("distfiles/wholeness.py", "_read_zip"): "an entry of an archive that is open already",
     ("cli/own_wheel.py", "_check_copied"): "the record of our own installation",
     ("cli/own_wheel.py", "_read"): "a file of our own installation, whose digest is compared with its record",
     ("web/acceptor.py", "start"): "the null device, to hold descriptors back",

@@ -121,6 +121,7 @@ def test_one_of_which_nothing_is_said_claims_nothing_more_and_says_so(start_gate
     assert claims_of(server) == {OWN: "feed", "six": "feed"}
 
 
+@pytest.mark.long
 def test_what_was_claimed_by_mistake_is_found_and_released(start_gate: Callable[..., Gate], company: Company) -> None:
     server = start_gate(company.config(upstream="none"))
     for name in (OWN, PUBLIC, "six"):

@@ -33,6 +33,7 @@ LISTERS = {
     ("sources/blob_packages.py", "_has_files"): "its project is there",
     ("sources/blob_packages.py", "_check_place"): "its project is there",
     ("cli/checks/stored.py", "_has_more_than"): "counted",
+    ("files/forgetting.py", "_find_copy"): "a damaged copy is forgotten like any other",
     ("cli/checks/files.py", "check_stored"): "no signed URL is tried on one",
     ("sources/kept_listing.py", "_sweep"): "parts of listings, told apart by their names",
     ("sources/blob_scan.py", "_list_into"): "kept; the page then withholds it by name and logs it, and alone it is a failure",

@@ -171,10 +171,11 @@ class Merged:
             return await self._let_answer(known, first, reason)
         return await self._let_nobody_answer(known)
 
-    def _end_if_late(self, project: str, began_s: float) -> None:
+    def _end_if_late(self, known: Decision, began_s: float) -> None:
         """Raise :class:`Busy` where so long was asked, as after a standstill, that what the private ones said may be over."""
-        if self._clock.monotonic() - began_s > _LONGEST_S:
-            late = f"it took more than {_LONGEST_S:.0f} s to ask whose {project} is: try again"
+        relies = any(answer.private and answer.outcome is not Outcome.NOT_ASKED for answer in known.answers)
+        if relies and self._clock.monotonic() - began_s > _LONGEST_S:
+            late = f"it took more than {_LONGEST_S:.0f} s to ask whose {known.project} is: try again"
             raise Busy(late, source=self.name, retry_after_s=_BUSY_S)
 
     async def _ask_public(self, known: Decision, private: Sequence[Member], public: Sequence[Member], began_s: float) -> Decision:
@@ -183,7 +184,7 @@ class Merged:
         Raises:
             Busy: that took too long since ``began_s``.
         """
-        self._end_if_late(known.project, began_s)
+        self._end_if_late(known, began_s)
         shared = known.merge.sources if known.merge else ()
         askable, passing = (
             [member for member in members if member.source.name in shared or not known.claimed]
@@ -196,7 +197,7 @@ class Merged:
         known = await self._ask(known, askable)
         if find_first(known.answers) is None:  # else a public source has it sooner, and with all that belongs to it
             known = await self._ask(known, passing)
-        self._end_if_late(known.project, began_s)
+        self._end_if_late(known, began_s)
         return known
 
     async def _let_nobody_answer(self, known: Decision) -> Decision:
