@@ -1,15 +1,24 @@
-"""How a server ends while somebody is still downloading."""
+"""How a server ends while somebody is still downloading, or has not taken the whole of an answer."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from http.client import HTTPResponse, IncompleteRead
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from aiohttp import web
 
 from tests.acceptance.configs import uploads_and
@@ -17,6 +26,9 @@ from tests.support.gate import Answer, Gate
 from tests.support.index import FakeIndex
 
 SIZE = 300_000
+LARGE_BYTES = 12_000_000
+"""More than the systems on both sides hold of an answer that is not read."""
+FILES = 10_000
 
 
 @pytest.fixture
@@ -40,7 +52,7 @@ def download(start_gate: Callable[..., Gate], index: FakeIndex, pause_s: float) 
             await asyncio.sleep(pause_s)
         return response
 
-    index.publish("demo", "demo-1.0.tar.gz", b"", hashes={}, size=SIZE)
+    index.publish("demo", "demo-1.0.tar.gz", bytes(SIZE))
     index.handlers["/packages/demo/demo-1.0.tar.gz"] = slow
     gate = start_gate(uploads_and(index))
     with ThreadPoolExecutor(1) as pool:
@@ -72,3 +84,87 @@ def test_who_is_in_a_hurry_does_not_wait_for_it(download: tuple[Gate, Future[Ans
     with pytest.raises(Exception, match=r"(?i)incomplete|reset|closed"):
         future.result()
     assert "Traceback" not in gate.log
+
+
+class SlowReader:
+    """A client that takes what the system takes for it, and then nothing until it is told to go on."""
+
+    def __init__(self, gate: Gate, path: str, ca_file: Path | None) -> None:
+        self.path = path
+        where = urlsplit(gate.url)
+        plain = socket.socket()
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        plain.settimeout(20)
+        plain.connect((where.hostname, where.port))
+        context = None if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
+        self._socket = plain if context is None else context.wrap_socket(plain, server_hostname="127.0.0.1")
+        self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n".encode())
+        self._answer = HTTPResponse(self._socket)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._answer.close()
+        self._socket.close()
+
+    def begin(self) -> None:
+        """Read the head of the answer."""
+        self._answer.begin()
+        assert self._answer.status == 200, self.path
+
+    def read_rest(self) -> bytes:
+        try:
+            return self._answer.read()
+        except IncompleteRead as error:
+            return error.partial
+
+
+@pytest.fixture(params=["plain", "tls"])
+def ca_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    """The authority of the server's certificate; ``None``: it speaks HTTP."""
+    if request.param == "plain":
+        return None
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    return tmp_path / "ca.pem"
+
+
+def test_sigterm_sees_every_answer_out_to_its_client(
+    start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path, ca_file: Path | None
+) -> None:
+    """Whoever was answered has the answer: from the disk, from upstream, from memory, and what is only left in a buffer."""
+    body = random.Random(4).randbytes(LARGE_BYTES)
+    for name in ("held", "small", "passing"):
+        index.publish(name, f"{name}-1.0.tar.gz", body[: SIZE // 2] if name == "small" else body)
+    for name in ("warm", "cold"):
+        for number in range(FILES):
+            index.publish(name, f"{name}-1.{number}.tar.gz", b"", hashes={"sha256": f"{number:064}"})
+    arguments = [] if ca_file is None else ["--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem")]
+    gate = start_gate(uploads_and(index), *arguments)
+    if ca_file is not None:
+        gate.trust(ca_file)
+    warm = gate.get("/simple/warm/").body
+    for name in ("held", "small"):
+        assert gate.get(f"/files/{name}/{name}-1.0.tar.gz").status == 200
+    files = [f"/files/{name}/{name}-1.0.tar.gz" for name in ("passing", "held", "small")]
+    with ExitStack() as stack:
+        handled, given = (
+            [stack.enter_context(SlowReader(gate, path, ca_file)) for path in paths]
+            for paths in (files[:2], [files[2], "/simple/warm/", "/simple/cold/"])
+        )
+        for reader in (*handled, *given):
+            reader.begin()
+        gate.send(signal.SIGTERM)
+        time.sleep(0.5)
+        received = {reader.path: reader.read_rest() for reader in handled}
+        time.sleep(2)  # nobody is at work on the others any more
+        assert not gate.has_ended()
+        received |= {reader.path: reader.read_rest() for reader in given}
+        assert gate.stop(wait_s=10) == 0
+    lacking = [path for path in ("/simple/warm/", "/simple/cold/") if received[path].replace(b"cold", b"warm") != warm]
+    expected = {path: body[: SIZE // 2] if "small" in path else body for path in files}
+    assert lacking + [path for path in files if received[path] != expected[path]] == []

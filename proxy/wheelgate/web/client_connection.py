@@ -67,6 +67,8 @@ class Ended(StrEnum):
     """TLS was not agreed upon, or not in time."""
     OVER_LIMIT = auto()
     """It was beyond the limit, and others came."""
+    STOPPING = auto()
+    """The server stops, and owed it nothing."""
 
 
 class Quiet(StrEnum):
@@ -310,11 +312,20 @@ class ClientConnection(asyncio.Protocol):
         if not self._is_made:
             if self.opening is not None:
                 self.opening.cancel()
-        elif why is Ended.IDLE:
+        elif why in (Ended.IDLE, Ended.STOPPING):
             self._transport.close()
             self._timer = self._loop.call_later(_CLOSE_S, self._transport.abort)  # TLS waits for the client's farewell
         else:
             self._transport.abort()  # closed in order, it would stay until its client has taken what was written
+
+    @property
+    def owes_answer(self) -> bool:
+        """True while a request is answered here, and until its client has taken the answer.
+
+        What the system holds of it counts too: of a container that ends, the connections end at once with all that is in them.
+        """
+        has_whole_head = self._head_since is not None and not self._head_end
+        return self._is_busy or has_whole_head or self._count_untaken() > 0
 
     @property
     def why(self) -> Ended | None:

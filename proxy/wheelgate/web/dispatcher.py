@@ -43,11 +43,6 @@ class Dispatcher:
         log: RequestLog,
         prefix: str,
     ) -> None:
-        self.active = 0
-        """Requests being answered."""
-        self.idle = asyncio.Event()
-        """Set while no request is being answered."""
-        self.idle.set()
         self._routes = routes
         self._authentication = authentication
         self._known_heads = known_heads
@@ -61,8 +56,6 @@ class Dispatcher:
         request_id = self._request_log.new_id(request.headers.get("X-Request-ID", ""))
         target = parse_path(request.rel_url.raw_path, self._prefix)
         status = 500
-        self.active += 1
-        self.idle.clear()
         try:
             async with limiting_request(lambda: request.writer.output_size > 0):
                 response = await self._answer(request, target, request_id)
@@ -74,9 +67,6 @@ class Dispatcher:
             status = 499  # the client left, or was left; there is nobody to answer
             raise
         finally:
-            self.active -= 1
-            if not self.active:
-                self.idle.set()
             answered = AnsweredRequest(
                 request.method,
                 target.route.name.lower(),

@@ -137,6 +137,14 @@ class OpenConnections:
         for connection in list(islice(self._over_limit, count)):
             self._close(connection, Ended.OVER_LIMIT)
 
+    def end_unowed(self) -> int:
+        """Close those that are owed no answer, since the server stops; how many still are."""
+        connections = [*self._holders, *self._over_limit]
+        owed = [connection for connection in connections if connection.owes_answer]
+        for connection in set(connections).difference(owed):
+            self._close(connection, Ended.STOPPING)
+        return len(owed)
+
     def _find_quiet(self, now: float, holder: str | None) -> deque[ClientConnection]:
         """Find those that could be closed, those first that can be missed most.
 

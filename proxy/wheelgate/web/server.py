@@ -41,6 +41,7 @@ from wheelgate.web.upload import UploadHandlers
 
 _FINISH_S = 20.0
 """How long requests under way may take to end: orchestrators kill after 30 s, of which a load balancer had 5."""
+_LOOK_AGAIN_S = 0.05
 _CUT_S = 1.0
 _MAX_PEM_BYTES = 1024 * 1024
 _BACKLOG = 1_024
@@ -105,10 +106,10 @@ def _find_pem_problem(error: ssl.SSLError, cert: Path, key: Path) -> str:
 class RunningServer:
     """A server that answers until it is told to stop."""
 
-    def __init__(self, dispatcher: Dispatcher, ops: OpsHandlers, acceptor: Acceptor) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, ops: OpsHandlers, acceptor: Acceptor, connections: OpenConnections) -> None:
         self._ops = ops
         self._acceptor = acceptor
+        self._connections = connections
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -116,7 +117,8 @@ class RunningServer:
         """Wait for SIGTERM or SIGINT, and bring what is under way to its end.
 
         After SIGTERM: refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; then accept
-        no more, and finish the requests under way, for 20 s at most. SIGINT, or a second signal, ends that at once.
+        no more, and see the answers under way out to their clients, for 20 s at most. SIGINT, or a second signal, ends that at
+        once.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
@@ -126,9 +128,13 @@ class RunningServer:
         self._ops.draining = True
         await self._wait_unless_in_a_hurry(asyncio.sleep(drain_s), drain_s)
         await self._acceptor.stop()
-        if self._dispatcher.active:
-            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", self._dispatcher.active)
-            await self._wait_unless_in_a_hurry(self._dispatcher.idle.wait(), _FINISH_S)
+        if owed := self._connections.end_unowed():
+            _log.info("stopping once %d requests under way have ended; a second signal cuts them off", owed)
+            await self._wait_unless_in_a_hurry(self._see_answers_out(), _FINISH_S)
+
+    async def _see_answers_out(self) -> None:
+        while self._connections.end_unowed():  # noqa: ASYNC110 - the system tells nobody when a client has taken what was sent
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def _terminate(self) -> None:
         (self._hurry if self._stop.is_set() else self._stop).set()
@@ -182,12 +188,13 @@ async def open_server(
     server = await build_server(dispatcher.handle, known_heads, clock, fast_path=fast_path, limits=limits)
     runner = web.ServerRunner(server, shutdown_timeout=_CUT_S)
     await runner.setup()
-    acceptor = Acceptor(listener, server, OpenConnections(max_connections, services.metrics), limits, tls)
+    connections = OpenConnections(max_connections, services.metrics)
+    acceptor = Acceptor(listener, server, connections, limits, tls)
     try:
         for scan in services.scans:
             scan.start()
         acceptor.start()
-        yield RunningServer(dispatcher, ops, acceptor)
+        yield RunningServer(ops, acceptor, connections)
     finally:
         await acceptor.stop()
         await runner.cleanup()
