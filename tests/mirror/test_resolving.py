@@ -11,8 +11,9 @@ from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
 from wheelgate.core.errors import Unresolvable
 from wheelgate.mirror.inputs import read_projects
+from wheelgate.mirror.platforms import PLATFORMS
 from wheelgate.mirror.resolving import Resolver
-from wheelgate.mirror.targets import PLATFORMS, parse_target
+from wheelgate.mirror.targets import parse_target
 
 HERE = parse_target("3.11", "linux-x86_64")
 
@@ -41,12 +42,22 @@ async def test_versions_extras_and_dependencies(index: FakeIndex, tmp_path: Path
     assert await resolved(index, tmp_path, "demo>=2.0rc1") == ["demo==2.0rc1"]
 
 
-@pytest.mark.parametrize("platform", [*PLATFORMS, "manylinux_2_17_x86_64", "manylinux_2_24_aarch64", "manylinux_2_12_x86_64"])
+@pytest.mark.parametrize(
+    "platform", [*PLATFORMS, "manylinux_2_17_x86_64", "manylinux_2_24_aarch64", "manylinux_2_12_x86_64", "macosx_11_0_arm64"]
+)
 async def test_uv_knows_every_platform_by_its_name(index: FakeIndex, tmp_path: Path, platform: str) -> None:
     publish(index, "demo", "1.0")
     for python in ("3.9", "3.14", "3.12.3"):
         needs = await resolver(index, tmp_path).resolve(read_projects(["demo"], {}), parse_target(python, platform))
         assert [need.version for need in needs] == ["1.0"]
+
+
+async def test_uv_is_told_how_old_a_mac_may_be(index: FakeIndex, tmp_path: Path) -> None:
+    publish(index, "demo", "1.0")
+    index.publish("demo", "demo-2.0-py3-none-macosx_12_0_arm64.whl", wheel_bytes("demo", "2.0"), metadata=metadata("demo", "2.0"))
+    for platform, version in (("macosx_11_0_arm64", "1.0"), ("macosx_12_0_arm64", "2.0"), ("osx-arm64", "2.0")):
+        needs = await resolver(index, tmp_path).resolve(read_projects(["demo"], {}), parse_target("3.11", platform))
+        assert [need.version for need in needs] == [version], platform
 
 
 async def test_nothing_of_this_machines_settings_reaches_uv(index: FakeIndex, tmp_path: Path) -> None:

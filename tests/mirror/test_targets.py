@@ -12,7 +12,8 @@ from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
 from wheelgate.core.errors import BadInput
-from wheelgate.mirror.targets import PLATFORMS, Target, parse_target, require_possible, this_python
+from wheelgate.mirror.platforms import PLATFORMS
+from wheelgate.mirror.targets import Target, parse_target, require_possible, this_python
 
 
 def rank(wheel: str, where: Target) -> int | None:
@@ -75,17 +76,69 @@ def test_markers(marker: str, holds: set[str]) -> None:
     assert {name for name in PLATFORMS if Marker(marker).evaluate(dict(parse_target("3.11", name).environment))} == holds
 
 
-def test_a_patch_version_is_kept() -> None:
-    assert Marker("python_full_version >= '3.11.4'").evaluate(dict(parse_target("3.11.4", "linux-x86_64").environment))
-    assert not Marker("python_full_version >= '3.11.4'").evaluate(dict(parse_target("3.11", "linux-x86_64").environment))
+NAMES = {
+    "win_amd64": "windows-x86_64",
+    "WIN_AMD64": "windows-x86_64",
+    "win_arm64": "windows-arm64",
+    "manylinux1_x86_64": "manylinux_2_5_x86_64",
+    "manylinux2010_x86_64": "manylinux_2_12_x86_64",
+    "manylinux2014_x86_64": "manylinux_2_17_x86_64",
+    "manylinux2014_aarch64": "manylinux_2_17_aarch64",
+    "manylinux_2_28_aarch64": "manylinux_2_28_aarch64",
+    "musllinux_1_1_x86_64": "musllinux_1_1_x86_64",
+    "linux_x86_64": "linux-x86_64",
+    "linux_aarch64": "linux-aarch64",
+    "macosx_11_0_arm64": "macosx_11_0_arm64",
+    "macosx_10_9_x86_64": "macosx_10_9_x86_64",
+    "linux-64": "linux-x86_64",
+    "linux-aarch64": "linux-aarch64",
+    "osx-64": "macos-x86_64",
+    "osx-arm64": "macos-arm64",
+    "win-64": "windows-x86_64",
+    "win-arm64": "windows-arm64",
+}
+
+
+@pytest.mark.parametrize(("name", "platform"), NAMES.items())
+def test_a_platform_by_the_name_that_pip_or_conda_has_for_it(name: str, platform: str) -> None:
+    assert parse_target("3.11", name) == parse_target("3.11", platform)
+    assert parse_target("3.11", name).platform == platform
 
 
 @pytest.mark.parametrize(
-    ("python", "where"), [("4.0", "linux-x86_64"), ("3", "linux-x86_64"), ("3.11", "solaris"), ("3.11", "manylinux_3_1_x86_64")]
+    "name", [name for name in NAMES if name.rpartition("_")[2] in ("amd64", "arm64", "aarch64") or "_x86" in name]
+)
+def test_a_wheel_fits_the_platform_that_its_tag_names(name: str) -> None:
+    assert rank(f"demo-1.0-cp311-cp311-{name.lower()}.whl", parse_target("3.11", name)) is not None
+
+
+def test_a_mac_can_be_an_older_one() -> None:
+    older, usual = parse_target("3.11", "macosx_11_0_arm64"), parse_target("3.11", "macos-arm64")
+    newer = "demo-1.0-cp311-cp311-macosx_12_0_arm64.whl"
+    assert (rank(newer, older), rank(newer, usual) is not None) == (None, True)
+    assert rank("demo-1.0-cp311-cp311-macosx_11_0_arm64.whl", older) is not None
+
+
+@pytest.mark.parametrize(
+    ("python", "where"),
+    [
+        *(
+            (python, "linux-x86_64")
+            for python in ("4.0", "3", "3.09", "3.9.02", "3.9.", "311", "py311", "3.13t", "3.11.*", "2.7", "2.7.18")
+        ),
+        *(("3.11", where) for where in ("solaris", "manylinux_3_1_x86_64", "win32", "win-32", "linux-ppc64le", "noarch", "any")),
+        *(
+            ("3.11", where)
+            for where in ("macosx_11_0_universal2", "macosx_10_9_arm64", "manylinux2014_i686", "manylinux1_aarch64")
+        ),
+        *(("3.11", where) for where in ("manylinux_2_28_arm64", "musllinux_0_9_x86_64", "manylinux_2_017_x86_64", "")),
+    ],
 )
 def test_what_there_is_not_is_said(python: str, where: str) -> None:
-    with pytest.raises(BadInput, match=r"solaris|manylinux_3|'4.0'|'3'"):
+    with pytest.raises(BadInput) as caught:
         parse_target(python, where)
+    assert str(caught.value).startswith((repr(python), repr(where), f"Python {python} "))
+    assert "3.6 is the oldest" in str(caught.value) if python.startswith("2.") else "use " in str(caught.value)
 
 
 TODAY = date(2026, 11, 29)

@@ -15,7 +15,7 @@ from wheelgate.cli.destinations import parse_location
 from wheelgate.cli.mirror_job import MirrorJob, copy_mirror, mirror_inputs, verify_inputs
 from wheelgate.cli.options import config_options, load_settings
 from wheelgate.config.load import copy_environment
-from wheelgate.mirror.targets import PLATFORMS
+from wheelgate.mirror.platforms import PLATFORMS
 
 
 @click.command()

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier
 
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
@@ -20,7 +22,7 @@ from wheelgate.core.protocols import Pages
 from wheelgate.core.wheel_names import is_variant
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.file_origins import MirrorFile
-from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease, SelectionOptions, format_hashes
+from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions, format_hashes
 from wheelgate.mirror.requirements import parse_requirement
 from wheelgate.mirror.targets import Target, find_best_wheel
 from wheelgate.runtime.regular_file import open_regular
@@ -86,10 +88,19 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
         if not lines:
             return []
         self.on_step(f"resolving {asked.label} for {target}")
-        try:
-            return await self.resolve(asked, target)
-        except Unresolvable as error:
-            raise await self._explain(error) from None
+        excluded: set[str] = set()
+        while True:
+            try:
+                needs = await self.resolve(asked, target)
+            except Unresolvable as error:
+                raise await self._explain(error) from None
+            await self._load_pages(needs)
+            barred = [need.project for need in needs if not _runs_there(need, self._pages[need.project], target)]
+            if excluded.issuperset(barred):
+                return needs
+            excluded.update(barred)  # uv disregards an upper bound of Requires-Python; pip does not
+            constraints = [_exclude_versions(self._pages[project], target, asked.label) for project in barred]
+            asked = msgspec.structs.replace(asked, constraints=[*asked.constraints, *constraints])
 
     async def _explain(self, error: Unresolvable) -> Unresolvable:
         """Explain an error by the index: to uv a name that is withheld or unreachable looks like one that is nowhere."""
@@ -103,7 +114,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
         return error
 
     async def _take(self, needs: Sequence[NeededRelease], label: str, options: SelectionOptions, target: Target) -> None:
-        await self._load_pages({need.project: need for need in needs}.values())
+        await self._load_pages(needs)
         problems = []
         for need in needs:
             try:
@@ -145,7 +156,8 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
                 except ProjectNotFound:
                     raise Unresolvable(f"{need.where}: no source has a project {need.project}") from None
 
-        await asyncio.gather(*(load(need) for need in needs if need.project not in self._pages))
+        by_project = {need.project: need for need in needs if need.project not in self._pages}
+        await asyncio.gather(*map(load, by_project.values()))
 
     def _add_file(self, file: File, need: NeededRelease, label: str, target: Target) -> str:
         item = MirrorFile(file)
@@ -207,7 +219,7 @@ def choose_files(
     kinds = [file for file in files if _is_wanted(file, need.project, options)]
     if all_files:
         return kinds
-    fitting = [file for file in kinds if _runs_on(file, target)]
+    fitting = [file for file in kinds if target.admits(file.requires_python)]
     # A yanked file is taken by those who asked for its very version, and only if there is no other.
     for among in ([file for file in fitting if file.yanked is None], fitting):
         file = _choose_best(among, target)
@@ -220,6 +232,26 @@ def _of_version(need: NeededRelease, page: ProjectPage) -> list[File]:
     """Find everything that is listed of the version."""
     key = same_version_key(need.version)
     return [file for file in page.files if same_version_key(version_of(file.filename, need.project) or "") == key]
+
+
+def _runs_there(need: NeededRelease, page: ProjectPage, target: Target) -> bool:
+    """False if every file that is listed of the version requires another Python."""
+    files = _of_version(need, page)
+    return not files or any(target.admits(file.requires_python) for file in files)
+
+
+def _exclude_versions(page: ProjectPage, target: Target, where: str) -> InputRequirement:
+    """Build the constraint that excludes every version of which each file requires another Python."""
+    admitted: dict[str, bool] = {}
+    for file in page.files:
+        if version := version_of(file.filename, page.project):
+            admitted[version] = admitted.get(version, False) or target.admits(file.requires_python)
+    specifiers = []
+    for version in sorted(version for version, is_admitted in admitted.items() if not is_admitted):
+        with suppress(InvalidSpecifier):  # no resolver knows such a version
+            specifiers.append(Specifier(f"!={version}"))
+    requirement = Requirement(f"{page.project}{','.join(map(str, specifiers))}")
+    return InputRequirement(requirement, page.project, frozenset(), where)
 
 
 def _choose_best(files: Sequence[File], target: Target) -> File | None:
@@ -262,13 +294,6 @@ def _is_wanted(file: File, project: str, options: SelectionOptions) -> bool:
     if file.filename.endswith(".whl"):
         return not either & options.no_binary
     return _is_sdist(file.filename) and not either & options.only_binary
-
-
-def _runs_on(file: File, target: Target) -> bool:
-    try:
-        return target.version in SpecifierSet(file.requires_python or "")
-    except InvalidSpecifier:  # installers disagree about these; a file too much does no harm
-        return True
 
 
 def _describe_withheld(need: NeededRelease, page: ProjectPage) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from wheelgate.core.errors import ConfigurationError, Unresolvable
 from wheelgate.core.names import normalise_name
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions
+from wheelgate.mirror.platforms import find_platform
 from wheelgate.mirror.targets import Target
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
@@ -54,6 +55,7 @@ class Resolver(msgspec.Struct, frozen=True):
         return found
 
     async def _compile(self, asked: MirrorInput, target: Target) -> str:
+        platform = find_platform(target.platform)
         with tempfile.TemporaryDirectory(dir=self.folder) as scratch:
             folder = Path(scratch)
             await asyncio.to_thread((folder / "requirements.in").write_text, _format_requirements(asked.requirements), "utf-8")
@@ -62,11 +64,13 @@ class Resolver(msgspec.Struct, frozen=True):
                 _find_uv(),
                 *("pip", "compile", "requirements.in", "--constraints", "constraints.txt", "--quiet"),
                 *("--format", "requirements.txt", "--no-header", "--no-annotate", "--no-config", "--no-progress"),
-                *("--python", self.python, "--python-version", target.python, "--python-platform", target.uv_platform),
+                *("--python", self.python, "--python-version", str(target.version)),
+                *("--python-platform", platform.uv_name),
                 *_build_options(asked.options),
                 cwd=folder,
                 env={
                     **self.environment,
+                    **platform.uv_variables,
                     "HOME": str(self.folder),
                     "UV_DEFAULT_INDEX": self.index_url,  # not an argument: those are everybody's to read
                     "UV_CACHE_DIR": str(self.folder / "cache"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,76 +16,59 @@ from typing import cast
 
 import msgspec
 from packaging.markers import Environment, Marker
-from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.version import Version
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.wheel_names import parse_wheel_name
+from wheelgate.mirror.platforms import find_platform, parse_platform
 
-_PYTHON = re.compile(r"3\.(\d{1,2})(\.\d{1,2})?", re.ASCII)
-_LINUX = re.compile(r"(manylinux|musllinux)_(\d{1,2})_(\d{1,2})_(x86_64|aarch64)", re.ASCII)
-_MAC_FLOOR = (13, 0)
-_LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
+_PYTHON = re.compile(r"3\.(0|[1-9]\d?)(\.(0|[1-9]\d?))?", re.ASCII)
+_OTHER_PYTHON = re.compile(r"(\d+)\.\d+(\.\d+)?", re.ASCII)
 
 # A minor version each October since 3.9 (PEP 602); never more patch releases than months, nor than these in all.
 _YEAR_OF_3_0, _RELEASE_MONTH = 2011, 10
 _MOST_PATCHES, _EARLY = 36, 2
 _OLDEST = 6
 
-_UV_GLIBC = (17, 28, *range(31, 41))
-_LINUX_NAMES = {
-    "linux-x86_64": "manylinux_2_28_x86_64",
-    "linux-aarch64": "manylinux_2_28_aarch64",
-    "musllinux-x86_64": "musllinux_1_2_x86_64",
-    "musllinux-aarch64": "musllinux_1_2_aarch64",
-}
-_OTHERS = {
-    "windows-x86_64": ("x86_64-pc-windows-msvc", "AMD64"),
-    "windows-arm64": ("aarch64-pc-windows-msvc", "ARM64"),
-    "macos-arm64": ("aarch64-apple-darwin", "arm64"),
-    "macos-x86_64": ("x86_64-apple-darwin", "x86_64"),
-}
-PLATFORMS = (*_LINUX_NAMES, *_OTHERS)
+_NEWEST_PATCHES = {6: 15, 7: 17, 8: 20, 9: 25, 10: 22, 11: 18, 12: 16, 13: 18, 14: 10, 15: 2}
+"""The newest patch release of each minor version, as of November 2026. A test says when it has fallen behind."""
 
 
 class Target(msgspec.Struct, frozen=True, order=True, dict=True):
     """A CPython of one version on one platform. Built by :func:`parse_target`, so that both are known to be possible."""
 
     python: str
-    """``3.11``, or ``3.11.4`` where requirements tell patch versions apart."""
+    """``3.11``, the newest patch release of it; or ``3.11.4``, that one."""
     platform: str
+    """Its name, as :func:`wheelgate.mirror.platforms.parse_platform` has it."""
 
     def __str__(self) -> str:
         return f"Python {self.python} on {self.platform}"
 
-    @property
+    @cached_property
     def version(self) -> Version:
-        """The full version that markers and ``Requires-Python`` are compared with; the first of its line if none was said."""
-        return Version(self.python if self.python.count(".") == 2 else f"{self.python}.0")
+        """The full version: markers, ``Requires-Python`` and uv are asked about no other."""
+        if self.python.count(".") == 2:
+            return Version(self.python)
+        return Version(f"{self.python}.{find_newest_patch(int(self.python.partition('.')[2]))}")
 
     @cached_property
     def environment(self) -> Environment:
         """The values of PEP 508's markers there."""
-        if self.platform.startswith("windows"):
-            os_name, sys_platform, system, machine = "nt", "win32", "Windows", _OTHERS[self.platform][1]
-        elif self.platform.startswith("macos"):
-            os_name, sys_platform, system, machine = "posix", "darwin", "Darwin", _OTHERS[self.platform][1]
-        else:
-            os_name, sys_platform, system, machine = "posix", "linux", "Linux", _parse_linux(self.platform)[3]
         full = str(self.version)
-        return {
+        values = {
+            **find_platform(self.platform).markers,
             "implementation_name": "cpython",
             "implementation_version": full,
-            "os_name": os_name,
-            "platform_machine": machine,
             "platform_release": "",
-            "platform_system": system,
             "platform_version": "",
             "python_full_version": full,
             "platform_python_implementation": "CPython",
             "python_version": ".".join(full.split(".")[:2]),
-            "sys_platform": sys_platform,
         }
+        return cast("Environment", values)
 
     def meets(self, marker: Marker | None, where: str) -> bool:
         """Evaluate a requirement's marker there, no extra being asked for.
@@ -98,36 +81,36 @@ class Target(msgspec.Struct, frozen=True, order=True, dict=True):
         except (ValueError, LookupError):
             raise BadInput(f"{where}: the marker {str(marker)[:200]!r} compares what cannot be compared") from None
 
+    def admits(self, requires_python: str | None) -> bool:
+        """Compare it with a ``Requires-Python``. Installers disagree about one that is none: a file too much does no harm."""
+        try:
+            return self.version in SpecifierSet(requires_python or "")
+        except InvalidSpecifier:
+            return True
+
     @cached_property
     def tags(self) -> tuple[Tag, ...]:
         """The tags of wheels that run there, the best first."""
-        version, platforms = self.version.release[:2], list(_list_platforms(self.platform))
+        version, platforms = self.version.release[:2], list(find_platform(self.platform).tags())
         own = cpython_tags(version, platforms=platforms)
         return (*own, *compatible_tags(version, interpreter=f"cp{version[0]}{version[1]}", platforms=platforms))
-
-    @property
-    def uv_platform(self) -> str:
-        """The platform, as uv names it."""
-        if self.platform in _OTHERS:
-            return _OTHERS[self.platform][0]
-        kind, _, minor, machine = _parse_linux(self.platform)
-        if kind == "musllinux":
-            return f"{machine}-unknown-linux-musl"
-        # It knows some floors only. The one below is safe: what runs there runs here.
-        return f"{machine}-manylinux_2_{max((known for known in _UV_GLIBC if known <= minor), default=_UV_GLIBC[0])}"
 
 
 def parse_target(python: str, platform: str) -> Target:
     """Parse a target; :class:`BadInput` if there is no such Python or platform."""
     if not _PYTHON.fullmatch(python):
+        if (match := _OTHER_PYTHON.fullmatch(python)) and int(match[1]) < 3:
+            raise BadInput(f"Python {python} is too old to mirror for: 3.{_OLDEST} is the oldest that uv resolves for")
         raise BadInput(f"{python!r} is not a Python version to mirror for: use 3.11 or 3.11.4, for example")
-    match = _LINUX.fullmatch(platform)
-    if platform not in PLATFORMS and (match is None or (match[1] == "manylinux" and match[2] != "2")):
-        raise BadInput(
-            f"{platform!r} is not a platform to mirror for: use one of {', '.join(PLATFORMS)}, "
-            "or a floor such as manylinux_2_17_x86_64"
-        )
-    return Target(python, platform)
+    return Target(python, parse_platform(platform))
+
+
+def find_newest_patch(minor: int, running: tuple[int, ...] = tuple(sys.version_info[:3])) -> int:
+    """Find the newest patch release of Python 3.``minor`` that is known here: from the table, or the running one.
+
+    0 for a version of which there was none yet. A newer one than is known has to be named.
+    """
+    return max(_NEWEST_PATCHES.get(minor, 0), running[2] if running[:2] == (3, minor) else 0)
 
 
 def require_possible(target: Target, today: date) -> None:
@@ -136,12 +119,12 @@ def require_possible(target: Target, today: date) -> None:
     Raises:
         BadInput: there is none such, and none can come soon: a mirror for it would be of use to nobody.
     """
-    _, minor, patch = target.version.release
+    _, minor, *named = map(int, target.python.split("."))
     months = (today.year - _YEAR_OF_3_0 - minor) * 12 + today.month - _RELEASE_MONTH
     newest = today.year - _YEAR_OF_3_0 - (today.month < _RELEASE_MONTH)
     most = min(months, _MOST_PATCHES) + _EARLY if minor <= newest else 0
     known = [f"3.{number}" for number in range(_OLDEST, newest + 2)]
-    if f"3.{minor}" in known and patch <= most:
+    if f"3.{minor}" in known and all(patch <= most for patch in named):
         return
     if minor < _OLDEST:
         hint = f"; did you mean 3.{minor}0?" if f"3.{minor}0" in known else ""  # as YAML has an unquoted 3.10
@@ -169,26 +152,3 @@ def find_best_wheel(filenames: Iterable[str], target: Target) -> str | None:
 def this_python() -> str:
     """The Python that this process runs on."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def _parse_linux(platform: str) -> tuple[str, int, int, str]:
-    match = _LINUX.fullmatch(_LINUX_NAMES.get(platform, platform))
-    if match is None:
-        raise AssertionError(platform)
-    return match[1], int(match[2]), int(match[3]), match[4]
-
-
-def _list_platforms(platform: str) -> Iterator[str]:
-    """List the platform tags of wheels that run on a platform, the best first."""
-    if platform.startswith("windows"):
-        yield "win_amd64" if platform == "windows-x86_64" else "win_arm64"
-    elif platform.startswith("macos"):
-        yield from mac_platforms(_MAC_FLOOR, _OTHERS[platform][1])
-    else:
-        kind, major, newest, machine = _parse_linux(platform)
-        oldest = 0 if kind == "musllinux" else 5 if machine == "x86_64" else 17  # the first glibc of either architecture's tags
-        yield f"linux_{machine}"
-        for minor in range(newest, oldest - 1, -1):
-            yield f"{kind}_{major}_{minor}_{machine}"
-            if kind == "manylinux" and minor in _LEGACY:
-                yield f"{_LEGACY[minor]}_{machine}"
