@@ -127,7 +127,7 @@ def test_what_was_claimed_by_mistake_is_found_and_released(start_gate: Callable[
     for name in (OWN, PUBLIC, "six"):
         assert server.get(f"/simple/{name}/").status == 200
     nobody = server.run("claims", "--foreign")
-    assert nobody.returncode == 1
+    assert nobody.returncode == 2
     assert 'say upstream = "public"' in nobody.stderr
     server.config.write_text(company.config(upstream="public"))
     unclear = server.run("release", "--foreign", "--dry-run")

@@ -113,11 +113,12 @@ def find_foreign(services: Services, claims: AsyncIterator[Claim], doubts: Doubt
     """Find the claims of names that come from a public index.
 
     Raises:
-        click.ClickException: no source can tell.
+        ConfigurationError: no source can tell.
     """
+    from wheelgate.core.errors import ConfigurationError
     from wheelgate.index.foreign_claims import NOBODY_TELLS, ForeignClaims
 
     foreign = ForeignClaims(services.index, doubts.add)
     if not foreign.anybody_tells:
-        raise click.ClickException(NOBODY_TELLS)
+        raise ConfigurationError([NOBODY_TELLS])
     return foreign.find(claims)
