@@ -13,6 +13,7 @@ import wheelgate
 from tests.support.clock import FakeClock
 from tests.support.sources import FakeSource
 from tests.support.stores import WatchedStore
+from wheelgate.cli.checks.settings import find_duplicates
 from wheelgate.cli.checks.sources import check_sources
 from wheelgate.cli.checks.stored import check_layouts, check_mirrors, check_records
 from wheelgate.cli.checks.subjects import Subject
@@ -158,3 +159,14 @@ def test_every_kind_of_check_is_documented_and_no_other() -> None:
     listed = re.findall(r"^\| `([a-z.]+)` \|", page.partition("\n## ")[0], re.MULTILINE)
     assert set(listed) == used | {"store"}
     assert len(set(listed)) == len(listed)
+
+
+def test_only_places_that_are_stated_are_compared(tmp_path: Path) -> None:
+    """The store is no index, and so nobody's neighbour at the default upstream."""
+    config = tmp_path / "wheelgate.toml"
+    config.write_text("")
+    assert list(find_duplicates(load(config))) == []
+    public = '[[source]]\nname = "{}"\ntype = "index"\n'
+    config.write_text("".join(public.format(name) for name in ("pypi", "again")))
+    (finding,) = find_duplicates(load(config))
+    assert "source[1].url is that of source pypi too" in finding.detail

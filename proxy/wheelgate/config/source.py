@@ -107,12 +107,12 @@ class SourceSettings(Section):
 
     @property
     def index_url(self) -> str:
-        """URL of a source that is asked over HTTP; public PyPI unless configured."""
+        """URL of a source that is asked over HTTP; of an index public PyPI unless configured, of the store empty."""
         if self.type == "github":
             return self.url or GITHUB_API
-        if self.type in ("devops", "blob"):
-            return self.url or ""
-        return PUBLIC_INDEX if self.url is None else self.url  # an empty one is a mistake, never public PyPI
+        if self.type == "index" and self.url is None:
+            return PUBLIC_INDEX
+        return self.url or ""  # an empty one is a mistake, never public PyPI
 
     @property
     def all_file_hosts(self) -> tuple[str, ...]:

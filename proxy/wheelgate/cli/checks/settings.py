@@ -54,9 +54,11 @@ def find_duplicates(config: Config) -> Iterator[Finding]:
     """Warn of sources that are one place: what two of them have is one's alone, and what a private one has is no public one's."""
     first: dict[str, SourceSettings] = {}
     for number, source in enumerate(config.source):
+        if source.type in ("store", "github"):
+            continue
         place = str(config.find_source_place(source) or source.index_url.rstrip("/").lower())
         earlier = first.setdefault(place, source)
-        if earlier is source or source.type in ("store", "github") or None not in (earlier.only, source.only):
+        if earlier is source or None not in (earlier.only, source.only):
             continue
         said = (
             f"source[{number}].url is that of source {earlier.name} too ({redact_url(source.url or source.index_url)}), and "
