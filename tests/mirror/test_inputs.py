@@ -52,7 +52,7 @@ def test_requirements_as_pip_reads_them(tmp_path: Path) -> None:
     assert asked.requirements[2].where.endswith("requirements.txt line 5")
     assert [line.project for line in asked.constraints] == ["numpy"]
     assert asked.options.no_binary == {"demo", "other-one"}
-    assert asked.options.pre
+    assert asked.options.all_releases == {":all:"}
     assert not asked.is_locked
     (note,) = asked.notes
     assert "--index-url is ignored" in note
@@ -68,7 +68,7 @@ def test_odd_lines_are_read_as_pip_reads_them(tmp_path: Path) -> None:
     )
     assert written(asked) == ["demo==1.0", "other==1.0", "idna", "last"]
     assert asked.requirements[0].hashes == {f"sha256:{DIGEST}"}
-    assert asked.options.pre
+    assert asked.options.all_releases == {":all:"}
     assert [note.partition("line ")[2] for note in asked.notes] == [
         "5: --index-url is ignored: files come from the configured sources",
         "6: --extra-index-url is ignored: files come from the configured sources",
@@ -107,7 +107,6 @@ def test_a_url_that_wheel_add_printed_is_that_version_by_its_hash(tmp_path: Path
         ("demo \\\n  --hash\n", "line 1: --hash needs a value"),
         ("-f 'x\n", "line 1: a quote is not closed"),
         ("-r\n", "line 1: --requirement needs a value"),
-        ("--only-final demo\n", "line 1: the option --only-final is not supported"),
         ("# nothing\n", "asks for nothing"),
     ],
 )

@@ -100,6 +100,15 @@ async def test_an_sdist_brings_what_builds_it_and_that_too(tmp_path: Path) -> No
     ]
 
 
+async def test_what_builds_an_sdist_is_chosen_by_the_same_options(tmp_path: Path) -> None:
+    files = {"demo": ["demo-1.0.tar.gz"], "setuptools": ["setuptools-1.0.tar.gz", "setuptools-1.0-py3-none-any.whl"]}
+    for text, built_by in (("demo", ".tar.gz"), ("--only-binary=:all: --no-binary=demo\ndemo", "-py3-none-any.whl")):
+        world = World(tmp_path, files)
+        (tmp_path / "r.txt").write_text(f"--no-binary=:all:\n{text}\n")
+        await world.planner.add(read_input(tmp_path / "r.txt", {}), [LINUX])
+        assert set(world.plan.files) == {"demo/demo-1.0.tar.gz", f"setuptools/setuptools-1.0{built_by}"}
+
+
 async def test_what_a_build_needs_is_named_where_it_cannot_be_had(tmp_path: Path) -> None:
     world = World(tmp_path, {"demo": ["demo-1.0.tar.gz"]})
     await world.planner.add(read_projects(["demo"], {}), [LINUX])

@@ -58,11 +58,23 @@ def test_the_best_wheel_else_the_sdist(listed: tuple[str, ...], taken: str) -> N
 
 def test_options_of_the_input_hold() -> None:
     listed = page(PURE, SDIST)
-    assert take(listed, options=SelectionOptions(no_binary=frozenset({"demo"}))) == [SDIST]
-    assert take(listed, options=SelectionOptions(no_binary=frozenset({":all:"}))) == [SDIST]
-    assert take(listed, options=SelectionOptions(no_binary=frozenset({"other"}))) == [PURE]
+    assert take(listed, options=SelectionOptions(no_binary={"demo"})) == [SDIST]
+    assert take(listed, options=SelectionOptions(no_binary={":all:"})) == [SDIST]
+    assert take(listed, options=SelectionOptions(no_binary={"other"})) == [PURE]
     with pytest.raises(Unresolvable, match="no wheel and no sdist"):
-        take(page(SDIST), options=SelectionOptions(only_binary=frozenset({":all:"})))
+        take(page(SDIST), options=SelectionOptions(only_binary={":all:"}))
+
+
+def test_a_pinned_pre_release_is_not_for_those_who_want_final_ones_alone() -> None:
+    listed, need = page("demo-2.0rc1-py3-none-any.whl"), NeededRelease("demo", "2.0rc1", where="r.txt line 1")
+    for options in (
+        NO_OPTIONS,
+        SelectionOptions(only_final={"other"}),
+        SelectionOptions(only_final={":all:"}, all_releases={"demo"}),
+    ):
+        assert take(listed, need, options) == ["demo-2.0rc1-py3-none-any.whl"]
+    with pytest.raises(Unresolvable, match=r"r\.txt line 1: demo 2\.0rc1 is a pre-release, which --only-final excludes"):
+        take(listed, need, SelectionOptions(only_final={":all:"}))
 
 
 def test_all_files_are_all_of_the_version() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
@@ -20,6 +21,8 @@ from wheelgate.storage.folder import INCOMING, FolderStore
 from wheelgate.storage.open_container import open_container
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import SystemClock
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 class MirrorLocation(msgspec.Struct, frozen=True):
@@ -41,13 +44,21 @@ class MirrorLocation(msgspec.Struct, frozen=True):
 def parse_location(text: str, option: str, account_key: str | None) -> MirrorLocation:
     """Parse the location that an option names; :class:`ConfigurationError` if it names none."""
     if text.startswith("file:"):
-        folder = Path(text.removeprefix("file:").removeprefix("//")).absolute()
-        return MirrorLocation(text, folder=folder)
+        return MirrorLocation(text, folder=Path(text.removeprefix("file:").removeprefix("//")).absolute())
+    if _is_path(text):
+        return MirrorLocation(text, folder=Path(text).expanduser().absolute())
+    if "://" not in text and "." not in text and text:  # a host would have a dot
+        raise ConfigurationError([f"{option}: {text[:200]!r} is neither a folder nor a URL: write ./{text[:200]} for the folder"])
     if problem := check_container_url(text):
         raise ConfigurationError([f"{option}: {problem}"])
     if account_key is not None and reference_parts(account_key) is None:
         raise ConfigurationError(["--account-key: must name where the key is (env:NAME or file:PATH), never the key itself"])
     return MirrorLocation(text.rstrip("/"), account_key=account_key)
+
+
+def _is_path(text: str) -> bool:
+    """True if it can be nothing but a path, on any system: a bare word may be a URL without its scheme."""
+    return text in (".", "..") or text.startswith(("./", "../", "/", "~/", ".\\", "..\\")) or bool(_DRIVE.match(text))
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ from wheelgate.mirror.platforms import PLATFORMS
 @config_options
 @click.argument("inputs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--project", "projects", multiple=True, metavar="SPEC", help="A project, as in 'pandas>=2'; may be repeated.")
-@click.option("--to", required=True, metavar="STORE", help="file:./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER")
+@click.option("--to", required=True, metavar="STORE", help="./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER")
 @click.option("--from", "origin", metavar="STORE", help="Copy from another mirror instead of inputs; no index is asked.")
 @click.option("--python", "pythons", multiple=True, metavar="3.11", help="For this Python; may be repeated.")
 @click.option("--platform", "platforms", multiple=True, metavar="NAME", help=f"For this platform: {', '.join(PLATFORMS)}.")

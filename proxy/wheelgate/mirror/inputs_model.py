@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 import msgspec
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from wheelgate.core.digests import UnusableDigest, name_algorithm
 from wheelgate.mirror.targets import Target
@@ -33,13 +34,71 @@ class InputRequirement(msgspec.Struct, frozen=True):
         return specifiers[0].version if exact else None
 
 
-class SelectionOptions(msgspec.Struct):
-    """Options of a requirements file that change which files an installer selects."""
+_OPPOSITES = {
+    "no_binary": "only_binary",
+    "only_binary": "no_binary",
+    "all_releases": "only_final",
+    "only_final": "all_releases",
+}
 
-    no_binary: frozenset[str] = frozenset()
-    """Projects of which sdists are wanted; ``:all:``."""
-    only_binary: frozenset[str] = frozenset()
-    pre: bool = False
+
+class SelectionOptions(msgspec.Struct):
+    """Options of a requirements file that change which files an installer selects: its format control and release control.
+
+    Each is a set of project names, or ``:all:``; what one of a pair is told is taken from the other. So the order counts.
+    """
+
+    no_binary: set[str] = set()
+    """Projects of which sdists alone are wanted."""
+    only_binary: set[str] = set()
+    """Projects of which wheels alone are wanted."""
+    all_releases: set[str] = set()
+    """Projects of which pre-releases are as good as others."""
+    only_final: set[str] = set()
+    """Projects of which no pre-release is wanted."""
+
+    def apply(self, option: str, value: str) -> None:
+        """Apply one of the four options, ``--no-binary`` for example, to the names of its value, as pip does."""
+        attribute = option.removeprefix("--").replace("-", "_")
+        named, others = getattr(self, attribute), getattr(self, _OPPOSITES[attribute])
+        words = value.split(",")
+        if ":all:" in words:
+            others.clear()
+            named.clear()
+            named.add(":all:")
+            words = words[len(words) - words[::-1].index(":all:") :]
+            words = words if ":none:" in words else []  # else all of them are among all
+        for word in words:
+            if word == ":none:":
+                named.clear()
+                continue
+            name = canonicalize_name(word)
+            others.discard(name)
+            named.add(name)
+
+    def allow_all_releases(self) -> None:
+        """Apply ``--pre``. Unlike ``--all-releases :all:`` it leaves the exceptions."""
+        self.all_releases.add(":all:")
+
+    def wants_wheel(self, project: str) -> bool:
+        """True if a wheel of the project will do."""
+        return _choose(project, self.only_binary, self.no_binary) is not False
+
+    def wants_sdist(self, project: str) -> bool:
+        """True if an sdist of the project will do."""
+        return _choose(project, self.only_binary, self.no_binary) is not True
+
+    def wants_prereleases(self, project: str) -> bool | None:
+        """True or False as was said; ``None``: only where nothing else will do."""
+        return _choose(project, self.all_releases, self.only_final)
+
+
+def _choose(project: str, yes: Collection[str], no: Collection[str]) -> bool | None:
+    """Find which of two sets says something of a project; a name counts for more than all, and yes for more than no."""
+    for word in (project, ":all:"):
+        if word in yes or word in no:
+            return word in yes
+    return None
 
 
 class NeededRelease(msgspec.Struct, frozen=True):

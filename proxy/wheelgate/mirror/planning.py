@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, Specifier
+from packaging.version import InvalidVersion, Version
 
 from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
@@ -77,7 +78,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
         while self._sdists:
             waiting, self._sdists = self._sdists, {}
             for path, users in sorted(waiting.items()):
-                await self._plan_build(self.plan.files[path], sorted(users))
+                await self._plan_build(self.plan.files[path], sorted(users), asked.options)
 
     async def _find_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
@@ -172,8 +173,8 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             item.accepted = both
         return item.path
 
-    async def _plan_build(self, item: MirrorFile, users: Sequence[tuple[str, Target]]) -> None:
-        """Add what building an sdist takes; where that is not known, note it."""
+    async def _plan_build(self, item: MirrorFile, users: Sequence[tuple[str, Target]], options: SelectionOptions) -> None:
+        """Add what building an sdist takes, chosen by the same options, as pip does; where that is not known, note it."""
         filename = item.file.filename
         where = f"what builds {filename}"
         self.on_step(f"reading {where}")
@@ -183,10 +184,11 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             self._add_note(f"{filename} must be built, and it {error}: mirror what it needs by --project")
             return
         self._add_note(f"{filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
-        asked = MirrorInput(label=where, requirements=[parse_requirement(requirement, where) for requirement in stated])
+        requirements = [parse_requirement(requirement, where) for requirement in stated]
+        asked = MirrorInput(label=where, requirements=requirements, options=options)
         for label, target in users:
             try:
-                await self._take(await self._find_needs(asked, target), label, SelectionOptions(), target)
+                await self._take(await self._find_needs(asked, target), label, options, target)
             except Unresolvable as error:
                 self._add_note(f"{filename} cannot be built from this mirror: {error}")
 
@@ -216,6 +218,8 @@ def choose_files(
     files = [file for file in of_version if _has_digest(file, need)]
     if not files:
         raise Unresolvable(f"{need.where}: no file of {need.project} {need.version} that a source lists has one of its hashes")
+    if options.wants_prereleases(need.project) is False and _is_prerelease(need.version):
+        raise Unresolvable(f"{need.where}: {need.project} {need.version} is a pre-release, which --only-final excludes")
     kinds = [file for file in files if _is_wanted(file, need.project, options)]
     if all_files:
         return kinds
@@ -289,11 +293,17 @@ def _has_digest(file: File, need: NeededRelease) -> bool:
     return not need.hashes or not comparable or bool(listed & need.hashes)
 
 
+def _is_prerelease(version: str) -> bool:
+    try:
+        return Version(version).is_prerelease
+    except InvalidVersion:  # which pip ignores
+        return False
+
+
 def _is_wanted(file: File, project: str, options: SelectionOptions) -> bool:
-    either = {project, ":all:"}
     if file.filename.endswith(".whl"):
-        return not either & options.no_binary
-    return _is_sdist(file.filename) and not either & options.only_binary
+        return options.wants_wheel(project)
+    return _is_sdist(file.filename) and options.wants_sdist(project)
 
 
 def _describe_withheld(need: NeededRelease, page: ProjectPage) -> str:

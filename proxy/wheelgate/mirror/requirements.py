@@ -21,7 +21,8 @@ _NOT_FROM_AN_INDEX = (
     "a URL or a path is not a file of an index: name the project and its version, and add the file to a source "
     "(`wheelgate wheel add`)"
 )
-_IGNORED = ("--no-index", "--require-hashes", "--no-require-hashes", "--prefer-binary", "--hash", "--config-settings", "")
+_SELECTING = ("--no-binary", "--only-binary", "--all-releases", "--only-final")
+_IGNORED = ("--no-index", "--require-hashes", "--no-require-hashes", "--hash", "--config-settings", "")
 """They say nothing about which files are wanted; pip passes over a word that belongs to no option."""
 _FOR_PIP_ALONE = ("--index-url", "--extra-index-url", "--find-links", "--trusted-host", "--use-feature")
 
@@ -53,6 +54,9 @@ class RequirementsReader:
         line = parse_line(text, self._environment)
         if line.problem is not None:
             raise BadInput(f"{where}: {line.problem}")
+        for each in line.options:
+            if each.name in _SELECTING:  # of any line, beside a requirement too: so pip reads them, whatever it documents
+                self.input.options.apply(each.name, each.value)
         match line.kind:
             case LineKind.REQUIREMENT | LineKind.URL:
                 hashes = frozenset(value.lower() for value in line.values_of("--hash"))
@@ -74,18 +78,17 @@ class RequirementsReader:
                 self._read_options(line, where)
 
     def _read_options(self, line: ParsedLine, where: str) -> None:
-        options = self.input.options
         for option in line.options:
             match option.name:
-                case "--no-binary":
-                    options.no_binary |= _parse_names(option.value)
-                case "--only-binary":
-                    options.only_binary |= _parse_names(option.value)
                 case "--pre":
-                    options.pre = True
+                    self.input.options.allow_all_releases()
+                case "--prefer-binary":
+                    self.input.notes.append(
+                        f"{where}: --prefer-binary is ignored: the newest version is mirrored, if only as an sdist"
+                    )
                 case name if name in _FOR_PIP_ALONE:
                     self.input.notes.append(f"{where}: {name} is ignored: files come from the configured sources")
-                case name if name not in _IGNORED:
+                case name if name not in (*_SELECTING, *_IGNORED):
                     raise BadInput(f"{where}: the option {name} is not supported")
 
 
@@ -120,8 +123,3 @@ def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requireme
     algorithm, _, digest = parts.fragment.partition("=")
     digests = frozenset({f"sha256:{digest.lower()}"} if algorithm == "sha256" else ())
     return Requirement(f"{requirement.name}=={version_of(match[1], project)}{marker}"), digests
-
-
-def _parse_names(value: str) -> frozenset[str]:
-    names = {name.strip() for name in value.split(",")} - {"", ":none:"}
-    return frozenset(name if name == ":all:" else normalise_name(name) or name for name in names)

@@ -19,6 +19,7 @@ from wheelgate.mirror.targets import Target
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
 _ANSWERED = re.compile(r"HTTP status \w+ error \(\d{3} (.+?)\) for url \(")
 """Our own server's sentence, as uv repeats it."""
+_TOO_OLD = "unexpected argument '--prerelease-package'"
 _URL = re.compile(r"`?https?://[^\s)`]+`?")
 _DECORATION = re.compile("[\u2500-\u257f\u25b6\u00d7]")  # lines, arrows and crosses of a terminal
 _LONGEST = 1_200
@@ -116,9 +117,20 @@ def _format_requirements(lines: Iterable[InputRequirement]) -> str:
 
 
 def _build_options(options: SelectionOptions) -> list[str]:
-    binary = [word for name in sorted(options.no_binary) for word in ("--no-binary", name)]
-    binary += [word for name in sorted(options.only_binary) for word in ("--only-binary", name)]
-    return [*binary, *(("--prerelease", "allow") if options.pre else ())]
+    names = (("--no-binary", options.no_binary), ("--only-binary", options.only_binary))
+    arguments = [word for option, which in names for name in sorted(filter(_is_known_to_uv, which)) for word in (option, name)]
+    for which, word in ((options.all_releases, "allow"), (options.only_final, "disallow")):
+        if ":all:" in which and options.wants_prereleases(":all:") is (word == "allow"):
+            arguments += ["--prerelease", word]
+        for name in sorted(filter(normalise_name, which)):
+            if options.wants_prereleases(name) is (word == "allow"):
+                arguments += ["--prerelease-package", f"{name}={word}"]
+    return arguments
+
+
+def _is_known_to_uv(name: str) -> bool:
+    """False of a name that no project has: pip takes note of it all the same."""
+    return name == ":all:" or normalise_name(name) == name
 
 
 def _summarise_error(text: str) -> str:
@@ -126,6 +138,8 @@ def _summarise_error(text: str) -> str:
     words = _DECORATION.sub(" ", text)
     lines = [line.strip() for line in words.splitlines() if not line.strip().startswith(("warning:", "hint:"))]
     line = " ".join(" ".join(lines).split())
+    if _TOO_OLD in line:
+        return "this uv is too old for --all-releases or --only-final of single projects: pip install -U uv"
     if answered := _ANSWERED.search(line):
         return answered[1][:_LONGEST]
     line = re.sub(r"^error: (No solution found when resolving dependencies:? ?(cause: )?)?", "", line)
