@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.core.test_belonging import NOBODYS, TAKEN, WITHHELD
 from tests.support.packages import wheel_name
+from wheelgate.core.belonging import read_belonging
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import BlobInfo
-from wheelgate.mirror.reordering import Conflict, ReorderPlan, find_place, plan_reordering, reorder
+from wheelgate.mirror.reordering import Conflict, ReorderPlan, Undecided, find_places, plan_reordering, reorder
+from wheelgate.sources.packed_listing import find_projects
 
 WHEEL = wheel_name("acme-lib", "1.0")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,6 +26,9 @@ PLACES = {
     "x/Acme.Lib-1.0.tar.gz": "acme-lib/Acme.Lib-1.0.tar.gz",
     f"x/{WHEEL}.metadata": f"acme-lib/{WHEEL}.metadata",
     f"x/{WHEEL}.provenance": f"acme-lib/{WHEEL}.provenance",
+    "x/acme_-1.0-py3-none-any.whl": "acme/acme_-1.0-py3-none-any.whl",
+    "x/acme-1.0-py3.9.egg": "acme/acme-1.0-py3.9.egg",
+    "x/acme-1.0.TAR.GZ": "acme/acme-1.0.TAR.GZ",
     "README.md": None,
     "README.metadata": None,
     "x/y.whl": None,
@@ -33,7 +39,7 @@ PLACES = {
 
 @pytest.mark.parametrize(("path", "place"), PLACES.items())
 def test_where_a_blob_belongs(path: str, place: str | None) -> None:
-    assert find_place(path) == place
+    assert find_places(path) == ([] if place is None else [place])
 
 
 def blob(path: str, size: int = 3) -> BlobInfo:
@@ -71,12 +77,39 @@ async def test_one_plan_says_what_moves_what_stays_and_what_cannot_be_told_apart
     assert (made.in_place, made.others, made.size) == (2, 1, 6)
 
 
+async def test_what_may_be_of_several_projects_or_cannot_be_read_stays_and_is_named() -> None:
+    two = "legacy-name-1.3-1.tar.gz"
+    made = await plan(
+        blob(f"x/{two}"),
+        blob(f"legacy-name/{two}"),
+        BlobInfo(f"x/{WHEEL}", 3, "e", NOW, {}, f"x/{WHEEL} was sent with a key of its own"),
+        BlobInfo("fine/fine-1.0.tar.gz", 3, "e", NOW, {}, "it is damaged where it is"),
+        BlobInfo("README.md", 3, "e", NOW, {}, "it is damaged, and nobody's"),
+    )
+    assert (made.moves, made.conflicts, made.in_place, made.others) == ([], [], 2, 1)
+    assert made.undecided == [
+        Undecided(f"x/{two}", f"put it where it belongs, as legacy-name/{two} or legacy-name-1-3/{two}"),
+        Undecided(f"x/{WHEEL}", f"x/{WHEEL} was sent with a key of its own"),
+    ]
+
+
+async def test_after_a_reordering_the_same_projects_are_claimed() -> None:
+    """Else a public source would be asked for what is private, once the layout is ``project``."""
+    names = [*TAKEN, *WITHHELD, *NOBODYS]
+    made = await plan(*(blob(f"x{number}/{name}") for number, name in enumerate(names)))
+    kept = {*(move.to for move in made.moves), *(place for left in made.undecided for place in find_places(left.path))}
+    assert {project for path in kept for project in find_projects(path, by_folder=True)} == {
+        project for name in names for project in read_belonging(name).projects
+    }
+
+
 @pytest.mark.parametrize(
     "record",
     [
         "state/changed",
         "team/store/state/changed",
         f"tombstones/acme-lib/{WHEEL}",
+        "tombstones/legacy-name/legacy-name-1.3-1.tar.gz",
         f"store/tombstones/acme-lib/{WHEEL}",
     ],
 )

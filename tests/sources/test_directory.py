@@ -177,6 +177,52 @@ async def test_links_are_not_followed(world: Folder, tmp_path: Path) -> None:
     assert "is a link, which is not followed" in page.withheld[0].reason
 
 
+async def test_a_link_to_a_folder_is_named(world: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_wheel(tmp_path / "outside", "secret", "1.0")
+    make_wheel(world.root / "real", "acme-lib", "1.0")
+    (world.root / "deep").mkdir()
+    (world.root / "deep" / "linked").symlink_to(tmp_path / "outside")
+    (world.root / "circle").symlink_to(world.root / "circle")
+    (world.root / "latest").symlink_to(world.root / "real")  # what is in it is listed where it lies
+    (world.root / "broken").symlink_to(tmp_path / "nowhere")
+    (world.root / "notes").symlink_to(__file__)
+    assert await world.source.project_names() == {"acme-lib"}
+    found = await world.source.find_unoffered(5)
+    assert [(entry.filename, entry.rule) for entry in found.named] == [("circle", "damaged"), ("linked", "damaged")]
+    assert "deep/linked is a link to a folder, which is not followed" in found.named[1].reason
+    world.rescan()
+    await world.source.project_names()
+    assert [record.getMessage() for record in caplog.records] == [entry.reason for entry in found.named]
+
+
+async def test_a_link_that_is_named_for_a_project_keeps_its_name(tmp_path: Path, clock: FakeClock) -> None:
+    """Nobody else may answer for it: the folder is laid out by projects, and has one."""
+    make_wheel(tmp_path / "outside", "secret", "1.0")
+    root = tmp_path / "root"
+    make_wheel(root / "acme", "acme", "1.0")
+    source = Directory(name="shelf", root=root, clock=clock, by_project=True)
+    assert await source.project_names() == {"acme"}
+    (root / "secret").symlink_to(tmp_path / "outside")
+    (root / "acme-old").symlink_to(root / "acme")
+    clock.move(RESCAN_S)
+    assert await source.project_names() == {"acme", "secret", "acme-old"}
+    page = await source.project_page("secret")
+    assert (filenames(page), [entry.filename for entry in page.withheld]) == ([], ["secret"])
+    assert "secret is a link to a folder" in page.withheld[0].reason
+    (root / "secret").unlink()
+    (root / "acme-old").unlink()
+    clock.move(RESCAN_S)
+    assert await source.project_names() == {"acme"}
+    await source.close()
+
+
+async def test_a_folder_that_is_named_as_a_distribution_is_its_project_s(world: Folder) -> None:
+    make_wheel(world.root / "acme-2.0-py3.9.egg", "acme", "1.0")
+    page = await world.page("acme")
+    assert filenames(page) == [wheel_name("acme", "1.0")]
+    assert ["is a folder" in entry.reason for entry in page.withheld] == [True]
+
+
 async def test_within_two_seconds_the_folder_is_not_read_again(world: Folder, clock: FakeClock) -> None:
     make_wheel(world.root, "acme-lib", "1.0")
     page = await world.page()

@@ -15,6 +15,7 @@ from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.local import LocalStore
+from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.uploads.manage import UploadManager
 
@@ -159,3 +160,27 @@ async def test_a_file_of_a_container_is_yanked_and_deleted_there_and_its_tombsto
     assert container.blobs == {}
     kept, _ = await store.read(layout.tombstone("other", "other-1.0.tar.gz"))
     assert kept.decode() == sha256(b"body")
+
+
+@pytest.mark.parametrize(
+    ("project", "filename"),
+    [
+        ("legacy-name", "legacy-name-1.3-1.tar.gz"),
+        ("legacy-name-1-3", "legacy-name-1.3-1.tar.gz"),
+        ("acme", "acme-1.0-py3.9.egg"),
+        ("acme", "acme_-1.0-py3-none-any.whl"),
+        ("acme", "acme-1.0.TAR.GZ"),
+    ],
+)
+async def test_whatever_is_listed_can_be_yanked_and_deleted(
+    packages: UploadManager, store: LocalStore, project: str, filename: str
+) -> None:
+    path = layout.package(project, filename)
+    await store.put_if_absent(path, b"body", {})
+    (entry,) = await listed(packages, project)
+    assert entry.filename == filename
+    await packages.yank(filename, "broken")
+    assert (await store.info(path)).facts == {"yanked": "broken"}
+    await packages.delete(filename)
+    assert await listed(packages, project) == []
+    assert await Tombstones(store).find(project, filename) == sha256(b"body")

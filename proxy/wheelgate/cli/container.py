@@ -15,6 +15,7 @@ from wheelgate.cli.options import config_options, json_option, load_settings
 from wheelgate.cli.progress import CopyProgress, show_copying
 from wheelgate.config import Config, SourceSettings
 from wheelgate.config.overlaps import is_inside
+from wheelgate.core.names import show_any
 from wheelgate.mirror.reordering import Reordered, ReorderPlan, plan_reordering, reorder
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def container() -> None:
 @click.option("--remove", is_flag=True, help="With --apply: delete each original once its copy is proven.")
 @json_option
 def reorder_container(config: Path | None, data: Path | None, source: str, is_applied: bool, remove: bool, as_json: bool) -> None:
-    """Copy the wheels and sdists of SOURCE, a container in any layout, to <project>/<file>, for layout = "project".
+    """Copy the wheels, sdists and other distribution files of SOURCE, a container in any layout, to <project>/<file>, for
+    layout = "project".
 
     The storage account copies by itself, and nothing is overwritten. Broken off, it goes on where it was. Exit status 1 if
     something is left to be done by hand.
@@ -52,7 +54,7 @@ def reorder_container(config: Path | None, data: Path | None, source: str, is_ap
         print(json.dumps(_describe_as_json(source, plan, done), indent=2))
     else:
         _describe(plan, done)
-    sys.exit(1 if plan.conflicts or (done is not None and done.failed) else 0)
+    sys.exit(1 if plan.conflicts or plan.undecided or (done is not None and done.failed) else 0)
 
 
 def _find_source(config: Config, name: str) -> tuple[int, SourceSettings]:
@@ -127,6 +129,7 @@ def _describe_as_json(source: str, plan: ReorderPlan, done: Reordered | None) ->
         "in_place": plan.in_place,
         "others": plan.others,
         "conflicts": [{"to": conflict.to, "paths": conflict.paths} for conflict in plan.conflicts],
+        "undecided": [{"path": left.path, "why": left.why} for left in plan.undecided],
         **({} if done is None else msgspec.structs.asdict(done)),
     }
 
@@ -143,10 +146,13 @@ def _describe(plan: ReorderPlan, done: Reordered | None) -> None:
         print(f"copied {done.copied:,} blobs of {done.copied_bytes:,} bytes; {done.there_already:,} copies were there already")
         if done.removed:
             print(f"removed {done.removed:,} originals")
-    print(f"{plan.in_place:,} are in place; {plan.others:,} are no wheels or sdists, and stay where they are")
+    print(f"{plan.in_place:,} are in place; {plan.others:,} are no distribution files of any project, and stay where they are")
     for conflict in plan.conflicts[:_MOST_LINES]:
         print(f"cannot be told apart, so left alone: {', '.join(conflict.paths)}: delete all but one")
     _print_more(len(plan.conflicts))
+    for left in plan.undecided[:_MOST_LINES]:
+        print(f"left where it is: {show_any(left.path)}: {left.why}")
+    _print_more(len(plan.undecided))
     for sentence in (done.failed if done is not None else [])[:_MOST_LINES]:
         print(f"failed: {sentence}")
     _print_more(0 if done is None else len(done.failed))

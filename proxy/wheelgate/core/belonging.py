@@ -22,6 +22,7 @@ from wheelgate.core.names import (
     OTHER_ENDINGS,
     SEPARATORS,
     is_index_document,
+    is_listable,
     is_safe_filename,
     normalise_name,
     without_sdist_ending,
@@ -31,13 +32,16 @@ from wheelgate.core.wheel_names import is_python_tag, parse_wheel_name
 _BEFORE_DOTTED = re.compile(r"(?<=[A-Za-z0-9])[-_. ]*[-_ ][vV]?\d+\.\d", re.ASCII)
 _NUMBER = re.compile(r"[vV]?\d", re.ASCII)
 _UNREAD_ENDINGS = (".tar.z",)
-_LONGEST = 1_024
-"""Characters of a name that is read: no file system and no container has longer ones."""
+_LONGEST = 255
+"""Characters of a name that can stand on a page. Of a longer one, which no installer is ever offered, as much is read."""
+_SURE_ENDINGS = (".whl", ".egg")
 
 _UPPER_CASE = "installers know its ending in lower case alone: rename it"
 _NO_WHEEL_NAME = "it is not named as wheels are, NAME-VERSION-PYTHON-ABI-PLATFORM.whl: rename it, or build it again"
+_NO_PROJECT = "its name tells no project: name it NAME-VERSION, and then what files of its kind have behind that"
 _NO_VERSION = "its name has no version that installers read: name it NAME-VERSION, and then its ending"
-ODD_CHARACTERS = "its name has characters that no page of an index can have: use letters, digits and . _ + ! ~ - only"
+_ODD_CHARACTERS = "its name has characters that no page of an index can have: use letters, digits and . _ + ! ~ - only"
+_TOO_LONG = f"its name is longer than {_LONGEST} characters: give it a shorter one"
 
 
 class Belonging(msgspec.Struct, frozen=True):
@@ -54,9 +58,9 @@ _NOBODYS = Belonging()
 
 def read_belonging(filename: str) -> Belonging:
     """Read whose a file is, as far as its name tells."""
+    lowered = filename[-_LONGEST:].lower()
     if len(filename) > _LONGEST:
-        return _NOBODYS
-    lowered = filename.lower()
+        return Belonging(tuple(_guess_wheel(filename[:_LONGEST])), _TOO_LONG) if is_listable(lowered) else _NOBODYS
     if lowered.endswith(".whl"):
         found = _read_wheel(filename)
     elif (stem := without_sdist_ending(filename)) is not None:
@@ -64,12 +68,25 @@ def read_belonging(filename: str) -> Belonging:
     elif lowered.endswith(OTHER_ENDINGS):
         found = _read_other(*filename.rsplit(".", 1))
     elif is_index_document(filename):
-        found = _belongs_to(normalise_head(filename.partition("-")[0]))
+        project = normalise_head(filename.partition("-")[0])
+        found = _NOBODYS if project is None else Belonging((project,))
     else:
         return _NOBODYS
     if found.projects and not is_safe_filename(filename):
-        return Belonging(found.projects, ODD_CHARACTERS)
+        return Belonging(found.projects, explain_unsafe(filename))
     return found
+
+
+def explain_unsafe(filename: str) -> str:
+    """Explain why a name cannot stand on a page, in words that may follow a colon."""
+    return _TOO_LONG if len(filename) > _LONGEST else _ODD_CHARACTERS
+
+
+def explain_nobodys(filename: str) -> str | None:
+    """Explain why a file is of no project, in words that may follow a colon; ``None``: it may be no distribution file at all."""
+    # Archives may be anything; what begins with a dot is hidden, as what other programs put beside a file is.
+    is_sure = filename[-_LONGEST:].lower().endswith(_SURE_ENDINGS) and not filename.startswith(".")
+    return _NO_PROJECT if is_sure and not read_belonging(filename).projects else None
 
 
 def find_obstacle(filename: str, project: str) -> str | None:
@@ -80,30 +97,28 @@ def find_obstacle(filename: str, project: str) -> str | None:
     return found.obstacle
 
 
-def _belongs_to(project: str | None, obstacle: str | None = None) -> Belonging:
-    return _NOBODYS if project is None else Belonging((project,), obstacle)
-
-
 def _read_wheel(filename: str) -> Belonging:
     stem, is_lower = filename[:-4], filename.endswith(".whl")
     try:
-        name = parse_wheel_name(f"{stem}.whl")
+        project = normalise_name(parse_wheel_name(f"{stem}.whl").project)
     except ValueError:  # InvalidWheelFilename, or a number of thousands of digits
+        project = None
+    if project is None:  # also of acme_-1.0-py3-none-any.whl, which PEP 427 allows and PEP 508 does not
         return Belonging(tuple(_guess_wheel(stem)), _NO_WHEEL_NAME)
-    return _belongs_to(normalise_name(name.project), None if is_lower else _UPPER_CASE)
+    return Belonging((project,), None if is_lower else _UPPER_CASE)
 
 
 def _guess_wheel(stem: str) -> Iterator[str]:
     """Guess the project of a wheel that is not named as one: what stands before its version, else before the tags and a field."""
     fields = stem.split("-")
     for at in range(1, len(fields)):
-        if _is_version(fields[at].replace("_", "-")) and (project := normalise_head("-".join(fields[:at]))) is not None:
+        if _is_version(fields[at].replace("_", "-")) and (project := _guess_head("-".join(fields[:at]))) is not None:
             yield project
             return
     if guessed := _guess(stem):
         yield from guessed
     elif len(fields) > 3 and is_python_tag(fields[-3]):
-        project = normalise_head("-".join(fields[:-4]) or fields[0])
+        project = _guess_head("-".join(fields[:-4]) or fields[0])
         yield from () if project is None else (project,)
 
 
@@ -114,26 +129,36 @@ def _read_sdist(stem: str, ending: str) -> Belonging:
         obstacle = f"no installer unpacks {ending}: pack it as .tar.gz"
     elif ending != lowered:
         obstacle = _UPPER_CASE
-    if projects := _split(stem, "-", _is_version):
+    if projects := _split(stem, "-", normalise_head):
         return Belonging(projects, obstacle)
-    return Belonging(_split(stem, "_ ", _is_version) or _guess(stem), _NO_VERSION)
+    return Belonging(_guess_archive(stem), _NO_VERSION)
 
 
 def _read_other(stem: str, ending: str) -> Belonging:
-    projects = _split(stem, "-", _is_version) or _guess(stem)
+    projects = _split(stem, "-", normalise_head) or _guess_archive(stem)
     return Belonging(projects, f"no installer takes .{ending} files: put a wheel or an sdist there")
 
 
-def _split(stem: str, separators: str, is_version: Callable[[str], bool]) -> tuple[str, ...]:
+def _guess_archive(stem: str) -> tuple[str, ...]:
+    """Guess the projects of an archive that is not named as one. ``acme-1.0.linux-x86_64`` has no version 64."""
+    return _guess(stem) or _split(stem, "-_ ", _guess_head)
+
+
+def _split(stem: str, separators: str, read_head: Callable[[str], str | None]) -> tuple[str, ...]:
     """Split at each separator that has a version behind it: the names before, normalised."""
-    heads = (stem[:at] for at, character in enumerate(stem) if character in separators and is_version(stem[at + 1 :]))
-    return tuple(dict.fromkeys(filter(None, map(normalise_head, heads))))
+    heads = (stem[:at] for at, character in enumerate(stem) if character in separators and _is_version(stem[at + 1 :]))
+    return tuple(dict.fromkeys(filter(None, map(read_head, heads))))
 
 
 def _guess(stem: str) -> tuple[str, ...]:
     """Guess the projects by what looks like a version to people, and begins behind a dash, an underscore or a space."""
     heads = (stem[: found.start()] for found in _BEFORE_DOTTED.finditer(stem))
     return tuple(dict.fromkeys(filter(None, map(normalise_head, heads))))
+
+
+def _guess_head(head: str) -> str | None:
+    """Normalise what stands before a version, and need not end as names do."""
+    return normalise_head(head.rstrip("-_. "))
 
 
 def normalise_head(head: str) -> str | None:

@@ -33,6 +33,7 @@ _SDIST_ENDINGS = (
     *(".tbz", ".txz", ".tlz", ".tar.lz", ".tar.lzma", ".tar.zst"),
 )
 OTHER_ENDINGS = (".egg", ".exe", ".msi", ".rpm", ".dmg", ".deb")
+_LONGEST_ENDING = max(map(len, (*_SDIST_ENDINGS, *OTHER_ENDINGS)))
 
 
 def normalise_name(name: str) -> str | None:
@@ -74,7 +75,8 @@ def show_any(text: str) -> str:
 
 def is_distribution(filename: str) -> bool:
     """True if the name ends like a distribution file of any age, and not like a signature or a page beside it."""
-    return filename.lower().endswith((".whl", *_SDIST_ENDINGS, *OTHER_ENDINGS))
+    # Of its end: an upstream's page may state megabytes as one.
+    return filename[-_LONGEST_ENDING:].lower().endswith((".whl", *_SDIST_ENDINGS, *OTHER_ENDINGS))
 
 
 def is_index_document(filename: str) -> bool:
@@ -111,7 +113,7 @@ def project_in(filename: str) -> str | None:
 
 def without_sdist_ending(filename: str) -> str | None:
     """The part of an sdist's name before ``.tar.gz`` and its older siblings, or ``None``."""
-    lowered = filename.lower()
+    lowered = filename[-_LONGEST_ENDING:].lower()
     for ending in _SDIST_ENDINGS if lowered.endswith(_SDIST_ENDINGS) else ():
         if lowered.endswith(ending):
             return filename[: -len(ending)]

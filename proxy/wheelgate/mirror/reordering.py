@@ -1,7 +1,8 @@
 """Reordering of a container in any layout into ``<project>/<file>``: planned from its listing, then copied, proven, and removed.
 
 Nothing is ever overwritten, and nothing is removed of which no proven copy is there. So it may be broken off and begun again at
-any moment. Of a file name that several blobs have, nothing is touched: which one is meant is not for us to say.
+any moment. Of a file name that several blobs have, or that is of several projects, nothing is touched: which one is meant is not
+for us to say. What no installer takes is moved too: by project alone, it would no longer keep its project's name where it was.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Protocol
 
 import msgspec
 
+from wheelgate.core.belonging import read_belonging
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError
-from wheelgate.core.names import project_in
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.storage import layout
 
@@ -35,6 +36,13 @@ class Conflict(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
 
 
+class Undecided(msgspec.Struct, frozen=True):
+    """A distribution file that stays where it is, and why, in words that may follow a colon."""
+
+    path: str
+    why: str
+
+
 class ReorderPlan(msgspec.Struct, frozen=True):
     """Moves for the blobs of a container, and what needs none."""
 
@@ -42,8 +50,9 @@ class ReorderPlan(msgspec.Struct, frozen=True):
     """In the order of the places; what stands beside a file comes before it."""
     in_place: int
     others: int
-    """Blobs that are no wheels or sdists; they stay where they are."""
+    """Blobs that are no distribution files of any project; they stay where they are."""
     conflicts: Sequence[Conflict]
+    undecided: Sequence[Undecided] = ()
 
     @property
     def size(self) -> int:
@@ -70,12 +79,13 @@ class CopyMaker(Protocol):
 
 
 async def plan_reordering(blobs: AsyncIterator[BlobInfo]) -> ReorderPlan:
-    """Plan where each wheel and sdist of a listing belongs, with what is kept beside it.
+    """Plan where each distribution file of a listing belongs, with what is kept beside it.
 
     Raises:
         StoreError: it cannot be listed; or some Wheelgate keeps its store there, whose uploads and records would be moved.
     """
     claimants: dict[str, list[BlobInfo]] = {}
+    undecided: list[Undecided] = []
     others = 0
     async for blob in blobs:
         if is_of_a_store(blob.path):
@@ -83,11 +93,17 @@ async def plan_reordering(blobs: AsyncIterator[BlobInfo]) -> ReorderPlan:
                 f"{blob.path} is a record of a Wheelgate that keeps its store there, so nothing is reordered: "
                 "give the source a container or a folder that has no store in it"
             )
-        place = find_place(blob.path)
-        if place is None or blob.damage is not None:
+        places = find_places(blob.path)
+        if not places:
             others += 1
+        elif blob.path in places:
+            claimants.setdefault(blob.path, []).append(blob)
+        elif blob.damage is not None:
+            undecided.append(Undecided(blob.path, blob.damage))
+        elif len(places) > 1:
+            undecided.append(Undecided(blob.path, f"put it where it belongs, as {' or '.join(places)}"))
         else:
-            claimants.setdefault(place, []).append(blob)
+            claimants.setdefault(places[0], []).append(blob)
     moves, conflicts, in_place = [], [], 0
     for place, found in sorted(claimants.items()):
         strays = [blob for blob in found if blob.path != place]
@@ -97,24 +113,23 @@ async def plan_reordering(blobs: AsyncIterator[BlobInfo]) -> ReorderPlan:
         elif strays:
             conflicts.append(Conflict(place, tuple(sorted(blob.path for blob in found))))
     moves.sort(key=lambda move: (not move.to.endswith(_COMPANIONS), move.to))
-    return ReorderPlan(moves, in_place, others, conflicts)
+    return ReorderPlan(moves, in_place, others, conflicts, undecided)
 
 
-def find_place(path: str) -> str | None:
-    """Find where a blob belongs; ``None``: it is no wheel or sdist, nor stands beside one."""
+def find_places(path: str) -> Sequence[str]:
+    """Find where a blob may belong; nowhere: it is no distribution file, nor stands beside one."""
     filename = path.rpartition("/")[2]
     ending = next((ending for ending in _COMPANIONS if filename.endswith(ending)), "")
-    project = project_in(filename.removesuffix(ending))
-    return None if project is None else f"{project}/{filename}"
+    return [f"{project}/{filename}" for project in read_belonging(filename.removesuffix(ending)).projects]
 
 
 def is_of_a_store(path: str) -> bool:
-    """True if a blob, in whatever folder, is one that only a store has: its change log, or the tombstone of a wheel or sdist."""
+    """True if a blob, in whatever folder, is one that only a store has: its change log, or the tombstone of a file."""
     if f"/{path}".endswith(f"/{layout.CHANGED}"):
         return True
     folder, _, filename = path.rpartition("/")
-    project = project_in(filename) if layout.TOMBSTONES in path else None
-    return project is not None and f"/{folder}".endswith(f"/{layout.TOMBSTONES}{project}")
+    projects = read_belonging(filename).projects if layout.TOMBSTONES in path else ()
+    return any(f"/{folder}".endswith(f"/{layout.TOMBSTONES}{project}") for project in projects)
 
 
 async def reorder(

@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalise_name, project_in, version_of
+from wheelgate.core.belonging import find_obstacle
+from wheelgate.core.names import normalise_name, version_of
 from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, read_text, split_lines
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput
 
@@ -116,8 +117,8 @@ def _pin_wheelgate_file(requirement: Requirement, where: str) -> tuple[Requireme
     except ValueError:
         raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}") from None
     match = _FILE_URL.search(unquote(parts.path))
-    project = project_in(match[1]) if match else None
-    if match is None or project is None or project != normalise_name(requirement.name):
+    project = normalise_name(requirement.name)
+    if match is None or project is None or find_obstacle(match[1], project) is not None:
         raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}")
     marker = f" ; {requirement.marker}" if requirement.marker else ""
     algorithm, _, digest = parts.fragment.partition("=")

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import msgspec
 
-from wheelgate.core.belonging import ODD_CHARACTERS, Membership
+from wheelgate.core.belonging import Membership, explain_unsafe
 from wheelgate.core.constraints import UnshowableConstraint, read_constraint
 from wheelgate.core.digests import UnusableDigest, read_digests, read_fragment
 from wheelgate.core.model import MAX_NAMED, UNUSABLE, File, ProjectStatus, RemoteFile, Withheld
@@ -161,7 +161,7 @@ class Collector:
             way = self._links.explain(entry.url) if len(entry.url) <= MAX_LINK else "by more characters than a link has"
             self._refused[name] = Withheld(name, self._source, LINK_RULE, f"source {self._source} links to it {way}")
         else:
-            reason = f"source {self._source} does not offer {show_any(filename)}: {ODD_CHARACTERS}"
+            reason = f"source {self._source} does not offer {show_any(filename)}: {explain_unsafe(filename)}"
             self._refused[name] = Withheld(name, self._source, UNUSABLE, reason)
 
     def _is_covered(self, filename: str) -> bool:

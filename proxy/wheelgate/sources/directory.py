@@ -250,6 +250,8 @@ class Directory:
         if scan.changed != frozenset():
             self._packed.forget()
         self._last, self._problem = scan, None
+        for sentence in scan.links:
+            self._troubles.report(sentence, f"source {self.name}: {sentence}", logging.WARNING)
 
     async def _judge(self, scan: FolderScan) -> None:
         """Let a look pass that can be believed. Raises UpstreamUnavailable."""

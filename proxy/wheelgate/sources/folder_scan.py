@@ -14,9 +14,14 @@ import msgspec
 from wheelgate.core.model import file_etag
 from wheelgate.core.names import is_listable, show_any
 from wheelgate.core.protocols import BlobInfo
-from wheelgate.sources.packed_listing import ListingBuilder, PackedListing
+from wheelgate.sources.packed_listing import FOLDER_END, ListingBuilder, PackedListing
 
 _SCANS = 5
+_TOLD_LINKS = 10
+_LINKED_FOLDER = (
+    "is a link to a folder, which is not followed, as it may lead out of this one, so nothing in it is offered: "
+    "put the folder itself there, or make it a source of its own"
+)
 
 
 class FolderScan(msgspec.Struct, frozen=True):
@@ -28,6 +33,8 @@ class FolderScan(msgspec.Struct, frozen=True):
     """Paths as :func:`pack_path` writes them, below the folder; ETags of :func:`~wheelgate.core.model.file_etag`."""
     changed: frozenset[str] | None
     """Projects that are not as in the look before; ``None``: any may not be."""
+    links: tuple[str, ...] = ()
+    """A sentence for each of the first links to folders, which are in the listing as damaged files are."""
 
 
 def scan_folder(root: Path, before: PackedListing | None, *, by_project: bool = False) -> FolderScan:
@@ -60,31 +67,53 @@ def _identify(root: Path) -> str:
 def _scan(root: Path, place: str, before: PackedListing | None, by_project: bool) -> FolderScan:
     builder = ListingBuilder(before, by_folder=by_project)
     start = len(os.path.join(root, ""))  # noqa: PTH118 - a path in text, with the separator at its end
+    links: list[str] = []
     for entry in _walk(root):
         path = pack_path(entry.path[start:])
         stat = entry.stat(follow_symlinks=False)
         written = datetime.fromtimestamp(stat.st_mtime, UTC)
-        builder.add(BlobInfo(path, stat.st_size, file_etag(stat), written, {}, _find_damage(entry)))
+        damage = _find_damage(entry)
+        if damage is not None and _is_linked_folder(entry, root, by_project=by_project):
+            path, damage = path + FOLDER_END, f"{show_any(path)} {_LINKED_FOLDER}"
+            links += [damage] if len(links) < _TOLD_LINKS else []
+        elif not is_listable(entry.name):
+            continue
+        builder.add(BlobInfo(path, stat.st_size, file_etag(stat), written, {}, damage))
     steps = builder.finish()
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            return FolderScan(place, done.value, builder.changed)
+            return FolderScan(place, done.value, builder.changed, tuple(links))
 
 
 def _find_damage(entry: os.DirEntry[str]) -> str | None:
     if entry.is_file(follow_symlinks=False):
         return None
-    if entry.is_symlink():
+    if entry.is_dir(follow_symlinks=False):
+        why = "a folder: pack it into a file of that name"
+    elif entry.is_symlink():
         why = "a link, which is not followed, as it may lead out of the folder: put the file itself there"
     else:
         why = "no plain file: put one there"
     return f"{show_any(entry.name)} is {why}"
 
 
+def _is_linked_folder(entry: os.DirEntry[str], root: Path, *, by_project: bool) -> bool:
+    """True if an entry stands for a folder whose files are listed nowhere else.
+
+    A link within ``root`` leads to files that are listed where they lie, but not under the project that it is named for.
+    """
+    if not entry.is_symlink() or is_listable(entry.name):
+        return False
+    try:
+        return entry.is_dir() and (by_project or not Path(entry.path).resolve().is_relative_to(root.resolve()))
+    except (OSError, RuntimeError):  # it leads round in a circle, or to where nobody may look
+        return True
+
+
 def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below that is no folder and may be a distribution by its name, in a stable order.
+    """Everything below that may be a distribution by its name, and every link, in a stable order.
 
     Links are not followed: they may lead out of the folder.
     """
@@ -93,10 +122,10 @@ def _walk(root: Path) -> Iterator[os.DirEntry[str]]:
     for entry in ordered:
         if entry.name.startswith("."):
             continue
+        if is_listable(entry.name) or entry.is_symlink():
+            yield entry
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path))
-        elif is_listable(entry.name):
-            yield entry
 
 
 def pack_path(path: str) -> str:

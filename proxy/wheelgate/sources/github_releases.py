@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from wheelgate.core.belonging import find_obstacle, read_belonging
+from wheelgate.core.belonging import explain_nobodys, find_obstacle, read_belonging
 from wheelgate.core.digests import UnusableDigest, read_digests
 from wheelgate.core.errors import Busy, ProjectNotFound, UpstreamBadAnswer, UpstreamError, without_frames
 from wheelgate.core.model import MAX_NAMED, STALE_IF_ERROR_S, File, Freshness, ProjectPage, RemoteFile, Withheld
@@ -32,6 +32,8 @@ from wheelgate.upstream.client import SourceClient
 
 GITHUB_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 _RETRY_S = 5.0
+_NOBODY = ""
+"""Key of the files that are of no project."""
 _log = logging.getLogger(__name__)
 
 
@@ -192,10 +194,12 @@ class GithubReleases:
         in_order = (release for of_repo in releases.values() for release in reversed(of_repo) if not release.draft)
         for release, asset in ((each, asset) for each in in_order for asset in each.assets):
             yield
+            if (why := explain_nobodys(asset.name)) is not None:
+                projects.setdefault(_NOBODY, _Assets()).withheld[asset.name] = explain_unoffered(self.name, asset.name, why)
             for project in read_belonging(asset.name).projects:
                 self._sort(release, asset, project, projects.setdefault(project, _Assets()))
         return (
-            {project: tuple(assets.files.values()) for project, assets in projects.items()},
+            {project: tuple(assets.files.values()) for project, assets in projects.items() if project != _NOBODY},
             {project: assets.list_withheld() for project, assets in projects.items()},
         )
 

@@ -18,7 +18,7 @@ from wheelgate.core.names import make_safe_filename, show_any
 from wheelgate.core.protocols import BlobInfo
 from wheelgate.runtime.cooperative import Steps
 from wheelgate.runtime.logs import TroubleLog
-from wheelgate.sources.packed_listing import PackedListing
+from wheelgate.sources.packed_listing import FOLDER_END, PackedListing
 
 DAMAGED = "damaged"
 """The rule by which files are withheld that cannot be believed, or not be read."""
@@ -76,7 +76,7 @@ class HoldingsBuilder:
 
     def add(self, file: BlobInfo) -> None:
         """Sort in the next file of the project."""
-        filename = file.path.rpartition("/")[2]
+        filename = file.path.removesuffix(FOLDER_END).rpartition("/")[2]
         first = self._offered.get(filename)
         if file.damage is not None:
             self._name(explain_damaged(self._source, filename, file.damage))
@@ -135,7 +135,7 @@ def find_unoffered(source: str, listing: PackedListing, most: int) -> Steps[Unof
     total = 0
     for files in listing.files():
         for file in files:
-            filename = file.path.rpartition("/")[2]
+            filename = file.path.removesuffix(FOLDER_END).rpartition("/")[2]
             obstacle = file.damage or listing.find_obstacle(file.path)
             if obstacle is None and filename in seen:
                 obstacle = _compare(file, *seen[filename])

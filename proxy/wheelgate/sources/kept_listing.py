@@ -30,7 +30,7 @@ from wheelgate.runtime.cooperative import in_slices
 from wheelgate.sources.packed_listing import Block, PackedListing, assemble
 from wheelgate.storage import layout
 
-_VERSION = 5
+_VERSION = 6
 """To be raised with every change of what a block's bytes say, or of its keys (``find_keys``): they are taken over."""
 _HEADER = re.compile(rb"wheelgate listing ([1-9][0-9]{0,8}) ([0-9a-f]{64})\n")
 _LEAST, _MOST = 32, 512

@@ -18,7 +18,7 @@ from zlib import crc32
 import msgspec
 from isal import isal_zlib
 
-from wheelgate.core.belonging import find_obstacle, normalise_head, read_belonging
+from wheelgate.core.belonging import explain_nobodys, find_obstacle, normalise_head, read_belonging
 from wheelgate.core.inflation import inflate
 from wheelgate.core.names import is_listable, is_normalised
 from wheelgate.core.protocols import BlobInfo
@@ -34,10 +34,14 @@ _COMPARED = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER = re.compile(r"0x[1-9A-F][0-9A-F]{0,14}")
 _SEPARATORS = re.compile(r"[-_.]+")
-_PLAIN = r"([A-Za-z0-9._]+)-[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?"
-# Names that are read in one way alone.
-_PLAIN_WHEEL = re.compile(rf"{_PLAIN}(?:-[0-9][A-Za-z0-9._]*)?(?:-[A-Za-z0-9._]+){{3}}\.whl", re.ASCII)
+_WORD = r"[A-Za-z0-9]+(?:[._][A-Za-z0-9]+)*"
+_PLAIN = rf"({_WORD})-[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?"
+# Names that are read in one way alone, and that installers take.
+_PLAIN_WHEEL = re.compile(rf"{_PLAIN}(?:-[0-9]+(?:[._][A-Za-z0-9]+)*)?(?:-{_WORD}){{3}}\.whl", re.ASCII)
 _PLAIN_SDIST = re.compile(rf"{_PLAIN}\.(?:tar\.gz|zip)", re.ASCII)
+_PLAIN_CHARACTERS = 250
+FOLDER_END = "/"
+"""Ending of the path of a folder that is listed for itself: nobody looked into it."""
 _A_COLUMN = msgspec.Meta(max_length=_MOST)
 
 
@@ -170,12 +174,14 @@ class PackedListing:
         return (list(block.unpack()) for block in self.blocks)
 
     def find_obstacle(self, path: str) -> str | None:
-        """Find why a file cannot be offered, in words that may follow a colon; ``None``: it can, or is nobody's."""
+        """Find why a file cannot be offered, in words that may follow a colon; ``None``: it can, or may be no distribution file."""
         filename = path.rpartition("/")[2]
-        if not self._by_folder and (_PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)):
+        if not self._by_folder and _read_plain(filename) is not None:
             return None
         projects = find_projects(path, by_folder=self._by_folder)
-        return find_obstacle(filename, projects[0]) if projects else None
+        if projects:
+            return find_obstacle(filename, projects[0])
+        return None if self._by_folder else explain_nobodys(filename)
 
     def _projects_of(self, block: Block) -> set[str]:
         return {project for file in block.unpack() for project in find_projects(file.path, by_folder=self._by_folder)}
@@ -185,7 +191,7 @@ def find_projects(path: str, *, by_folder: bool) -> tuple[str, ...]:
     """Find whose a file is: by its name, or by the folder that it lies in, which then is named for the project."""
     folder, _, filename = path.rpartition("/")
     if by_folder:
-        return (folder,) if is_normalised(folder) and is_listable(filename) else ()
+        return (folder,) if is_normalised(folder) and (is_listable(filename) or not filename) else ()
     return read_belonging(filename).projects
 
 
@@ -208,7 +214,8 @@ class ListingBuilder:
 
     def add(self, file: BlobInfo) -> None:
         """Add the next file; whatever does not look like what a page lists is left out. At most about a millisecond."""
-        if not is_listable(file.path.rpartition("/")[2]):
+        is_folder = file.damage is not None and file.path.endswith(FOLDER_END)
+        if not is_folder and not is_listable(file.path.rpartition("/")[2]):
             return
         self._open.append(file)
         count = len(self._open)
@@ -270,18 +277,22 @@ def _key(project: str) -> int:
 def find_keys(path: str, *, by_folder: bool = False) -> Sequence[int]:
     """Find the keys under which a file is looked for: those of its projects.
 
-    Of nearly every name in a tenth of the time that it takes to read it whole. Some may have a key too that is none of a project
-    of theirs; that shows when they are looked at.
+    Of nearly every name in a tenth of the time that it takes to read it whole.
     """
     # Keys are kept in the store and taken over by later releases: whoever changes a result raises the version of kept listings.
     if by_folder:
         return [_key(project) for project in find_projects(path, by_folder=True)]
     filename = path.rpartition("/")[2]
-    plain = _PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)
-    project = None if plain is None else normalise_head(plain[1])
-    if project is None:  # also of foo.-1.0.zip: what stands before its version is no name, and it is guessed at
-        return [_key(project) for project in read_belonging(filename).projects]
-    return [_key(project)]
+    project = _read_plain(filename)
+    return [_key(project) for project in (read_belonging(filename).projects if project is None else (project,))]
+
+
+def _read_plain(filename: str) -> str | None:
+    """Read the one project of a file that installers take, from a name that cannot be read otherwise; ``None``: read it whole."""
+    plain = None
+    if len(filename) <= _PLAIN_CHARACTERS:
+        plain = _PLAIN_WHEEL.fullmatch(filename) or _PLAIN_SDIST.fullmatch(filename)
+    return None if plain is None else normalise_head(plain[1])
 
 
 class _Index:

@@ -6,12 +6,14 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from itertools import product
 
 import msgspec
 
+from wheelgate.core.belonging import read_belonging
 from wheelgate.core.errors import BlobChanged, BlobNotFound, FileNotListed, StoreError, UploadRefused
 from wheelgate.core.model import File
-from wheelgate.core.names import is_distribution, is_safe_filename, project_in
+from wheelgate.core.names import is_distribution, is_safe_filename
 from wheelgate.core.protocols import BlobInfo, BlobStore
 from wheelgate.runtime.together import together
 from wheelgate.sources.page_builder import stored_file
@@ -108,10 +110,10 @@ class UploadManager:
 
     async def _find(self, filename: str) -> tuple[Destination, str, BlobInfo]:
         """Find a file: its target, project and blob."""
-        project = project_in(filename)
-        if project is None:
-            raise FileNotListed(f"{filename[:200]!r} is not the name of a wheel or sdist")
-        for target in self._targets:
+        projects = read_belonging(filename).projects if is_safe_filename(filename) else ()
+        if not projects:
+            raise FileNotListed(f"{filename[:200]!r} is not the name of a wheel, an sdist or another distribution file")
+        for target, project in product(self._targets, projects):
             with contextlib.suppress(BlobNotFound):
                 return target, project, await target.store.info(target.build_path(project, filename))
-        raise FileNotListed(f"the store has no file {filename}: `wheelgate wheel list {project}` shows what it has")
+        raise FileNotListed(f"the store has no file {filename}: `wheelgate wheel list {projects[0]}` shows what it has")
