@@ -36,8 +36,7 @@ def container() -> None:
 @click.option("--remove", is_flag=True, help="With --apply: delete each original once its copy is proven.")
 @json_option
 def reorder_container(config: Path | None, data: Path | None, source: str, is_applied: bool, remove: bool, as_json: bool) -> None:
-    """Copy the wheels, sdists and other distribution files of SOURCE, a container in any layout, to <project>/<file>, for
-    layout = "project".
+    """Copy the wheels, sdists and eggs of SOURCE, a container in any layout, to <project>/<file>, for layout = "project".
 
     The storage account copies by itself, and nothing is overwritten. Broken off, it goes on where it was. Exit status 1 if
     something is left to be done by hand.

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from wheelgate.core.errors import BadInput
 from wheelgate.core.belonging import find_obstacle
+from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name, version_of
 from wheelgate.distfiles.requirements_file import LineKind, ParsedLine, parse_line, read_text, split_lines
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput

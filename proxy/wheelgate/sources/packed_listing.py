@@ -174,7 +174,7 @@ class PackedListing:
         return (list(block.unpack()) for block in self.blocks)
 
     def find_obstacle(self, path: str) -> str | None:
-        """Find why a file cannot be offered, in words that may follow a colon; ``None``: it can, or may be no distribution file."""
+        """Find why a file cannot be offered, in words that may follow a colon; ``None``: it can, or may be no distribution."""
         filename = path.rpartition("/")[2]
         if not self._by_folder and _read_plain(filename) is not None:
             return None
