@@ -506,3 +506,22 @@ def test_a_placeholder_is_no_secret(written: str) -> None:
 def test_a_field_that_may_change_who_is_trusted_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"unknown field '{field}'"):
         parse_document(f"name: team\ntarget: https://pkgs.dev.azure.com/acme\n{field}: true\n".encode())
+
+
+def show_blobs(**more: str) -> bytes:
+    """As `az ml connection show` prints one for a container."""
+    names = {"account_name": "acct", "container_name": "wheels"}
+    shown = {"name": "box", "type": "azure_blob", "url": "https://acct.blob.core.windows.net/wheels", **names, **more}
+    return json.dumps({**shown, "credentials": {"type": "sas", "sas_token": SECRET}}).encode()
+
+
+def test_the_names_of_a_container_are_those_in_its_address() -> None:
+    document = parse_document(show_blobs())
+    assert document.fields["target"] == "https://acct.blob.core.windows.net/wheels"
+    assert (document.fields["auth_type"], document.notes) == ("SAS", ())
+    assert parse_document(show_blobs(target="https://acct.blob.core.windows.net/wheels")).fields == document.fields
+    for more in ({"account_name": "other"}, {"container_name": "other"}, {"url": "https://index.example.com/acct"}):
+        with pytest.raises(ValueError, match="its (account|container)_name is not the one in its target"):
+            parse_document(show_blobs(**more))
+    with pytest.raises(ValueError, match="two different values"):
+        parse_document(show_blobs(target="https://acct.blob.core.windows.net/wheels/folder"))

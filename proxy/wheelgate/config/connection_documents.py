@@ -21,13 +21,19 @@ from wheelgate.config.plain_yaml import NotPlainYaml, parse_plain_yaml
 from wheelgate.config.section import WORD, format_errors
 from wheelgate.core.errors import ConfigurationError
 from wheelgate.core.secret import Secret, reference_parts
+from wheelgate.core.urls import UnsafeUrl, parse
 from wheelgate.runtime.regular_file import FileTooLarge, read_regular
 
 _MAX_BYTES = 64 * 1024
 _AUTH_TYPES = {name.lower(): name for name in get_args(AuthType)} | {"basic": "UsernamePassword"}
 _CATEGORIES = {name.lower(): name for name in get_args(Category)}
-_FIELDS = {name.replace("_", ""): name for name in Connection.model_fields if name != "value"} | {"type": "category"}
+_FIELDS = {name.replace("_", ""): name for name in Connection.model_fields if name != "value"} | {
+    "type": "category",
+    "url": "target",
+}
 _SECRET_FIELDS = ("pat", "password", "token", "sas", "sastoken", "clientsecret", "value")
+_REPEATED = ("accountname", "containername")
+"""Fields beside the address of a container that say parts of it again."""
 _NO_DOCUMENT = "is not a connection document: it has no name, target and authType"
 _ENUMERATIONS = ("type", "category", "authtype")
 """Fields whose values have several spellings."""
@@ -197,6 +203,8 @@ def _flatten(content: object) -> tuple[dict[str, Any], str | None, tuple[str, ..
             fields["allow_http"] = entry
         elif key in _FIELDS:
             fields = _merge(fields, {_FIELDS[key]: _require_text(collected.written[key], entry)})
+        elif key in _REPEATED:
+            _check_repeated(collected, key)
         elif key not in _IGNORED:
             if not collected.is_idle(key):
                 raise ValueError(f"it has an unknown field{_quote_word(collected.written[key])}")
@@ -205,6 +213,17 @@ def _flatten(content: object) -> tuple[dict[str, Any], str | None, tuple[str, ..
     if len(secrets) > 1:
         raise ValueError("it has more than one secret")
     return fields, secrets[0] if secrets else None, tuple(notes)
+
+
+def _check_repeated(collected: _Collected, key: str) -> None:
+    """Check that the name of an account or a container is the one in the target's address."""
+    try:
+        url = parse(str(collected.fields.get("target", collected.fields.get("url", ""))))
+    except UnsafeUrl:
+        return  # which is said of the target itself
+    account, container = (url.host or "").partition(".")[0], url.path.strip("/").partition("/")[0]
+    if str(collected.fields[key]).lower() != (account if key == "accountname" else container):
+        raise ValueError(f"its {collected.written[key]} is not the one in its target")
 
 
 def _collect_fields(content: object) -> _Collected:
