@@ -176,6 +176,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (folder / "key").write_text("a2V5")
     (folder / "secret").write_text(SECRET)
     (folder / "sas").write_text(SIGNATURE)
+    (folder / "ended").write_text(SIGNATURE.replace("2030", "2020"))
     (folder / "token").write_text(TOKEN)
     with ExitStack() as stack, socket.create_server(("127.0.0.1", 0)) as free:
         team, public = (stack.enter_context(running(Upstream())) for _ in range(2))
@@ -562,17 +563,21 @@ TABLE = [
         ),
         refuse(403, "AuthorizationPermissionMismatch", lambda request: request.query.get("comp") == "list"),
         "source.answers",
-        ("AuthorizationPermissionMismatch", "http://{storage}/devstoreaccount1/box"),
+        (
+            "the SAS of connection",
+            "has no right to list (sp=r): make a new one with r and l",
+            "http://{storage}/devstoreaccount1/box",
+        ),
         kept=BLOB,
     ),
     Row(
         "an expired SAS",
         lambda w: (
-            w.box() + w.connection(f"{w.storage.origin}/devstoreaccount1/box", "SAS", "AzureBlob").replace(":secret", ":sas")
+            w.box() + w.connection(f"{w.storage.origin}/devstoreaccount1/box", "SAS", "AzureBlob").replace(":secret", ":ended")
         ),
         refuse(403, "AuthenticationFailed"),
         "source.answers",
-        ("AuthenticationFailed", "http://{storage}/devstoreaccount1/box"),
+        ("the SAS of connection", "ended on 2020-01-01 00:00Z (se): make a new one", "http://{storage}/devstoreaccount1/box"),
         kept=BLOB,
     ),
     Row(

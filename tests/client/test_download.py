@@ -99,6 +99,25 @@ async def test_a_digest_that_is_wrong_or_not_compared(index: FakeIndex, fragment
 
 
 @pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        (
+            "se=2026-11-29T00:00:00Z&sp=r&sr=b",
+            "answered 403: the signature in its URL ended on 2026-11-29 00:00Z (se): make a new one",
+        ),
+        ("se=2027-11-29&sp=w&sr=b", "the signature in its URL has no right to read (sp=w): make a new one"),
+        ("se=2027-11-29&sp=r&sr=b", "the signature in its URL is not valid there"),
+    ],
+)
+async def test_a_signed_url_that_storage_refuses_is_explained(index: FakeIndex, query: str, sentence: str) -> None:
+    said = {"x-ms-error-code": "AuthenticationFailed", "Date": "Mon, 30 Nov 2026 12:00:00 GMT"}
+    index.handlers[PATH] = answering(403, **said)
+    error = await refusal(f"{index.origin}{PATH}?{query}&sig=hidden")
+    assert type(error) is CredentialRefused
+    assert sentence in str(error)
+
+
+@pytest.mark.parametrize(
     ("answer", "kind", "sentence"),
     [
         (answering(404), UploadRefused, "there is no such file (404)"),

@@ -28,7 +28,8 @@ credentials = {{
     "None": entities.NoneCredentialConfiguration(),
     "SAS": entities.SasTokenConfiguration(sas_token={SAS!r}),
     "ManagedIdentity": entities.ManagedIdentityConfiguration(client_id={CLIENT!r}),
-    "ServicePrincipal": entities.ServicePrincipalConfiguration(client_id={CLIENT!r}, tenant_id={TENANT!r}, client_secret={SECRET!r}),
+    "ServicePrincipal": entities.ServicePrincipalConfiguration(
+        client_id={CLIENT!r}, tenant_id={TENANT!r}, client_secret={SECRET!r}),
     "AccountKey": entities.AccountKeyConfiguration(account_key={SECRET!r}),
     "AccessKey": entities.AccessKeyConfiguration(access_key_id="me", secret_access_key={SECRET!r}),
     "ApiKey": entities.ApiKeyConfiguration(key={SECRET!r}),
@@ -51,7 +52,8 @@ def give(category, kind, make):
 
 for category in ("python_feed", "git", "container_registry", "s3", "snowflake", "azure_sql_db", "custom", "PythonFeed", "Git"):
     for kind, chosen in credentials.items():
-        give(category, kind, lambda: entities.WorkspaceConnection(name="acme", target={TARGET!r}, type=category, credentials=chosen))
+        give(category, kind, lambda: entities.WorkspaceConnection(
+            name="acme", target={TARGET!r}, type=category, credentials=chosen))
 blobs = {{"name": "acme", "account_name": "acct", "container_name": "wheels", "url": "https://acct.blob.core.windows.net/wheels"}}
 for kind, chosen in credentials.items():
     if kind == "None":  # the tool takes it for AAD

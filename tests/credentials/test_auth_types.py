@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,18 @@ async def test_each_kind_says_what_it_should_and_shows_nothing(
     ):
         assert CANARY not in shown
         assert "Y2FuYXJ5" not in shown
+
+
+async def test_a_signature_tells_why_it_is_refused(secrets: Secrets, tmp_path: Path) -> None:
+    value = _in_file(tmp_path, f"sv=1&sr=c&sp=l&sig={CANARY}")
+    credential = SasCredential(Connection(name="acme", target="https://i.example/x", auth_type="SAS", value=value), secrets)
+    now = datetime(2026, 11, 30, tzinfo=UTC)
+    assert credential.explain_refusal("", now) is None, "it was not used yet"
+    await credential.sign_url("https://i.example/x/y")
+    assert (
+        credential.explain_refusal("AuthenticationFailed", now)
+        == "its SAS has no right to read (sp=l): make a new one with r and l"
+    )
 
 
 async def test_an_identitys_credential_shows_nothing() -> None:

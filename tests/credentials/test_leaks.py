@@ -254,6 +254,9 @@ class Stored:
     async def renew(self) -> bool:
         return True  # so that a refusal is asked again, with the credential of that very hop
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 def secret_of(target: str) -> str:
     return f"canary-{target.encode().hex()}-canary"

@@ -47,6 +47,9 @@ class _Pat:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 @dataclass
 class World:

@@ -79,6 +79,9 @@ class Keyed:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 class House:
     """A delivery with everything around it."""

@@ -216,6 +216,9 @@ class Token:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 REPOSITORIES = {
     "a repository without a release": ("acme/empty", "github_pat_canary", True),

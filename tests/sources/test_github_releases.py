@@ -40,6 +40,9 @@ class Token:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 @asynccontextmanager
 async def releases(

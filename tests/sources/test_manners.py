@@ -48,6 +48,9 @@ class Signing:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 class Keys:
     def __init__(self, credential: Credential | None) -> None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import gzip
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
-from azure.storage.blob import ContentSettings
+from azure.storage.blob import ContentSettings, generate_container_sas
 from azure.storage.blob.aio import BlobServiceClient
 
 from tests.storage.blob_store_contract import BlobStoreContract
-from tests.support.azurite import KEY, Azurite, azurite
+from tests.support.azurite import ACCOUNT, KEY, Azurite, azurite
 from tests.support.clock import FakeClock
 from tests.support.gate import fetch
+from wheelgate.config import Config
 from wheelgate.core.errors import BlobExists, CredentialRefused, StoreError
 from wheelgate.core.urls import parse
+from wheelgate.credentials.keyring import Keyring
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.runtime.metrics import Metrics
@@ -113,6 +115,63 @@ async def test_a_refused_credential_is_one_sentence(container: str) -> None:
     ) as store:
         with pytest.raises(StoreError, match=r"refused us .*Storage Blob Data Contributor"):
             await store.prepare()
+
+
+async def test_a_refused_signature_is_explained_and_a_new_one_is_used(container: str, tmp_path: Path) -> None:
+    def sign(permission: str, days: int) -> str:
+        made: str = generate_container_sas(
+            ACCOUNT, container.rpartition("/")[2], account_key=KEY, permission=permission, expiry=now + timedelta(days=days)
+        )
+        return made
+
+    now, place, clock = datetime.now(UTC), tmp_path / "sas", FakeClock(datetime.now(UTC))
+    config = Config.model_validate(
+        {
+            "connection": [
+                {"name": "box", "category": "AzureBlob", "target": container, "auth_type": "SAS", "value": f"file:{place}"}
+            ]
+        }
+    )
+    place.write_text(sign("rl", -1))
+    keyring = Keyring(config, clock, None)
+    async with azure_store(
+        container,
+        name="s",
+        credential=await keyring.for_container(container),
+        clock=clock,
+        sas_window_s=WINDOW_S,
+        sas_life_s=LIFE_S,
+    ) as store:
+
+        async def refused(work: Awaitable[object]) -> str:
+            with pytest.raises(StoreError, match="s cannot be used: the SAS of connection box ") as caught:
+                await work
+            assert not {"role", "key", "clock", "identity"} & set(str(caught.value).split())
+            return str(caught.value).partition("connection box ")[2]
+
+        ended = f"ended on {now - timedelta(days=1):%Y-%m-%d %H:%M}Z (se): make a new one"
+        for work in (anext(store.list("")), store.info("a"), store.put_if_absent("a", b"x", {})):
+            assert await refused(work) == ended
+        for written, work, said in (
+            (sign("r", 1), lambda: anext(store.list("")), "has no right to list (sp=r): make a new one with r and l"),
+            (sign("l", 1), lambda: store.read("a"), "has no right to read (sp=l): make a new one with r and l"),
+            (
+                sign("rl", 1),
+                lambda: store.put_if_absent("a", b"x", {}),
+                "has no right to write (sp=rl): make a new one with r, c",
+            ),
+            (sign("rl", 1), lambda: store.replace_if("a", b"x", None), "has no right to write (sp=rl)"),
+            (f"https://x/?{sign('rl', 1)}", lambda: store.info("a"), "is a whole URL: give only what follows the ? in it"),
+        ):
+            place.write_text(written)
+            clock.move(60)
+            assert (await refused(work())).startswith(said)
+        place.write_text(sign("racwdl", 1))
+        clock.move(60)
+        await store.put_if_absent("a", b"x", {})
+        assert (await store.read("a"))[0] == b"x"
+        assert await store.signed_url("a") is None
+    await keyring.close()
 
 
 async def test_a_credential_that_is_missing_for_a_moment_is_a_store_that_fails() -> None:

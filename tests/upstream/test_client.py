@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,9 @@ class Secret:
 
     async def renew(self) -> bool:
         return False
+
+    def explain_refusal(self, code: str, now: datetime) -> str | None:
+        return f"it ended before {now:%Y} ({code})" if self._text == "signed" else None
 
 
 class ByPrefix:
@@ -187,6 +190,21 @@ async def test_without_a_connection_on_the_way_a_403_behind_a_redirect_wants_one
     async with client_of(liar, file_hosts=(host_of(other),)) as client:
         with pytest.raises(CredentialRefused, match=f"no connection is stored for {other.origin}/cdn/files/x.whl$"):
             await client.file(f"{liar.origin}/demo/files/x.whl").__aenter__()
+
+
+async def test_a_credential_that_tells_why_it_is_refused_is_heard(liar: Liar) -> None:
+    liar.pages["head"] = partial(lies.status, line="403 Forbidden", headers=("x-ms-error-code: AuthenticationFailed",))
+    liar.pages["body"] = lambda talk: talk.answer(
+        b"<Error><Code>AuthenticationFailed</Code><Message>roles</Message></Error>",
+        status="403 Forbidden",
+        kind="application/xml",
+    )
+    for name in ("head", "body"):
+        async with client_of(liar, credentials=ByPrefix({liar.origin: "signed"})) as client:
+            with pytest.raises(
+                CredentialRefused, match=r"connection acme was refused by .*: it ended before \d+ \(Auth\w+Failed\)"
+            ):
+                await page_of(client, liar, name)
 
 
 async def test_a_403_may_be_a_wrong_password(liar: Liar) -> None:

@@ -38,6 +38,9 @@ class LockedVault:
     async def renew(self) -> bool:
         return False
 
+    def explain_refusal(self, *_: object) -> None:
+        return None
+
 
 class World:
     """A source whose pages are on one host, and its files there and on others."""

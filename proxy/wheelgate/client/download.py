@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import msgspec
 from yarl import URL
 
+from wheelgate.config.signature_limits import explain_refusal
 from wheelgate.core.beginnings import can_begin, is_web_page
 from wheelgate.core.errors import (
     CredentialRefused,
@@ -142,6 +145,8 @@ class _DownloadFailures(HopFailures):
         status, length = hop.response.status, hop.response.content_length
         if status in (404, 410):
             raise UploadRefused(f"{self._subject}: there is no such file ({status})")
+        if status in (401, 403) and "x-ms-error-code" in hop.response.headers and "sig=" in hop.url:
+            raise CredentialRefused(f"{self._subject} answered {status}: {_explain_signature(hop)}")
         if status in (401, 403, 203):
             raise CredentialRefused(
                 f"{self._subject} answered {status}: it wants a credential, and none is sent; download it yourself"
@@ -166,6 +171,17 @@ class _DownloadFailures(HopFailures):
         if not is_file:
             raise self.bad("was sent in an encoding that was not asked for")
         return beginning
+
+
+def _explain_signature(hop: Hop) -> str:
+    """Explain why a signed URL is refused, by the clock of whoever refused it."""
+    headers = hop.response.headers
+    try:
+        now = parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
+    except ValueError:
+        now = datetime.min.replace(tzinfo=UTC)
+    query, code = hop.url.partition("?")[2], headers.get("x-ms-error-code")
+    return f"the signature in its URL {explain_refusal(query, now, code, ('r',), is_of_blob=True)}"
 
 
 def _read_digest(url: URL) -> str | None:

@@ -228,6 +228,12 @@ class Credential(Protocol):
     async def renew(self) -> bool:
         """An upstream refused it: look for another secret in its place. Whether there is one to ask again with."""
 
+    def explain_refusal(self, code: str, now: datetime) -> str | None:
+        """Explain, in our words, why an upstream refused it; ``None``: it says nothing of itself.
+
+        ``code``: the upstream's own for the refusal, empty without one. ``now``: aware, UTC.
+        """
+
 
 class Credentials(Protocol):
     """The choice of the credential for a URL, made anew at every hop."""

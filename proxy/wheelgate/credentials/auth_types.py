@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
 from wheelgate.config import Connection
+from wheelgate.config.signature_limits import explain_refusal
 from wheelgate.core.errors import CredentialRefused, UpstreamError
 from wheelgate.core.protocols import Credential
 from wheelgate.core.secret import Secret
@@ -37,6 +39,9 @@ class ConnectionCredential:
 
     async def renew(self) -> bool:
         return False
+
+    def explain_refusal(self, code: str, now: datetime) -> str | None:  # noqa: ARG002 - of most kinds the answer says more
+        return None
 
 
 class StoredCredential(ConnectionCredential):
@@ -82,6 +87,12 @@ class SasCredential(StoredCredential):
     async def sign_url(self, url: str) -> str:
         query = (await self._read_secret()).removeprefix("?")
         return f"{url}{'&' if '?' in url else '?'}{query}"
+
+    def explain_refusal(self, code: str, now: datetime) -> str | None:
+        if self._used is None:
+            return None
+        by_http = self._connection.place.origin[0] == "http"
+        return f"its SAS {explain_refusal(self._used.reveal(), now, code, ('r',), by_http=by_http)}"
 
 
 class EntraCredential(ConnectionCredential):

@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from azure.core.credentials import AccessToken, AzureSasCredential
+from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 
@@ -149,13 +149,6 @@ class EntraIdentity:
         await self._flights.close()
         if self._credential is not None:
             await self._credential.close()
-
-
-class SharedAccessSignature(AzureSasCredential):
-    """A signature that somebody gave us for a container. It signs nothing: what it reads travels through us."""
-
-    def __repr__(self) -> str:
-        return "SharedAccessSignature(***)"
 
 
 def machine_identity(clock: Clock, way: AzureTransport, client_id: str | None = None) -> EntraIdentity:

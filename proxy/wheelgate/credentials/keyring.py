@@ -64,9 +64,10 @@ class Keyring:
         if connection is None or connection.auth_type == "None":
             return self._find_identity(None)
         if connection.auth_type == "SAS":
-            from wheelgate.credentials.entra import SharedAccessSignature
+            from wheelgate.credentials.shared_signature import SharedAccessSignature
 
-            return SharedAccessSignature((await self.secrets.read(connection.value or "")).reveal())
+            secret = await self.secrets.read(connection.value or "")
+            return SharedAccessSignature(secret, connection, lambda: self.find_connection(url), self.secrets, self._clock)
         if connection.auth_type not in ("ManagedIdentity", "ServicePrincipal"):
             raise CredentialRefused(
                 f"connection {connection.name} has auth_type {connection.auth_type}, which storage does not accept: use "

@@ -28,7 +28,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
 from wheelgate.core.protocols import MAX_READ_BYTES, BlobInfo, Clock, Hook
 from wheelgate.credentials.azure_transport import UNANSWERED, AzureTransport
-from wheelgate.credentials.entra import SharedAccessSignature
+from wheelgate.credentials.shared_signature import SharedAccessSignature
 from wheelgate.runtime.deadline import renew_deadline
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.metrics import Metrics
@@ -41,6 +41,7 @@ from wheelgate.storage.azure_errors import (
     build_blob_error,
     build_store_error,
     check_answered_by_storage,
+    explain_signature,
     is_unanswered,
 )
 from wheelgate.storage.blob_listing import decode_fact, encode_facts, list_in_batches
@@ -100,14 +101,14 @@ async def azure_store(
             unreachable=UNANSWERED,
         )
         stack.push_async_callback(breaker.close)
-        key = credential if isinstance(credential, str) else None
+        given = credential if isinstance(credential, SharedAccessSignature) else None
         signatures = None
-        if not isinstance(credential, SharedAccessSignature):
+        if given is None:
             signatures = Signatures(
                 service,
                 place.account,
                 place.container,
-                account_key=key,
+                account_key=credential if isinstance(credential, str) else None,
                 clock=clock,
                 window_s=sas_window_s,
                 life_s=sas_life_s,
@@ -116,7 +117,7 @@ async def azure_store(
             stack.push_async_callback(signatures.close)
         if metrics is not None:
             metrics.store_breaker_open.labels(name).set_function(lambda: breaker.is_open)
-        yield AzureStore(service, place, signatures, name, breaker, whom or name, metrics)
+        yield AzureStore(service, place, signatures, name, breaker, whom or name, metrics, given)
 
 
 class AzureStore:
@@ -131,8 +132,11 @@ class AzureStore:
         breaker: SilenceBreaker,
         whom: str,
         metrics: Metrics | None,
+        given: SharedAccessSignature | None = None,
     ) -> None:
+        """``given``: the signature that all of it is asked with, which then signs nothing; ``None``: we sign in ourselves."""
         self.name = name
+        self._given = given
         self._whom = whom
         self._breaker = breaker
         self._metrics = metrics
@@ -322,11 +326,11 @@ class AzureStore:
 
     async def _ask(self, operation: str, path: str, ask: Callable[[], Awaitable[T]], *, within_s: float | None = None) -> T:
         """Ask the service once, its failures translated. ``within_s``: of a large body; ``None``: as long as any answer takes."""
-        began_s = time.perf_counter()
+        began_s, given = time.perf_counter(), self._given
         try:
-            return await self._breaker.ask(ask, within_s=within_s, whom=self._whom)
+            return await self._breaker.ask(ask if given is None else partial(given.ask, ask), within_s=within_s, whom=self._whom)
         except FAILURES as error:
-            built = build_blob_error(error, path, self._whom)
+            built = build_blob_error(error, path, self._whom, explain_signature(given, operation))
             if type(built) is StoreError and not is_unanswered(error):  # of silence the breaker tells
                 self._tell_operator(str(built))
             raise built from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
@@ -10,6 +11,7 @@ from azure.storage.blob.aio import LinearRetry
 
 from wheelgate.core.errors import BlobChanged, BlobExists, BlobNotFound, StoreError, UpstreamError, WheelgateError
 from wheelgate.credentials.azure_transport import MAX_PAUSE_S, UNANSWERED, read_pause_s
+from wheelgate.credentials.shared_signature import SharedAccessSignature
 
 FAILURES = (AzureError, TimeoutError, UpstreamError)
 """Of the service, and of a connection's credential, which may be missing for a moment."""
@@ -26,6 +28,18 @@ _REFUSED = frozenset(
         "KeyBasedAuthenticationNotPermitted",
     }
 )
+
+
+_MALFORMED = frozenset({"InvalidAuthenticationInfo", "InvalidQueryParameterValue", "MissingRequiredQueryParameter"})
+"""Azure's words, with 400, for fields of a signature that it cannot read."""
+_NEEDS = {"list": ("l",), "put": ("cw",), "stage": ("cw",), "replace": ("w",), "facts": ("w",), "delete": ("d",)}
+Explain = Callable[[str | None], str]
+"""Says of a signature, by the code of a refusal, why it was refused and what to do."""
+
+
+def explain_signature(signature: SharedAccessSignature | None, operation: str) -> Explain | None:
+    """Make out of a signature what says why it was refused for an operation of the store; ``None``: there is none."""
+    return None if signature is None else lambda code: signature.explain_refusal(code, _NEEDS.get(operation, ("r",)))
 
 
 class _AnsweredByAnother(AzureError):
@@ -63,8 +77,10 @@ class FewRetries(LinearRetry):
         return super().get_backoff_time(settings) if pause_s is None else pause_s
 
 
-def build_blob_error(error: AzureError | TimeoutError | UpstreamError, path: str, whom: str) -> WheelgateError:
-    """Build the error for what the service answered about one blob. The store is ``whom`` to clients.
+def build_blob_error(
+    error: AzureError | TimeoutError | UpstreamError, path: str, whom: str, explain: Explain | None = None
+) -> WheelgateError:
+    """Build the error for what the service answered about one blob. The store is ``whom`` to clients; ``explain``: see below.
 
     Only a code of the service says that a blob is there, is not, or has changed. Statuses alone do not: a balancer answers
     404 as well, and 409 is also the word for a container that is being deleted.
@@ -76,11 +92,14 @@ def build_blob_error(error: AzureError | TimeoutError | UpstreamError, path: str
         return BlobExists(f"the store has {path} already")
     if code in _CHANGED:
         return BlobChanged(f"the store's {path} was changed by somebody else")
-    return build_store_error(error, whom)
+    return build_store_error(error, whom, explain)
 
 
-def build_store_error(error: AzureError | TimeoutError | UpstreamError, whom: str) -> StoreError:
-    """Build the error for what the service answered: with the remedy where there is one, and without the container's URL."""
+def build_store_error(error: AzureError | TimeoutError | UpstreamError, whom: str, explain: Explain | None = None) -> StoreError:
+    """Build the error for what the service answered: with the remedy where there is one, and without the container's URL.
+
+    ``explain``: of a signature that somebody gave us; ``None``: we signed in as an identity, or with an account key.
+    """
     if isinstance(error, UpstreamError):
         return StoreError(f"{whom} cannot be used: {error}")
     if isinstance(error, _AnsweredByAnother):
@@ -92,13 +111,15 @@ def build_store_error(error: AzureError | TimeoutError | UpstreamError, whom: st
         return StoreError(f"{whom}: there is no such container: create it, or correct the URL")
     if is_unanswered(error):
         return StoreError(f"{whom} cannot be reached, or does not answer in time: try again in a moment")
+    status = getattr(error, "status_code", None)
+    if explain is not None and (status in (401, 403) or code in _REFUSED or code in _MALFORMED):
+        return StoreError(f"{whom} cannot be used: {explain(code)}")
     if isinstance(error, ClientAuthenticationError) or code in _REFUSED:
         return StoreError(
             f"the storage account of {whom} refused us ({code or 'no valid credential'}): the identity needs the role "
             "Storage Blob Data Contributor there (Reader suffices where nothing is written), or the account key or this "
             "machine's clock is wrong"
         )
-    status = getattr(error, "status_code", None)
     return StoreError(f"the storage account of {whom} answered {status or 'with an error'} ({code or type(error).__name__})")
 
 

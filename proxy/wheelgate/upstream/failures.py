@@ -60,6 +60,7 @@ _PHRASES = (
 _SECONDARY_LIMIT = re.compile(rb"exceeded a secondary rate limit|triggered an abuse detection", re.IGNORECASE)
 """GitHub says so with 403, often without a header that tells how long to wait."""
 _SECONDARY_LIMIT_S = 60.0
+_CODE = re.compile(rb"<Code>([A-Za-z]{1,60})</Code>")
 _SIGN_IN_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>[^<]{0,80}sign.?in", re.IGNORECASE)
 # A page of an index may be about a project called sign-in.
 _NOT_A_PAGE = re.compile(rb"Azure DevOps Services \| Sign In|<title>(?![^<]*links for)[^<]{0,80}\bsign.?in\b", re.IGNORECASE)
@@ -136,7 +137,8 @@ class Failures(HopFailures):
                 raise self.unavailable("wants fewer requests at a time (its secondary rate limit)", retry_after_s=rest_s)
             if (not_saved := find_not_saved(said, self._source)) is not None:
                 raise not_saved
-            credential_refused = self.credential_refused(hop, find_reason(response, said))
+            explained = hop.credential and hop.credential.explain_refusal(read_code(response, said), self._clock.now())
+            credential_refused = self.credential_refused(hop, explained or find_reason(response, said))
             # To whoever signs in, 403 may also say that the identity may not see the project, unless the operator knows better.
             if status in self._absent_status or (status == 403 and hop.credential is None and hop.sender is None):
                 kind = read_media_type(response)
@@ -269,6 +271,12 @@ def find_reason(response: aiohttp.ClientResponse, text: bytes) -> str:
     if response.status == 403:
         return "the credential is wrong or has no right here (403)"  # pypiserver says so of a wrong password, too
     return "the credential is wrong, has expired, or is one of another organisation (401)"
+
+
+def read_code(response: aiohttp.ClientResponse, text: bytes) -> str:
+    """Read the code that Azure Storage gives of an error; empty without one."""
+    found = _CODE.search(text)
+    return response.headers.get("x-ms-error-code") or (found[1].decode() if found is not None else "")
 
 
 def read_activity(response: aiohttp.ClientResponse) -> str:

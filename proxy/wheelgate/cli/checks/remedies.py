@@ -58,8 +58,8 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], _Advise], ...] = (
 )
 """In the order in which they are tried. Errors of these kinds differ in their sentences alone."""
 _SAID = re.compile(
-    "[Cc]heck |[Cc]reate |correct |add it|put |restore|make a new one|authorise|give it the url|needs |[Ll]ist it|[Hh]ave "
-    '|list "|must send X-Forwarded-Proto'
+    "[Cc]heck |[Cc]reate |correct |add it|put |restore|make a |give only|give it without|write |have it made|authorise"
+    '|give it the url|needs |[Ll]ist it|[Hh]ave |list "|must send X-Forwarded-Proto'
 )
 """An imperative in a sentence that ends with its remedy already."""
 
