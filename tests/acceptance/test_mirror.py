@@ -87,10 +87,27 @@ def test_a_second_run_copies_only_what_is_new(mirroring: Mirroring) -> None:
     assert "1 new" in more.stdout
     assert "3 already there" in more.stdout
     loaded = manifest(bundle_of(mirroring))
-    assert set(loaded["inputs"]) == {"requirements.txt", "the projects named"}
+    assert set(loaded["inputs"]) == {"requirements.txt", "project app==1.0"}
     assert len(loaded["files"]) == 5
     verified = mirroring.run("requirements.txt", "--to", "file:./bundle", "--verify")
     assert "satisfies requirements.txt: 4 files" in verified.stdout
+
+
+def test_inputs_of_one_name_and_several_projects_keep_what_each_needs(mirroring: Mirroring) -> None:
+    folders = [mirroring.folder / mirroring.input(f"{name}\n", f"{name}/requirements.txt") for name in ("colour", "lib")]
+    mirroring.run(*folders, "--to", "./bundle", *HERE)
+    for arguments in (["--project", "sourced"], ["--project", "colour"], [folders[1]]):
+        mirroring.run(*arguments, "--to", "./bundle", *HERE)
+    loaded = manifest(bundle_of(mirroring))
+    assert set(loaded["inputs"]) == {"requirements.txt", "lib/requirements.txt", "project sourced", "project colour"}
+    needed = {entry["path"].partition("/")[0]: set(entry["needed_by"]) for entry in loaded["files"]}
+    assert needed == {
+        "colour": {"requirements.txt", "project colour"},
+        "lib": {"lib/requirements.txt"},
+        "sourced": {"project sourced"},
+        "setuptools": {"project sourced"},
+    }
+    assert str(mirroring.folder) not in (bundle_of(mirroring) / "wheelgate-mirror.json").read_text()
 
 
 def test_a_dry_run_says_what_would_be_copied_and_writes_nothing(mirroring: Mirroring) -> None:

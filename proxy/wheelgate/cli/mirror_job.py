@@ -21,6 +21,7 @@ from wheelgate.core.errors import Unresolvable
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
+from wheelgate.mirror.input_labels import choose_labels, find_place, keep_apart, label_inputs, recognise
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
@@ -72,6 +73,11 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
         open_mirror_store(job.to, job.config, services.keyring) as store,
         open_spool(store, job.config, dry_run=job.dry_run) as spool,
     ):
+        labels = keep_apart(inputs, (await read_manifest(store, job.to.name))[0].places())
+        targets = {labels[label]: which for label, which in targets.items()}
+        for former, label in labels.items():
+            if label != former:
+                _print_note(f"{former} is kept apart from another file of that name: here it is {label}")
         with show_copying() as progress:
             origin = read_from_index(services.delivery)
             with closing(await _build_copier(job, store, spool, origin, progress)) as copier:
@@ -81,7 +87,10 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
                 for note in plan.notes:
                     _print_note(note)
                 now = SystemClock().now()
-                mirrored = {label: ManifestInput([str(one) for one in which], now) for label, which in targets.items()}
+                places = {asked.label: find_place(asked.path) for asked in inputs if asked.path is not None}
+                mirrored = {
+                    label: ManifestInput([str(one) for one in which], now, places.get(label)) for label, which in targets.items()
+                }
                 items = [plan.files[path] for path in sorted(plan.files)]
                 return msgspec.structs.replace(await _copy(job, copier, items, progress, mirrored), notes=plan.notes)
 
@@ -95,11 +104,15 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
         open_mirror_store(job.to, job.config, keyring) as store,
     ):
         items, brought = await list_mirror_files(other, origin.name)
+        labels = choose_labels(brought.places(), (await read_manifest(store, job.to.name))[0].places())
+        inputs = {labels[label]: one for label, one in brought.inputs.items()}
+        for item in items:
+            item.needed_by = {labels.get(label, label): targets for label, targets in item.needed_by.items()}
         async with open_spool(store, job.config, dry_run=job.dry_run) as spool:
             with show_copying() as progress:
                 copier = await _build_copier(job, store, spool, read_from_mirror(other), progress)
                 with closing(copier):
-                    return await _copy(job, copier, items, progress, brought.inputs)
+                    return await _copy(job, copier, items, progress, inputs)
 
 
 async def _copy(
@@ -145,6 +158,7 @@ async def verify_inputs(job: MirrorJob) -> MirrorResult:
     plan = Plan()
     async with open_keyring(job.config) as keyring, open_mirror_store(job.to, job.config, keyring) as store:
         manifest, _ = await read_manifest(store, job.to.name)
+        recognise(inputs, manifest.places())
         targets = _find_targets(job, inputs, manifest)
         entries = _find_entries(manifest, targets)
         with show_copying() as progress:
@@ -229,8 +243,11 @@ def _without_cache(config: Config) -> Config:
 
 
 def _read_inputs(job: MirrorJob) -> list[MirrorInput]:
-    inputs = [read_input(path, job.environment) for path in job.inputs]
-    return [*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])]
+    inputs = []
+    for path in job.inputs:
+        inputs.append(read_input(path, job.environment))
+        inputs[-1].path = path
+    return label_inputs([*inputs, *([read_projects(job.projects, job.environment)] if job.projects else [])])
 
 
 def _find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manifest | None = None) -> dict[str, Sequence[Target]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 from packaging.requirements import Requirement
@@ -125,7 +126,9 @@ class MirrorInput(msgspec.Struct, kw_only=True):
     """One input as it was read; nothing of it has been looked up yet."""
 
     label: str
-    """Its name for people: the file as it was named, or the specifiers."""
+    """Its name for people and for the manifest: see :mod:`wheelgate.mirror.input_labels`."""
+    path: Path | None = None
+    """The file or folder that it is; ``None``: it was said on the command line."""
     requirements: list[InputRequirement] = []
     constraints: list[InputRequirement] = []
     options: SelectionOptions = msgspec.field(default_factory=SelectionOptions)

@@ -56,6 +56,8 @@ class ManifestInput(msgspec.Struct, frozen=True):
 
     targets: list[str]
     mirrored: _Moment
+    place: str | None = None
+    """Of a file, a digest of where it lay: another file of that name is another input."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     wheelgate_mirror: FormatVersion = _VERSION
     inputs: dict[str, ManifestInput] = {}
     files: list[ManifestEntry] = []
+
+    def places(self) -> dict[str, str | None]:
+        return {label: one.place for label, one in self.inputs.items()}
 
     def by_path(self) -> dict[str, ManifestEntry]:
         return {entry.path: entry for entry in self.files}
