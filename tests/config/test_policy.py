@@ -74,6 +74,22 @@ def test_the_whole_of_it(given_toml: Load) -> None:
 
 
 @pytest.mark.parametrize(
+    "feed",
+    [
+        'type = "index"\nurl = "https://devpi.acme.example/+simple/"\nprivate = true\nupstream = "public"',
+        'type = "devops"\nurl = "https://pkgs.dev.azure.com/acme/_packaging/team/pypi/simple/"',
+    ],
+    ids=["stated", "asked of its service"],
+)
+def test_public_versions_limit_what_a_private_source_passes_through(given_toml: Load, feed: str) -> None:
+    sources = f'[[source]]\nname = "uploads"\ntype = "store"\n[[source]]\nname = "feed"\n{feed}\n'
+    merge = MERGE.replace('"pypi"', '"feed"') + 'public_versions = "<3"'
+    assert given_toml(sources + merge).policy.merge[0].public_versions == "<3"
+    with pytest.raises(ConfigurationError, match="none of its sources is public, or passes public packages through: remove it"):
+        given_toml(sources.replace(feed, feed.replace('"public"', '"none"') + '\nonly = ["acme-*"]') + merge)
+
+
+@pytest.mark.parametrize(
     ("text", "cooldown"),
     [
         ('"90s"', 90),
@@ -126,7 +142,7 @@ WRONG = [
     (
         '[[source]]\nname = "a"\ntype = "store"\n[[source]]\nname = "b"\ntype = "directory"\nurl = "file:x"\n'
         '[[policy.merge]]\nnames = ["x"]\nsources = ["a", "b"]\npublic_versions = "<3"',
-        "policy.merge[0].public_versions: none of its sources is public",
+        "policy.merge[0].public_versions: none of its sources is public, or passes public packages through: remove it",
     ),
     (MERGE.replace('"pypi"', '"gone"'), "policy.merge[0].sources: there is no source named gone"),
     (waiver(name='"demo-*"'), "policy.waiver[0].name: must be the name of one project"),

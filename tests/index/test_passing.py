@@ -7,7 +7,9 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.support.clock import FakeClock
 from tests.support.judges import FakeJudge, FakeService
@@ -206,6 +208,17 @@ async def test_a_merge_rule_joins_what_the_feed_passes_through() -> None:
     assert decision.page is not None
     assert set(filenames(decision.page)) == {wheel_name(PUBLIC, "1.0+acme"), wheel_name(PUBLIC, "1.0")}
     assert world.claimed() == {PUBLIC}
+
+
+async def test_a_merge_rule_limits_the_versions_of_what_the_feed_passes_through() -> None:
+    world = World(public=False, merge=("uploads", "feed"))
+    world.merges = [msgspec.structs.replace(world.merges[0], public_versions=SpecifierSet("<2"))]
+    world.uploads.publish(PUBLIC, "3.0+acme")
+    for version in ("1.0", "2.0"):
+        world.feed.publish(PUBLIC, version, upload_time=world.clock.now() - OLD)
+    decision = await world.told().decide(PUBLIC)
+    assert decision.page is not None
+    assert set(filenames(decision.page)) == {wheel_name(PUBLIC, "3.0+acme"), wheel_name(PUBLIC, "1.0")}
 
 
 async def test_a_public_name_that_uploads_took_over_is_not_asked_of_the_feed() -> None:

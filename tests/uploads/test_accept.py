@@ -617,13 +617,37 @@ async def test_a_name_whose_files_were_all_deleted_is_no_longer_held_against_ano
         await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
 
 
-@pytest.mark.xfail(strict=True, reason="since a misplaced file keeps its folder's name private, it also counts as ours here")
-async def test_a_file_of_another_project_in_its_folder_owns_nothing(gate: Gate) -> None:
+MISPLACED = (wheel_name("other", "1.0"), "acme-lib-1.0=1.tar.gz")
+
+
+@pytest.mark.parametrize("filename", MISPLACED)
+async def test_a_file_of_another_project_in_its_folder_owns_nothing(gate: Gate, filename: str) -> None:
+    """Nor does one that nobody could install: it keeps the name private, and is no upload."""
     gate.team.publish(NAME, "9.0")
     await gate.claims.claim(NAME, "team")
-    await gate.store.put_if_absent(layout.package(NAME, wheel_name("other", "1.0")), b"misplaced", {})
+    await gate.store.put_if_absent(layout.package(NAME, filename), b"misplaced", {})
     with pytest.raises(NameTaken, match="source team answers for acme-lib"):
         await gate.upload()
+    gate.team.fail()
+    with pytest.raises(UpstreamUnavailable, match="cannot determine if another source answers for acme-lib"):
+        await gate.upload()
+    assert not await gate.holds()
+    gate.team.mend()
+    assert (await gate.upload(take_over=True)).new
+
+
+async def test_a_misplaced_file_beside_an_upload_takes_nothing_from_it(gate: Gate) -> None:
+    await gate.upload()
+    gate.team.publish(NAME, "9.0")
+    await gate.store.put_if_absent(layout.package(NAME, "aa-" + wheel_name("other", "1.0")), b"misplaced", {})
+    assert (await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))).new
+
+
+async def test_a_name_that_only_a_misplaced_file_keeps_private_may_be_uploaded(gate: Gate) -> None:
+    gate.pypi.publish(NAME, "9.0")
+    await gate.store.put_if_absent(layout.package(NAME, wheel_name("other", "1.0")), b"misplaced", {})
+    assert (await gate.upload()).new
+    assert not gate.pypi.asked
 
 
 async def test_what_a_deletion_left_behind_owns_nothing(gate: Gate) -> None:

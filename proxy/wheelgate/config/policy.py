@@ -62,8 +62,11 @@ class PolicySettings(Section):
             if one.name == other.name and _overlap(parse_specifier(one.version), parse_specifier(other.version))
         ]
 
-    def find_misfits(self, sources: Collection[str], private: Collection[str]) -> list[str]:
-        """Find rules that do not fit the configured sources; each message begins with the key path from here."""
+    def find_misfits(self, sources: Collection[str], private: Collection[str], passing: Collection[str]) -> list[str]:
+        """Find rules that do not fit the configured sources; each message begins with the key path from here.
+
+        ``passing``: those of the private sources that may pass public packages through, whose files from there are public.
+        """
         problems = []
         for index, merge in enumerate(self.merge):
             key = f"merge[{index}].sources"
@@ -73,8 +76,10 @@ class PolicySettings(Section):
                 for earlier, later in pairwise(merge.sources)
                 if later in private and earlier in sources and earlier not in private
             ]
-            if merge.public_versions is not None and all(name in private for name in merge.sources):
-                problems.append(f"merge[{index}].public_versions: none of its sources is public")
+            if merge.public_versions is not None and not any(name in passing or name not in private for name in merge.sources):
+                problems.append(
+                    f"merge[{index}].public_versions: none of its sources is public, or passes public packages through: remove it"
+                )
         return problems
 
     def find_idle_rules(self, now: datetime, cooldowns: Iterable[Cooldown], public: Collection[str]) -> list[str]:

@@ -254,4 +254,5 @@ class Config(Section):
             for index, source in enumerate(self.source)
             if source.type == "index" and self._is_below_public_url(source.index_url)
         ]
-        return problems + [f"policy.{problem}" for problem in self.policy.find_misfits(names, private)]
+        passing = {source.name for source in self.source if source.may_pass_through}
+        return problems + [f"policy.{problem}" for problem in self.policy.find_misfits(names, private, passing)]

@@ -35,6 +35,7 @@ from wheelgate.core.errors import (
 from wheelgate.core.names import is_distribution, is_safe_filename, normalise_name, parse_head
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import BlobInfo, BlobStore, Clock
+from wheelgate.index.decision import Answer, Decision
 from wheelgate.index.merged import Merged
 from wheelgate.runtime.background import cancel_all
 from wheelgate.runtime.deadline import pause_deadline, renew_deadline
@@ -242,10 +243,13 @@ class Uploads:
             )
 
     async def _has_file(self, target: Destination, project: str) -> bool:
-        """Tell whether a target has a file of a project that was not deleted. Looks at few names, however many there are."""
+        """Tell whether a target has a file of a project that can be offered, and was not deleted.
+
+        Looks at few names, however many there are. What only belongs to the project keeps its name private, and is no upload.
+        """
         async with aclosing(target.store.list_folder(target.build_path(project, ""))) as listed:
             async for names in listed:
-                files = [name for name in names if is_distribution(name) and name in Membership(project)]
+                files = [n for n in names if is_distribution(n) and is_safe_filename(n) and n in Membership(project)]
                 if files:
                     return await self._tombstones.find(project, files[0]) is None
         return False
@@ -259,8 +263,13 @@ class Uploads:
             return  # neither the others nor all the files of a large project need be looked at
         decision = await self._index.decide(project)
         owner = decision.owner
-        if owner == own or (decision.error is None and owner is None):
-            return  # ours, or claimed and empty
+        if decision.error is None and owner is None:
+            return  # claimed and empty
+        if owner == own:
+            if _offers(decision, own) or await self._has_file(target, project) or (rival := _find_rival(decision, own)) is None:
+                return
+            owner = rival.source if rival.failure is None else None
+            decision = msgspec.structs.replace(decision, error=rival.failure)
         if owner is None:
             if isinstance(decision.error, ProjectNotFound) or take_over:
                 return
@@ -280,6 +289,17 @@ class Uploads:
                 f"source {owner} answers for {project}: its files would all be hidden by yours. Choose another name, pass "
                 "--take-over if intended, or add a policy.merge rule"
             )
+
+
+def _offers(decision: Decision, source: str) -> bool:
+    """Tell whether a source has a file of the project on its page."""
+    return any(answer.source == source and answer.page is not None and answer.page.files for answer in decision.answers)
+
+
+def _find_rival(decision: Decision, own: str) -> Answer | None:
+    """Find the first other private source that has a project, or may, of which ours has nothing that can be installed."""
+    others = (answer for answer in decision.answers if answer.private and answer.source != own)
+    return next((answer for answer in others if answer.has_files or answer.failure is not None), None)
 
 
 def _build_facts(checked: CheckedFile, now: datetime) -> dict[str, str]:
