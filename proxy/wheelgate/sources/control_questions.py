@@ -144,7 +144,7 @@ class ControlQuestions:
         Raises:
             UpstreamError: nothing does.
         """
-        ever_had = await self._known.names()
+        ever_had = await self._known.ever_had()
         had = [name for name in ever_had if name != project]
         own = [name for name in self._only if "*" not in name and name != project]
         first = [*had[:_TRIED], *own, *self._expected]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import deque
+from collections.abc import Collection
 
 import msgspec
 
@@ -17,6 +19,7 @@ from wheelgate.sources.manner import Manner
 from wheelgate.storage import layout
 
 _MOST = 8
+_LAST_WRITE_S = 0.5
 _VERSION = 1
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class KnownProjects:
         self._path = layout.known_projects(layout.home_of(source, place_key(url)))
         self._store = store
         self._names: dict[str, None] = {}
+        self._gone: deque[str] = deque(maxlen=_MOST)
+        """Forgotten since the record was last written."""
         self._place: str | None = None
         self.manner = Manner()
         """Of this process, or what was kept: see :meth:`recall_manner`."""
@@ -58,7 +63,8 @@ class KnownProjects:
         self._writing = BackgroundTasks()
 
     async def close(self) -> None:
-        """Stop reading and writing."""
+        """Stop reading, and writing once what was just seen is kept, if the store takes it soon."""
+        await self._writing.wait("keep", within_s=_LAST_WRITE_S)
         await self._reading.close()
         await self._writing.close()
 
@@ -67,12 +73,21 @@ class KnownProjects:
         await self._load()
         return tuple(reversed(self._names))
 
+    async def ever_had(self) -> tuple[str, ...]:
+        """Those of :meth:`names`, or, if there are none, what another replica has seen since; none: it is new.
+
+        A StoreError if that cannot be read: whoever came first and saw nothing must not take for new what others saw projects of.
+        """
+        if not await self.names() and (store := self._store) is not None:
+            await self._reading.run("", lambda: self._read(store))
+        return await self.names()
+
     async def may_be_empty(self, place: str | None) -> bool:
         """True if the source may have no project at all: it never had any, or this is the very place where it had them.
 
         ``place``: its identity now; ``None``: it cannot be told, so that one that had projects may not be empty.
         """
-        return not await self.names() or (place is not None and place == self._place)
+        return not await self.ever_had() or (place is not None and place == self._place)
 
     def note(self, project: str, place: str | None = None) -> None:
         """The source was just seen to have a project; ``place``: where, if that can be told."""
@@ -80,6 +95,7 @@ class KnownProjects:
         self._place = place
         self._names.pop(project, None)
         self._names[project] = None
+        self._remember_again({project})
         if len(self._names) > _MOST:
             # One of long ago goes. What is kept need not be the latest, so that this costs no writing for each new name.
             del self._names[next(iter(self._names))]
@@ -91,6 +107,7 @@ class KnownProjects:
         """The source was just seen not to have it any more, although it was heard."""
         if project in self._names:
             del self._names[project]
+            self._gone.append(project)
             self._keep()
 
     async def recall_manner(self) -> Manner:
@@ -128,13 +145,25 @@ class KnownProjects:
             record, etag = await self._fetch(store, self._path)
             if etag is None:
                 record, _ = await self._fetch(store, layout.known_projects(self._source))
-        if record is not None:
-            kept = [name for name in record.projects[:_MOST] if normalise_name(name) == name]
-            # What was seen since is later than what was kept.
-            self._names = {**dict.fromkeys(kept), **dict.fromkeys(self._names)}
-            self._place = self._place or record.place
-            self.manner = msgspec.structs.replace(record.manner, **self._seen)
+        self._join(record)
         self._loaded = True
+
+    def _join(self, record: _Record | None) -> None:
+        """Take over what was kept, by this process or another. What was seen in this one is later."""
+        if record is None:
+            return
+        kept = [name for name in record.projects[:_MOST] if normalise_name(name) == name and name not in self._gone]
+        names = [name for name in kept if name not in self._names] + list(self._names)
+        self._names = dict.fromkeys(names[-_MOST:])
+        self._place = self._place or record.place
+        self.manner = msgspec.structs.replace(record.manner, **self._seen)
+
+    def _remember_again(self, projects: Collection[str]) -> None:
+        """Take them over again from whoever sees them."""
+        self._gone = deque((name for name in self._gone if name not in projects), _MOST)
+
+    def _describe(self) -> _Record:
+        return _Record(_VERSION, self._url, list(self._names), self._place, self.manner)
 
     async def _fetch(self, store: BlobStore, path: str) -> tuple[_Record | None, str | None]:
         """The record, if it is one of this source's, and its ETag, if there is any."""
@@ -156,9 +185,11 @@ class KnownProjects:
         try:
             await self._load()
             written = None
-            while written != (wanted := _Record(_VERSION, self._url, list(self._names), self._place, self.manner)):
-                _, etag = await self._fetch(store, self._path)
-                await store.replace_if(self._path, msgspec.json.encode(wanted), etag)
-                written = wanted
+            while written != self._describe():
+                record, etag = await self._fetch(store, self._path)
+                self._join(record)  # of other replicas: a record written whole would take away what they saw
+                written, gone = self._describe(), frozenset(self._gone)
+                await store.replace_if(self._path, msgspec.json.encode(written), etag)
+                self._remember_again(gone)
         except StoreError as error:
             _log.info("the projects that source %s is known by were not kept: %s", self._source, error)
