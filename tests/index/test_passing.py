@@ -351,6 +351,23 @@ async def test_a_name_that_another_source_claimed_does_not_come_through_it() -> 
     assert isinstance((await index.decide(OWN)).error, UpstreamUnavailable)
 
 
+async def test_a_page_of_before_an_outage_claims_nothing() -> None:
+    """One of which nobody said anything passed the name through then; now it refuses everything, as it might what it lacks."""
+    world = World()
+    world.list_publicly()
+    await world.claims.claim(OWN, "feed")
+    world.feed.publish(OWN, "1.0")
+    for name in (PUBLIC, OWN):
+        world.feed._pages[name] = msgspec.structs.replace(await world.feed.project_page(name), stale=True)
+    for name in WELL_KNOWN:
+        world.feed.errors[name] = UpstreamBadAnswer("403", source="feed")
+    index = world.index(guarded=True)
+    assert isinstance((await index.decide(PUBLIC)).error, UpstreamUnavailable)
+    assert world.claimed() == {OWN}
+    assert world.pypi.asked == []
+    assert sources_of(await index.decide(OWN)) == {"feed"}, "what was claimed before stays"
+
+
 class TestASourceOfWhichNobodySaidAnything:
     async def test_a_plain_private_source_is_asked_for_three_names_and_claims_its_own(self) -> None:
         world = World()

@@ -418,6 +418,14 @@ MUTATIONS = (
     ),
     Mutation(
         12,
+        "what other replicas saw of an index since is not looked for",
+        "sources/known_projects.py",
+        "        if not await self.names() and (store := self._store) is not None:",
+        "        if (store := self._store) is None and store is not None:",
+        "tests/sources/test_known_projects.py::test_a_source_that_another_replica_saw_projects_of_is_no_new_one",
+    ),
+    Mutation(
+        12,
         'a redirect says "not there", wherever it leads',
         "sources/control_questions.py",
         "            return self.find_neighbour(answer) is not None",
@@ -586,6 +594,14 @@ MUTATIONS = (
         "        if doubt is None:",
         "        if True:",
         "tests/acceptance/test_passing_through.py::test_one_of_which_nothing_is_said_claims_nothing_more_and_says_so",
+    ),
+    Mutation(
+        15,
+        "a page of before an outage claims its name",
+        "index/ownership.py",
+        "        if page.stale:",
+        "        if False:",
+        "tests/index/test_passing.py::test_a_page_of_before_an_outage_claims_nothing",
     ),
     Mutation(
         15,

@@ -96,6 +96,11 @@ class GuardedSource(SourceWrapper):
             if project in WELL_KNOWN:  # it was claimed before anybody looked
                 names.look_soon()
             return page
+        if page.stale:  # of a time when nobody asked, or when it was not claimed for a reason
+            raise UpstreamUnavailable(
+                f"source {self.name} cannot be asked now, and whose {project} is was not known before: try again once it answers",
+                source=self.name,
+            )
         # A claim is for ever: an index that began to pass public packages through a moment ago must not have one made.
         doubt = await names.find_doubt(page.as_of)
         if doubt is None:
