@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from wheelgate.config import Config
 from wheelgate.core.patterns import NamePatterns
+from wheelgate.core.protocols import Clock
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.index_documents import IndexDocuments
 from wheelgate.files.metadata_files import MetadataFiles
@@ -35,34 +36,26 @@ _DELIVERY = {"store": "redirect", "blob": "redirect", "directory": "stream"}
 
 
 @asynccontextmanager
-async def open_services(config: Config, *, to_read: bool = False, proven: bool = True) -> AsyncIterator[Services]:
+async def open_services(
+    config: Config, *, to_read: bool = False, proven: bool = True, clock: Clock | None = None
+) -> AsyncIterator[Services]:
     """Build the services of one process, and close them in reverse order. ``to_read``: for a command that only looks.
 
     ``proven``: what is asked first of a container is whether it can be written; ``False``: whatever a command asks will tell.
+    ``clock``: what all parts go by; ``None``: the machine's time.
 
     Raises:
         StoreError: the store or the spool cannot be used.
         ConfigurationError: a secret that the settings refer to is not available.
     """
-    async with open_foundation(config, to_read=to_read, proven=proven) as base:
+    async with open_foundation(config, to_read=to_read, proven=proven, clock=clock or SystemClock()) as base:
         store, changes, clock = base.store, base.changes, base.clock
         claims = base.closing(Claims(store, clock, changes, table=base.table, metrics=base.metrics))
         tokens = Tokens(store, base.clock, changes)
         book = RuleBook(rules_of(config), NamePatterns(config.policy.reserved))
         views = Views(base, book, claims)
         sources = Sources(base, views)
-        index = Merged(
-            [await sources.build_member(number, settings) for number, settings in enumerate(config.source)],
-            claims=claims,
-            clock=base.clock,
-            metrics=base.metrics,
-            reserved=book.reserved,
-            merges=merges_of(config),
-            offline=config.server.offline,
-        )
-        for kind in (Kind.PACKAGE, Kind.CLAIM):
-            changes.subscribe(kind, index.invalidate)
-        sources.changed.subscribe(index.invalidate)
+        index = await _build_index(base, sources, book, claims)
         delivery = _build_delivery(base, sources)
         targets = sources.targets
         uploads = Uploads(
@@ -95,6 +88,23 @@ async def open_services(config: Config, *, to_read: bool = False, proven: bool =
             public_names=views.watches,
             keyring=base.keyring,
         )
+
+
+async def _build_index(base: Foundation, sources: Sources, book: RuleBook, claims: Claims) -> Merged:
+    config = base.config
+    index = Merged(
+        [await sources.build_member(number, settings) for number, settings in enumerate(config.source)],
+        claims=claims,
+        clock=base.clock,
+        metrics=base.metrics,
+        reserved=book.reserved,
+        merges=merges_of(config),
+        offline=config.server.offline,
+    )
+    for kind in (Kind.PACKAGE, Kind.CLAIM):
+        base.changes.subscribe(kind, index.invalidate)
+    sources.changed.subscribe(index.invalidate)
+    return index
 
 
 def _build_callers(base: Foundation, sources: Sources) -> OtherCallers:

@@ -73,16 +73,16 @@ class Foundation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @asynccontextmanager
-async def open_foundation(config: Config, *, to_read: bool, proven: bool) -> AsyncIterator[Foundation]:
+async def open_foundation(config: Config, *, to_read: bool, proven: bool, clock: Clock) -> AsyncIterator[Foundation]:
     """Open the ground; everything that was built upon it is closed at the end. ``to_read``: for a command that only looks.
 
-    ``proven``: as for :func:`wheelgate.wiring.open_services`.
+    ``proven`` and ``clock``: as for :func:`wheelgate.wiring.open_services`.
 
     Raises:
         StoreError: the store or the spool cannot be used.
         ConfigurationError: ``server.ca_file`` cannot be used, or the store's key is not available.
     """
-    clock, metrics = SystemClock(), Metrics()
+    metrics = Metrics()
     ca_file = check_certificates(config, config.server.ca_file, "server.ca_file")
     async with AsyncExitStack() as stack:
         keyring = Keyring(config, clock, ca_file, metrics)
