@@ -617,7 +617,7 @@ async def test_a_name_whose_files_were_all_deleted_is_no_longer_held_against_ano
         await gate.upload(wheel_bytes(NAME, "2.0"), wheel_name(NAME, "2.0"))
 
 
-MISPLACED = (wheel_name("other", "1.0"), "acme-lib-1.0=1.tar.gz")
+MISPLACED = (wheel_name("other", "1.0"), "other-1.0.tar.gz")
 
 
 @pytest.mark.parametrize("filename", MISPLACED)
