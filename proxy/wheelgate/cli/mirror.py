@@ -14,6 +14,7 @@ import msgspec
 from wheelgate.cli.destinations import parse_location
 from wheelgate.cli.mirror_job import MirrorJob, copy_mirror, mirror_inputs, verify_inputs
 from wheelgate.cli.options import config_options, load_settings
+from wheelgate.cli.stopping import stop_as_by_ctrl_c
 from wheelgate.config.load import copy_environment
 from wheelgate.mirror.platforms import PLATFORMS
 
@@ -63,7 +64,8 @@ def mirror(
         action = copy_mirror(job, parse_location(origin, "--from", account_key))
     else:
         action = verify_inputs(job) if verify else mirror_inputs(job)
-    result = asyncio.run(action)
+    with stop_as_by_ctrl_c():
+        result = asyncio.run(action)
     for problem in result.problems:
         print(f"wheelgate: {problem}", file=sys.stderr)
     answer = msgspec.structs.asdict(result)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -73,6 +76,7 @@ class Resolver(msgspec.Struct, frozen=True):
                     **self.environment,
                     **platform.uv_variables,
                     "HOME": str(self.folder),
+                    "TMPDIR": str(self.folder),  # where it leaves its locks
                     "UV_DEFAULT_INDEX": self.index_url,  # not an argument: those are everybody's to read
                     "UV_CACHE_DIR": str(self.folder / "cache"),
                     "UV_PYTHON_DOWNLOADS": "never",
@@ -84,6 +88,7 @@ class Resolver(msgspec.Struct, frozen=True):
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                process_group=0,
             )
             try:
                 async with asyncio.timeout(_TIMEOUT_S):
@@ -91,9 +96,9 @@ class Resolver(msgspec.Struct, frozen=True):
             except TimeoutError:
                 raise Unresolvable(f"{asked.label} for {target} could not be resolved within half an hour") from None
             finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
+                with suppress(ProcessLookupError):  # with what it runs to build sdists
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
         if process.returncode != 0:
             why = _summarise_error(err.decode("utf-8", "replace"))
             raise Unresolvable(f"{asked.label} cannot be resolved for {target}: {why}")
