@@ -26,6 +26,7 @@ from tests.support.mirrors import (
     tree,
     without_times,
 )
+from tests.support.packages import metadata, wheel_bytes, wheel_name
 
 APP = "app/app-2.0-py3-none-any.whl"
 WITH_KEY = ("--account-key", "env:STORAGE_KEY")
@@ -149,6 +150,26 @@ def test_what_other_tools_carried_there_is_proven_by_the_manifest_and_not_fetche
     assert "4 new" in back.stdout
     without = {name: body for name, body in tree(mirroring.folder / "bundle").items() if not name.endswith(".json")}
     assert {name: body for name, body in tree(mirroring.folder / "back").items() if not name.endswith(".json")} == without
+
+
+def test_a_container_keeps_what_it_holds(index: FakeIndex, container: Container, tmp_path: Path) -> None:
+    """Whatever index and bundle list later, and wherever the settings of the run were left."""
+    name = wheel_name("kept", "1.0")
+    first, other = (wheel_bytes("kept", "1.0", extra={"kept/which": which}) for which in (b"first", b"other"))
+    index.publish("kept", name, first, metadata=metadata("kept", "1.0"))
+    mirroring = Mirroring(tmp_path / "first", index)
+    arguments = (mirroring.input("kept\n"), "--to", container.url, *WITH_KEY, *HERE)
+    mirroring.run(*arguments)
+    before = container.bodies()
+    mirroring.run(*arguments)
+    assert container.bodies() == before, "a clean second run changes nothing"
+    index.publish("kept", name, other, metadata=metadata("kept", "1.0"))
+    later = Mirroring(tmp_path / "later", index)
+    later.input("kept\n")
+    later.run("requirements.txt", "--to", "file:./bundle", *HERE)
+    for refused in (arguments, ("--from", "file:./bundle", "--to", container.url, *WITH_KEY)):
+        assert f"ALARM: kept/{name}" in later.run(*refused, status=1).stderr
+    assert container.bodies() == before
 
 
 @pytest.mark.parametrize(("layout", "carried"), [("project", "mirrored"), ("any", "azcopied")])

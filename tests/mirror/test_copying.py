@@ -15,7 +15,10 @@ from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.mirror.copying import Copier, CopyResult
 from wheelgate.mirror.file_origins import MirrorFile
-from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
+from wheelgate.mirror.manifest import NAME as MANIFEST
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput
+from wheelgate.mirror.manifest_file import ManifestFile, read_manifest
+from wheelgate.mirror.verifying import find_damage
 from wheelgate.storage.spool import Spool
 
 NAME = wheel_name("demo", "1.0")
@@ -56,16 +59,18 @@ class World:
         self.upstream = Upstream()
         self.spool = Spool(folder / "spool")
         self.spool.prepare()
-        self.known: dict[str, ManifestEntry] = {}
+        self.clock = FakeClock()
         self.counted = 0
 
-    def copier(self) -> Copier:
+    async def copier(self) -> Copier:
+        manifest = ManifestFile(self.store, "here")
+        await manifest.read()
         return Copier(
             store=self.store,
             spool=self.spool,
             origin=self.upstream.body,
-            clock=FakeClock(),
-            known=self.known,
+            clock=self.clock,
+            manifest=manifest,
             on_bytes=self.count,
             wait_s=0.0,
         )
@@ -74,11 +79,21 @@ class World:
         self.counted += size
 
     async def copy(self, *items: MirrorFile) -> CopyResult:
-        copier = self.copier()
+        copier = await self.copier()
         try:
             return await copier.copy(items or [item()])
         finally:
             copier.close()
+
+    async def record(self, *entries: ManifestEntry, **inputs: list[str]) -> None:
+        """Have the manifest vouch for what was copied."""
+        manifest = ManifestFile(self.store, "here")
+        await manifest.read()
+        await manifest.add(entries, {label: ManifestInput(targets, self.clock.now()) for label, targets in inputs.items()})
+
+    def bodies(self) -> list[str]:
+        """Paths in the order they were written, but for the manifest."""
+        return [path for path in self.store.written if path != MANIFEST]
 
     def spooled(self) -> list[Path]:
         return [path for path in self.spool.folder.iterdir() if path.name != ".lock"]
@@ -93,7 +108,7 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 async def test_a_file_arrives_with_its_metadata_and_facts(world: World) -> None:
     outcome = await world.copy()
-    assert world.store.written == [f"{PATH}.metadata", PATH]  # whoever sees the wheel finds its metadata
+    assert world.store.written == [MANIFEST, f"{PATH}.metadata", PATH]  # whoever sees the wheel finds its metadata
     body, info = await world.store.read(PATH)
     assert body == BODY
     core = metadata("demo", "1.0", requires_python=">=3.9")
@@ -116,7 +131,7 @@ async def test_a_broken_connection_is_tried_again(world: World) -> None:
 async def test_one_that_cannot_be_had_keeps_no_other_back(world: World, failures: list[Exception]) -> None:
     world.upstream.failures = list(failures)
     other = item(filename=wheel_name("demo", "2.0"), project="demo", hashes={})
-    copier = world.copier()
+    copier = await world.copier()
     copier.jobs = 1
     outcome = await copier.copy([item(), other])
     assert outcome.problems == [str(failures[0])]
@@ -138,7 +153,7 @@ async def test_other_bytes_are_refused_by_whatever_is_known(world: World, change
     outcome = await world.copy(item(**changes))
     assert why in outcome.problems[0]
     assert f"{NAME} of source s" in outcome.problems[0]
-    assert world.store.written == []
+    assert world.bodies() == []
 
 
 @pytest.mark.parametrize("size", [len(BODY) + 1, 2**50], ids=["other", "more than any file has"])
@@ -172,14 +187,14 @@ async def test_what_is_there_is_proven_without_fetching_or_reading_it(world: Wor
     assert (again.fetched, world.upstream.asked) == (0, 1)
     assert world.store.count("stream") == 0  # by the facts that came with its body
     assert without_time(again.entries[0]) == without_time(first.entries[0])
-    world.known = {PATH: first.entries[0]}
+    await world.record(first.entries[0])
     await world.copy()
     assert world.store.count("stream") == 0  # by the manifest's ETag
 
 
 async def test_a_body_that_somebody_wrote_again_is_read_and_repaired(world: World) -> None:
     first = await world.copy()
-    world.known = {PATH: first.entries[0]}
+    await world.record(first.entries[0])
     info = await world.store.info(PATH)
     await world.store.delete(PATH)
     await world.store.put_if_absent(PATH, BODY[:-1] + b"!", info.facts)  # with everything that was said of the right one
@@ -200,12 +215,12 @@ async def test_looking_changes_nothing(world: World) -> None:
     await world.copy()
     await world.store.delete(f"{PATH}.metadata")
     before = list(world.store.written)
-    assert await world.copier().find_present(item(), look_only=True) is None
+    assert await (await world.copier()).find_present(item(), look_only=True) is None
     assert world.store.written == before
 
 
 async def test_what_was_looked_at_is_not_fetched_again(world: World) -> None:
-    copier = world.copier()
+    copier = await world.copier()
     assert (await copier.peek(item())).read_bytes() == BODY
     assert (await copier.peek(item())).read_bytes() == BODY
     assert (await copier.copy([item()])).fetched == 1
@@ -222,17 +237,16 @@ def without_time(entry: ManifestEntry) -> ManifestEntry:
 
 async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> None:
     entry = (await world.copy(item(needed_by={"a.txt": {"t1"}}))).entries[0]
-    now = FakeClock().now()
-    await add_to_manifest(world.store, "here", [entry], {"a.txt": ManifestInput(["t1"], now)})
+    await world.record(entry, **{"a.txt": ["t1"]})
     other = msgspec.structs.replace(entry, path="other/other-1.0.tar.gz", needed_by={"b.txt": ["t1"]})
     shared = msgspec.structs.replace(entry, needed_by={"b.txt": ["t1"]})
-    await add_to_manifest(world.store, "here", [other, shared], {"b.txt": ManifestInput(["t1"], now)})
+    await world.record(other, shared, **{"b.txt": ["t1"]})
     manifest, _ = await read_manifest(world.store, "here")
     assert {e.path: e.needed_by for e in manifest.files} == {
         PATH: {"a.txt": ["t1"], "b.txt": ["t1"]},
         "other/other-1.0.tar.gz": {"b.txt": ["t1"]},
     }
-    await add_to_manifest(world.store, "here", [shared], {"b.txt": ManifestInput(["t1"], now)})  # b.txt needs less now
+    await world.record(shared, **{"b.txt": ["t1"]})  # b.txt needs less now
     manifest, _ = await read_manifest(world.store, "here")
     assert manifest.by_path()["other/other-1.0.tar.gz"].needed_by == {}
     assert set(manifest.inputs) == {"a.txt", "b.txt"}
@@ -241,8 +255,8 @@ async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> Non
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (b"{", "is damaged: delete it"),
-        (b'{"wheelgate_mirror": 2}', "has version 2, which this Wheelgate does not support"),
+        (b"{", "is damaged: put a copy of it back"),
+        (b'{"wheelgate_mirror": 3}', "has version 3, which this Wheelgate does not support"),
         (b'{"wheelgate_mirror": 1' + b"0" * 4_000 + b"}", "is damaged"),
         (b'{"wheelgate_mirror": 1, "files": [{"path": "../x", "sha256": "0"}]}', "is damaged"),
     ],
@@ -286,7 +300,7 @@ async def test_an_index_document_is_brought_again_once_it_has_changed(world: Wor
         world.upstream.bytes = content
         for _ in range(2):
             (entry,) = (await world.copy(document())).entries
-            world.known = {entry.path: entry}
+            await world.record(entry)
             assert (await world.store.read("demo/demo-1.0-variants.json"))[0] == content
         assert world.upstream.asked == (number if hashed else 2 * number)
 
@@ -295,4 +309,4 @@ async def test_a_variant_wheel_arrives_with_its_metadata(world: World) -> None:
     path = PATH.replace(".whl", "-cu128.whl")
     outcome = await world.copy(item(filename=path.partition("/")[2]))
     assert outcome.entries[0].metadata_sha256 == sha256(metadata("demo", "1.0", requires_python=">=3.9"))
-    assert world.store.written == [f"{path}.metadata", path]
+    assert world.bodies() == [f"{path}.metadata", path]

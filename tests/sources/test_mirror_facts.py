@@ -90,7 +90,7 @@ async def test_what_it_says_is_said_of_those_bytes_alone(mirror: Mirror) -> None
     ("text", "said"),
     [
         ("{", "is damaged"),
-        ('{"wheelgate_mirror": 2}', "has version 2"),
+        ('{"wheelgate_mirror": 3}', "has version 3"),
         ('{"wheelgate_mirror": 1, "files": [{"path": "demo/x"}]}', "is damaged"),
         ('{"wheelgate_mirror": 1, "files": [{"path": "a", "sha256": "", "size": 1}]}', "is damaged"),
     ],

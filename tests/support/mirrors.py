@@ -112,6 +112,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 def without_times(loaded: dict[str, Any]) -> dict[str, Any]:
     for entry in loaded["files"]:
         assert entry.pop("stored")
+        assert entry.pop("as_of")
         entry.pop("etag", None)
     for asked in loaded["inputs"].values():
         assert asked.pop("mirrored")

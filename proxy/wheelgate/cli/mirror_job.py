@@ -17,17 +17,21 @@ from wheelgate.cli.progress import CopyProgress, format_size, show_copying
 from wheelgate.config import Config
 from wheelgate.config.policy import PolicySettings
 from wheelgate.config.settings import StoreSettings
-from wheelgate.core.errors import Unresolvable
-from wheelgate.core.protocols import BodyStore
+from wheelgate.core.errors import FileWithheld, Unresolvable
+from wheelgate.core.protocols import BodyStore, Pages
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.input_labels import choose_labels, find_place, keep_apart, label_inputs, recognise
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import MirrorInput
-from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, add_to_manifest, find_damage, read_manifest
+from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput, Sighting
+from wheelgate.mirror.manifest_file import ManifestFile, read_manifest
 from wheelgate.mirror.planning import Plan, Planner
+from wheelgate.mirror.provenance import find_by_index, find_in_mirror
 from wheelgate.mirror.resolving import Resolver
 from wheelgate.mirror.targets import Target, parse_target, require_possible, this_python
+from wheelgate.mirror.told_origins import ToldOrigins
+from wheelgate.mirror.verifying import find_damage
 from wheelgate.storage.spool import Spool
 from wheelgate.wiring import Services, SystemClock, open_keyring, open_services
 
@@ -59,6 +63,7 @@ class MirrorResult(msgspec.Struct, kw_only=True):
     bytes: int = 0
     new: int = 0
     repaired: list[str] = []
+    refused: list[str] = []
     problems: list[str] = []
     notes: list[str] = []
 
@@ -79,9 +84,10 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
             if label != former:
                 _print_note(f"{former} is kept apart from another file of that name: here it is {label}")
         with show_copying() as progress:
-            origin = read_from_index(services.delivery)
+            origin, index = read_from_index(services.delivery), ToldOrigins(services.index)
             with closing(await _build_copier(job, store, spool, origin, progress)) as copier:
-                async with _open_planner(job, services, plan, copier, progress.step) as planner:
+                copier.find_provenance = find_by_index(services.delivery, services.clients)
+                async with _open_planner(job, services, index, plan, copier, progress.step) as planner:
                     for asked in inputs:
                         await planner.add(asked, targets[asked.label])
                 for note in plan.notes:
@@ -92,6 +98,8 @@ async def mirror_inputs(job: MirrorJob) -> MirrorResult:
                     label: ManifestInput([str(one) for one in which], now, places.get(label)) for label, which in targets.items()
                 }
                 items = [plan.files[path] for path in sorted(plan.files)]
+                for item in items:
+                    item.origin = index.find(item.file)
                 return msgspec.structs.replace(await _copy(job, copier, items, progress, mirrored), notes=plan.notes)
 
 
@@ -111,8 +119,9 @@ async def copy_mirror(job: MirrorJob, origin: MirrorLocation) -> MirrorResult:
         async with open_spool(store, job.config, dry_run=job.dry_run) as spool:
             with show_copying() as progress:
                 copier = await _build_copier(job, store, spool, read_from_mirror(other), progress)
+                copier.find_provenance = find_in_mirror(other)
                 with closing(copier):
-                    return await _copy(job, copier, items, progress, inputs)
+                    return await _copy(job, copier, items, progress, inputs, brought.seen)
 
 
 async def _copy(
@@ -121,19 +130,36 @@ async def _copy(
     items: Sequence[MirrorFile],
     progress: CopyProgress,
     inputs: Mapping[str, ManifestInput],
+    seen: Sequence[Sighting] = (),
 ) -> MirrorResult:
     size = sum(item.file.size or 0 for item in items)
     if job.dry_run:
-        missing = [item.file.size for item in items if await copier.find_present(item, look_only=True) is None]
+        missing, refused = [], []
+        for item in items:
+            try:
+                if await copier.find_present(item, look_only=True) is None:
+                    missing.append(item.file.size)
+            except FileWithheld as error:
+                refused.append((item.path, str(error)))
         more = f", and {_format_count(missing.count(None), 'file')} of unknown size" if None in missing else ""
         new = format_size(sum(size or 0 for size in missing))
         needed = f"{_format_count(len(items), 'file')} ({format_size(size)}) needed"
         sentence = f"{needed}; {len(missing)} to be copied ({new}{more}) to {job.to.name}"
-        return MirrorResult(sentence=sentence, files=len(items), bytes=size, new=len(missing))
+        return MirrorResult(
+            sentence=sentence,
+            files=len(items),
+            bytes=size,
+            new=len(missing),
+            refused=[path for path, _ in refused],
+            problems=[problem for _, problem in refused],
+        )
     progress.begin(len(items), size)
-    result = await copier.copy(items)
-    if not result.problems:  # else it would say that inputs are served which are not
-        await add_to_manifest(copier.store, job.to.name, result.entries, inputs)
+    result = await copier.copy(items, seen)
+    complete = not result.problems  # else it would say that inputs are served which are not
+    for path, sentence in (await copier.manifest.add(result.entries, inputs, complete=complete)).items():
+        result.refuse(path, sentence)
+    for note in result.notes:
+        _print_note(note)
     there, size = len(result.entries), sum(entry.size for entry in result.entries)
     sentence = (
         f"{_format_count(there, 'file')} ({format_size(size)}) in {job.to.name}: {result.fetched - len(result.repaired)} new "
@@ -147,6 +173,7 @@ async def _copy(
         bytes=size,
         new=result.fetched,
         repaired=result.repaired,
+        refused=result.refused,
         problems=result.problems,
     )
 
@@ -214,7 +241,7 @@ async def _resolve_from_mirror(
                 show_copying(quiet=True) as progress,
                 closing(await _build_copier(job, store, services.spool, origin, progress)) as copier,
             ):
-                async with _open_planner(job, services, plan, copier, step) as planner:
+                async with _open_planner(job, services, services.index, plan, copier, step) as planner:
                     for asked in inputs:
                         for one in targets[asked.label]:
                             try:
@@ -239,7 +266,9 @@ def _find_entries(manifest: Manifest, targets: Mapping[str, Sequence[Target]]) -
 def _without_cache(config: Config) -> Config:
     """The same sources; what passes through to the mirror is not kept here as well."""
     sources = [source.model_copy(update={"delivery": "stream"}) if source.is_remote else source for source in config.source]
-    return config.model_copy(update={"source": sources})
+    # Without an address of its own a store offers no provenance of its uploads.
+    server = config.server.model_copy(update={"public_url": config.server.public_url or "https://mirror.invalid"})
+    return config.model_copy(update={"source": sources, "server": server})
 
 
 def _read_inputs(job: MirrorJob) -> list[MirrorInput]:
@@ -277,7 +306,7 @@ def _find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manif
 
 @asynccontextmanager
 async def _open_planner(
-    job: MirrorJob, services: Services, plan: Plan, copier: Copier, step: Callable[[str], None]
+    job: MirrorJob, services: Services, index: Pages, plan: Plan, copier: Copier, step: Callable[[str], None]
 ) -> AsyncIterator[Planner]:
     """Open a planner with a server of our own for uv, and nothing of this machine's settings."""
     from wheelgate.web.server import open_private_server
@@ -287,19 +316,20 @@ async def _open_planner(
         async with open_private_server(services) as url:
             resolver = Resolver(url, Path(folder), variables, python=sys.executable)
             yield Planner(
-                plan=plan, index=services.index, resolve=resolver.resolve, peek=copier.peek, all_files=job.all_files, on_step=step
+                plan=plan, index=index, resolve=resolver.resolve, peek=copier.peek, all_files=job.all_files, on_step=step
             )
 
 
 async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: FileOrigin, progress: CopyProgress) -> Copier:
     """Build what brings files to a mirror, where they may be already as the manifest says."""
-    manifest, _ = await read_manifest(store, job.to.name)
+    manifest = ManifestFile(store, job.to.name)
+    await manifest.read()
     copier = Copier(
         store=store,
         spool=spool,
         origin=origin,
         clock=SystemClock(),
-        known=manifest.by_path(),
+        manifest=manifest,
         jobs=job.jobs,
         on_bytes=progress.bytes,
         on_done=progress.done,

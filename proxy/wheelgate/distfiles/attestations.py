@@ -42,6 +42,15 @@ class _Attestation(msgspec.Struct):
     envelope: _Envelope
 
 
+class _Bundle(msgspec.Struct):
+    attestations: list[_Attestation]
+
+
+class _Provenance(msgspec.Struct):
+    version: FormatVersion
+    attestation_bundles: list[_Bundle]
+
+
 class _Subject(msgspec.Struct):
     name: str
     digest: dict[str, str]
@@ -70,6 +79,25 @@ def build_provenance(attestations: str, filename: str, sha256: str, uploaded: da
         raise BadAttestation("are not a JSON list of attestations as PEP 740 defines them") from None
     publisher = {"kind": _PUBLISHER, "uploaded": uploaded.isoformat(timespec="seconds")}
     return msgspec.json.encode({"version": 1, "attestation_bundles": [{"publisher": publisher, "attestations": entries}]})
+
+
+def check_provenance(body: bytes, filename: str, sha256: str) -> None:
+    """Check that a provenance object of an index has attestations of this very file, and of no other.
+
+    Raises:
+        BadAttestation: it has none, or those of another file.
+    """
+    try:
+        provenance = msgspec.json.decode(body, type=_Provenance)
+        if provenance.version != 1:
+            raise BadAttestation(f"are in a provenance object of version {provenance.version}: only version 1 is supported")
+        entries = [entry for bundle in provenance.attestation_bundles for entry in bundle.attestations]
+        if not 0 < len(entries) <= _MAX_COUNT:
+            raise BadAttestation(f"are {len(entries)}, where there should be between 1 and {_MAX_COUNT}")
+        for entry in entries:
+            _check(entry, filename, sha256)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise BadAttestation("are not in a provenance object as PEP 740 defines it") from None
 
 
 def _check(attestation: _Attestation, filename: str, sha256: str) -> None:

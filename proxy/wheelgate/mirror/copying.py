@@ -1,26 +1,24 @@
 """Resumable copying: every file verified on its way, put in place whole, and never fetched again once it is there.
 
 The store itself makes it resumable. A name there is absent or whole, so after a death at any moment the next run finds
-the finished files, proves them by their digests, and fetches the others. The manifest is written last.
+the finished files, proves them by their digests, and fetches the others. The manifest is told of each file before it is put in
+place, and of what is there at the end. Bytes that it vouches for are never replaced by others: whoever lists others is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import msgspec
-from packaging.utils import InvalidWheelFilename
 
 from wheelgate.core.errors import (
-    BlobDamaged,
-    BlobNotFound,
     FileWithheld,
     StoreError,
     UpstreamBadAnswer,
@@ -28,11 +26,14 @@ from wheelgate.core.errors import (
     UpstreamUnavailable,
 )
 from wheelgate.core.names import is_index_document
-from wheelgate.core.protocols import BlobInfo, BlobStore, BodyStore, Clock
-from wheelgate.distfiles.core_metadata import BadWheel, CoreMetadata, read_core_metadata
+from wheelgate.core.protocols import BlobInfo, BlobStore, BodyStore, Clock, Hook
+from wheelgate.mirror.companions import FindProvenance, bring_provenance, find_no_provenance, put_metadata, read_metadata
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
-from wheelgate.mirror.manifest import METADATA, ManifestEntry, compute_digests, read_stored
-from wheelgate.runtime.regular_file import open_regular
+from wheelgate.mirror.manifest import METADATA, ManifestEntry, Sighting
+from wheelgate.mirror.manifest_file import ManifestFile
+from wheelgate.mirror.placing import digest_small, place_body
+from wheelgate.mirror.present_files import find_body
+from wheelgate.mirror.verifying import read_stored
 from wheelgate.storage.folder import FolderStore
 from wheelgate.storage.spool import Spool, SpoolFile
 
@@ -48,8 +49,15 @@ class CopyResult(msgspec.Struct):
     fetched_bytes: int = 0
     repaired: list[str] = []
     """Paths at which something else lay."""
+    refused: list[str] = []
+    """Paths that stand for other bytes than those listed now, or for another's project."""
     problems: list[str] = []
-    """A sentence for each file that is not there."""
+    """A sentence for each file that is not there, or was refused."""
+    notes: list[str] = []
+
+    def refuse(self, path: str, sentence: str) -> None:
+        self.refused.append(path)
+        self.problems.append(sentence)
 
 
 class Copier(msgspec.Struct, kw_only=True, eq=False):
@@ -58,9 +66,10 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     store: BodyStore
     spool: Spool
     origin: FileOrigin
+    manifest: ManifestFile
+    """Tells what is there, and is told of each file before that is put in place."""
     clock: Clock
-    known: Mapping[str, ManifestEntry]
-    """By path, what the manifest says is there."""
+    find_provenance: FindProvenance = find_no_provenance
     jobs: int = 8
     on_bytes: Callable[[int], None] = lambda _: None
     on_done: Callable[[MirrorFile], None] = lambda _: None
@@ -71,10 +80,21 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     under_way: dict[str, None] = msgspec.field(default_factory=dict)
     """Paths that are being worked on, as many as jobs at most, the oldest first; for whoever tells of progress."""
 
-    async def copy(self, items: Iterable[MirrorFile]) -> CopyResult:
-        """Copy all of them. A file that is not available does not stop the others; a store that fails does."""
+    async def copy(self, items: Iterable[MirrorFile], seen: Iterable[Sighting] = ()) -> CopyResult:
+        """Copy all of them. A file that is not available does not stop the others; a store that fails does.
+
+        ``seen``: what was seen elsewhere besides, and is not brought.
+
+        Raises:
+            StoreError, BadInput: the manifest cannot be written; nothing was brought.
+        """
         result = CopyResult()
-        waiting = deque(items)
+        wanted = list(items)
+        listed = [self._sight(item, sha256) for item in wanted if (sha256 := _find_listed_digest(item)) is not None]
+        refused = await self.manifest.announce([*listed, *seen])
+        for path, sentence in refused.items():
+            result.refuse(path, sentence)
+        waiting = deque(item for item in wanted if item.path not in refused)
         await asyncio.gather(*(self._work(waiting, result) for _ in range(self.jobs)))
         result.entries.sort(key=lambda entry: entry.path)
         return result
@@ -89,9 +109,11 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                     entry = await self._store_file(item, result)
                 else:
                     self.on_bytes(entry.size)
-                result.entries.append(entry)
+                result.entries.append(await self._bring_provenance(item, entry, result))
                 self.on_done(item)
-            except (UpstreamError, FileWithheld) as error:
+            except FileWithheld as error:
+                result.refuse(item.path, str(error))
+            except UpstreamError as error:
                 result.problems.append(str(error))
             except StoreError as error:
                 result.problems.append(f"{item.path}: {error}")
@@ -102,16 +124,18 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def peek(self, item: MirrorFile) -> Path:
         """Open a file, verified, to be read before anything is copied. What is fetched for it is not fetched again.
 
+        Where the mirror keeps other bytes than are listed now, it is those.
+
         Raises:
             UpstreamError, FileWithheld, StoreError: it is not available.
         """
         if item.path not in self._spooled:
-            kept = await self.find_present(item, look_only=True)
+            kept = await find_body(self.store, self.manifest, item)
             if kept is None:
                 await self._fetch(item)
             else:
                 spooled = self._spooled[item.path] = self.spool.new()
-                await self._read_back(item, kept.size, spooled)
+                await self._read_back(item, kept[0].size, spooled)
         return self._spooled[item.path].path
 
     def close(self) -> None:
@@ -125,39 +149,49 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         Metadata that is not right beside it is put right, unless ``look_only``: then ``None`` is the answer.
 
         Raises:
+            FileWithheld: it is there, vouched for, and not what is listed or allowed now.
             StoreError: the store cannot be read.
         """
-        known = self.known.get(item.path)
         if is_index_document(item.file.filename) and not item.file.hashes:  # only its source can tell if it is still so
             return None
-        try:
-            info = await self.store.info(item.path)
-        except (BlobNotFound, BlobDamaged):  # what lies there instead is taken away when it is brought
+        held = self.manifest.find_held(item.path)
+        found = await find_body(self.store, self.manifest, item)
+        if found is None:
             return None
-        if item.file.stated_size not in (None, info.size):
+        info, digests = found
+        problem = item.problem_with(digests)
+        if problem is None and item.file.stated_size not in (None, info.size):
+            problem = f"has {info.size} bytes, where {item.file.stated_size} are listed"
+        if problem is not None and held is not None and not is_index_document(item.file.filename):
+            raise FileWithheld(_describe_kept(item, held, problem, self.manifest.place))
+        if problem is not None or (not item.file.hashes and self.manifest.find_digest(item.path) is None):
             return None
-        # We wrote the body of a blob with its digest in one step, and whoever writes it again changes the ETag. A folder has no
-        # ETags that would tell: there nothing but the bytes does.
-        digests = {"sha256": info.facts["sha256"]} if "sha256" in info.facts else None
-        if known is not None and known.etag is not None:
-            digests = {"sha256": known.sha256} if known.etag == info.etag else None
-        if digests is None or not item.algorithms <= digests.keys():
-            digests = await compute_digests(self.store, item.path, info.size, item.algorithms)
-        if item.problem_with(digests) is not None or (
-            known is not None and not item.file.hashes and known.sha256 != digests["sha256"]
-        ):
-            return None
-        return await self._complete_metadata(item, info, digests["sha256"], known, look_only=look_only)
+        if await self._announce(item, digests["sha256"], look_only=look_only):
+            return await self._complete_metadata(item, info, digests["sha256"], held, look_only=look_only)
+        return None
+
+    async def _announce(self, item: MirrorFile, sha256: str, *, look_only: bool = False) -> bool:
+        """Have the manifest say that its name is for these bytes. ``look_only``: tell whether it says nothing else.
+
+        Raises:
+            FileWithheld: it is for others.
+        """
+        vouched = self.manifest.find_digest(item.path)
+        if vouched == sha256 or (look_only and vouched is None) or is_index_document(item.file.filename):
+            return True
+        if look_only:
+            return False
+        for sentence in (await self.manifest.announce([self._sight(item, sha256)])).values():
+            raise FileWithheld(sentence)
+        return True
 
     async def _complete_metadata(
         self, item: MirrorFile, info: BlobInfo, sha256: str, known: ManifestEntry | None, *, look_only: bool
     ) -> ManifestEntry | None:
         """Complete the entry with the metadata beside it, which is put there again from the wheel itself if it is wrong."""
         stated = known.metadata_sha256 if known is not None else info.facts.get("metadata_sha256")
-        lies = await self._digest_metadata(item.path)
+        lies = await digest_small(self.store, item.path + METADATA)
         entry = self._build_entry(item, info, sha256, stated)
-        if known is not None and known.sha256 == sha256:
-            entry = msgspec.structs.replace(entry, stored=known.stored)
         if not look_only:
             entry = msgspec.structs.replace(entry, etag=await self._update_facts(item, info, known) or entry.etag)
         if not item.path.endswith(".whl") or (stated is not None and lies == stated):
@@ -168,8 +202,10 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             await self._read_back(item, info.size, spooled)
             if spooled.digests()["sha256"] != sha256:
                 return None
-            metadata = await asyncio.to_thread(_read_metadata, spooled.path, item.file.filename)
-        return msgspec.structs.replace(entry, metadata_sha256=await self._put_metadata(item.path, metadata))
+            metadata = await asyncio.to_thread(read_metadata, spooled.path, item.file.filename)
+        return msgspec.structs.replace(
+            entry, metadata_sha256=await put_metadata(self.store, item.path, metadata, self._meaning(item, sha256))
+        )
 
     async def _update_facts(self, item: MirrorFile, info: BlobInfo, known: ManifestEntry | None) -> str | None:
         """Tell a container what its index says of a file now, that it was yanked since, say; the new ETag, or ``None``.
@@ -190,16 +226,11 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             async for chunk in chunks:
                 await spooled.append(chunk)
 
-    async def _digest_metadata(self, path: str) -> str | None:
-        try:
-            return hashlib.sha256((await self.store.read(path + METADATA))[0]).hexdigest()
-        except (BlobNotFound, BlobDamaged):
-            return None
-
     async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
-        """Fetch it, prove it, and put it in its place."""
+        """Fetch it, prove it, have it vouched for, and put it in its place."""
         try:
             spooled = self._spooled.get(item.path) or await self._fetch(item)
+            await self._announce(item, spooled.digests()["sha256"])
             entry = await self._put(item, spooled, result)
         finally:
             if (done := self._spooled.pop(item.path, None)) is not None:
@@ -235,13 +266,9 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def _put(self, item: MirrorFile, spooled: SpoolFile, result: CopyResult) -> ManifestEntry:
         """Put the metadata first: whoever sees the wheel finds it."""
         file, sha256 = item.file, spooled.digests()["sha256"]
-        metadata = await asyncio.to_thread(_read_metadata, spooled.path, file.filename)
-        metadata_sha256 = await self._put_metadata(item.path, metadata)
-        with suppress(BlobNotFound):
-            with suppress(BlobDamaged):
-                await self.store.info(item.path)
-            await self.store.delete(item.path)  # it was looked at before: it is not what it should be
-            result.repaired.append(item.path)
+        metadata = await asyncio.to_thread(read_metadata, spooled.path, file.filename)
+        meant = self._meaning(item, sha256)
+        metadata_sha256 = await put_metadata(self.store, item.path, metadata, meant)
         # As uploads have them, so that a container lists complete pages without reading a file.
         facts = {
             "sha256": sha256,
@@ -251,41 +278,61 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             "yanked": file.yanked,
         }
         stated = {name: value for name, value in facts.items() if value is not None}
-        info = await self.store.put_if_absent(item.path, spooled.path, stated)
+        info, is_repaired = await place_body(self.store, item.path, spooled.path, stated, sha256, meant)
+        if is_repaired:
+            result.repaired.append(item.path)
         return self._build_entry(item, info, sha256, metadata_sha256)
 
-    async def _put_metadata(self, path: str, metadata: CoreMetadata | None) -> str | None:
-        """Put metadata beside its wheel, if there is any, and return its digest."""
-        if metadata is None:
-            return None
-        digest = hashlib.sha256(metadata.body).hexdigest()
-        if await self._digest_metadata(path) != digest:
-            await self.store.delete(path + METADATA)
-            await self.store.put_if_absent(path + METADATA, metadata.body, {})
-        return digest
+    async def _bring_provenance(self, item: MirrorFile, entry: ManifestEntry, result: CopyResult) -> ManifestEntry:
+        held = self.manifest.find_held(item.path)
+        vouched = held.provenance_sha256 if held is not None and held.sha256 == entry.sha256 else None
+        meant = self._meaning(item, entry.sha256)
+        digest, note = await bring_provenance(self.store, item, entry, vouched, self.find_provenance, meant)
+        result.notes += [] if note is None else [note]
+        return msgspec.structs.replace(entry, provenance_sha256=digest)
+
+    def _meaning(self, item: MirrorFile, sha256: str) -> Hook:
+        """Require that the name is meant for these bytes still: what nobody stated gives way, perhaps to another run's."""
+        sighting = self._sight(item, sha256)
+        return partial(self.manifest.require, sighting)
+
+    def _sight(self, item: MirrorFile, sha256: str) -> Sighting:
+        return Sighting(
+            path=item.path,
+            sha256=sha256,
+            source=item.file.source,
+            origin=item.origin,
+            observed=["sha256"] if "sha256" in item.observed else [],
+            seen=self.clock.now(),
+        )
 
     def _build_entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
+        file = item.file
         return ManifestEntry(
             path=item.path,
             sha256=sha256,
             size=info.size,
-            source=item.file.source,
+            source=file.source,
+            origin=item.origin,
+            observed=item.observed,
             metadata_sha256=metadata_sha256,
-            upload_time=item.file.upload_time,
-            requires_python=item.file.requires_python,
-            yanked=item.file.yanked,
+            upload_time=file.upload_time,
+            requires_python=file.requires_python,
+            yanked=file.yanked,
+            as_of=item.as_of or self.clock.now(),
             needed_by={label: sorted(targets) for label, targets in item.needed_by.items()},
             stored=self.clock.now(),
             etag=None if isinstance(self.store, FolderStore) else info.etag,
         )
 
 
-def _read_metadata(path: Path, filename: str) -> CoreMetadata | None:
-    """Read what the wheel itself says; ``None`` of anything else, and of a wheel that says nothing which can be used."""
-    if not filename.endswith(".whl"):
-        return None
-    try:
-        with open_regular(path) as wheel:
-            return read_core_metadata(wheel, filename)
-    except (BadWheel, InvalidWheelFilename):
-        return None
+def _find_listed_digest(item: MirrorFile) -> str | None:
+    """Find the sha256 that is listed of a file which never changes."""
+    return None if is_index_document(item.file.filename) else item.file.hashes.get("sha256")
+
+
+def _describe_kept(item: MirrorFile, held: ManifestEntry, problem: str, place: str) -> str:
+    return (
+        f"ALARM: {item.path}, as {place} holds it since {held.stored:%Y-%m-%d} from source {held.source}, {problem}: it stays, "
+        f"and what source {item.file.source} lists is refused; a file name never changes its content"
+    )

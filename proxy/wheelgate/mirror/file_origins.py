@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -12,7 +13,12 @@ from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.files.bodies import Redirect
 from wheelgate.files.delivery import Delivery
-from wheelgate.mirror.manifest import NAME, Manifest, read_manifest, read_stored
+from wheelgate.mirror.manifest import NAME, OBSERVABLE, Manifest, Observable
+from wheelgate.mirror.manifest_file import read_manifest
+from wheelgate.mirror.verifying import read_stored
+from wheelgate.sources.mirror_facts import Origin
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class MirrorFile(msgspec.Struct):
@@ -24,10 +30,25 @@ class MirrorFile(msgspec.Struct):
     """``sha256:...``; it must have one of these: what the input says. Empty: it says nothing."""
     needed_by: dict[str, set[str]] = {}
     """Input label to targets."""
+    origin: Origin | None = None
+    """The side of the index that it comes from; ``None``: nobody says."""
+    as_of: datetime | None = None
+    """Moment at which this was said of it; ``None``: it is said now."""
 
     @property
     def path(self) -> str:
         return f"{self.file.project}/{self.file.filename}"
+
+    @property
+    def observed(self) -> list[Observable]:
+        """The facts of it that its source does not state, as the manifest names them."""
+        file = self.file
+        missing = {
+            "sha256": "sha256" not in file.stated_hashes,
+            "size": file.stated_size is None,
+            "upload_time": "upload_time" in file.observed,
+        }
+        return [name for name in OBSERVABLE if missing[name]]
 
     @property
     def algorithms(self) -> frozenset[str]:
@@ -94,6 +115,8 @@ async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFi
             upload_time=entry.upload_time,
             requires_python=entry.requires_python,
             yanked=entry.yanked,
+            observed=tuple("hashes" if name == "sha256" else name for name in entry.observed),
         )
-        items.append(MirrorFile(file, needed_by={label: set(targets) for label, targets in entry.needed_by.items()}))
+        needed_by = {label: set(targets) for label, targets in entry.needed_by.items()}
+        items.append(MirrorFile(file, needed_by=needed_by, origin=entry.origin, as_of=entry.as_of or _LONG_AGO))
     return items, manifest

@@ -1,33 +1,49 @@
-"""The manifest of a mirror, ``wheelgate-mirror.json``: what it holds, from where, with which digest, for whom, since when.
+"""Manifest of a mirror, ``wheelgate-mirror.json``: what it holds, from where and whose, with which digest, for whom, since when.
 
-It is for people, for proofs (that the files are still what it says) and for the way onward. A folder is served with what it says
-of each file (:mod:`wheelgate.sources.mirror_facts`); which files there are, sources see for themselves.
+It vouches for bytes: a name that stands in it, as seen (:class:`Sighting`) or as held (:class:`ManifestEntry`), stands for one
+content, whoever lists another one later. A name is written down as seen before its file is put in place. So two runs at once
+cannot put different bytes there, and no file ever lies in a mirror of which nobody could tell whose it is.
+
+It travels with the files: what a source said, when that was, and whose a project is, is read out of it wherever they are served.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
-from contextlib import aclosing
-from datetime import datetime
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Annotated, Literal
 
 import msgspec
 
-from wheelgate.core.digests import Sha256, new_hash
-from wheelgate.core.errors import BadInput, BlobChanged, BlobDamaged, BlobNotFound
+from wheelgate.core.digests import Sha256
 from wheelgate.core.model import FormatVersion
-from wheelgate.core.protocols import BodyStore
-from wheelgate.sources.mirror_facts import MANIFEST_NAME, MANIFEST_VERSION
+from wheelgate.core.names import is_index_document
+from wheelgate.sources.mirror_facts import MANIFEST_NAME, MANIFEST_VERSION, Origin
 
 NAME = MANIFEST_NAME
 METADATA = ".metadata"
 """The ending of the core metadata beside a wheel (PEP 658)."""
-_VERSION = MANIFEST_VERSION
-_ATTEMPTS = 8
+Observable = Literal["sha256", "size", "upload_time"]
+OBSERVABLE: tuple[Observable, ...] = ("sha256", "size", "upload_time")
+_STRENGTH: Mapping[Origin | None, int] = {None: 0, "public": 1, "merged": 2, "private": 3}
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]
+Refusals = dict[str, str]
+"""By path, a sentence saying why a file may not be put there."""
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file that was listed, or fetched, and is not in its place yet: its name is for these bytes from then on."""
+
+    path: _Path
+    sha256: Sha256
+    source: str
+    origin: Origin | None = None
+    """``None``: a manifest of a former release did not say."""
+    observed: list[Observable] = []
+    seen: _Moment
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -40,15 +56,45 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Bytes."""
     source: str
     """The configured source it came from; never its URL."""
+    origin: Origin | None = None
+    """``None``: a manifest of a former release did not say."""
+    observed: list[Observable] = []
+    """Names of the fields that the source did not state, and that were seen of the bytes."""
     metadata_sha256: Sha256 | None = None
+    provenance_sha256: Sha256 | None = None
     upload_time: _Moment | None = None
     requires_python: str | None = None
     yanked: str | None = None
+    as_of: _Moment | None = None
+    """Moment at which the index first said the last three as they are here; what it said later goes before it."""
     needed_by: dict[str, list[str]] = {}
     """Input label to the targets it is for."""
     stored: _Moment
     etag: str | None = None
     """Of a container: as long as it stays, nobody wrote the file again."""
+
+    def update(self, now: ManifestEntry) -> ManifestEntry:
+        """Tell the same bytes anew: what was said later stands, but a file grows no younger, and no private one public."""
+        later, earlier = (now, self) if (now.as_of or _LONG_AGO) >= (self.as_of or _LONG_AGO) else (self, now)
+        is_same = (later.requires_python, later.yanked) == (earlier.requires_python, earlier.yanked)
+        dated = min((one for one in (self, now) if one.upload_time), key=lambda one: one.upload_time or _LONG_AGO, default=now)
+        seen_time = {"upload_time"} & set(dated.observed)
+        observed = set(self.observed) & set(now.observed) - {"upload_time"} | seen_time
+        by = now if _STRENGTH[now.origin] > _STRENGTH[self.origin] else self
+        return msgspec.structs.replace(
+            now,
+            source=by.source,
+            origin=by.origin,
+            observed=sorted(observed),
+            metadata_sha256=now.metadata_sha256 or self.metadata_sha256,
+            provenance_sha256=self.provenance_sha256 or now.provenance_sha256,
+            upload_time=dated.upload_time,
+            requires_python=later.requires_python,
+            yanked=later.yanked,
+            as_of=earlier.as_of if is_same else later.as_of,
+            needed_by=dict(sorted({**self.needed_by, **now.needed_by}.items())),
+            stored=min(self.stored, now.stored),
+        )
 
 
 class ManifestInput(msgspec.Struct, frozen=True):
@@ -63,9 +109,11 @@ class ManifestInput(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The inputs and files of one mirror."""
 
-    wheelgate_mirror: FormatVersion = _VERSION
+    wheelgate_mirror: FormatVersion = MANIFEST_VERSION
     inputs: dict[str, ManifestInput] = {}
     files: list[ManifestEntry] = []
+    """Held, and vouched for."""
+    seen: list[Sighting] = []
 
     def places(self) -> dict[str, str | None]:
         return {label: one.place for label, one in self.inputs.items()}
@@ -73,117 +121,96 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     def by_path(self) -> dict[str, ManifestEntry]:
         return {entry.path: entry for entry in self.files}
 
-    def merge(self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput]) -> Manifest:
-        """Merge more into it: who needs a file is joined; the inputs named now need what is said now, and nothing else."""
-        files = {}
+    def announce(self, sightings: Iterable[Sighting], place: str) -> tuple[Manifest, Refusals]:
+        """Write down what is about to be put in place; this very object if all of that is known.
+
+        Refused is what would change what a name stands for, and a public file of a project that is private here.
+        """
+        announced = list(sightings)
+        held, seen, refused = self.by_path(), {one.path: one for one in self.seen}, Refusals()
+        everything: Iterable[Sighting | ManifestEntry] = chain(announced, self.seen, self.files)
+        private = {project_of(one.path): one.source for one in everything if one.origin == "private"}
+        for one in announced:
+            known = held.get(one.path) or seen.get(one.path)
+            owner = private.get(project_of(one.path))
+            is_known = known is not None and known.sha256 == one.sha256
+            if known is not None and not is_known and not _may_change(known):
+                refused[one.path] = _describe_change(known, one, place)
+            elif owner is not None and (one.origin == "public" or (one.origin is None and not is_known)):
+                refused[one.path] = _describe_stranger(one, owner, place)
+            elif one.path not in held and not is_known:
+                seen[one.path] = one
+        if seen == {one.path: one for one in self.seen}:
+            return self, refused
+        return msgspec.structs.replace(self, seen=[seen[path] for path in sorted(seen)]), refused
+
+    def add(
+        self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput], place: str, *, complete: bool = True
+    ) -> tuple[Manifest, Refusals]:
+        """Add what is in place now; this very object if that is nothing new.
+
+        Who needs a file is joined. The inputs named, unless they were mirrored later than is said here, need what is said now
+        and nothing else; if that is not ``complete``, nothing is taken from them.
+        """
+        outdated = {label for label, one in inputs.items() if label in self.inputs and self.inputs[label].mirrored > one.mirrored}
+        current = {label: one for label, one in inputs.items() if complete and label not in outdated}
+        files, seen, refused = {}, {one.path: one for one in self.seen}, Refusals()
         for entry in self.files:
-            others = {label: targets for label, targets in entry.needed_by.items() if label not in inputs}
+            others = {label: targets for label, targets in entry.needed_by.items() if label not in current}
             files[entry.path] = msgspec.structs.replace(entry, needed_by=others)
         for entry in entries:
             known = files.get(entry.path)
-            needed_by = {**(known.needed_by if known else {}), **entry.needed_by}
-            files[entry.path] = msgspec.structs.replace(entry, needed_by=dict(sorted(needed_by.items())))
-        return Manifest(inputs=dict(sorted({**self.inputs, **inputs}.items())), files=[files[path] for path in sorted(files)])
+            first = known or seen.get(entry.path)
+            if first is not None and first.sha256 != entry.sha256 and not _is_document(first):
+                refused[entry.path] = _describe_change(first, entry, place)
+                continue
+            needed_by = {label: entry.needed_by[label] for label in sorted(entry.needed_by) if label not in outdated}
+            added = msgspec.structs.replace(entry, needed_by=needed_by)
+            files[entry.path] = added if known is None or known.sha256 != entry.sha256 else known.update(added)
+            seen.pop(entry.path, None)
+        changed = Manifest(
+            inputs=dict(sorted({**self.inputs, **current}.items())),
+            files=[files[path] for path in sorted(files)],
+            seen=[seen[path] for path in sorted(seen)],
+        )
+        return (self if changed._without_times() == self._without_times() else changed), refused
+
+    def _without_times(self) -> Manifest:
+        """The same, but for when each input was mirrored last: for that alone nothing is written."""
+        inputs = {label: msgspec.structs.replace(one, mirrored=_LONG_AGO) for label, one in self.inputs.items()}
+        return msgspec.structs.replace(self, inputs=inputs)
 
 
-async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | None]:
-    """Read the manifest of a mirror and its ETag; an empty one and ``None`` where there is none yet.
-
-    Raises:
-        BadInput: it is damaged, or of a newer version.
-        StoreError: it cannot be read.
-    """
-    try:
-        body, info = await store.read(NAME)
-    except BlobNotFound:
-        return Manifest(), None
-    except BlobDamaged as error:
-        raise BadInput(str(error)) from None
-    try:
-        version = msgspec.json.decode(body, type=_Version).wheelgate_mirror
-        if version == _VERSION:
-            return msgspec.json.decode(body, type=Manifest), info.etag
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise BadInput(
-            f"{place}/{NAME} is damaged: delete it and run `wheelgate mirror` again; files that are there are not fetched again"
-        ) from None
-    raise BadInput(f"{place}/{NAME} has version {version}, which this Wheelgate does not support: use a newer release")
+def project_of(path: str) -> str:
+    """Find the project that a path is below."""
+    return path.partition("/")[0]
 
 
-class _Version(msgspec.Struct):
-    wheelgate_mirror: FormatVersion
+def _may_change(known: ManifestEntry | Sighting) -> bool:
+    """Tell whether a name may get other bytes: a document of the index, and what was fetched once, unstated, and never held."""
+    return _is_document(known) or (isinstance(known, Sighting) and "sha256" in known.observed)
 
 
-async def add_to_manifest(
-    store: BodyStore, place: str, entries: Collection[ManifestEntry], inputs: Mapping[str, ManifestInput]
-) -> None:
-    """Add what is there now, beside what another mirroring there may have written; raises as :func:`read_manifest`."""
-    for attempt in range(1, _ATTEMPTS + 1):
-        manifest, etag = await read_manifest(store, place)
-        body = msgspec.json.format(msgspec.json.encode(manifest.merge(entries, inputs)), indent=1) + b"\n"
-        try:
-            await store.replace_if(NAME, body, etag)
-        except BlobChanged:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return
+def _is_document(known: ManifestEntry | Sighting) -> bool:
+    return is_index_document(known.path.partition("/")[2])
 
 
-async def read_stored(store: BodyStore, path: str, size: int) -> AsyncGenerator[bytes, None]:
-    """Read a whole file in a store; :class:`BlobNotFound` or :class:`StoreError` if it is gone, or cannot be read."""
-    async for chunk in store.stream(path, 0, size):
-        yield chunk
+def _describe_change(known: ManifestEntry | Sighting, now: ManifestEntry | Sighting, place: str) -> str:
+    held = isinstance(known, ManifestEntry)
+    since = f"{known.stored if isinstance(known, ManifestEntry) else known.seen:%Y-%m-%d}"
+    unstated = ", which no source stated," if "sha256" in known.observed else ""
+    return (
+        f"ALARM: {known.path} has the sha256 {now.sha256} in source {now.source}; {place} "
+        f"{'holds' if held else 'has seen'} it since {since} with {known.sha256}{unstated} from source {known.source}: "
+        f"{'that stays, and the other is refused' if held else 'the other is refused'}; a file name never changes its content: "
+        "have the new one published as a new version"
+    )
 
 
-async def compute_digests(store: BodyStore, path: str, size: int, algorithms: Iterable[str] = ("sha256",)) -> dict[str, str]:
-    """Compute the digests of a file in a store; :class:`BlobNotFound` or :class:`StoreError` as for :func:`read_stored`."""
-    hashes = {name: new_hash(name) for name in algorithms}
-    async with aclosing(read_stored(store, path, size)) as chunks:
-        async for chunk in chunks:
-            for digest in hashes.values():
-                await asyncio.to_thread(digest.update, chunk)
-    return {name: digest.hexdigest() for name, digest in hashes.items()}
-
-
-async def find_damage(
-    store: BodyStore,
-    entries: Iterable[ManifestEntry],
-    *,
-    jobs: int = 8,
-    on_bytes: Callable[[int], None] = lambda _: None,
-    on_done: Callable[[ManifestEntry], None] = lambda _: None,
-) -> list[str]:
-    """Find damage: read every file again and compare it; a sentence for each that is missing or damaged, by path.
-
-    Raises:
-        StoreError: the mirror cannot be read.
-    """
-    waiting = deque(entries)
-    found: list[tuple[str, str]] = []
-
-    async def work() -> None:
-        while waiting:
-            entry = waiting.popleft()
-            problems = [await _find_damage(store, entry.path, entry.sha256, entry.size)]
-            if entry.metadata_sha256 is not None:
-                problems.append(await _find_damage(store, entry.path + METADATA, entry.metadata_sha256))
-            found.extend((entry.path, problem) for problem in problems if problem is not None)
-            on_bytes(entry.size)
-            on_done(entry)
-
-    await asyncio.gather(*(work() for _ in range(jobs)))
-    return [problem for _, problem in sorted(found)]
-
-
-async def _find_damage(store: BodyStore, path: str, sha256: str, size: int | None = None) -> str | None:
-    try:
-        found = (await store.info(path)).size
-        if size not in (None, found):
-            return f"{path} is damaged: it has {found} bytes, not {size}"
-        digest = (await compute_digests(store, path, found))["sha256"]
-    except BlobNotFound:
-        return f"{path} is missing"
-    except BlobDamaged as error:
-        return str(error)
-    return None if digest == sha256 else f"{path} is damaged: its sha256 is {digest}, not {sha256}"
+def _describe_stranger(stranger: Sighting, owner: str, place: str) -> str:
+    project = project_of(stranger.path)
+    kind = "a public source" if stranger.origin == "public" else "a mirror of a former release, which does not say whose it is"
+    return (
+        f"ALARM: {stranger.path} is refused: it comes from source {stranger.source} ({kind}), and {project} is private in "
+        f"{place}, which has files of it from source {owner}: mirror it from there, or join the two by a policy.merge rule"
+    )

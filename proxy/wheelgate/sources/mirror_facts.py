@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 import msgspec
 from cachetools import LRUCache
@@ -25,7 +25,9 @@ from wheelgate.runtime.singleflight import SingleFlight
 from wheelgate.simple_api.collector import clean, in_utc
 
 MANIFEST_NAME = "wheelgate-mirror.json"
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+Origin = Literal["private", "merged", "public"]
+"""Whose a file of a mirror is: of a private source; of a public one that a merge rule joins with such; or of a public one."""
 _MAX_BYTES = 128 * 1024 * 1024
 
 
@@ -98,7 +100,7 @@ def _read_entries(body: bytes, place: str) -> Mapping[str, _StatedFacts]:
         raise StoreError(f"{place} is larger than any manifest")
     try:
         version = msgspec.json.decode(body, type=_ManifestHead).wheelgate_mirror
-        if version != MANIFEST_VERSION:
+        if version > MANIFEST_VERSION:
             raise StoreError(f"{place} has version {version}, which this Wheelgate does not support: use a newer release")
         entries = {entry.path: entry for entry in msgspec.json.decode(body, type=_ManifestFacts).files}
         for entry in entries.values():

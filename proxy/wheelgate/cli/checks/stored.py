@@ -11,7 +11,7 @@ from wheelgate.core.errors import BadInput, StoreError
 from wheelgate.core.protocols import BlobStore, BodyStore
 from wheelgate.enrich.inspection import find_damaged_records
 from wheelgate.mirror.manifest import NAME as MANIFEST
-from wheelgate.mirror.manifest import read_manifest
+from wheelgate.mirror.manifest_file import read_manifest
 from wheelgate.storage.folder import FolderStore
 
 _MOST_DAMAGE = 20
