@@ -48,6 +48,8 @@ SHORT_LIVED = {
     "a command": {
         *(
             "Planner._sdists",
+            "ToldOrigins._sides",
+            *(f"ManifestFile.{name}" for name in ("_held", "_seen", "_waiting")),
             "RequirementsReader._open",
             "RequirementsReader.files",
             "UrlClassifier._feeds",

@@ -186,6 +186,23 @@ MUTATIONS = (
         "            await announcing\n",
         "tests/acceptance/test_uploading.py::test_yank_unyank_and_delete",
     ),
+    Mutation(
+        4,
+        "whatever a source or a bundle lists now is what a mirror's name is for",
+        "mirror/manifest.py",
+        "if known is not None and not is_known and not _may_change(known):",
+        "if known is None and is_known:",
+        "tests/mirror/test_vouched_bytes.py::test_first_sight_lives_in_the_manifest_also_of_what_never_came",
+        "container",
+    ),
+    Mutation(
+        4,
+        "a mirror's manifest vouches for whatever was put there last",
+        "mirror/manifest.py",
+        "if first is not None and first.sha256 != entry.sha256 and not _is_document(first):",
+        "if first is None and entry.sha256 is None:",
+        "tests/mirror/test_vouched_bytes.py::test_no_entry_may_be_taken_for_another",
+    ),
     # --- 5. An acknowledged upload is there
     Mutation(
         5,

@@ -139,4 +139,4 @@ async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | N
 def _upgrade(manifest: Manifest) -> Manifest:
     """Read version 1, which did not say what had been stated, nor whose anything is: nothing counts as stated."""
     files = [msgspec.structs.replace(entry, observed=list(OBSERVABLE), origin=None) for entry in manifest.files]
-    return msgspec.structs.replace(manifest, wheelgate_mirror=MANIFEST_VERSION, files=files)
+    return Manifest(inputs=manifest.inputs, files=files)
