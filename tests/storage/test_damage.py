@@ -34,7 +34,8 @@ from wheelgate.enrich.records import FileRecord, ProjectRecord
 from wheelgate.files.delivery import Delivery, DeliveryMode
 from wheelgate.files.metadata_files import MetadataFiles
 from wheelgate.files.wheel_reader import WheelReader
-from wheelgate.mirror.manifest import NAME, Manifest, read_manifest
+from wheelgate.mirror.manifest import NAME, Manifest
+from wheelgate.mirror.manifest_file import read_manifest
 from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.blob_packages import BlobPackages
 from wheelgate.storage import layout
