@@ -20,7 +20,9 @@ SOURCE, INDEX, PROJECT, WHEEL = "team", "https://feed.example/simple/", "demo", 
 PLACE, DIGEST = f"https://feed.example/files/{WHEEL}", "d" * 64
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MADE = ExtractedMetadata(at=NOW, of=PLACE, metadata_sha256="e" * 64, requires_python=None)
-BY_PLACE = layout.located_metadata(SOURCE, PLACE)
+BY_PLACE = layout.located_metadata(SOURCE, PROJECT, WHEEL, PLACE)
+EARLIER = layout.located_metadata(SOURCE, PROJECT, WHEEL, f"{PLACE}?signed=1")
+OTHERS = layout.located_metadata(SOURCE, PROJECT, "demo-2.0-py3-none-any.whl", PLACE)
 BY_DIGEST = layout.upstream_metadata(layout.home_of(SOURCE, place_key(INDEX)), DIGEST)
 
 
@@ -29,16 +31,26 @@ BY_DIGEST = layout.upstream_metadata(layout.home_of(SOURCE, place_key(INDEX)), D
     [
         (FileRecord(NOW, {}, NOW, made=MADE), False, BY_PLACE),
         (FileRecord(NOW, {}, NOW, observed=Observation(NOW, PLACE, 7)), False, BY_PLACE),
+        (FileRecord(NOW, {}, NOW, made=MADE), False, EARLIER),
+        (FileRecord(NOW, {"sha256": DIGEST}, NOW), False, EARLIER),
         (FileRecord(NOW, {"sha256": DIGEST}, NOW), False, BY_DIGEST),
         (FileRecord(NOW, {"sha256": DIGEST}, NOW, made=MADE), False, BY_PLACE),
         (None, True, BY_DIGEST),
     ],
-    ids=["by place", "by place, observed", "by digest", "by place, before a digest was stated", "only a copy is there"],
+    ids=[
+        "by place",
+        "by place, observed",
+        "by an earlier place",
+        "stated since",
+        "by digest",
+        "by place, before a digest was stated",
+        "only a copy is there",
+    ],
 )
 async def test_core_metadata_is_forgotten_however_it_was_kept(record: FileRecord | None, has_copy: bool, path: str) -> None:
     store, clock = WatchedStore(), FakeClock()
     await store.put_if_absent(path, b"Name: demo", {})
-    await store.put_if_absent(layout.located_metadata(SOURCE, f"{PLACE}?other"), b"Name: other", {})
+    await store.put_if_absent(OTHERS, b"Name: other", {})
     if record is not None:
         await ProjectRecords(store, SOURCE, url=INDEX).write(PROJECT, ProjectRecord({WHEEL: record}), None)
     if has_copy:
@@ -47,4 +59,4 @@ async def test_core_metadata_is_forgotten_however_it_was_kept(record: FileRecord
     await forget_file(store, StoreChanges(store, clock), found, clock.now())
     with pytest.raises(BlobNotFound):
         await store.read(path)
-    assert await store.read(layout.located_metadata(SOURCE, f"{PLACE}?other")), "of another file"
+    assert await store.read(OTHERS), "of another file"

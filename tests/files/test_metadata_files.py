@@ -475,7 +475,7 @@ async def test_without_a_digest_of_the_wheel_it_is_kept_by_its_place(
         assert await files.body(in_wheel(digest=False)) == METADATA
     assert len(spans(index)) == 1
     await files.close()  # what waits is written
-    assert store.written == [layout.located_metadata("team", f"{index.origin}{PATH}")]
+    assert store.written == [layout.located_metadata("team", NAME, WHEEL, f"{index.origin}{PATH}")]
     assert recorder.learned[0]["made"].of == f"{index.origin}{PATH}"
     assert await files.body(in_wheel(digest=False, query="?other")) == METADATA
     assert len(spans(index)) == 2
@@ -729,7 +729,7 @@ async def test_a_blob_is_read_in_parts(
     file = msgspec.structs.replace(in_wheel(digest=False), location=StoredFile("container", info.path, info.etag))
     assert await files.body(file) == metadata(NAME, "1.0")
     await files.close()  # what waits is written
-    assert store.written == [layout.located_metadata("team", f"{info.path}\n{info.etag}")]
+    assert store.written == [layout.located_metadata("team", NAME, WHEEL, f"{info.path}\n{info.etag}")]
     other = msgspec.structs.replace(file, location=StoredFile("container", info.path, "other"))
     with pytest.raises(StoreError, match="being replaced"):
         await files.body(other)

@@ -97,18 +97,17 @@ async def forget_file(store: BlobStore, changes: StoreChanges, remembered: Remem
         if one.copy is not None:
             await store.delete(one.copy.path)
         await ProjectRecords(store, one.source, url=one.url).forget(one.project, one.filename, now)
-        for path in _list_metadata(one):
+        for path in await _list_metadata(store, one):
             with suppress(BlobNotFound):
                 await store.delete(path)
 
 
-def _list_metadata(one: RememberedFile) -> list[str]:
-    """List the paths of core metadata that nobody compared with the whole wheel: by its digest, or else by its place."""
+async def _list_metadata(store: BlobStore, one: RememberedFile) -> list[str]:
+    """List the paths of core metadata that nobody compared with the whole wheel: by its digests, and wherever it ever was."""
     record, home = one.record, layout.home_of(one.source, place_key(one.url))
     wheels = {one.digests.get("sha256"), None if one.copy is None else one.copy.facts.get("sha256")}
     if record is not None:
         wheels |= {seen.of for seen in (record.made, record.observed) if seen is not None}
-    return [
-        layout.upstream_metadata(home, wheel) if _SHA256.fullmatch(wheel) else layout.located_metadata(one.source, wheel)
-        for wheel in sorted(wheel for wheel in wheels if wheel)
-    ]
+    by_digest = [layout.upstream_metadata(home, wheel) for wheel in sorted(filter(None, wheels)) if _SHA256.fullmatch(wheel)]
+    located = layout.located_folder(one.source, one.project, one.filename)
+    return [*by_digest, *[info.path async for info in store.list(located)]]

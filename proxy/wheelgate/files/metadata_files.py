@@ -181,7 +181,7 @@ class MetadataFiles:
         """Path of metadata that was read out of parts of a wheel: nobody compared its digest with all of it."""
         sha256 = file.hashes.get("sha256")
         if sha256 is None:
-            return layout.located_metadata(file.source, _place(file))
+            return layout.located_metadata(file.source, file.project, file.filename, _place(file))
         return layout.upstream_metadata(self._home_of(file), sha256)
 
     def _home_of(self, file: File) -> str:

@@ -7,7 +7,8 @@
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
     metadata/<home>/<sha256 of the wheel>      what an upstream says it is: no source can speak for another
-    metadata/<source>/at-<sha256 of a place>   what the wheel there says, where no digest of it is listed
+    metadata/<source>/at-<sha256 of a file's name>/<sha256 of a place>
+                                               what the wheel there says, where no digest of it is listed
     claims/<project>                           the name is private for ever; outlives every file
     released/<project>/<moment>                claims that an operator ended, and why
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
@@ -91,9 +92,14 @@ def metadata_beside(file: str) -> str:
     return f"{file}.metadata"
 
 
-def located_metadata(source: str, place: str) -> str:
+def located_metadata(source: str, project: str, filename: str, place: str) -> str:
     """The core metadata of the wheel at a place (a URL; a path and ETag) whose digest nobody says."""
-    return f"{METADATA}{source}/at-{hashlib.sha256(place.encode()).hexdigest()}"
+    return f"{located_folder(source, project, filename)}{hashlib.sha256(place.encode()).hexdigest()}"
+
+
+def located_folder(source: str, project: str, filename: str) -> str:
+    """Folder of that metadata of one file, for every place where it ever was."""
+    return f"{METADATA}{source}/at-{hashlib.sha256(f'{project}/{filename}'.encode()).hexdigest()}/"
 
 
 def claim(project: str) -> str:
