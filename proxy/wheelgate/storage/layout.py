@@ -7,8 +7,7 @@
     cache/<source>/<project>/<filename>        bytes of upstream files, verified; facts: sha256
     metadata/<sha256 of the wheel>             core metadata out of an upload: two uploaders can never mix theirs
     metadata/<home>/<sha256 of the wheel>      what an upstream says it is: no source can speak for another
-    metadata/<source>/at-<sha256 of a file's name>/<sha256 of a place>
-                                               what the wheel there says, where no digest of it is listed
+    metadata/<source>/at-<file>/<place>        what the wheel there says, where no digest of it is listed; both as a sha256
     claims/<project>                           the name is private for ever; outlives every file
     released/<project>/<moment>                claims that an operator ended, and why
     tombstones/<project>/<filename>            the digest of a deleted upload: other bytes never take its name
