@@ -19,6 +19,7 @@ from wheelgate.config.policy import PolicySettings
 from wheelgate.config.settings import StoreSettings
 from wheelgate.core.errors import FileWithheld, Unresolvable
 from wheelgate.core.protocols import BodyStore, Pages
+from wheelgate.mirror.allowed_pythons import choose_pythons
 from wheelgate.mirror.copying import Copier
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.input_labels import choose_labels, find_place, keep_apart, label_inputs, recognise
@@ -291,7 +292,8 @@ def _find_targets(job: MirrorJob, inputs: Iterable[MirrorInput], manifest: Manif
         if known is not None and not job.pythons and not job.platforms:
             found[asked.label] = [parse_target(*match.groups()) for match in map(_TARGET.fullmatch, known.targets) if match]
         else:
-            pythons, platforms = job.pythons or (asked.python or this_python(),), job.platforms or (_DEFAULT_PLATFORM,)
+            pythons = choose_pythons(asked.label, asked.python, job.pythons, this_python())
+            platforms = job.platforms or (_DEFAULT_PLATFORM,)
             found[asked.label] = sorted({parse_target(python, platform) for python in pythons for platform in platforms})
     for target in chain(*found.values()):
         require_possible(target, SystemClock().now().date())

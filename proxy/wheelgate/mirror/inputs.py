@@ -1,48 +1,85 @@
-"""Inputs of `mirror`, read by what they are: a requirements file, a lock, a conda or Azure ML environment, specifiers."""
+"""Inputs of `mirror`, read by what they are: requirements, a lock, a conda or Azure ML environment, a project, specifiers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import yaml
-from packaging.pylock import is_valid_pylock_path
-
-from wheelgate.config.plain_yaml import NotPlainYaml, compose_yaml, find_text, find_value, list_entries
 from wheelgate.core.errors import BadInput
-from wheelgate.distfiles.requirements_file import read_text, split_lines
+from wheelgate.mirror.conda import read_environment
 from wheelgate.mirror.inputs_model import MirrorInput
-from wheelgate.mirror.locks import read_pylock, read_uv_lock
+from wheelgate.mirror.pdm_lock import read_pdm_lock
+from wheelgate.mirror.pipfile_lock import read_pipfile_lock
+from wheelgate.mirror.poetry_lock import read_poetry_lock
+from wheelgate.mirror.pylock import read_pylock
 from wheelgate.mirror.requirements import RequirementsReader
+from wheelgate.mirror.uv_lock import read_uv_lock
 
 PROJECTS = "the projects named"
-_PYTHON = re.compile(r"python\s*=+\s*(3\.\d{1,2})", re.ASCII)
 _CONDA_FILES = ("environment", "conda", "conda_dependencies", "conda_env", "conda_env_v_1_0")
 _YAML = (".yml", ".yaml")
 _REQUIREMENTS = "requirements.txt"
+_LOCKS: tuple[tuple[re.Pattern[str], Callable[[Path, str], MirrorInput]], ...] = (
+    (re.compile(r"pylock(?:\.[^.]+)?\.toml"), read_pylock),
+    (re.compile(r"uv\.lock|.+\.py\.lock"), read_uv_lock),
+    (re.compile(r"poetry\.lock"), read_poetry_lock),
+    (re.compile(r"pdm\.lock"), read_pdm_lock),
+    (re.compile(r"Pipfile\.lock"), read_pipfile_lock),
+)
+"""The locks, by their files' names, with their readers."""
+_REFUSED = (
+    (
+        r"setup\.(?:py|cfg)",
+        "says what a project needs only when it is built: lock it, with `uv lock` for example, and give the lock",
+    ),
+    (r"Pipfile", "is what pipenv makes its lock from: give the Pipfile.lock, which `pipenv lock` writes"),
+    (r"pixi\.(?:toml|lock)", "is pixi's, whose packages come from a conda channel: give those of PyPI as a requirements.txt"),
+    (r"(?:uv|pdm|poetry|pip)\.(?:toml|conf|ini)", "is the settings of a tool, and asks for no package"),
+    (
+        r".*\.(?:toml|lock)",
+        "is none of the locks that are known by their names: pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock",
+    ),
+    (
+        r"(?:.*[._-])?(?:docker|container)file(?:[._-].*)?",
+        "is run, not read: give the requirements or conda file that it installs",
+    ),
+    (r"wheelgate-mirror\.json", "is the manifest of a mirror: copy that mirror with --from"),
+    (r".*\.json", "is JSON: save the conda file that it holds, or the list for pip in it, and give that"),
+    (r".*\.(?:whl|tar\.gz|tgz|zip)", "is a file to be installed: name its project and version with --project"),
+    (r".*\.(?:py|ipynb)", "is a program: lock what it needs, with `uv lock --script` for example, and give the lock"),
+    (r".*\.(?:cfg|conf|ini)", "is the settings of a tool, and asks for no package"),
+)
+"""Names of files that people have and that say nothing here, and the sentences about them."""
 
 
 def read_input(path: Path, environment: Mapping[str, str]) -> MirrorInput:
     """Read a file or folder by its name; variables in requirements files have their values in ``environment``.
 
     Raises:
-        BadInput: it is missing, broken, or empty.
+        BadInput: it is missing, broken, empty, or no input.
     """
     # It stands in the manifest, which travels: of this machine's folders no more than was said.
-    asked = MirrorInput(label=path.name if path.is_absolute() else path.as_posix())
-    if path.name == "uv.lock" or is_valid_pylock_path(path):
-        asked.lock = read_uv_lock(path) if path.name == "uv.lock" else read_pylock(path)
-        return asked
-    reader = RequirementsReader(asked, environment)
+    label = path.name if path.is_absolute() else path.as_posix()
     if path.is_dir():
+        reader = RequirementsReader(MirrorInput(label=label), environment)
         _read_folder(path, reader)
-    elif path.suffix in _YAML:
-        _read_environment(path, reader)
-    elif path.suffix in (".toml", ".lock"):
-        raise BadInput(f"{path}: is neither a pylock.toml nor a uv.lock; `uv lock` and `uv export` write them")
+        return _require_some(reader.input)
+    for pattern, read in _LOCKS:
+        if pattern.fullmatch(path.name):
+            return read(path, label)
+    for name, sentence in _REFUSED:
+        if re.fullmatch(name, path.name, re.IGNORECASE):
+            raise BadInput(f"{path}: {sentence}")
+    reader = RequirementsReader(MirrorInput(label=label), environment)
+    if path.suffix in _YAML:
+        read_environment(path, reader)
     else:
         reader.read_file(path)
+    return _require_some(reader.input)
+
+
+def _require_some(asked: MirrorInput) -> MirrorInput:
     if not asked.requirements:
         raise BadInput(f"{asked.label}: asks for nothing")
     return asked
@@ -53,77 +90,17 @@ def read_projects(specifiers: Sequence[str], environment: Mapping[str, str]) -> 
     reader = RequirementsReader(MirrorInput(label=PROJECTS), environment)
     for specifier in specifiers:
         reader.read_line(specifier, f"--project {specifier!r}"[:200], Path())
-    if not reader.input.requirements:
-        raise BadInput(f"{PROJECTS}: asks for nothing")
-    return reader.input
+    return _require_some(reader.input)
 
 
 def _read_folder(folder: Path, reader: RequirementsReader) -> None:
     """Read what an Azure ML environment's folder asks of pip."""
     conda = [folder / f"{stem}{ending}" for stem in _CONDA_FILES for ending in _YAML if (folder / f"{stem}{ending}").is_file()]
     for path in conda:
-        _read_environment(path, reader)
+        read_environment(path, reader)
     requirements = folder / _REQUIREMENTS
     if requirements.is_file() and requirements.resolve() not in reader.files:
         reader.read_file(requirements)
     elif not conda:
         names = ", ".join(f"{stem}.yml" for stem in _CONDA_FILES)
         raise BadInput(f"{folder}: has neither a conda file ({names}) nor a {_REQUIREMENTS}")
-
-
-def _read_environment(path: Path, reader: RequirementsReader) -> None:
-    """Read the pip sections of a conda file, or of the one that an Azure ML environment names or holds."""
-    document = _read_yaml(path)
-    conda = find_value(document, "conda_file")
-    if (name := find_text(conda)) is not None:
-        path = path.parent / name
-        document = _read_yaml(path)
-    elif isinstance(conda, yaml.MappingNode):
-        document = conda
-    elif conda is not None or find_value(document, "image") is not None:
-        raise BadInput(f"{path}: names no conda_file: the packages are in its image, and nothing is left to mirror")
-    if path.resolve() not in reader.files:
-        reader.files.add(path.resolve())
-        _read_conda(document, path, reader)
-
-
-def _read_conda(document: yaml.Node | None, path: Path, reader: RequirementsReader) -> None:
-    dependencies = find_value(document, "dependencies")
-    if not isinstance(dependencies, yaml.SequenceNode):
-        raise BadInput(f"{path}: has no list of dependencies, so it is no conda environment")
-    others, found = 0, False
-    for entry in list_entries(dependencies):
-        package, lines = find_text(entry), find_value(entry, "pip")
-        if package is not None:
-            if match := _PYTHON.match(package):
-                reader.input.python = match[1]
-            others += 1
-        elif isinstance(lines, yaml.SequenceNode):
-            found = True
-            for item in list_entries(lines):
-                _read_item(item, path, reader)
-        else:
-            raise BadInput(
-                f"{path} line {entry.start_mark.line + 1}: the dependency is neither a conda package nor a list for pip"
-            )
-    if not found:
-        raise BadInput(f"{path}: has no pip section; conda's own packages come from a conda channel, not from an index")
-    if others:
-        note = f"{path}: {others} conda packages are ignored: they come from a conda channel, not from an index"
-        reader.input.notes.append(note)
-
-
-def _read_item(item: yaml.Node, path: Path, reader: RequirementsReader) -> None:
-    """Each item is lines of a requirements file: conda writes one, and runs pip on it."""
-    text, where = find_text(item), f"{path} line {item.start_mark.line + 1}"
-    if text is None:
-        raise BadInput(f"{where}: the pip item is not text: put it in quotes")
-    for line in split_lines(text):
-        reader.read_line(line.text, where, path.parent)
-
-
-def _read_yaml(path: Path) -> yaml.Node | None:
-    try:
-        return compose_yaml(read_text(path), anchors=True)
-    except NotPlainYaml as error:
-        raise BadInput(f"{path}: {error}") from None

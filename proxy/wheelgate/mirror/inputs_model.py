@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from wheelgate.core.digests import UnusableDigest, name_algorithm
+from wheelgate.mirror.allowed_pythons import AllowedPythons
 from wheelgate.mirror.targets import Target
 
 
@@ -114,7 +115,14 @@ class NeededRelease(msgspec.Struct, frozen=True):
     where: str = ""
 
 
-LockFile = Callable[[Target], list[NeededRelease]]
+class LockSelection(msgspec.Struct):
+    """The files that a target needs of a lock, and a sentence for each thing that cannot be had there."""
+
+    needs: list[NeededRelease] = []
+    notes: list[str] = []
+
+
+LockFile = Callable[[Target], LockSelection]
 """Selects the files that a target needs from a lock file.
 
 Raises:
@@ -133,8 +141,10 @@ class MirrorInput(msgspec.Struct, kw_only=True):
     constraints: list[InputRequirement] = []
     options: SelectionOptions = msgspec.field(default_factory=SelectionOptions)
     lock: LockFile | None = None
-    python: str | None = None
-    """The Python it says it is for."""
+    builds: list[MirrorInput] = []
+    """What builds each project of one's own that a lock installs from its folder."""
+    python: AllowedPythons | None = None
+    """The Pythons it says it is for; ``None``: it says nothing."""
     notes: list[str] = []
     """A sentence for each thing that is ignored, and why."""
 

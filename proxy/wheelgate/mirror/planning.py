@@ -72,6 +72,8 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             needs = await self._find_needs(asked, target)
             count += len(needs)
             await self._take(needs, asked.label, asked.options, target)
+            for build in asked.builds:
+                await self._add_build(build, asked.label, target)
         if not count and not may_be_empty:
             names = "; ".join(map(str, targets))
             raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so nothing is left to mirror")
@@ -82,7 +84,10 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
 
     async def _find_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
-            return asked.lock(target)
+            selection = asked.lock(target)
+            for note in selection.notes:
+                self._add_note(note)
+            return selection.needs
         lines = [line for line in asked.requirements if line.holds_for(target)]
         if asked.is_locked:
             return [NeededRelease(line.project, line.pinned or "", hashes=line.hashes, where=line.where) for line in lines]
@@ -191,6 +196,15 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
                 await self._take(await self._find_needs(asked, target), label, options, target)
             except Unresolvable as error:
                 self._add_note(f"{filename} cannot be built from this mirror: {error}")
+
+    async def _add_build(self, build: MirrorInput, label: str, target: Target) -> None:
+        """Add what builds a project of one's own, for an input of that label."""
+        stated = ", ".join(str(line.requirement) for line in build.requirements)
+        self._add_note(f"{label}: included is {build.label}, which no index has: {stated}")
+        try:
+            await self._take(await self._find_needs(build, target), label, SelectionOptions(), target)
+        except Unresolvable as error:
+            self._add_note(f"{build.label} is not in this mirror: {error}")
 
     def _add_note(self, note: str) -> None:
         if note not in self.plan.notes:

@@ -1,0 +1,63 @@
+"""Pythons that an input allows, as a lock's ``requires-python`` or conda's ``python=3.10`` says, and the one to mirror for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
+
+from wheelgate.core.errors import BadInput
+from wheelgate.mirror.targets import parse_target
+
+_MINORS, _PATCHES = range(40), range(60)
+_ANY_PLATFORM = "linux-x86_64"
+
+
+class AllowedPythons(msgspec.Struct, frozen=True):
+    """The Pythons that an input allows."""
+
+    said: str
+    """As the input writes it, for people."""
+    alternatives: tuple[SpecifierSet, ...]
+    """It allows what one of them does."""
+
+    def allows(self, version: Version) -> bool:
+        return any(version in specifiers for specifiers in self.alternatives)
+
+    def narrow(self, python: str) -> str | None:
+        """Narrow ``3.10`` to the newest patch release that is allowed, if its newest is not; ``None``: none of it is allowed."""
+        if self.allows(parse_target(python, _ANY_PLATFORM).version):
+            return python
+        patches = [f"{python}.{patch}" for patch in _PATCHES] if python.count(".") == 1 else []
+        return next((patch for patch in reversed(patches) if self.allows(Version(patch))), None)
+
+
+def allow_pythons(said: str, alternatives: Iterable[str], where: str) -> AllowedPythons:
+    """Read specifiers such as ``>=3.10,<3.11``; :class:`BadInput` if one is none, ``where`` being its file."""
+    try:
+        return AllowedPythons(said, tuple(SpecifierSet(text) for text in alternatives))
+    except InvalidSpecifier:
+        raise BadInput(f"{where}: {said[:200]!r} does not say which Python it is for") from None
+
+
+def choose_pythons(label: str, allowed: AllowedPythons | None, named: Sequence[str], usual: str) -> list[str]:
+    """Choose the Pythons to mirror an input for: those named that it allows, else the only one that it allows, else ``usual``.
+
+    Raises:
+        BadInput: it allows none of those named, none at all, or several without the usual one: then somebody has to say which.
+    """
+    if allowed is None:
+        return list(named or (usual,))
+    found = [python for python in map(allowed.narrow, named or (usual,)) if python is not None]
+    if found:
+        return found
+    if named:
+        raise BadInput(f"{label}: is for Python {allowed.said}, and not for {', '.join(named)}: name another with --python")
+    possible = [python for python in (allowed.narrow(f"3.{minor}") for minor in _MINORS) if python is not None]
+    if len(possible) == 1:
+        return possible
+    if not possible:
+        raise BadInput(f"{label}: is for Python {allowed.said}, and there is none such to mirror for")
+    raise BadInput(f"{label}: is for Python {allowed.said}, which this one ({usual}) is not: say which with --python")
