@@ -122,8 +122,30 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"demo # \xe9\n")
     with pytest.raises(BadInput, match="is not UTF-8 text"):
         read_input(tmp_path / "latin.txt", {})
-    with pytest.raises(BadInput, match=r"neither a pylock.toml nor a uv.lock"):
-        read(tmp_path, "", "poetry.lock")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("setup.py", "says what a project needs only when it is built: lock it"),
+        ("setup.cfg", "says what a project needs only when it is built"),
+        ("Pipfile", "give the Pipfile.lock, which `pipenv lock` writes"),
+        ("pixi.lock", "is pixi's, whose packages come from a conda channel"),
+        ("uv.toml", "is the settings of a tool, and asks for no package"),
+        ("pip.conf", "is the settings of a tool"),
+        ("other.lock", "is none of the locks that are known by their names: pylock.toml, uv.lock"),
+        ("Dockerfile", "is run, not read: give the requirements or conda file that it installs"),
+        ("gpu.Dockerfile", "is run, not read"),
+        ("wheelgate-mirror.json", "is the manifest of a mirror: copy that mirror with --from"),
+        ("azureml_environment.json", "is JSON: save the conda file that it holds"),
+        ("demo-1.0-py3-none-any.whl", "is a file to be installed: name its project and version with --project"),
+        ("demo-1.0.tar.gz", "is a file to be installed"),
+        ("train.py", "is a program: lock what it needs, with `uv lock --script`"),
+    ],
+)
+def test_a_file_that_is_no_input_is_told_what_it_is(tmp_path: Path, name: str, sentence: str) -> None:
+    with pytest.raises(BadInput, match=sentence):
+        read(tmp_path, "anything\n", name)
 
 
 def test_projects_on_the_command_line() -> None:
@@ -150,7 +172,8 @@ def test_a_conda_file(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("idna\n")
     asked = read(tmp_path, CONDA, "environment.yml")
     assert written(asked) == ["pandas==2.2.2", "idna"]
-    assert asked.python == "3.10"
+    assert asked.python is not None
+    assert asked.python.said == "=3.10"
     assert any("2 conda packages are ignored" in note for note in asked.notes)
 
 
@@ -173,6 +196,11 @@ def test_anchors_in_a_conda_file(tmp_path: Path) -> None:
         ("dependencies:\n- pip: ['demo=1']\n", "environment.yml line 2: 'demo=1' is not a requirement"),
         ("image: mcr.example.com/x\n", "names no conda_file"),
         ("image: x\nconda_file:\n", "names no conda_file"),
+        ("build: {path: .}\n", "is built from a Dockerfile: give the requirements or conda file that this one installs"),
+        ("command: python x.py\nenvironment: azureml:x@latest\n", "has its packages from an environment: give that one's file"),
+        ("jobs: {}\n", "is a job, a component or a deployment"),
+        ("package: []\nmetadata: {}\nversion: 1\n", "is a lock of conda, .*: give the environment.yml that it was made from"),
+        ("dependencies:\n- python>=abc\n", "line 2: '>=abc' does not say which Python it is for"),
         ("x: &x {name: a}\n<<: *x\n", r"has a YAML merge key \(<<\): write out what it stands for \(line 2\)"),
         ("dependencies: []\ndependencies: []\n", r"says one thing twice \(line 2\)"),
         ("dependencies:\n- !!str pip\n", r"has a YAML tag.* \(line 2\)"),
@@ -195,7 +223,8 @@ def test_an_azure_ml_environment_folder(tmp_path: Path) -> None:
     (folder / "requirements.txt").write_text("idna\n")
     asked = read_input(folder, {})
     assert written(asked) == ["demo==1", "idna"]
-    assert asked.python == "3.9"
+    assert asked.python is not None
+    assert asked.python.said == "=3.9"
     with pytest.raises(BadInput, match=r"neither a conda file .* nor a requirements.txt"):
         read_input(folder / "empty", {})
 
@@ -245,9 +274,9 @@ def test_locks_that_uv_wrote(index: FakeIndex, tmp_path: Path, form: str) -> Non
     assert asked.is_locked
     assert asked.lock is not None
     everywhere = ["extra_one-1.0-py3-none-any.whl", "only_source-3.0.tar.gz"]
-    linux = asked.lock(LINUX)
+    linux = asked.lock(LINUX).needs
     assert files(linux) == ["app_lib-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", *everywhere]
-    windows = asked.lock(WINDOWS)
+    windows = asked.lock(WINDOWS).needs
     assert files(windows) == ["app_lib-1.0-cp310-cp310-win_amd64.whl", "colour-2.0-py3-none-any.whl", *everywhere]
     (source,) = (need for need in linux if need.project == "only-source")
     assert source.version == "3.0"

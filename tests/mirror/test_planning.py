@@ -13,7 +13,7 @@ from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs import read_input, read_projects
-from wheelgate.mirror.inputs_model import MirrorInput, NeededRelease
+from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, NeededRelease
 from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.targets import Target, parse_target
 
@@ -197,6 +197,6 @@ async def test_a_lock_of_a_variant_brings_its_document_whatever_its_hashes(tmp_p
     locked = NeededRelease(
         "demo", "1.0", filename=VARIANTS["demo"][1], hashes=frozenset({f"sha256:{'1' * 64}"}), where="pylock.toml"
     )
-    await world.planner.add(MirrorInput(label="pylock.toml", lock=lambda _: [locked]), [LINUX])
+    await world.planner.add(MirrorInput(label="pylock.toml", lock=lambda _: LockSelection([locked])), [LINUX])
     assert set(world.plan.files) == {"demo/demo-1.0-py3-none-any-cu128.whl", "demo/demo-1.0-variants.json"}
     assert not world.plan.files["demo/demo-1.0-variants.json"].accepted, "the lock's hashes are the wheel's"

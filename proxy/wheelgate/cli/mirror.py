@@ -45,7 +45,8 @@ def mirror(
 ) -> None:
     """Copy what INPUTS need to where builds can reach it.
 
-    An input is a requirements.txt, a pylock.toml, a uv.lock, a conda environment.yml, or a folder with an Azure ML environment.
+    An input is a requirements.txt, a lock (pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock), a conda environment.yml,
+    or a folder with an Azure ML environment.
     What is not pinned is resolved by uv from the configured sources. The mirror is a plain tree, <project>/<file>, with a
     manifest; a source of type blob or directory serves it. Run it again to complete, repair or extend it.
     """

@@ -9,7 +9,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from wheelgate.core.errors import BadInput
-from wheelgate.mirror.targets import parse_target
+from wheelgate.mirror.targets import Target, parse_target
 
 _MINORS, _PATCHES = range(40), range(60)
 _ANY_PLATFORM = "linux-x86_64"
@@ -25,6 +25,11 @@ class AllowedPythons(msgspec.Struct, frozen=True):
 
     def allows(self, version: Version) -> bool:
         return any(version in specifiers for specifiers in self.alternatives)
+
+    def require(self, target: Target, where: str) -> None:
+        """Require a target's Python to be allowed; :class:`BadInput` if it is not."""
+        if not self.allows(target.version):
+            raise BadInput(f"{where}: is for Python {self.said}, and not for {target}")
 
     def narrow(self, python: str) -> str | None:
         """Narrow ``3.10`` to the newest patch release that is allowed, if its newest is not; ``None``: none of it is allowed."""

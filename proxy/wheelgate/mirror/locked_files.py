@@ -16,6 +16,8 @@ from wheelgate.mirror.inputs_model import LockSelection, NeededRelease, format_h
 from wheelgate.mirror.lock_choices import Need
 from wheelgate.mirror.targets import Target, find_best_wheel
 
+FOR_ONE_PLATFORM = "pins what was needed on the machine that locked it: elsewhere more may be needed, which nobody can know"
+
 
 class LockedFile(msgspec.Struct, frozen=True):
     """A wheel or sdist, with its digests as :func:`~wheelgate.mirror.inputs_model.format_hashes` has them."""

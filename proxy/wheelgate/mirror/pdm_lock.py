@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement, Requirement
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalise_name
+from wheelgate.core.names import is_distribution, normalise_name
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput
 from wheelgate.mirror.lock_choices import Choices, Need, parse_lock_marker
@@ -31,69 +31,78 @@ def read_pdm_lock(path: Path, label: str) -> MirrorInput:
     if not isinstance(version, str) or not _KNOWN.fullmatch(version):
         raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; 4.5 is")
     try:
-        content = msgspec.convert(document, _Content)
+        content = msgspec.convert(document, _PdmContent)
     except msgspec.ValidationError as error:
         raise BadInput(f"{path}: is not a valid pdm.lock: {error}") from None
-    asked = MirrorInput(label=label, lock=_PdmLock(path, content).select, python=_read_python(path, content.metadata))
+    python = _read_python(path, content.metadata)
+    asked = MirrorInput(label=label, lock=_PdmLock(path, content, python).select, python=python)
     for package in content.package:
-        if package.path is not None and (path.parent / package.path).is_dir():
-            add_own_project(asked, package.name, path.parent / package.path, is_editable=package.editable)
+        if package.is_project:
+            add_own_project(asked, package.name, path.parent / str(package.path), is_editable=package.editable)
     add_distribution(asked, path.parent)
     return asked
 
 
-class _File(msgspec.Struct):
+class _PdmFile(msgspec.Struct):
     file: str = ""
     url: str = ""
     hash: str = ""
 
 
-class _Package(msgspec.Struct):
+class _PdmPackage(msgspec.Struct):
     name: str
     version: str = ""
     groups: list[str] | None = None
     marker: str | None = None
     dependencies: list[str] = []
-    files: list[_File] = []
+    files: list[_PdmFile] = []
     path: str | None = None
     url: str | None = None
     git: str | None = None
     editable: bool = False
+
+    @property
+    def is_project(self) -> bool:
+        """Is a folder of somebody's own, rather than a file in one."""
+        return self.path is not None and not is_distribution(PurePosixPath(self.path).name)
 
     def convert(self) -> LockedPackage:
         names = [(file.file or file.url.partition("#")[0].rpartition("/")[2], file.hash) for file in self.files]
         return LockedPackage(self.name, self.version, [LockedFile(name, convert_hash(digest)) for name, digest in names])
 
 
-class _Metadata(msgspec.Struct):
+class _PdmMetadata(msgspec.Struct):
     targets: list[dict[str, Any]] = []
     groups: list[str] = []
 
 
-class _Content(msgspec.Struct):
-    metadata: _Metadata
-    package: list[_Package] = []
+class _PdmContent(msgspec.Struct):
+    metadata: _PdmMetadata
+    package: list[_PdmPackage] = []
 
 
-def _read_python(path: Path, metadata: _Metadata) -> AllowedPythons | None:
+def _read_python(path: Path, metadata: _PdmMetadata) -> AllowedPythons | None:
     said = list(dict.fromkeys(str(target["requires_python"]) for target in metadata.targets if target.get("requires_python")))
     return allow_pythons(" or ".join(said), said, str(path)) if said else None
 
 
 class _PdmLock(msgspec.Struct):
     path: Path
-    content: _Content
+    content: _PdmContent
+    python: AllowedPythons | None
 
     def select(self, target: Target) -> LockSelection:
         where, selection = str(self.path), LockSelection()
+        if self.python is not None:
+            self.python.require(target, where)
         if not self.content.package:
             raise BadInput(f"{where}: locks nothing")
         taken: set[tuple[str, str]] = set()
         for package in self.content.package:
             need = Choices().find_need(parse_lock_marker(package.marker, where), target, where)
-            if need is Need.NEVER or package.path is not None or (package.name, package.version) in taken:
+            if need is Need.NEVER or package.is_project or (package.name, package.version) in taken:
                 continue
-            if package.git is not None or package.url is not None:
+            if package.git is not None or package.url is not None or package.path is not None:
                 raise refuse_elsewhere(self.path, package.name)
             taken.add((package.name, package.version))  # those with extras stand there once more
             locked = package.convert()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import normalise_name
+from wheelgate.core.names import is_distribution, normalise_name
 from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, NeededRelease
 from wheelgate.mirror.lock_choices import holds, parse_lock_marker
-from wheelgate.mirror.locked_files import convert_hash, refuse_elsewhere
+from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, convert_hash, refuse_elsewhere
 from wheelgate.mirror.own_projects import add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -32,18 +32,20 @@ def read_pipfile_lock(path: Path, label: str) -> MirrorInput:
     if spec != _SPEC:
         raise BadInput(f"{path}: is a lock of version {spec!r}, which is not supported; {_SPEC} is")
     try:
-        categories = msgspec.convert(document, dict[str, dict[str, _Package]])
+        categories = msgspec.convert(document, dict[str, dict[str, _PipfilePackage]])
     except msgspec.ValidationError as error:
         raise BadInput(f"{path}: is not a valid Pipfile.lock: {error}") from None
     packages = [(name, package) for category in categories.values() for name, package in category.items()]
-    asked = MirrorInput(label=label, lock=_PipfileLock(path, packages).select, python=_read_python(path, requires))
+    python = _read_python(path, requires)
+    asked = MirrorInput(label=label, lock=_PipfileLock(path, packages, python).select, python=python)
+    asked.notes.append(f"{label}: {FOR_ONE_PLATFORM}")
     for name, package in packages:
         if (folder := package.find_folder(path)) is not None:
             add_own_project(asked, name, folder, is_editable=package.editable)
     return asked
 
 
-class _Package(msgspec.Struct):
+class _PipfilePackage(msgspec.Struct):
     version: str = ""
     hashes: list[str] = []
     markers: str | None = None
@@ -55,7 +57,8 @@ class _Package(msgspec.Struct):
     def find_folder(self, lock: Path) -> Path | None:
         """Find the folder of a project of one's own; ``None``: it is none."""
         place = self.path or self.file
-        return lock.parent / place if place and "://" not in place and (self.path or self.editable) else None
+        is_folder = place is not None and "://" not in place and not is_distribution(PurePosixPath(place).name)
+        return lock.parent / place if place is not None and is_folder else None
 
 
 def _read_python(path: Path, requires: object) -> AllowedPythons | None:
@@ -67,16 +70,19 @@ def _read_python(path: Path, requires: object) -> AllowedPythons | None:
 
 class _PipfileLock(msgspec.Struct):
     path: Path
-    packages: list[tuple[str, _Package]]
+    packages: list[tuple[str, _PipfilePackage]]
+    python: AllowedPythons | None
 
     def select(self, target: Target) -> LockSelection:
         where, selection = str(self.path), LockSelection()
+        if self.python is not None:
+            self.python.require(target, where)
         if not self.packages:
             raise BadInput(f"{where}: locks nothing")
         for name, package in self.packages:
             if package.find_folder(self.path) is not None:
                 continue
-            if package.git or package.file or not package.version:
+            if package.git or package.file or package.path or not package.version:
                 raise refuse_elsewhere(self.path, name)
             if holds(parse_lock_marker(package.markers, where), target, where):
                 hashes = frozenset[str]().union(*map(convert_hash, package.hashes))

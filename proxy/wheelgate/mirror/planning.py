@@ -70,13 +70,14 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
         count = 0
         for target in targets:
             needs = await self._find_needs(asked, target)
-            count += len(needs)
+            count += len(needs) + len(asked.builds)
             await self._take(needs, asked.label, asked.options, target)
             for build in asked.builds:
                 await self._add_build(build, asked.label, target)
         if not count and not may_be_empty:
             names = "; ".join(map(str, targets))
-            raise Unresolvable(f"{asked.label}: its markers exclude every target ({names}), so nothing is left to mirror")
+            why = "its markers exclude every target" if asked.requirements else "it locks nothing that any target needs"
+            raise Unresolvable(f"{asked.label}: {why} ({names}), so nothing is left to mirror")
         while self._sdists:
             waiting, self._sdists = self._sdists, {}
             for path, users in sorted(waiting.items()):

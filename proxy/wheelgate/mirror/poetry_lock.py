@@ -11,7 +11,7 @@ import msgspec
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import normalise_name, same_version_key, version_of
-from wheelgate.mirror.allowed_pythons import allow_pythons
+from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput
 from wheelgate.mirror.lock_choices import Choices, Need, parse_lock_marker
 from wheelgate.mirror.locked_files import LockedFile, LockedPackage, convert_hash, read_toml, refuse_elsewhere, select_package
@@ -31,57 +31,60 @@ def read_poetry_lock(path: Path, label: str) -> MirrorInput:
     if not isinstance(version, str) or not _KNOWN.fullmatch(version):
         raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; 2.1 is")
     try:
-        content = msgspec.convert(document, _Content)
+        content = msgspec.convert(document, _PoetryContent)
     except msgspec.ValidationError as error:
         raise BadInput(f"{path}: is not a valid poetry.lock: {error}") from None
     said = content.metadata.python_versions
     python = allow_pythons(said, _convert_constraint(said), str(path)) if said else None
-    asked = MirrorInput(label=label, lock=_PoetryLock(path, content).select, python=python)
+    asked = MirrorInput(label=label, lock=_PoetryLock(path, content, python).select, python=python)
     for package in content.package:
         if package.source.type == "directory":
             add_own_project(asked, package.name, path.parent / package.source.url, is_editable=package.develop)
     return asked
 
 
-class _File(msgspec.Struct):
+class _PoetryFile(msgspec.Struct):
     file: str
     hash: str = ""
 
 
-class _Source(msgspec.Struct):
+class _PoetrySource(msgspec.Struct):
     type: str = ""
     url: str = ""
 
 
-class _Package(msgspec.Struct, rename="kebab"):
+class _PoetryPackage(msgspec.Struct, rename="kebab"):
     name: str
     version: str
     groups: list[str] = []
     markers: str | dict[str, str] | None = None
-    files: list[_File] = []
+    files: list[_PoetryFile] = []
     dependencies: dict[str, Any] = {}
-    source: _Source = msgspec.field(default_factory=_Source)
+    source: _PoetrySource = msgspec.field(default_factory=_PoetrySource)
     develop: bool = False
 
 
-class _Metadata(msgspec.Struct, rename="kebab"):
+class _PoetryMetadata(msgspec.Struct, rename="kebab"):
     python_versions: str = ""
-    files: dict[str, list[_File]] = {}
+    files: dict[str, list[_PoetryFile]] = {}
     """By name, as the first releases wrote them."""
 
 
-class _Content(msgspec.Struct, rename="kebab"):
-    metadata: _Metadata
-    package: list[_Package] = []
+class _PoetryContent(msgspec.Struct, rename="kebab"):
+    metadata: _PoetryMetadata
+    package: list[_PoetryPackage] = []
     extras: dict[str, list[str]] = {}
 
 
 class _PoetryLock(msgspec.Struct):
     path: Path
-    content: _Content
+    content: _PoetryContent
+    python: AllowedPythons | None
 
     def select(self, target: Target) -> LockSelection:
         where = str(self.path)
+        if self.python is not None:
+            self.python.require(target, where)
         choices = Choices(frozenset(self.content.extras))
         selection = LockSelection()
         for package in self.content.package:
@@ -98,7 +101,7 @@ class _PoetryLock(msgspec.Struct):
             raise BadInput(f"{where}: locks nothing")
         return selection
 
-    def _find_need(self, package: _Package, choices: Choices, target: Target) -> Need:
+    def _find_need(self, package: _PoetryPackage, choices: Choices, target: Target) -> Need:
         """Find whether a package is needed. Before 2.1 a lock did not say when: then it is."""
         groups = package.groups or [_DEFAULT_GROUP]
         markers = package.markers if isinstance(package.markers, dict) else dict.fromkeys(groups, package.markers)
@@ -122,7 +125,7 @@ class _PoetryLock(msgspec.Struct):
         parsed = [parse_lock_marker(marker, str(self.path)) for marker in stated]
         return bool(parsed) and all(choices.find_need(marker, target, str(self.path)) is Need.NEVER for marker in parsed)
 
-    def _list_files(self, package: _Package) -> list[LockedFile]:
+    def _list_files(self, package: _PoetryPackage) -> list[LockedFile]:
         project, key = normalise_name(package.name) or package.name, same_version_key(package.version)
         shared = [
             file

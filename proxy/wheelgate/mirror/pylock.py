@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from packaging.markers import Marker
 from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockUnsupportedVersionError, PylockValidationError
 
 from wheelgate.core.errors import BadInput
 from wheelgate.mirror.allowed_pythons import AllowedPythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, format_hashes
 from wheelgate.mirror.lock_choices import Choices, Need, holds
-from wheelgate.mirror.locked_files import LockedFile, LockedPackage, read_toml, refuse_elsewhere, select_package
+from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, LockedFile, LockedPackage, read_toml, refuse_elsewhere, select_package
 from wheelgate.mirror.own_projects import add_distribution, add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -26,12 +25,13 @@ def read_pylock(path: Path, label: str) -> MirrorInput:
         raise BadInput(f"{path}: is a lock of a version that is not supported: {error}; 1.0 is") from None
     except PylockValidationError as error:
         raise BadInput(f"{path}: is not a valid pylock.toml: {error}") from None
-    asked = MirrorInput(label=label, lock=_PylockReading(path, lock).select)
-    if lock.requires_python is not None:
-        asked.python = AllowedPythons(str(lock.requires_python), (lock.requires_python,))
+    python = None if lock.requires_python is None else AllowedPythons(str(lock.requires_python), (lock.requires_python,))
+    asked = MirrorInput(label=label, lock=_PylockReading(path, lock, python).select, python=python)
     for package in lock.packages:
         if (folder := package.directory) is not None:
             add_own_project(asked, package.name, path.parent / folder.path, is_editable=bool(folder.editable))
+    if lock.created_by == "pip":
+        asked.notes.append(f"{label}: {FOR_ONE_PLATFORM}")
     if lock.created_by == "pdm":
         add_distribution(asked, path.parent)
     return asked
@@ -40,6 +40,7 @@ def read_pylock(path: Path, label: str) -> MirrorInput:
 class _PylockReading(msgspec.Struct, frozen=True):
     path: Path
     lock: Pylock
+    python: AllowedPythons | None
 
     def select(self, target: Target) -> LockSelection:
         where, lock = str(self.path), self.lock
@@ -62,10 +63,9 @@ class _PylockReading(msgspec.Struct, frozen=True):
 
     def _require_environment(self, target: Target) -> None:
         """Require what the whole lock requires of a place; :class:`BadInput` if that is not the target."""
-        lock, where = self.lock, str(self.path)
-        if lock.requires_python is not None and target.version not in lock.requires_python:
-            raise BadInput(f"{where}: is for Python {lock.requires_python}, and not for {target}")
-        environments: list[Marker] | tuple[Marker, ...] = tuple(lock.environments or ())
+        where, environments = str(self.path), self.lock.environments or ()
+        if self.python is not None:
+            self.python.require(target, where)
         if environments and not any(holds(marker, target, where) for marker in environments):
             raise BadInput(f"{where}: is for {' or '.join(map(str, environments))[:200]}, and not for {target}")
 

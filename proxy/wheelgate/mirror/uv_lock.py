@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -34,7 +33,7 @@ def read_uv_lock(path: Path, label: str) -> MirrorInput:
     if version != _VERSION:
         raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; {_VERSION} is")
     try:
-        content = msgspec.convert(document, _Content)
+        content = msgspec.convert(document, _UvContent)
     except msgspec.ValidationError as error:
         raise BadInput(f"{path}: is not a valid uv.lock: {error}") from None
     said = content.requires_python
@@ -46,7 +45,7 @@ def read_uv_lock(path: Path, label: str) -> MirrorInput:
     return asked
 
 
-class _File(msgspec.Struct):
+class _UvFile(msgspec.Struct):
     url: str | None = None
     path: str | None = None
     filename: str | None = None
@@ -64,7 +63,7 @@ class _File(msgspec.Struct):
         return PurePosixPath(place).name
 
 
-class _Dependency(msgspec.Struct):
+class _UvDependency(msgspec.Struct):
     name: str
     version: str | None = None
     source: dict[str, Any] | None = None
@@ -72,16 +71,16 @@ class _Dependency(msgspec.Struct):
     extra: list[str] = []
 
 
-class _Package(msgspec.Struct, rename="kebab"):
+class _UvPackage(msgspec.Struct, rename="kebab"):
     name: str
     source: dict[str, Any]
     version: str | None = None
     resolution_markers: list[str] = []
-    dependencies: list[_Dependency] = []
-    optional_dependencies: dict[str, list[_Dependency]] = {}
-    dev_dependencies: dict[str, list[_Dependency]] = {}
-    sdist: _File | None = None
-    wheels: list[_File] = []
+    dependencies: list[_UvDependency] = []
+    optional_dependencies: dict[str, list[_UvDependency]] = {}
+    dev_dependencies: dict[str, list[_UvDependency]] = {}
+    sdist: _UvFile | None = None
+    wheels: list[_UvFile] = []
 
     @property
     def is_project(self) -> bool:
@@ -93,7 +92,7 @@ class _Package(msgspec.Struct, rename="kebab"):
         return LockedPackage(self.name, self.version or "", [file.convert() for file in listed])
 
 
-class _Conflict(msgspec.Struct):
+class _UvConflict(msgspec.Struct):
     """An extra, a group or a whole project that excludes others."""
 
     package: str
@@ -105,31 +104,33 @@ class _Conflict(msgspec.Struct):
         return _name_choice(self.package, extra=self.extra, group=self.group)
 
 
-class _Manifest(msgspec.Struct, rename="kebab"):
+class _UvManifest(msgspec.Struct, rename="kebab"):
     members: list[str] = []
-    requirements: list[_Dependency] = []
+    requirements: list[_UvDependency] = []
     """Of a script."""
-    dependency_groups: dict[str, list[_Dependency]] = {}
+    dependency_groups: dict[str, list[_UvDependency]] = {}
     """Of a workspace whose root is no project."""
 
 
-class _Content(msgspec.Struct, rename="kebab"):
-    package: list[_Package] = []
+class _UvContent(msgspec.Struct, rename="kebab"):
+    package: list[_UvPackage] = []
     requires_python: str = ""
     supported_markers: list[str] = []
-    conflicts: list[list[_Conflict]] = []
-    manifest: _Manifest = msgspec.field(default_factory=_Manifest)
+    conflicts: list[list[_UvConflict]] = []
+    manifest: _UvManifest = msgspec.field(default_factory=_UvManifest)
 
 
 class _UvLock(msgspec.Struct):
     path: Path
-    content: _Content
+    content: _UvContent
     python: AllowedPythons | None
+    markers: dict[str, Marker | None] = {}
+    """Those of the lock that were asked about, parsed: it has a few, in many places."""
 
     def select(self, target: Target) -> LockSelection:
         self._require_environment(target)
-        always: dict[int, _Package] = {}
-        chosen: dict[int, _Package] = {}
+        always: dict[int, _UvPackage] = {}
+        chosen: dict[int, _UvPackage] = {}
         for choice in self._list_choices():
             always |= {id(package): package for package in self._walk(target, choice, is_whole=False)}
             chosen |= {id(package): package for package in self._walk(target, choice, is_whole=True)}
@@ -144,8 +145,8 @@ class _UvLock(msgspec.Struct):
         return selection
 
     def _require_environment(self, target: Target) -> None:
-        if self.python is not None and not self.python.allows(target.version):
-            raise BadInput(f"{self.path}: is for Python {self.python.said}, and not for {target}")
+        if self.python is not None:
+            self.python.require(target, str(self.path))
         supported = self.content.supported_markers
         if not self._any_holds(supported, target):
             raise BadInput(f"{self.path}: is for {' or '.join(supported)[:200]}, and not for {target}")
@@ -161,10 +162,10 @@ class _UvLock(msgspec.Struct):
         found = {frozenset(filter(None, ids)) for ids in product(*([*ids, ""] for ids in sets))}
         return sorted((choice for choice in found if all(len(choice & set(ids)) <= 1 for ids in sets)), key=sorted)
 
-    def _walk(self, target: Target, choice: _Choice, *, is_whole: bool) -> Iterable[_Package]:
+    def _walk(self, target: Target, choice: _Choice, *, is_whole: bool) -> Iterable[_UvPackage]:
         """Walk through what is needed there, directly or not. ``is_whole``: with every extra and group of the projects."""
         seen: set[tuple[int, str]] = set()
-        found: dict[int, _Package] = {}
+        found: dict[int, _UvPackage] = {}
         waiting = deque(self._find_roots(target, choice, is_whole=is_whole))
         while waiting:
             package, part = waiting.popleft()
@@ -180,7 +181,7 @@ class _UvLock(msgspec.Struct):
                 waiting += self._follow(dependency, target, choice)
         return found.values()
 
-    def _find_roots(self, target: Target, choice: _Choice, *, is_whole: bool) -> Iterator[tuple[_Package, str]]:
+    def _find_roots(self, target: Target, choice: _Choice, *, is_whole: bool) -> Iterator[tuple[_UvPackage, str]]:
         """Find the packages, and their extras and groups, that are installed because somebody asks for them."""
         content, excluding = self.content, {conflict.id for conflicts in self.content.conflicts for conflict in conflicts}
         stated = list(content.manifest.requirements)
@@ -199,12 +200,12 @@ class _UvLock(msgspec.Struct):
                 continue
             yield from ((package, part) for part, name in parts.items() if name not in excluding - choice)
 
-    def _find_members(self) -> list[_Package]:
+    def _find_members(self) -> list[_UvPackage]:
         projects = [package for package in self.content.package if package.is_project]
         members = [package for package in projects if package.name in self.content.manifest.members]
         return members or [package for package in projects if "." in package.source.values()] or projects
 
-    def _follow(self, dependency: _Dependency, target: Target, choice: _Choice) -> Iterator[tuple[_Package, str]]:
+    def _follow(self, dependency: _UvDependency, target: Target, choice: _Choice) -> Iterator[tuple[_UvPackage, str]]:
         if not self._holds(dependency.marker, target, choice):
             return
         found = [
@@ -223,15 +224,14 @@ class _UvLock(msgspec.Struct):
         return not markers or any(self._holds(marker, target) for marker in markers)
 
     def _holds(self, marker: str | None, target: Target, choice: _Choice = frozenset()) -> bool:
-        return holds(_parse(marker, str(self.path)), target, str(self.path), extras=choice)
+        if marker is None:
+            return True
+        if marker not in self.markers:
+            self.markers[marker] = parse_lock_marker(marker, str(self.path))
+        return holds(self.markers[marker], target, str(self.path), extras=choice)
 
 
 def _name_choice(package: str, *, extra: str | None = None, group: str | None = None) -> str:
     """Name a choice as uv's markers do."""
     kind, name = ("extra", extra) if extra is not None else ("group", group) if group is not None else ("project", None)
     return "-".join([kind, str(len(package)), package, *([name] if name is not None else [])])
-
-
-@lru_cache(10_000)
-def _parse(marker: str | None, where: str) -> Marker | None:
-    return parse_lock_marker(marker, where)

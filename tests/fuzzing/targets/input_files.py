@@ -10,7 +10,15 @@ from wheelgate.core.errors import BadInput
 from wheelgate.mirror.inputs import read_input
 from wheelgate.mirror.targets import parse_target
 
-_NAMES = {b"p": "pylock.toml", b"u": "uv.lock", b"c": "conda.yml", b"r": "requirements.txt"}
+_NAMES = {
+    b"p": "pylock.toml",
+    b"u": "uv.lock",
+    b"o": "poetry.lock",
+    b"d": "pdm.lock",
+    b"l": "Pipfile.lock",
+    b"c": "conda.yml",
+    b"r": "requirements.txt",
+}
 _TARGETS = (parse_target("3.11", "linux-x86_64"), parse_target("3.12.4", "windows-x86_64"))
 _FOLDER = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
 
@@ -32,7 +40,7 @@ def check(data: bytes) -> None:
     assert asked.label == name
     for target in _TARGETS:
         try:
-            needed = [] if asked.lock is None else asked.lock(target)
+            needed = [] if asked.lock is None else asked.lock(target).needs
             for requirement in asked.requirements:
                 requirement.holds_for(target)
         except BadInput as error:
@@ -80,7 +88,13 @@ wheels = [{ url = "https://h/demo-1.0-py3-none-any.whl", hash = "sha256:aa" }]
 """
 TARGET = Target(
     check=check,
-    modules=("wheelgate.mirror.inputs", "wheelgate.mirror.locks", "wheelgate.mirror.requirements"),
+    modules=(
+        "wheelgate.mirror.inputs",
+        *(f"wheelgate.mirror.{name}" for name in ("pylock", "uv_lock", "poetry_lock", "pdm_lock", "pipfile_lock")),
+        "wheelgate.mirror.lock_choices",
+        "wheelgate.mirror.conda",
+        "wheelgate.mirror.requirements",
+    ),
     seeds=(
         _PYLOCK,
         _UV_LOCK,
@@ -90,6 +104,13 @@ TARGET = Target(
         b"uversion = 1\npackage = [{ name = 1 }]\n",
         b'plock-version = "1.0"\npackages = 1\n',
         b"rdemo==1\n-r x\n",
+        b'o[[package]]\nname = "a"\nversion = "1"\nmarkers = "extra == \'x\'"\n'
+        b'files = [{file = "a-1.tar.gz", hash = "sha256:aa"}]\n'
+        b'[extras]\nx = ["a"]\n[metadata]\nlock-version = "2.1"\npython-versions = "^3.9 || ~3.8"\n',
+        b'd[metadata]\nlock_version = "4.5.0"\n[[metadata.targets]]\nrequires_python = ">=3.8"\n[[package]]\nname = "a"\n'
+        b'version = "1"\ngroups = ["dev"]\nmarker = "os_name == \'nt\'"\ndependencies = ["b; os_name < \'x\'"]\nfiles = []\n',
+        b'l{"_meta": {"pipfile-spec": 6, "requires": {"python_version": "3.11"}}, "default": {"a": {"version": "==1",'
+        b' "hashes": ["sha256:aa"], "markers": "os_name == \'posix\'"}}}',
     ),
     words=(
         b"[[packages]]\n", b"[[package]]\n", b"version = ", b"marker = ", b"name = ", b"url = ", b"https://[", b"hashes = ",
