@@ -172,3 +172,17 @@ def test_a_reader_is_told_apart_and_public_names_are_asked_elsewhere(acme: Compa
         assert "answers, but the identity is only a Reader of the feed" in told.stdout
         assert told.returncode == 0, told.stdout
         assert install(server, home, "pip") == EVERYTHING
+
+
+def test_a_feed_saves_nothing_that_nobody_asked_for(acme: Company, tmp_path: Path) -> None:
+    """What it lists of its upstreams is saved there, for all who use it, once it is downloaded: so it is not read ahead."""
+    acme.team.mixes = True
+    acme.team.upstreams[1].files["acme-app"] = {wheel_name("acme-app", "99.0"): ("99.0", wheel_bytes("acme-app", "99.0"))}
+    saved = {name: set(versions) for name, versions in acme.team.origins.items()}
+    with gate(tmp_path / "gate", config(acme, public=False), env={"ACME_PAT": PAT}) as server:
+        page = server.page("common-00")
+        assert [file["filename"] for file in page["files"]] == [wheel_name("common-00", "1.0")]
+        own = "/explain/acme-app"
+        assert server.page("acme-app")["files"]
+        wait_until(lambda: json.loads(server.get(own).body)["unread"] == 1, 20)  # 1.0 was read, and 99.0 is not
+        assert {name: set(versions) for name, versions in acme.team.origins.items()} == saved

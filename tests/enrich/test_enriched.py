@@ -901,16 +901,20 @@ async def test_a_page_is_completed_by_one_read_of_each_file_and_then_stays(
     assert (await again.page()).unread == 0
 
 
-async def test_where_reading_has_a_price_the_newest_alone_are_read(process: Process, fake: FakeSource, clock: FakeClock) -> None:
+async def test_where_reading_has_a_price_the_chosen_alone_are_read(process: Process, fake: FakeSource, clock: FakeClock) -> None:
     seen: list[str] = []
-    process.source.complete_pages(sees(process, clock, seen), newest=5, delay_s=0)
+    chosen = [wheel_name(NAME, f"{version}.0") for version in range(7, 2, -1)]
+
+    async def choose(page: ProjectPage) -> list[str]:
+        return chosen
+
+    process.source.complete_pages(sees(process, clock, seen), choose=choose, delay_s=0)
     for version in range(30):
         fake.publish(NAME, f"{version}.0", upload_time=None)
     for _ in range(4):
-        page = await process.page()
+        await process.page()
         await quiet(seen)
-    assert seen == [wheel_name(NAME, f"{version}.0") for version in range(29, 24, -1)]
-    assert page.unread == 25
+    assert seen == chosen
 
 
 async def test_of_a_page_that_is_being_completed_news_is_told_now_and_then(

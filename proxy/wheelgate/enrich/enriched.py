@@ -11,7 +11,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,6 +50,8 @@ _LOOKED_WITHIN = timedelta(minutes=1)
 _log = logging.getLogger(__name__)
 Describe = Callable[[File], Awaitable[object]]
 """Reads what a listed file tells beyond its listing, and lets the source's memory know."""
+Choose = Callable[[ProjectPage], Awaitable[Container[str]]]
+"""Chooses the files of a page, by name, that may be read before anybody asks for them."""
 
 
 class EnrichedSource(SourceWrapper):
@@ -64,7 +66,7 @@ class EnrichedSource(SourceWrapper):
         """A page is made anew every two seconds while it is being completed."""
         self._flights: SingleFlight[Projection] = SingleFlight()
         self._describe: Describe | None = None
-        self._newest: int | None = None
+        self._choose: Choose | None = None
         self._delay_s = _DELAY_S
         self._at_a_time = _AT_A_TIME
         self._turn = asyncio.Lock()
@@ -72,13 +74,13 @@ class EnrichedSource(SourceWrapper):
         self._resting: TTLCache[str, bool] = TTLCache(_RESTING, _REST_S, clock.monotonic)
 
     def complete_pages(
-        self, describe: Describe, *, newest: int | None = None, delay_s: float = _DELAY_S, at_a_time: int = _AT_A_TIME
+        self, describe: Describe, *, choose: Choose | None = None, delay_s: float = _DELAY_S, at_a_time: int = _AT_A_TIME
     ) -> None:
         """Have pages completed that leave out what one read of each file tells, before anybody asks for it.
 
-        ``newest``: so many files of a page at most, the newest; ``None``: all of them.
+        ``choose``: the files that may be read; ``None``: all of them.
         """
-        self._describe, self._newest, self._delay_s, self._at_a_time = describe, newest, delay_s, at_a_time
+        self._describe, self._choose, self._delay_s, self._at_a_time = describe, choose, delay_s, at_a_time
 
     async def close(self) -> None:
         """Stop completing pages, and cancel what is under way."""
@@ -122,7 +124,8 @@ class EnrichedSource(SourceWrapper):
         async with self._turn:
             state = await self._memory.state_of(page.project)  # which may have gone while others had their turn
             first_look = _find_first_look(page, state)
-            files = await asyncio.to_thread(self._find_lacking, page, state, first_look)
+            chosen = None if self._choose is None else await self._choose(page)
+            files = await asyncio.to_thread(self._find_lacking, page, state, first_look, chosen)
             if not files:
                 self._resting[page.project] = True
             try:
@@ -160,9 +163,11 @@ class EnrichedSource(SourceWrapper):
                 if failed == _FAILURES:
                     return  # the others would fare the same; whoever asks for one hears why
 
-    def _find_lacking(self, page: ProjectPage, state: ProjectState, first_look: datetime | None) -> list[File]:
+    def _find_lacking(
+        self, page: ProjectPage, state: ProjectState, first_look: datetime | None, chosen: Container[str] | None
+    ) -> list[File]:
         """Find files of a page, the newest first. Many pages may wait: it is done in their turn, and nothing is held before."""
-        files = page.files if self._newest is None else heapq.nlargest(self._newest, page.files, key=_age)
+        files = (file for file in page.files if chosen is None or file.filename in chosen)
         found = (file for file in files if (known := state.files.get(file.filename)) and _is_to_read(file, known, first_look))
         return heapq.nlargest(self._at_a_time, found, key=_age)
 

@@ -130,6 +130,18 @@ class FeedJudge:
             return ()
         return known.finding.versions
 
+    async def find_saved(self, project: str) -> frozenset[str] | None:
+        """Find the keys of the versions that the feed has; what else it lists, it would save once that is downloaded.
+
+        ``None``: it passes nothing on. None that can be told of, where the service cannot be asked.
+        """
+        try:
+            if not any(upstream.is_live for upstream in (await self._describe(self._place)).upstreams):
+                return None
+        except UpstreamError:
+            return frozenset()
+        return frozenset(fact.key for fact in await self.find_facts(project) if not fact.is_deleted)
+
     async def describe(self) -> str:
         """Ask the service what the feed is, for people: completes "source team ...".
 

@@ -155,7 +155,7 @@ def _build_metadata_files(base: Foundation, sources: Sources, delivery: Delivery
     )
     base.closing(metadata_files)
     delivery.inspect = metadata_files.compare
-    for enriched, newest in sources.completed:
-        enriched.complete_pages(metadata_files.describe, newest=newest)
+    for enriched, ahead in sources.completed:
+        enriched.complete_pages(metadata_files.describe, choose=ahead.choose)
         base.closing(enriched)  # before what it asks
     return metadata_files

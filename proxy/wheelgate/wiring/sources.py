@@ -29,6 +29,7 @@ from wheelgate.enrich.records import FactRecorder
 from wheelgate.feeds.judge import FeedJudge
 from wheelgate.index.decision import Member
 from wheelgate.index.policy_reload import rules_of
+from wheelgate.index.read_ahead import ReadAhead
 from wheelgate.runtime.signal import Signal
 from wheelgate.sources.absence import AbsenceEvidence
 from wheelgate.sources.blob_packages import BlobPackages
@@ -57,8 +58,6 @@ from wheelgate.wiring.views import Views
 if TYPE_CHECKING:
     from wheelgate.storage.azure import AzureStore
 
-_FEW_NEWEST = 5
-"""Files of a page that are read ahead where reading them has a price."""
 _STALE_WHILE_REVALIDATE_S = 600.0
 """How long a page may at most be served beyond its freshness, while its source is being asked."""
 
@@ -89,8 +88,8 @@ class Sources:
         """Of the feeds whose service tells what they are."""
         self.scans: list[ListedWhole] = []
         """Those that are listed whole, from the start of a server on."""
-        self.completed: list[tuple[EnrichedSource, int | None]] = []
-        """Those whose pages are completed before anybody asks for what they leave out; how many files of each, if not all."""
+        self.completed: list[tuple[EnrichedSource, ReadAhead]] = []
+        """Those whose pages are completed before anybody asks for what they leave out; and which files of each."""
 
     async def build_member(self, number: int, settings: SourceSettings) -> Member:
         """Build ``source[number]``, whole: what the index asks.
@@ -310,9 +309,7 @@ class Sources:
         enriched = self._enrich(base.closing(cached), history)
         # What a public index leaves out is read when it is asked for; but the age of its files decides what is withheld.
         if settings.is_private or rules_of(base.config).cooldown_of(source.name, private=False) is not None:
-            # A feed keeps for good what it passes on from its own upstreams, once it is read; that room is paid for.
-            passes_on = settings.may_pass_through or (settings.type == "devops" and settings.only is None)
-            self.completed.append((enriched, _FEW_NEWEST if passes_on else None))
+            self.completed.append((enriched, self._views.build_read_ahead(settings, self.feeds.get(source.name))))
         return enriched
 
     def _enrich(self, source: Source, memory: FileMemory) -> EnrichedSource:

@@ -16,8 +16,10 @@ from __future__ import annotations
 from wheelgate.config import SourceSettings
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import OwnershipJudge, Source
+from wheelgate.feeds.judge import FeedJudge
 from wheelgate.index.decision import Member
 from wheelgate.index.ownership import GuardedSource, StatedJudge
+from wheelgate.index.read_ahead import ReadAhead
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.sources.cached import Cached
 from wheelgate.sources.public_names import PublicNames
@@ -61,6 +63,25 @@ class Views:
             self.watches[settings.name] = names
             source = GuardedSource(source, names=names, book=self._book, claims=self._claims)
         return Member(self._screen(source, private=private), private, only, judge, public)
+
+    def build_read_ahead(self, settings: SourceSettings, feed: FeedJudge | None) -> ReadAhead:
+        """Build the choice of what is read of a remote source's files before anybody asks. ``feed``: tells what it has saved."""
+        own_by_word = settings.upstream == "none"
+
+        async def find_saved(project: str) -> frozenset[str] | None:
+            saved: frozenset[str] | None = frozenset() if feed is None else await feed.find_saved(project)
+            return None if own_by_word and not saved else saved
+
+        is_unsaid = settings.is_private and settings.type != "devops" and _is_unsaid(settings)
+        return ReadAhead(
+            settings.name,
+            private=settings.is_private,
+            book=self._book,
+            clock=self._base.clock,
+            find_judge=lambda: self.judges.get(settings.name),
+            claims=self._claims if is_unsaid else None,
+            find_saved=find_saved if settings.type == "devops" else None,
+        )
 
     def _screen(self, source: Source, *, private: bool) -> Source:
         return Screened(source, private=private, book=self._book, clock=self._base.clock, metrics=self._base.metrics)
