@@ -11,14 +11,24 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from tests.support.stores import WatchedStore
-from wheelgate.core.errors import UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import (
+    BlobChanged,
+    BlobDamaged,
+    BlobNotFound,
+    StoreError,
+    UpstreamBadAnswer,
+    UpstreamUnavailable,
+)
 from wheelgate.core.model import File, RemoteFile
+from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier, CopyResult
+from wheelgate.mirror.fetching import Fetcher
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.manifest import NAME as MANIFEST
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput
 from wheelgate.mirror.manifest_file import ManifestFile, read_manifest
 from wheelgate.mirror.verifying import find_damage
+from wheelgate.storage.folder import FolderStore
 from wheelgate.storage.spool import Spool
 
 NAME = wheel_name("demo", "1.0")
@@ -67,12 +77,10 @@ class World:
         await manifest.read()
         return Copier(
             store=self.store,
-            spool=self.spool,
-            origin=self.upstream.body,
+            fetcher=Fetcher(spool=self.spool, origin=self.upstream.body, on_bytes=self.count, wait_s=0.0),
             clock=self.clock,
             manifest=manifest,
             on_bytes=self.count,
-            wait_s=0.0,
         )
 
     def count(self, size: int) -> None:
@@ -170,6 +178,112 @@ async def test_only_so_many_are_on_their_way_at_once(world: World) -> None:
     outcome = await world.copy(*(item(filename=wheel_name("demo", f"{n}.0"), hashes={}) for n in range(40)))
     assert outcome.fetched == 40
     assert 2 <= world.upstream.most <= 8
+
+
+LONG = f"demo-1.0-py3-none-any_{'x' * 222}.whl"
+OTHER = item(filename=wheel_name("demo", "2.0"), hashes={}, size=None)
+
+
+def interfere(world: World, error: StoreError, method: str) -> None:
+    """Have the first call of a method on the file fail with this error, whose subject is the file alone."""
+    left = [error]
+
+    def before(called: str, path: str) -> None:
+        if (called, path) == (method, PATH) and left:
+            raise left.pop()
+
+    world.store.before = before
+
+
+async def copy_one_by_one(world: World, *items: MirrorFile, store: BodyStore | None = None, **more: object) -> CopyResult:
+    copier = await world.copier()
+    copier.jobs = 1
+    copier.fetcher = msgspec.structs.replace(copier.fetcher, **more)
+    copier.store = store or copier.store
+    try:
+        return await copier.copy(items)
+    finally:
+        copier.close()
+
+
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        (item(size=5 * 1024**3), "it has 5368709120 bytes or more, and none is mirrored that has more than 4294967296"),
+        (item(size=2**40), "it has 1099511627776 bytes or more"),
+        (item(size=None), f"it has {len(BODY)} bytes or more, and none is mirrored that has more than 100000"),
+    ],
+    ids=["stated", "stated beyond measure", "found"],
+)
+async def test_a_file_that_is_too_large_stops_no_other(world: World, first: MirrorFile, why: str) -> None:
+    small = item(filename="demo-2.0.zip", hashes={}, size=None, accepted=frozenset())
+    world.upstream.bytes = BODY
+    outcome = await copy_one_by_one(world, first, small, max_bytes=100_000 if first.file.size is None else 4 * 1024**3)
+    if first.file.size is not None:
+        assert [entry.path for entry in outcome.entries] == [small.path]
+    (problem, *_) = outcome.problems
+    assert problem.startswith(f"{PATH}: ")
+    assert why in problem
+    assert (world.spooled(), world.upstream.asked) == ([], 1 if first.file.size else 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "method"),
+    [
+        (BlobDamaged("it cannot be read"), "put_if_absent"),
+        (BlobChanged("it was changed"), "put_if_absent"),
+        (BlobNotFound("it is gone"), "put_if_absent"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+async def test_trouble_with_one_file_in_the_store_stops_no_other(world: World, error: StoreError, method: str) -> None:
+    interfere(world, error, method)
+    outcome = await copy_one_by_one(world, item(), OTHER)
+    assert [entry.path for entry in outcome.entries] == [OTHER.path]
+    assert outcome.problems == [f"{PATH}: {error}"]
+
+
+async def test_a_file_that_is_gone_while_it_is_proven_is_brought_again(world: World) -> None:
+    await world.store.inner.put_if_absent(PATH, BODY, {})
+    interfere(world, BlobNotFound("it is gone"), "stream")
+    outcome = await copy_one_by_one(world, item(), OTHER)
+    assert (outcome.problems, outcome.fetched) == ([], 2)
+
+
+async def test_a_name_that_the_store_cannot_hold_stops_no_other(world: World, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "mirror")
+    store.write_through(tmp_path / "mirror")
+    (tmp_path / "mirror").mkdir()
+    outcome = await copy_one_by_one(world, item(filename=LONG), OTHER, store=store)
+    assert [entry.path for entry in outcome.entries] == [OTHER.path]
+    assert len(outcome.problems) == 1
+    assert LONG in outcome.problems[0]
+    assert "too long" in outcome.problems[0]
+
+
+async def test_a_file_for_which_the_spool_has_no_room_stops_no_other(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "small", free=lambda _: 50 * 1024**2, wait_s=0.0)
+    outcome = await copy_one_by_one(world, item(size=40 * 1024**2), OTHER, spool=spool)
+    spool.close()
+    assert [entry.path for entry in outcome.entries] == [OTHER.path]
+    assert outcome.problems[0].startswith(f"{PATH}: ")
+
+
+async def test_a_spool_that_is_full_stops_everything(world: World, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "full", free=lambda _: 1024**2, wait_s=0.0)
+    outcome = await copy_one_by_one(world, item(), OTHER, spool=spool)
+    spool.close()
+    assert (outcome.entries, len(outcome.problems)) == ([], 1)
+
+
+async def test_what_could_not_be_looked_at_is_not_taken_for_the_file(world: World) -> None:
+    world.upstream.failures = [UpstreamBadAnswer("sent nonsense")]
+    copier = await world.copier()
+    with pytest.raises(UpstreamBadAnswer):
+        await copier.peek(item())
+    assert world.spooled() == []
+    (entry,) = (await copier.copy([item()])).entries
+    assert (entry.sha256, world.upstream.asked) == (sha256(BODY), 2)
 
 
 async def test_a_shelf_that_fails_stops_everything(world: World) -> None:

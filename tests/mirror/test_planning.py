@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.packages import sdist_bytes
-from wheelgate.core.errors import FileWithheld, ProjectNotFound, Unresolvable
+from wheelgate.core.errors import BlobDamaged, FileWithheld, ProjectNotFound, Unresolvable, UpstreamBadAnswer, WheelgateError
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs import read_input, read_projects
@@ -119,6 +119,18 @@ async def test_what_a_build_needs_is_named_where_it_cannot_be_had(tmp_path: Path
     await world.planner.add(read_projects(["odd"], {}), [LINUX])
     (note,) = world.plan.notes
     assert note == "odd-1.0.tar.gz must be built, and it is not a whole gzip file: mirror what it needs by --project"
+
+
+@pytest.mark.parametrize("error", [UpstreamBadAnswer("it sent nonsense"), BlobDamaged("it is too large")])
+async def test_an_sdist_that_cannot_be_had_keeps_no_other_from_being_planned(tmp_path: Path, error: WheelgateError) -> None:
+    async def peek(_: MirrorFile) -> Path:
+        raise error
+
+    world = World(tmp_path, {"demo": ["demo-1.0.tar.gz"], "other": ["other-1.0-py3-none-any.whl"]})
+    world.planner.peek = peek
+    await world.planner.add(read_projects(["demo", "other"], {}), [LINUX])
+    assert set(world.plan.files) == {"demo/demo-1.0.tar.gz", "other/other-1.0-py3-none-any.whl"}
+    assert world.plan.notes == [f"demo-1.0.tar.gz must be built, and what it needs for that is not known: {error}"]
 
 
 async def test_an_sdist_that_is_only_taken_along_is_not_looked_into(tmp_path: Path) -> None:

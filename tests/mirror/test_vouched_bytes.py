@@ -19,6 +19,7 @@ from tests.support.stores import MemoryStore, WatchedStore
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier, CopyResult
+from wheelgate.mirror.fetching import Fetcher
 from wheelgate.mirror.file_origins import MirrorFile, list_mirror_files, read_from_mirror
 from wheelgate.mirror.manifest import NAME as MANIFEST
 from wheelgate.mirror.manifest import Manifest, ManifestEntry, ManifestInput
@@ -84,7 +85,8 @@ async def run(
         if bundle is not None:
             wanted, brought = await list_mirror_files(bundle, "the bundle")
             seen, inputs, origin = brought.seen, brought.inputs, read_from_mirror(bundle)  # type: ignore[assignment]
-        copier = Copier(store=store, spool=spool, origin=origin, manifest=manifest, clock=FakeClock(), wait_s=0.0, jobs=2)
+        fetcher = Fetcher(spool=spool, origin=origin, wait_s=0.0)
+        copier = Copier(store=store, fetcher=fetcher, manifest=manifest, clock=FakeClock(), jobs=2)
         try:
             result = await copier.copy(wanted, seen)
         finally:

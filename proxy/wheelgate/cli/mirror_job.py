@@ -21,6 +21,7 @@ from wheelgate.core.errors import FileWithheld, Unresolvable
 from wheelgate.core.protocols import BodyStore, Pages
 from wheelgate.mirror.allowed_pythons import choose_pythons
 from wheelgate.mirror.copying import Copier
+from wheelgate.mirror.fetching import Fetcher
 from wheelgate.mirror.file_origins import FileOrigin, MirrorFile, list_mirror_files, read_from_index, read_from_mirror
 from wheelgate.mirror.input_labels import choose_labels, find_place, keep_apart, label_inputs, recognise
 from wheelgate.mirror.inputs import read_input, read_projects
@@ -328,8 +329,7 @@ async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: 
     await manifest.read()
     copier = Copier(
         store=store,
-        spool=spool,
-        origin=origin,
+        fetcher=Fetcher(spool=spool, origin=origin, on_bytes=progress.bytes),
         clock=SystemClock(),
         manifest=manifest,
         jobs=job.jobs,

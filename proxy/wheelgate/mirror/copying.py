@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import aclosing
 from datetime import UTC
 from functools import partial
 from pathlib import Path
@@ -19,25 +18,25 @@ from typing import cast
 import msgspec
 
 from wheelgate.core.errors import (
+    BlobDamaged,
     FileWithheld,
     StoreError,
-    UpstreamBadAnswer,
-    UpstreamError,
-    UpstreamUnavailable,
+    WheelgateError,
 )
 from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import BlobInfo, BlobStore, BodyStore, Clock, Hook
 from wheelgate.mirror.companions import FindProvenance, bring_provenance, find_no_provenance, put_metadata, read_metadata
-from wheelgate.mirror.file_origins import FileOrigin, MirrorFile
+from wheelgate.mirror.fetching import OF_ONE_FILE, Fetcher
+from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.manifest import METADATA, ManifestEntry, Sighting
 from wheelgate.mirror.manifest_file import ManifestFile
 from wheelgate.mirror.placing import digest_small, place_body
 from wheelgate.mirror.present_files import find_body
-from wheelgate.mirror.verifying import read_stored
 from wheelgate.storage.folder import FolderStore
-from wheelgate.storage.spool import Spool, SpoolFile
+from wheelgate.storage.spool import SpoolFile
 
-_ATTEMPTS = 3
+_NAME_BYTES = 255
+"""Of a file in a folder."""
 
 
 class CopyResult(msgspec.Struct):
@@ -64,8 +63,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     """A copier: it brings files into a store, a few at a time."""
 
     store: BodyStore
-    spool: Spool
-    origin: FileOrigin
+    fetcher: Fetcher
     manifest: ManifestFile
     """Tells what is there, and is told of each file before that is put in place."""
     clock: Clock
@@ -73,15 +71,11 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     jobs: int = 8
     on_bytes: Callable[[int], None] = lambda _: None
     on_done: Callable[[MirrorFile], None] = lambda _: None
-    wait_s: float = 1.0
-    """Between two attempts; longer before each."""
-    _spooled: dict[str, SpoolFile] = msgspec.field(default_factory=dict)
-    """By path, what is on its way, or was only looked at."""
     under_way: dict[str, None] = msgspec.field(default_factory=dict)
     """Paths that are being worked on, as many as jobs at most, the oldest first; for whoever tells of progress."""
 
     async def copy(self, items: Iterable[MirrorFile], seen: Iterable[Sighting] = ()) -> CopyResult:
-        """Copy all of them. A file that is not available does not stop the others; a store that fails does.
+        """Copy all of them. A file that is not available, or cannot be kept, stops no other; a store that fails stops all.
 
         ``seen``: what was seen elsewhere besides, and is not brought.
 
@@ -113,11 +107,13 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
                 self.on_done(item)
             except FileWithheld as error:
                 result.refuse(item.path, str(error))
-            except UpstreamError as error:
-                result.problems.append(str(error))
+            except OF_ONE_FILE as error:
+                result.problems.append(f"{item.path}: {error}")
             except StoreError as error:
                 result.problems.append(f"{item.path}: {error}")
                 waiting.clear()
+            except WheelgateError as error:
+                result.problems.append(str(error))
             finally:
                 self.under_way.pop(item.path, None)
 
@@ -129,19 +125,18 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         Raises:
             UpstreamError, FileWithheld, StoreError: it is not available.
         """
-        if item.path not in self._spooled:
+        spooled = self.fetcher.find(item.path)
+        if spooled is None:
             kept = await find_body(self.store, self.manifest, item)
             if kept is None:
-                await self._fetch(item)
+                spooled = await self.fetcher.fetch(item)
             else:
-                spooled = self._spooled[item.path] = self.spool.new()
-                await self._read_back(item, kept[0].size, spooled)
-        return self._spooled[item.path].path
+                spooled = await self.fetcher.read_back(self.store, item.path, kept[0].size)
+        return spooled.path
 
     def close(self) -> None:
         """Give back what was only looked at."""
-        while self._spooled:
-            self._spooled.popitem()[1].close()
+        self.fetcher.close()
 
     async def find_present(self, item: MirrorFile, *, look_only: bool = False) -> ManifestEntry | None:
         """Find the entry of a file that is there already, whole and right; ``None`` if it is to be brought.
@@ -152,6 +147,10 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             FileWithheld: it is there, vouched for, and not what is listed or allowed now.
             StoreError: the store cannot be read.
         """
+        if isinstance(self.store, FolderStore) and len(f"{item.file.filename}{METADATA}") > _NAME_BYTES:
+            if look_only:
+                return None
+            raise BlobDamaged("its name is too long for a folder, with what is kept beside it: mirror to a container")
         if is_index_document(item.file.filename) and not item.file.hashes:  # only its source can tell if it is still so
             return None
         held = self.manifest.find_held(item.path)
@@ -198,11 +197,14 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             return entry
         if look_only:
             return None
-        async with self.spool.holding(size=info.size) as spooled:
-            await self._read_back(item, info.size, spooled)
+        self.fetcher.drop(item.path)
+        try:
+            spooled = await self.fetcher.read_back(self.store, item.path, info.size)
             if spooled.digests()["sha256"] != sha256:
                 return None
             metadata = await asyncio.to_thread(read_metadata, spooled.path, item.file.filename)
+        finally:
+            self.fetcher.drop(item.path)
         return msgspec.structs.replace(
             entry, metadata_sha256=await put_metadata(self.store, item.path, metadata, self._meaning(item, sha256))
         )
@@ -221,47 +223,17 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             return None
         return await cast("BlobStore", self.store).set_facts(item.path, facts, info.etag)
 
-    async def _read_back(self, item: MirrorFile, size: int, spooled: SpoolFile) -> None:
-        async with aclosing(read_stored(self.store, item.path, size)) as chunks:
-            async for chunk in chunks:
-                await spooled.append(chunk)
-
     async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, have it vouched for, and put it in its place."""
         try:
-            spooled = self._spooled.get(item.path) or await self._fetch(item)
+            spooled = self.fetcher.find(item.path) or await self.fetcher.fetch(item)
             await self._announce(item, spooled.digests()["sha256"])
             entry = await self._put(item, spooled, result)
         finally:
-            if (done := self._spooled.pop(item.path, None)) is not None:
-                done.close()
+            self.fetcher.drop(item.path)
         result.fetched += 1
         result.fetched_bytes += spooled.size
         return entry
-
-    async def _fetch(self, item: MirrorFile) -> SpoolFile:
-        file = item.file
-        spooled = self._spooled[item.path] = self.spool.new(item.algorithms)
-        await spooled.promise.obtain(file.stated_size)
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                async with aclosing(self.origin(item)) as chunks:
-                    async for chunk in chunks:
-                        await spooled.append(chunk)
-                        self.on_bytes(len(chunk))
-                break
-            except UpstreamUnavailable:
-                self.on_bytes(-spooled.size)
-                if attempt == _ATTEMPTS:
-                    raise
-                spooled.restart()
-                await asyncio.sleep(self.wait_s * attempt)
-        problem = item.problem_with(spooled.digests())
-        if problem is None and file.stated_size not in (None, spooled.size):
-            problem = f"has {spooled.size} bytes, where {file.stated_size} are listed"
-        if problem is not None:
-            raise UpstreamBadAnswer(f"{file.filename} of source {file.source} {problem}", source=file.source)
-        return spooled
 
     async def _put(self, item: MirrorFile, spooled: SpoolFile, result: CopyResult) -> ManifestEntry:
         """Put the metadata first: whoever sees the wheel finds it."""

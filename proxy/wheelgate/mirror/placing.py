@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound, StoreError
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobExists, BlobNotFound
 from wheelgate.core.protocols import BlobInfo, BodyStore, Hook
 from wheelgate.mirror.verifying import compute_digests
 
@@ -46,7 +46,7 @@ async def place_body(
             return await store.put_if_absent(path, body, facts), replaced
         except BlobExists:
             continue
-    raise StoreError(f"{path} is written again and again by somebody else: try again once that has ended")
+    raise BlobChanged(f"{path} is written again and again by somebody else: try again once that has ended")
 
 
 async def digest_small(store: BodyStore, path: str) -> str | None:

@@ -16,12 +16,13 @@ from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.version import InvalidVersion, Version
 
-from wheelgate.core.errors import ProjectNotFound, Unresolvable, WheelgateError
+from wheelgate.core.errors import ProjectNotFound, StoreError, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
 from wheelgate.core.names import is_index_document, same_version_key, version_of, without_sdist_ending
 from wheelgate.core.protocols import Pages
 from wheelgate.core.wheel_names import is_variant
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
+from wheelgate.mirror.fetching import OF_ONE_FILE
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions, format_hashes
 from wheelgate.mirror.requirements import parse_requirement
@@ -188,6 +189,12 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             stated = await asyncio.to_thread(_read_build_requirements, await self.peek(item), filename)
         except UnknownBuildRequirements as error:
             self._add_note(f"{filename} must be built, and it {error}: mirror what it needs by --project")
+            return
+        except WheelgateError as error:
+            if isinstance(error, StoreError) and not isinstance(error, OF_ONE_FILE):
+                raise
+            # Copying it fails likewise, and says so.
+            self._add_note(f"{filename} must be built, and what it needs for that is not known: {error}")
             return
         self._add_note(f"{filename} must be built: no wheel fits; included for that: {', '.join(stated) or 'nothing'}")
         requirements = [parse_requirement(requirement, where) for requirement in stated]

@@ -30,5 +30,8 @@ async def find_body(store: BodyStore, manifest: ManifestFile, item: MirrorFile) 
     if held is not None and held.etag is not None:
         digests = {"sha256": held.sha256} if held.etag == info.etag else None
     if digests is None or not item.algorithms <= digests.keys():
-        digests = await compute_digests(store, item.path, info.size, item.algorithms)
+        try:
+            digests = await compute_digests(store, item.path, info.size, item.algorithms)
+        except (BlobNotFound, BlobDamaged):
+            return None
     return None if vouched not in (None, digests["sha256"]) else (info, digests)

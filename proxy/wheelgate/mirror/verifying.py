@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 
 from wheelgate.core.digests import new_hash
-from wheelgate.core.errors import BlobDamaged, BlobNotFound
+from wheelgate.core.errors import BlobChanged, BlobDamaged, BlobNotFound
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.manifest import METADATA, ManifestEntry
 from wheelgate.storage import layout
@@ -70,6 +70,6 @@ async def _find_damage(store: BodyStore, path: str, sha256: str, size: int | Non
         digest = (await compute_digests(store, path, found))["sha256"]
     except BlobNotFound:
         return f"{path} is missing"
-    except BlobDamaged as error:
+    except (BlobDamaged, BlobChanged) as error:
         return str(error)
     return None if digest == sha256 else f"{path} is damaged: its sha256 is {digest}, not {sha256}"
