@@ -895,7 +895,11 @@ LOCKS = (
         "a lock (Pipfile.lock)",
         "Pipfile.lock",
         '{"_meta": {"hash": {"sha256": "00"}, "sources": [{"name": "pypi", "url": "<Y>", "verify_ssl": true}, {"name": "team", "url": "<V>"}]},\n "default": {"acme": {"hashes": ["sha256:00"], "index": "team", "version": "==1.0"}}}\n',
-        (('"<Y>"', '"https://wheelgate.internal/simple"'), ('"<V>"', '"<I>"')),
+        (
+            ('"<Y>"', '"https://wheelgate.internal/simple"'),
+            ('"<V>"', '"<I>"'),
+            ('{"_meta": {', '{"_meta": {"wheelgate": ["<Y> for *", "<V> for team"],'),
+        ),
     ),
 )
 GROUPS = (REQUIREMENTS, CONDA, AZURE_ML, JSON, DOCKER, SCRIPTS, INI, PYPROJECT, PIPELINES, LOCKS)

@@ -69,7 +69,8 @@ def assert_nothing_is_taken_for_clean(before: str, done: Rewritten) -> None:
     said = named(before, done)
     secret = [line for line in done.text.split("\n") if CANARY in line and not is_only_a_host(line)]
     assert sum(CANARY in line for line in said) >= len(secret), (secret, said)
-    addresses = [line for line in done.text.split("\n") if FEED in line and "#" not in line and not line.lstrip().startswith(";")]
+    text = re.sub(r'"wheelgate": \[[^]]*\],', "", done.text)  # the addresses that a Pipfile.lock keeps for the way back
+    addresses = [line for line in text.split("\n") if FEED in line and "#" not in line and not line.lstrip().startswith(";")]
     assert sum(FEED in line for line in said) >= len(addresses), (addresses, said)
 
 
@@ -114,8 +115,5 @@ def test_a_lock_is_restored_without_its_credentials(entry: Input) -> None:
     rewritten = rewrite_text(entry.file, entry.before, PURPOSE).text
     restoring = Purpose(ours=UrlClassifier(GATE), gate=GATE, restores=True)
     done = rewrite_text(entry.file, rewritten, restoring)
-    if entry.file == "Pipfile.lock":
-        assert len(done.left) == 1
-        return
     canonical = entry.before.replace(WORDS["<P>"], WORDS["<E>"]).replace(WORDS["<B>"], WORDS["<B>"].partition("?")[0])
     assert done.text == canonical

@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from wheelgate.rewrite.canonical_addresses import CanonicalAddresses, remove_canonical
 from wheelgate.rewrite.lock_digests import swap_digest
-from wheelgate.rewrite.locks import CanonicalAddresses
+from wheelgate.rewrite.places import apply_edits
 
 BEFORE = '[project]\nname = "x"\ndependencies = ["a"]\n[[tool.poetry.source]]\nname = "t"\nurl = "https://a.example/simple/"\n'
 AFTER = BEFORE.replace("a.example", "wheelgate.internal")
@@ -61,4 +62,7 @@ def test_pipenv_in_either_layout(shape: str) -> None:
 
     after = PIPFILE.replace("a.example", "wheelgate.internal")
     lock = shape.format(digest("https://a.example/simple/"))
-    assert swap_digest("Pipfile.lock", lock, PIPFILE, after) == shape.format(digest("https://wheelgate.internal/simple/"))
+    swapped = swap_digest("Pipfile.lock", lock, PIPFILE, after)
+    assert swapped is not None
+    assert json.loads(swapped)["_meta"].pop("wheelgate") == [f"{digest('https://a.example/simple/')} for content-hash"]
+    assert apply_edits(swapped, remove_canonical(swapped)) == shape.format(digest("https://wheelgate.internal/simple/"))

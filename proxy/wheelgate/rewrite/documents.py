@@ -58,6 +58,7 @@ def rewrite_text(path: str, text: str, purpose: Purpose) -> Rewritten:
     """
     reading = read_document(path, text)
     done, edits, expected = _decide(text, reading, purpose, path)
+    done.left += reading.problems
     lines = LineNumbers(text)
 
     def number(found: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -115,7 +116,7 @@ def _decide(text: str, reading: Reading, purpose: Purpose, path: str) -> tuple[S
     if gate is None:
         done = Settlement()
     elif reading.lock:
-        done = settle_lock(text, reading.places, ours, gate, keeps=reading.keeps_canonical)
+        done = settle_lock(text, reading.places, ours, gate)
     else:
         done = settle_places(reading.places, ours, gate)
     expected = []

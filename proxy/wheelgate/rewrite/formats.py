@@ -10,7 +10,8 @@ import msgspec
 
 from wheelgate.config.plain_yaml import NotPlainYaml
 from wheelgate.core.errors import BadInput
-from wheelgate.rewrite.ini_places import find_ini_places
+from wheelgate.rewrite.canonical_addresses import KEPT_IN_JSON
+from wheelgate.rewrite.ini_places import find_ini_places, find_misplaced_comments
 from wheelgate.rewrite.json_values import find_json_values
 from wheelgate.rewrite.locks import find_lock_places
 from wheelgate.rewrite.pip_lists import ListItem, ListItems, RequirementLines
@@ -19,6 +20,8 @@ from wheelgate.rewrite.shell_places import VARIABLES, find_shell_places, find_va
 from wheelgate.rewrite.toml_places import find_toml_places
 from wheelgate.rewrite.toml_values import NotReadable, find_toml_values
 from wheelgate.rewrite.yaml_places import YamlReading
+
+_MISPLACED = "what looks like a comment behind the address is a part of it to pip: give it a line of its own"
 
 
 class Reading(msgspec.Struct):
@@ -33,11 +36,10 @@ class Reading(msgspec.Struct):
     """The kind of lock; empty: it is none."""
     has_comments: bool = True
     """A hash sign begins a comment."""
-
-    @property
-    def keeps_canonical(self) -> bool:
-        """Has room for comments that survive its tools."""
-        return self.lock not in ("", "Pipfile.lock")
+    problems: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    """The things that its tool reads otherwise than they look, by their places."""
+    kept: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    """The pieces of a lock that keep canonical addresses outside of comments."""
 
     @property
     def has_packages(self) -> bool:
@@ -79,7 +81,8 @@ def _read_ini(path: str, name: str, text: str) -> Reading:  # noqa: ARG001
     found = find_ini_places(text)
     explained = [(place.start, place.end) for place in found]
     commands = [place for place in find_shell_places(text) if not any(a < place.end and place.start < b for a, b in explained)]
-    return Reading("a configuration file", places=found + commands)
+    misplaced = [(at, _MISPLACED) for at in find_misplaced_comments(text)]
+    return Reading("a configuration file", places=found + commands, problems=misplaced)
 
 
 def _read_toml(path: str, name: str, text: str) -> Reading:
@@ -95,7 +98,8 @@ def _read_json(path: str, name: str, text: str) -> Reading:
     values = _or_refuse(path, find_json_values, text)
     if name == "pipfile.lock":
         places = find_lock_places(text, values)
-        return Reading("a lock (Pipfile.lock)", places=places, values=values, lock="Pipfile.lock", has_comments=False)
+        kept = [(value.start, value.end) for value in values if value.path[:2] == KEPT_IN_JSON]
+        return Reading("a lock (Pipfile.lock)", places=places, values=values, lock="Pipfile.lock", has_comments=False, kept=kept)
     lists: dict[tuple[str | int, ...], list[ListItem]] = {}
     found: list[Place] = []
     for value in values:
@@ -173,7 +177,9 @@ def _find_format(name: str) -> Format | None:
 
 def explain_spans(reading: Reading) -> list[tuple[int, int]]:
     """The pieces of a text that its format explains: whoever looks for leftovers has to look for credentials alone there."""
-    spans = [(place.start, place.end) for place in reading.places if place.kind not in (PlaceKind.FILE, PlaceKind.UPLOAD)]
+    spans = reading.kept + [
+        (place.start, place.end) for place in reading.places if place.kind not in (PlaceKind.FILE, PlaceKind.UPLOAD)
+    ]
     for pip_list in reading.lists:
         spans += pip_list.spans
     return spans

@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tomllib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from wheelgate.rewrite.locks import CanonicalAddresses, replace_canonical
+from wheelgate.rewrite.canonical_addresses import DIGEST, DIGEST_NAME, CanonicalAddresses, replace_canonical
 
 MANIFESTS = {"poetry.lock": "pyproject.toml", "pdm.lock": "pyproject.toml", "Pipfile.lock": "Pipfile"}
 """Locks that hold a digest, and the file beside each that it is of."""
-DIGEST = re.compile(
-    r'^(?:content[-_]hash = "(?:sha256:)?|\s*"sha256": ")(?P<digest>[0-9a-f]{64})"'
-    r'|"hash": \{"sha256": "(?P<inline>[0-9a-f]{64})"',
-    re.MULTILINE,
-)
-NAME = "content-hash"
 
 
 def swap_digest(lock_name: str, lock: str, before: str, after: str) -> str | None:
@@ -36,8 +29,7 @@ def swap_digest(lock_name: str, lock: str, before: str, after: str) -> str | Non
         for select in _SELECTIONS[lock_name]:
             if _compute(select(old), lock_name) == digest:
                 group = "digest" if match["digest"] else "inline"
-                swapped = f"{lock[: match.start(group)]}{_compute(select(new), lock_name)}{lock[match.end(group) :]}"
-                return swapped if lock_name == "Pipfile.lock" else _keep(swapped, digest)
+                return _keep(f"{lock[: match.start(group)]}{_compute(select(new), lock_name)}{lock[match.end(group) :]}", digest)
     except (tomllib.TOMLDecodeError, TypeError, AttributeError):  # dates, and tables that are none
         pass
     return None
@@ -45,7 +37,7 @@ def swap_digest(lock_name: str, lock: str, before: str, after: str) -> str | Non
 
 def _keep(lock: str, digest: str) -> str:
     known = CanonicalAddresses.read(lock)
-    known.registries.setdefault(NAME, digest)
+    known.registries.setdefault(DIGEST_NAME, digest)
     return replace_canonical(lock, known)
 
 

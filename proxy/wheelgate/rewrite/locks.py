@@ -1,31 +1,31 @@
 """Locks swapped whole: the index of each package and its file links, hashes kept, and back to the canonical addresses.
 
-The canonical addresses stay with a TOML lock as comments at its end, without credentials: the index of most packages once, those
-of the others by name and version, and the links by file name. A lock that a tool wrote anew has lost them: what is Wheelgate's
-then, and not named there, is said, and stays.
+The canonical addresses stay with the lock (``canonical_addresses``). A lock that a tool wrote anew has lost them: what is
+Wheelgate's then, and not named there, is said, and stays.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from urllib.parse import unquote
 
 import msgspec
 
 from wheelgate.core.names import project_in
 from wheelgate.core.urls import display_host, parse
+from wheelgate.rewrite.canonical_addresses import (
+    DIGEST,
+    DIGEST_NAME,
+    CanonicalAddresses,
+    read_filename,
+    remove_canonical,
+)
 from wheelgate.rewrite.classify_urls import AmbiguousUrl, UrlClassifier, UrlOwner, UrlVerdict, holds_secret
-from wheelgate.rewrite.places import Edit, Place, PlaceKind, Value, apply_edits
+from wheelgate.rewrite.places import Edit, Place, PlaceKind, Value
 from wheelgate.rewrite.settle_places import Replaced, Settlement, file_url, find_source
 
-_HEADING = "# Canonical addresses, for `wheelgate rewrite --restore`:"
-_LINE = re.compile(r"# wheelgate: (?P<url>\S+)(?: for (?P<package>\S+))?[ \t]*\r?\n?")
-_BLOCK = re.compile(rf"(?:\r?\n)?{re.escape(_HEADING)}\r?\n(?:# wheelgate: [^\n]*\n?)*")
-_DIGEST = re.compile(r'^content[-_]hash = "(?:sha256:)?(?P<digest>[0-9a-f]{64})"', re.MULTILINE)
 _PUBLIC_FILES = "https://files.pythonhosted.org/packages/"
-_UNKNOWN = "an address of Wheelgate's, and the lock does not keep the canonical one: lock anew without Wheelgate"
+_UNKNOWN = "Wheelgate's address, and the lock does not keep the canonical one: lock anew without Wheelgate"
 _REMOVED = "removed a Wheelgate token: put it in .netrc, or in a variable that the build sets"
 _ONLY_ONE = "Wheelgate serves only one of the two"
 _OURS = (UrlOwner.FILE, UrlOwner.NO_FILE)
@@ -69,50 +69,11 @@ def _find_package(path: tuple[str | int, ...], by_path: Mapping[tuple[str | int,
         if name is not None and (*path[:depth], "url") != path and "wheels" not in path[:depth]:
             version = by_path.get((*path[:depth], "version"))
             return name if version is None else f"{name}=={version}"
-    return str(path[1]) if path[0] == "_meta" else ""
+    return by_path.get((*path[:3], "name"), str(path[2])) if path[0] == "_meta" else ""
 
 
-class CanonicalAddresses(msgspec.Struct):
-    """The addresses that a lock had before: of the indexes of its packages, and of files by name."""
-
-    default: str = ""
-    registries: dict[str, str] = msgspec.field(default_factory=dict)
-    files: dict[str, str] = msgspec.field(default_factory=dict)
-
-    def find(self, place: Place) -> str | None:
-        """Find the address that a place had; ``None``: nothing says it."""
-        if place.kind is PlaceKind.FILE:
-            return self.files.get(_filename(place.text))
-        return self.registries.get(place.package) or self.default or None
-
-    @classmethod
-    def read(cls, text: str) -> CanonicalAddresses:
-        """Read the comments of a lock."""
-        read = cls()
-        block = _BLOCK.search(text)
-        for line in _LINE.finditer(block[0] if block else ""):
-            if line["package"] == "*":
-                read.default = line["url"]
-            elif line["package"]:
-                read.registries[line["package"]] = line["url"]
-            else:
-                read.files[_filename(line["url"])] = line["url"]
-        return read
-
-    def write(self, line_end: str) -> str:
-        """Write them as comments."""
-        lines = [f"# wheelgate: {self.default} for *"] if self.default else []
-        lines += [f"# wheelgate: {url} for {package}" for package, url in sorted(self.registries.items())]
-        lines += [f"# wheelgate: {url}" for _, url in sorted(self.files.items())]
-        return "".join(f"{line}{line_end}" for line in ("", _HEADING, *lines)) if lines else ""
-
-
-def _filename(url: str) -> str:
-    return unquote(re.split(r"[?#]", url, maxsplit=1)[0].rpartition("/")[2])
-
-
-def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: str, *, keeps: bool) -> Settlement:
-    """Swap the addresses of a lock for Wheelgate's. ``keeps``: the format has comments, which keep the canonical ones."""
+def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: str) -> Settlement:
+    """Swap the addresses of a lock for Wheelgate's, and keep the canonical ones in it."""
     done = Settlement()
     known = CanonicalAddresses.read(text)
     judged = [(place, verdict) for place in places if (verdict := _classify(place, ours, done)) is not None]
@@ -130,14 +91,14 @@ def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: s
         elif _is_answered(verdict) if is_registry else _is_swapped_file(place, verdict, ours, covered, foreign):
             slash = "/" if place.text.endswith("/") else ""
             done.replace(place, f"{gate}/simple{slash}" if is_registry else file_url(gate, verdict))
-            swapped.append((place, f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else verdict.plain))
+            swapped.append((place, f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else place.text))
             if verdict.owner in _OURS:
                 done.replaced.append(Replaced(find_source(verdict), place.start))
         elif (kept := _describe_kept(place, verdict)) and kept not in said:
             said.add(kept)
             done.notes.append((place.start, kept))
             done.kept |= {place.text} if is_registry else set()
-    if swapped and keeps:
+    if swapped:
         has_unknown = any(verdict.owner is UrlOwner.GATE and known.find(place) is None for place, verdict in registries)
         _keep_canonical(text, known, swapped, done, needs_names=has_unknown)
     return done
@@ -190,29 +151,17 @@ def _keep_canonical(
     kept = CanonicalAddresses(default, dict(known.registries), dict(known.files))
     for place, plain in swapped:
         if place.kind is PlaceKind.FILE:
-            if kept.files.setdefault(_filename(plain), plain) != plain:
+            if kept.files.setdefault(read_filename(plain), plain) != plain:
                 done.refusals.append(
-                    (place.start, f"{_filename(plain)} is locked from two addresses, of which only one can be Wheelgate's")
+                    (place.start, f"{read_filename(plain)} is locked from two addresses, of which only one can be Wheelgate's")
                 )
         elif plain != default and kept.registries.setdefault(place.package, plain) != plain:
             done.refusals.append((place.start, f"{place.package} is locked from two indexes: {_ONLY_ONE}"))
-    done.edits.append(_edit_canonical(text, kept))
-
-
-def _edit_canonical(text: str, kept: CanonicalAddresses) -> Edit:
-    block = _BLOCK.search(text)
-    start, end = block.span() if block else (len(text), len(text))
-    line_end = "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
-    return Edit(start, end, kept.write(line_end))
-
-
-def replace_canonical(text: str, kept: CanonicalAddresses) -> str:
-    """Replace the comments of a lock."""
-    return apply_edits(text, [_edit_canonical(text, kept)])
+    done.edits.append(kept.edit(text))
 
 
 def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Settlement:
-    """Swap Wheelgate's addresses in a lock for the canonical ones that its comments keep; what they do not name is said."""
+    """Swap Wheelgate's addresses in a lock for the canonical ones that it keeps; what they do not name is said."""
     done = Settlement()
     known = CanonicalAddresses.read(text)
     for place in places:
@@ -224,13 +173,11 @@ def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Set
         if canonical is not None:
             done.replace(place, canonical)
         elif is_gate:
-            done.left.append(
-                (place.start, "Wheelgate's address, and the lock does not keep the canonical one: lock anew without Wheelgate")
-            )
-    digest = _DIGEST.search(text)
-    if digest is not None and "content-hash" in known.registries:
-        done.edits.append(Edit(*digest.span("digest"), known.registries["content-hash"]))
-    block = _BLOCK.search(text)
-    if block is not None and not done.left:
-        done.edits.append(Edit(*block.span(), ""))
+            done.left.append((place.start, _UNKNOWN))
+    digest = DIGEST.search(text)
+    if digest is not None and DIGEST_NAME in known.registries:
+        group = "digest" if digest["digest"] else "inline"
+        done.edits.append(Edit(*digest.span(group), known.registries[DIGEST_NAME]))
+    if not done.left:
+        done.edits += remove_canonical(text)
     return done
