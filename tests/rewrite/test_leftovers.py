@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 
 import pytest
 
@@ -28,8 +29,8 @@ def rewritten(name: str, text: str) -> Rewritten:
         (".env", 'ENDPOINTS=\'{{\\"password\\":\\"{}\\"}}\'\n'),
         ("Dockerfile", "FROM a\nENV PAT {}\n"),
         ("Dockerfile", "FROM a\nENV PIP_FEED_PASSWORD {}\n"),
-        ("Dockerfile", "FROM a\nRUN printf 'machine h\\nlogin b\\npassword {}\\n' > /root/.netrc\n"),
-        ("Dockerfile", "FROM a\nRUN echo default login b password {} > /root/.netrc\n"),
+        ("Dockerfile", "FROM a\nRUN printf 'machine h\\nlogin b\\npassword {}\\n' > /home/app/.netrc\n"),
+        ("Dockerfile", "FROM a\nRUN echo default login b password {} > /home/app/.netrc\n"),
         ("Dockerfile", "FROM a\nRUN curl -u b:{} https://h/x\n"),
         ("Dockerfile", "FROM a\nRUN curl -sSL --user 'b:{}' https://h/x\n"),
         ("Dockerfile", "FROM a\nRUN curl -H 'Authorization: token {}' https://h/x\n"),
@@ -50,12 +51,72 @@ def rewritten(name: str, text: str) -> Rewritten:
         ("x.json", '{{"name": "FEED_PAT", "value": "{}"}}'),
         ("pyproject.toml", '[project.scripts]\ntoken = "{}"\n'),
         ("pyproject.toml", '[tool.x]\ntoken = "build:{}"\n'),
+        ("x.yml", "url: https://h/api/{}/x\n".replace("{}", "{0}{0}")),
+        ("x.yml", "url: https://h/api/run?code={}==\n"),
+        ("x.yml", "url: https://h/x?a=b&X-Amz-Signature={}\n"),
+        ("x.yml", "url: https://h/x?private_token={}\n"),
+        ("x.sh", "echo $1{} | docker login\n".replace("echo ", "PASSWORD=")),
+        ("x.yml", "password: (x{}\n"),
+        ("x.yml", "password: '%7{}'\n"),
+        ("x.yml", "password: '*{}!'\n"),
     ],
 )
 def test_a_credential_is_named(name: str, text: str) -> None:
     done = rewritten(name, text.format(SECRET))
     assert done.left
     assert SECRET not in "".join(sentence for _, sentence in done.left)
+
+
+KINDS_OF_TOKENS = {
+    "of Azure DevOps": "".join(chr(97 + at * 7 % 26) for at in range(50)) + "27",
+    "of Azure DevOps, new": f"{SECRET * 4}"[:76] + "AZDO" + "4xYz",
+    "of an application of Entra": f"a1B8Q~{SECRET}{SECRET}"[:40],
+    "of a storage account": f"{SECRET * 5}"[:86] + "==",
+    "JSON Web Token": f"eyJ{SECRET}.eyJ{SECRET}.{SECRET}",
+    "to deploy from GitLab": f"gldt-{SECRET}",
+    "of Hugging Face": "hf_" + "abcDEfGhiJ" * 3,
+    "of npm": f"npm_{SECRET}{SECRET[:10]}",
+    "a reference": f"cmVmdGtu{SECRET}",
+    "a key": "-----BEGIN OPENSSH PRIVATE KEY-----",
+    "base64 of a URL": b64encode(f"https://build:{SECRET}@h/simple/".encode()).decode(),
+    "base64 of a setting": b64encode(f"password={SECRET}".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_TOKENS)
+@pytest.mark.parametrize(("name", "text"), [("x.sh", "echo {}\n"), ("x.json", '{{"x": {{"{}": 1}}}}'), ("uv.toml", "# {}\n")])
+def test_a_token_is_known_by_its_shape(kind: str, name: str, text: str) -> None:
+    done = rewritten(name, text.format(KINDS_OF_TOKENS[kind]))
+    assert done.left
+    assert SECRET not in "".join(sentence for _, sentence in done.left)
+
+
+@pytest.mark.parametrize("text", ['{"auths": {"h": {"auth": "%s"}}}', '{"_auth": "%s"}'])
+def test_a_user_and_a_password_in_base64_are_named(text: str) -> None:
+    assert rewritten("x.json", text % b64encode(f"build:{SECRET}".encode()).decode()).left
+    assert rewritten("x.json", text % b64encode(b"nothing of the kind here").decode()).left == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# sha256:" + "0123456789abcdef" * 4,
+        "# sha512-" + "Ab3" * 28 + "Ab==",
+        "# 6ba7b810-9dad-11d1-80b4-00c04fd430c8",
+        "# https://h/packages/" + "0a1b2c3d" * 7 + "/acme_tool-1.0-cp311-manylinux2014_x86_64.whl",
+        "# https://h/org/AcmeDataScienceNotebooks/blob/main/SomeLongNameOfANotebook",
+        "# https://h/d/6ba7b810-9dad-11d1-80b4-00c04fd430c8/x?code=short&key=other",
+        "# " + "abcdefghijklmnopqrstuvwxyz" * 2,
+        "# Lorem/ipsum/dolor/sit/amet/consectetur",
+        "# " + b64encode(b"some words that say nothing at all").decode(),
+        "PASSWORD=$1",
+        "PASSWORD=%FEED_PASSWORD%",
+        "PASSWORD=$(get secret)",
+        "PASSWORD=********",
+    ],
+)
+def test_digests_names_and_references_are_no_secrets(text: str) -> None:
+    assert rewritten("x.sh", text + "\n").left == []
 
 
 @pytest.mark.parametrize(

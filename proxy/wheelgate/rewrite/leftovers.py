@@ -6,6 +6,7 @@ It errs towards naming. What it does not find is not thereby clean; what it find
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
@@ -23,9 +24,26 @@ _NO_SCHEME = re.compile(r"(?<![A-Za-z0-9+.:/-]):?//[^\s/?#@\"']{0,200}:(?![$%{<]
 _ENCODED = re.compile(r"(?:%3A|:)(?:%2F|/){2}[^\s/\"'&@%]{0,200}%3A(?!%|\$)[^\s/\"'&@%]{1,200}%40", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?![$<{*%])[^\s&\"'<>]", re.IGNORECASE)
 _TOKENS = re.compile(
-    r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|glpat-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
-    r"|wgt_[A-Za-z0-9_-]{8}|AKIA[A-Z0-9]{16}|AccountKey=[A-Za-z0-9+/]{20}|SharedAccessSignature=s[a-z]=)"
+    r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|gl[a-z]{2,5}-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
+    r"|wgt_[A-Za-z0-9_-]{8}|AKIA[A-Z0-9]{16}|AccountKey=[A-Za-z0-9+/]{20}|SharedAccessSignature=s[a-z]=|hf_[A-Za-z]{30}"
+    r"|npm_[A-Za-z0-9]{30}|dckr_pat_[A-Za-z0-9_-]{20}|AKCp[A-Za-z0-9]{20}|cmVmdGtu[A-Za-z0-9]{20}|[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{30}"
+    r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10}"
+    # Azure DevOps' own: 84 characters with a word in them, before that 52 in base 32; and the 88 of a storage account's key.
+    r"|[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}(?![A-Za-z0-9])|(?=[a-z]{0,51}[2-7])[a-z2-7]{52}(?![A-Za-z0-9_])"
+    r"|(?<![+/=])(?<!sha512[-:=])[A-Za-z0-9+/]{86}==)|-----BEGIN (?:[A-Z]{2,10} )?PRIVATE KEY-----"
 )
+_QUERY = re.compile(
+    r"[?&](?:(?:code|key|subscription-key|ocp-apim-subscription-key)=(?=[^\s&\"'<>]{12})|(?:private_token|access_token|jwt|auth|signature"
+    r"|x-(?:amz|goog)-(?:signature|security-token))=(?=[^\s&\"'<>]{6}))(?![$%<{*([])",
+    re.IGNORECASE,
+)
+_RANDOM_PART = re.compile(r"/(?=[^/]*[a-z])(?=[^/]*[A-Z])(?=[^/]*[0-9][^/]*[0-9])[A-Za-z0-9_-]{24,200}(?=[/?#]|$)")
+"""In the path of a URL: letters of both cases among digits, which neither names nor digests have."""
+_ENCODED_WORD = re.compile(
+    r"(?<![A-Za-z0-9+/=_-])(?![0-9a-fA-F]{16,}(?![A-Za-z0-9+/=]))[A-Za-z0-9+/]{16,400}={0,2}(?![A-Za-z0-9+/=_-])"
+)
+_PAIR = re.compile(r"[\w.@-]{0,60}:[!-~]{6,200}", re.ASCII)
+_AUTH = re.compile(r"auth\\?[\"']?[ \t]*[:=][ \t]*\\?[\"']?$", re.IGNORECASE)
 _HEADER = re.compile(
     r"Authorization[\"']?\s*[:=]\s*[\"']?(?:Basic|Bearer|Token)\s+(?![$<{%])[A-Za-z0-9+/=_.~-]{6}", re.IGNORECASE
 )
@@ -51,7 +69,8 @@ _ASSIGNED = re.compile(
     rf"(?:{_BEGIN}{_NAMES}\\?[\"']?[ \t]*(?:=>|[:=])[ \t]*"
     rf"|^[ \t]*ENV[ \t]+(?:[a-z0-9]{{1,30}}_){{0,5}}{_NAMES}[ \t]+"
     rf"|(?<![\w-])--?(?:[a-z]+[_-]){{0,3}}{_NAMES}[\"',\s]+)"
-    r"\\?[\"']?(?![\s\"'$%<{*\[(&!|>=]|\\[\"'])"
+    r"\\?[\"']?(?![\s\"'<{\[&!|>=]|\\[\"']|\$(?:[A-Za-z_{(\[$?@#*]|[0-9](?![^\s\"']{5}))|%(?:[A-Za-z_]\w{0,60}%|[({%])|\([^\n]{0,200}\)"
+    r"|\*(?:\*|[\w.-]*(?=[\s,;}\]\"'\\]|\Z)))"
     r"(?!(?:true|false|null|none|env:|file:|keyvault:|secret:|secrets\.|os\.|variables|parameters|inputs|https?:|read|write"
     r"|(?-i:[A-Z][A-Za-z]{1,20}-[A-Z][a-z]))"
     r"(?![A-Za-z0-9_]*[0-9]))"
@@ -136,6 +155,8 @@ def _find_secrets(text: str) -> Iterator[tuple[int, str]]:
     for match in _ANY_URL.finditer(text):
         if holds_secret(match[0]) and not _is_only_signed(match[0]):
             yield match.start(), CREDENTIAL
+        if _RANDOM_PART.search(match[0].partition("?")[0]):
+            yield match.start(), CREDENTIAL
     for match in list_urls(text):  # two in one word: the first ends where a quote does
         if holds_secret(match[0]) and not _is_only_signed(match[0]):
             yield match.start(), CREDENTIAL
@@ -149,9 +170,31 @@ def _find_secrets(text: str) -> Iterator[tuple[int, str]]:
         (_NETRC, CREDENTIAL),
         (_COMMANDS, CREDENTIAL),
         (_ASSIGNED, CREDENTIAL),
+        (_QUERY, CREDENTIAL),
     ):
         for match in pattern.finditer(text):
             yield match.end() - 1, thing
+    yield from ((at, CREDENTIAL) for at in _find_encoded(text))
+
+
+def _find_encoded(text: str) -> Iterator[int]:
+    """Find the words in base64 that hold a secret: a user and a password behind ``auth``, or what looks like one anywhere."""
+    for match in _ENCODED_WORD.finditer(text):
+        try:
+            word = b64decode(match[0] + "=" * (-len(match[0]) % 4)).decode("ascii")
+        except ValueError:
+            continue
+        is_named = _AUTH.search(text, max(0, match.start() - 20), match.start()) is not None
+        if word.isprintable() and (
+            (is_named and _PAIR.fullmatch(word))
+            or any(pattern.search(word) for pattern in (_TOKENS, _ASSIGNED))
+            or _holds_user(word)
+        ):
+            yield match.start()
+
+
+def _holds_user(text: str) -> bool:
+    return any(holds_secret(match[0]) for match in _ANY_URL.finditer(text))
 
 
 def _is_only_signed(url: str) -> bool:
