@@ -377,12 +377,17 @@ class Guarded(FakeIndex):
     """An index that answers only who knows the password."""
 
     password = SECRET
+    sends_on = ""
+    """Where it sends those who ask for what it lacks."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         expected = f"Basic {base64.b64encode(f'wheelgate:{self.password}'.encode()).decode()}"
         if request.headers.get("Authorization") != expected:
             return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="x"'})
-        return await super().answer(request)
+        answer = await super().answer(request)
+        if self.sends_on and answer.status == 404:
+            return web.Response(status=302, headers={"Location": f"{self.sends_on}{request.rel_url.parts[-2]}/"})
+        return answer
 
 
 class Hiding(FakeIndex):
@@ -466,6 +471,19 @@ class TestTest:
         before = set(connection.home.rglob("*"))
         assert connection.ok("test", "acme") == f"ok    secret: is available\n{well(guarded, 'team')}"
         assert set(connection.home.rglob("*")) == before, "nothing is left behind"
+
+    def test_other_sources_are_not_asked_and_known_all_the_same(self, connection: Commands, guarded: Guarded) -> None:
+        """It sends names that it lacks to one of them, and is not the last one."""
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            nowhere = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        guarded.sends_on = f"{nowhere}/simple/"
+        public = f'[[source]]\nname = "public"\ntype = "index"\nurl = "{nowhere}/simple/"\nprivate = false\n'
+        connection.config.write_text(UPLOADS + index_source(guarded, "team", private=True) + public)
+        connection.set(target=guarded.origin)
+        for more in ((), ("--url", guarded.url)):
+            done = connection("test", "acme", *more)
+            assert done.returncode == 0, done.stdout
+            assert f"to {nowhere.removeprefix('http://')}, which is source public: that counts" in done.stdout
 
     def test_nobody_there(self, connection: Commands) -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from wheelgate.config.connections import Connection, covers, find_conflicts
 from wheelgate.config.overlaps import Place, describe_overlap, find_folder_place, parse_container_place
@@ -130,6 +130,12 @@ class Config(Section):
     """Folder for what need not be shared (the spool), and for the store if it has no URL of its own."""
     folder: Path = Path()
     """Folder that relative paths in the file start from."""
+    _configured: list[SourceSettings] | None = PrivateAttr(default=None)
+
+    @property
+    def configured_sources(self) -> list[SourceSettings]:
+        """All sources, in their order, also those that :meth:`limit_to_connection` left out: not asked, but known to be there."""
+        return self.source if self._configured is None else self._configured
 
     @property
     def data_folder(self) -> Path:
@@ -155,7 +161,7 @@ class Config(Section):
 
         None that is private and for some names alone: what it has beyond those is not asked for, and may not be asked in public.
         """
-        others = (other for other in self.source if other.name != source.name and other.type in ("index", "devops"))
+        others = (other for other in self.configured_sources if other.name != source.name and other.type in ("index", "devops"))
         return {other.name: other.index_url for other in others if other.only is None or not other.is_private}
 
     def get_source_folder(self, source: SourceSettings) -> Path:
@@ -206,7 +212,9 @@ class Config(Section):
             raise ConfigurationError([f"--url: is not below {connection.target}, the target of connection {connection.name}"])
         is_served = self.store.is_azure and covers([connection], self.store.url or "")
         store = self.store if is_served else StoreSettings(url=f"file:{scratch}")
-        return self.model_copy(update={"source": served, "store": store})
+        limited = self.model_copy(update={"source": served, "store": store})
+        limited._configured = [source for source in self.source if source.index_url != url]  # noqa: SLF001 - our own kind
+        return limited
 
     @property
     def connections_folder(self) -> Path:

@@ -270,7 +270,7 @@ class Sources:
 
     def _is_last(self, settings: SourceSettings) -> bool:
         """True if its names are public, and nobody is asked after it."""
-        public = [one.name for one in self._base.config.source if not one.is_private or one.may_pass_through]
+        public = [one.name for one in self._base.config.configured_sources if not one.is_private or one.may_pass_through]
         return not settings.is_private and public[-1:] in ([], [settings.name])
 
     def _build_releases(self, settings: SourceSettings, client: SourceClient) -> Source:
