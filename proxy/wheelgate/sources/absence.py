@@ -181,8 +181,12 @@ class AbsenceEvidence:
             return verdict
         if (doubt := await self._flights.run(("", 0), lambda: self._verify("", None))) is not None:
             return Verdict(believed=False, sentence=self._without_name(doubt))
-        told = () if self._learned is None else self._questions.describe_manner(self._learned).sentences()
-        how = told[0] if told else 'a 404 for a name that it lacks counts as "not there"'
+        says_404 = self._learned is None or self._learned.status == 404  # else its manner has a sentence of its own
+        how = (
+            'a 404 for a name that it lacks counts as "not there"'
+            if says_404
+            else "what it says of names that it lacks is believed"
+        )
         return Verdict(believed=True, sentence=f"{how}: {self._host} is an index ({self._proof})")
 
     async def _describe_words(self) -> Verdict | None:

@@ -82,7 +82,7 @@ async def _check_source(subject: Subject) -> list[Finding]:
         is_said = verdict.believed or subject.place in verdict.sentence
         sentence = verdict.sentence if is_said else f"{verdict.sentence} ({subject.place})"
         findings.append(subject.find("absence", sentence, ok=verdict.believed))
-        findings += describe_manner(subject)
+        findings += describe_manner(subject) if verdict.believed else []  # else that was what is wrong
     return findings
 
 
