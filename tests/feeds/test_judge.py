@@ -91,6 +91,32 @@ def _in_no_feed_behind(world: World) -> None:
     world.feed.upstreams = [pypi("demo"), inner(world, "behind-none", pypi("demo"))]
 
 
+def _saved_by_another_feed(world: World) -> None:
+    behind = inner(world, "behind-saver", pypi("demo"))
+    behind.feed.save("demo", "1.0")  # type: ignore[union-attr]
+    world.feed.upstreams = [behind]
+
+
+def _saved_from_what_another_feed_saved(world: World) -> None:
+    _saved_by_another_feed(world)
+    world.feed.save("demo", "1.0")
+
+
+def _published_to_a_feed_that_saves_others(world: World) -> None:
+    _saved_from_what_another_feed_saved(world)
+    world.feed.upstreams[0].feed.publish("demo", "4.0")  # type: ignore[union-attr]
+    world.feed.save("demo", "4.0")
+
+
+def _in_public_behind_another_feed(world: World) -> None:
+    world.feed.upstreams = [inner(world, "behind-open", pypi("demo"))]
+
+
+def _removed_there_since(world: World) -> None:
+    _saved_by_another_feed(world)
+    world.feed.upstreams[0].feed.upstreams[0].removed = True  # type: ignore[union-attr]
+
+
 def _in_a_circle(world: World) -> None:
     behind = inner(world, "behind-circle")
     behind.feed.upstreams = [Upstream("back", kind="internal", feed=world.feed)]  # type: ignore[union-attr]
@@ -132,6 +158,11 @@ CASES = {
     "in another feed, a public version saved": Case(_in_another_feed, OWN, frozenset({"4"})),
     "two feeds behind": Case(_behind_another_feed, OWN, frozenset({"4"})),
     "in no feed behind": Case(_in_no_feed_behind, PUBLIC),
+    "saved by another feed from a public upstream": Case(_saved_by_another_feed, PUBLIC),
+    "saved from what another feed saved": Case(_saved_from_what_another_feed_saved, PUBLIC),
+    "published to another feed, which saves others": Case(_published_to_a_feed_that_saves_others, OWN, frozenset({"4"})),
+    "in public, behind another feed": Case(_in_public_behind_another_feed, PUBLIC),
+    "saved by another feed, from an upstream removed there": Case(_removed_there_since, PUBLIC),
     "feeds in a circle": Case(_in_a_circle, PUBLIC),
     "a feed behind that nobody may see": Case(
         _of_another_organisation, UNKNOWN, why="its upstream source partner, which is another"
@@ -250,6 +281,20 @@ async def test_a_feed_without_upstreams_is_known_for_one_after_a_restart(world: 
     await first.close()
     world.company.devops.service_mood = lambda request: web.Response(status=503)
     assert (await (await world.start()).judge("six")).ownership is OWN
+
+
+async def test_a_feed_with_another_behind_it_is_known_for_one_after_a_restart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    _in_another_feed(world)
+    first = await world.start()
+    judged = await first.judge("demo")
+    await first.close()
+    assert "feeds/team-feed" in world.store.blobs
+    world.company.devops.service_mood = lambda request: web.Response(status=503)
+    again = await (await world.start()).judge("demo")
+    assert (again.ownership, again.own_versions) == (judged.ownership, judged.own_versions) == (OWN, frozenset({"4"}))
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_what_is_unclear_now_does_not_undo_what_was_clear(world: World) -> None:

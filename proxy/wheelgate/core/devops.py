@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+import msgspec
 from yarl import URL
 
 DEVOPS_HOST = "pkgs.dev.azure.com"
@@ -55,13 +56,13 @@ def _fold_name(text: str) -> str:
         return text
 
 
-class FeedPlace:
+class FeedPlace(msgspec.Struct, frozen=True):
     """The place of a feed: its name, and the address below which the service tells of feeds of that home."""
 
-    def __init__(self, feeds_url: str, feed: str) -> None:
-        """``feeds_url``: ends with ``/_apis/packaging/feeds``. ``feed``: its name or identifier, without a view."""
-        self.feeds_url = feeds_url
-        self.feed = feed
+    feeds_url: str
+    """Ends with ``/_apis/packaging/feeds``."""
+    feed: str
+    """Its name or identifier, without a view."""
 
     @property
     def url(self) -> str:

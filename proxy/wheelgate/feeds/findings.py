@@ -4,9 +4,9 @@
 a version of it was ...      so it is
 ===========================  ==================================================================================================
 published to the feed        own, and so are those versions; what came from a public upstream beside them is not
-saved from another feed      own, likewise
+saved from another feed      own, likewise, unless that one says that it has it from a public upstream
 published to a feed behind   own, though nobody has saved it yet: the page lists it all the same
-saved from public ones only  public
+saved from public ones only  public, by way of whatever feeds
 saved, of an unknown origin  unknown, unless it is own: the upstream is named no more, or is of a kind that is not known
 (nobody knows any)           public if a public upstream may be what the page lists it from; own if none is, so that all that the
                              feed lists was published to it or comes from another feed
@@ -18,7 +18,7 @@ is not own already.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -46,6 +46,12 @@ class OwnershipFinding(msgspec.Struct, frozen=True):
     """Of OWN: all that the feed lists is."""
     versions: tuple[VersionFact, ...] = ()
     """Those that the service speaks of."""
+    passes_public: bool = False
+    """It lists, or may list, versions from a public upstream, its own or one of a feed behind it."""
+
+    def has_from_public(self, key: str) -> bool:
+        """True if the feed is known to have this version from a public upstream."""
+        return self.passes_public and key not in self.own and any(version.key == key for version in self.versions)
 
     @property
     def size_bytes(self) -> int:
@@ -73,18 +79,19 @@ class OwnershipFinder:
             )
         behind = await self._look_behind(feed, project, frozenset({place.url}))
         found = _judge(feed, versions, behind)
-        if found is not None:
+        if found.ownership is not Ownership.PUBLIC:
             return found
-        public = [upstream.name for upstream in feed.upstreams if upstream.is_live and upstream.kind == "public"]
-        if not versions and not public:
+        if not versions and not found.passes_public:
             return OwnershipFinding(Ownership.OWN, "lists nothing from public upstream sources", is_whole=True)
-        said = f"has none of it but what came from {', '.join(public) or 'public upstream sources'}"
-        return OwnershipFinding(Ownership.PUBLIC, said, versions=versions)
+        public = ", ".join(upstream.name for upstream in feed.upstreams if upstream.is_live and upstream.kind == "public")
+        why = f"has none of it but what came from {public or 'public upstream sources'}"
+        return msgspec.structs.replace(found, why=why)
 
-    async def _look_behind(self, feed: FeedDescription, project: str, seen: frozenset[str]) -> list[OwnershipFinding]:
-        """Ask each feed behind a feed what is its own, or may be."""
+    async def _look_behind(self, feed: FeedDescription, project: str, seen: frozenset[str]) -> dict[str, OwnershipFinding]:
+        """Ask each feed behind a feed what is its own, or may be; by the identifier of the upstream."""
         inner = [upstream for upstream in feed.upstreams if upstream.is_live and upstream.kind != "public"]
-        return await together(*(self._ask_inner(upstream, project, seen) for upstream in inner))
+        found = await together(*(self._ask_inner(upstream, project, seen) for upstream in inner))
+        return {upstream.id: finding for upstream, finding in zip(inner, found, strict=True)}
 
     async def _ask_inner(self, upstream: FeedUpstream, project: str, seen: frozenset[str]) -> OwnershipFinding:
         place = upstream.place
@@ -105,30 +112,32 @@ class OwnershipFinder:
                 Ownership.UNKNOWN, f"its upstream source {upstream.name}, which is another feed, cannot be asked: {error}"
             )
         behind = await self._look_behind(feed, project, seen | {place.url})
-        return _judge(feed, versions, behind) or OwnershipFinding(Ownership.PUBLIC, "has nothing of its own")
+        return _judge(feed, versions, behind)
 
 
-def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: list[OwnershipFinding]) -> OwnershipFinding | None:
-    """Judge by what was published or saved; ``None``: nothing of it is, or may be, the feed's own or another feed's."""
+def _judge(feed: FeedDescription, versions: tuple[VersionFact, ...], behind: Mapping[str, OwnershipFinding]) -> OwnershipFinding:
+    """Judge by what was published or saved, here and behind. Public: nothing is, or may be, this feed's or another's own."""
     upstreams = {upstream.id: upstream for upstream in feed.upstreams}
     own: set[str] = set()
     foreign, strange = False, ""
     for version in versions:
         kind = upstreams[version.origin].kind if version.origin in upstreams else ""
-        if not version.origin or kind == "internal":
-            own.add(version.key)
-        elif kind == "public":
+        if kind == "public" or (version.origin in behind and behind[version.origin].has_from_public(version.key)):
             foreign = True
+        elif not version.origin or kind == "internal":
+            own.add(version.key)
         else:
             strange = version.key
-    own.update(*(finding.own for finding in behind))
+    own.update(*(finding.own for finding in behind.values()))
+    is_open = any(upstream.is_live and upstream.kind == "public" for upstream in feed.upstreams)
+    passes = is_open or foreign or any(finding.passes_public for finding in behind.values())
     if own:
-        is_whole = not (foreign or strange or any(upstream.is_live and upstream.kind == "public" for upstream in feed.upstreams))
         why = "has versions of it that were published there or to another feed"
-        return OwnershipFinding(Ownership.OWN, why, frozenset(own), is_whole, versions)
-    if (unknown := next((found for found in behind if found.ownership is Ownership.UNKNOWN), None)) is not None:
-        return OwnershipFinding(Ownership.UNKNOWN, unknown.why, versions=versions)
+        return OwnershipFinding(Ownership.OWN, why, frozenset(own), not (passes or strange), versions, passes)
+    unknown = next((finding for finding in behind.values() if finding.ownership is Ownership.UNKNOWN), None)
+    if unknown is not None:
+        return OwnershipFinding(Ownership.UNKNOWN, unknown.why, versions=versions, passes_public=passes)
     if strange:
         why = f"the feed service names no upstream source that version {strange} came from"
-        return OwnershipFinding(Ownership.UNKNOWN, why, versions=versions)
-    return None
+        return OwnershipFinding(Ownership.UNKNOWN, why, versions=versions, passes_public=passes)
+    return OwnershipFinding(Ownership.PUBLIC, "has nothing of its own", versions=versions, passes_public=passes)
