@@ -262,7 +262,7 @@ def test_each_other_form_of_input(mirroring: Mirroring) -> None:
     ("name", "text", "sentence"),
     [
         ("requirements.txt", "no-such-project\n", "no-such-project was not found in any source"),
-        ("requirements.txt", "app==9\n", "there is no version of app==9"),
+        ("requirements.txt", "app==9\n", "no source lists app==9; the newest is 2.0"),
         (
             "requirements.txt",
             f"app==2.0 --hash=sha256:{'0' * 64}\n",

@@ -14,13 +14,14 @@ from packaging.markers import Marker
 from tests.support.clients import uv
 from tests.support.index import FakeIndex
 from tests.support.packages import metadata, wheel_bytes, wheel_name
-from wheelgate.core.errors import Unresolvable
+from wheelgate.core.errors import ProjectNotFound, Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile
 from wheelgate.mirror.file_origins import MirrorFile
 from wheelgate.mirror.inputs import read_input, read_projects
 from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions
-from wheelgate.mirror.planning import Plan, Planner, choose_files
+from wheelgate.mirror.planning import Plan, Planner
 from wheelgate.mirror.resolving import Resolver
+from wheelgate.mirror.selection import choose_files
 from wheelgate.mirror.targets import Target, find_newest_patch, parse_target
 
 COMPARED = [
@@ -53,6 +54,8 @@ class Listed:
         return frozenset(self._pages)
 
     async def project_page(self, project: str) -> ProjectPage:
+        if project not in self._pages:
+            raise ProjectNotFound(project)
         return self._pages[project]
 
 

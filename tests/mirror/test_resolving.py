@@ -75,7 +75,7 @@ async def test_nothing_of_this_machines_settings_reaches_uv(index: FakeIndex, tm
     ("specifiers", "why"),
     [
         (["nowhere"], "nowhere was not found in any source"),
-        (["demo==9"], "there is no version of demo==9"),
+        (["demo==9"], "no source offers a version that matches demo==9"),
         (["demo", "clash"], "demo"),
     ],
 )

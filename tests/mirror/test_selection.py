@@ -9,7 +9,7 @@ import pytest
 from wheelgate.core.errors import Unresolvable
 from wheelgate.core.model import File, ProjectPage, RemoteFile, Withheld
 from wheelgate.mirror.inputs_model import NeededRelease, SelectionOptions
-from wheelgate.mirror.planning import choose_files
+from wheelgate.mirror.selection import choose_files
 from wheelgate.mirror.targets import parse_target
 
 HERE = parse_target("3.11", "linux-x86_64")
@@ -61,7 +61,7 @@ def test_options_of_the_input_hold() -> None:
     assert take(listed, options=SelectionOptions(no_binary={"demo"})) == [SDIST]
     assert take(listed, options=SelectionOptions(no_binary={":all:"})) == [SDIST]
     assert take(listed, options=SelectionOptions(no_binary={"other"})) == [PURE]
-    with pytest.raises(Unresolvable, match="no wheel and no sdist"):
+    with pytest.raises(Unresolvable, match="demo 1.0 has no wheel, and --only-binary excludes what it has"):
         take(page(SDIST), options=SelectionOptions(only_binary={":all:"}))
 
 

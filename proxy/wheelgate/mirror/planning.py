@@ -1,36 +1,40 @@
-"""Planning of the files that a mirror needs, from inputs and targets: resolve, choose, and look into what must be built.
-
-Chosen are the files of a version that an installer on a target would take, out of everything a page lists.
-"""
+"""Planning of the files that a mirror needs, from inputs and targets: resolve, choose, and look into what must be built."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import Requirement
-from packaging.specifiers import InvalidSpecifier, Specifier
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from wheelgate.core.errors import ProjectNotFound, StoreError, Unresolvable, WheelgateError
 from wheelgate.core.model import File, ProjectPage
-from wheelgate.core.names import is_index_document, same_version_key, version_of, without_sdist_ending
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import Pages
 from wheelgate.core.wheel_names import is_variant
 from wheelgate.distfiles.build_requirements import UnknownBuildRequirements, build_requirements
 from wheelgate.mirror.fetching import OF_ONE_FILE
 from wheelgate.mirror.file_origins import MirrorFile
-from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions, format_hashes
+from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions
+from wheelgate.mirror.reasons import explain_absence, files_of_version, find_newer_withheld, is_sdist
 from wheelgate.mirror.requirements import parse_requirement
-from wheelgate.mirror.targets import Target, find_best_wheel
+from wheelgate.mirror.selection import choose_files, exclude_versions, runs_there
+from wheelgate.mirror.targets import Target
 from wheelgate.runtime.regular_file import open_regular
 
 _PAGES_AT_ONCE = 16
 _NOT_FOUND = re.compile(r"([a-z0-9-]+) was not found in any source")
+_CLAUSES = r"(?:[<>=!~]=?=?[A-Za-z0-9.*+!]+,?)"
+_WANTED = re.compile(
+    rf"(?:you require|depends? on|version that matches) (?!one of\b)([a-z0-9][a-z0-9-]*)(?:\[[^\]]*\])?({_CLAUSES}*)"
+    rf"|and ([a-z0-9][a-z0-9-]*)({_CLAUSES}+)"
+)
+"""Nothing is asked of the index here that uv has not asked of it."""
+_REASONS = 5
 
 
 class Plan(msgspec.Struct):
@@ -101,25 +105,44 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             try:
                 needs = await self.resolve(asked, target)
             except Unresolvable as error:
-                raise await self._explain(error) from None
+                raise await self._explain(error, asked, target, excluded) from None
             await self._load_pages(needs)
-            barred = [need.project for need in needs if not _runs_there(need, self._pages[need.project], target)]
+            barred = [need.project for need in needs if not runs_there(need, self._pages[need.project], target)]
             if excluded.issuperset(barred):
+                self._tell_of_newer(lines, needs)
                 return needs
             excluded.update(barred)  # uv disregards an upper bound of Requires-Python; pip does not
-            constraints = [_exclude_versions(self._pages[project], target, asked.label) for project in barred]
+            constraints = [exclude_versions(self._pages[project], target, asked.label) for project in barred]
             asked = msgspec.structs.replace(asked, constraints=[*asked.constraints, *constraints])
 
-    async def _explain(self, error: Unresolvable) -> Unresolvable:
-        """Explain an error by the index: to uv a name that is withheld or unreachable looks like one that is nowhere."""
-        for name in dict.fromkeys(_NOT_FOUND.findall(str(error))):
+    async def _explain(self, error: Unresolvable, asked: MirrorInput, target: Target, excluded: Collection[str]) -> Unresolvable:
+        """Explain an error by the pages: uv is shown neither what is withheld nor why it is, nor what we excluded ourselves."""
+        why = str(error).removeprefix(before := f"{asked.label} cannot be resolved for {target}: ")
+        reasons: dict[str, None] = {}
+        for project, wanted in _find_wanted(why, asked, target):
+            specifier = SpecifierSet() if project in excluded and "!=" in str(wanted) else wanted
             try:
-                await self.index.project_page(name)
+                page = self._pages.get(project) or await self.index.project_page(project)
+                reason = explain_absence(specifier, page, target, asked.options)
             except ProjectNotFound:
                 continue
-            except WheelgateError as reason:
-                return Unresolvable(f"{error} ({reason})")
-        return error
+            except WheelgateError as failure:
+                reason = str(failure)
+            if reason is not None:
+                reasons.setdefault(reason)
+        if not reasons:
+            return error
+        told = "; ".join([*reasons][:_REASONS])
+        return Unresolvable(f"{before}{told} (uv: {why})" if str(error).startswith(before) else f"{error} ({told})")
+
+    def _tell_of_newer(self, lines: Iterable[InputRequirement], needs: Iterable[NeededRelease]) -> None:
+        """Note what is withheld of the projects that were asked for, and newer than what was chosen."""
+        chosen = {need.project: need.version for need in needs}
+        for line in lines:
+            if version := chosen.get(line.project):
+                sentence = find_newer_withheld(version, line.requirement.specifier, self._pages[line.project])
+                if sentence is not None:
+                    self._add_note(f"{line.project} {version} is mirrored: {sentence}")
 
     async def _take(self, needs: Sequence[NeededRelease], label: str, options: SelectionOptions, target: Target) -> None:
         await self._load_pages(needs)
@@ -137,7 +160,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
         chosen = choose_files(need, page, target, options, all_files=False)
         for file in chosen:
             path = self._add_file(file, need, label, target)
-            if _is_sdist(file.filename) and (path, label, target) not in self._planned_builds:
+            if is_sdist(file.filename) and (path, label, target) not in self._planned_builds:
                 self._planned_builds.add((path, label, target))
                 self._sdists.setdefault(path, set()).add((label, target))
         if self.all_files:
@@ -150,7 +173,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             chosen += others
         if any(is_variant(file.filename) for file in chosen):  # without their document no installer takes one of them
             unlocked = msgspec.structs.replace(need, filename=None, hashes=frozenset())
-            for file in _of_version(need, page):
+            for file in files_of_version(need.version, page):
                 if is_index_document(file.filename):
                     self._add_file(file, unlocked, label, target)
 
@@ -224,113 +247,14 @@ def _read_build_requirements(path: Path, filename: str) -> tuple[str, ...]:
         return build_requirements(sdist, filename)
 
 
-def choose_files(
-    need: NeededRelease, page: ProjectPage, target: Target, options: SelectionOptions, *, all_files: bool
-) -> list[File]:
-    """Choose the best wheel of the version, as installers do, else its sdist; with ``all_files`` everything of the version.
-
-    Raises:
-        Unresolvable: no file of it is suitable.
-    """
-    if need.filename is not None:
-        return [_find_locked_file(need, page)]
-    of_version = _of_version(need, page)
-    if not of_version:
-        raise Unresolvable(f"no source lists a file of {need.project} {need.version}{_describe_withheld(need, page)}")
-    files = [file for file in of_version if _has_digest(file, need)]
-    if not files:
-        raise Unresolvable(f"{need.where}: no file of {need.project} {need.version} that a source lists has one of its hashes")
-    if options.wants_prereleases(need.project) is False and _is_prerelease(need.version):
-        raise Unresolvable(f"{need.where}: {need.project} {need.version} is a pre-release, which --only-final excludes")
-    kinds = [file for file in files if _is_wanted(file, need.project, options)]
-    if all_files:
-        return kinds
-    fitting = [file for file in kinds if target.admits(file.requires_python)]
-    # A yanked file is taken by those who asked for its very version, and only if there is no other.
-    for among in ([file for file in fitting if file.yanked is None], fitting):
-        file = _choose_best(among, target)
-        if file is not None:
-            return [file]
-    raise Unresolvable(f"{need.project} {need.version} has no wheel and no sdist that a source lists for {target}")
-
-
-def _of_version(need: NeededRelease, page: ProjectPage) -> list[File]:
-    """Find everything that is listed of the version."""
-    key = same_version_key(need.version)
-    return [file for file in page.files if same_version_key(version_of(file.filename, need.project) or "") == key]
-
-
-def _runs_there(need: NeededRelease, page: ProjectPage, target: Target) -> bool:
-    """False if every file that is listed of the version requires another Python."""
-    files = _of_version(need, page)
-    return not files or any(target.admits(file.requires_python) for file in files)
-
-
-def _exclude_versions(page: ProjectPage, target: Target, where: str) -> InputRequirement:
-    """Build the constraint that excludes every version of which each file requires another Python."""
-    admitted: dict[str, bool] = {}
-    for file in page.files:
-        if version := version_of(file.filename, page.project):
-            admitted[version] = admitted.get(version, False) or target.admits(file.requires_python)
-    specifiers = []
-    for version in sorted(version for version, is_admitted in admitted.items() if not is_admitted):
-        with suppress(InvalidSpecifier):  # no resolver knows such a version
-            specifiers.append(Specifier(f"!={version}"))
-    requirement = Requirement(f"{page.project}{','.join(map(str, specifiers))}")
-    return InputRequirement(requirement, page.project, frozenset(), where)
-
-
-def _choose_best(files: Sequence[File], target: Target) -> File | None:
-    by_name = {file.filename: file for file in files}
-    wheel = find_best_wheel((name for name in by_name if name.endswith(".whl")), target)
-    if wheel is not None:
-        return by_name[wheel]
-    sdists = [file for file in files if _is_sdist(file.filename)]
-    return min(sdists, key=lambda file: (not file.filename.endswith(".tar.gz"), file.filename), default=None)
-
-
-def _is_sdist(filename: str) -> bool:
-    return without_sdist_ending(filename) is not None
-
-
-def _find_locked_file(need: NeededRelease, page: ProjectPage) -> File:
-    for file in page.files:
-        if file.filename == need.filename:
-            if not _has_digest(file, need):
-                raise Unresolvable(
-                    f"{need.where}: {need.filename} is locked with another hash than source {file.source} lists: "
-                    "the lock is of other bytes, or the source's were changed"
-                )
-            return file
-    for withheld in page.withheld:
-        if withheld.filename == need.filename:
-            raise Unresolvable(f"{need.where}: {need.filename} is withheld: {withheld.reason}")
-    raise Unresolvable(f"{need.where}: {need.filename} is locked, and no source lists it any more")
-
-
-def _has_digest(file: File, need: NeededRelease) -> bool:
-    """Compare its listed digests with those allowed. Where none can be compared, its bytes will be."""
-    listed = format_hashes(file.hashes)
-    comparable = {entry.partition(":")[0] for entry in need.hashes} & file.hashes.keys()
-    return not need.hashes or not comparable or bool(listed & need.hashes)
-
-
-def _is_prerelease(version: str) -> bool:
-    try:
-        return Version(version).is_prerelease
-    except InvalidVersion:  # which pip ignores
-        return False
-
-
-def _is_wanted(file: File, project: str, options: SelectionOptions) -> bool:
-    if file.filename.endswith(".whl"):
-        return options.wants_wheel(project)
-    return _is_sdist(file.filename) and options.wants_sdist(project)
-
-
-def _describe_withheld(need: NeededRelease, page: ProjectPage) -> str:
-    key = same_version_key(need.version)
-    for withheld in page.withheld:
-        if same_version_key(version_of(withheld.filename, need.project) or "") == key:
-            return f": {withheld.filename} is withheld: {withheld.reason}"
-    return ""
+def _find_wanted(why: str, asked: MirrorInput, target: Target) -> Iterator[tuple[str, SpecifierSet]]:
+    """Find what uv names as wanted in its explanation: projects that are not there, lines of the input, and what others need."""
+    for name in dict.fromkeys(_NOT_FOUND.findall(why)):
+        yield name, SpecifierSet()
+    words = set(re.findall(r"[a-z0-9-]+", why))
+    for line in asked.requirements:
+        if line.project in words and line.holds_for(target):
+            yield line.project, line.requirement.specifier
+    for one, clauses, other, more in dict.fromkeys(_WANTED.findall(why)):
+        with suppress(InvalidSpecifier):
+            yield one or other, SpecifierSet((clauses or more).rstrip(","))

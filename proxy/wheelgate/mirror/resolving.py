@@ -22,6 +22,8 @@ from wheelgate.mirror.targets import Target
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==(\S+)")
 _ANSWERED = re.compile(r"HTTP status \w+ error \(\d{3} (.+?)\) for url \(")
 """Our own server's sentence, as uv repeats it."""
+_NO_VERSION = re.compile(r"there (?:is|are) no versions? of ")
+"""To uv what is withheld is nowhere."""
 _TOO_OLD = "unexpected argument '--prerelease-package'"
 _URL = re.compile(r"`?https?://[^\s)`]+`?")
 _DECORATION = re.compile("[\u2500-\u257f\u25b6\u00d7]")  # lines, arrows and crosses of a terminal
@@ -149,4 +151,5 @@ def _summarise_error(text: str) -> str:
         return answered[1][:_LONGEST]
     line = re.sub(r"^error: (No solution found when resolving dependencies:? ?(cause: )?)?", "", line)
     line = line.replace("in the package registry", "in any source").replace(" cause: ", " ")
+    line = _NO_VERSION.sub("no source offers a version that matches ", line)
     return _URL.sub("the index", line)[:_LONGEST].rstrip(".") or "uv gave no reason"
