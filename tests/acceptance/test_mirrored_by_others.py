@@ -14,7 +14,7 @@ from tests.acceptance.configs import UPLOADS, index_source
 from tests.support.clients import pip
 from tests.support.gate import Gate, gate
 from tests.support.index import SIMPLE_JSON, FakeIndex, running
-from tests.support.packages import make_wheel, wheel_bytes
+from tests.support.packages import make_wheel, wheel_bytes, wheel_name
 from tests.support.servers import bandersnatch, devpi_mirror, find_free_port, simple_repository
 from tests.support.waiting import until
 
@@ -29,11 +29,12 @@ def name_of(version: str) -> str:
 def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     """A server with an upload, and in front of an index that states no sizes."""
     folder, port = tmp_path_factory.mktemp("mirrored"), find_free_port()
-    with running(FakeIndex(html=True)) as index:
+    with running(FakeIndex(html=True)) as index, running(FakeIndex()) as public:
+        public.publish("public-base", wheel_name("public-base", "1.0"), wheel_bytes("public-base", "1.0"))
         for version in VERSIONS:
             index.publish("acme-lib", name_of(version), wheel_bytes("acme-lib", version))
         server = f'[server]\npublic_url = "http://127.0.0.1:{port}/packages"\npath_prefix = "/packages"\n'
-        settings = server + UPLOADS + index_source(index, "team", private=True)
+        settings = server + UPLOADS + index_source(index, "team", private=True) + index_source(public)
         with gate(folder, settings, ["--port", str(port)]) as server_gate:
             added = server_gate.run("wheel", "add", make_wheel(folder, "acme-own", "1.0"))
             assert added.returncode == 0, added.stderr
@@ -83,8 +84,12 @@ def test_simple_repository_server_in_front_of_us(mirrored: Gate, tmp_path: Path,
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_devpi_in_front_of_us(mirrored: Gate, tmp_path: Path, home: Path) -> None:
-    with devpi_mirror(tmp_path, mirrored.index_url) as url:
+    wanted = ("--no-cache-dir", "--no-deps", "--target", home / "public", "public-base")
+    with devpi_mirror(tmp_path / "listed", mirrored.index_url) as url:
         install(home, url)
+        pip(home, "install", "--index-url", url, *wanted, ok=False)
+    with devpi_mirror(tmp_path / "asked", mirrored.index_url, mirror_no_project_list=True) as url:
+        pip(home, "install", "--index-url", url, *wanted)
 
 
 @pytest.mark.long

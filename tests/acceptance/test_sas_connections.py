@@ -83,6 +83,9 @@ def test_each_way_to_fail_speaks_of_the_sas_and_a_new_one_is_used_at_once(
     shown = " ".join((checked.stdout + checked.stderr).split())
     for box, (_, expected) in CASES.items():
         assert f"the SAS of connection to-{box} {expected}" in shown, (box, shown)
+    tested = gate.run("connection", "test", "to-listless")
+    assert tested.returncode == 1
+    assert CASES["listless"][1] in " ".join((tested.stdout + tested.stderr).split())
     for text in (gate.log, shown):
         assert "sig=A" not in text
         assert "canary" not in text

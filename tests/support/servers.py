@@ -116,10 +116,11 @@ def devpiserver_stage_get_principals_for_pkg_read(ixconfig):
 
 
 @contextmanager
-def devpi_mirror(folder: Path, index_url: str) -> Iterator[str]:
-    """A devpi with an index ``reader/pypi`` that mirrors another one; the URL that installers get."""
+def devpi_mirror(folder: Path, index_url: str, **settings: object) -> Iterator[str]:
+    """A devpi with an index ``reader/pypi`` that mirrors another one, with more settings of it; the URL that installers get."""
     with devpi_session(folder) as (origin, signed_in):
-        ask_json(f"{origin}/{USER}/pypi", "PUT", {"type": "mirror", "mirror_url": index_url, "volatile": True}, signed_in)
+        index = {"type": "mirror", "mirror_url": index_url, "volatile": True, **settings}
+        ask_json(f"{origin}/{USER}/pypi", "PUT", index, signed_in)
         yield f"{origin}/{USER}/pypi/+simple/"
 
 
