@@ -14,7 +14,7 @@ from tests.acceptance.configs import index_source
 from tests.support import clients
 from tests.support.gate import Gate, environment
 from tests.support.index import FakeIndex
-from tests.support.installers import wheel_of
+from tests.support.installers import pip_of
 from tests.support.packages import wheel_bytes, wheel_name
 
 SPELLINGS = {
@@ -65,7 +65,7 @@ def run(client: str, home: Path, url: str, target: Path) -> dict[str, str]:
     elif client == "pip":
         clients.pip(home, *options, "--no-cache-dir")
     else:
-        pip = [sys.executable, wheel_of(client) / "pip", *options, "--no-cache-dir", "--trusted-host", "127.0.0.1"]
+        pip = [sys.executable, pip_of(client), *options, "--no-cache-dir", "--trusted-host", "127.0.0.1"]
         done = subprocess.run(
             pip, env=environment(home, PIP_CONFIG_FILE="/dev/null"), capture_output=True, text=True, timeout=280, check=False
         )

@@ -16,7 +16,7 @@ from tests.acceptance.configs import UPLOADS
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate
 from tests.support.index import SIMPLE_JSON, running
-from tests.support.installers import wheel_of
+from tests.support.installers import pip_of
 from tests.support.packages import sha256, wheel_bytes, wheel_name
 
 READ, REFUSED = "read", "refused"
@@ -171,7 +171,7 @@ def install(home: Path, client: str, index_url: str, project: str) -> bool:
     from tests.support.installers import run
 
     try:
-        run([sys.executable, wheel_of(client.partition(" ")[2]) / "pip", "install", *options, wanted], home)
+        run([sys.executable, pip_of(client.partition(" ")[2]), "install", *options, wanted], home)
     except AssertionError:
         return False
     return True

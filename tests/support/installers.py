@@ -43,18 +43,16 @@ class Installer:
 
 
 class Pip(Installer):
-    """pip, run out of its wheel."""
+    """pip."""
 
     @property
     def reads_json(self) -> bool:  # type: ignore[override]  # told by the release
         return Version(self.release) >= Version("22.2")
 
     def _run(self, folder: Path, index_url: str, *wanted: str | Path) -> Path:
-        wheel = wheel_of(self.release)
         options = ["--index-url", index_url, "--trusted-host", "127.0.0.1", "--no-cache-dir", "--disable-pip-version-check"]
-        run(
-            [sys.executable, wheel / "pip", "install", *options, "--target", folder, *wanted], folder, PIP_CONFIG_FILE="/dev/null"
-        )
+        command = [sys.executable, pip_of(self.release), "install", *options, "--target", folder, *wanted]
+        run(command, folder, PIP_CONFIG_FILE="/dev/null")
         return folder
 
     def install(self, folder: Path, index_url: str, wanted: Iterable[str]) -> Path:
@@ -191,19 +189,14 @@ def write_pins(folder: Path, pins: Pins) -> Path:
     return path
 
 
-def fetch(project: str, release: str) -> Path:
-    """The folder with the wheel of a release."""
-    return _once(f"{project}-{release}-wheel", "download", "-d", f"{project}=={release}")
-
-
-def wheel_of(release: str) -> Path:
-    """The wheel of a release of pip, which runs from it."""
-    return next(fetch("pip", release).glob("pip-*.whl"))
+def pip_of(release: str) -> Path:
+    """What Python runs as a release of pip: its folder, since out of its wheel it would be compiled anew each time."""
+    return unpack("pip", release) / "pip"
 
 
 def unpack(project: str, release: str) -> Path:
     """The folder that the wheel of a release is unpacked in, its commands in ``bin``."""
-    return _once(f"{project}-{release}", "install", "--target", f"{project}=={release}")
+    return _once(f"{project}-{release}", f"{project}=={release}")
 
 
 def unpack_whole(name: str, *requirements: str) -> Path:
@@ -214,13 +207,14 @@ def unpack_whole(name: str, *requirements: str) -> Path:
         pytest.skip(f"{' '.join(requirements)} cannot be had from the public index here: {_last_line(error)}")
 
 
-def _once(name: str, action: str, to: str, requirement: str) -> Path:
+def _once(name: str, requirement: str) -> Path:
     folder = _FOLDER / name
     _FOLDER.mkdir(exist_ok=True)
     with (_FOLDER / "lock").open("w") as lock:  # several test processes may come here at once
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
-            pip = [sys.executable, "-m", "pip", action, "--quiet", "--no-deps", "--only-binary", ":all:", to, folder, requirement]
+            options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", folder]
+            pip = [sys.executable, "-m", "pip", "install", *options, requirement]
             try:
                 subprocess.run(pip, check=True, capture_output=True, timeout=240)
             except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
