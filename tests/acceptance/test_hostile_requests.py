@@ -320,9 +320,16 @@ def test_below_a_path_prefix_there_is_everything_and_beside_it_nothing(start_gat
         (f"/files/demo/{FILE}", ("Range: bytes=999999999-",), 416),
         (f"/files/demo/{FILE}", ("Authorization: Bearer wgt_nonsense",), 200),
         ("/legacy/", (), 405),
+        ("/simple/demo/", ("If-None-Match: *",), 304),
+        ("/pypi/demo/json", (), 200),
+        ("/metrics", (), 200),
+        ("POST /legacy/", ("Content-Length: 0",), 401),
+        ("POST /legacy/", ("Content-Length: 0", "Authorization: Bearer wgt_nonsense"), 401),
+        ("HEAD /simple/demo/", (), 200),
     ],
 )
 def test_no_answer_names_a_library_and_its_version(server: Gate, target: str, headers: tuple[str, ...], status: int) -> None:
+    method, _, path = target.rpartition(" ")
     for _ in range(2):  # the second may come from memory
-        seen, shown, _ = asked(server, target, *headers)
+        seen, shown, _ = asked(server, path, *headers, method=method or "GET")
         assert (seen, shown.get("server", "Wheelgate")) == (status, "Wheelgate")
