@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,8 +21,11 @@ from tests.acceptance.configs import UPLOADS as UPLOADS_ALONE
 from tests.support.archives import Part, build_wheel
 from tests.support.clients import pip, uv
 from tests.support.gate import Gate, gate
+from tests.support.index import FakeIndex, running
 from tests.support.malformed import EXTRA, UPLOADS, Upload
 from tests.support.packages import metadata
+from tests.support.preloaded_pip import PreloadedPip, preloaded
+from wheelgate.distfiles.core_metadata import read_core_metadata
 
 PIP_20 = {
     *("no-metadata", "metadata-of-another", "metadata-of-another-version", "metadata-without-name", "metadata-bom"),
@@ -35,20 +35,11 @@ PIP_20 = {
 """Wheels with which pip 20.0.2 does otherwise than today's: it installs the first ten, and not the others."""
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A folder, and the URL at which it is served: an index for each upload, which holds nothing but that."""
-    folder = tmp_path_factory.mktemp("index")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def index() -> Iterator[FakeIndex]:
+    """An index that offers the metadata of what is accepted, as we do."""
+    with running(FakeIndex()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +50,32 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.fixture(scope="module")
+def preloaded_pip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PreloadedPip]:
+    with preloaded(tmp_path_factory.mktemp("pip")) as made:
+        yield made
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("upload", UPLOADS, ids=lambda upload: upload.id)
 def test_installers_do_with_each_upload_what_the_table_says(
-    upload: Upload, index: tuple[Path, str], python: Path, tmp_path: Path
+    upload: Upload, index: FakeIndex, python: Path, preloaded_pip: PreloadedPip, tmp_path: Path
 ) -> None:
-    folder, url = index
-    project = folder / upload.id / "acme"
-    project.mkdir(parents=True)
+    index.projects.clear()
     body = upload.build()
-    (project / upload.filename).write_bytes(body)
-    (project / "index.html").write_text(f'<!DOCTYPE html><a href="{upload.filename}">{upload.filename}</a>')
-    options = ["install", "--no-deps", "--no-build-isolation", "--no-cache-dir", "--index-url", f"{url}/{upload.id}"]
+    offered = (
+        None
+        if upload.said or not upload.filename.endswith(".whl")
+        else read_core_metadata(io.BytesIO(body), upload.filename).body
+    )
+    index.publish("acme", upload.filename, body, metadata=offered)
+    options = ["install", "--no-build-isolation", "--no-cache-dir", "--index-url", index.url]
 
     def by_pip() -> subprocess.CompletedProcess[str]:
         (tmp_path / "pip").mkdir()
-        target = ["--target", str(tmp_path / "pip" / "target"), "--no-compile", "acme==1.0"]
-        return pip(tmp_path / "pip", *options, *target, ok=None)
+        return preloaded_pip.run(
+            tmp_path / "pip", *options, "--target", str(tmp_path / "pip" / "target"), "--no-compile", "acme==1.0"
+        )
 
     def by_uv() -> subprocess.CompletedProcess[str]:
         (tmp_path / "uv").mkdir()
@@ -84,7 +84,6 @@ def test_installers_do_with_each_upload_what_the_table_says(
 
     with ThreadPoolExecutor(2) as pool:
         done = [future.result() for future in (pool.submit(by_pip), pool.submit(by_uv))]
-    shutil.rmtree(project.parent)
     said = [each.stderr[-600:] for each in done]
     assert [each.returncode == 0 for each in done] == [upload.pip, upload.uv], said
 

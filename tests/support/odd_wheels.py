@@ -34,6 +34,8 @@ class OddWheel:
     filename: str = WHEEL
     older_pip_here: bool = True
     """``False``: the older pip goes by the name of the folder where it reads the wheel, and not where it reads METADATA alone."""
+    only_here: bool = False
+    """uv refuses it where it has to read it as it comes, and takes it where metadata is offered."""
     left: str = ""
     """Our reason to offer nothing of what an installer reads; then the page stops offering it once it was read."""
 
@@ -145,9 +147,19 @@ CONTENTS: list[OddWheel] = [
     OddWheel("version-not-normalised", build_wheel, filename="acme-1.00-py3-none-any.whl", **ALL),
 ]
 
+OLDER_PIP_DIFFERS = {"info-of-a-longer-name", "entry-point-blank", "info-of-egg"}
+"""Uploads with which the older pip does otherwise than today's."""
 ELSEWHERE = [
-    OddWheel(upload.id, upload.build, pip=upload.pip, older_pip=upload.pip, uv=upload.uv, filename=upload.filename)
+    OddWheel(
+        upload.id,
+        upload.build,
+        pip=upload.pip,
+        older_pip=upload.pip is not (upload.id in OLDER_PIP_DIFFERS),
+        uv=upload.uv,
+        filename=upload.filename,
+        only_here=upload.id == "descriptor-stored",
+    )
     for upload in UPLOADS
-    if upload.filename.endswith(".whl") and (upload.pip or upload.uv)
+    if upload.filename.endswith(".whl") and (upload.pip or upload.uv or upload.id in OLDER_PIP_DIFFERS)
 ]
 """Uploads that an installer takes, accepted or not."""
