@@ -13,6 +13,7 @@ from wheelgate.mirror.pdm_lock import read_pdm_lock
 from wheelgate.mirror.pipfile_lock import read_pipfile_lock
 from wheelgate.mirror.poetry_lock import read_poetry_lock
 from wheelgate.mirror.pylock import read_pylock
+from wheelgate.mirror.pyproject import read_pyproject
 from wheelgate.mirror.requirements import RequirementsReader
 from wheelgate.mirror.uv_lock import read_uv_lock
 
@@ -20,14 +21,15 @@ PROJECTS = "the projects named"
 _CONDA_FILES = ("environment", "conda", "conda_dependencies", "conda_env", "conda_env_v_1_0")
 _YAML = (".yml", ".yaml")
 _REQUIREMENTS = "requirements.txt"
-_LOCKS: tuple[tuple[re.Pattern[str], Callable[[Path, str], MirrorInput]], ...] = (
+_READERS: tuple[tuple[re.Pattern[str], Callable[[Path, str], MirrorInput]], ...] = (
     (re.compile(r"pylock(?:\.[^.]+)?\.toml"), read_pylock),
     (re.compile(r"uv\.lock|.+\.py\.lock"), read_uv_lock),
     (re.compile(r"poetry\.lock"), read_poetry_lock),
     (re.compile(r"pdm\.lock"), read_pdm_lock),
     (re.compile(r"Pipfile\.lock"), read_pipfile_lock),
+    (re.compile(r"pyproject\.toml"), read_pyproject),
 )
-"""The locks, by their files' names, with their readers."""
+"""The locks, and the file of a project, by their names, with their readers."""
 _REFUSED = (
     (
         r"setup\.(?:py|cfg)",
@@ -65,9 +67,10 @@ def read_input(path: Path, environment: Mapping[str, str]) -> MirrorInput:
         reader = RequirementsReader(MirrorInput(label=label), environment)
         _read_folder(path, reader)
         return _require_some(reader.input)
-    for pattern, read in _LOCKS:
+    for pattern, read in _READERS:
         if pattern.fullmatch(path.name):
-            return read(path, label)
+            asked = read(path, label)
+            return asked if asked.lock is not None else _require_some(asked)
     for name, sentence in _REFUSED:
         if re.fullmatch(name, path.name, re.IGNORECASE):
             raise BadInput(f"{path}: {sentence}")

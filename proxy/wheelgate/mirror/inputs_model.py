@@ -138,6 +138,8 @@ class MirrorInput(msgspec.Struct, kw_only=True):
     path: Path | None = None
     """The file or folder that it is; ``None``: it was said on the command line."""
     requirements: list[InputRequirement] = []
+    choices: list[list[InputRequirement]] = []
+    """The requirements of each extra and group of a project, to be resolved one by one where they exclude each other."""
     constraints: list[InputRequirement] = []
     options: SelectionOptions = msgspec.field(default_factory=SelectionOptions)
     lock: LockFile | None = None

@@ -74,7 +74,7 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             self._add_note(note)
         count = 0
         for target in targets:
-            needs = await self._find_needs(asked, target)
+            needs = await self._find_all_needs(asked, target)
             count += len(needs) + len(asked.builds)
             await self._take(needs, asked.label, asked.options, target)
             for build in asked.builds:
@@ -87,6 +87,22 @@ class Planner(msgspec.Struct, kw_only=True, eq=False):
             waiting, self._sdists = self._sdists, {}
             for path, users in sorted(waiting.items()):
                 await self._plan_build(self.plan.files[path], sorted(users), asked.options)
+
+    async def _find_all_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
+        """Find what an input needs; where its extras and groups cannot be had together, what each of them needs."""
+        try:
+            return await self._find_needs(asked, target)
+        except Unresolvable as error:
+            if len(asked.choices) < 2:
+                raise
+            together = error
+        needs: list[NeededRelease] = []
+        for choice in asked.choices:
+            needs += await self._find_needs(msgspec.structs.replace(asked, requirements=choice, choices=[]), target)
+        self._add_note(
+            f"each extra and group of {asked.label} is mirrored by itself, since all of them cannot be had: {together}"
+        )
+        return needs
 
     async def _find_needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         if asked.lock is not None:
