@@ -39,11 +39,14 @@ class CanonicalAddresses(msgspec.Struct):
     registries: dict[str, str] = msgspec.field(default_factory=dict)
     files: dict[str, str] = msgspec.field(default_factory=dict)
 
-    def find(self, place: Place) -> str | None:
-        """Find the address that a place had; ``None``: nothing says it."""
+    def find(self, place: Place, number: int) -> str | None:
+        """Find the address that a place had, by its number among those of its package too; ``None``: nothing says it."""
         if place.kind is PlaceKind.FILE:
             return self.files.get(read_filename(place.text))
-        return self.registries.get(place.package) or self.default or None
+        if "#" in place.text:
+            return self.registries.get(f"#{place.text.partition('#')[2]}")
+        by_number = self.registries.get(f"{place.package}#{number}")
+        return by_number or self.registries.get(place.package) or self.default or None
 
     @classmethod
     def read(cls, text: str) -> CanonicalAddresses:

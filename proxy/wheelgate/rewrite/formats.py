@@ -135,7 +135,11 @@ FORMATS = (
         "pyproject.toml, uv.toml, Pipfile",
         _read_toml,
     ),
-    Format(r"(?:uv|poetry|pdm)\.lock|pylock(?:\.[^.]+)?\.toml", "uv.lock, pylock.toml, poetry.lock, pdm.lock", _read_toml),
+    Format(
+        r"(?:uv|poetry|pdm)\.lock|.+\.py\.lock|pylock(?:\.[^.]+)?\.toml",
+        "uv.lock, pylock.toml, poetry.lock, pdm.lock",
+        _read_toml,
+    ),
     Format(r"pipfile\.lock|.*\.json", "Pipfile.lock and Azure ML's JSON", _read_json),
 )
 """All formats, the first that knows a name reads its files."""

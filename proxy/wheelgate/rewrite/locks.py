@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 
 import msgspec
 
@@ -75,11 +76,12 @@ def _find_package(path: tuple[str | int, ...], by_path: Mapping[tuple[str | int,
 def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: str) -> Settlement:
     """Swap the addresses of a lock for Wheelgate's, and keep the canonical ones in it."""
     done = Settlement()
-    known = CanonicalAddresses.read(text)
+    known, numbers = CanonicalAddresses.read(text), _number_places(places)
     judged = [(place, verdict) for place in places if (verdict := _classify(place, ours, done)) is not None]
     registries = [(place, verdict) for place, verdict in judged if place.kind is PlaceKind.REGISTRY]
     covered = {place.package for place, verdict in registries if _is_answered(verdict)}
     foreign = {place.package for place, verdict in registries if not _is_answered(verdict)}
+    fragments = _tell_apart(known, registries)
     swapped: list[tuple[Place, str]] = []
     said: set[str] = set()
     for place, verdict in judged:
@@ -89,9 +91,10 @@ def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: s
                 done.replace(place, verdict.plain)
                 done.notes.append((place.start, _REMOVED))
         elif _is_answered(verdict) if is_registry else _is_swapped_file(place, verdict, ours, covered, foreign):
-            slash = "/" if place.text.endswith("/") else ""
-            done.replace(place, f"{gate}/simple{slash}" if is_registry else file_url(gate, verdict))
-            swapped.append((place, f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else place.text))
+            slash, canonical = "/" if place.text.endswith("/") else "", _write_canonical(place, verdict)
+            index = f"{gate}/simple{slash}{fragments.get(canonical, '')}"
+            done.replace(place, index if is_registry else file_url(gate, verdict))
+            swapped.append((place, canonical))
             if verdict.owner in _OURS:
                 done.replaced.append(Replaced(find_source(verdict), place.start))
         elif (kept := _describe_kept(place, verdict)) and kept not in said:
@@ -99,9 +102,46 @@ def settle_lock(text: str, places: Sequence[Place], ours: UrlClassifier, gate: s
             done.notes.append((place.start, kept))
             done.kept |= {place.text} if is_registry else set()
     if swapped:
-        has_unknown = any(verdict.owner is UrlOwner.GATE and known.find(place) is None for place, verdict in registries)
-        _keep_canonical(text, known, swapped, done, needs_names=has_unknown)
+        unknown = (place for place, verdict in registries if verdict.owner is UrlOwner.GATE)
+        has_unknown = any(known.find(place, numbers[place.start]) is None for place in unknown)
+        _keep_canonical(text, known, swapped, fragments, numbers, done, needs_names=has_unknown)
     return done
+
+
+def _number_places(places: Sequence[Place]) -> dict[int, int]:
+    """Number the indexes of each package in their order; by the start of each place."""
+    counts: Counter[str] = Counter()
+    numbers = {}
+    for place in places:
+        counts[place.package] += place.kind is PlaceKind.REGISTRY
+        numbers[place.start] = counts[place.package]
+    return numbers
+
+
+def _write_canonical(place: Place, verdict: UrlVerdict) -> str:
+    return f"{verdict.shown}{verdict.fragment}" if holds_secret(place.text) else place.text
+
+
+def _tell_apart(known: CanonicalAddresses, registries: Sequence[tuple[Place, UrlVerdict]]) -> dict[str, str]:
+    """Choose a fragment for each index, besides the most common one, that a version is locked from as well as from another.
+
+    A lock tells the two by their indexes, and Wheelgate's is one: uv refuses a lock that has a package twice. No fragment is
+    ever sent.
+    """
+    swapped = [(place, _write_canonical(place, verdict)) for place, verdict in registries if verdict.owner is not UrlOwner.GATE]
+    by_package: dict[str, set[str]] = {}
+    for place, canonical in swapped:
+        if "==" in place.package:
+            by_package.setdefault(place.package, set()).add(canonical)
+    doubled = set[str]().union(*(canonicals for canonicals in by_package.values() if len(canonicals) > 1))
+    first = known.default or _find_most_common(swapped)
+    given = {canonical: name for name, canonical in known.registries.items() if name.startswith("#")}
+    numbers = count(2 + len(given))
+    return {canonical: given.get(canonical) or f"#{next(numbers)}" for canonical in sorted(doubled - {first})}
+
+
+def _find_most_common(swapped: Sequence[tuple[Place, str]]) -> str:
+    return Counter(plain for _, plain in swapped).most_common(1)[0][0] if swapped else ""
 
 
 def _describe_kept(place: Place, verdict: UrlVerdict) -> str:
@@ -141,13 +181,23 @@ def _is_swapped_file(place: Place, verdict: UrlVerdict, ours: UrlClassifier, cov
 
 
 def _keep_canonical(
-    text: str, known: CanonicalAddresses, swapped: Sequence[tuple[Place, str]], done: Settlement, *, needs_names: bool
+    text: str,
+    known: CanonicalAddresses,
+    swapped: Sequence[tuple[Place, str]],
+    fragments: Mapping[str, str],
+    numbers: Mapping[int, int],
+    done: Settlement,
+    *,
+    needs_names: bool,
 ) -> None:
-    """Keep the addresses in comments. ``needs_names``: of some package nothing is known, so no index may stand for all."""
+    """Keep the addresses in comments, those with a fragment under it, those of a package with several one by one.
+
+    ``needs_names``: of some package nothing is known, so no index may stand for all.
+    """
     registries = [(place, plain) for place, plain in swapped if place.kind is PlaceKind.REGISTRY]
-    default = known.default or (
-        Counter(plain for _, plain in registries).most_common(1)[0][0] if registries and not needs_names else ""
-    )
+    default = known.default or ("" if needs_names else _find_most_common(registries))
+    addresses = Counter(package for package, _ in {(place.package, plain) for place, plain in registries})
+    several = {package for package, many in addresses.items() if many > 1}
     kept = CanonicalAddresses(default, dict(known.registries), dict(known.files))
     for place, plain in swapped:
         if place.kind is PlaceKind.FILE:
@@ -155,6 +205,10 @@ def _keep_canonical(
                 done.refusals.append(
                     (place.start, f"{read_filename(plain)} is locked from two addresses, of which only one can be Wheelgate's")
                 )
+        elif plain in fragments:
+            kept.registries[fragments[plain]] = plain
+        elif place.package in several:
+            kept.registries[f"{place.package}#{numbers[place.start]}"] = plain
         elif plain != default and kept.registries.setdefault(place.package, plain) != plain:
             done.refusals.append((place.start, f"{place.package} is locked from two indexes: {_ONLY_ONE}"))
     done.edits.append(kept.edit(text))
@@ -163,13 +217,13 @@ def _keep_canonical(
 def restore_lock(text: str, places: Sequence[Place], ours: UrlClassifier) -> Settlement:
     """Swap Wheelgate's addresses in a lock for the canonical ones that it keeps; what they do not name is said."""
     done = Settlement()
-    known = CanonicalAddresses.read(text)
+    known, numbers = CanonicalAddresses.read(text), _number_places(places)
     for place in places:
         try:
             is_gate = ours.classify(place.text).owner is UrlOwner.GATE
         except AmbiguousUrl:
             continue
-        canonical = known.find(place) if is_gate else None
+        canonical = known.find(place, numbers[place.start]) if is_gate else None
         if canonical is not None:
             done.replace(place, canonical)
         elif is_gate:
