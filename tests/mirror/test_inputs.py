@@ -253,6 +253,7 @@ def locked_with_uv(index: FakeIndex, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", ["uv.lock", "pylock.toml"])
 def test_locks_that_uv_wrote(index: FakeIndex, tmp_path: Path, form: str) -> None:
     folder = locked_with_uv(index, tmp_path / "project")

@@ -90,6 +90,41 @@ async def test_inputs_and_targets_share_files(tmp_path: Path) -> None:
     assert [where for _, where in world.resolver.asked] == [LINUX, WINDOWS, WINDOWS]  # nothing to resolve on Linux
 
 
+async def test_what_cannot_be_had_together_is_resolved_one_by_one(tmp_path: Path) -> None:
+    class Torn(Answers):
+        async def needs(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
+            if {line.project for line in asked.requirements} >= {"cpu", "gpu"}:
+                raise Unresolvable("cpu and gpu exclude each other")
+            return await super().needs(asked, target)
+
+    listed = {name: [f"{name}-1.0-py3-none-any.whl"] for name in ("base", "cpu", "gpu")}
+    world = World(tmp_path, listed)
+    world.planner.resolve = Torn(dict.fromkeys(listed, "1.0")).needs
+    path = tmp_path / "pyproject.toml"
+    extras = '[project.optional-dependencies]\ncpu = ["cpu"]\ngpu = ["gpu"]\n'
+    path.write_text(f'[project]\nname = "own"\nversion = "0"\ndependencies = ["base"]\n{extras}')
+    await world.planner.add(read_input(path, {}), [LINUX])
+    assert set(world.plan.files) == {f"{name}/{name}-1.0-py3-none-any.whl" for name in listed}
+    (note,) = world.plan.notes
+    assert "each extra and group of pyproject.toml is mirrored by itself" in note
+    path.write_text('[project]\nname = "own"\nversion = "0"\ndependencies = ["cpu", "gpu"]\n')
+    with pytest.raises(Unresolvable, match="cpu and gpu exclude each other"):
+        await world.planner.add(read_input(path, {}), [LINUX])
+
+
+async def test_a_project_of_ones_own_brings_what_builds_it(tmp_path: Path) -> None:
+    world = World(tmp_path, {"setuptools": ["setuptools-1.0-py3-none-any.whl"]})
+    for folder, backend in (("a", "setuptools"), ("b", "unheard-of")):
+        (tmp_path / folder).mkdir()
+        lock = f'version = 1\n[[package]]\nname = "{folder}"\nversion = "1"\nsource = {{ editable = "." }}\n'
+        (tmp_path / folder / "uv.lock").write_text(lock)
+        (tmp_path / folder / "pyproject.toml").write_text(f'[build-system]\nrequires = ["{backend}"]\n')
+        await world.planner.add(read_input(tmp_path / folder / "uv.lock", {}), [LINUX])
+    assert set(world.plan.files) == {"setuptools/setuptools-1.0-py3-none-any.whl"}
+    assert world.plan.notes[0] == "uv.lock: included is what builds a, which no index has: setuptools"
+    assert world.plan.notes[2].startswith("what builds b is not in this mirror: ")
+
+
 async def test_an_sdist_brings_what_builds_it_and_that_too(tmp_path: Path) -> None:
     world = World(tmp_path, {"demo": ["demo-1.0.tar.gz"], "setuptools": ["setuptools-1.0.tar.gz"]})
     await world.planner.add(read_projects(["demo"], {}), [LINUX])

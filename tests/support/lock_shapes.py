@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.index import FakeIndex
-from tests.support.packages import build_backend, metadata, sdist_bytes, wheel_bytes, wheel_name
+from tests.support.packages import metadata, sdist_bytes, wheel_bytes, wheel_name
 
 LINUX, WINDOWS, MACOS = "linux-x86_64", "windows-x86_64", "macos-arm64"
 PLATFORMS = (LINUX, WINDOWS, MACOS)
@@ -19,11 +19,50 @@ _TAGS = {
 }
 
 
+_BACKEND = b"""
+import os, tomllib, zipfile
+def read():
+    with open("pyproject.toml", "rb") as file:
+        project = tomllib.load(file).get("project", {})
+    if not project:
+        with open("PKG-INFO") as file:
+            said = dict(line.rstrip().split(": ", 1) for line in file if ": " in line)
+        project = {"name": said["Name"], "version": said["Version"]}
+    return project["name"].replace("-", "_"), project["version"], project
+def metadata(project):
+    lines = ["Metadata-Version: 2.1", "Name: " + project["name"], "Version: " + project["version"]]
+    return "\\n".join(lines + ["Requires-Dist: " + text for text in project.get("dependencies", [])]) + "\\n"
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+get_requires_for_build_editable = get_requires_for_build_wheel
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    module, version, project = read()
+    info = module + "-" + version + ".dist-info"
+    os.mkdir(os.path.join(folder, info))
+    with open(os.path.join(folder, info, "METADATA"), "w") as file:
+        file.write(metadata(project))
+    return info
+prepare_metadata_for_build_editable = prepare_metadata_for_build_wheel
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    module, version, project = read()
+    name, info = module + "-" + version + "-py3-none-any.whl", module + "-" + version + ".dist-info"
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        wheel.writestr(module + ".py", "built = True")
+        wheel.writestr(info + "/METADATA", metadata(project))
+        wheel.writestr(info + "/WHEEL", "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(info + "/RECORD", "")
+    return name
+build_editable = build_wheel
+"""
+"""A build backend that builds whatever project it is run in, named setuptools."""
+
+
 def publish(public: FakeIndex, team: FakeIndex) -> None:
     """Publish what the shapes need: wheels for each platform, an sdist, one version in two indexes, builds for cpu and gpu."""
     _publish_wheels(public, "app-lib", "1.0", PLATFORMS, ["colour; sys_platform == 'win32'", "only-source"])
     public.publish("only-source", "only_source-3.0.tar.gz", sdist_bytes("only-source", "3.0"))
-    public.publish("setuptools", wheel_name("setuptools", "80.0"), build_backend("only-source", "3.0"))
+    backend = wheel_bytes("setuptools", "80.0", extra={"setuptools/__init__.py": b"", "setuptools/build_meta.py": _BACKEND})
+    public.publish("setuptools", wheel_name("setuptools", "80.0"), backend)
     for name in ("colour", "extra-one", "extra-two", "driver"):
         _publish_pure(public, name, "1.0")
     for version in ("1.0", "2.0"):
