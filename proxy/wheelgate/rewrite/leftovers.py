@@ -24,7 +24,7 @@ _NO_SCHEME = re.compile(r"(?<![A-Za-z0-9+.:/-]):?//[^\s/?#@\"']{0,200}:(?![$%{<]
 _ENCODED = re.compile(r"(?:%3A|:)(?:%2F|/){2}[^\s/\"'&@%]{0,200}%3A(?!%|\$)[^\s/\"'&@%]{1,200}%40", re.IGNORECASE)
 _SIGNATURE = re.compile(r"(?<![A-Za-z])sig=(?![$<{*%])[^\s&\"'<>]", re.IGNORECASE)
 _TOKENS = re.compile(
-    r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|gl[a-z]{2,5}-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
+    r"(?<![A-Za-z0-9_])(?:gh[pousr]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9_]{20}|gl(?:pat|dt|cbt|rt|ptt|ft|soat|agent|oas|imt|ffct)-[A-Za-z0-9_-]{16}|pypi-AgEI[A-Za-z0-9_-]{20}"
     r"|wgt_[A-Za-z0-9_-]{8}|AKIA[A-Z0-9]{16}|AccountKey=[A-Za-z0-9+/]{20}|SharedAccessSignature=s[a-z]=|hf_[A-Za-z]{30}"
     r"|npm_[A-Za-z0-9]{30}|dckr_pat_[A-Za-z0-9_-]{20}|AKCp[A-Za-z0-9]{20}|cmVmdGtu[A-Za-z0-9]{20}|[A-Za-z0-9_~.-]{3}8Q~[A-Za-z0-9_~.-]{30}"
     r"|eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10}"
@@ -38,7 +38,8 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _RANDOM_PART = re.compile(r"/(?=[^/]*[a-z])(?=[^/]*[A-Z])(?=[^/]*[0-9][^/]*[0-9])[A-Za-z0-9_-]{24,200}(?=[/?#]|$)")
-"""In the path of a URL: letters of both cases among digits, which neither names nor digests have."""
+"""In the path of a URL: letters of both cases among digits, as neither names nor digests have, but ids of documents too."""
+_DISTRIBUTION = re.compile(r"\.(?:whl|tar\.gz|zip)$", re.IGNORECASE)
 _ENCODED_WORD = re.compile(
     r"(?<![A-Za-z0-9+/=_-])(?![0-9a-fA-F]{16,}(?![A-Za-z0-9+/=]))[A-Za-z0-9+/]{16,400}={0,2}(?![A-Za-z0-9+/=_-])"
 )
@@ -69,7 +70,7 @@ _ASSIGNED = re.compile(
     rf"(?:{_BEGIN}{_NAMES}\\?[\"']?[ \t]*(?:=>|[:=])[ \t]*"
     rf"|^[ \t]*ENV[ \t]+(?:[a-z0-9]{{1,30}}_){{0,5}}{_NAMES}[ \t]+"
     rf"|(?<![\w-])--?(?:[a-z]+[_-]){{0,3}}{_NAMES}[\"',\s]+)"
-    r"\\?[\"']?(?![\s\"'<{\[&!|>=]|\\[\"']|\$(?:[A-Za-z_{(\[$?@#*]|[0-9](?![^\s\"']{5}))|%(?:[A-Za-z_]\w{0,60}%|[({%])|\([^\n]{0,200}\)"
+    r"\\?[\"']?(?![\s\"'<{\[&!|>=]|\\[\"']|\$(?:[A-Za-z_{(\[$?@#*]|[0-9](?![^\s\"']{5}))|%(?:[A-Za-z_]\w{0,60}%|[({%])|\([^\n]{0,200}\)|\([A-Za-z_][\w.]*[(\[.]"
     r"|\*(?:\*|[\w.-]*(?=[\s,;}\]\"'\\]|\Z)))"
     r"(?!(?:true|false|null|none|env:|file:|keyvault:|secret:|secrets\.|os\.|variables|parameters|inputs|https?:|read|write"
     r"|(?-i:[A-Z][A-Za-z]{1,20}-[A-Z][a-z]))"
@@ -155,7 +156,8 @@ def _find_secrets(text: str) -> Iterator[tuple[int, str]]:
     for match in _ANY_URL.finditer(text):
         if holds_secret(match[0]) and not _is_only_signed(match[0]):
             yield match.start(), CREDENTIAL
-        if _RANDOM_PART.search(match[0].partition("?")[0]):
+        path = re.split(r"[?#\"'`<>]", match[0], maxsplit=1)[0]
+        if _RANDOM_PART.search(path) and (_INDEX_PATH.search(path) or _DISTRIBUTION.search(path)):
             yield match.start(), CREDENTIAL
     for match in list_urls(text):  # two in one word: the first ends where a quote does
         if holds_secret(match[0]) and not _is_only_signed(match[0]):
