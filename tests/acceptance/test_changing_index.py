@@ -486,5 +486,6 @@ def test_an_index_that_changes_its_manner() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3_600)
 def test_an_index_that_changes_its_manner_again_and_again() -> None:
-    run(400, 30)
+    run(1_000, 30)
