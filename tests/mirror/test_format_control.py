@@ -117,7 +117,7 @@ async def test_uv_is_told_what_pip_would_choose_from(text: str, chosen: str | No
     index.publish("setuptools", wheel_name("setuptools", "80.0"), build_backend("source", "3.0"))
     (tmp_path / "r.txt").write_text(text)
     asked = read_input(tmp_path / "r.txt", {})
-    resolver = Resolver(index.url, tmp_path, {"PATH": "/usr/bin"}, python=sys.executable)
+    resolver = Resolver(index.url, tmp_path, {"PATH": "/usr/bin"}, python=sys.executable, outputs=tmp_path / "outputs")
     try:
         needs = await resolver.resolve(asked, HERE)
     except Unresolvable:

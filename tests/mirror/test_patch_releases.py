@@ -93,7 +93,9 @@ class Planning:
 
     async def plan(self, specifier: str) -> set[str]:
         """The files that are planned; none if nothing resolves."""
-        resolver = Resolver(self._index.url, self._folder, {"PATH": "/usr/bin"}, python=sys.executable)
+        resolver = Resolver(
+            self._index.url, self._folder, {"PATH": "/usr/bin"}, python=sys.executable, outputs=self._folder / "outputs"
+        )
         planner = Planner(
             plan=Plan(), index=Listed(page_of(**self._requires)), resolve=resolver.resolve, peek=no_peek, all_files=False
         )

@@ -60,7 +60,9 @@ class World:
 
     async def plan(self, text: str) -> Plan:
         (self._folder / "r.txt").write_text(text)
-        resolver = Resolver(self._index.url, self._folder, {"PATH": "/usr/bin"}, python=sys.executable)
+        resolver = Resolver(
+            self._index.url, self._folder, {"PATH": "/usr/bin"}, python=sys.executable, outputs=self._folder / "outputs"
+        )
         planner = Planner(plan=Plan(), index=self, resolve=resolver.resolve, peek=no_peek, all_files=False)
         await planner.add(read_input(self._folder / "r.txt", {}), [HERE])
         return planner.plan

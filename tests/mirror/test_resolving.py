@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.index import FakeIndex
-from tests.support.packages import metadata, wheel_bytes, wheel_name
+from tests.support.packages import metadata, sdist_bytes, wheel_bytes, wheel_name
 from wheelgate.core.errors import Unresolvable
+from wheelgate.mirror.build_failures import find_failed_build
 from wheelgate.mirror.inputs import read_projects
 from wheelgate.mirror.platforms import PLATFORMS
 from wheelgate.mirror.resolving import Resolver
@@ -24,7 +25,7 @@ def publish(index: FakeIndex, name: str, version: str, *requires: str) -> None:
 
 
 def resolver(index: FakeIndex, folder: Path, **environment: str) -> Resolver:
-    return Resolver(index.url, folder, {"PATH": "/usr/bin", **environment}, python=sys.executable)
+    return Resolver(index.url, folder, {"PATH": "/usr/bin", **environment}, python=sys.executable, outputs=folder / "outputs")
 
 
 async def resolved(index: FakeIndex, folder: Path, *specifiers: str) -> list[str]:
@@ -92,3 +93,41 @@ async def test_a_reason_is_one_line_without_our_address(
     assert "127.0.0.1" not in told
     assert "\n" not in told
     assert "cause:" not in told
+
+
+async def test_a_build_that_fails_is_told_in_a_sentence_and_its_output_kept(index: FakeIndex, tmp_path: Path) -> None:
+    backend = b"""
+def get_requires_for_build_wheel(config_settings=None):
+    return []
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    print("about to import")
+    import numpy
+"""
+    index.publish("broken", "broken-1.0.tar.gz", sdist_bytes("broken", "1.0"))
+    extra = {"setuptools/__init__.py": b"", "setuptools/build_meta.py": backend}
+    index.publish("setuptools", wheel_name("setuptools", "80.0"), wheel_bytes("setuptools", "80.0", extra=extra))
+    publish(index, "outer", "1.0", "broken")
+    with pytest.raises(Unresolvable) as error:
+        await resolved(index, tmp_path, "outer")
+    log = tmp_path / "outputs" / "broken-1.0.log"
+    assert str(error.value) == (
+        "the projects named cannot be resolved for Python 3.11 on linux-x86_64: broken==1.0 has to be built "
+        f"to tell what it needs, and its build failed (ModuleNotFoundError: No module named 'numpy'): its output is in {log}; "
+        "name a version that has a wheel, or run this where pip can build it"
+    )
+    text = log.read_text()
+    assert "about to import" in text
+    assert "Traceback" in text
+    assert index.origin not in text
+
+
+def test_a_sentence_needs_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    failed = find_failed_build("error: Failed to build `a/../b==1`\n cause: Call to `x.build_wheel` failed\n")
+    assert failed is not None
+    assert failed.describe(tmp_path / "file") == (
+        "a/../b==1 has to be built to tell what it needs, and its build failed; "
+        "name a version that has a wheel, or run this where pip can build it"
+    )
+    assert "a-..-b-1.log" in failed.describe(tmp_path / "outputs")
+    assert find_failed_build("error: Failed to build `a==1`\n cause: no network\n") is None

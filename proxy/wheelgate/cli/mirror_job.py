@@ -317,7 +317,7 @@ async def _open_planner(
     variables = {name: job.environment[name] for name in _KEPT_VARIABLES if name in job.environment}
     with tempfile.TemporaryDirectory(prefix="wheelgate-uv-") as folder:
         async with open_private_server(services) as url:
-            resolver = Resolver(url, Path(folder), variables, python=sys.executable)
+            resolver = Resolver(url, Path(folder), variables, python=sys.executable, outputs=job.config.data / "builds")
             yield Planner(
                 plan=plan, index=index, resolve=resolver.resolve, peek=copier.peek, all_files=job.all_files, on_step=step
             )

@@ -15,6 +15,7 @@ import msgspec
 
 from wheelgate.core.errors import ConfigurationError, Unresolvable
 from wheelgate.core.names import normalise_name
+from wheelgate.mirror.build_failures import find_failed_build
 from wheelgate.mirror.inputs_model import InputRequirement, MirrorInput, NeededRelease, SelectionOptions
 from wheelgate.mirror.platforms import find_platform
 from wheelgate.mirror.targets import Target
@@ -42,6 +43,8 @@ class Resolver(msgspec.Struct, frozen=True):
     """Beside that, what uv's process gets: the path to programs."""
     python: str
     """An interpreter, to build the sdists whose dependencies nobody else can tell."""
+    outputs: Path
+    """A folder for what builds that fail write; it need not exist."""
 
     async def resolve(self, asked: MirrorInput, target: Target) -> list[NeededRelease]:
         """Resolve the versions of everything that the input's requirements need there.
@@ -102,7 +105,9 @@ class Resolver(msgspec.Struct, frozen=True):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode != 0:
-            why = _summarise_error(err.decode("utf-8", "replace"))
+            text = err.decode("utf-8", "replace")
+            failed = None if _ANSWERED.search(text) else find_failed_build(_URL.sub("the index", text))
+            why = _summarise_error(text) if failed is None else await asyncio.to_thread(failed.describe, self.outputs)
             raise Unresolvable(f"{asked.label} cannot be resolved for {target}: {why}")
         return out.decode("utf-8", "replace")
 
