@@ -34,7 +34,7 @@ Refusals = dict[str, str]
 """By path, a sentence saying why a file may not be put there."""
 
 
-class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One file that was listed, or fetched, and is not in its place yet: its name is for these bytes from then on."""
 
     path: _Path
@@ -46,7 +46,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seen: _Moment
 
 
-class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One file, as it was when it had been verified."""
 
     path: _Path
@@ -97,7 +97,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         )
 
 
-class ManifestInput(msgspec.Struct, frozen=True):
+class ManifestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One input, and for which targets it was mirrored last."""
 
     targets: list[str]
@@ -106,8 +106,8 @@ class ManifestInput(msgspec.Struct, frozen=True):
     """Of a file, a digest of where it lay: another file of that name is another input."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The inputs and files of one mirror."""
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The inputs and files of one mirror. A field more is another version: taken for none, it would vouch for nothing."""
 
     wheelgate_mirror: FormatVersion = MANIFEST_VERSION
     inputs: dict[str, ManifestInput] = {}

@@ -125,7 +125,7 @@ async def read_manifest(store: BodyStore, place: str) -> tuple[Manifest, str | N
         raise BadInput(str(error)) from None
     try:
         version = msgspec.json.decode(body, type=_Version).wheelgate_mirror
-        if version <= MANIFEST_VERSION:
+        if 1 <= version <= MANIFEST_VERSION:
             manifest = msgspec.json.decode(body, type=Manifest)
             return (manifest if version == MANIFEST_VERSION else _upgrade(manifest)), info.etag
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

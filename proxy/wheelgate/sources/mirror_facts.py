@@ -45,7 +45,7 @@ class _ManifestHead(msgspec.Struct):
 
 
 class _ManifestFacts(msgspec.Struct):
-    files: list[_StatedFacts] = []
+    files: list[_StatedFacts]
 
 
 class MirrorFacts(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def _read_entries(body: bytes, place: str) -> Mapping[str, _StatedFacts]:
         raise StoreError(f"{place} is larger than any manifest")
     try:
         version = msgspec.json.decode(body, type=_ManifestHead).wheelgate_mirror
-        if version > MANIFEST_VERSION:
+        if not 1 <= version <= MANIFEST_VERSION:
             raise StoreError(f"{place} has version {version}, which this Wheelgate does not support: use a newer release")
         entries = {entry.path: entry for entry in msgspec.json.decode(body, type=_ManifestFacts).files}
         for entry in entries.values():
