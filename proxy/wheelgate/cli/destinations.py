@@ -37,8 +37,10 @@ class MirrorLocation(msgspec.Struct, frozen=True):
     def as_source(self) -> SourceSettings:
         """Return the settings of a source that serves what is there, and nothing else."""
         if self.folder is not None:
-            return SourceSettings(name="mirror", type="directory", url=f"file:{self.folder}")
-        return SourceSettings(name="mirror", type="blob", url=self.name, layout="project", account_key=self.account_key)
+            return SourceSettings(name="mirror", type="directory", url=f"file:{self.folder}", private=True)
+        return SourceSettings(
+            name="mirror", type="blob", url=self.name, layout="project", private=True, account_key=self.account_key
+        )
 
 
 def parse_location(text: str, option: str, account_key: str | None) -> MirrorLocation:

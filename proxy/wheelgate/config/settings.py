@@ -233,7 +233,8 @@ class Config(Section):
 
     def find_idle_policy(self, now: datetime) -> list[str]:
         cooldowns = [source.cooldown for source in self.source if source.cooldown is not None]
-        public = [source.name for source in self.source if not source.is_private or source.may_pass_through]
+        may_be_public = [source for source in self.source if source.may_pass_through or source.may_be_mirror]
+        public = [source.name for source in self.source if not source.is_private or source in may_be_public]
         return self.policy.find_idle_rules(now, cooldowns, public)
 
     def _is_below_public_url(self, url: str) -> bool:

@@ -94,6 +94,11 @@ class SourceSettings(Section):
         return self.passes_through or by_service
 
     @property
+    def may_be_mirror(self) -> bool:
+        """``True`` for a folder or container of whose names nothing is said: a manifest, if it has one, tells whose they are."""
+        return self.type in ("blob", "directory") and self.private is None and self.only is None and not self.writable
+
+    @property
     def own_names(self) -> list[str] | None:
         """Patterns of the names that it is asked for; ``None``: every name, which one that passes the rest through is."""
         return None if self.passes_through else self.only

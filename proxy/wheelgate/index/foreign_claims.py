@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Seq
 from wheelgate.core.model import Judgement, Ownership
 from wheelgate.core.protocols import OwnershipJudge
 from wheelgate.index.merged import Merged
+from wheelgate.index.mirrored import MirrorJudge
 from wheelgate.index.ownership import StatedJudge
 from wheelgate.storage.claims import Claim
 
@@ -58,6 +59,8 @@ class ForeignClaims:
         judge = self._judges[claim.source]
         if isinstance(judge, StatedJudge):
             return judge.judge_anew(claim.project)
+        if isinstance(judge, MirrorJudge):
+            return await judge.judge_anew(claim.project)
         found = await judge.judge(claim.project)
         if found.ownership is not Ownership.PUBLIC or found.is_vouched_for:
             return found

@@ -132,6 +132,15 @@ class Directory:
         last = await self._refresh()
         return await self._packed.pack(last.listing.names)
 
+    async def read_facts(self) -> tuple[MirrorFacts, float]:
+        """See :data:`~wheelgate.sources.mirror_facts.ReadFacts`."""
+        try:
+            await self._refresh()
+        except (UpstreamError, StoreError):
+            if self._last is None:
+                raise
+        return self._facts, self._find_end()
+
     async def project_page(self, project: str) -> ProjectPage:
         last = await self._refresh()
         page = self._pages.get(project)
@@ -143,10 +152,9 @@ class Directory:
             files = self._list(project, holdings)
             await self._flights.run((project, id(last)), lambda: self._read(project, files))
             described = self._described.get(project, {})
-            listed = [
-                self._facts.describe_local(known, self._root) for file in files if (known := described.get(file.location, file))
-            ]
-            dropped, withheld = holdings.dropped + len(files) - len(listed), holdings.withheld
+            readable = [known for file in files if (known := described.get(file.location, file))]
+            listed, other = self._facts.describe_all(readable)
+            dropped, withheld = holdings.dropped + len(files) - len(readable), (*holdings.withheld, *other)
             page = page_of(project, listed, as_of=self._clock.now(), dropped=dropped, withheld=withheld)
             # What is still being read changes the page when it has been.
             if self._last is last and all(file.location in described for file in files):

@@ -6,10 +6,10 @@ import asyncio
 import math
 import operator
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
 from cachetools import LRUCache
@@ -18,7 +18,8 @@ from wheelgate.core.constraints import read_constraint
 from wheelgate.core.digests import Sha256
 from wheelgate.core.errors import BlobNotFound, StoreError
 from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
-from wheelgate.core.model import File, FormatVersion, LocalFile, ProjectPage, StoredFile, file_etag
+from wheelgate.core.model import File, FormatVersion, LocalFile, ProjectPage, StoredFile, Withheld, file_etag
+from wheelgate.core.names import is_index_document
 from wheelgate.core.protocols import BlobStore, Clock, Source, SourceWrapper
 from wheelgate.runtime.regular_file import open_below, stat_below
 from wheelgate.runtime.singleflight import SingleFlight
@@ -31,10 +32,18 @@ Origin = Literal["private", "merged", "public"]
 _MAX_BYTES = 128 * 1024 * 1024
 
 
+_DIGEST_RULE = "digest"
+"""The rule by which a file is withheld that is not what its name stands for, as everywhere."""
+
+
 class _StatedFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that the manifest has as held, or as seen: of such a one it says little more than whose it is."""
+
     path: str
     sha256: Sha256
-    size: int
+    source: str = ""
+    origin: Origin | None = None
+    size: int | None = None
     upload_time: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     requires_python: str | None = None
     yanked: str | None = None
@@ -46,34 +55,71 @@ class _ManifestHead(msgspec.Struct):
 
 class _ManifestFacts(msgspec.Struct):
     files: list[_StatedFacts]
+    seen: list[_StatedFacts] = []
+
+
+class ToldProject(msgspec.Struct, frozen=True):
+    """The word of a manifest on a project: whose it is."""
+
+    is_own: bool
+    """A file of it came from a private source."""
+    source: str
+    """The source that it came from, as it was called there."""
 
 
 class MirrorFacts(msgspec.Struct, frozen=True):
-    """One reading of the manifest at the top of a folder; of a folder without one, nothing."""
+    """One reading of the manifest at the top of a folder or container; where there is none, nothing."""
 
     etag: str | None = None
     """Of the file; ``None``: there is none."""
     entries: Mapping[str, _StatedFacts] = {}
-    """By path below the folder."""
+    """By path below the top."""
+    projects: Mapping[str, ToldProject] = {}
+    """By name, those of which it says whose they are."""
 
-    def describe(self, file: File, path: str) -> File:
-        """Add what the manifest says of a file, if it is the one that it speaks of.
+    def describe(self, file: File, path: str) -> File | Withheld:
+        """Add what the manifest says of a file. One that is not what it speaks of is withheld: its name is for other bytes.
 
-        A file whose digest is not known yet is taken for it by its size: a mark too many is none the worse.
+        Where a file has not been read, it is listed with the digest that the manifest has, so that nobody installs another.
         """
         entry = self.entries.get(path)
-        if entry is None or file.size != entry.size or file.hashes.get("sha256", entry.sha256) != entry.sha256:
+        if entry is None:
             return file
+        digest, is_document = file.hashes.get("sha256"), is_index_document(file.filename)
+        if not is_document and (digest not in (None, entry.sha256) or (entry.size is not None and file.size != entry.size)):
+            reason = (
+                f"source {file.source} has other bytes under this name than its {MANIFEST_NAME} vouches for: run "
+                "`wheelgate mirror` there again, or carry it over again"
+            )
+            return Withheld(file.filename, file.source, _DIGEST_RULE, reason)
         return msgspec.structs.replace(
             file,
+            hashes=file.hashes if digest is not None or is_document else {**file.hashes, "sha256": entry.sha256},
             upload_time=in_utc(entry.upload_time) or file.upload_time,
             requires_python=read_constraint(entry.requires_python) or file.requires_python,
             yanked=file.yanked if entry.yanked is None else clean(entry.yanked),
         )
 
-    def describe_local(self, file: File, root: Path) -> File:
-        """Do the same for a file in a folder."""
-        return self.describe(file, os.path.relpath(cast("LocalFile", file.location).path, root)) if self.entries else file
+    def describe_all(self, files: Iterable[File]) -> tuple[list[File], tuple[Withheld, ...]]:
+        """Describe the files of a page: those to be listed, and those that are withheld."""
+        if not self.entries:
+            return list(files), ()
+        described = [self.describe(file, path_of(file)) for file in files]
+        listed = [one for one in described if isinstance(one, File)]
+        return listed, tuple(one for one in described if isinstance(one, Withheld))
+
+    def find_origin(self, file: File) -> Origin | None:
+        """Find whose a file is; ``None``: the manifest does not say."""
+        entry = self.entries.get(path_of(file))
+        return None if entry is None else entry.origin
+
+
+def path_of(file: File) -> str:
+    """Find the path of a file below the top of the mirror that lists it."""
+    location = file.location
+    if isinstance(location, LocalFile):
+        return os.path.relpath(location.path, location.root)
+    return location.path if isinstance(location, StoredFile) else ""
 
 
 def read_mirror_facts(root: Path, before: MirrorFacts) -> MirrorFacts:
@@ -91,26 +137,39 @@ def read_mirror_facts(root: Path, before: MirrorFacts) -> MirrorFacts:
             body = manifest.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return before if before.etag is None else MirrorFacts()
-    return MirrorFacts(etag, _read_entries(body, str(root / MANIFEST_NAME)))
+    return _read_facts(body, etag, str(root / MANIFEST_NAME))
 
 
-def _read_entries(body: bytes, place: str) -> Mapping[str, _StatedFacts]:
-    """Read what a manifest says of each file. Raises StoreError."""
+def _read_facts(body: bytes, etag: str, place: str) -> MirrorFacts:
+    """Read what a manifest says of each file, and of each project. Raises StoreError."""
     if len(body) > _MAX_BYTES:
         raise StoreError(f"{place} is larger than any manifest")
     try:
         version = msgspec.json.decode(body, type=_ManifestHead).wheelgate_mirror
         if not 1 <= version <= MANIFEST_VERSION:
             raise StoreError(f"{place} has version {version}, which this Wheelgate does not support: use a newer release")
-        entries = {entry.path: entry for entry in msgspec.json.decode(body, type=_ManifestFacts).files}
+        manifest = msgspec.json.decode(body, type=_ManifestFacts)
+        entries = {entry.path: entry for entry in (*manifest.seen, *manifest.files)}
         for entry in entries.values():
             read_constraint(entry.requires_python)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise StoreError(
             f"{place} is damaged: carry it over again, or run `wheelgate mirror` again; without it nobody can tell which of its "
-            "files are yanked"
+            "files are yanked, or whose they are"
         ) from None
-    return entries
+    projects: dict[str, ToldProject] = {}
+    for entry in entries.values():
+        project, is_own = entry.path.partition("/")[0], entry.origin == "private"
+        if entry.origin is not None and (is_own or project not in projects):
+            projects[project] = ToldProject(is_own, entry.source)
+    return MirrorFacts(etag, entries, projects)
+
+
+ReadFacts = Callable[[], Awaitable[tuple[MirrorFacts, float]]]
+"""Reads the manifest of a source that may be a mirror, and until when (monotonic seconds) it need not be read again.
+
+What was read last stands in while it cannot be read. Raises StoreError, UpstreamError: it never was.
+"""
 
 
 class MirroredContainer(SourceWrapper):
@@ -137,36 +196,43 @@ class MirroredContainer(SourceWrapper):
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. Under the same revision while neither page nor manifest changed."""
         page = await self._source.project_page(project)
-        if self._clock.monotonic() >= self._fresh_until:
-            try:
-                await self._flights.run("manifest", self._read)
-            except StoreError:
-                if self._facts is None and not page.stale:  # a page that stands in does so while nothing can be read
-                    raise
-        facts = self._facts
-        if facts is None or not facts.entries:
+        try:
+            facts, _ = await self.read_facts()
+        except StoreError:
+            if not page.stale:  # a page that stands in does so while nothing can be read
+                raise
+            return page
+        if not facts.entries:
             return page
         made_of = (page.revision, facts.etag)
         known_of, known = self._pages.get(project, (None, page))
         if known_of != made_of:
-            files = [facts.describe(file, cast("StoredFile", file.location).path) for file in page.files]
-            known = (
-                page
-                if all(map(operator.is_, files, page.files))
-                else page.with_files(FileList(files, [page.files]), page.withheld)
-            )
+            files, withheld = facts.describe_all(page.files)
+            is_same = not withheld and all(map(operator.is_, files, page.files))
+            known = page if is_same else page.with_files(FileList(files, [page.files]), (*page.withheld, *withheld))
             self._pages.pop(project, None)
             if page_bytes(known) <= self._pages.maxsize:
                 self._pages[project] = made_of, known
         return known.with_state_of(page)
+
+    async def read_facts(self) -> tuple[MirrorFacts, float]:
+        """See :data:`ReadFacts`."""
+        if self._clock.monotonic() >= self._fresh_until:
+            try:
+                await self._flights.run("manifest", self._read)
+            except StoreError:
+                if self._facts is None:
+                    raise
+        if self._facts is None:
+            raise StoreError(f"{MANIFEST_NAME} of source {self.name} was not read")
+        return self._facts, self._fresh_until
 
     async def _read(self) -> None:
         try:
             info = await self._store.info(MANIFEST_NAME)
             if self._facts is None or info.etag != self._facts.etag:
                 body, info = await self._store.read(MANIFEST_NAME)
-                entries = await asyncio.to_thread(_read_entries, body, f"{MANIFEST_NAME} of source {self.name}")
-                self._facts = MirrorFacts(info.etag, entries)
+                self._facts = await asyncio.to_thread(_read_facts, body, info.etag, f"{MANIFEST_NAME} of source {self.name}")
         except BlobNotFound:
             self._facts = MirrorFacts()
         self._fresh_until = self._clock.monotonic() + self._fresh_s

@@ -137,6 +137,7 @@ class Sources:
                     )
                 )
                 self.scans.append(directory)
+                self._views.mirrors[settings.name] = directory.read_facts
                 return self._cache(directory, 0.0, 0.0)  # it looks by itself; what stands in is remembered here
             case _ if self._base.config.is_offline(settings):
                 return self._build_offline(settings)
@@ -205,6 +206,7 @@ class Sources:
             cached = self._build_scan(settings, blobs, emptiness)
         self._listings[settings.name] = cached
         mirrored = base.closing(MirroredContainer(cached, store=blobs, clock=clock, fresh_s=settings.fresh_s))
+        self._views.mirrors[settings.name] = mirrored.read_facts
         reader = BlobReader(source=settings.name, blobs=blobs, store=base.store, spool=base.spool, clock=clock)
         history = base.closing(
             BlobHistory(ProjectRecords(base.store, settings.name, url=blobs.display_url), reader=reader, clock=clock)
