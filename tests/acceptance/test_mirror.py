@@ -201,13 +201,13 @@ def test_a_bundle_is_carried_onward_without_any_index(mirroring: Mirroring) -> N
     assert "is not a mirror" in nothing.stderr
 
 
-def test_check_asks_whose_names_a_mirror_has(mirroring: Mirroring, start_gate: Callable[..., Gate]) -> None:
+def test_check_warns_of_settings_that_contradict_a_mirror(mirroring: Mirroring, start_gate: Callable[..., Gate]) -> None:
     mirroring.run(mirroring.input("app\n"), "--to", "file:./bundle", *HERE)
     source = f'[[source]]\nname = "mirror"\ntype = "directory"\nurl = "file:{bundle_of(mirroring)}"\n'
-    done = start_gate(source).run("check")
+    done = start_gate(f"{source}private = true\n").run("check")
     assert done.returncode == 0
-    assert "warn  source mirror (private): is a mirror of other sources (wheelgate-mirror.json)" in done.stdout
-    assert "warn" not in start_gate(f"{source}private = false\n").run("check").stdout
+    assert "warn  source mirror (private): mirrors app, lib, setuptools and 1 more projects from a public source" in done.stdout
+    assert "warn" not in start_gate(source).run("check").stdout
 
 
 def test_a_mirror_serves_as_a_directory_source(mirroring: Mirroring, home: Path, tmp_path: Path) -> None:

@@ -81,11 +81,17 @@ async def test_a_large_container_is_to_be_reordered(tmp_path: Path, blobs: int, 
     assert [finding async for finding in check_layouts(load(path, environment={}), {"box": box}, large=5)] == []
 
 
-MANIFEST = b'{"wheelgate_mirror": 1}'
+FORMER = (
+    b'{"wheelgate_mirror": 1, "files": [{"path": "demo/demo-1.0.tar.gz", "sha256": "'
+    + b"0" * 64
+    + b'", "size": 1, "source": "team", "stored": "2025-01-01T00:00:00Z"}]}'
+)
+MANIFEST = FORMER.replace(b": 1, ", b": 2, ", 1)
+OWN, PUBLIC = (MANIFEST.replace(b'"team"', b'"team", "origin": "' + origin + b'"') for origin in (b"private", b"public"))
 
 
 @pytest.mark.parametrize(
-    "damage", [b"", b"[]", MANIFEST[:9], b'{"wheelgate_mirror": 2}'], ids=["empty", "other", "half", "newer"]
+    "damage", [b"", b"[]", MANIFEST[:9], b'{"wheelgate_mirror": 3}'], ids=["empty", "other", "half", "newer"]
 )
 async def test_a_damaged_manifest_is_named_and_the_next_source_is_checked(tmp_path: Path, damage: bytes) -> None:
     for name, body in (("a", damage), ("b", MANIFEST)):
@@ -114,22 +120,36 @@ async def test_damaged_records_are_named_and_many_of_them_counted() -> None:
 @pytest.mark.parametrize(
     ("said", "mirror", "warned"),
     [
-        ("", True, ["box", "folder"]),
-        ("", False, []),
-        ("private = false\n", True, []),
-        ("private = true\n", True, []),
-        ('only = ["acme-*"]\n', True, []),
+        ("", FORMER, "does not say whose demo is, so it is claimed as yours permanently"),
+        ("", MANIFEST, "set private = false if they are public"),
+        ("", None, ""),
+        ("", OWN, ""),
+        ("", PUBLIC, ""),
+        ("private = false\n", FORMER, ""),
+        ("private = false\n", PUBLIC, ""),
+        (
+            "private = false\n",
+            OWN,
+            "mirrors demo from a private source, which private = false serves as public: leave private out",
+        ),
+        ("private = true\n", OWN, ""),
+        (
+            "private = true\n",
+            PUBLIC,
+            "mirrors demo from a public source, which private = true claims as yours: leave private out",
+        ),
+        ('only = ["acme-*"]\n', FORMER, ""),
     ],
 )
-async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
-    tmp_path: Path, said: str, mirror: bool, warned: list[str]
+async def test_a_mirror_of_which_settings_say_otherwise_or_nobody_says_whose_names_it_has(
+    tmp_path: Path, said: str, mirror: bytes | None, warned: str
 ) -> None:
-    """Served as it is by default, private, it would claim public names for ever."""
+    """Served as it is by default, private, one of which nobody says it would claim public names for ever."""
     (tmp_path / "folder").mkdir()
     box = WatchedStore()
-    if mirror:
-        (tmp_path / "folder" / "wheelgate-mirror.json").write_bytes(MANIFEST)
-        await box.put_if_absent("wheelgate-mirror.json", MANIFEST, {})
+    if mirror is not None:
+        (tmp_path / "folder" / "wheelgate-mirror.json").write_bytes(mirror)
+        await box.put_if_absent("wheelgate-mirror.json", mirror, {})
     path = tmp_path / "wheelgate.toml"
     path.write_text(
         f'[[source]]\nname = "box"\ntype = "blob"\nurl = "https://acct.blob.core.windows.net/box"\n{said}'
@@ -137,10 +157,9 @@ async def test_a_mirror_of_which_nobody_said_whose_names_it_has(
         '[[source]]\nname = "gone"\ntype = "directory"\nurl = "file:./gone"\n'
     )
     found = [finding async for finding in check_mirrors(load(path, environment={}), {"box": box})]
-    assert [finding.what for finding in found] == [f"source {name} (private)" for name in warned]
-    assert all(
-        finding.ok and finding.doubtful and "set private = false if they are public" in finding.detail for finding in found
-    )
+    side = "public" if "false" in said else "private"
+    assert [finding.what for finding in found] == [f"source {name} ({side})" for name in ("box", "folder") if warned]
+    assert all(finding.ok and finding.doubtful and warned in finding.detail for finding in found)
 
 
 def test_every_kind_of_check_is_documented_and_no_other() -> None:

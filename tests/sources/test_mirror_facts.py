@@ -79,11 +79,25 @@ async def test_a_moment_that_is_none_in_utc_says_nothing(mirror: Mirror) -> None
     assert [file.upload_time for file in (await mirror.files()).values()] == [file.upload_time for file in plain.values()]
 
 
-async def test_what_it_says_is_said_of_those_bytes_alone(mirror: Mirror) -> None:
+@pytest.mark.parametrize("more", [b"", b"\1"], ids=["one size", "another size"])
+async def test_a_file_of_other_bytes_than_it_vouches_for_is_withheld(mirror: Mirror, more: bytes) -> None:
     mirror.say(**TOLD)
-    (mirror.root / "demo" / SDIST).write_bytes(BODIES[SDIST][:-1] + b"\1")
-    files = await mirror.files()
-    assert (files[SDIST].yanked, files[WHEEL].yanked) == (None, "it broke")
+    (mirror.root / "demo" / SDIST).write_bytes(BODIES[SDIST][:-1] + b"\1" + more)
+    page = await mirror.source.project_page("demo")
+    assert [(file.filename, file.yanked) for file in page.files] == [(WHEEL, "it broke")]
+    (withheld,) = page.withheld
+    assert (withheld.filename, withheld.rule) == (SDIST, "digest")
+    assert "vouches for" in withheld.reason
+
+
+async def test_a_file_that_was_not_read_yet_is_listed_with_the_digest_it_should_have(tmp_path: Path, clock: FakeClock) -> None:
+    mirror = Mirror(tmp_path / "bundle", clock)
+    mirror.source = Directory(name="mirror", root=mirror.root, clock=clock, inline_bytes=0)
+    mirror.say(**TOLD)
+    assert {name: file.hashes for name, file in (await mirror.files()).items()} == {
+        name: {"sha256": sha256(body)} for name, body in BODIES.items()
+    }
+    await mirror.source.close()
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ class MirrorJudge:
         except (StoreError, UpstreamError) as error:
             reason = f"nobody can tell whether {project} is source {self._source}'s own: {error}"
             return Judgement(ownership=Ownership.UNKNOWN, reason=reason, is_refused=True)
+        if project in facts.doubtful:
+            reason = (
+                f"source {self._source} mirrors {project} since a former release, which did not note whose it is, so nobody can "
+                "tell: run `wheelgate mirror` there again for it, or say private = true or false"
+            )
+            return Judgement(ownership=Ownership.UNKNOWN, reason=reason, fresh_until=fresh_until)
         told = facts.projects.get(project)
         if told is None:
             reason = f"no manifest of source {self._source} tells whose {project} is"

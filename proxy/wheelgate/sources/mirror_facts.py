@@ -76,6 +76,8 @@ class MirrorFacts(msgspec.Struct, frozen=True):
     """By path below the top."""
     projects: Mapping[str, ToldProject] = {}
     """By name, those of which it says whose they are."""
+    doubtful: frozenset[str] = frozenset()
+    """Names of which it does not, although it has files of them and says it of others: a former release mirrored them."""
 
     def describe(self, file: File, path: str) -> File | Withheld:
         """Add what the manifest says of a file. One that is not what it speaks of is withheld: its name is for other bytes.
@@ -162,7 +164,8 @@ def _read_facts(body: bytes, etag: str, place: str) -> MirrorFacts:
         project, is_own = entry.path.partition("/")[0], entry.origin == "private"
         if entry.origin is not None and (is_own or project not in projects):
             projects[project] = ToldProject(is_own, entry.source)
-    return MirrorFacts(etag, entries, projects)
+    unsaid = {entry.path.partition("/")[0] for entry in entries.values()} - projects.keys()
+    return MirrorFacts(etag, entries, projects, frozenset(unsaid) if projects else frozenset())
 
 
 ReadFacts = Callable[[], Awaitable[tuple[MirrorFacts, float]]]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 
 from wheelgate.cli.checks.findings import Finding, label_source
-from wheelgate.config import Config
+from wheelgate.config import Config, SourceSettings
 from wheelgate.core.errors import BadInput, StoreError
 from wheelgate.core.protocols import BlobStore, BodyStore
 from wheelgate.enrich.inspection import find_damaged_records
 from wheelgate.mirror.manifest import NAME as MANIFEST
+from wheelgate.mirror.manifest import Manifest, project_of
 from wheelgate.mirror.manifest_file import read_manifest
 from wheelgate.storage.folder import FolderStore
 
 _MOST_DAMAGE = 20
+_MOST_NAMED = 3
 _LARGE_CONTAINER = 20_000
 
 
@@ -27,26 +29,47 @@ async def check_records(store: BlobStore) -> list[Finding]:
 
 
 async def check_mirrors(config: Config, containers: Mapping[str, BlobStore]) -> AsyncIterator[Finding]:
-    """Warn of mirrors whose settings do not say if their names are private; the manifest of `wheelgate mirror` shows them."""
+    """Warn of mirrors whose settings contradict their manifest about whose their names are, or that do not tell of some."""
     for source in config.source:
         if source.type not in ("blob", "directory"):
             continue
         is_blob = source.type == "blob"
         store: BodyStore = containers[source.name] if is_blob else FolderStore(config.get_source_folder(source))
         try:
-            _, etag = await read_manifest(store, source.name)
+            manifest, etag = await read_manifest(store, source.name)
         except BadInput as error:
             yield Finding(label_source(source.name, private=True), False, str(error), check="mirror", source=source.name)
             continue
         except StoreError:
             continue  # not readable, which its own finding says
-        if etag is None or source.private is not None or source.only is not None:
-            continue
-        detail = (
-            f"is a mirror of other sources ({MANIFEST}), so all its names are claimed as yours permanently: set private = false "
-            "if they are public, private = true if they are not"
+        if etag is not None and (detail := _find_contradiction(source, manifest)) is not None:
+            yield Finding(label_source(source.name, private=source.is_private), True, detail, True, "mirror", source.name)
+
+
+def _find_contradiction(source: SourceSettings, manifest: Manifest) -> str | None:
+    """Find what is to be said about whose the names of a mirror are; ``None``: nothing."""
+    origins: dict[str, set[str | None]] = {}
+    for entry in manifest.files:
+        origins.setdefault(project_of(entry.path), set()).add(entry.origin)
+    own = [project for project, found in origins.items() if "private" in found]
+    public = [project for project, found in origins.items() if "public" in found and "private" not in found]
+    untold = [project for project, found in origins.items() if found == {None}]
+    if source.private is False and own:
+        return f"mirrors {_name_some(own)} from a private source, which private = false serves as public: leave private out"
+    if source.private is True and public:
+        return f"mirrors {_name_some(public)} from a public source, which private = true claims as yours: leave private out"
+    if source.may_be_mirror and untold:
+        return (
+            f"is a mirror whose {MANIFEST} does not say whose {_name_some(untold)} is, so it is claimed as yours permanently: "
+            "run `wheelgate mirror` there again; or set private = false if they are public, private = true if they are not"
         )
-        yield Finding(label_source(source.name, private=True), True, detail, True, "mirror", source.name)
+    return None
+
+
+def _name_some(projects: Sequence[str]) -> str:
+    named = ", ".join(sorted(projects)[:_MOST_NAMED])
+    more = len(projects) - _MOST_NAMED
+    return f"{named} and {more} more projects" if more > 0 else named
 
 
 async def check_layouts(
