@@ -207,7 +207,7 @@ def test_check_warns_of_settings_that_contradict_a_mirror(mirroring: Mirroring, 
     done = start_gate(f"{source}private = true\n").run("check")
     assert done.returncode == 0
     assert "warn  source mirror (private): mirrors app, lib, setuptools and 1 more projects from a public source" in done.stdout
-    assert "warn" not in start_gate(source).run("check").stdout
+    assert "warn  source" not in start_gate(source).run("check").stdout
 
 
 def test_a_mirror_serves_as_a_directory_source(mirroring: Mirroring, home: Path, tmp_path: Path) -> None:

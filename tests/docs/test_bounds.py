@@ -43,7 +43,7 @@ SHORT_LIVED = {
         *("SourceClients.by_source", "Sources.stores", "Sources.targets", "Sources.recorders", "Sources.completed"),
         "Sources.scans",
         "Sources.feeds",
-        *("Sources.absences", "Sources._listings", "Views.judges", "Views.watches"),
+        *("Sources.absences", "Sources._listings", "Views.judges", "Views.mirrors", "Views.watches"),
     },
     "a command": {
         *(
