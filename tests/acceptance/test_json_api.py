@@ -189,6 +189,7 @@ print(json.dumps([package.pretty_name, str(package.version), package.python_vers
 
 @pytest.mark.long
 @pytest.mark.public
+@pytest.mark.timeout(600)
 def test_poetry_1_reads_what_it_takes_for_pypi(server: Gate, tmp_path: Path) -> None:
     """Its reader of PyPI, pointed here: it has another one for indexes, which reads pages."""
     python = installed("poetry-1.8", "poetry==1.8.5") / "python"

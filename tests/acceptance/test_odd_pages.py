@@ -52,7 +52,7 @@ def test_what_is_read_by_nobody_else_is_of_a_kind_that_is_known() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 def test_installers_read_them_as_the_table_says(index_url: str, home: Path) -> None:
     by_pip = read_by_pip(home, index_url, len(ANSWERS))
     by_uv = read_by_uv(home, index_url, range(len(ANSWERS)))

@@ -119,6 +119,7 @@ def test_nothing_wrong_leaves_to_its_end_or_is_kept_and_what_is_right_comes_then
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_one_file_from_maintenance_to_a_stated_digest(start_gate: Callable[..., Gate], tmp_path: Path) -> None:
     """With pip and uv, two replicas, and a restart in the middle."""
     name = "lib"
