@@ -629,4 +629,20 @@ MUTATIONS = (
         "tests/acceptance/test_passing_through.py::test_its_own_project_installs_with_public_ones_that_go_by_the_rules",
         "False",
     ),
+    Mutation(
+        15,
+        "a mirror claims what it has from public sources",
+        "index/mirrored.py",
+        "ownership = Ownership.OWN if told.is_own else Ownership.PUBLIC",
+        "ownership = Ownership.OWN",
+        "tests/index/test_mirrored.py::test_each_project_is_whose_the_manifest_says",
+    ),
+    Mutation(
+        15,
+        "what a mirror has of an own project from public sources goes by no rule",
+        "index/mirrored.py",
+        'case "merged" | "public":',
+        'case "nothing":',
+        "tests/index/test_mirrored.py::test_of_an_own_project_public_files_are_withheld_or_go_by_their_rules",
+    ),
 )
