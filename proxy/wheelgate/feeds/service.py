@@ -98,7 +98,11 @@ class _Package(msgspec.Struct, rename="camel"):
 
 
 class _Packages(msgspec.Struct):
-    value: list[_Package]
+    value: list[msgspec.Raw]
+    """Each is read by itself: a server may list everything that it has."""
+
+
+_decode_package = msgspec.json.Decoder(_Package).decode
 
 
 class FeedService:
@@ -142,10 +146,12 @@ class FeedService:
         for page in range(_PAGES):
             more = {"$skip": str(page * _A_PAGE)} if page else {}
             listed = await self._ask(f"{place.url}/packages", {**query, **more}, _Packages, f"what it has of {project}", deadline)
-            for package in listed.value:
-                is_python = (package.protocol_type or "pypi").lower() == "pypi"
-                if is_python and project in (normalise_name(package.name), package.normalized_name):
-                    return await in_slices(_read_versions(package.versions or ()))
+            try:
+                package = await in_slices(_find_package(listed.value, project))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                raise self._bad(f"did not say what it has of {project} in a way that can be read") from None
+            if package is not None:
+                return await in_slices(_read_versions(package.versions or ()))
             if len(listed.value) < _A_PAGE:  # a server that knows no such filter lists everything
                 return ()
         raise self._bad(f"lists more than {_PAGES * _A_PAGE} packages, and {project} is not among them")
@@ -183,6 +189,17 @@ def _find_inner(place: FeedPlace, upstream: _Upstream) -> FeedPlace | None:
     path = "/".join(quote(part, safe="") for part in home)
     feeds_url = f"https://{FEED_SERVICE_HOST}/{path}/_apis/packaging/feeds"
     return FeedPlace(feeds_url, quote(upstream.internal_upstream_feed_id, safe=""))
+
+
+def _find_package(packages: list[msgspec.Raw], project: str) -> Steps[_Package | None]:
+    """Find a project among packages. Raises MsgspecError, UnicodeDecodeError, RecursionError."""
+    for raw in packages:
+        package = _decode_package(raw)
+        is_python = (package.protocol_type or "pypi").lower() == "pypi"
+        if is_python and project in (normalise_name(package.name), package.normalized_name):
+            return package
+        yield
+    return None
 
 
 def _read_versions(versions: list[_ListedVersion] | tuple[()]) -> Steps[tuple[VersionFact, ...]]:

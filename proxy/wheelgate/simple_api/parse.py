@@ -18,7 +18,17 @@ from wheelgate.core.model import ProjectStatus
 from wheelgate.core.names import normalise_name
 from wheelgate.core.page_links import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_FILES, Collector, NotAnIndexPage, OversizedPage, PageEntry, ParsedPage, clean, text
+from wheelgate.simple_api.collector import (
+    JUDGED_TOGETHER,
+    MAX_FILES,
+    Collector,
+    NotAnIndexPage,
+    OversizedPage,
+    PageEntry,
+    ParsedPage,
+    clean,
+    text,
+)
 
 _STATUSES = {"active", "archived", "quarantined", "deprecated"}
 _SLICE_FILES, _SLICE_BYTES = 250, 128 * 1024
@@ -90,16 +100,22 @@ def parse_json(page: JsonPage, project: str, source: str, links: PageLinks) -> S
     name = _decode_loosely(page.name)
     if isinstance(name, str) and normalise_name(name) != project:
         raise NotAnIndexPage("the page of another project")
-    versions = _decode_loosely(page.versions)
-    listed = [v for v in versions if isinstance(v, str) and text(v)] if isinstance(versions, list) else ()
+    stated = _decode_loosely(page.versions)
+    versions = stated if isinstance(stated, list) else []
+    listed: list[str] = []
+    for start in range(0, len(versions), _SLICE_FILES):
+        listed += [v for v in versions[start : start + _SLICE_FILES] if isinstance(v, str) and text(v)]
+        yield
     collector = Collector(project, source, links, listed)
+    yield from collector.read_listed()
     for raws in _slice_entries(page.files):
-        for entry in _decode_entries(raws):
+        for number, entry in enumerate(_decode_entries(raws)):
             if entry is None:
                 collector.drop_unusable()
             else:
                 collector.add(entry)
-        yield
+            if not number % JUDGED_TOGETHER:
+                yield
     return collector.page(status_of(_decode_loosely(page.project_status)))
 
 

@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import codecs
+import encodings
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from encodings import aliases, normalize_encoding
+from functools import cache
+from pkgutil import iter_modules
 from urllib.parse import unquote
 
+import msgspec
 from lxml import etree
 
 from wheelgate.core.digests import read_fragment
 from wheelgate.core.names import is_listable
 from wheelgate.core.page_links import PageLinks
 from wheelgate.runtime.cooperative import Steps
-from wheelgate.simple_api.collector import MAX_LINK, BlankPage, Collector, NotAnIndexPage, PageEntry, ParsedPage
+from wheelgate.simple_api.collector import (
+    JUDGED_TOGETHER,
+    MAX_LINK,
+    BlankPage,
+    Collector,
+    NotAnIndexPage,
+    OversizedPage,
+    PageEntry,
+    ParsedPage,
+)
 from wheelgate.simple_api.parse import check_version, status_of
 
 _SLICE_BYTES = 16 * 1024
 _MAX_DEPTH = 500
+_MAX_TAG_BYTES, _MAX_ATTRIBUTES = 16 * 1024 * 1024, 120_000
+_BETWEEN_ATTRIBUTES = b" \t\r\n\f\"'"
 _BEGINNING = 64
 _HEADINGS = ("title", "h1")
 # What servers of simple pages write over them; PEP 503 prescribes nothing. A page without file links must say so (or carry
@@ -30,6 +46,8 @@ _FOLDER = re.compile(r"(\./)?[^/?#:.][^/?#:]*/")
 """A link to a folder below the page, as web servers list it."""
 _SIZE = re.compile(r"\+?[0-9]{1,19}")
 _MAX_MOMENT = 64
+_MAX_CHARSET = 64
+_NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
 
 
 class _Target:
@@ -45,12 +63,17 @@ class _Target:
         self._is_blank: bool | None = None
         """``None``: nothing came yet at all."""
         self._lists_folders = False
+        self._waiting: list[PageEntry | str] = []
+        """Entries that were not judged yet, and the address that those behind it are relative to."""
+        self.events = 0
+        """Of the parser, so far."""
         self.depth = 0
         """Of open elements."""
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """One opening tag; lxml has lowered names and decoded entities."""
         self.depth += 1
+        self.events += 1
         if self._is_blank is not False:
             self._is_blank = tag in _BLANK and "http-equiv" not in attributes and "onload" not in attributes
         if tag == "a":
@@ -59,7 +82,7 @@ class _Target:
                 self._anchor(href, attributes)
         elif tag == "base" and not self._based and attributes.get("href"):
             self._based = True  # only the first counts (HTML, 4.2.3)
-            self._links.rebase(attributes["href"])
+            self._waiting.append(attributes["href"])
         elif tag == "meta":
             self._metas.setdefault(attributes.get("name", "").lower(), attributes.get("content", ""))
         elif tag in _HEADINGS:
@@ -68,15 +91,32 @@ class _Target:
     def end(self, tag: str) -> None:
         """One closing tag."""
         self.depth -= 1
+        self.events += 1
         if tag in _HEADINGS:
             self._in_heading = False
 
     def data(self, data: str) -> None:
         """Text; only headings matter, anchor text never does (installers ignore it too). A page with any is not blank."""
+        self.events += 1
         if self._is_blank is not False and not data.isspace():
             self._is_blank = False
         if self._in_heading and len(self._heading) < 1_000:
             self._heading += data
+
+    def comment(self, text: str) -> None:  # noqa: ARG002 - what lxml calls
+        """One comment, which means nothing."""
+        self.events += 1
+
+    def judge(self) -> Steps[None]:
+        """Judge what came, a few entries at a time: the oddest names take a millisecond each."""
+        waiting, self._waiting = self._waiting, []
+        for number, entry in enumerate(waiting, 1):
+            if isinstance(entry, str):
+                self._links.rebase(entry)
+            else:
+                self._collector.add(entry)
+            if not number % JUDGED_TOGETHER:
+                yield
 
     def close(self) -> None:
         """The end of the document, which the parser announces; nothing is held back."""
@@ -98,7 +138,7 @@ class _Target:
         entry.provenance = attributes.get("data-provenance")
         entry.size = _attribute_size(attributes.get("data-size"))
         entry.upload_time = _attribute_moment(attributes.get("data-upload-time"))
-        self._collector.add(entry)
+        self._waiting.append(entry)
 
     def result(self) -> ParsedPage:
         """The page.
@@ -120,6 +160,22 @@ class _Target:
         return self._collector.page(status_of(status))
 
 
+class _Unread(msgspec.Struct, frozen=True):
+    """Slices that the parser took in without a word: of one tag or comment, which it reads in one go once it ends."""
+
+    size: int = 0
+    attributes: int = 0
+    """As many as they may be of."""
+
+    def add(self, piece: bytes) -> _Unread:
+        """Add a slice. Raises OversizedPage if a tag of all that would hold everybody up."""
+        more = len(piece) - len(piece.translate(None, _BETWEEN_ATTRIBUTES))
+        unread = _Unread(self.size + len(piece), self.attributes + more)
+        if unread.size > _MAX_TAG_BYTES or unread.attributes > _MAX_ATTRIBUTES:
+            raise OversizedPage("HTML with a tag of more bytes or attributes than any has")
+        return unread
+
+
 def parse_html(body: bytes | bytearray, charset: str, project: str, source: str, links: PageLinks) -> Steps[ParsedPage]:
     """Parse a PEP 503 project page, in slices.
 
@@ -129,12 +185,18 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
     target = _Target(Collector(project, source, links), links)
     decoder = _decoder(charset, body)
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, huge_tree=False)
+    events, unread = 0, _Unread()
     try:
         for start in range(0, len(body), _SLICE_BYTES):
-            parser.feed(decoder.decode(body[start : start + _SLICE_BYTES]).encode("utf-8", "replace"))
+            piece = decoder.decode(body[start : start + _SLICE_BYTES]).encode("utf-8", "replace")
+            parser.feed(piece)
             yield
+            yield from target.judge()
+            unread = unread.add(piece) if events == target.events else _Unread()
+            events = target.events
         if body and target.depth < _MAX_DEPTH:  # it closes what is open in one go: millions would hold everybody up
             parser.close()
+            yield from target.judge()
     except (etree.LxmlError, UnicodeError):  # utf-16 wants a byte-order mark
         raise NotAnIndexPage("HTML that cannot be parsed") from None
     try:
@@ -148,12 +210,28 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
 def _decoder(charset: str, body: bytes | bytearray) -> codecs.IncrementalDecoder:
     """The decoder of a charset. libxml2's own drops the rest of a page without a word at a byte that its charset lacks."""
     try:
+        if _name_charset(charset) not in _list_charsets():
+            raise LookupError
         b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
         if codecs.lookup(charset).name == "utf-16" and body.startswith(b"<\0"):
             charset = "utf-16-le"  # as pip reads it where no mark says which
         return codecs.getincrementaldecoder(charset)("replace")
     except (LookupError, ValueError):
         raise NotAnIndexPage(f"an unknown character set ({charset[:20]!r})") from None
+
+
+def _name_charset(charset: str) -> str:
+    return normalize_encoding(charset[:_MAX_CHARSET]).lower()
+
+
+@cache
+def _list_charsets() -> frozenset[str]:
+    """List the names of character sets that are known: others are not even looked up, as Python remembers each of those for good.
+
+    Its own encodings of text as text are none: no server sends them, and some take as long as a page is long, for each byte.
+    """
+    modules = {module.name for module in iter_modules(encodings.__path__)}
+    return frozenset(modules | aliases.aliases.keys()) - _NO_CHARSETS
 
 
 def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import msgspec
@@ -32,6 +32,7 @@ from wheelgate.upstream.client import SourceClient
 
 GITHUB_HEADERS = {"X-GitHub-Api-Version": "2022-11-28"}
 _RETRY_S = 5.0
+_NAMES_TOGETHER = 200
 _NOBODY = ""
 """Key of the files that are of no project."""
 _log = logging.getLogger(__name__)
@@ -109,7 +110,11 @@ class GithubReleases:
 
     async def project_names(self) -> PackedNames:
         await self._refresh()
-        return await self._packed.pack(lambda: [self._listing])
+        return await self._packed.pack(self._find_names)
+
+    def _find_names(self) -> Iterator[Sequence[str]]:
+        names = list(self._listing)
+        return (names[start : start + _NAMES_TOGETHER] for start in range(0, len(names), _NAMES_TOGETHER))
 
     async def project_page(self, project: str) -> ProjectPage:
         """See :class:`~wheelgate.core.protocols.Source`. The same revision while no release changed."""
@@ -197,6 +202,7 @@ class GithubReleases:
             if (why := explain_nobodys(asset.name)) is not None:
                 projects.setdefault(_NOBODY, _Assets()).withheld[asset.name] = explain_unoffered(self.name, asset.name, why)
             for project in read_belonging(asset.name).projects:
+                yield  # an odd name may be of dozens, and is read again for each
                 self._sort(release, asset, project, projects.setdefault(project, _Assets()))
         return (
             {project: tuple(assets.files.values()) for project, assets in projects.items() if project != _NOBODY},

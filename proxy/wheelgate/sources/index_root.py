@@ -17,10 +17,12 @@ from wheelgate.upstream.answers import PageAnswer
 ROOT_ACCEPT = f"{JSON}, {HTML};q=0.2, {LEGACY_HTML};q=0.01"
 _ENOUGH = 50
 _MOST_LINKS = 300
-_ANCHOR = re.compile(r"<a\s[^>]{0,500}?href\s*=\s*[\"']?([^\"'\s>]{1,500})", re.IGNORECASE)
-_HEADING = re.compile(r"<(?:title|h1)\b[^>]{0,200}>([^<]{0,500})", re.IGNORECASE)
+_BEGINNING_BYTES = 256 * 1024
+# No "<" within a tag: else each of very many that never end would be read on from for hundreds of characters.
+_ANCHOR = re.compile(r"<a\s[^<>]{0,500}?href\s*=\s*[\"']?([^\"'\s>]{1,500})", re.IGNORECASE)
+_HEADING = re.compile(r"<(?:title|h1)\b[^<>]{0,200}>([^<]{0,500})", re.IGNORECASE)
 _INDEX = re.compile(r"\b(simple (package )?(index|list)|index of|package index|links for)\b", re.IGNORECASE)
-_REPOSITORY = re.compile(r"<meta\s[^>]{0,200}pypi:repository-version", re.IGNORECASE)
+_REPOSITORY = re.compile(r"<meta\s[^<>]{0,200}pypi:repository-version", re.IGNORECASE)
 _PROJECTS = re.compile(
     r"\{\s*(\"[^\"]{1,50}\"\s*:\s*(\"[^\"]{0,200}\"|[0-9]{1,20}|\{[^{}]{0,500}\})\s*,\s*)*\"projects\"\s*:\s*\["
 )
@@ -44,7 +46,7 @@ def read_root(answer: PageAnswer) -> IndexRoot | None:
     """
     if answer.status != 200:
         return None
-    text = bytes(answer.body).decode("utf-8", "replace")
+    text = bytes(answer.body[:_BEGINNING_BYTES]).decode("utf-8", "replace")
     kind = answer.content_type
     if kind.startswith("application/vnd.pypi.simple.") and kind.endswith("+json"):
         head = _PROJECTS.match(text.lstrip("\ufeff \t\r\n"))

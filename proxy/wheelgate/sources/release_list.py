@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from wheelgate.core.errors import PageTooLarge, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.simple_api.collector import MAX_FILES
 from wheelgate.upstream.answers import PageAnswer
 from wheelgate.upstream.client import SourceClient
@@ -45,7 +46,17 @@ class _ReleasePage(msgspec.Struct, frozen=True):
     releases: list[GithubRelease]
 
 
-_decode = msgspec.json.Decoder(list[GithubRelease]).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode = msgspec.json.Decoder(GithubRelease).decode
+
+
+def _decode_releases(body: bytes | bytearray) -> Steps[list[GithubRelease]]:
+    """Decode a page of releases, one at a time. Raises MsgspecError, UnicodeDecodeError, RecursionError."""
+    releases = []
+    for raw in _split(body):
+        releases.append(_decode(raw))
+        yield
+    return releases
 
 
 class ReleaseList:
@@ -106,7 +117,7 @@ class ReleaseList:
             for number, seen in zip_longest(range(1, _MAX_PAGES + 1), known):
                 url = f"{self._url}&page={number}"
                 answer = await self._client.page(url, accept=_ACCEPT, etag=seen.etag if seen else None)
-                pages.append(seen if seen and answer.status == 304 else self._parse(url, answer))
+                pages.append(seen if seen and answer.status == 304 else await self._parse(url, answer))
                 if sum(len(release.assets) for page in pages for release in page.releases) > MAX_FILES:
                     raise PageTooLarge(
                         f"source {self._source}: the releases of {self.repo} have more than {MAX_FILES} files",
@@ -119,12 +130,12 @@ class ReleaseList:
             self._pages = [*pages, *known[len(pages) :]]
         return pages
 
-    def _parse(self, url: str, answer: PageAnswer) -> _ReleasePage:
+    async def _parse(self, url: str, answer: PageAnswer) -> _ReleasePage:
         problem = "has no such repository, or the token may not see it (it needs Contents: read)"
         if answer.status == 200:
             try:
-                return _ReleasePage(answer.etag, _decode(answer.body))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                return _ReleasePage(answer.etag, await in_slices(_decode_releases(answer.body)))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 problem = "answered with something that is not a list of releases"
         elif answer.url != url:
             problem = (
