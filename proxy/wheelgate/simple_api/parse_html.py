@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from encodings import aliases, normalize_encoding
-from functools import cache
+from functools import lru_cache
 from pkgutil import iter_modules
 from urllib.parse import unquote
 
@@ -224,7 +224,7 @@ def _name_charset(charset: str) -> str:
     return normalize_encoding(charset[:_MAX_CHARSET]).lower()
 
 
-@cache
+@lru_cache(maxsize=1)
 def _list_charsets() -> frozenset[str]:
     """List the names of character sets that are known: others are not even looked up, as Python remembers each of those for good.
 
