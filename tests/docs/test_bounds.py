@@ -19,6 +19,7 @@ GROWS = {
 SHORT_LIVED = {
     "one page while it is parsed": {
         *("PageLinks._places", "Collector._refused", "Collector._files", "Collector._withheld", "_Target._metas"),
+        *("Collector._covered", "_Target._waiting"),
         *("ListingParser.blobs", "ListingParser._text", "ListingParser._fields", "ListingParser._facts"),
     },
     "one listing while it is made": {f"ListingBuilder.{name}" for name in ("_open", "_blocks", "_fresh", "_changed")},

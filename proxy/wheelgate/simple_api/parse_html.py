@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from encodings import aliases, normalize_encoding
-from functools import lru_cache
 from pkgutil import iter_modules
 from urllib.parse import unquote
 
@@ -48,6 +47,9 @@ _SIZE = re.compile(r"\+?[0-9]{1,19}")
 _MAX_MOMENT = 64
 _MAX_CHARSET = 64
 _NO_CHARSETS = {"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"}
+"""Python's own encodings of text as text: no server sends them, and of some each byte takes as long as the page is long."""
+_CHARSETS = frozenset({module.name for module in iter_modules(encodings.__path__)} | aliases.aliases.keys()) - _NO_CHARSETS
+"""Names of character sets. Others are not even looked up: Python remembers each of those for good."""
 
 
 class _Target:
@@ -210,7 +212,7 @@ def parse_html(body: bytes | bytearray, charset: str, project: str, source: str,
 def _decoder(charset: str, body: bytes | bytearray) -> codecs.IncrementalDecoder:
     """The decoder of a charset. libxml2's own drops the rest of a page without a word at a byte that its charset lacks."""
     try:
-        if _name_charset(charset) not in _list_charsets():
+        if _name_charset(charset) not in _CHARSETS:
             raise LookupError
         b"a".decode(charset, "replace")  # refuses, as the codecs module does not, what does not give text (zlib, rot13)
         if codecs.lookup(charset).name == "utf-16" and body.startswith(b"<\0"):
@@ -222,16 +224,6 @@ def _decoder(charset: str, body: bytes | bytearray) -> codecs.IncrementalDecoder
 
 def _name_charset(charset: str) -> str:
     return normalize_encoding(charset[:_MAX_CHARSET]).lower()
-
-
-@lru_cache(maxsize=1)
-def _list_charsets() -> frozenset[str]:
-    """List the names of character sets that are known: others are not even looked up, as Python remembers each of those for good.
-
-    Its own encodings of text as text are none: no server sends them, and some take as long as a page is long, for each byte.
-    """
-    modules = {module.name for module in iter_modules(encodings.__path__)}
-    return frozenset(modules | aliases.aliases.keys()) - _NO_CHARSETS
 
 
 def _attribute_digests(value: str | None) -> bool | dict[str, str] | None:
