@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -404,6 +405,21 @@ def test_rules_and_outages_are_told_in_our_own_words(index: FakeIndex, tmp_path:
     failed = offline.run(offline.input("app\n"), "--to", "file:./bundle", *HERE, status=1)
     assert "app was not found in any source" in failed.stderr
     assert "this server is offline and holds nothing of app" in failed.stderr
+
+
+def test_what_a_rule_withholds_is_told_by_that_rule(index: FakeIndex, tmp_path: Path) -> None:
+    """To uv, which is not shown it, there is no such version."""
+    publish_catalogue(index)
+    now = datetime.now(UTC)
+    index.publish("colour", wheel_name("colour", "3.0"), wheel_bytes("colour", "3.0"), upload_time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    mirroring = Mirroring(tmp_path / "work", index, f'{index_source(index)}[policy]\ncooldown = "3d"\n')
+    reason = f"colour 3.0 is withheld: it was uploaded at {now:%Y-%m-%d %H:%M:%S}Z, and a cool-down of 3d holds it until "
+    failed = mirroring.run("--project", "colour>=3", "--to", "./bundle", *HERE, status=1)
+    assert f"project colour>=3 cannot be resolved for Python 3.11 on linux-x86_64: {reason}" in failed.stderr
+    assert "no version of" not in failed.stderr
+    done = mirroring.run("--project", "colour", "--to", "./bundle", *HERE)
+    assert f"wheelgate: colour 2.0 is mirrored: {reason}" in done.stderr
+    assert distributions(bundle_of(mirroring)) == {"colour/colour-2.0-py3-none-any.whl"}
 
 
 def test_progress_is_drawn_at_a_terminal_and_nowhere_else(mirroring: Mirroring) -> None:

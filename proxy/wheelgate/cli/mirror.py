@@ -18,6 +18,10 @@ from wheelgate.cli.stopping import stop_as_by_ctrl_c
 from wheelgate.config.load import copy_environment
 from wheelgate.mirror.platforms import PLATFORMS
 
+_PLATFORM_HELP = (
+    f"For this platform: {', '.join(PLATFORMS)}, or as pip (win_amd64) or conda (linux-64) names it; may be repeated."
+)
+
 
 @click.command()
 @config_options
@@ -26,7 +30,7 @@ from wheelgate.mirror.platforms import PLATFORMS
 @click.option("--to", required=True, metavar="STORE", help="./folder or https://ACCOUNT.blob.core.windows.net/CONTAINER")
 @click.option("--from", "origin", metavar="STORE", help="Copy from another mirror instead of inputs; no index is asked.")
 @click.option("--python", "pythons", multiple=True, metavar="3.11", help="For this Python; may be repeated.")
-@click.option("--platform", "platforms", multiple=True, metavar="NAME", help=f"For this platform: {', '.join(PLATFORMS)}.")
+@click.option("--platform", "platforms", multiple=True, metavar="NAME", help=_PLATFORM_HELP)
 @click.option("--all-files", is_flag=True, help="Every file of the versions needed, for whatever machine.")
 @click.option("--verify", is_flag=True, help="Copy nothing: verify that the mirror satisfies the inputs.")
 @click.option("--dry-run", is_flag=True, help="Copy nothing: print how many files and bytes it would be.")
