@@ -40,6 +40,8 @@ from tests.support.mirrors import (
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
 from wheelgate.distfiles.core_metadata import read_core_metadata
 
+WINDOWS = ("--python", "3.11", "--platform", "win-64")
+
 
 @pytest.fixture
 def mirroring(index: FakeIndex, tmp_path: Path) -> Mirroring:
@@ -97,9 +99,13 @@ def test_a_second_run_copies_only_what_is_new(mirroring: Mirroring) -> None:
 def test_inputs_of_one_name_and_several_projects_keep_what_each_needs(mirroring: Mirroring) -> None:
     folders = [mirroring.folder / mirroring.input(f"{name}\n", f"{name}/requirements.txt") for name in ("colour", "lib")]
     mirroring.run(*folders, "--to", "./bundle", *HERE)
-    for arguments in (["--project", "sourced"], ["--project", "colour"], [folders[1]]):
-        mirroring.run(*arguments, "--to", "./bundle", *HERE)
+    for arguments in (["--project", "sourced", *HERE], ["--project", "colour", *HERE], [folders[1], *WINDOWS]):
+        mirroring.run(*arguments, "--to", "./bundle")
     loaded = manifest(bundle_of(mirroring))
+    targets = ["Python 3.11 on linux-x86_64", "Python 3.11 on windows-x86_64"]
+    assert loaded["inputs"]["lib/requirements.txt"]["targets"] == targets
+    libs = [entry["needed_by"] for entry in loaded["files"] if entry["path"].startswith("lib/")]
+    assert libs == [{"lib/requirements.txt": [target]} for target in targets]
     assert set(loaded["inputs"]) == {"requirements.txt", "lib/requirements.txt", "project sourced", "project colour"}
     needed = {entry["path"].partition("/")[0]: set(entry["needed_by"]) for entry in loaded["files"]}
     assert needed == {

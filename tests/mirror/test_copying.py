@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -364,6 +365,30 @@ async def test_a_manifest_grows_and_says_who_needs_what_now(world: World) -> Non
     manifest, _ = await read_manifest(world.store, "here")
     assert manifest.by_path()["other/other-1.0.tar.gz"].needed_by == {}
     assert set(manifest.inputs) == {"a.txt", "b.txt"}
+
+
+async def test_runs_for_several_targets_take_nothing_from_each_other(world: World) -> None:
+    """As the jobs of a pipeline do, one for each Python: at once, and in any order."""
+    entry = (await world.copy(item(needed_by={"a.txt": {"t1"}}))).entries[0]
+    other = msgspec.structs.replace(entry, path="other/other-1.0.tar.gz")
+    began = world.clock.now()
+    world.clock.move(60)
+    manifest = ManifestFile(world.store, "here")
+    await manifest.read()
+
+    async def run(moment: datetime, target: str, *entries: ManifestEntry, complete: bool = True) -> dict[str, object]:
+        needing = [msgspec.structs.replace(one, needed_by={"a.txt": [target]}) for one in entries]
+        await manifest.add(needing, {"a.txt": ManifestInput([target], moment)}, complete=complete, whole=False)
+        found, _ = await read_manifest(world.store, "here")
+        assert found.inputs["a.txt"].mirrored == world.clock.now()
+        return {"targets": found.inputs["a.txt"].targets} | {one.path: one.needed_by.get("a.txt") for one in found.files}
+
+    assert await run(world.clock.now(), "t1", entry) == {"targets": ["t1"], PATH: ["t1"]}
+    both = {"targets": ["t1", "t2"], PATH: ["t1", "t2"], other.path: ["t2"]}
+    assert await run(began, "t2", entry, other) == both, "it began before, and ends later"
+    assert await run(began, "t1", other, complete=False) == both | {other.path: ["t1", "t2"]}
+    assert await run(began, "t1", entry) == both
+    assert await run(began, "t2") == {"targets": ["t1", "t2"], PATH: ["t1"], other.path: None}
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,9 @@ async def _copy(
     items: Sequence[MirrorFile],
     progress: CopyProgress,
     inputs: Mapping[str, ManifestInput],
-    seen: Sequence[Sighting] = (),
+    seen: Sequence[Sighting] | None = None,
 ) -> MirrorResult:
+    """Copy files, and write down who needs them. ``seen``: what a bundle has seen, which says all of its inputs."""
     size = sum(item.file.size or 0 for item in items)
     if job.dry_run:
         missing, refused = [], []
@@ -156,9 +157,9 @@ async def _copy(
             problems=[problem for _, problem in refused],
         )
     progress.begin(len(items), size)
-    result = await copier.copy(items, seen)
+    result = await copier.copy(items, seen or ())
     complete = not result.problems  # else it would say that inputs are served which are not
-    for path, sentence in (await copier.manifest.add(result.entries, inputs, complete=complete)).items():
+    for path, sentence in (await copier.manifest.add(result.entries, inputs, complete=complete, whole=seen is not None)).items():
         result.refuse(path, sentence)
     for note in result.notes:
         _print_note(note)

@@ -92,18 +92,23 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             requires_python=later.requires_python,
             yanked=later.yanked,
             as_of=earlier.as_of if is_same else later.as_of,
-            needed_by=dict(sorted({**self.needed_by, **now.needed_by}.items())),
+            needed_by=_join_needs(self.needed_by, now.needed_by),
             stored=min(self.stored, now.stored),
         )
 
 
 class ManifestInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One input, and for which targets it was mirrored last."""
+    """One input, and for which targets it was mirrored, by one run or by several."""
 
     targets: list[str]
     mirrored: _Moment
     place: str | None = None
     """Of a file, a digest of where it lay: another file of that name is another input."""
+
+    def join(self, now: ManifestInput) -> ManifestInput:
+        """Join the targets of another run."""
+        targets = sorted({*self.targets, *now.targets})
+        return ManifestInput(targets, max(self.mirrored, now.mirrored), now.place or self.place)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,18 +150,29 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return msgspec.structs.replace(self, seen=[seen[path] for path in sorted(seen)]), refused
 
     def add(
-        self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput], place: str, *, complete: bool = True
+        self,
+        entries: Iterable[ManifestEntry],
+        inputs: Mapping[str, ManifestInput],
+        place: str,
+        *,
+        complete: bool = True,
+        whole: bool = True,
     ) -> tuple[Manifest, Refusals]:
         """Add what is in place now; this very object if that is nothing new.
 
         Who needs a file is joined. The inputs named, unless they were mirrored later than is said here, need what is said now
-        and nothing else; if that is not ``complete``, nothing is taken from them.
+        and nothing else; if that is not ``complete``, nothing is taken from them. What is one run's, and not the ``whole``,
+        is so on its targets alone, whichever run ended first: a pipeline has a job for each Python.
         """
-        outdated = {label for label, one in inputs.items() if label in self.inputs and self.inputs[label].mirrored > one.mirrored}
+        later = {label for label, one in inputs.items() if label in self.inputs and self.inputs[label].mirrored > one.mirrored}
+        outdated = later if whole else set[str]()
         current = {label: one for label, one in inputs.items() if complete and label not in outdated}
+        if not whole:
+            current = {label: self.inputs[label].join(one) if label in self.inputs else one for label, one in current.items()}
         files, seen, refused = {}, {one.path: one for one in self.seen}, Refusals()
         for entry in self.files:
-            others = {label: targets for label, targets in entry.needed_by.items() if label not in current}
+            gone = {label: None if whole else inputs[label].targets for label in current}
+            others = _take_needs(entry.needed_by, gone)
             files[entry.path] = msgspec.structs.replace(entry, needed_by=others)
         for entry in entries:
             known = files.get(entry.path)
@@ -179,6 +195,20 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The same, but for when each input was mirrored last: for that alone nothing is written."""
         inputs = {label: msgspec.structs.replace(one, mirrored=_LONG_AGO) for label, one in self.inputs.items()}
         return msgspec.structs.replace(self, inputs=inputs)
+
+
+def _join_needs(one: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    return {label: sorted({*one.get(label, ()), *other.get(label, ())}) for label in sorted({*one, *other})}
+
+
+def _take_needs(needs: Mapping[str, list[str]], away: Mapping[str, list[str] | None]) -> dict[str, list[str]]:
+    """Take inputs from those that need a file, for some targets; ``None``: for all."""
+    rest = {}
+    for label, targets in needs.items():
+        gone = away.get(label, [])
+        if left := [] if gone is None else [one for one in targets if one not in gone]:
+            rest[label] = left
+    return rest
 
 
 def project_of(path: str) -> str:

@@ -81,12 +81,12 @@ class ManifestFile:
         return {one.path: self._refused[one.path] for one in sightings if one.path in self._refused}
 
     async def add(
-        self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput], *, complete: bool = True
+        self, entries: Iterable[ManifestEntry], inputs: Mapping[str, ManifestInput], *, complete: bool = True, whole: bool = True
     ) -> Refusals:
         """Add what is in place now (:meth:`Manifest.add`); raises as :meth:`announce`."""
         added = list(entries)
         async with self._turn:
-            return await self._change(lambda manifest: manifest.add(added, inputs, self.place, complete=complete))
+            return await self._change(lambda manifest: manifest.add(added, inputs, self.place, complete=complete, whole=whole))
 
     async def _change(self, make: Callable[[Manifest], tuple[Manifest, Refusals]]) -> Refusals:
         for attempt in range(1, _ATTEMPTS + 1):
