@@ -67,6 +67,9 @@ def test_conda_writes_it_in_many_ways(spec: str, versions: list[str]) -> None:
 def test_what_conda_does_not_read_either() -> None:
     with pytest.raises(BadInput, match=r"x\.yml line 1: '>=abc' does not say which Python it is for"):
         read_python_spec("python>=abc", "x.yml line 1")
+    with pytest.raises(BadInput, match="does not say which Python it is for") as error:
+        allow_pythons(f">={'9' * 5_000}", [f">={'9' * 5_000}"], "x")
+    assert len(str(error.value)) < 300
 
 
 def python(text: str) -> AllowedPythons:

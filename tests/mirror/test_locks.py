@@ -258,6 +258,18 @@ def test_a_lock_that_does_not_say_what_is_needed_where(tmp_path: Path) -> None:
             "version = 1\nconflicts = [" + '[{package = "a", extra = "x"}],' * 13 + "]\n",
             "declares more conflicts than can be tried: 8,192 choices",
         ),
+        ("Pipfile.lock", '{"_meta": {"pipfile-spec": 6}, "default": {"": {"version": "==1"}}}', "'' is not a project name"),
+        (
+            "poetry.lock",
+            '[[package]]\nname = "!"\nversion = "1"\nfiles = [{file = "a-1.tar.gz"}]\n[metadata]\nlock-version = "2.1"\n',
+            "'!' is not a project name",
+        ),
+        (
+            "uv.lock",
+            f'version = 1\n[[package]]\nname = "a"\nversion = "1"\nsource = {{ editable = "{"a" * 300}" }}\n'
+            '[[package]]\nname = "b"\nversion = "1"\nsource = { git = "x" }\n[manifest]\nrequirements = [{ name = "b" }]\n',
+            "b is locked to a repository",
+        ),
         ("s.lock", "", "is none of the locks that are known by their names: pylock.toml"),
     ],
 )  # fmt: skip

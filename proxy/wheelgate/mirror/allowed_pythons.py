@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from wheelgate.core.errors import BadInput
@@ -13,6 +13,7 @@ from wheelgate.mirror.targets import Target, parse_target
 
 _MINORS, _PATCHES = range(40), range(60)
 _ANY_PLATFORM = "linux-x86_64"
+_LONGEST = 200
 
 
 class AllowedPythons(msgspec.Struct, frozen=True):
@@ -42,9 +43,11 @@ class AllowedPythons(msgspec.Struct, frozen=True):
 def allow_pythons(said: str, alternatives: Iterable[str], where: str) -> AllowedPythons:
     """Read specifiers such as ``>=3.10,<3.11``; :class:`BadInput` if one is none, ``where`` being its file."""
     try:
-        return AllowedPythons(said, tuple(SpecifierSet(text) for text in alternatives))
-    except InvalidSpecifier:
-        raise BadInput(f"{where}: {said[:200]!r} does not say which Python it is for") from None
+        allowed = AllowedPythons(said[:_LONGEST], tuple(SpecifierSet(text) for text in alternatives))
+        allowed.allows(Version("3"))  # a number of thousands of digits is found out only here
+    except ValueError:
+        raise BadInput(f"{where}: {said[:_LONGEST]!r} does not say which Python it is for") from None
+    return allowed
 
 
 def choose_pythons(label: str, allowed: AllowedPythons | None, named: Sequence[str], usual: str) -> list[str]:

@@ -58,8 +58,9 @@ def select_package(package: LockedPackage, need: Need, target: Target, path: Pat
     """
     file = package.choose_file(target)
     if file is not None:
-        project = normalise_name(package.name) or package.name
-        selection.needs.append(NeededRelease(project, package.version, file.name, file.hashes, str(path)))
+        selection.needs.append(
+            NeededRelease(read_project(package.name, path), package.version, file.name, file.hashes, str(path))
+        )
         return
     sentence = f"{path}: has no file of {package.name} {package.version} for {target}"
     if need is Need.ALWAYS:
@@ -67,10 +68,18 @@ def select_package(package: LockedPackage, need: Need, target: Target, path: Pat
     selection.notes.append(f"{sentence}: the extra or group that needs it cannot be installed there")
 
 
+def read_project(name: str, path: Path) -> str:
+    """Read a package's name, normalised; :class:`BadInput` if no project has such a name."""
+    project = normalise_name(name)
+    if project is None:
+        raise BadInput(f"{path}: {name[:200]!r} is not a project name")
+    return project
+
+
 def refuse_elsewhere(path: Path, name: str) -> BadInput:
     """Build the refusal of a package that no index lists."""
     return BadInput(
-        f"{path}: {name} is locked to a repository, a URL or a file, which no index lists: "
+        f"{path}: {name[:200]} is locked to a repository, a URL or a file, which no index lists: "
         "build its wheel, add that with `wheelgate wheel add`, and lock it from there"
     )
 

@@ -21,7 +21,7 @@ def add_own_project(asked: MirrorInput, name: str, folder: Path, *, is_editable:
         BadInput: it has a ``pyproject.toml`` that cannot be read.
     """
     pyproject = folder / "pyproject.toml"
-    if not pyproject.is_file() and not (folder / "setup.py").is_file():
+    if not _is_file(pyproject) and not _is_file(folder / "setup.py"):
         asked.notes.append(
             f"{asked.label}: {name} is built where it is installed, and its folder is not here: add what builds it by --project"
         )
@@ -43,8 +43,15 @@ def add_distribution(asked: MirrorInput, folder: Path) -> None:
         add_own_project(asked, str(project.get("name", "")), folder, is_editable=True)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
+
+
 def _read_requirements(pyproject: Path, *, is_editable: bool) -> tuple[str, ...]:
-    table = read_toml(pyproject).get("build-system") if pyproject.is_file() else None
+    table = read_toml(pyproject).get("build-system") if _is_file(pyproject) else None
     if table is None:
         return LEGACY
     requires = table.get("requires") if isinstance(table, dict) else None

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from wheelgate.core.errors import BadInput
-from wheelgate.core.names import is_distribution, normalise_name
+from wheelgate.core.names import is_distribution
 from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, NeededRelease
 from wheelgate.mirror.lock_choices import holds, parse_lock_marker
-from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, convert_hash, refuse_elsewhere
+from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, convert_hash, read_project, refuse_elsewhere
 from wheelgate.mirror.own_projects import add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -86,6 +86,6 @@ class _PipfileLock(msgspec.Struct):
                 raise refuse_elsewhere(self.path, name)
             if holds(parse_lock_marker(package.markers, where), target, where):
                 hashes = frozenset[str]().union(*map(convert_hash, package.hashes))
-                project, version = normalise_name(name) or name, package.version.lstrip("=")
-                selection.needs.append(NeededRelease(project, version, hashes=hashes, where=where))
+                project = read_project(name, self.path)
+                selection.needs.append(NeededRelease(project, package.version.lstrip("="), hashes=hashes, where=where))
         return selection

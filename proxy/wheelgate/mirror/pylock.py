@@ -9,7 +9,7 @@ import msgspec
 from packaging.pylock import Package, PackageSdist, PackageWheel, Pylock, PylockUnsupportedVersionError, PylockValidationError
 
 from wheelgate.core.errors import BadInput
-from wheelgate.mirror.allowed_pythons import AllowedPythons
+from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, format_hashes
 from wheelgate.mirror.lock_choices import Choices, Need, holds
 from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, LockedFile, LockedPackage, read_toml, refuse_elsewhere, select_package
@@ -24,8 +24,9 @@ def read_pylock(path: Path, label: str) -> MirrorInput:
     except PylockUnsupportedVersionError as error:
         raise BadInput(f"{path}: is a lock of a version that is not supported: {error}; 1.0 is") from None
     except PylockValidationError as error:
-        raise BadInput(f"{path}: is not a valid pylock.toml: {error}") from None
-    python = None if lock.requires_python is None else AllowedPythons(str(lock.requires_python), (lock.requires_python,))
+        raise BadInput(f"{path}: is not a valid pylock.toml: {str(error)[:300]}") from None
+    said = None if lock.requires_python is None else str(lock.requires_python)
+    python = None if said is None else allow_pythons(said, [said], str(path))
     asked = MirrorInput(label=label, lock=_PylockReading(path, lock, python).select, python=python)
     for package in lock.packages:
         if (folder := package.directory) is not None:
