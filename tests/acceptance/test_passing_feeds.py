@@ -186,3 +186,25 @@ def test_a_feed_saves_nothing_that_nobody_asked_for(acme: Company, tmp_path: Pat
         assert server.page("acme-app")["files"]
         wait_until(lambda: json.loads(server.get(own).body)["unread"] == 1, 20)  # 1.0 was read, and 99.0 is not
         assert {name: set(versions) for name, versions in acme.team.origins.items()} == saved
+
+
+def test_offline_its_copies_are_what_its_service_said(acme: Company, tmp_path: Path) -> None:
+    """Public ones stay public, under the rules; of what was never told of nothing is claimed, and nothing is served."""
+    with gate(tmp_path / "gate", config(acme, public=False), env={"ACME_PAT": PAT}) as server:
+        for name, version in (("acme-app", "1.0"), ("common-00", "1.0"), ("common-01", "1.0")):
+            assert server.get(f"/files/{name}/{wheel_name(name, version)}").status in (200, 302)
+        server.stop()
+        store = server.data / "store"
+        assert (store / "origins" / "team-feed" / "common-00").exists()
+        (store / "origins" / "team-feed" / "common-01").unlink()
+        offline = server.config.read_text().replace("[server]", "[server]\noffline = true").replace("3d", "2020-01-01")
+        server.config.write_text(offline)
+        asked = len(acme.devops.asked), len(acme.devops.service_asked)
+        server.start()
+        assert [file["filename"] for file in server.page("acme-app")["files"]] == [wheel_name("acme-app", "1.0")]
+        public, unknown = server.get("/simple/common-00/"), server.get("/simple/common-01/")
+        assert (public.status, unknown.status, server.get("/simple/common-02/").status) == (403, 403, 403)
+        assert b"the index is frozen as of 2020-01-02" in public.body
+        assert b"nobody can tell whether common-01 is source team-feed's own" in unknown.body
+        assert claimed(server) == ["acme-app"]
+        assert (len(acme.devops.asked), len(acme.devops.service_asked)) == asked

@@ -38,6 +38,9 @@ class FakeJudge:
     def note_served(self, project: str) -> None:
         pass
 
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:
+        return await self.judge(project)
+
     async def judge(self, project: str) -> Judgement:
         known = self.remembered.get(project)
         if known is None or self._clock.monotonic() >= known[2]:

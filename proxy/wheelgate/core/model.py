@@ -213,6 +213,11 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     own_versions: frozenset[str] | None = None
     """Of OWN: the versions that are, each as :func:`wheelgate.core.names.same_version_key` has it; ``None``: all. Whatever else
     is listed under the name came from outside, and is not offered as the source's own."""
+    is_presumed: bool = False
+    """Of OWN: it follows from what is known of the source, and not of this project. If the source lists it, whose it is has to be
+    confirmed before it is claimed: it may pass on more by now."""
+    is_for_good: bool = False
+    """Of UNKNOWN: nobody who could tell is ever asked."""
     is_refused: bool = False
     """Of UNKNOWN: whoever could tell refuses to, or knows no such source. If the source fails as well, that is the trouble."""
     fresh_until: float = -math.inf

@@ -93,6 +93,9 @@ class OwnershipJudge(Protocol):
     async def judge(self, project: str) -> Judgement:
         """Judge a project given by its normalised name, whether or not the source lists it. Raises nothing: see UNKNOWN."""
 
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:
+        """Judge a project anew that was presumed to be its own, by what is heard when it was listed or later. Raises nothing."""
+
     def note_served(self, project: str) -> None:
         """Note that a page of a project is served that was judged to be public: the name is somebody's, and so worth keeping."""
 

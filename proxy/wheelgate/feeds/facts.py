@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -18,7 +19,6 @@ from wheelgate.core.file_list import RECENT_BYTES, FileList, page_bytes
 from wheelgate.core.model import File, Ownership, ProjectPage, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.core.protocols import OwnershipJudge, Source, SourceWrapper
-from wheelgate.feeds.judge import FeedJudge
 from wheelgate.feeds.service import VersionFact
 from wheelgate.runtime.cooperative import Steps, in_slices
 from wheelgate.runtime.logs import TroubleLog
@@ -27,6 +27,13 @@ DELETED_RULE = "deleted"
 _PATIENCE_S = 2.0
 _SLICE = 500
 _log = logging.getLogger(__name__)
+
+
+class FactsTeller(Protocol):
+    """Whoever knows the versions of a feed."""
+
+    async def find_facts(self, project: str) -> tuple[VersionFact, ...]:
+        """Find what the service says of the versions of a project. Raises nothing."""
 
 
 class _DatedPage(msgspec.Struct, frozen=True):
@@ -40,7 +47,7 @@ class _DatedPage(msgspec.Struct, frozen=True):
 class DatedFeed(SourceWrapper):
     """A feed whose files carry the time at which they came into it, without those of deleted versions."""
 
-    def __init__(self, source: Source, *, facts: FeedJudge | None, find_judge: Callable[[], OwnershipJudge | None]) -> None:
+    def __init__(self, source: Source, *, facts: FactsTeller | None, find_judge: Callable[[], OwnershipJudge | None]) -> None:
         """A feed with what is known of its versions.
 
         Args:

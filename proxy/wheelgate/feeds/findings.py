@@ -54,6 +54,11 @@ class OwnershipFinding(msgspec.Struct, frozen=True):
         return self.passes_public and key not in self.own and any(version.key == key for version in self.versions)
 
     @property
+    def is_evident(self) -> bool:
+        """True of OWN if a version of it is known to be; else it follows from what the feed is, which may change."""
+        return self.ownership is Ownership.OWN and bool(self.own or any(not version.origin for version in self.versions))
+
+    @property
     def size_bytes(self) -> int:
         """An estimate of the memory behind it."""
         return 700 + 250 * len(self.versions) + 80 * len(self.own)
@@ -73,10 +78,10 @@ class OwnershipFinder:
             UpstreamError: the service does not say.
         """
         feed, versions = await together(self._describe(place), self._list_versions(place, project))
-        if not feed.upstreams:
-            return OwnershipFinding(
-                Ownership.OWN, "has no upstream sources: all of it was published to it", is_whole=True, versions=versions
-            )
+        if not feed.upstreams and not any(version.origin for version in versions):
+            own = frozenset(version.key for version in versions)
+            why = "has no upstream sources: all of it was published to it"
+            return OwnershipFinding(Ownership.OWN, why, own, is_whole=True, versions=versions)
         behind = await self._look_behind(feed, project, frozenset({place.url}))
         found = _judge(feed, versions, behind)
         if found.ownership is not Ownership.PUBLIC:

@@ -20,19 +20,17 @@ from wheelgate.core.devops import FeedPlace
 from wheelgate.core.errors import CredentialRefused, UpstreamError, UpstreamUnavailable, without_frames
 from wheelgate.core.model import STALE_IF_ERROR_S, Judgement, Ownership
 from wheelgate.core.protocols import BlobStore, Clock
+from wheelgate.feeds.descriptions import PATIENCE_S, RETRY_S, FeedDescriptions
 from wheelgate.feeds.findings import OwnershipFinder, OwnershipFinding
 from wheelgate.feeds.records import FeedRecords, KeptFinding
-from wheelgate.feeds.service import FeedDescription, FeedService, VersionFact
+from wheelgate.feeds.service import FeedService, VersionFact
 from wheelgate.runtime.logs import TroubleLog
 from wheelgate.runtime.singleflight import SingleFlight
 
 REMEDY = 'say upstream = "public" or upstream = "none" for it, or in `only` which names are its own'
-_RETRY_S = 5.0
-_PATIENCE_S = 3.0
 _REST_S = 300.0
 """For which dates are not asked for again where the service refuses: they are worth less than a question for every page."""
 _MOST_BYTES = 8 * 1024 * 1024
-_MOST_FEEDS = 64
 _log = logging.getLogger(__name__)
 
 
@@ -48,14 +46,6 @@ class _KnownProject(msgspec.Struct):
     outage_since: datetime | None = None
     is_vouched_for: bool = False
     """Somebody has the name in public: it was saved from there, or served."""
-
-
-class _KnownFeed(msgspec.Struct):
-    """The last account of one feed."""
-
-    description: FeedDescription
-    heard_s: float
-    retry_at_s: float = -math.inf
 
 
 class FeedJudge:
@@ -80,12 +70,13 @@ class FeedJudge:
         self._clock = clock
         self._fresh_s = fresh_s
         self._absent_s = absent_s
-        self._findings = OwnershipFinder(self._describe, service.list_versions)
         self._records = FeedRecords(source, feed=place.url, store=store)
+        self._descriptions = FeedDescriptions(
+            source, place=place, service=service, records=self._records, clock=clock, fresh_s=fresh_s
+        )
+        self._findings = OwnershipFinder(self._descriptions.find, service.list_versions)
         self._known: LRUCache[str, _KnownProject] = LRUCache(max_bytes, getsizeof=lambda known: known.finding.size_bytes)
-        self._feeds: LRUCache[str, _KnownFeed] = LRUCache(_MOST_FEEDS)
         self._flights: SingleFlight[_KnownProject] = SingleFlight()
-        self._descriptions: SingleFlight[FeedDescription] = SingleFlight()
         self._facts_rest_until_s = -math.inf
         self._troubles = TroubleLog(_log)
         self._is_failing = False
@@ -100,8 +91,8 @@ class FeedJudge:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`."""
         if (known := self._find_usable(project)) is None:
             try:
-                if not (await self._describe(self._place)).upstreams:
-                    return self._own_all()
+                if not (await self._descriptions.find(self._place)).upstreams:
+                    return self._own_all(project)
                 known = await self._hear(project)
             except UpstreamError as error:
                 if (known := await self._find_stand_in(project)) is None:
@@ -110,6 +101,24 @@ class FeedJudge:
         if known.finding.ownership is Ownership.UNKNOWN:
             return self._unknown(project, known.finding.why)
         return self._tell(known)
+
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`.
+
+        The feed may have got an upstream source since it was asked what it is, and a claim is for ever.
+        """
+        known = self._known.get(project)
+        try:
+            if known is None or not known.finding.is_evident:
+                known = await self._hear_since(project, listed_at)
+        except UpstreamError as error:
+            known = await self._find_stand_in(project)
+            if known is None or not (known.finding.is_evident or known.finding.ownership is Ownership.PUBLIC):
+                return self._unknown(project, str(error), error)
+            self._note_outage(known, error)
+        if known.finding.ownership is Ownership.UNKNOWN:
+            return self._unknown(project, known.finding.why)
+        return msgspec.structs.replace(self._tell(known), is_presumed=False)
 
     def note_served(self, project: str) -> None:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`."""
@@ -136,7 +145,7 @@ class FeedJudge:
         ``None``: it passes nothing on. None that can be told of, where the service cannot be asked.
         """
         try:
-            if not any(upstream.is_live for upstream in (await self._describe(self._place)).upstreams):
+            if not any(upstream.is_live for upstream in (await self._descriptions.find(self._place)).upstreams):
                 return None
         except UpstreamError:
             return frozenset()
@@ -163,7 +172,7 @@ class FeedJudge:
         return known
 
     def _find_end(self, known: _KnownProject) -> float:
-        lifetime_s = {Ownership.OWN: self._fresh_s, Ownership.PUBLIC: self._absent_s}.get(known.finding.ownership, _RETRY_S)
+        lifetime_s = {Ownership.OWN: self._fresh_s, Ownership.PUBLIC: self._absent_s}.get(known.finding.ownership, RETRY_S)
         fresh_until = known.heard_s + min(lifetime_s, math.inf)
         return max(fresh_until, known.retry_at_s if self._may_stand_in(known) else -math.inf)
 
@@ -178,15 +187,29 @@ class FeedJudge:
         if known is None or not self._may_stand_in(known):
             return await flight
         try:
-            async with asyncio.timeout(_PATIENCE_S) as patience:
+            async with asyncio.timeout(PATIENCE_S) as patience:
                 return await flight
         except TimeoutError:
             if not patience.expired():
                 raise
-            known.retry_at_s = self._clock.monotonic() + _RETRY_S  # the flight goes on, for those who come then
+            known.retry_at_s = self._clock.monotonic() + RETRY_S  # the flight goes on, for those who come then
             return known
 
+    async def _hear_since(self, project: str, moment: datetime) -> _KnownProject:
+        """Hear of a project what was so at a moment or later, or what stays so.
+
+        Raises:
+            UpstreamError: the service does not say.
+        """
+        await self._descriptions.find_since(moment)
+        for _ in range(2):  # a flight that is under way may have begun too early
+            known = await self._flights.run(project, lambda: self._ask(project))
+            if known.finding.is_evident or (known.outage_since is None and known.heard_at >= moment):
+                return known
+        raise UpstreamUnavailable("the feed service does not answer", source=self._source)
+
     async def _ask(self, project: str) -> _KnownProject:
+        asked_at = self._clock.now()
         try:
             finding = await self._findings.find(self._place, project)
         except UpstreamError as error:
@@ -201,7 +224,7 @@ class FeedJudge:
         if self._is_failing:
             self._is_failing = False
             self._troubles.report("service", f"source {self._source}: the feed service answers again", logging.INFO)
-        known = _KnownProject(finding, self._clock.monotonic(), self._clock.now())
+        known = _KnownProject(finding, self._clock.monotonic(), asked_at)
         self._remember(project, known)
         known.is_vouched_for = bool(finding.versions)
         if finding.own or finding.versions:  # else it may be a name that nobody has
@@ -231,59 +254,28 @@ class FeedJudge:
             self._remember(project, known)
         if known is None or not self._may_stand_in(known):
             return None
-        known.retry_at_s = self._clock.monotonic() + _RETRY_S
+        known.retry_at_s = self._clock.monotonic() + RETRY_S
         return known
 
-    async def _describe(self, place: FeedPlace) -> FeedDescription:
-        known, now = self._feeds.get(place.url), self._clock.monotonic()
-        if known is not None and now < max(known.heard_s + self._fresh_s, known.retry_at_s):
-            return known.description
-        flight = self._descriptions.run(place.url, lambda: self._ask_for_description(place))
-        if known is None or now - known.heard_s > STALE_IF_ERROR_S:
-            return await flight
-        try:
-            async with asyncio.timeout(_PATIENCE_S) as patience:
-                return await flight
-        except TimeoutError:
-            if not patience.expired():
-                raise
-            known.retry_at_s = self._clock.monotonic() + _RETRY_S
-            return known.description
-
-    async def _ask_for_description(self, place: FeedPlace) -> FeedDescription:
-        try:
-            description = await self._service.describe(place)
-        except UpstreamError as error:
-            known = self._feeds.get(place.url) or await self._revive_feed(place)
-            if known is None or self._clock.monotonic() - known.heard_s > STALE_IF_ERROR_S:
-                raise without_frames(error) from None
-            known.retry_at_s = self._clock.monotonic() + _RETRY_S
-            return known.description
-        self._feeds[place.url] = _KnownFeed(description, self._clock.monotonic())
-        if place is self._place:
-            self._records.keep_description(description, self._clock.now())
-        return description
-
-    async def _revive_feed(self, place: FeedPlace) -> _KnownFeed | None:
-        kept = await self._records.find_description() if place is self._place else None
-        if kept is None:
-            return None
-        age_s = max(0.0, (self._clock.now() - kept.as_of).total_seconds())
-        known = self._feeds[place.url] = _KnownFeed(kept.description, self._clock.monotonic() - age_s)
-        return known
-
-    def _own_all(self) -> Judgement:
-        known = self._feeds.get(self._place.url)
-        until = -math.inf if known is None else max(known.heard_s + self._fresh_s, known.retry_at_s)
-        reason = f"source {self._source} has no upstream sources: all that it lists was published to it"
-        return Judgement(ownership=Ownership.OWN, reason=reason, fresh_until=until)
+    def _own_all(self, project: str) -> Judgement:
+        known = self._known.get(project)
+        return Judgement(
+            ownership=Ownership.OWN,
+            reason=f"source {self._source} has no upstream sources: all that it lists was published to it",
+            is_presumed=known is None or not known.finding.is_evident,
+            fresh_until=self._descriptions.fresh_until,
+        )
 
     def _tell(self, known: _KnownProject) -> Judgement:
         finding = known.finding
+        is_own, own = finding.ownership is Ownership.OWN, finding.own or frozenset(version.key for version in finding.versions)
+        # A feed of which nothing was heard for a day may pass on more of it by now.
+        is_whole = finding.is_whole and self._clock.monotonic() - known.heard_s <= STALE_IF_ERROR_S
         return Judgement(
             ownership=finding.ownership,
             reason=f"source {self._source} {finding.why}",
-            own_versions=finding.own if finding.ownership is Ownership.OWN and not finding.is_whole else None,
+            own_versions=own if is_own and not is_whole else None,
+            is_presumed=is_own and not finding.is_evident,
             fresh_until=self._find_end(known),
             outage_since=known.outage_since,
             is_vouched_for=known.is_vouched_for,

@@ -51,9 +51,9 @@ class ForeignClaims:
         judged = list(zip(claims, await asyncio.gather(*map(self._judge, claims)), strict=True))
         for claim, judgement in judged:
             # One that was judged before an outage may be the source's own by now, and a claim that ends is hard to mend.
-            if judgement.ownership is Ownership.UNKNOWN or judgement.outage_since is not None:
+            if judgement.ownership is Ownership.UNKNOWN or judgement.last_heard is not None:
                 self._report_doubt(claim.project, judgement.reason)
-        return [c for c, found in judged if found.ownership is Ownership.PUBLIC and found.outage_since is None]
+        return [c for c, found in judged if found.ownership is Ownership.PUBLIC and found.last_heard is None]
 
     async def _judge(self, claim: Claim) -> Judgement:
         judge = self._judges[claim.source]

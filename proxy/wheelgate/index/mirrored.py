@@ -9,6 +9,7 @@ that it does not tell of, and of a folder or container without a manifest, all i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import msgspec
 
@@ -72,6 +73,10 @@ class MirrorJudge:
             reason = f"the manifest of source {self._source} cannot be read any more, so nobody can tell whose {project} is"
             return Judgement(ownership=Ownership.UNKNOWN, reason=reason, is_refused=True)
         return Judgement(ownership=ownership, reason=reason, fresh_until=fresh_until)
+
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:  # noqa: ARG002 - as the protocol has it
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`. Nothing is presumed here."""
+        return await self.judge(project)
 
     def note_served(self, project: str) -> None:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`. What is told need not be remembered."""

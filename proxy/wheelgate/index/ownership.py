@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
-from wheelgate.core.errors import StoreError, UpstreamUnavailable
+from wheelgate.core.errors import NotHeld, StoreError, UpstreamUnavailable
 from wheelgate.core.model import Judgement, Ownership, ProjectPage
 from wheelgate.core.patterns import NamePatterns
 from wheelgate.core.protocols import Source, SourceWrapper
@@ -45,6 +46,10 @@ class StatedJudge:
         if claimant == self._source:
             return _own(f"it was claimed by source {self._source}")
         return stated
+
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:  # noqa: ARG002 - as the protocol has it
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`. Nothing is presumed here."""
+        return await self.judge(project)
 
     def note_served(self, project: str) -> None:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`. What is stated need not be remembered."""
@@ -107,3 +112,29 @@ class GuardedSource(SourceWrapper):
             return page
         then = f"nobody can tell whose {project} is" if doubt.is_certain else f"{project} is not served for now"
         raise UpstreamUnavailable(f"{doubt.cause}, so {then}: {doubt.remedy}", source=self.name)
+
+
+class HeldSource(SourceWrapper):
+    """A private source of which nobody said what it passes through, and which is offline.
+
+    It cannot be asked for public names. Its copies were made when it was asked, and what was its own was claimed then.
+    """
+
+    def __init__(self, source: Source, *, remedy: str, book: RuleBook, claims: Claims) -> None:
+        super().__init__(source)
+        self._remedy = remedy
+        self._book = book
+        self._claims = claims
+
+    async def project_page(self, project: str) -> ProjectPage:
+        """See :class:`~wheelgate.core.protocols.Source`.
+
+        Raises:
+            NotHeld: beside what the source raises: nobody can tell whose the project is.
+            StoreError: it is not known whether it is claimed.
+        """
+        page = await self._source.project_page(project)
+        if project in self._book.reserved or await self._claims.holds(project):
+            return page
+        cause = f"source {self.name} is offline, and {project} was never claimed as its own, so nobody can tell whose it is"
+        raise NotHeld(f"{cause}: {self._remedy}", source=self.name)

@@ -8,11 +8,13 @@ files are public ones. Which of the two a project is in is judged first, so that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
-from wheelgate.core.errors import ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
+from wheelgate.core.errors import NotHeld, ProjectNotFound, StoreError, UpstreamError, UpstreamUnavailable
 from wheelgate.core.model import Judgement, Ownership, ProjectPage, Withheld
 from wheelgate.core.names import same_version_key, version_of
 from wheelgate.core.protocols import Clock
+from wheelgate.core.unusable import HoldsProject
 from wheelgate.index.decision import Answer, Decision, Member, Outcome
 from wheelgate.index.merge_pages import FOREIGN_RULE, MadePages
 from wheelgate.index.rules import withhold
@@ -33,19 +35,38 @@ async def ask_member(member: Member, project: str, *, clock: Clock, made: MadePa
             return Answer(name, member.private, Outcome.FAILED, str(error), clock.now(), error=error, judgement=judgement)
     if judgement is not None and judgement.ownership is not Ownership.OWN:
         return _answer_unasked(member, judgement, clock)
+    return await _ask_for_page(member, project, judgement, clock=clock, made=made)
+
+
+async def _ask_for_page(member: Member, project: str, judgement: Judgement | None, *, clock: Clock, made: MadePages) -> Answer:
+    """Ask a member for the page of a project that is, or is presumed to be, its own."""
+    name = member.source.name
     try:
         page = await member.source.project_page(project)
+        judgement = await _confirm(member, judgement, project, page.as_of if page.files or page.withheld else None)
     except ProjectNotFound as error:
         outcome = Outcome.ABSENT if error.outage_since is None else Outcome.ABSENT_BEFORE_OUTAGE
         asked_at = error.last_heard or clock.now()
         return Answer(name, member.private, outcome, str(error), asked_at, error=error, judgement=judgement)
     except (UpstreamError, StoreError) as error:
-        return Answer(name, member.private, Outcome.FAILED, str(error), clock.now(), error=error, judgement=judgement)
+        judgement = await _confirm(member, judgement, project, clock.now() if isinstance(error, HoldsProject) else None)
+        if judgement is None or judgement.ownership is Ownership.OWN:
+            return Answer(name, member.private, Outcome.FAILED, str(error), clock.now(), error=error, judgement=judgement)
+        return _answer_unasked(member, judgement, clock)
+    if judgement is not None and judgement.ownership is not Ownership.OWN:
+        return _answer_unasked(member, judgement, clock)
     own = None if judgement is None else judgement.own_versions
     if own is not None:
         listed = page
         page = await made.page(f"{project} of {name}", own, [page], clock.now(), lambda: _limit_to_own(listed, name, own))
     return Answer(name, member.private, Outcome.LISTED, _summarise(page), page.as_of, page=page, judgement=judgement)
+
+
+async def _confirm(member: Member, judgement: Judgement | None, project: str, listed_at: datetime | None) -> Judgement | None:
+    """Have a judgement confirmed that was presumed, if the source lists something: what it lists would be claimed for ever."""
+    if judgement is None or not judgement.is_presumed or member.judge is None or listed_at is None:
+        return judgement
+    return await member.judge.confirm(project, listed_at)
 
 
 def find_passing(answers: Iterable[Answer], members: Iterable[Member]) -> list[Member]:
@@ -67,7 +88,7 @@ def _answer_unasked(member: Member, judgement: Judgement, clock: Clock) -> Answe
     """Build the private view's answer about a project that is not, or not surely, the source's own."""
     name, now = member.source.name, clock.now()
     if judgement.ownership is Ownership.UNKNOWN:
-        error = UpstreamUnavailable(judgement.reason, source=name)
+        error = (NotHeld if judgement.is_for_good else UpstreamUnavailable)(judgement.reason, source=name)
         return Answer(name, True, Outcome.FAILED, judgement.reason, now, error=error, judgement=judgement)
     absence = ProjectNotFound(
         judgement.reason,

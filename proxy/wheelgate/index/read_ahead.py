@@ -74,7 +74,7 @@ class ReadAhead:
         own: frozenset[str] | None = None
         if self._private and (judge := self._find_judge()) is not None:
             judgement = await judge.judge(project)
-            if judgement.ownership is not Ownership.OWN:
+            if judgement.ownership is not Ownership.OWN or judgement.is_presumed:
                 return frozenset()
             own = judgement.own_versions
         if self._claims is not None and project not in self._book.reserved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 
 from wheelgate.config import SourceSettings
 from wheelgate.core.devops import find_feed
@@ -10,7 +10,9 @@ from wheelgate.core.protocols import OwnershipJudge, Source
 from wheelgate.core.urls import parse
 from wheelgate.feeds.facts import DatedFeed
 from wheelgate.feeds.judge import FeedJudge
+from wheelgate.feeds.kept_judge import KeptJudge
 from wheelgate.feeds.service import FeedService
+from wheelgate.sources.offline import OfflineSource
 from wheelgate.wiring.clients import SourceClients
 from wheelgate.wiring.foundation import Foundation
 
@@ -40,3 +42,16 @@ def build_dated_feed(
         store=base.store,
     )
     return DatedFeed(pages, facts=base.closing(judge), find_judge=find_judge), judge
+
+
+def build_kept_feed(
+    base: Foundation, settings: SourceSettings, copies: OfflineSource, judges: MutableMapping[str, OwnershipJudge]
+) -> Source:
+    """Build a feed that is offline around the copies of its files, and add its judge to the others."""
+    place = find_feed(parse(settings.index_url))
+    if place is None:
+        return copies
+    alone = base.config.server.offline
+    judge = KeptJudge(settings.name, place=place, clock=base.clock, store=base.store, alone=alone)
+    judges[settings.name] = judge
+    return DatedFeed(copies, facts=judge, find_judge=lambda: judges.get(settings.name))

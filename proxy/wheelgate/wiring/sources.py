@@ -51,7 +51,7 @@ from wheelgate.storage.tombstones import Tombstones
 from wheelgate.uploads.accept import Destination
 from wheelgate.upstream.client import SourceClient
 from wheelgate.wiring.clients import SourceClients
-from wheelgate.wiring.feeds import build_dated_feed
+from wheelgate.wiring.feeds import build_dated_feed, build_kept_feed
 from wheelgate.wiring.foundation import Foundation
 from wheelgate.wiring.views import Views
 
@@ -244,7 +244,9 @@ class Sources:
             names_fresh_s=settings.fresh_s,
             table=self._base.table,
         )
-        return OfflineSource(self._cache(copies, settings.fresh_s, settings.absent), alone=self._base.config.server.offline)
+        alone = self._base.config.server.offline
+        source = OfflineSource(self._cache(copies, settings.fresh_s, settings.absent), alone=alone)
+        return build_kept_feed(self._base, settings, source, self._views.judges) if settings.type == "devops" else source
 
     def _build_index(self, settings: SourceSettings, client: SourceClient) -> Source:
         """Build an index of the Simple API, or a feed, which is one with ways of its own."""

@@ -20,7 +20,7 @@ from wheelgate.core.protocols import OwnershipJudge, Source
 from wheelgate.feeds.judge import FeedJudge
 from wheelgate.index.decision import Member
 from wheelgate.index.mirrored import MirrorJudge, OwnFiles, ToldSource, UntoldSource
-from wheelgate.index.ownership import GuardedSource, StatedJudge
+from wheelgate.index.ownership import GuardedSource, HeldSource, StatedJudge
 from wheelgate.index.read_ahead import ReadAhead
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.sources.cached import Cached
@@ -89,10 +89,12 @@ class Views:
             find_saved=find_saved if settings.type == "devops" else None,
         )
 
-    def _guard(self, source: Source, settings: SourceSettings, watched: Source, kept: Source) -> GuardedSource:
+    def _guard(self, source: Source, settings: SourceSettings, watched: Source, kept: Source) -> GuardedSource | HeldSource:
         """Have a private source fail for what is unclaimed as soon as it lists public names. ``kept``: remembers its answers."""
         base = self._base
         remedy = _REMOTE_REMEDY if settings.type in ("index", "devops") else _OTHER_REMEDY
+        if base.config.is_offline(settings):
+            return HeldSource(source, remedy=remedy, book=self._book, claims=self._claims)
         drop = kept.drop if isinstance(kept, Cached) else None
         names = base.closing(PublicNames(watched, remedy=remedy, clock=base.clock, metrics=base.metrics, drop=drop))
         self.watches[settings.name] = names
