@@ -50,10 +50,10 @@ async def _ask_for_page(member: Member, project: str, judgement: Judgement | Non
         return Answer(name, member.private, outcome, str(error), asked_at, error=error, judgement=judgement)
     except (UpstreamError, StoreError) as error:
         judgement = await _confirm(member, judgement, project, clock.now() if isinstance(error, HoldsProject) else None)
-        if judgement is None or judgement.ownership is Ownership.OWN:
+        if judgement is None or _is_own(judgement):
             return Answer(name, member.private, Outcome.FAILED, str(error), clock.now(), error=error, judgement=judgement)
         return _answer_unasked(member, judgement, clock)
-    if judgement is not None and judgement.ownership is not Ownership.OWN:
+    if judgement is not None and not _is_own(judgement):
         return _answer_unasked(member, judgement, clock)
     own = None if judgement is None else judgement.own_versions
     if own is not None:
@@ -67,6 +67,10 @@ async def _confirm(member: Member, judgement: Judgement | None, project: str, li
     if judgement is None or not judgement.is_presumed or member.judge is None or listed_at is None:
         return judgement
     return await member.judge.confirm(project, listed_at)
+
+
+def _is_own(judgement: Judgement) -> bool:
+    return judgement.ownership is Ownership.OWN
 
 
 def find_passing(answers: Iterable[Answer], members: Iterable[Member]) -> list[Member]:
