@@ -80,6 +80,15 @@ def test_the_text_of_an_owned_name_with_more_withheld_than_is_shown() -> None:
     assert (len(lines), lines[-1]) == (25, "  and 2 more withheld: --version X shows those of one version, --json all")
 
 
+@pytest.mark.parametrize(("observed", "says"), [((), ""), (("size",), "; its source states no size, that of the bytes is shown")])
+def test_the_text_tells_a_size_that_was_observed_from_one_that_was_stated(observed: tuple[str, ...], says: str) -> None:
+    file = msgspec.structs.replace(listed(NAME, "7.0"), hashes={"sha256": "0" * 64}, size=7, observed=observed)
+    explanation = explain(Decision(NAME, (), "because", page=ProjectPage(project=NAME, files=(file,), as_of=NOW)), version="7.0")
+    (line,) = [line for line in format_explanation(explanation).splitlines() if line.startswith("  served: ")]
+    assert line.endswith(says)
+    assert ("states no size" in line) == bool(observed)
+
+
 @pytest.mark.parametrize("version", [None, "7.0"])
 def test_thousands_of_files_are_explained_in_short_steps(version: str | None) -> None:
     """Processor time, since the machine may be busy."""

@@ -167,7 +167,8 @@ def format_explanation(explanation: dict[str, Any]) -> str:
             if file["digest"] == "stated"
             else "; its source states no digest" + (", that of the first whole body is shown" if file["digest"] else "")
         )
-        lines.append(f"  served: {file['file']} of {file['source']}{uploaded}{digest}")
+        size = "; its source states no size, that of the bytes is shown" if "size" in file["observed"] else ""
+        lines.append(f"  served: {file['file']} of {file['source']}{uploaded}{digest}{size}")
     if explanation.get("listed") == [] and not withheld:
         lines.append(f"  no source that may answer has a file of version {explanation['version']}")
     shown = withheld[:_MAX_WITHHELD_LINES]
