@@ -196,14 +196,13 @@ async def test_a_rule_for_public_sources_leaves_private_ones_alone(clock: FakeCl
     assert (await world.page()).files
 
 
-async def test_a_huge_page_holds_nobody_up(clock: FakeClock, request: pytest.FixtureRequest) -> None:
+async def test_a_huge_page_holds_nobody_up(clock: FakeClock) -> None:
     """Judged three times: this machine does other things too."""
     given = rules(deny=["demo<0.5", "demo==1.7.*"], cooldown=3 * DAY)
     files = tuple(listed(NAME, f"{n // 5_000}.{n // 50}.{n % 50}", source="pypi") for n in range(60_000))
     page = ProjectPage(project=NAME, files=files, as_of=clock.now())
     gc.collect()
     gc.freeze()  # what other tests left is not gone through again and again while this one looks at its clock
-    request.addfinalizer(gc.unfreeze)
     for _ in range(3):
         began = time.perf_counter()
         screened = given.screen(page, "pypi", False, clock.now())

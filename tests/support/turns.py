@@ -18,7 +18,10 @@ class Turns:
 
 @asynccontextmanager
 async def longest_turn() -> AsyncIterator[Turns]:
-    """Measure the turns of the loop while the block runs. What the test run holds is kept from the collector, as `serve` does."""
+    """Measure the turns of the loop while the block runs.
+
+    What the test run holds is kept from the collector from then on, as `serve` does.
+    """
     turns = Turns()
 
     async def watch() -> None:
@@ -35,4 +38,3 @@ async def longest_turn() -> AsyncIterator[Turns]:
         yield turns
     finally:
         task.cancel()
-        gc.unfreeze()
