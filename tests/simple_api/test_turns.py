@@ -12,7 +12,7 @@ import pytest
 from tests.simple_api.pages import links
 from tests.support.turns import longest_turn
 from wheelgate.runtime.cooperative import in_slices
-from wheelgate.simple_api.collector import NotAnIndexPage, OversizedPage, ParsedPage
+from wheelgate.simple_api.collector import NotAnIndexPage, ParsedPage
 from wheelgate.simple_api.parse import parse_json, split_json
 from wheelgate.simple_api.parse_html import parse_html
 
@@ -78,7 +78,7 @@ async def test_no_page_holds_the_loop_for_long(kind: str) -> None:
 )
 async def test_a_tag_of_more_than_any_has_is_refused(tag: bytes) -> None:
     async with longest_turn() as turns:
-        assert isinstance(await read(b"<a " + tag + b" href='/f/demo-1.0.zip'>"), OversizedPage)
+        assert isinstance(await read(b"<a " + tag + b" href='/f/demo-1.0.zip'>"), NotAnIndexPage)
     assert turns.longest_s < MOST_S
 
 

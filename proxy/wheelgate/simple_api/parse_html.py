@@ -24,7 +24,6 @@ from wheelgate.simple_api.collector import (
     BlankPage,
     Collector,
     NotAnIndexPage,
-    OversizedPage,
     PageEntry,
     ParsedPage,
 )
@@ -170,11 +169,11 @@ class _Unread(msgspec.Struct, frozen=True):
     """As many as they may be of."""
 
     def add(self, piece: bytes) -> _Unread:
-        """Add a slice. Raises OversizedPage if a tag of all that would hold everybody up."""
+        """Add a slice. Raises NotAnIndexPage if a tag of all that would hold everybody up."""
         more = len(piece) - len(piece.translate(None, _BETWEEN_ATTRIBUTES))
         unread = _Unread(self.size + len(piece), self.attributes + more)
         if unread.size > _MAX_TAG_BYTES or unread.attributes > _MAX_ATTRIBUTES:
-            raise OversizedPage("HTML with a tag of more bytes or attributes than any has")
+            raise NotAnIndexPage("HTML with a tag of more bytes or attributes than any has")
         return unread
 
 
