@@ -13,15 +13,15 @@ _NAMES = ("SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 def stop_as_by_ctrl_c() -> Iterator[None]:
     """Turn the first of these signals into SIGINT while the block runs, and disregard further ones, for it takes its time to end.
 
-    One that is ignored, as nohup has it, stays so.
+    A second one may come while the first is being handled. One that is ignored, as nohup has it, stays so.
     """
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     former = {number: signal.getsignal(number) for number in numbers}
+    is_first = iter((True,))
 
     def stop(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        signal.raise_signal(signal.SIGINT)
+        if next(is_first, False):
+            signal.raise_signal(signal.SIGINT)
 
     for number in numbers:
         if former[number] is not signal.SIG_IGN:
