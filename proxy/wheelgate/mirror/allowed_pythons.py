@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -31,6 +32,12 @@ class AllowedPythons(msgspec.Struct, frozen=True):
         """Require a target's Python to be allowed; :class:`BadInput` if it is not."""
         if not self.allows(target.version):
             raise BadInput(f"{where}: is for Python {self.said}, and not for {target}")
+
+    def find_only(self) -> str | None:
+        """Find the one Python that it names (``3.10``, ``3.10.4``); ``None``: it says more than that."""
+        named = [str(one) for alternative in self.alternatives for one in alternative]
+        found = re.fullmatch(r"==(3\.\d{1,3}(?:\.\d{1,3})?)(?:\.\*)?", named[0]) if len(named) == 1 else None
+        return None if found is None else found[1]
 
     def narrow(self, python: str) -> str | None:
         """Narrow ``3.10`` to the newest patch release that is allowed, if its newest is not; ``None``: none of it is allowed."""
@@ -66,6 +73,8 @@ def choose_pythons(label: str, allowed: AllowedPythons | None, named: Sequence[s
     possible = [python for python in (allowed.narrow(f"3.{minor}") for minor in _MINORS) if python is not None]
     if len(possible) == 1:
         return possible
+    if not possible and (only := allowed.find_only()) is not None:
+        return [only]  # whoever looks at targets says why there is none, and what may be meant
     if not possible:
         raise BadInput(f"{label}: is for Python {allowed.said}, and there is none such to mirror for")
     raise BadInput(f"{label}: is for Python {allowed.said}, which this one ({usual}) is not: say which with --python")
