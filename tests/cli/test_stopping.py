@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from typing import Self
@@ -22,7 +24,7 @@ import trustme
 from aiohttp import web
 
 from tests.acceptance.configs import uploads_and
-from tests.support.gate import Answer, Gate
+from tests.support.gate import WHEELGATE, Answer, Gate, environment
 from tests.support.index import FakeIndex
 
 SIZE = 300_000
@@ -168,3 +170,28 @@ def test_sigterm_sees_every_answer_out_to_its_client(
     lacking = [path for path in ("/simple/warm/", "/simple/cold/") if received[path].replace(b"cold", b"warm") != warm]
     expected = {path: body[: SIZE // 2] if "small" in path else body for path in files}
     assert lacking + [path for path in files if received[path] != expected[path]] == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_reads_that_it_runs_may_stop_it(tmp_path: Path, how: signal.Signals) -> None:
+    """While the welcome is written, which takes as long as its reader likes, signals are heeded already."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(4_096)):
+            pass
+    os.set_blocking(writing, True)
+    command = [WHEELGATE, "serve", "--offline", "--data", tmp_path / "data", "--port", str(port)]
+    with subprocess.Popen(command, stderr=writing, env=environment(tmp_path)) as process, os.fdopen(reading, "rb") as said:
+        os.close(writing)
+        deadline = time.monotonic() + 20
+        with socket.socket() as asking:
+            while asking.connect_ex(("127.0.0.1", port)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(how)
+        time.sleep(0.1)
+        assert said.read().endswith(b"stopped\n")
+        assert process.wait(10) == 0

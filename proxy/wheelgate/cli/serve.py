@@ -137,6 +137,7 @@ async def _serve(config: Config, reload: Callable[[], Config], *, as_json: bool,
                 max_connections=max_connections,
             ) as running,
         ):
+            running.heed_signals()  # before anybody is told that it runs
             _tune_garbage_collector()
             _welcome(config, as_json=as_json)
             if config.store.url is None and (server.public_url or not server.is_loopback):

@@ -113,16 +113,19 @@ class RunningServer:
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
+    def heed_signals(self) -> None:
+        """Have SIGTERM and SIGINT stop the server in order, from now on."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+
     async def until_stopped(self, drain_s: float) -> None:
-        """Wait for SIGTERM or SIGINT, and bring what is under way to its end.
+        """Wait for a signal, and bring what is under way to its end.
 
         After SIGTERM: refuse readiness and go on serving for ``drain_s``, so that a load balancer has time to notice; then accept
         no more, and see the answers under way out to their clients, for 20 s at most. SIGINT, or a second signal, ends that at
         once.
         """
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._terminate)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
         await self._stop.wait()
         _log.info("stopping: not ready from now on, and no new connections in %.0f s", drain_s)
         self._ops.draining = True
