@@ -44,6 +44,7 @@ LISTERS = {
     ): "its facts mean nothing; its record is read, and one that is damaged makes the name private still",
     ("storage/tokens.py", "all"): "read by its path, which tells that it is damaged",
     ("storage/token_expiry.py", "remove"): "its facts mean nothing, and it is read by its path, which tells that it is damaged",
+    ("files/forgetting.py", "_list_metadata"): "its facts mean nothing; whatever lies there is deleted",
     ("storage/tombstones.py", "find_displaced"): "has no facts, so it is read by its path, which tells that it is damaged",
 }
 GOOD, BAD, ALONE = wheel_name("acme-lib", "1.0"), wheel_name("acme-lib", "2.0"), wheel_name("other", "1.0")
