@@ -165,6 +165,17 @@ async def test_other_bytes_are_refused_by_whatever_is_known(world: World, change
     assert world.bodies() == []
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+async def test_what_was_only_looked_at_is_proven_by_what_a_later_input_allows(world: World, algorithm: str) -> None:
+    looked_at = item(hashes={})
+    copier = await world.copier()
+    await copier.peek(looked_at)
+    looked_at.accepted = frozenset({f"{algorithm}:{'0' * (64 if algorithm == 'sha256' else 128)}"})
+    outcome = await copier.copy([looked_at])
+    assert "none of those that the input allows" in outcome.problems[0]
+    assert (world.bodies(), world.spooled()) == ([], [])
+
+
 @pytest.mark.parametrize("size", [len(BODY) + 1, 2**50], ids=["other", "more than any file has"])
 async def test_a_size_that_was_only_observed_refuses_no_bytes(world: World, size: int) -> None:
     """A copy that is there is not fetched again for it, either."""

@@ -15,7 +15,12 @@ from tests.support.clock import FakeClock
 from tests.support.index import FakeIndex, Handler, running
 from tests.support.mirrors import HERE, Mirroring, manifest
 from tests.support.packages import metadata, sha256, wheel_bytes, wheel_name
+from wheelgate.core.errors import BlobDamaged
+from wheelgate.core.model import File, StoredFile
 from wheelgate.distfiles.attestations import BadAttestation, build_provenance, check_provenance
+from wheelgate.mirror.file_origins import MirrorFile
+from wheelgate.mirror.provenance import find_in_mirror
+from wheelgate.storage.folder import FolderStore
 
 NAME = wheel_name("signed", "1.0")
 BODY = wheel_bytes("signed", "1.0")
@@ -72,3 +77,12 @@ def test_what_is_none_of_this_file_is_told(body: bytes, why: str) -> None:
 def test_what_we_give_ourselves_is_one() -> None:
     sent = json.dumps([attestation(NAME, sha256(BODY))])
     check_provenance(build_provenance(sent, NAME, sha256(BODY), FakeClock().now()), NAME, sha256(BODY))
+
+
+async def test_a_bundles_is_not_read_where_it_is_larger_than_any(tmp_path: Path) -> None:
+    body = b" " * (1024 * 1024 + 1)
+    (tmp_path / "signed").mkdir()
+    (tmp_path / "signed" / f"{NAME}.provenance").write_bytes(body)
+    file = File(filename=NAME, project="signed", source="s", location=StoredFile("s", f"signed/{NAME}", ""), hashes={}, size=1)
+    with pytest.raises(BlobDamaged, match="there has more than 1 MiB"):
+        await find_in_mirror(FolderStore(tmp_path))(MirrorFile(file))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.clock import FakeClock
 from tests.support.packages import sha256, wheel_bytes, wheel_name
 from tests.support.stores import MemoryStore, WatchedStore
+from wheelgate.core.errors import BadInput
 from wheelgate.core.model import File, RemoteFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.mirror.copying import Copier, CopyResult
@@ -176,6 +177,38 @@ async def test_first_sight_lives_in_the_manifest_also_of_what_never_came(store: 
     assert (await one(store, tmp_path / "s")).problems == []
 
 
+@pytest.mark.parametrize("ending", [".metadata", ".provenance", ".METADATA", "\n", "\x9b2J"])
+async def test_a_bundle_cannot_put_a_file_in_the_place_of_what_stands_beside_one(
+    store: BodyStore, tmp_path: Path, ending: str
+) -> None:
+    """Its name is another one, and yet the entry of the wheel vouches for what lies there."""
+    bundle, body = MemoryStore(), b"Metadata-Version: 2.1\nName: demo\nVersion: 0.0\nRequires-Dist: evil\n"
+    await one(bundle, tmp_path / "s")
+    entry = msgspec.json.decode((await bundle.read(MANIFEST))[0])["files"][0]
+    stranger = entry | {"path": PATH + ending, "sha256": sha256(body), "size": len(body)}
+    await overwrite(bundle, body, tmp_path / "s", PATH + ending)
+    _, etag = await read_manifest(bundle, "the bundle")
+    await bundle.replace_if(MANIFEST, msgspec.json.encode({"wheelgate_mirror": 2, "files": [stranger]}), etag)
+    await one(store, tmp_path / "s")
+    with pytest.raises(BadInput, match="the bundle/wheelgate-mirror.json is damaged"):
+        await run(store, tmp_path / "s", bundle=bundle)
+    manifest, _ = await read_manifest(store, "the mirror")
+    assert await find_damage(store, manifest.files) == []
+
+
+async def test_a_bundle_that_names_a_file_twice_or_was_broken_off_brings_the_others(tmp_path: Path) -> None:
+    bundle, inside = FolderStore(tmp_path / "bundle"), MemoryStore()
+    bundle.root.mkdir()
+    await run(bundle, tmp_path / "s", {0: (listed(0, FIRST), FIRST), 1: (listed(1, BODIES[1][0]), BODIES[1][0])})
+    manifest = msgspec.json.decode((bundle.root / MANIFEST).read_bytes())
+    manifest["files"] *= 2
+    (bundle.root / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    (bundle.root / PATHS[0]).write_bytes(FIRST[:-1])
+    result = await run(inside, tmp_path / "s", bundle=bundle)
+    assert [entry.path for entry in result.entries] == [PATHS[1]]
+    assert result.problems == [f"{PATHS[0]}: it is damaged there: it has {len(FIRST) - 1} bytes, not {len(FIRST)}"]
+
+
 async def test_it_travels_with_a_bundle(tmp_path: Path) -> None:
     bundle, inside = MemoryStore(), MemoryStore()
     await run(bundle, tmp_path / "s", {0: (listed(0, FIRST), b"nothing of it"), 1: (listed(1, BODIES[1][0]), BODIES[1][0])})
@@ -209,6 +242,18 @@ async def test_an_older_bundle_takes_nothing_back(tmp_path: Path) -> None:
     (entry,) = (await manifest.read()).files
     assert (entry.yanked, entry.needed_by) == ("broken", {"b.txt": ["t"]})
     assert (await manifest.read()).inputs["a.txt"].targets == ["t"]
+
+
+async def test_what_a_clock_that_was_ahead_says_does_not_outlast_the_index(tmp_path: Path) -> None:
+    bundle, inside = MemoryStore(), MemoryStore()
+    await one(bundle, tmp_path / "s")
+    body, info = await bundle.read(MANIFEST)
+    ahead = msgspec.json.decode(body)
+    ahead["files"][0]["as_of"] = "9999-01-01T00:00:00Z"
+    await bundle.replace_if(MANIFEST, msgspec.json.encode(ahead), info.etag)
+    await run(inside, tmp_path / "s", bundle=bundle)
+    await one(inside, tmp_path / "s", yanked="broken")
+    assert [entry.yanked for entry in (await read_manifest(inside, "inside"))[0].files] == ["broken"]
 
 
 async def test_a_public_file_of_a_project_that_is_private_here_is_refused(store: BodyStore, tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
     async def _store_file(self, item: MirrorFile, result: CopyResult) -> ManifestEntry:
         """Fetch it, prove it, have it vouched for, and put it in its place."""
         try:
-            spooled = self.fetcher.find(item.path) or await self.fetcher.fetch(item)
+            spooled = self.fetcher.find_proven(item) or await self.fetcher.fetch(item)
             await self._announce(item, spooled.digests()["sha256"])
             entry = await self._put(item, spooled, result)
         finally:
@@ -279,7 +279,7 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
         )
 
     def _build_entry(self, item: MirrorFile, info: BlobInfo, sha256: str, metadata_sha256: str | None) -> ManifestEntry:
-        file = item.file
+        file, now = item.file, self.clock.now()
         return ManifestEntry(
             path=item.path,
             sha256=sha256,
@@ -291,9 +291,9 @@ class Copier(msgspec.Struct, kw_only=True, eq=False):
             upload_time=file.upload_time,
             requires_python=file.requires_python,
             yanked=file.yanked,
-            as_of=item.as_of or self.clock.now(),
+            as_of=min(item.as_of or now, now),  # a bundle's clock that was ahead must not outlast what an index says later
             needed_by={label: sorted(targets) for label, targets in item.needed_by.items()},
-            stored=self.clock.now(),
+            stored=now,
             etag=None if isinstance(self.store, FolderStore) else info.etag,
         )
 

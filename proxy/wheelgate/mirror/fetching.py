@@ -45,6 +45,16 @@ class Fetcher(msgspec.Struct, kw_only=True, eq=False):
         """Find what was spooled of a file."""
         return self._spooled.get(path)
 
+    def find_proven(self, item: MirrorFile) -> SpoolFile | None:
+        """Find what was spooled of a file, if it is what is allowed now: inputs that were read since may allow less."""
+        if (spooled := self.find(item.path)) is None:
+            return None
+        digests = spooled.digests()
+        if item.algorithms <= digests.keys() and item.problem_with(digests) is None:
+            return spooled
+        self.drop(item.path)
+        return None
+
     def drop(self, path: str) -> None:
         """Give back what was spooled of a file."""
         if (done := self._spooled.pop(path, None)) is not None:

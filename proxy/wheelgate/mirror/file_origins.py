@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from wheelgate.core.digests import is_known
-from wheelgate.core.errors import BadInput
+from wheelgate.core.errors import BadInput, BlobDamaged
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.files.bodies import Redirect
@@ -89,7 +89,15 @@ def read_from_index(delivery: Delivery) -> FileOrigin:
 
 def read_from_mirror(store: BodyStore) -> FileOrigin:
     """Build the origin of what another mirror holds."""
-    return lambda item: read_stored(store, item.path, item.file.size or 0)
+
+    async def read(item: MirrorFile) -> AsyncGenerator[bytes, None]:
+        size = (await store.info(item.path)).size
+        if size != item.file.size:  # as a copy of it that was broken off leaves it: the others are as good as ever
+            raise BlobDamaged(f"it is damaged there: it has {size} bytes, not {item.file.size}")
+        async for chunk in read_stored(store, item.path, size):
+            yield chunk
+
+    return read
 
 
 async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFile], Manifest]:
@@ -103,7 +111,7 @@ async def list_mirror_files(store: BodyStore, place: str) -> tuple[list[MirrorFi
     if etag is None:
         raise BadInput(f"{place} is not a mirror that can be copied: it has no {NAME}")
     items = []
-    for entry in manifest.files:
+    for entry in manifest.by_path().values():
         project, _, filename = entry.path.partition("/")
         file = File(
             filename=filename,

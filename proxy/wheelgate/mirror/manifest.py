@@ -29,7 +29,10 @@ OBSERVABLE: tuple[Observable, ...] = ("sha256", "size", "upload_time")
 _STRENGTH: Mapping[Origin | None, int] = {None: 0, "public": 1, "merged": 2, "private": 3}
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-_Path = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?/[A-Za-z0-9_][^/\\\x00-\x1f]*$", max_length=500)]
+_PROJECT = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_FILE = r"(?!.*\.(?i:metadata|provenance)\Z)[A-Za-z0-9_][^/\\\x00-\x1f\x7f-\x9f]*"
+# What stands beside a file is vouched for by the file's entry, so it is none itself.
+_Path = Annotated[str, msgspec.Meta(pattern=rf"^{_PROJECT}/{_FILE}\Z", max_length=500)]
 Refusals = dict[str, str]
 """By path, a sentence saying why a file may not be put there."""
 
@@ -52,7 +55,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     path: _Path
     """``<project>/<file>``."""
     sha256: Sha256
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
     """Bytes."""
     source: str
     """The configured source it came from; never its URL."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from wheelgate.core.errors import BlobNotFound, CompanionNotFound, UpstreamBadAnswer, UpstreamUnavailable
+from wheelgate.core.errors import BlobDamaged, BlobNotFound, CompanionNotFound, UpstreamBadAnswer, UpstreamUnavailable
 from wheelgate.core.model import File, StoredFile
 from wheelgate.core.protocols import BodyStore
 from wheelgate.files.delivery import Delivery
@@ -40,8 +40,11 @@ def find_in_mirror(store: BodyStore) -> FindProvenance:
     """Build what reads the provenance that another mirror has beside a file."""
 
     async def find(item: MirrorFile) -> bytes | None:
+        path = layout.provenance(item.path)
         try:
-            return (await store.read(layout.provenance(item.path)))[0]
+            if (await store.info(path)).size > _MAX_BYTES:
+                raise BlobDamaged(f"{path} there has more than 1 MiB")
+            return (await store.read(path))[0]
         except BlobNotFound:
             return None
 
