@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -111,6 +112,26 @@ def test_it_ends_while_files_come_and_goes_on_later(mirroring: Mirroring) -> Non
     del mirroring.index.handlers[file]
     assert "1 new" in mirroring.run("--project", "colour", "--to", "./bundle", *HERE).stdout
     assert distributions(bundle) == {"colour/colour-2.0-py3-none-any.whl"}
+
+
+def test_in_the_background_of_a_shell_where_ctrl_c_is_ignored_it_ends_all_the_same() -> None:
+    program = """
+import asyncio, os, signal, sys
+from wheelgate.cli.stopping import stop_as_by_ctrl_c
+async def work():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(5)
+    finally:
+        print("tidied up", flush=True)
+with stop_as_by_ctrl_c():
+    asyncio.run(work())
+"""
+    background = "import signal, os, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", background, sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr.splitlines()[-1:]) == ("tidied up\n", ["KeyboardInterrupt"])
 
 
 def test_nohup_is_heeded(mirroring: Mirroring) -> None:
