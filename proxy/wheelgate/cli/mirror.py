@@ -11,6 +11,7 @@ from typing import Any
 import click
 import msgspec
 
+from wheelgate.cli import make_printable
 from wheelgate.cli.destinations import parse_location
 from wheelgate.cli.mirror_job import MirrorJob, copy_mirror, mirror_inputs, verify_inputs
 from wheelgate.cli.options import config_options, load_settings
@@ -72,8 +73,8 @@ def mirror(
     with stop_as_by_ctrl_c():
         result = asyncio.run(action)
     for problem in result.problems:
-        print(f"wheelgate: {problem}", file=sys.stderr)
+        print(f"wheelgate: {make_printable(problem)}", file=sys.stderr)
     answer = msgspec.structs.asdict(result)
     sentence = answer.pop("sentence")
-    print(json.dumps(answer, indent=2) if as_json else sentence)
+    print(json.dumps(answer, indent=2) if as_json else make_printable(sentence))
     sys.exit(1 if result.problems else 0)

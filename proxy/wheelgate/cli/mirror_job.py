@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from wheelgate.cli import make_printable
 from wheelgate.cli.destinations import MirrorLocation, open_mirror_store, open_spool, require_folder
 from wheelgate.cli.progress import CopyProgress, format_size, show_copying
 from wheelgate.config import Config
@@ -342,7 +343,7 @@ async def _build_copier(job: MirrorJob, store: BodyStore, spool: Spool, origin: 
 
 
 def _print_note(sentence: str) -> None:
-    print(f"wheelgate: {sentence}", file=sys.stderr)
+    print(f"wheelgate: {make_printable(sentence)}", file=sys.stderr)
 
 
 def _format_count(count: int, what: str) -> str:
