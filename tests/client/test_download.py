@@ -117,6 +117,13 @@ async def test_a_signed_url_that_storage_refuses_is_explained(index: FakeIndex, 
     assert sentence in str(error)
 
 
+async def test_a_refusal_of_a_moment_that_no_clock_has_is_one_all_the_same(index: FakeIndex) -> None:
+    index.handlers[PATH] = answering(
+        403, **{"x-ms-error-code": "AuthenticationFailed", "Date": "Fri, 31 Dec 9999 23:00:00 -1400"}
+    )
+    assert type(await refusal(f"{index.origin}{PATH}?se=2027-11-29&sp=r&sr=b&sig=hidden")) is CredentialRefused
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "sentence"),
     [

@@ -178,7 +178,7 @@ def _explain_signature(hop: Hop) -> str:
     headers = hop.response.headers
     try:
         now = parsedate_to_datetime(headers.get("Date", "")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         now = datetime.min.replace(tzinfo=UTC)
     query, code = hop.url.partition("?")[2], headers.get("x-ms-error-code")
     return f"the signature in its URL {explain_refusal(query, now, code, ('r',), is_of_blob=True)}"
