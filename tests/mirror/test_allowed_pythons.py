@@ -135,3 +135,8 @@ def test_every_kind_of_input_says_it(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         asked = read_input(tmp_path / name, {})
         assert choose_pythons(name, asked.python, [], "3.11") == [wanted], name
+
+
+def test_digits_that_no_number_has_are_found_wherever_they_stand() -> None:
+    with pytest.raises(BadInput, match="does not say which Python"):
+        allow_pythons("x", [f">=3.5,>={'9' * 5_000}", "<2"], "a.lock")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,7 @@ def test_the_same_projects_are_one_input_and_others_another() -> None:
     assert label(*many) == label(*reversed(many)) != label(*many[1:])
     assert label(*many).startswith("40 projects (")
     assert label_projects([]) != label_projects(["demo"])
+
+
+def test_a_name_that_is_no_text_is_one_in_a_manifest() -> None:
+    assert label_file(Path(os.fsdecode(b"folder/list\xff.txt"))) == "folder/list\ufffd.txt"

@@ -217,6 +217,9 @@ def test_a_lock_that_does_not_say_what_is_needed_where(tmp_path: Path) -> None:
         needed(read_input(tmp_path / "poetry.lock", {}), LINUX)
 
 
+TWO_QUOTES = r"""'''os_name == "'\x22"'''"""
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
@@ -269,6 +272,23 @@ def test_a_lock_that_does_not_say_what_is_needed_where(tmp_path: Path) -> None:
             f'version = 1\n[[package]]\nname = "a"\nversion = "1"\nsource = {{ editable = "{"a" * 300}" }}\n'
             '[[package]]\nname = "b"\nversion = "1"\nsource = { git = "x" }\n[manifest]\nrequirements = [{ name = "b" }]\n',
             "b is locked to a repository",
+        ),
+        (
+            "pdm.lock",
+            '[metadata]\nlock_version = "4.5"\n[[package]]\nname = "a"\nversion = "1"\n'
+            'dependencies = ["b @ https://u:hidden@x/b.whl ; nonsense"]\n',
+            "what it says of a dependency, 'b', is not a requirement$",
+        ),
+        (
+            "poetry.lock",
+            f'[[package]]\nname = "a"\nversion = "1"\nmarkers = {TWO_QUOTES}\n[metadata]\nlock-version = "2.1"\n',
+            "has a marker with both kinds of quotes in one value",
+        ),
+        (
+            "pylock.toml",
+            'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\ndirectory = {path = "."}\n'
+            f"marker = {TWO_QUOTES}\n",
+            "has a marker with both kinds of quotes in one value",
         ),
         ("s.lock", "", "is none of the locks that are known by their names: pylock.toml"),
     ],

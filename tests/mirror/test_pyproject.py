@@ -89,6 +89,10 @@ def test_groups_without_a_project(tmp_path: Path) -> None:
         ('[dependency-groups]\na = [{include-group = "b"}]\n', "the dependency group b: is included, and there is none"),
         ('[dependency-groups]\na = [{other = "b"}]\n', "neither a requirement nor an include-group"),
         (
+            '[project]\nname = "a"\ndependencies = ["x"]\n[tool.uv.sources]\nx = 1\n',
+            r"is not a valid pyproject.toml: Expected `object \| array`",
+        ),
+        (
             '[project]\nname = "a"\ndependencies = ["x"]\n[tool.uv.sources]\nX = {workspace = true}\n',
             r"x comes from a folder, a repository or a URL \(tool.uv.sources\): `uv lock` the project",
         ),
@@ -101,3 +105,18 @@ def test_groups_without_a_project(tmp_path: Path) -> None:
 def test_what_only_a_lock_can_answer(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(BadInput, match=sentence):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_groups_and_extras_that_include_each_other_are_read_once(tmp_path: Path, many: int) -> None:
+    """In however many ways, and however deep: each twice would be 2 ** 20 times, and one inside the other a stack that ends."""
+    depth = 20 if many == 2 else 300
+    lines = ["[project]", 'name = "app"', "[project.optional-dependencies]", f'e{depth} = ["idna"]']
+    lines += [f"e{number} = {[f'app[e{number + 1}]'] * many}" for number in range(depth)]
+    lines += ["[dependency-groups]", f'g{depth} = ["ruff"]']
+    for number in range(depth):
+        included = ", ".join([f'{{include-group = "g{number + 1}"}}'] * many)
+        lines.append(f"g{number} = [{included}]")
+    asked = read(tmp_path, "\n".join(lines))
+    assert [names(choice) for choice in asked.choices] == [["idna"]] * (depth + 1) + [["ruff"]] * (depth + 1)
+    assert names(asked.requirements) == ["idna", "ruff"]

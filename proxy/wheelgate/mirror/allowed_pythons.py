@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 from packaging.specifiers import SpecifierSet
@@ -51,7 +52,8 @@ def allow_pythons(said: str, alternatives: Iterable[str], where: str) -> Allowed
     """Read specifiers such as ``>=3.10,<3.11``; :class:`BadInput` if one is none, ``where`` being its file."""
     try:
         allowed = AllowedPythons(said[:_LONGEST], tuple(SpecifierSet(text) for text in alternatives))
-        allowed.allows(Version("3"))  # a number of thousands of digits is found out only here
+        for specifier in chain(*allowed.alternatives):
+            specifier.contains(Version("3"))  # a number of thousands of digits is found out only here
     except ValueError:
         raise BadInput(f"{where}: {said[:_LONGEST]!r} does not say which Python it is for") from None
     return allowed

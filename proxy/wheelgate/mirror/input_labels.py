@@ -29,7 +29,7 @@ def label_projects(specifiers: Iterable[str]) -> str:
 
 def label_file(path: Path) -> str:
     """Label a file or folder by its path as it was said; of this machine's folders it tells no more than that."""
-    return path.name if path.is_absolute() else Path(os.path.normpath(path)).as_posix()
+    return _show(path.name if path.is_absolute() else Path(os.path.normpath(path)).as_posix())
 
 
 def find_place(path: Path) -> str:
@@ -105,7 +105,12 @@ def _list_labels(path: Path) -> Iterator[str]:
     yield label_file(path)
     parts = path.resolve().parts
     for count in range(2, len(parts)):
-        yield "/".join(parts[-count:])
+        yield _show("/".join(parts[-count:]))
+
+
+def _show(name: str) -> str:
+    """Show the name of a file, whose bytes need not be text, as text that a manifest can have."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _digest(text: str) -> str:

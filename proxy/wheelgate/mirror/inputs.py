@@ -92,7 +92,8 @@ def read_projects(specifiers: Sequence[str], environment: Mapping[str, str]) -> 
     """Read specifiers from the command line; :class:`BadInput` if one of them is none."""
     reader = RequirementsReader(MirrorInput(label=PROJECTS), environment)
     for specifier in specifiers:
-        reader.read_line(specifier, f"--project {specifier!r}"[:200], Path())
+        shown = "a URL" if "@" in specifier or "://" in specifier else repr(specifier)[:200]  # there may be a credential in it
+        reader.read_line(specifier, f"--project {shown}", Path())
     return _require_some(reader.input)
 
 

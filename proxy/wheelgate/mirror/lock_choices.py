@@ -47,7 +47,7 @@ class Choices(msgspec.Struct, frozen=True):
         """
         if holds(marker, target, where, groups=self.default_groups):
             return Need.ALWAYS
-        for extras, groups in self._list_choices(str(marker)):
+        for extras, groups in self._list_choices(_write(marker, where)):
             if holds(marker, target, where, extras=extras, groups=groups):
                 return Need.BY_CHOICE
         return Need.NEVER
@@ -83,7 +83,14 @@ def holds(
     try:
         return marker.evaluate(values, context="lock_file")
     except (ValueError, LookupError):
-        raise BadInput(f"{where}: the marker {str(marker)[:200]!r} compares what cannot be compared") from None
+        raise BadInput(f"{where}: the marker {_write(marker, where)[:200]!r} compares what cannot be compared") from None
+
+
+def _write(marker: Marker | None, where: str) -> str:
+    try:
+        return str(marker)
+    except ValueError:
+        raise BadInput(f"{where}: has a marker with both kinds of quotes in one value") from None
 
 
 def parse_lock_marker(text: str | None, where: str) -> Marker | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from packaging.markers import Marker
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
 from wheelgate.core.errors import BadInput
 from wheelgate.core.names import is_distribution, normalise_name
@@ -122,6 +122,9 @@ class _PdmLock(msgspec.Struct):
 
     def _parse(self, text: str) -> Requirement:
         try:
-            return Requirement(text)
-        except InvalidRequirement:
-            raise BadInput(f"{self.path}: {text[:200]!r} is not a requirement") from None
+            requirement = Requirement(text)
+            str(requirement)  # which not every marker can be
+        except ValueError:
+            name = re.split("[@:;]", text, maxsplit=1)[0].strip()  # there may be a credential in the rest
+            raise BadInput(f"{self.path}: what it says of a dependency, {name[:200]!r}, is not a requirement") from None
+        return requirement

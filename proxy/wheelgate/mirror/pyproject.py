@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def read_pyproject(path: Path, label: str) -> MirrorInput:
     choices = [base, *([*base, *reading.read_extra(extra)] for extra in content.project.optional_dependencies)]
     choices += [reading.read_group(group) for group in reading.groups]
     asked.choices = [choice for choice in choices if choice]
-    asked.requirements = [line for choice in asked.choices for line in choice]
+    asked.requirements = list(dict.fromkeys(line for choice in asked.choices for line in choice))
     asked.constraints = [parse_requirement(text, f"{path}: constraint") for text in content.tool.uv.constraint_dependencies]
     if said := content.project.requires_python:
         asked.python = allow_pythons(said, [said], str(path))
@@ -58,7 +59,7 @@ class _ProjectTable(msgspec.Struct, rename="kebab"):
 
 
 class _UvSettings(msgspec.Struct, rename="kebab"):
-    sources: dict[str, Any] = {}
+    sources: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
     dev_dependencies: list[str] = []
     constraint_dependencies: list[str] = []
     override_dependencies: list[Any] = []
@@ -92,11 +93,20 @@ def _require_static(path: Path, content: _PyprojectContent, document: Mapping[st
         raise BadInput(f"{path}: has neither a project nor dependency-groups: it is the settings of tools")
 
 
-class _PyprojectReading(msgspec.Struct):
+class _PyprojectPart(msgspec.Struct, frozen=True):
+    """An extra, or a dependency group."""
+
+    name: str
+    is_group: bool
+
+
+class _PyprojectReading(msgspec.Struct, dict=True):
+    """A reading of one file. What an extra or a group includes is read once, in however many ways it is included."""
+
     path: Path
     content: _PyprojectContent
 
-    @property
+    @cached_property
     def groups(self) -> dict[str, list[str | dict[str, str]]]:
         """The dependency groups by normalised name, those that uv and PDM had before the standard too."""
         tool = self.content.tool
@@ -105,43 +115,63 @@ class _PyprojectReading(msgspec.Struct):
             old["dev"] = [*tool.uv.dev_dependencies]
         return {canonicalize_name(name): lines for name, lines in {**old, **self.content.dependency_groups}.items()}
 
-    def read_extra(self, extra: str, above: tuple[str, ...] = ()) -> list[InputRequirement]:
-        """Read what an extra adds; the empty one: what the project needs in any case."""
-        if extra in above:
-            return []
-        project = self.content.project
-        lines = project.optional_dependencies.get(extra, []) if extra else project.dependencies
-        where = f"{self.path}: the extra {extra}" if extra else f"{self.path}: dependencies"
-        return list(self._read(lines, where, (*above, extra)))
+    @cached_property
+    def _extras(self) -> dict[str, str]:
+        return {canonicalize_name(name): name for name in self.content.project.optional_dependencies}
 
-    def read_group(self, name: str, above: tuple[str, ...] = ()) -> list[InputRequirement]:
+    def read_extra(self, extra: str) -> list[InputRequirement]:
+        """Read what an extra adds; the empty one: what the project needs in any case."""
+        return self._read(_PyprojectPart(extra, is_group=False))
+
+    def read_group(self, name: str) -> list[InputRequirement]:
         """Read a dependency group, with those that it includes."""
-        where = f"{self.path}: the dependency group {name}"
-        if name in above:
-            raise BadInput(f"{where}: includes itself")
-        if name not in self.groups:
-            raise BadInput(f"{where}: is included, and there is none of that name")
-        found: list[InputRequirement] = []
-        for entry in self.groups[name]:
-            if isinstance(entry, str):
-                found += self._read([entry], where, ())
-            elif entry.keys() == {"include-group"}:
-                found += self.read_group(canonicalize_name(entry["include-group"]), (*above, name))
-            else:
-                raise BadInput(f"{where}: has an entry that is neither a requirement nor an include-group")
+        return self._read(_PyprojectPart(name, is_group=True))
+
+    def _read(self, first: _PyprojectPart) -> list[InputRequirement]:
+        found, seen = list[InputRequirement](), {first}
+        opened = {first: self._list_entries(first)}
+        while opened:
+            part = next(reversed(opened))
+            entry = next(opened[part], None)
+            if entry is None:
+                del opened[part]
+            elif isinstance(entry, InputRequirement):
+                found.append(entry)
+            elif entry.is_group and entry in opened:
+                raise BadInput(f"{self.path}: the dependency group {entry.name}: includes itself")
+            elif entry not in seen:
+                seen.add(entry)
+                opened[entry] = self._list_entries(entry)
         return found
 
-    def _read(self, lines: list[str], where: str, above: tuple[str, ...]) -> Iterator[InputRequirement]:
-        own = normalise_name(self.content.project.name)
-        known = {canonicalize_name(name): name for name in self.content.project.optional_dependencies}
-        for text in lines:
-            line = parse_requirement(text, where)
-            if line.project != own:
-                self._require_from_an_index(line)
-                yield line
-                continue
-            for extra in sorted(line.requirement.extras):  # one's own extras, as in `all = ["app[gpu,dev]"]`
-                yield from self.read_extra(known.get(canonicalize_name(extra), extra), above)
+    def _list_entries(self, part: _PyprojectPart) -> Iterator[InputRequirement | _PyprojectPart]:
+        """List the requirements of an extra or group, and the parts that it includes."""
+        if not part.is_group:
+            project = self.content.project
+            lines = project.optional_dependencies.get(part.name, []) if part.name else project.dependencies
+            where = f"{self.path}: the extra {part.name}" if part.name else f"{self.path}: dependencies"
+            for text in lines:
+                yield from self._read_line(text, where)
+            return
+        where = f"{self.path}: the dependency group {part.name}"
+        if part.name not in self.groups:
+            raise BadInput(f"{where}: is included, and there is none of that name")
+        for entry in self.groups[part.name]:
+            if isinstance(entry, str):
+                yield from self._read_line(entry, where)
+            elif entry.keys() == {"include-group"}:
+                yield _PyprojectPart(canonicalize_name(entry["include-group"]), is_group=True)
+            else:
+                raise BadInput(f"{where}: has an entry that is neither a requirement nor an include-group")
+
+    def _read_line(self, text: str, where: str) -> Iterator[InputRequirement | _PyprojectPart]:
+        line = parse_requirement(text, where)
+        if line.project != normalise_name(self.content.project.name):
+            self._require_from_an_index(line)
+            yield line
+            return
+        for extra in sorted(line.requirement.extras):  # one's own extras, as in `all = ["app[gpu,dev]"]`
+            yield _PyprojectPart(self._extras.get(canonicalize_name(extra), extra), is_group=False)
 
     def _require_from_an_index(self, line: InputRequirement) -> None:
         for name, said in self.content.tool.uv.sources.items():

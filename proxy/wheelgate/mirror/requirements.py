@@ -94,11 +94,16 @@ class RequirementsReader:
 
 
 def parse_requirement(text: str, where: str, hashes: frozenset[str] = frozenset()) -> InputRequirement:
-    """Parse a requirement, without options or comment; :class:`BadInput` if it is none, or names no file of an index."""
+    """Parse a requirement, without options or comment; :class:`BadInput` if it is none, or names no file of an index.
+
+    A URL is not repeated: it may have a credential in it.
+    """
     try:
         requirement = Requirement(text)
-    except InvalidRequirement:
-        if _ADDRESS.match(text) or text.startswith((".", "/")) or text.endswith((".whl", ".tar.gz", ".zip")):
+        if not str(requirement).isprintable():  # uv is given it as a line of a file
+            raise InvalidRequirement(text)
+    except ValueError:  # one of markers that cannot be written as text, too
+        if "://" in text or "@" in text or text.startswith((".", "/")) or text.endswith((".whl", ".tar.gz", ".zip")):
             raise BadInput(f"{where}: {_NOT_FROM_AN_INDEX}") from None
         raise BadInput(f"{where}: {text[:200]!r} is not a requirement such as demo==1.0") from None
     if requirement.url is not None:

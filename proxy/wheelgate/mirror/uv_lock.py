@@ -126,6 +126,11 @@ class _UvLock(msgspec.Struct):
     python: AllowedPythons | None
     markers: dict[str, Marker | None] = {}
     """Those of the lock that were asked about, parsed: it has a few, in many places."""
+    by_name: dict[str, list[_UvPackage]] = {}
+
+    def __post_init__(self) -> None:
+        for package in self.content.package:
+            self.by_name.setdefault(package.name, []).append(package)
 
     def select(self, target: Target) -> LockSelection:
         self._require_environment(target)
@@ -210,9 +215,8 @@ class _UvLock(msgspec.Struct):
             return
         found = [
             package
-            for package in self.content.package
-            if package.name == dependency.name
-            and dependency.version in (None, package.version)
+            for package in self.by_name.get(dependency.name, [])
+            if dependency.version in (None, package.version)
             and dependency.source in (None, package.source)
             and (dependency.version is not None or self._any_holds(package.resolution_markers, target))
         ]
