@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from tests.feeds.conftest import World
 from tests.support import devops
 from tests.support.company import PAT
 from tests.support.devops import SERVER, Feed, Upstream
 from tests.support.packages import wheel_bytes, wheel_name
+from wheelgate.core.devops import FeedPlace, find_feed
 from wheelgate.core.model import STALE_IF_ERROR_S, Ownership
+from wheelgate.feeds.judge import FeedJudge
+from wheelgate.feeds.service import FeedDescription, FeedService, FeedUpstream, VersionFact
 
 OWN, PUBLIC, UNKNOWN = Ownership.OWN, Ownership.PUBLIC, Ownership.UNKNOWN
 HOUR = 3600.0
@@ -385,3 +390,49 @@ async def test_versions_have_the_dates_of_the_feed(world: World) -> None:
     assert not facts["1"].is_deleted
     assert facts["2"].is_deleted
     assert facts["3"].published is None
+
+
+class _SlowService(FeedService):
+    """A service that tells of versions when it is let go."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.versions: tuple[VersionFact, ...] = ()
+
+    async def describe(self, place: FeedPlace) -> FeedDescription:
+        return FeedDescription((FeedUpstream("upstream", "PyPI", "public", True),))
+
+    async def list_versions(self, place: FeedPlace, project: str) -> tuple[VersionFact, ...]:
+        await self.answers.wait()
+        return self.versions
+
+
+async def test_what_stands_in_for_a_slow_service_is_what_was_said_before_an_outage(world: World) -> None:
+    """What was public then may have been published to the feed since."""
+    service, place = _SlowService(), find_feed(URL(world.url, encoded=True))
+    assert place is not None
+    judge = FeedJudge(
+        "team-feed",
+        place=place,
+        service=service,
+        clock=world.clock,
+        fresh_s=60.0,
+        absent_s=60.0,
+        store=world.store,
+        patience_s=0.05,
+    )
+    service.answers.set()
+    before = world.clock.now()
+    first = await judge.judge("demo")
+    assert (first.ownership, first.outage_since) == (PUBLIC, None)
+    service.answers.clear()
+    service.versions = (VersionFact("1"),)
+    world.clock.move(20 * HOUR)
+    repeated = await judge.judge("demo")
+    assert (repeated.ownership, repeated.outage_since, repeated.last_heard) == (PUBLIC, world.clock.now(), before)
+    assert not repeated.is_vouched_for
+    service.answers.set()
+    world.clock.move(6)
+    heard = await judge.judge("demo")
+    assert (heard.ownership, heard.outage_since) == (OWN, None)
+    await judge.close()

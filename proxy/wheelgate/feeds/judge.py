@@ -62,14 +62,19 @@ class FeedJudge:
         absent_s: float,
         store: BlobStore,
         max_bytes: int = _MOST_BYTES,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """``fresh_s``, ``absent_s``: lifetimes of a page of the feed, and of its "not there"."""
+        """``fresh_s``, ``absent_s``: lifetimes of a page of the feed, and of its "not there".
+
+        ``patience_s``: so long an account that may stand in waits for its successor.
+        """
         self._source = source
         self._place = place
         self._service = service
         self._clock = clock
         self._fresh_s = fresh_s
         self._absent_s = absent_s
+        self._patience_s = patience_s
         self._records = FeedRecords(source, feed=place.url, store=store)
         self._descriptions = FeedDescriptions(
             source, place=place, service=service, records=self._records, clock=clock, fresh_s=fresh_s
@@ -187,12 +192,14 @@ class FeedJudge:
         if known is None or not self._may_stand_in(known):
             return await flight
         try:
-            async with asyncio.timeout(PATIENCE_S) as patience:
+            async with asyncio.timeout(self._patience_s) as patience:
                 return await flight
         except TimeoutError:
             if not patience.expired():
                 raise
             known.retry_at_s = self._clock.monotonic() + RETRY_S  # the flight goes on, for those who come then
+            # What was public hours ago may be the feed's own by now: it is no more than what was said before an outage.
+            known.outage_since = known.outage_since or self._clock.now()
             return known
 
     async def _hear_since(self, project: str, moment: datetime) -> _KnownProject:
