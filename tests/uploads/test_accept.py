@@ -22,6 +22,7 @@ from wheelgate.core.errors import (
     ProjectNotFound,
     StoreError,
     UploadRefused,
+    UpstreamBadAnswer,
     UpstreamUnavailable,
 )
 from wheelgate.core.patterns import NamePatterns
@@ -694,6 +695,13 @@ async def test_while_a_source_cannot_be_heard_a_new_name_must_wait(gate: Gate, s
     assert not await gate.holds()
     assert not await gate.claims.holds(NAME)
     assert (await gate.upload(take_over=True)).new
+
+
+async def test_a_source_whose_answers_show_nothing_is_not_to_be_asked_again_but_mended(gate: Gate) -> None:
+    gate.team.fail(UpstreamBadAnswer("source team answers 404, but nothing shows that an index answers there", source="team"))
+    with pytest.raises(UpstreamUnavailable, match="answers there.: mend that, or pass --take-over"):
+        await gate.upload()
+    assert not await gate.holds()
 
 
 async def test_a_source_that_repeats_what_it_said_before_an_outage_is_not_heard_either(gate: Gate, clock: FakeClock) -> None:

@@ -194,7 +194,8 @@ class ControlQuestions:
         if root is None:
             said = "is not a list of projects" if answer.status == 200 else f"answered {answer.status}"
             before = ", and none of the projects that it had is there" if ever_had else ""
-            return None, f"its root {said}{before} (an index that lists no projects is known by one that it has, once asked for)"
+            by_one = "an index that lists no projects is known by one that it has: ask this server for one of them, once"
+            return None, f"its root {said}{before} ({by_one})"
         if root.declared and not root.names:
             lost = "its root lists nothing any more, and none of the projects that it had is there: has it lost its packages?"
             return (None, lost) if ever_had or by_page else ("its root is that of an index without projects", "")

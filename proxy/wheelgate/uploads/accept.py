@@ -273,8 +273,9 @@ class Uploads:
         if owner is None:
             if isinstance(decision.error, ProjectNotFound) or take_over:
                 return
+            advice = "try again" if isinstance(decision.error, UpstreamUnavailable | StoreError) else "mend that"
             raise UpstreamUnavailable(
-                f"cannot determine if another source answers for {project} ({decision.error}): try again, or pass --take-over"
+                f"cannot determine if another source answers for {project} ({decision.error}): {advice}, or pass --take-over"
             )
         if decision.merge is not None and {own, owner} <= set(decision.merge.sources):
             return
