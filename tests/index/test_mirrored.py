@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -11,34 +12,41 @@ import pytest
 from tests.support.clock import FakeClock
 from tests.support.packages import sdist_bytes, sha256
 from tests.support.sources import FakeSource
-from tests.support.stores import MemoryStore
+from tests.support.stores import MemoryStore, WatchedStore
+from wheelgate.core.errors import BlobNotFound
 from wheelgate.core.patterns import NamePatterns
-from wheelgate.index.decision import Decision, Member
+from wheelgate.index.decision import Decision, Member, Outcome
 from wheelgate.index.merged import Merged
 from wheelgate.index.mirrored import MirrorJudge, OwnFiles, ToldSource, UntoldSource
 from wheelgate.index.ownership import GuardedSource
 from wheelgate.index.rules import Rules
 from wheelgate.index.screened import RuleBook, Screened
 from wheelgate.runtime.metrics import Metrics
+from wheelgate.sources.blob_packages import BlobPackages
+from wheelgate.sources.cached import Cached
 from wheelgate.sources.directory import RESCAN_S, Directory
-from wheelgate.sources.mirror_facts import MANIFEST_NAME
+from wheelgate.sources.mirror_facts import MANIFEST_NAME, MirroredContainer
 from wheelgate.sources.public_names import PublicNames
 from wheelgate.storage.changes import StoreChanges
 from wheelgate.storage.claims import Claims
+
+FRESH_S = 60.0
 
 
 class World:
     """A folder that is a mirror, and a public index beside it that has every name."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, blobs: WatchedStore | None = None) -> None:
+        """``blobs``: of a container in place of the folder."""
         self.root = root
+        self.blobs = blobs
         self.clock = FakeClock()
         self.store = MemoryStore()
         self.claims = Claims(self.store, self.clock, StoreChanges(self.store, self.clock))
         self.pypi = FakeSource("pypi", self.clock)
         self.entries: list[dict[str, object]] = []
         metrics, book = Metrics(), RuleBook(Rules(cooldown=timedelta(days=3)))
-        folder = Directory(name="mirror", root=root, clock=self.clock)
+        folder = Directory(name="mirror", root=root, clock=self.clock) if blobs is None else self._list(blobs)
         read = folder.read_facts
 
         def screened(source: object, private: bool) -> Screened:
@@ -59,6 +67,27 @@ class World:
             metrics=metrics,
             reserved=NamePatterns(()),
         )
+
+    def _list(self, blobs: WatchedStore) -> MirroredContainer:
+        packages = BlobPackages(name="mirror", store=blobs, prefix="", clock=self.clock)
+        cached = Cached(packages, clock=self.clock, metrics=Metrics(), fresh_s=FRESH_S, negative_ttl_s=FRESH_S)
+        return MirroredContainer(cached, store=blobs, clock=self.clock, fresh_s=FRESH_S)
+
+    async def mirror(self, project: str, version: str) -> None:
+        """Mirror a public file into the container, as a run of `mirror` does: the manifest is told of it before."""
+        assert self.blobs is not None
+        body, path = sdist_bytes(project, version), f"{project}/{project}-{version}.tar.gz"
+        self.entries.append({"path": path, "sha256": sha256(body), "size": len(body), "source": "there", "origin": "public"})
+        await self.write_blob(json.dumps({"wheelgate_mirror": 2, "inputs": {}, "files": self.entries, "seen": []}).encode())
+        uploaded = (self.clock.now() - timedelta(days=9)).isoformat()
+        await self.blobs.put_if_absent(path, body, {"sha256": sha256(body), "upload_time": uploaded})
+
+    async def write_blob(self, text: bytes) -> None:
+        """Write its manifest."""
+        assert self.blobs is not None
+        with contextlib.suppress(BlobNotFound):
+            await self.blobs.delete(MANIFEST_NAME)
+        await self.blobs.put_if_absent(MANIFEST_NAME, text, {})
 
     def put(self, project: str, version: str, origin: str | None = "", *, days: int = 9) -> None:
         """Put a file there. ``origin``: as the manifest says; ``None``: it does not say; empty: it does not have it."""
@@ -164,3 +193,51 @@ async def test_a_file_of_other_bytes_is_withheld(world: World) -> None:
     page = (await world.decide("own")).page
     assert page is not None
     assert ([*page.files], [entry.rule for entry in page.withheld]) == ([], ["digest"])
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> World:
+    return World(tmp_path, WatchedStore())
+
+
+async def test_what_was_mirrored_since_the_manifest_was_read_is_not_claimed(inside: World) -> None:
+    await inside.mirror("first", "1.0")
+    assert await inside.find("first") == ("mirror", ["1.0"], False)
+    inside.clock.move(1)
+    await inside.mirror("second", "1.0")
+    inside.clock.move(1)
+    assert await inside.find("second") == ("mirror", ["1.0"], False)
+
+
+async def test_while_a_manifest_cannot_be_read_anew_nothing_more_is_claimed(inside: World) -> None:
+    await inside.mirror("first", "1.0")
+    body = sdist_bytes("mine", "1.0")
+    assert inside.blobs is not None
+    await inside.blobs.put_if_absent("mine/mine-1.0.tar.gz", body, {"sha256": sha256(body)})
+    assert await inside.find("mine") == ("mirror", ["1.0"], True)
+    inside.clock.move(1)
+    await inside.mirror("second", "1.0")
+    await inside.write_blob(b"{")
+    for _ in range(2):
+        inside.clock.move(1)
+        known = await inside.decide("second")
+        assert "nobody can tell whether second is source mirror's own" in str(known.error)
+        assert not await inside.claims.holds("second")
+        assert await inside.find("mine") == ("mirror", ["1.0"], True), "which was claimed"
+        inside.clock.move(FRESH_S)
+
+
+async def test_what_a_manifest_said_of_a_public_name_is_what_was_said_before_an_outage(inside: World) -> None:
+    """Its last account may be a day old, and the project private by now."""
+    await inside.mirror("first", "1.0")
+    inside.pypi.publish("first", "1.0", upload_time=inside.clock.now() - timedelta(days=9))
+    assert await inside.find("first") == ("pypi", ["1.0"], False)
+    read_until = inside.clock.now() + timedelta(seconds=FRESH_S)
+    await inside.write_blob(b"{")
+    inside.clock.move(5 * 3600)
+    known = await inside.decide("first")
+    judgement = known.answers[0].judgement
+    assert known.answers[0].outcome is Outcome.ABSENT_BEFORE_OUTAGE
+    assert judgement is not None
+    assert judgement.last_heard == read_until
+    assert known.owner == "pypi"

@@ -696,4 +696,20 @@ MUTATIONS = (
         'case "nothing":',
         "tests/index/test_mirrored.py::test_of_an_own_project_public_files_are_withheld_or_go_by_their_rules",
     ),
+    Mutation(
+        15,
+        "a name is public by an old word while the service of its feed is slow",
+        "feeds/judge.py",
+        "said before an outage.\n            known.outage_since = known.outage_since or self._clock.now()",
+        "said before an outage.",
+        "tests/feeds/test_judge.py::test_what_stands_in_for_a_slow_service_is_what_was_said_before_an_outage",
+    ),
+    Mutation(
+        15,
+        "a mirror claims what was put there since its manifest was read",
+        "index/mirrored.py",
+        "self._read_facts(self._clock.now())",
+        "self._read_facts()",
+        "tests/index/test_mirrored.py::test_what_was_mirrored_since_the_manifest_was_read_is_not_claimed",
+    ),
 )

@@ -9,7 +9,7 @@ that it does not tell of, and of a folder or container without a manifest, all i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -24,6 +24,9 @@ from wheelgate.runtime.metrics import Metrics
 from wheelgate.sources.mirror_facts import MirrorFacts, ReadFacts, ToldProject
 from wheelgate.storage.claims import Claims
 
+_OVERDUE_S = 1.0
+"""A manifest that was due before could not be read: after one that was, it is due later."""
+
 
 class MirrorJudge:
     """The :class:`~wheelgate.core.protocols.OwnershipJudge` of a folder or container that may be a mirror."""
@@ -36,14 +39,21 @@ class MirrorJudge:
 
     async def judge(self, project: str) -> Judgement:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`. What the source has claimed stays its own."""
+        judgement = await self.judge_anew(project)
+        is_own = judgement.ownership is Ownership.OWN
+        if is_own and not judgement.is_presumed:
+            return judgement
         try:
-            judgement = await self.judge_anew(project)
-            is_claimed = judgement.ownership is not Ownership.OWN and await self._claims.claimed_by(project) == self._source
+            is_claimed = await self._claims.claimed_by(project) == self._source
         except StoreError as error:
+            if is_own:
+                return judgement
             reason = f"source {self._source} cannot be asked for {project}, since nobody can tell if that is its own: {error}"
             return Judgement(ownership=Ownership.UNKNOWN, reason=reason)
         if not is_claimed:
             return judgement
+        if is_own:
+            return msgspec.structs.replace(judgement, is_presumed=False)
         reason = f"{project} was claimed by source {self._source} before its manifest said otherwise: {advise_release(project)}"
         return Judgement(ownership=Ownership.OWN, reason=reason, fresh_until=judgement.fresh_until)
 
@@ -63,20 +73,40 @@ class MirrorJudge:
         told = facts.projects.get(project)
         if told is None:
             reason = f"no manifest of source {self._source} tells whose {project} is"
-            return Judgement(ownership=Ownership.OWN, reason=reason, fresh_until=fresh_until)
+            return Judgement(ownership=Ownership.OWN, reason=reason, is_presumed=True, fresh_until=fresh_until)
         reason = (
             f"source {self._source} mirrors {project} from source {told.source}, a {'private' if told.is_own else 'public'} one"
         )
         ownership = Ownership.OWN if told.is_own else Ownership.PUBLIC
+        if ownership is Ownership.OWN:
+            return Judgement(ownership=ownership, reason=reason, fresh_until=fresh_until)
         # While the manifest cannot be read, what it said is as old as the moment at which it was to be read again.
-        if ownership is Ownership.PUBLIC and self._clock.monotonic() - fresh_until > STALE_IF_ERROR_S:
+        silent_s = self._clock.monotonic() - fresh_until
+        if silent_s > STALE_IF_ERROR_S:
             reason = f"the manifest of source {self._source} cannot be read any more, so nobody can tell whose {project} is"
             return Judgement(ownership=Ownership.UNKNOWN, reason=reason, is_refused=True)
-        return Judgement(ownership=ownership, reason=reason, fresh_until=fresh_until)
+        silent_since = None if silent_s < _OVERDUE_S else self._clock.now() - timedelta(seconds=silent_s)
+        return Judgement(
+            ownership=ownership,
+            reason=reason,
+            fresh_until=fresh_until,
+            outage_since=silent_since,
+            last_heard=silent_since,
+            is_vouched_for=True,
+        )
 
-    async def confirm(self, project: str, listed_at: datetime) -> Judgement:  # noqa: ARG002 - as the protocol has it
-        """See :class:`~wheelgate.core.protocols.OwnershipJudge`. Nothing is presumed here."""
-        return await self.judge(project)
+    async def confirm(self, project: str, listed_at: datetime) -> Judgement:  # noqa: ARG002 - a long listing ended later
+        """See :class:`~wheelgate.core.protocols.OwnershipJudge`. A manifest tells of files before they are there."""
+        try:
+            facts, _ = await self._read_facts(self._clock.now())
+        except (StoreError, UpstreamError) as error:
+            reason = f"nobody can tell whether {project} is source {self._source}'s own: {error}"
+            return Judgement(ownership=Ownership.UNKNOWN, reason=reason)
+        judgement = await self.judge(project)
+        if judgement.ownership is Ownership.OWN and project in facts.projects:  # what was listed went by no word of it
+            reason = f"the manifest of source {self._source} tells of {project} since a moment ago: try again"
+            return Judgement(ownership=Ownership.UNKNOWN, reason=reason)
+        return msgspec.structs.replace(judgement, is_presumed=False)
 
     def note_served(self, project: str) -> None:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`. What is told need not be remembered."""

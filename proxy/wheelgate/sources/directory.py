@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import cast
 
@@ -132,12 +133,12 @@ class Directory:
         last = await self._refresh()
         return await self._packed.pack(last.listing.names)
 
-    async def read_facts(self) -> tuple[MirrorFacts, float]:
-        """See :data:`~wheelgate.sources.mirror_facts.ReadFacts`."""
+    async def read_facts(self, since: datetime | None = None) -> tuple[MirrorFacts, float]:
+        """See :class:`~wheelgate.sources.mirror_facts.ReadFacts`. At each look the manifest is read after the folder."""
         try:
             await self._refresh()
         except (UpstreamError, StoreError):
-            if self._last is None:
+            if self._last is None or since is not None:
                 raise
         return self._facts, self._find_end()
 

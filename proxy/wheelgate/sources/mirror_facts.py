@@ -6,10 +6,10 @@ import asyncio
 import math
 import operator
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from cachetools import LRUCache
@@ -168,11 +168,17 @@ def _read_facts(body: bytes, etag: str, place: str) -> MirrorFacts:
     return MirrorFacts(etag, entries, projects, frozenset(unsaid) if projects else frozenset())
 
 
-ReadFacts = Callable[[], Awaitable[tuple[MirrorFacts, float]]]
-"""Reads the manifest of a source that may be a mirror, and until when (monotonic seconds) it need not be read again.
+class ReadFacts(Protocol):
+    """The reader of the manifest of a source that may be a mirror."""
 
-What was read last stands in while it cannot be read. Raises StoreError, UpstreamError: it never was.
-"""
+    async def __call__(self, since: datetime | None = None) -> tuple[MirrorFacts, float]:
+        """Read it, and until when (monotonic seconds) it need not be read again. What was read last stands in.
+
+        ``since``: no earlier reading will do than one that knows of what was listed at this moment.
+
+        Raises:
+            StoreError, UpstreamError: it never was read, or not since.
+        """
 
 
 class MirroredContainer(SourceWrapper):
@@ -187,6 +193,8 @@ class MirroredContainer(SourceWrapper):
         self._fresh_until = -math.inf
         self._facts: MirrorFacts | None = None
         """The last reading; ``None``: it has not been read yet."""
+        self._read_at: datetime | None = None
+        """When that began."""
         self._flights: SingleFlight[None] = SingleFlight()
         self._pages: LRUCache[str, tuple[object, ProjectPage]] = LRUCache(
             RECENT_BYTES, getsizeof=lambda made: page_bytes(made[1])
@@ -218,19 +226,27 @@ class MirroredContainer(SourceWrapper):
                 self._pages[project] = made_of, known
         return known.with_state_of(page)
 
-    async def read_facts(self) -> tuple[MirrorFacts, float]:
-        """See :data:`ReadFacts`."""
-        if self._clock.monotonic() >= self._fresh_until:
+    async def read_facts(self, since: datetime | None = None) -> tuple[MirrorFacts, float]:
+        """See :class:`ReadFacts`."""
+        is_due = self._clock.monotonic() >= self._fresh_until
+        for _ in range(2):  # one that was under way already may have begun too early; the next one cannot have
+            if not is_due and not self._is_earlier(since):
+                break
+            is_due = False
             try:
                 await self._flights.run("manifest", self._read)
             except StoreError:
-                if self._facts is None:
+                if self._facts is None or self._is_earlier(since):
                     raise
-        if self._facts is None:
+        if self._facts is None or self._is_earlier(since):
             raise StoreError(f"{MANIFEST_NAME} of source {self.name} was not read")
         return self._facts, self._fresh_until
 
+    def _is_earlier(self, since: datetime | None) -> bool:
+        return since is not None and (self._read_at is None or self._read_at < since)
+
     async def _read(self) -> None:
+        read_at = self._clock.now()
         try:
             info = await self._store.info(MANIFEST_NAME)
             if self._facts is None or info.etag != self._facts.etag:
@@ -238,4 +254,5 @@ class MirroredContainer(SourceWrapper):
                 self._facts = await asyncio.to_thread(_read_facts, body, info.etag, f"{MANIFEST_NAME} of source {self.name}")
         except BlobNotFound:
             self._facts = MirrorFacts()
+        self._read_at = read_at
         self._fresh_until = self._clock.monotonic() + self._fresh_s
