@@ -127,4 +127,4 @@ def test_the_same_projects_are_one_input_and_others_another() -> None:
 
 
 def test_a_name_that_is_no_text_is_one_in_a_manifest() -> None:
-    assert label_file(Path(os.fsdecode(b"folder/list\xff.txt"))) == "folder/list\ufffd.txt"
+    assert label_file(Path(os.fsdecode(b"folder/list\xff.txt"))).encode() == "folder/list\ufffd.txt".encode()
