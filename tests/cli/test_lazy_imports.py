@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -28,6 +29,12 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout
     assert done.stderr.split() == []
+
+
+def test_connections_are_looked_after_without_a_client_of_http(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(heavy=HEAVY), "connection", "list", "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path)
+    assert not set(HEAVY) & set(done.stderr.split())
 
 
 def test_every_command_has_a_line_of_help_of_its_own() -> None:

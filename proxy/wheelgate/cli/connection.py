@@ -14,8 +14,6 @@ import click
 import msgspec
 
 from wheelgate.cli.checks.findings import Finding, report
-from wheelgate.cli.checks.sources import check_connection
-from wheelgate.cli.checks.subjects import list_subjects
 from wheelgate.cli.options import config_options, json_option, load_settings, run_to_end, run_with_services
 from wheelgate.config import Config, Connection
 from wheelgate.config.connection_documents import ConnectionDocument, read_document
@@ -214,6 +212,9 @@ def test(config: Path | None, data: Path | None, name: str, url: str | None, as_
     """Test a connection by signing in with it. Exit status 1 if it does not work."""
     settings = load_settings(config, data)
     tested = _get(settings, name)
+
+    from wheelgate.cli.checks.sources import check_connection
+    from wheelgate.cli.checks.subjects import list_subjects
 
     async def check(services: Services) -> list[Finding]:
         credential = services.keyring.of_page(tested.target).for_url(tested.target)
