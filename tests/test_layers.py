@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,16 +41,29 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports_of(path: Path) -> set[str]:
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
     """Full names of everything a module imports, wherever in it."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
+
+
+@cache
+def uses_of(path: Path) -> frozenset[str]:
+    """Full names of everything a module imports, and of everything it takes out of what it imported."""
+    nodes = (node for node in ast.walk(parse(path)) if isinstance(node, ast.Attribute))
+    return imports_of(path) | {f"{node.value.id}.{node.attr}" for node in nodes if isinstance(node.value, ast.Name)}
 
 
 def own_imports(path: Path) -> set[str]:
@@ -98,12 +112,7 @@ ROOMS_FOR = {
 @pytest.mark.parametrize("library", ROOMS_FOR)
 def test_each_library_has_its_rooms(library: str) -> None:
     for path in MODULES:
-        uses = imports_of(path) | {
-            f"{node.value.id}.{node.attr}"
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
-        }
-        used = any(name == library or name.startswith(library + ".") for name in uses)
+        used = any(name == library or name.startswith(library + ".") for name in uses_of(path))
         assert not used or name_of(path).startswith(ROOMS_FOR[library]), f"{name_of(path)} uses {library}"
 
 

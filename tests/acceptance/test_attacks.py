@@ -1,4 +1,4 @@
-"""Every attack twice, with real pip and real uv: it succeeds against an index that merges naively, and fails here."""
+"""Every attack twice, with real pip (`long`) and real uv: it succeeds against an index that merges naively, and fails here."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def naive(index: FakeIndex, second_index: FakeIndex) -> Iterator[NaiveMerge]:
         yield made
 
 
-@pytest.fixture(params=["pip", "uv"])
+@pytest.fixture(params=[pytest.param("pip", marks=pytest.mark.long), "uv"])
 def attack(
     request: pytest.FixtureRequest,
     index: FakeIndex,

@@ -101,7 +101,7 @@ def test_every_way_to_refuse_is_said_and_is_never_an_empty_page(
 @pytest.mark.parametrize(
     ("state", "why"), [("expired", "the PAT has expired: make a new one"), ("no scope", "lacks the scope Packaging (Read)")]
 )
-@pytest.mark.parametrize("place", ["file", "secrets.toml"])
+@pytest.mark.parametrize("place", ["file", pytest.param("secrets.toml", marks=pytest.mark.long)])
 def test_an_expired_pat_is_said_and_rotating_it_in_its_place_heals(
     acme: Company, start: Callable[..., Gate], tmp_path: Path, home: Path, state: str, why: str, place: str
 ) -> None:

@@ -172,7 +172,9 @@ def test_a_container_keeps_what_it_holds(index: FakeIndex, container: Container,
     assert container.bodies() == before
 
 
-@pytest.mark.parametrize(("layout", "carried"), [("project", "mirrored"), ("any", "azcopied")])
+@pytest.mark.parametrize(
+    ("layout", "carried"), [pytest.param("project", "mirrored", marks=pytest.mark.long), ("any", "azcopied")]
+)
 def test_a_container_is_served_with_what_its_manifest_knows(
     mirroring: Mirroring, container: Container, start_gate: Callable[..., Gate], tmp_path: Path, layout: str, carried: str
 ) -> None:
@@ -187,8 +189,8 @@ def test_a_container_is_served_with_what_its_manifest_knows(
     assert_served_as_known(start_gate(f'{source}layout = "{layout}"\n'))
 
 
-@pytest.mark.parametrize("layout", ["project", "any"])
-@pytest.mark.parametrize("carried", ["mirrored", "azcopied"])
+@pytest.mark.parametrize("layout", ["project", pytest.param("any", marks=pytest.mark.long)])
+@pytest.mark.parametrize("carried", ["mirrored", pytest.param("azcopied", marks=pytest.mark.long)])
 def test_a_mirror_in_a_container_serves_as_a_blob_source(
     mirroring: Mirroring,
     container: Container,

@@ -25,7 +25,7 @@ type = "directory"
 url = "file:../wheels"
 """
 PROJECTS, SIZES = 8, (20_000, 700_000)
-SECONDS = 12.0
+SECONDS = 6.0
 _RACER = '''
 """Swap the files of a folder, each time in another way, and let them be for a while in between."""
 import os, random, sys, time

@@ -122,7 +122,13 @@ class TestAnotherWheelgate:
             until(lambda: server.get("/simple/acme-a/", {"Authorization": f"Bearer {token}"}).status == 200)
             yield server, token
 
-    @pytest.mark.parametrize("kind", [("Bearer",), ("PAT",), ("UsernamePassword", "--username", "anybody")])
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            ("Bearer",),
+            *(pytest.param(kind, marks=pytest.mark.long) for kind in [("PAT",), ("UsernamePassword", "--username", "anybody")]),
+        ],
+    )
     def test_as_an_upstream(
         self, start_gate: Start, guarded: tuple[Gate, str], home: Path, public: FakeIndex, kind: tuple[str, ...]
     ) -> None:
