@@ -43,6 +43,20 @@ async def test_an_upstream_added_to_a_feed_that_had_other_feeds_alone_is_heard_o
     assert (await judge.confirm("idna", world.clock.now())).ownership is PUBLIC
 
 
+async def test_a_page_of_before_an_upstream_was_taken_away_makes_nothing_private(world: World) -> None:
+    world.feed.upstreams = [pypi("idna")]
+    judge = await world.start()
+    assert (await judge.judge("idna")).ownership is PUBLIC
+    listed_at = world.clock.now()
+    world.feed.upstreams = []
+    world.clock.move(61)
+    assert (await judge.judge("idna")).is_presumed
+    found = await judge.confirm("idna", listed_at)
+    assert found.ownership is UNKNOWN
+    assert "it was listed when the feed may have had other upstream sources, and is asked for again" in found.reason
+    assert (await judge.confirm("idna", world.clock.now())).ownership is OWN, "that it lists now is its own"
+
+
 @pytest.mark.parametrize("restarts", [False, True])
 async def test_an_upstream_added_during_an_outage_of_the_service_makes_nothing_private(world: World, restarts: bool) -> None:
     judge = await judged(await world.start(), world)

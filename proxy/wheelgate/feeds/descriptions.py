@@ -28,6 +28,8 @@ class _KnownFeed(msgspec.Struct):
     description: FeedDescription
     heard_s: float
     asked_at: datetime
+    same_since: datetime
+    """The first moment in a row at which it was asked for and said the same."""
     retry_at_s: float = -math.inf
     trouble: str = ""
     """The reason why it was not heard since."""
@@ -58,6 +60,11 @@ class FeedDescriptions:
         """Monotonic seconds until which the feed itself need not be asked for."""
         known = self._known.get(self._place.url)
         return -math.inf if known is None else max(known.heard_s + self._fresh_s, known.retry_at_s)
+
+    def has_changed_since(self, moment: datetime) -> bool:
+        """Tell whether the feed itself may have been another one at a moment: nobody asked by then, or heard something else."""
+        known = self._known.get(self._place.url)
+        return known is None or moment < known.same_since
 
     async def find(self, place: FeedPlace) -> FeedDescription:
         """Find what a feed is; what was known of it stands in for a day.
@@ -110,7 +117,9 @@ class FeedDescriptions:
                 raise without_frames(error) from None
             known.retry_at_s, known.trouble = self._clock.monotonic() + RETRY_S, str(error)
             return known.description
-        self._known[place.url] = _KnownFeed(description, self._clock.monotonic(), asked_at)
+        before = self._known.get(place.url)
+        same_since = before.same_since if before is not None and before.description == description else asked_at
+        self._known[place.url] = _KnownFeed(description, self._clock.monotonic(), asked_at, same_since)
         if place is self._place:
             self._records.keep_description(description, self._clock.now())
         return description
@@ -120,5 +129,5 @@ class FeedDescriptions:
         if kept is None:
             return None
         age_s = max(0.0, (self._clock.now() - kept.as_of).total_seconds())
-        known = self._known[place.url] = _KnownFeed(kept.description, self._clock.monotonic() - age_s, kept.as_of)
+        known = self._known[place.url] = _KnownFeed(kept.description, self._clock.monotonic() - age_s, kept.as_of, kept.as_of)
         return known

@@ -110,7 +110,8 @@ class FeedJudge:
     async def confirm(self, project: str, listed_at: datetime) -> Judgement:
         """See :class:`~wheelgate.core.protocols.OwnershipJudge`.
 
-        The feed may have got an upstream source since it was asked what it is, and a claim is for ever.
+        The feed may have got an upstream source since it was asked what it is, or have lost the one that a page which is
+        remembered came from, and a claim is for ever.
         """
         known = self._known.get(project)
         try:
@@ -121,8 +122,13 @@ class FeedJudge:
             if known is None or not (known.finding.is_evident or known.finding.ownership is Ownership.PUBLIC):
                 return self._unknown(project, str(error), error)
             self._note_outage(known, error)
-        if known.finding.ownership is Ownership.UNKNOWN:
-            return self._unknown(project, known.finding.why)
+        finding = known.finding
+        if finding.ownership is Ownership.UNKNOWN:
+            return self._unknown(project, finding.why)
+        if finding.ownership is Ownership.OWN and not finding.is_evident and self._descriptions.has_changed_since(listed_at):
+            return self._unknown(
+                project, "it was listed when the feed may have had other upstream sources, and is asked for again"
+            )
         return msgspec.structs.replace(self._tell(known), is_presumed=False)
 
     def note_served(self, project: str) -> None:
