@@ -107,6 +107,7 @@ def test_the_build_is_chosen_under_the_cool_down_by_pip_and_uv(
     assert "cool-down" in withheld.reason
 
 
+@pytest.mark.long
 def test_two_builds_side_by_side_are_told_by_their_versions(
     builds: Builds, start_gate: Callable[..., Gate], index: FakeIndex, home: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_two_builds_side_by_side_are_told_by_their_versions(
     assert "FAIL" not in checked.stdout, checked.stdout
 
 
+@pytest.mark.long
 def test_files_elsewhere_are_named_until_their_host_is_listed(
     builds: Builds, start_gate: Callable[..., Gate], index: FakeIndex, home: Path
 ) -> None:

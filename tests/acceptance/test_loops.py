@@ -30,7 +30,7 @@ def start_ring(start_gate: Callable[..., Gate], count: int, *, private: bool, on
 
 
 @pytest.mark.parametrize("private", [True, False], ids=["private", "public"])
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.long), 3])
 def test_a_question_that_comes_back_is_answered_at_once(start_gate: Callable[..., Gate], count: int, private: bool) -> None:
     gates = start_ring(start_gate, count, private=private)
     for name in ("missing", "other"):

@@ -144,7 +144,9 @@ def test_a_digest_that_is_left_out_does_not_open_the_door(
 # --- what was seen keeps installing
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    "ending", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL], ids=["SIGTERM", "SIGKILL"]
+)
 def test_after_a_restart_with_the_upstream_down_what_was_seen_installs(
     index: FakeIndex, start_gate: Callable[..., Gate], install: Callable[..., bool], ending: signal.Signals
 ) -> None:

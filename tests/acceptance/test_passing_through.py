@@ -69,7 +69,7 @@ def install(home: Path, server: Gate) -> set[str]:
     return {path.name for path in home.rglob("*.dist-info") if path.name.startswith(("acme", "left"))}
 
 
-@pytest.mark.parametrize("public", [True, False])
+@pytest.mark.parametrize("public", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_its_own_project_installs_with_public_ones_that_go_by_the_rules(
     start_gate: Callable[..., Gate], company: Company, home: Path, public: bool
 ) -> None:

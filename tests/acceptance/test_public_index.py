@@ -80,6 +80,7 @@ def test_a_private_wheel_that_depends_on_a_public_one_installs_in_one_command(se
     uv(home, "pip", "install", "--no-cache", "--default-index", server.index_url, "acme-gate-demo", env=env)
 
 
+@pytest.mark.long
 def test_the_same_over_https(tmp_path: Path, home: Path) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")

@@ -95,7 +95,7 @@ def test_uv_syncs_from_its_lock(gate: Gate, project: Path, index: FakeIndex, sec
     sync(project, "--locked")
 
 
-@pytest.mark.parametrize("maker", ["uv", "pip"])
+@pytest.mark.parametrize("maker", ["uv", pytest.param("pip", marks=pytest.mark.long)])
 def test_a_pylock_installs(gate: Gate, project: Path, index: FakeIndex, second_index: FakeIndex, maker: str) -> None:
     lock = project / "pylock.toml"
     if maker == "uv":

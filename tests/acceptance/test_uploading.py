@@ -124,7 +124,9 @@ def test_wheel_add_through_the_running_server_needs_no_rights_on_the_store(gate:
     assert "Traceback" not in add(secret, tmp_path / "missing-1.0-py3-none-any.whl").stderr
 
 
-@pytest.mark.parametrize("upload", [twine, uv_publish, wheel_add], ids=lambda upload: upload.__name__)
+@pytest.mark.parametrize(
+    "upload", [twine, pytest.param(uv_publish, marks=pytest.mark.long), wheel_add], ids=lambda upload: upload.__name__
+)
 def test_a_file_name_survives_every_uploader_and_installs(gate: Gate, tmp_path: Path, home: Path, upload: Upload) -> None:
     secret = token(gate, "upload")
     for name, version, build in ODD_NAMES:
@@ -247,7 +249,7 @@ def test_the_store_keeps_its_own_copy_of_an_added_file(gate: Gate, tmp_path: Pat
     assert stored.read_bytes() == original
 
 
-@pytest.mark.parametrize("remote", [False, True], ids=["store", "server"])
+@pytest.mark.parametrize("remote", [pytest.param(False, marks=pytest.mark.long), True], ids=["store", "server"])
 def test_yank_unyank_and_delete(gate: Gate, tmp_path: Path, remote: bool) -> None:
     wheel = make_wheel(tmp_path, "acme-life", "1.0")
     other = make_wheel(tmp_path / "other", "acme-life", "1.0", requires=["idna"])
@@ -346,7 +348,7 @@ def test_provenance_of_an_upstream_is_passed_on_as_it_is(gate: Gate, index: Fake
     assert url in answer.body.decode()
 
 
-@pytest.mark.parametrize("to_server", [True, False])
+@pytest.mark.parametrize("to_server", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_attestations_beside_a_file_go_along_with_it(
     start_gate: Callable[..., Gate], index: FakeIndex, tmp_path: Path, to_server: bool
 ) -> None:

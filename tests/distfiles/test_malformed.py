@@ -76,6 +76,7 @@ def test_what_is_cut_short_is_refused(filename: str, kept: float) -> None:
         check(body[:end], filename)
 
 
+@pytest.mark.long
 def test_a_large_wheel_takes_little_memory() -> None:
     from tests.support.archives import Part, build_wheel
 
