@@ -271,6 +271,20 @@ async def test_a_service_that_falls_silent_stands_by_what_it_said_and_nothing_ne
     assert isinstance(decision.error, UpstreamUnavailable), "this page was not known before the outage"
 
 
+async def test_what_was_published_while_the_feed_is_down_is_no_public_name() -> None:
+    """The service tells of it; the feed itself can only repeat what it said before."""
+    world = World()
+    world.list_publicly()
+    world.publish_own()
+    world.pypi.publish(OWN, "99.0", upload_time=world.clock.now() - OLD)
+    now = world.clock.now()
+    world.feed.remember_absence(OWN, last_heard=now - timedelta(minutes=9), outage_since=now - timedelta(minutes=8))
+    decision = await world.told().decide(OWN)
+    assert isinstance(decision.error, UpstreamUnavailable)
+    assert "which it has" in str(decision.error)
+    assert world.pypi.asked == []
+
+
 async def test_a_feed_that_is_down_takes_no_public_name_with_it() -> None:
     world = World()
     world.publish_own()

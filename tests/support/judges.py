@@ -60,4 +60,6 @@ class FakeJudge:
             return Judgement(ownership=Ownership.PUBLIC, reason=reason, fresh_until=fresh_until, **silence)
         reason = f"versions of {project} were published to source {self._service.source}"
         versions = own if project in self._service.mixed else None
-        return Judgement(ownership=Ownership.OWN, reason=reason, own_versions=versions, fresh_until=fresh_until, **silence)
+        return Judgement(
+            ownership=Ownership.OWN, reason=reason, own_versions=versions, is_evident=True, fresh_until=fresh_until, **silence
+        )

@@ -216,6 +216,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     is_presumed: bool = False
     """Of OWN: it follows from what is known of the source, and not of this project. If the source lists it, whose it is has to be
     confirmed before it is claimed: it may pass on more by now."""
+    is_evident: bool = False
+    """Of OWN: whoever tells knows versions of it, so that the source has it, whatever was heard of that before."""
     is_for_good: bool = False
     """Of UNKNOWN: nobody who could tell is ever asked."""
     is_refused: bool = False

@@ -289,6 +289,7 @@ class FeedJudge:
             reason=f"source {self._source} {finding.why}",
             own_versions=own if is_own and not is_whole else None,
             is_presumed=is_own and not finding.is_evident,
+            is_evident=is_own and finding.is_evident,
             fresh_until=self._find_end(known),
             outage_since=known.outage_since,
             is_vouched_for=known.is_vouched_for,

@@ -45,6 +45,11 @@ async def _ask_for_page(member: Member, project: str, judgement: Judgement | Non
         page = await member.source.project_page(project)
         judgement = await _confirm(member, judgement, project, page.as_of if page.files or page.withheld else None)
     except ProjectNotFound as error:
+        if error.outage_since is not None and judgement is not None and judgement.is_evident:
+            # It was published since the source could last be heard: what was not there then is no public name now.
+            reason = f"source {name} cannot be asked now for {project}, which it has: {judgement.reason}"
+            unheard = UpstreamUnavailable(reason, source=name)
+            return Answer(name, member.private, Outcome.FAILED, reason, clock.now(), error=unheard, judgement=judgement)
         outcome = Outcome.ABSENT if error.outage_since is None else Outcome.ABSENT_BEFORE_OUTAGE
         asked_at = error.last_heard or clock.now()
         return Answer(name, member.private, outcome, str(error), asked_at, error=error, judgement=judgement)
