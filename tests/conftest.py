@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,14 @@ def _nobody_needs_our_usual_port() -> Iterator[None]:
         with suppress(OSError):  # somebody has it already: another process of these tests, or anybody else
             stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heeded() -> None:
+    """Start processes as a terminal does: `nohup`, and a shell for what it runs in the background, ignore some for all below."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
