@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from tests.support.clients import pip, uv
 from tests.support.gate import Gate, command
 from tests.support.index import FakeIndex
 from tests.support.installers import Locking, Pdm, Pipenv, Poetry
+from tests.support.kept_locks import write_kept
 from tests.support.lock_shapes import (
     LINUX,
     PDM_SHAPES,
@@ -28,7 +28,6 @@ from tests.support.lock_shapes import (
 )
 from tests.support.mirrors import Mirroring, distributions
 
-KEPT = Path(__file__).parents[1] / "mirror" / "locks"
 MERGE = '\n[[policy.merge]]\nnames = ["twin", "tensor"]\nsources = ["public", "team"]\n'
 MIRROR = """
 [[source]]
@@ -88,7 +87,7 @@ def test_a_lock_of_uv_installs_from_its_mirror_alone(border: Border) -> None:
     """One version from two indexes, of which the lock keeps both apart: inside there is one."""
     folder = border.outside.folder
     border.lay_out(UV_SHAPES["twin"], PUBLIC, TEAM)
-    shutil.copy(KEPT / "uv-twin" / "uv.lock", folder)
+    write_kept("uv-twin", "uv.lock", folder)
     gate = border.carry("uv.lock", *(word for platform in PLATFORMS for word in ("--platform", platform)))
     twins = {f"twin/{name}" for platform in PLATFORMS for name in UV_SHAPES["twin"].list_files(platform)}
     assert distributions(folder / "bundle") == twins

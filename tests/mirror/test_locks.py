@@ -5,12 +5,12 @@ The tools themselves are asked anew in the long tests of tests/acceptance/test_l
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.support.kept_locks import FOLDER, KEPT, write_kept
 from tests.support.lock_shapes import (
     LINUX,
     MACOS,
@@ -29,7 +29,6 @@ from wheelgate.mirror.inputs import read_input
 from wheelgate.mirror.inputs_model import MirrorInput
 from wheelgate.mirror.targets import parse_target
 
-KEPT = Path(__file__).parent / "locks"
 SHAPES: Mapping[str, LockShape] = {
     f"{tool}-{name}": shape
     for tool, shapes in (("uv", UV_SHAPES), ("pdm", PDM_SHAPES), ("poetry", POETRY_SHAPES), ("pipenv", PIPENV_SHAPES))
@@ -37,17 +36,12 @@ SHAPES: Mapping[str, LockShape] = {
 }
 
 
-def list_kept() -> Iterator[tuple[str, str]]:
-    for path in sorted(KEPT.glob("*/*")):
-        yield path.parent.name, path.name
-
-
 def lay_out(folder: Path, name: str, lock: str) -> Path:
     """The project of a shape with its lock beside it."""
     for path, text in SHAPES[name].files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text.replace("<public>", PUBLIC).replace("<team>", TEAM))
-    return Path(shutil.copy(KEPT / name / lock, folder / lock))
+    return write_kept(name, lock, folder)
 
 
 def needed(asked: MirrorInput, platform: str, python: str = "3.11") -> set[str]:
@@ -59,10 +53,14 @@ def needed(asked: MirrorInput, platform: str, python: str = "3.11") -> set[str]:
 
 
 def test_every_shape_is_kept() -> None:
-    assert {name for name, _ in list_kept()} == SHAPES.keys()
+    assert {name for name, _ in KEPT} == SHAPES.keys()
 
 
-@pytest.mark.parametrize(("name", "lock"), list(list_kept()))
+def test_no_address_is_kept_in_them() -> None:
+    assert [path.name for path in FOLDER.glob("*/*") if "://" in path.read_text()] == []
+
+
+@pytest.mark.parametrize(("name", "lock"), KEPT)
 def test_a_lock_needs_what_its_tool_would_install(tmp_path: Path, name: str, lock: str) -> None:
     shape = SHAPES[name]
     asked = read_input(lay_out(tmp_path, name, lock), {})
@@ -101,7 +99,7 @@ def test_a_lock_that_came_without_its_projects(tmp_path: Path) -> None:
         ("poetry-groups", "poetry.lock"),
     ):
         (tmp_path / name).mkdir(exist_ok=True)
-        asked = read_input(Path(shutil.copy(KEPT / name / lock, tmp_path / name / lock)), {})
+        asked = read_input(write_kept(name, lock, tmp_path / name), {})
         project = "own" if name == "uv-own" else "aside"
         assert not asked.builds
         assert any(
