@@ -128,6 +128,12 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         read_input(tmp_path / "latin.txt", {})
 
 
+@pytest.mark.parametrize("name", ["six", "azure-ai-ml==1.2.0"])
+def test_a_project_given_as_a_file_is_told_how_projects_are_named(name: str) -> None:
+    with pytest.raises(BadInput, match=f"{name}: there is no such file; a project is named by --project {name}$"):
+        read_input(Path(name), {})
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -297,6 +303,7 @@ def test_locks_that_uv_wrote(index: FakeIndex, tmp_path: Path, form: str) -> Non
         ("pylock.toml", 'lock-version = "1.0"\n', "not a valid pylock.toml"),
         ("pylock.toml", "=", "not valid TOML"),
         ("uv.lock", "version = 9\n", "version 9, which is not supported; 1 is"),
+        ("uv.lock", "x = 1\n", "is no lock, or not a whole one: it does not say of which version it is"),
         ("uv.lock", "version = 1\n[[package]]\nname = 1\n", "not a valid uv.lock"),
         (
             "uv.lock",

@@ -221,7 +221,7 @@ TWO_QUOTES = r"""'''os_name == "'\x22"'''"""
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("poetry.lock", "", "version None, which is not supported; 2.1 is"),
+        ("poetry.lock", "", "is no lock, or not a whole one: it does not say of which version it is"),
         ("poetry.lock", '[metadata]\nlock-version = "9.0"\n', "version '9.0'"),
         ("poetry.lock", '[metadata]\nlock-version = "2.1"\n', "locks nothing"),
         ("poetry.lock", '[[package]]\nname = "a"\n[metadata]\nlock-version = "2.1"\n', "not a valid poetry.lock"),

@@ -21,6 +21,8 @@ PROJECTS = "the projects named"
 _CONDA_FILES = ("environment", "conda", "conda_dependencies", "conda_env", "conda_env_v_1_0")
 _YAML = (".yml", ".yaml")
 _REQUIREMENTS = "requirements.txt"
+_PROJECT = re.compile(r"[A-Za-z0-9_-]{1,100}(?:==[\w.+!]{1,60})?")
+"""Words that are more often meant as a project than as a file."""
 _READERS: tuple[tuple[re.Pattern[str], Callable[[Path, str], MirrorInput]], ...] = (
     (re.compile(r"pylock(?:\.[^.]+)?\.toml"), read_pylock),
     (re.compile(r"uv\.lock|.+\.py\.lock"), read_uv_lock),
@@ -74,6 +76,8 @@ def read_input(path: Path, environment: Mapping[str, str]) -> MirrorInput:
     for name, sentence in _REFUSED:
         if re.fullmatch(name, path.name, re.IGNORECASE):
             raise BadInput(f"{path}: {sentence}")
+    if not path.exists() and _PROJECT.fullmatch(str(path)):
+        raise BadInput(f"{path}: there is no such file; a project is named by --project {path}")
     reader = RequirementsReader(MirrorInput(label=label), environment)
     if path.suffix in _YAML:
         read_environment(path, reader)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,6 +42,25 @@ class LockedPackage(msgspec.Struct, frozen=True):
     def _list_sdists(self) -> list[LockedFile]:
         sdists = [file for file in self.files if without_sdist_ending(file.name) is not None]
         return sorted(sdists, key=lambda file: (not file.name.endswith(".tar.gz"), file.name))
+
+
+_Content = TypeVar("_Content")
+
+
+def convert_lock(path: Path, document: object, shape: type[_Content], *, version: object, is_known: bool, known: str) -> _Content:
+    """Convert a lock to its shape. ``version``: of its format; ``None``: it says none. ``known``: the newest that can be read.
+
+    Raises:
+        BadInput: it is of no version, of another, or has another shape.
+    """
+    if version is None:
+        raise BadInput(f"{path}: is no lock, or not a whole one: it does not say of which version it is")
+    if not is_known:
+        raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; {known} is")
+    try:
+        return msgspec.convert(document, shape)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{path}: is not a valid {path.name}: {error}") from None
 
 
 def convert_hash(text: str) -> frozenset[str]:

@@ -15,7 +15,15 @@ from wheelgate.core.names import is_distribution, normalise_name
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput
 from wheelgate.mirror.lock_choices import Choices, Need, parse_lock_marker
-from wheelgate.mirror.locked_files import LockedFile, LockedPackage, convert_hash, read_toml, refuse_elsewhere, select_package
+from wheelgate.mirror.locked_files import (
+    LockedFile,
+    LockedPackage,
+    convert_hash,
+    convert_lock,
+    read_toml,
+    refuse_elsewhere,
+    select_package,
+)
 from wheelgate.mirror.own_projects import add_distribution, add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -28,12 +36,8 @@ def read_pdm_lock(path: Path, label: str) -> MirrorInput:
     document = read_toml(path)
     metadata = document.get("metadata")
     version = metadata.get("lock_version") if isinstance(metadata, dict) else None
-    if not isinstance(version, str) or not _KNOWN.fullmatch(version):
-        raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; 4.5 is")
-    try:
-        content = msgspec.convert(document, _PdmContent)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{path}: is not a valid pdm.lock: {error}") from None
+    is_known = isinstance(version, str) and _KNOWN.fullmatch(version) is not None
+    content = convert_lock(path, document, _PdmContent, version=version, is_known=is_known, known="4.5")
     python = _read_python(path, content.metadata)
     asked = MirrorInput(label=label, lock=_PdmLock(path, content, python).select, python=python)
     for package in content.package:

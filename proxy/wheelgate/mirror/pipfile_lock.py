@@ -14,7 +14,7 @@ from wheelgate.distfiles.requirements_file import read_text
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput, NeededRelease
 from wheelgate.mirror.lock_choices import holds, parse_lock_marker
-from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, convert_hash, read_project, refuse_elsewhere
+from wheelgate.mirror.locked_files import FOR_ONE_PLATFORM, convert_hash, convert_lock, read_project, refuse_elsewhere
 from wheelgate.mirror.own_projects import add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -29,12 +29,8 @@ def read_pipfile_lock(path: Path, label: str) -> MirrorInput:
         spec, requires = meta.get("pipfile-spec"), meta.get("requires", {})
     except (ValueError, RecursionError, KeyError, AttributeError, TypeError):
         raise BadInput(f"{path}: is not a Pipfile.lock: `pipenv lock` writes one") from None
-    if spec != _SPEC:
-        raise BadInput(f"{path}: is a lock of version {spec!r}, which is not supported; {_SPEC} is")
-    try:
-        categories = msgspec.convert(document, dict[str, dict[str, _PipfilePackage]])
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{path}: is not a valid Pipfile.lock: {error}") from None
+    shape = dict[str, dict[str, _PipfilePackage]]
+    categories = convert_lock(path, document, shape, version=spec, is_known=spec == _SPEC, known=str(_SPEC))
     packages = [(name, package) for category in categories.values() for name, package in category.items()]
     python = _read_python(path, requires)
     asked = MirrorInput(label=label, lock=_PipfileLock(path, packages, python).select, python=python)

@@ -14,7 +14,15 @@ from wheelgate.core.names import normalise_name, same_version_key, version_of
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput
 from wheelgate.mirror.lock_choices import Choices, Need, parse_lock_marker
-from wheelgate.mirror.locked_files import LockedFile, LockedPackage, convert_hash, read_toml, refuse_elsewhere, select_package
+from wheelgate.mirror.locked_files import (
+    LockedFile,
+    LockedPackage,
+    convert_hash,
+    convert_lock,
+    read_toml,
+    refuse_elsewhere,
+    select_package,
+)
 from wheelgate.mirror.own_projects import add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -28,12 +36,8 @@ def read_poetry_lock(path: Path, label: str) -> MirrorInput:
     document = read_toml(path)
     metadata = document.get("metadata")
     version = metadata.get("lock-version") if isinstance(metadata, dict) else None
-    if not isinstance(version, str) or not _KNOWN.fullmatch(version):
-        raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; 2.1 is")
-    try:
-        content = msgspec.convert(document, _PoetryContent)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{path}: is not a valid poetry.lock: {error}") from None
+    is_known = isinstance(version, str) and _KNOWN.fullmatch(version) is not None
+    content = convert_lock(path, document, _PoetryContent, version=version, is_known=is_known, known="2.1")
     said = content.metadata.python_versions
     python = allow_pythons(said, _convert_constraint(said), str(path)) if said else None
     asked = MirrorInput(label=label, lock=_PoetryLock(path, content, python).select, python=python)

@@ -16,7 +16,15 @@ from wheelgate.core.errors import BadInput
 from wheelgate.mirror.allowed_pythons import AllowedPythons, allow_pythons
 from wheelgate.mirror.inputs_model import LockSelection, MirrorInput
 from wheelgate.mirror.lock_choices import Need, holds, parse_lock_marker
-from wheelgate.mirror.locked_files import LockedFile, LockedPackage, convert_hash, read_toml, refuse_elsewhere, select_package
+from wheelgate.mirror.locked_files import (
+    LockedFile,
+    LockedPackage,
+    convert_hash,
+    convert_lock,
+    read_toml,
+    refuse_elsewhere,
+    select_package,
+)
 from wheelgate.mirror.own_projects import add_own_project
 from wheelgate.mirror.targets import Target
 
@@ -30,12 +38,7 @@ def read_uv_lock(path: Path, label: str) -> MirrorInput:
     """Read a ``uv.lock``; :class:`BadInput` if it is none, or of another version."""
     document = read_toml(path)
     version = document.get("version")
-    if version != _VERSION:
-        raise BadInput(f"{path}: is a lock of version {version!r}, which is not supported; {_VERSION} is")
-    try:
-        content = msgspec.convert(document, _UvContent)
-    except msgspec.ValidationError as error:
-        raise BadInput(f"{path}: is not a valid uv.lock: {error}") from None
+    content = convert_lock(path, document, _UvContent, version=version, is_known=version == _VERSION, known=str(_VERSION))
     said = content.requires_python
     python = allow_pythons(said, [said], str(path)) if said else None
     asked = MirrorInput(label=label, lock=_UvLock(path, content, python).select, python=python)
