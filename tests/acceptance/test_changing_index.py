@@ -38,11 +38,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.support.clock import FakeClock
+from tests.support.histories import run_histories
 from tests.support.index import SIMPLE_JSON, FakeIndex, running
 from tests.support.manners import NOT_FOUND, S3, TITLED, UNTITLED, WAF, Mannered, Say, empty, leads, page
 from tests.support.packages import wheel_bytes, wheel_name
@@ -466,26 +467,11 @@ class ChangingIndex(RuleBasedStateMachine):
         self.outside.close()
 
 
-def run(examples: int, steps: int, **more: Any) -> None:
-    run_state_machine_as_test(
-        ChangingIndex,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            **more,
-        ),
-    )
-
-
 def test_an_index_that_changes_its_manner() -> None:
-    run(10, 14, derandomize=True, phases=[Phase.generate])
+    run_histories(ChangingIndex, 10, 14, derandomize=True, phases=[Phase.generate])
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3_600)
 def test_an_index_that_changes_its_manner_again_and_again() -> None:
-    run(1_000, 30)
+    run_histories(ChangingIndex, 1_000, 30)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any, cast
+from typing import cast
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.support.feed_world import ILLNESSES, NAMES, QUESTIONS, SEEN, Replica, World
+from tests.support.histories import run_histories
 from wheelgate.core.errors import UpstreamError
 from wheelgate.core.model import RemoteFile
 from wheelgate.core.names import same_version_key
@@ -161,23 +162,8 @@ class Feeds(RuleBasedStateMachine):
         return cast(Decision, self.world.run(self.replicas[number].index.decide(project)))
 
 
-def run(examples: int, steps: int, **more: Any) -> None:
-    run_state_machine_as_test(
-        Feeds,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-            **more,
-        ),
-    )
-
-
 def test_a_feed_and_its_service() -> None:
-    run(60, 25, derandomize=True, phases=[Phase.generate])
+    run_histories(Feeds, 60, 25, derandomize=True, phases=[Phase.generate])
 
 
 @pytest.mark.long
@@ -187,5 +173,5 @@ def test_a_feed_and_its_service() -> None:
     strict=False,
 )
 def test_a_feed_and_its_service_in_many_histories() -> None:
-    run(5_000, 40)
+    run_histories(Feeds, 5_000, 40)
     print(dict(SEEN))
